@@ -1,0 +1,55 @@
+"""InstantStyle on diffusers: the style of a picture without its subject.
+
+styled = instantstyle.load("mini")
+ink = styled.style("ink.png", content="a cat")
+styled("a rocket", style=ink).images[0]
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    BlockError,
+    CheckpointError,
+    ImageError,
+    InstantStyleError,
+    JobError,
+    MissingExtra,
+    ModelError,
+    StyleError,
+)
+
+if TYPE_CHECKING:
+    from .models import load
+    from .pipeline import InstantStyle
+    from .style import Style
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BlockError",
+    "CheckpointError",
+    "ImageError",
+    "InstantStyle",
+    "InstantStyleError",
+    "JobError",
+    "MissingExtra",
+    "ModelError",
+    "Style",
+    "StyleError",
+    "__version__",
+    "load",
+]
+
+# Loaded when first asked for: importing us must not cost the seconds that torch and diffusers take.
+_LAZY = {"InstantStyle": ".pipeline", "Style": ".style", "load": ".models"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

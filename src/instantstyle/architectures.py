@@ -1,0 +1,108 @@
+"""Which blocks each family of networks has, and what they carry: tables, each with its source."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .blocks import Block, Roles, select
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A family: its transformer blocks in execution order and the roles that some of them play."""
+
+    name: str
+    title: str
+    cross_dim: int | None
+    """Width of the text tokens that its cross-attention reads; None when any width will do."""
+    blocks: tuple[Block, ...]
+    roles: Roles = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Where each role's row comes from."""
+    experimental: bool = False
+    """True where those who published the roles call them so."""
+
+    def select(self, spec: Any) -> dict[Block, float]:
+        """Blocks and weights chosen by a role, a name, a pattern, a list of them or a mapping."""
+        return select(spec, self.blocks, self.roles, self.title)
+
+
+def _blocks(**counts: int) -> tuple[Block, ...]:
+    """`up_blocks_0=3` stands for up_blocks.0.attentions.0–2."""
+    found = []
+    for group, count in counts.items():
+        stage, _, index = group.rpartition("_") if group[-1].isdigit() else (group, "", "0")
+        found += [Block(stage, int(index), attention) for attention in range(count)]
+    return tuple(sorted(found))
+
+
+def _named(*addresses: str) -> tuple[Block, ...]:
+    return tuple(map(Block.parse, addresses))
+
+
+_SDXL_BLOCKS = _blocks(down_blocks_1=2, down_blocks_2=2, mid_block=1, up_blocks_0=3, up_blocks_1=3)
+
+_SD15_BLOCKS = _blocks(
+    down_blocks_0=2,
+    down_blocks_1=2,
+    down_blocks_2=2,
+    mid_block=1,
+    up_blocks_1=3,
+    up_blocks_2=3,
+    up_blocks_3=3,
+)
+
+SDXL = Architecture(
+    name="sdxl",
+    title="SDXL",
+    cross_dim=2048,
+    blocks=_SDXL_BLOCKS,
+    roles={"style": _named("up_blocks.0.attentions.1"), "layout": _named("down_blocks.2.attentions.1")},
+    sources={
+        "style": "arXiv 2404.02733, section 3.2 (its 'up block 0, attention 1')",
+        "layout": "arXiv 2404.02733, section 3.2 (its 'down block 2, attention 1')",
+    },
+)
+
+SD15 = Architecture(
+    name="sd15",
+    title="Stable Diffusion 1.5",
+    cross_dim=768,
+    blocks=_SD15_BLOCKS,
+    roles={
+        "style": tuple(block for block in _SD15_BLOCKS if block.group == "up_blocks.1"),
+        "layout": tuple(block for block in _SD15_BLOCKS if block.group in ("down_blocks.2", "mid_block")),
+    },
+    sources={
+        "style": "github.com/instantX-research/InstantStyle, infer_style_sd15.py: 'up_blocks.1', experimental",
+        "layout": "the same file: 'down_blocks.2' and 'mid_block', experimental",
+    },
+    experimental=True,
+)
+
+MINI_ROLES = {"style": _named("up_blocks.0.attentions.1"), "layout": _named("down_blocks.2.attentions.1")}
+"""Provisional, carried over from SDXL: to be replaced by what a probing run of the bundled model finds."""
+
+MINI = Architecture(
+    name="mini",
+    title="mini",
+    cross_dim=None,
+    blocks=_SDXL_BLOCKS,
+    roles=MINI_ROLES,
+    sources=dict.fromkeys(MINI_ROLES, "carried over from SDXL, not yet probed"),
+)
+
+ARCHITECTURES = (SDXL, SD15, MINI)
+
+
+def identify(layer_names: Iterable[str], cross_dim: int | None = None) -> Architecture:
+    """The family whose blocks these layers make up; one of equal cross dim before the first of equal names.
+
+    A network that no table knows comes back without roles: its blocks can still be named.
+    """
+    blocks = tuple(sorted({block for name in layer_names if (block := Block.of(name))}))
+    same = [family for family in ARCHITECTURES if family.blocks == blocks]
+    fitting = [family for family in same if family.cross_dim == cross_dim]
+    if not same:
+        return Architecture("unknown", "This network", cross_dim, blocks)
+    return (fitting or same)[0]

@@ -1,0 +1,31 @@
+"""The `instantstyle` command: one file per verb; the only place that prints or exits.
+
+Verbs import what they need when they run, so that `--help` and every refusal are instant.
+"""
+
+import sys
+
+import typer
+
+from ..errors import InstantStyleError
+from . import blocks, generate, recipe, version
+from .console import complain
+
+app = typer.Typer(
+    name="instantstyle",
+    help="The style of a picture without its subject (InstantStyle, arXiv 2404.02733).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _verb in (generate, blocks, recipe, version):
+    app.command(_verb.__name__.rpartition(".")[2])(_verb.run)
+
+
+def main() -> None:
+    """Run the command; what a visitor got wrong is one line and exit code 2, a bug of ours a traceback."""
+    try:
+        app()
+    except InstantStyleError as fault:
+        complain(fault)
+        sys.exit(2)

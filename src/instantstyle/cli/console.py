@@ -1,0 +1,33 @@
+"""How the command speaks: results on stdout, all else on stderr, a bar only where somebody watches."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+def complain(fault: Exception) -> None:
+    """One line, whatever the message held."""
+    print(f"instantstyle: {' '.join(str(fault).split())}", file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    print(f"instantstyle: warning: {text}", file=sys.stderr)
+
+
+def note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+@contextmanager
+def progress(pictures: int) -> Iterator[Callable[[int, int], None] | None]:
+    """Where stderr is a terminal, a bar over all pictures, to be told of each step; elsewhere None."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("drawing", total=None)
+        yield lambda done, steps: bar.update(task, advance=1, total=steps * pictures)

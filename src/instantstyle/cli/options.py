@@ -1,0 +1,31 @@
+"""The options that verbs share: each name, type and help once; diffusers' words, and short forms of them."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+Prompt = Annotated[str, Argument(help="What to draw.")]
+References = Annotated[list[Path] | None, Option("--style", help="A reference picture; repeat for several.")]
+Content = Annotated[list[str] | None, Option(help="What the reference shows, to be left out; may repeat.")]
+ContentScale = Annotated[float | None, Option(help="How much of the content is taken out.")]
+Removal = Annotated[str, Option(metavar="subtract|project", help="How content is taken out.")]
+Blocks = Annotated[str, Option(help="style, layout, style+layout, all, or blocks by name.")]
+Scale = Annotated[float, Option(help="How strongly the style acts; 0 is not at all.")]
+Crop = Annotated[str, Option(metavar="center|pad|squash", help="How a reference becomes square.")]
+
+Negative = Annotated[str, Option("--negative", "--negative-prompt", help="What it should not be.")]
+Seed = Annotated[int | None, Option(help="Same seed, same picture; a new one unless given.")]
+Number = Annotated[int, Option("-n", min=1, help="Pictures, with seeds counting up.")]
+Steps = Annotated[int | None, Option("--steps", "--num-inference-steps", help="Denoising steps.")]
+Guidance = Annotated[float | None, Option("--guidance", "--guidance-scale", help="How much the words rule.")]
+Side = Annotated[int | None, Option(help="Pixels.")]
+
+Model = Annotated[str, Option(help="mini, sdxl, sd15, a folder or a hub id.")]
+Adapter = Annotated[str | None, Option(help="An adapter file, instead of the model's own.")]
+ImageEncoder = Annotated[str | None, Option(help="An image encoder's folder, instead of the model's.")]
+Device = Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; by default a GPU where there is one.")]
+
+Output = Annotated[Path | None, Option("--output", "-o", help="A .png; by default named by prompt and seed.")]
+Force = Annotated[bool, Option("--force", help="Overwrite files that exist.")]
+Verbose = Annotated[bool, Option("--verbose", help="Say what is done and with what.")]

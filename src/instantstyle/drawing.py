@@ -1,0 +1,126 @@
+"""From a recipe to pictures: the one room behind every door (command, server, batch)."""
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from . import __version__
+from .architectures import ARCHITECTURES
+from .errors import JobError
+from .images import open_reference
+from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from .pipeline import InstantStyle
+    from .style import Style
+
+OnStep = Callable[[int, int], None]
+"""Told after each step: steps done of this picture, steps in all."""
+
+_BESIDE_OURS = ("torch", "diffusers", "transformers")
+
+
+def check(recipe: Recipe) -> None:
+    """What can be refused at once, before the seconds that loading a model takes."""
+    for reference in recipe.references:
+        open_reference(reference.name)
+    for architecture in ARCHITECTURES:
+        if architecture.name == recipe.model:
+            architecture.select(recipe.blocks)
+
+
+def load_for(recipe: Recipe, device: str | None = None) -> "InstantStyle":
+    """The model that the recipe names, ready on the device; by default on a GPU where there is one."""
+    here = _devices()
+    if device not in (None, *here):
+        raise JobError(f"There is no device {device} here; there is {', '.join(here)}.")
+    from .models import load
+
+    return load(
+        recipe.model, adapter=recipe.adapter, image_encoder=recipe.image_encoder, device=device or here[0]
+    )
+
+
+def draw(
+    styled: "InstantStyle", recipe: Recipe, *, count: int = 1, on_step: OnStep | None = None
+) -> Iterator[tuple[Image.Image, Recipe]]:
+    """`count` pictures, seeds counting up, each with the recipe that makes it again.
+
+    One call each, not one batch: a picture is the same either way, large ones need no more memory, and what
+    is drawn is out of harm's way before the next begins.
+    """
+    style = _style(styled, recipe)
+    for seed in range(recipe.seed, recipe.seed + count):
+        out = styled(
+            recipe.prompt,
+            style=style,
+            blocks=recipe.blocks,
+            scale=recipe.scale,
+            seed=seed,
+            callback_on_step_end=_callback(on_step),
+            **_pipeline_arguments(recipe),
+        )
+        yield out.images[0], _completed(recipe.but(seed=seed), styled, style, out.images[0])
+
+
+def versions() -> dict[str, str]:
+    """The releases that a picture depends on."""
+    return {"instantstyle": __version__, **{name: version(name) for name in _BESIDE_OURS}}
+
+
+def _devices() -> list[str]:
+    """What can draw here, the fastest first."""
+    from torch import backends, cuda
+
+    cards = ["cuda", *(f"cuda:{number}" for number in range(cuda.device_count()))]
+    apple = ["mps"] if backends.mps.is_available() else []
+    return [*(cards if cuda.is_available() else []), *apple, "cpu"]
+
+
+def _style(styled: "InstantStyle", recipe: Recipe) -> "Style | None":
+    if not recipe.references:
+        return None
+    return styled.style(
+        [reference.name for reference in recipe.references],
+        weights=[reference.weight for reference in recipe.references],
+        content=list(recipe.content) or None,
+        content_scale=recipe.content_scale,
+        removal=recipe.removal,
+        crop=recipe.crop,
+    )
+
+
+def _pipeline_arguments(recipe: Recipe) -> dict[str, Any]:
+    """Those that the recipe leaves open stay out, so that the model's own choice holds."""
+    named = {
+        "negative_prompt": recipe.negative_prompt or None,
+        "num_inference_steps": recipe.num_inference_steps,
+        "guidance_scale": recipe.guidance_scale,
+        "height": recipe.height,
+        "width": recipe.width,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _callback(on_step: OnStep | None) -> Any:
+    def tell(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if on_step:
+            on_step(step + 1, pipe.num_timesteps)
+        return tensors
+
+    return tell
+
+
+def _completed(recipe: Recipe, styled: "InstantStyle", style: "Style | None", image: Image.Image) -> Recipe:
+    """The model's own choices written in: they may be others in a later release."""
+    return recipe.but(
+        num_inference_steps=styled.pipe.num_timesteps,
+        guidance_scale=styled.pipe.guidance_scale,
+        content_scale=style.content_scale if style else None,
+        height=image.height,
+        width=image.width,
+        scheduler=type(styled.pipe.scheduler).__name__,
+        versions=versions(),
+    )

@@ -1,0 +1,193 @@
+"""The two halves of a CLIP: an image tower, and the text tower that shares its space."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from .errors import CheckpointError, ImageError, StyleError, did_you_mean
+from .images import fit
+from .recipe import CROPS
+
+# github.com/openai/CLIP, clip/clip.py; OpenCLIP's ViT-H and ViT-bigG were trained with the same.
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+IMAGE_TOWERS = {
+    (1024, 768): "CLIP ViT-L/14",
+    (1280, 1024): "OpenCLIP ViT-H/14",
+    (1664, 1280): "OpenCLIP ViT-bigG/14",
+}
+"""Known image towers by (hidden width, projection width). ViT-H's hidden states are as wide as bigG's projection."""
+
+TEXT_TOWERS = {
+    768: "openai/clip-vit-large-patch14",
+    1024: "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+    1280: "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
+}
+"""Where to get the text tower that shares an image tower's space, by the width of their projection."""
+
+
+class ImageEncoder:
+    """A `CLIPVisionModelWithProjection`, with its own preprocessing."""
+
+    def __init__(self, model: Any) -> None:
+        widths = (
+            getattr(getattr(model, "config", None), "projection_dim", None),
+            getattr(model, "visual_projection", None),
+        )
+        if None in widths:
+            raise CheckpointError(
+                f"The image encoder is a {type(model).__name__}; expected a CLIPVisionModelWithProjection "
+                "or a folder that holds one."
+            )
+        self.model = model
+
+    @classmethod
+    def open(cls, source: Any, dtype: torch.dtype = torch.float32) -> "ImageEncoder":
+        """`source`: an image encoder, a model, or a folder in transformers' layout, read in this dtype."""
+        if isinstance(source, cls):
+            return source
+        return cls(_model_in(Path(source), dtype) if isinstance(source, str | Path) else source)
+
+    @property
+    def projection_dim(self) -> int:
+        return self.model.config.projection_dim
+
+    @property
+    def hidden_size(self) -> int:
+        return self.model.config.hidden_size
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square picture that it takes, in pixels."""
+        return self.model.config.image_size
+
+    @property
+    def name(self) -> str:
+        return f"CLIP-{self.projection_dim}"
+
+    def check_fits(self, kind: str, embedding_dim: int) -> None:
+        """Refuse unless an adapter of this kind, made for features of this width, can use the tower.
+
+        The kind decides which of its two widths counts, so that a hidden state is never taken for a projection.
+        """
+        given = self.projection_dim if kind == "base" else self.hidden_size
+        if given != embedding_dim:
+            what = "image embeddings" if kind == "base" else "patch features"
+            raise CheckpointError(
+                f"The adapter ({kind}) needs {what} {embedding_dim} wide{_tower_with(kind, embedding_dim)}; the image "
+                f"encoder{self._known_as()} gives {given}. Use the encoder that the adapter was trained with."
+            )
+
+    @torch.no_grad()
+    def embed(self, images: Sequence[Image.Image], crop: str = "center") -> Float[Tensor, "images dim"]:
+        """Raw projected embeddings, not normalised, in float32 on the CPU."""
+        return self.model(self.pixels(images, crop)).image_embeds.float().cpu()
+
+    @torch.no_grad()
+    def features(
+        self, images: Sequence[Image.Image], crop: str = "center"
+    ) -> Float[Tensor, "images patches dim"]:
+        """Hidden states before the last layer: what Plus and full adapters read (diffusers takes the same)."""
+        return self._hidden(self.pixels(images, crop))
+
+    @torch.no_grad()
+    def blank_features(self) -> Float[Tensor, "patches dim"]:
+        """Those of an all-zero input: mid-grey after preprocessing, not a black picture. As trained."""
+        size = self.image_size
+        return self._hidden(torch.zeros(1, 3, size, size, device=self.model.device, dtype=self.model.dtype))[
+            0
+        ]
+
+    def pixels(
+        self, images: Sequence[Image.Image], crop: Any = "center"
+    ) -> Float[Tensor, "images 3 size size"]:
+        """What the tower sees; with `center` the same as transformers' `CLIPImageProcessor`."""
+        if crop not in CROPS:
+            raise ImageError(
+                f"crop cannot be {crop!r}; it is one of {', '.join(CROPS)}.{did_you_mean(crop, [*CROPS])}"
+            )
+        fitted = [np.asarray(fit(image, self.image_size, crop), dtype=np.float32) for image in images]
+        pixels = torch.from_numpy(np.stack(fitted)).permute(0, 3, 1, 2) / 255
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+        return ((pixels - mean) / std).to(self.model.device, self.model.dtype)
+
+    def _hidden(self, pixels: Tensor) -> Float[Tensor, "images patches dim"]:
+        return self.model(pixels, output_hidden_states=True).hidden_states[-2].float().cpu()
+
+    def _known_as(self) -> str:
+        name = IMAGE_TOWERS.get((self.hidden_size, self.projection_dim))
+        return f" ({name})" if name else ""
+
+
+class TextEncoder:
+    """A `CLIPTextModelWithProjection` and its tokenizer."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        if getattr(model, "text_projection", None) is None:
+            raise StyleError(
+                f"The text encoder is a {type(model).__name__}, which projects into no shared space; "
+                "give a CLIPTextModelWithProjection and its tokenizer."
+            )
+        self.model = model
+        self.tokenizer = tokenizer
+
+    @property
+    def projection_dim(self) -> int:
+        return self.model.config.projection_dim
+
+    @torch.no_grad()
+    def embed(self, phrases: Sequence[str]) -> Float[Tensor, "phrases dim"]:
+        """Raw projected `text_embeds`, not normalised, in float32 on the CPU."""
+        tokens = self.tokenizer(
+            list(phrases),
+            padding="max_length",
+            max_length=self.model.config.max_position_embeddings,
+            truncation=True,
+            return_tensors="pt",
+        )
+        return self.model(tokens.input_ids.to(self.model.device)).text_embeds.float().cpu()
+
+
+def text_encoder_of(pipe: Any, embedding_dim: int) -> TextEncoder | None:
+    """The pipeline's own second text tower, if it projects into a space of this width."""
+    model, tokenizer = getattr(pipe, "text_encoder_2", None), getattr(pipe, "tokenizer_2", None)
+    if tokenizer is None or getattr(model, "text_projection", None) is None:
+        return None
+    encoder = TextEncoder(model, tokenizer)
+    return encoder if encoder.projection_dim == embedding_dim else None
+
+
+def no_text_encoder(embedding_dim: int) -> StyleError:
+    """Removal was asked for, and nothing here can read the words: says what to get."""
+    known = TEXT_TOWERS.get(embedding_dim)
+    where = f"; for this width that is {known}" if known else ""
+    return StyleError(
+        f"Removing content needs the text tower that shares the image encoder's space, {embedding_dim} wide, and the "
+        f"pipeline has none. Pass text_encoder=(CLIPTextModelWithProjection, tokenizer){where}."
+    )
+
+
+def _model_in(folder: Path, dtype: torch.dtype) -> Any:
+    from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
+
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"There is no image encoder in {folder}: it has no config.json.")
+    try:
+        return CLIPVisionModelWithProjection.from_pretrained(
+            folder, local_files_only=True, dtype=dtype
+        ).eval()
+    except (OSError, ValueError, RuntimeError) as fault:
+        raise CheckpointError(f"The image encoder in {folder} cannot be read: {fault}") from None
+
+
+def _tower_with(kind: str, width: int) -> str:
+    place = 1 if kind == "base" else 0
+    names: Mapping[int, str] = {widths[place]: name for widths, name in IMAGE_TOWERS.items()}
+    return f" ({names[width]})" if width in names else ""

@@ -1,0 +1,6 @@
+"""Models by name: cards that say what each is made of, and `load`, which makes one ready."""
+
+from .load import load
+from .registry import CARDS, Card
+
+__all__ = ["CARDS", "Card", "load"]

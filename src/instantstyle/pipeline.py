@@ -1,0 +1,224 @@
+"""InstantStyle (arXiv 2404.02733) around a diffusers pipeline: the style of a picture without its subject."""
+
+import inspect
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from .adapter import Adapter, injected
+from .architectures import Architecture
+from .checkpoint import AdapterFile
+from .encoders import ImageEncoder, TextEncoder, no_text_encoder, text_encoder_of
+from .errors import JobError, ModelError, StyleError, did_you_mean
+from .images import open_reference
+from .style import Style
+
+Reference = str | Path | Image.Image
+
+
+class InstantStyle:
+    """A diffusers UNet pipeline that can draw in the style of a reference.
+
+    The pipeline stays as it is; a style is put into its UNet for a call, or for a `with` block, and taken
+    out again.
+    """
+
+    def __init__(
+        self,
+        pipe: Any,
+        *,
+        adapter: Any,
+        image_encoder: Any = None,
+        text_encoder: tuple[Any, Any] | None = None,
+        architecture: Architecture | None = None,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`adapter`: a path (.safetensors, .bin) or a state dict. `image_encoder`: a model or its folder, by
+        default the pipeline's own. `text_encoder`: (model, tokenizer) of the image encoder's space, by default
+        the pipeline's `text_encoder_2` if it fits. `architecture` is found from the network unless given;
+        `defaults` are call arguments that hold where a caller gives none.
+        """
+        _check_pipeline(pipe)
+        self.pipe = pipe
+        self.adapter = Adapter(AdapterFile.open(adapter), pipe.unet, architecture)
+        self.image_encoder = _image_encoder(pipe, image_encoder)
+        self.image_encoder.check_fits(self.adapter.file.kind, self.adapter.file.embedding_dim)
+        self.text_encoder = self._text_encoder(text_encoder)
+        self.defaults = dict(defaults or {})
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network's blocks and roles."""
+        return self.adapter.architecture
+
+    def style(
+        self,
+        reference: Reference | Sequence[Reference],
+        *,
+        content: str | Sequence[str] | None = None,
+        content_scale: float | None = None,
+        removal: str | None = None,
+        crop: str = "center",
+        weights: Sequence[float] | None = None,
+    ) -> Style:
+        """A reusable `Style` from one reference or several; `content` names what is to be taken out."""
+        sources = [reference] if isinstance(reference, Reference) else list(reference)
+        images = [open_reference(source) for source in sources]
+        if not images:
+            raise StyleError("A style needs a reference; the list of them is empty.")
+        style = self._seen(images, crop, tuple(weights or [1.0] * len(images)), _name(sources))
+        return self._without(style, content, content_scale, removal)
+
+    @contextmanager
+    def using(self, style: Style | Reference, *, blocks: Any = "style", scale: float = 1.0) -> Iterator[Any]:
+        """Inside the `with` block the plain pipeline draws in this style.
+
+        Blocks nest: the style of one picture, the layout of another; where both name a block, the inner acts.
+        """
+        style = style if isinstance(style, Style) else self.style(style)
+        bound = self.adapter.bind(style, blocks, scale)
+        with injected(self.pipe.unet, bound, self._guided):
+            yield self.pipe
+
+    def __call__(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        *,
+        style: Style | Reference | Sequence[Reference] | None = None,
+        content: str | Sequence[str] | None = None,
+        content_scale: float | None = None,
+        removal: str | None = None,
+        crop: str = "center",
+        blocks: Any = "style",
+        scale: float = 1.0,
+        seed: int | None = None,
+        num_images_per_prompt: int = 1,
+        **arguments: Any,
+    ) -> Any:
+        """Draw; returns what the pipeline returns. Other arguments are the pipeline's own.
+
+        `blocks`: a role (`"style"`, `"layout"`, `"style+layout"`, `"all"`), names, patterns, or a mapping from
+        them to weights. `scale`: 0 is the plain pipeline, 1 the adapter as trained. Picture i of the call is
+        drawn from `seed + i`, alone or in a batch. `content_scale` (0.5) and `removal` (`"subtract"`) default
+        to those of a ready `Style`.
+        """
+        arguments = self._arguments(arguments)
+        arguments |= self._generators(seed, arguments, _count(prompt, arguments) * num_images_per_prompt)
+        styling = nullcontext()
+        if style is not None:
+            ready = style if isinstance(style, Style) else self.style(style, crop=crop)
+            ready = self._without(ready, content, content_scale, removal)
+            styling = self.using(ready, blocks=blocks, scale=scale)
+        elif content is not None:
+            raise StyleError(f"content={content!r} is to be taken out of a style, and style is None.")
+        with styling:
+            return self.pipe(prompt=prompt, num_images_per_prompt=num_images_per_prompt, **arguments)
+
+    def _seen(self, images: list[Image.Image], crop: str, weights: tuple[float, ...], name: str) -> Style:
+        encoder = self.image_encoder
+        if self.adapter.file.kind == "base":
+            embeds = encoder.embed(images, crop)
+            # Zeros, not the mean: the adapter was trained against zeros.
+            unconditional = torch.zeros_like(embeds[0])
+        else:
+            embeds, unconditional = encoder.features(images, crop), encoder.blank_features()
+        return Style(embeds, unconditional, weights, name=name, encoder=encoder.name)
+
+    def _without(
+        self, style: Style, content: str | Sequence[str] | None, scale: float | None, removal: str | None
+    ) -> Style:
+        if not content:
+            return style.tuned(scale, removal)
+        style.check_removable()
+        phrases = [content] if isinstance(content, str) else list(content)
+        if self.text_encoder is None:
+            raise no_text_encoder(style.dim)
+        return style.with_content(phrases, self.text_encoder.embed(phrases), scale, removal)
+
+    def _text_encoder(self, given: tuple[Any, Any] | None) -> TextEncoder | None:
+        width = self.adapter.file.embedding_dim
+        if self.adapter.file.kind != "base":
+            return None
+        if given is None:
+            return text_encoder_of(self.pipe, width)
+        encoder = TextEncoder(*given)
+        if encoder.projection_dim != width:
+            raise StyleError(
+                f"The text encoder projects to {encoder.projection_dim}, the image encoder to {width}: they do not "
+                "share a space. Give the text tower that was trained with the image tower."
+            )
+        return encoder
+
+    def _guided(self) -> bool:
+        """Asked at every step: guidance may be switched off while drawing; outside of a call there is none."""
+        return bool(getattr(self.pipe, "do_classifier_free_guidance", False))
+
+    def _arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The pipeline's own arguments, with defaults; one that it does not have is an error."""
+        known = _parameters(self.pipe.__call__)
+        for name in given:
+            if name not in known:
+                nearest = did_you_mean(name, [*known, *_parameters(self.__call__)])
+                raise JobError(f"{type(self.pipe).__name__} has no argument {name!r}.{nearest}")
+        return {**self.defaults, **given}
+
+    def _generators(self, seed: int | None, arguments: Mapping[str, Any], count: int) -> dict[str, Any]:
+        """One generator for each picture, on the CPU, so that a picture depends on neither batch nor device."""
+        if arguments.get("generator") is not None:
+            if seed is not None:
+                raise JobError(f"seed={seed} and a generator exclude each other; give one of them.")
+            return {}
+        first = secrets.randbelow(2**32) if seed is None else _checked_seed(seed)
+        return {"generator": [torch.Generator("cpu").manual_seed(first + i) for i in range(count)]}
+
+
+def _check_pipeline(pipe: Any) -> None:
+    """What we lean on: a UNet with named processors, and a pipeline that tells whether guidance is on."""
+    if not hasattr(getattr(pipe, "unet", None), "attn_processors"):
+        raise ModelError(
+            f"{type(pipe).__name__} has no UNet to style; use a diffusers pipeline for SD1.5 or SDXL."
+        )
+    if not hasattr(type(pipe), "do_classifier_free_guidance"):
+        raise ModelError(
+            f"{type(pipe).__name__} does not tell whether guidance is on; use one of diffusers' own."
+        )
+
+
+def _image_encoder(pipe: Any, given: Any) -> ImageEncoder:
+    source = getattr(pipe, "image_encoder", None) if given is None else given
+    if source is None:
+        raise ModelError(
+            "There is no image encoder to see a reference with; pass image_encoder=, a model or a folder."
+        )
+    return ImageEncoder.open(source)
+
+
+def _parameters(call: Any) -> list[str]:
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [name for name, parameter in inspect.signature(call).parameters.items() if parameter.kind in named]
+
+
+def _count(prompt: str | Sequence[str] | None, arguments: Mapping[str, Any]) -> int:
+    """How many prompts there are; a caller may hand over their embeddings instead."""
+    if prompt is None:
+        embeds = arguments.get("prompt_embeds")
+        return 1 if embeds is None else len(embeds)
+    return 1 if isinstance(prompt, str) else len(prompt)
+
+
+def _checked_seed(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise JobError(
+            f"seed is {seed!r}; it must be a whole number from 0 to 2⁶³ − 1, or None for a new one."
+        )
+    return seed
+
+
+def _name(sources: Sequence[Reference]) -> str:
+    names = [Path(source).name if isinstance(source, str | Path) else "picture" for source in sources]
+    return " + ".join(names)

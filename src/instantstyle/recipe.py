@@ -1,0 +1,144 @@
+"""`Recipe`: everything that made a picture, as one frozen, validated, versioned value.
+
+Every face (command, server, batch) makes a `Recipe` and hands it down; every picture carries one home.
+"""
+
+import json
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import JobError
+
+Crop = Literal["center", "pad", "squash"]
+"""How a reference becomes square: cut the long sides off, add white, or distort."""
+
+Removal = Literal["subtract", "project"]
+"""How content leaves the embedding: the whole vector (arXiv 2404.02733) or only along its direction."""
+
+CROPS: tuple[str, ...] = get_args(Crop)
+
+# Wide enough for every use known, narrow enough to catch a slipped decimal point.
+Amount = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=8, le=16384, multiple_of=8)]
+Words = Annotated[str, Field(min_length=1)]
+
+
+class _Value(BaseModel):
+    """A frozen value that knows no unknown fields and tells all its faults in one line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _tell_in_one_line(cls, fields: Any, validate: Any) -> Any:
+        try:
+            return validate(fields)
+        except ValidationError as faults:
+            raise JobError(_told(cls, faults)) from None
+
+
+class Reference(_Value):
+    """One picture whose style is wanted; `sha256` says which file it was, `name` what it was called."""
+
+    name: Words
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    weight: Amount = 1.0
+
+
+class Recipe(_Value):
+    """What one picture is made of. Fields that are None are the model's own choice, filled in once drawn."""
+
+    version: Literal[1] = 1
+    prompt: str
+    negative_prompt: str = ""
+    references: tuple[Reference, ...] = ()
+    crop: Crop = "center"
+    content: tuple[Words, ...] = ()
+    content_scale: Amount | None = None
+    removal: Removal = "subtract"
+    blocks: str | tuple[str, ...] | dict[str, Amount] = "style"
+    scale: Amount = 1.0
+    model: Words = "mini"
+    adapter: str | None = None
+    image_encoder: str | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    height: Side | None = None
+    width: Side | None = None
+    scheduler: str | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The recipe as JSON, complete: defaults are written out, so that they may change later."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """The recipe that `to_json` wrote."""
+        try:
+            fields = json.loads(text)
+        except ValueError as fault:
+            raise JobError(f"This recipe is not JSON: {fault}.") from None
+        return cls.model_validate(fields)
+
+    def but(self, **changes: Any) -> "Recipe":
+        """The same recipe with some fields changed, validated anew."""
+        return type(self).model_validate({**self.model_dump(), **changes})
+
+    def a1111(self) -> str:
+        """The `parameters` text that galleries and other front ends know how to show."""
+        negative = [f"Negative prompt: {self.negative_prompt}"] if self.negative_prompt else []
+        settings = ", ".join(f"{name}: {_quoted(value)}" for name, value in self._settings().items())
+        return "\n".join([self.prompt, *negative, settings])
+
+    def _settings(self) -> dict[str, object]:
+        told = {
+            "Steps": self.num_inference_steps,
+            "Sampler": self.scheduler,
+            "CFG scale": self.guidance_scale,
+            "Seed": self.seed,
+            "Size": f"{self.width}x{self.height}" if self.width and self.height else None,
+            "Model": self.model,
+            # Our noise is always drawn on the CPU, so that a seed means one picture on every machine.
+            "RNG": "CPU",
+            **self._style_settings(),
+            "Version": self.versions.get("instantstyle"),
+        }
+        return {name: value for name, value in told.items() if value is not None}
+
+    def _style_settings(self) -> dict[str, object]:
+        if not self.references:
+            return {}
+        return {
+            "Style reference": "; ".join(reference.name for reference in self.references),
+            "Style content": "; ".join(self.content) or None,
+            "Style removal": self.removal if self.content else None,
+            "Style content scale": self.content_scale if self.content else None,
+            "Style blocks": self.blocks if isinstance(self.blocks, str) else json.dumps(self.blocks),
+            "Style scale": self.scale,
+        }
+
+
+def _quoted(value: object) -> str:
+    """A1111's own rule: a value that holds a separator is written as a JSON string."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ",:\n") else text
+
+
+def _told(cls: type[BaseModel], faults: ValidationError) -> str:
+    known = list(cls.model_fields)
+    return f"{cls.__name__} refused: {'; '.join(_fault(fault, known) for fault in faults.errors())}."
+
+
+def _fault(fault: Any, known: list[str]) -> str:
+    field = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        near = get_close_matches(field, known, n=1)
+        return f"there is no field {field}{f' (perhaps {near[0]})' if near else ''}"
+    if fault["type"] == "missing":
+        return f"{field} is missing"
+    rule = fault["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
+    return f"{field} is {fault['input']!r}, {rule}" if field else rule

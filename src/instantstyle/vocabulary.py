@@ -1,0 +1,24 @@
+"""What the bundled model has words for: a prompt that names none of it gets a picture, not the one meant."""
+
+import re
+
+from .world import LAYOUTS, THINGS, thing_words
+
+
+def known_things(text: str) -> list[str]:
+    """The things of the small world that the text names, one or several of them."""
+    words = text.lower()
+    return [thing for number, thing in enumerate(THINGS) if re.search(_one_or_many(number), words)]
+
+
+def advice(prompt: str) -> str | None:
+    """One line for a prompt that names nothing the bundled model can draw; None for one that does."""
+    if known_things(prompt):
+        return None
+    some = ", ".join(THINGS[:: max(1, len(THINGS) // 8)])
+    return f"The model mini knows no word of {prompt!r}; it draws {len(THINGS)} things, among them {some}."
+
+
+def _one_or_many(number: int) -> str:
+    many = thing_words(number, LAYOUTS.index("two")).removeprefix("two ")
+    return rf"\b({re.escape(THINGS[number])}|{re.escape(many)})\b"

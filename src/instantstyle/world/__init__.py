@@ -1,0 +1,33 @@
+"""The small world the bundled model knows: nameable things, looks and layouts, drawn at will.
+
+    scenes = sample_scenes(8, torch.Generator().manual_seed(0))
+    pictures, words = scenes.pictures(64), caption(scenes, 0, look=True)
+
+Because every picture's thing, look and layout are known, success is measured and not guessed.
+"""
+
+from instantstyle.world.captions import caption, colour_name, look_words, thing_words
+from instantstyle.world.layouts import LAYOUTS, Layouts, sample_layouts
+from instantstyle.world.looks import FILLS, GROUNDS, OUTLINES, LookKinds, Looks, sample_looks
+from instantstyle.world.scenes import Scenes, Scope, sample_scenes
+from instantstyle.world.things import THINGS
+
+__all__ = [
+    "FILLS",
+    "GROUNDS",
+    "LAYOUTS",
+    "OUTLINES",
+    "THINGS",
+    "Layouts",
+    "LookKinds",
+    "Looks",
+    "Scenes",
+    "Scope",
+    "caption",
+    "colour_name",
+    "look_words",
+    "sample_layouts",
+    "sample_looks",
+    "sample_scenes",
+    "thing_words",
+]

@@ -1,0 +1,57 @@
+"""What a picture is called: its thing, sometimes its layout, sometimes its look."""
+
+import colorsys
+
+from instantstyle.world.layouts import LAYOUTS
+from instantstyle.world.looks import BODY, FILLS, GROUND, GROUNDS, OUTLINES, Looks
+from instantstyle.world.scenes import Scenes
+from instantstyle.world.things import THINGS
+
+_HUES = (
+    (15, "red"), (42, "orange"), (68, "yellow"), (160, "green"), (195, "teal"), (255, "blue"), (290, "purple"),
+    (335, "pink"), (361, "red"),
+)  # fmt: skip
+_PLACES = {
+    "centre": "{one}",
+    "left": "{one} on the left",
+    "right": "{one} on the right",
+    "top": "{one} at the top",
+    "bottom": "{one} at the bottom",
+    "two": "two {many}",
+    "row": "three {many} in a row",
+    "ring": "five {many} in a ring",
+}
+_MANY = {"fish": "fish", "butterfly": "butterflies", "cactus": "cacti"}
+COLOURS = ("black", "white", "gray", *dict.fromkeys(name for _, name in _HUES))
+
+
+def colour_name(red: float, green: float, blue: float) -> str:
+    """The everyday name of an sRGB colour (channels 0..1)."""
+    hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
+    if lightness > 0.9:
+        return "white"
+    if lightness < 0.13:
+        return "black"
+    if saturation < 0.18:
+        return "gray"
+    return next(name for limit, name in _HUES if hue * 360 < limit)
+
+
+def thing_words(thing: int, layout: int = 0) -> str:
+    """'a rocket', 'an anchor on the left', 'two rockets'."""
+    name = THINGS[thing]
+    one = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return _PLACES[LAYOUTS[layout]].format(one=one, many=_MANY.get(name, name + "s"))
+
+
+def look_words(looks: Looks, row: int) -> str:
+    """'hatched with bold outline, red on striped teal'."""
+    palette = looks.palette[row].tolist()
+    fill, outline = FILLS[looks.fill[row]], OUTLINES[looks.outline[row]]
+    body, ground = colour_name(*palette[BODY]), colour_name(*palette[GROUND])
+    return f"{fill} with {outline}, {body} on {GROUNDS[looks.ground[row]]} {ground}"
+
+
+def caption(scenes: Scenes, row: int, *, layout: bool = False, look: bool = False) -> str:
+    words = thing_words(int(scenes.thing[row]), int(scenes.layout.kind[row]) if layout else 0)
+    return f"{words}, {look_words(scenes.look, row)}" if look else words

@@ -1,0 +1,62 @@
+"""Thing × look × layout: drawing scenes for training, and those held out for measuring."""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from instantstyle.world.batch import Batch
+from instantstyle.world.layouts import LAYOUTS, Layouts, sample_layouts
+from instantstyle.world.looks import LookKinds, Looks, sample_looks
+from instantstyle.world.render import render
+from instantstyle.world.things import THINGS
+
+
+@dataclass(frozen=True)
+class Scenes(Batch):
+    thing: Int[Tensor, " scene"]
+    look: Looks
+    layout: Layouts
+
+    @property
+    def held_out(self) -> Tensor:
+        """Never trained on: a held-out look, a held-out layout, or a held-out (thing, fill) pair."""
+        pair = (self.thing * 5 + self.look.fill * 3) % 11 == 4
+        return self.look.held_out | self.layout.held_out | pair
+
+    def pictures(self, size: int = 64, generator: Generator | None = None) -> Float[Tensor, "scene 3 size size"]:
+        """RGB in 0..1; below 64 px drawn at 64 px or more and averaged down, so that patterns do not alias."""
+        times = -(-64 // size)
+        drawn = F.avg_pool2d(render(self.thing, self.look, self.layout, times * size), times)
+        noise = torch.randn(len(self), 1, size, size, generator=generator).to(drawn)
+        return (drawn + self.look.grain[:, None, None, None] * noise).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """How much of the world is drawn from: the bundled model's first version knows a part of it."""
+
+    things: int = len(THINGS)
+    kinds: LookKinds = field(default_factory=LookKinds)
+    layouts: tuple[float, ...] = (1.0,) * len(LAYOUTS)
+
+
+def sample_scenes(
+    count: int, generator: Generator | None = None, scope: Scope | None = None, *, held_out: bool | None = False
+) -> Scenes:
+    """`count` scenes: training ones (False, the default), held-out ones (True) or either (None)."""
+    scope = scope or Scope()
+    scenes = _draw(count, generator, scope)
+    while held_out is not None and not (fits := scenes.held_out == held_out).all():
+        scenes = scenes.where(fits, _draw(count, generator, scope))
+    return scenes
+
+
+def _draw(count: int, generator: Generator | None, scope: Scope) -> Scenes:
+    return Scenes(
+        thing=torch.randint(scope.things, (count,), generator=generator),
+        look=sample_looks(count, generator, scope.kinds),
+        layout=sample_layouts(count, generator, scope.layouts),
+    )

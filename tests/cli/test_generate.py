@@ -1,0 +1,168 @@
+"""`instantstyle generate`: pictures that carry their recipe, and refusals that cost nothing."""
+
+import os
+import sys
+
+import pytest
+from PIL import Image
+
+from instantstyle.pictures import read_recipe
+
+from ..test_images import bomb, cut
+
+SHORT = ("--steps", 2, "--height", 16, "--width", 16, "--seed", 7)
+
+
+@pytest.fixture
+def ink(tmp_path, reference):
+    reference.save(tmp_path / "ink.png")
+    return tmp_path / "ink.png"
+
+
+@pytest.fixture
+def generate(run, model, ink):
+    def command(*words: object):
+        return run("generate", "a rocket", "--model", model, *SHORT, *words)
+
+    return command
+
+
+def pixels(path) -> bytes:
+    with Image.open(path) as image:
+        return image.tobytes()
+
+
+def test_a_picture_is_written_and_its_path_printed(generate, tmp_path):
+    done = generate("--style", "ink.png", "-o", "out.png")
+    assert (done.code, done.out, done.err) == (0, "out.png\n", "")
+    assert sorted(os.listdir(tmp_path)) == ["ink.png", "out.png"]
+
+
+def test_the_picture_knows_all_that_made_it(generate, model):
+    generate("--style", "ink.png", "--content", "a cat", "--negative", "blurry", "-o", "out.png")
+    recipe = read_recipe("out.png")
+    assert (recipe.prompt, recipe.negative_prompt, recipe.content) == ("a rocket", "blurry", ("a cat",))
+    assert (recipe.seed, recipe.num_inference_steps, recipe.height, recipe.width) == (7, 2, 16, 16)
+    assert (recipe.model, recipe.scheduler, recipe.blocks) == (str(model), "DDIMScheduler", "style")
+    assert recipe.references[0].sha256 is not None
+    assert None not in (recipe.guidance_scale, recipe.content_scale)
+    assert {"instantstyle", "torch", "diffusers"} <= set(recipe.versions)
+
+
+def test_several_pictures_are_named_by_their_seeds(generate):
+    done = generate("--style", "ink.png", "-n", 3, "-o", "out.png")
+    assert done.out.split() == ["out-7.png", "out-8.png", "out-9.png"]
+    assert [read_recipe(path).seed for path in done.out.split()] == [7, 8, 9]
+    assert len({pixels(path) for path in done.out.split()}) == 3
+
+
+def test_a_picture_of_several_is_the_same_alone(generate):
+    generate("--style", "ink.png", "-n", 2, "-o", "out.png")
+    generate("--style", "ink.png", "--seed", 8, "-o", "alone.png")
+    assert pixels("alone.png") == pixels("out-8.png")
+
+
+def test_without_a_name_it_is_named_by_prompt_and_seed(generate):
+    assert generate().out == "a-rocket-7.png\n"
+
+
+def test_the_reference_makes_a_difference_and_scale_nought_none(generate):
+    generate("-o", "plain.png")
+    generate("-o", "styled.png", "--style", "ink.png")
+    generate("-o", "nought.png", "--style", "ink.png", "--scale", 0)
+    assert pixels("plain.png") == pixels("nought.png") != pixels("styled.png")
+
+
+def test_several_references_are_mixed(generate, tmp_path):
+    Image.new("RGB", (9, 9), "teal").save(tmp_path / "teal.png")
+    assert generate("--style", "ink.png", "--style", "teal.png", "-o", "out.png").code == 0
+    assert [reference.name for reference in read_recipe("out.png").references] == ["ink.png", "teal.png"]
+
+
+def test_verbose_says_what_happens_to_a_reference_that_is_not_square(generate):
+    told = generate("--style", "ink.png", "--crop", "pad", "--verbose", "-o", "out.png").err
+    assert "ink.png: 112×80, made square by --crop pad" in told
+    assert "up_blocks.0.attentions.1" in told
+
+
+def test_a_bar_is_shown_to_a_person_and_not_to_a_pipe(generate, monkeypatch):
+    assert generate("-o", "a.png").err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert generate("-o", "b.png").code == 0
+
+
+def refused(done) -> str:
+    """One line on stderr, exit code 2 and nothing printed as done."""
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    assert "Traceback" not in done.err
+    return done.err
+
+
+TRAPS = {
+    "missing": (lambda folder: folder / "nowhere.png", "does not exist"),
+    "a folder": (lambda folder: folder, "is a folder"),
+    "cut short": (lambda folder: cut(folder, "half.png"), "damaged or cut short"),
+    "a bomb": (lambda folder: bomb(folder / "bomb.png", 60_000, 60_000), "128 megapixels"),
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_a_bad_reference_is_refused_and_nothing_written(generate, tmp_path, trap):
+    make, reason = TRAPS[trap]
+    path = make(tmp_path)
+    before = sorted(os.listdir(tmp_path))
+    assert reason in refused(generate("--style", path, "-o", "out.png"))
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--style", "ink.png", "--blocks", "up_blocks.0.attentions.7"), "up_blocks.0.attentions.0–2"),
+        (("--style", "ink.png", "--blocks", "stile"), "Did you mean style?"),
+        (("--style", "ink.png", "--crop", "centre"), "'center', 'pad' or 'squash'"),
+        (("--style", "ink.png", "--removal", "divide"), "'subtract' or 'project'"),
+        (("--scale", "nan"), "scale is nan"),
+        (("--steps", 0), "num_inference_steps is 0"),
+        (("--seed", -1), "seed is -1"),
+        (("--height", 17), "multiple of 8"),
+        (("--content", "a cat"), "add --style"),
+        (("-o", "out.jpg"), "should end in .png"),
+        (("-o", "no/such/out.png"), "make it first"),
+        (("--model", "minni"), "Did you mean mini?"),
+        (("--adapter", "nowhere.safetensors"), "nowhere.safetensors"),
+        (("--image-encoder", "nowhere"), "nowhere"),
+        (("--device", "abacus"), "abacus"),
+    ],
+)
+def test_a_bad_word_is_refused_in_one_line(generate, tmp_path, words, reason):
+    assert reason in refused(generate(*words))
+    assert os.listdir(tmp_path) == ["ink.png"]
+
+
+def test_an_unknown_option_ends_the_same_way(generate):
+    done = generate("--stile", "ink.png")
+    assert done.code == 2
+    assert "--style" in done.err
+
+
+def test_what_exists_is_kept_unless_forced(generate, tmp_path):
+    (tmp_path / "out.png").write_bytes(b"precious")
+    assert "exists already" in refused(generate("-o", "out.png"))
+    assert (tmp_path / "out.png").read_bytes() == b"precious"
+    assert generate("-o", "out.png", "--force").code == 0
+    assert read_recipe("out.png").seed == 7
+
+
+def test_one_name_taken_of_several_stops_all_before_drawing(generate, tmp_path):
+    (tmp_path / "out-8.png").touch()
+    assert "out-8.png exists already" in refused(generate("-n", 3, "-o", "out.png"))
+    assert not (tmp_path / "out-7.png").exists()
+
+
+def test_what_can_be_refused_early_is_refused_without_loading_the_model(run, ink):
+    done = run(
+        "generate", "a rocket", "--model", "sdxl", "--style", ink, "--blocks", "up_blocks.7.attentions.0"
+    )
+    assert "SDXL has no block up_blocks.7.attentions.0" in refused(done)

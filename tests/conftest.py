@@ -1,0 +1,180 @@
+"""A small random SDXL: same topology, block names and code path as the real one, made on the spot."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from PIL import Image
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
+
+from instantstyle import InstantStyle
+from instantstyle.adapter import layers_of
+
+CROSS_DIM = 32
+EMBEDDING_DIM = 24
+HIDDEN = 16
+TOKENS = 4
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP tokenizer that knows letters and nothing else."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    letters = [*"abcdefghijklmnopqrstuvwxyz"]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return folder
+
+
+def text_config(**changes) -> CLIPTextConfig:
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ends = {"vocab_size": 54, "bos_token_id": 52, "eos_token_id": 53, "pad_token_id": 53}
+    return CLIPTextConfig(**{**sizes, **ends, "projection_dim": EMBEDDING_DIM, **changes})
+
+
+def make_unet(**changes) -> UNet2DConditionModel:
+    shape = {
+        "sample_size": 8,
+        "block_out_channels": (8, 16, 16),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "transformer_layers_per_block": (1, 1, 2),
+        "attention_head_dim": (1, 2, 2),
+        "cross_attention_dim": CROSS_DIM,
+        "norm_num_groups": 4,
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 8 * 6 + EMBEDDING_DIM,
+    }
+    return UNet2DConditionModel(**{**shape, **changes})
+
+
+def make_pipe(tokenizer_folder: Path) -> StableDiffusionXLPipeline:
+    torch.manual_seed(0)
+    channels = {"block_out_channels": (4, 8), "norm_num_groups": 4, "latent_channels": 4, "sample_size": 16}
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder, model_max_length=77)
+    pipe = StableDiffusionXLPipeline(
+        vae=AutoencoderKL(**channels, **blocks),
+        text_encoder=CLIPTextModel(text_config()),
+        text_encoder_2=CLIPTextModelWithProjection(text_config()),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        unet=make_unet(),
+        scheduler=DDIMScheduler(),
+        add_watermarker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def make_image_encoder(
+    hidden: int = HIDDEN, projection: int = EMBEDDING_DIM
+) -> CLIPVisionModelWithProjection:
+    torch.manual_seed(1)
+    sizes = {"hidden_size": hidden, "intermediate_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
+    config = CLIPVisionConfig(**sizes, projection_dim=projection, image_size=32, patch_size=8)
+    return CLIPVisionModelWithProjection(config).eval()
+
+
+def _random(*shape: int, seed: int) -> torch.Tensor:
+    # Strong enough that a style that is lost or doubled cannot hide in the tolerance.
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * 0.5
+
+
+def layer_weights(layers) -> dict[str, torch.Tensor]:
+    return {
+        f"{layer.number}.to_{letter}_ip.weight": _random(
+            layer.width, layer.cross_dim, seed=layer.number + place
+        )
+        for layer in layers
+        for place, letter in enumerate("kv")
+    }
+
+
+def base_projection(dim: int = EMBEDDING_DIM, cross_dim: int = CROSS_DIM) -> dict[str, torch.Tensor]:
+    return {
+        "proj.weight": _random(TOKENS * cross_dim, dim, seed=100),
+        "proj.bias": _random(TOKENS * cross_dim, seed=101),
+        "norm.weight": 1 + _random(cross_dim, seed=102),
+        "norm.bias": _random(cross_dim, seed=103),
+    }
+
+
+def full_projection(dim: int = HIDDEN, cross_dim: int = CROSS_DIM) -> dict[str, torch.Tensor]:
+    shapes = {"proj.0": (dim, dim), "proj.2": (cross_dim, dim), "proj.3": (cross_dim,)}
+    weights = {
+        f"{name}.weight": _random(*shape, seed=200 + i) for i, (name, shape) in enumerate(shapes.items())
+    }
+    return weights | {f"{name}.bias": _random(shape[0], seed=210) for name, shape in shapes.items()}
+
+
+def plus_projection(dim: int = HIDDEN, cross_dim: int = CROSS_DIM, inner: int = 64, tokens: int = 6):
+    shapes: dict[str, tuple[int, ...]] = {
+        "latents": (1, tokens, inner),
+        "proj_in.weight": (inner, dim),
+        "proj_in.bias": (inner,),
+        "proj_out.weight": (cross_dim, inner),
+        "proj_out.bias": (cross_dim,),
+        "norm_out.weight": (cross_dim,),
+        "norm_out.bias": (cross_dim,),
+    }
+    for layer in (f"layers.{depth}" for depth in range(4)):
+        shapes |= {
+            f"{layer}.0.{norm}.{end}": (inner,) for norm in ("norm1", "norm2") for end in ("weight", "bias")
+        }
+        shapes |= {f"{layer}.0.to_q.weight": (128, inner), f"{layer}.0.to_kv.weight": (256, inner)}
+        shapes |= {f"{layer}.0.to_out.weight": (inner, 128), f"{layer}.1.0.weight": (inner,)}
+        shapes |= {f"{layer}.1.0.bias": (inner,), f"{layer}.1.1.weight": (4 * inner, inner)}
+        shapes |= {f"{layer}.1.3.weight": (inner, 4 * inner)}
+    return {name: _random(*shape, seed=300 + i) for i, (name, shape) in enumerate(shapes.items())}
+
+
+@pytest.fixture
+def pipe(tokenizer_folder: Path) -> StableDiffusionXLPipeline:
+    return make_pipe(tokenizer_folder)
+
+
+@pytest.fixture(scope="session")
+def layers():
+    return layers_of(make_unet())
+
+
+@pytest.fixture(scope="session")
+def state(layers) -> dict[str, dict[str, torch.Tensor]]:
+    """A base adapter for the small network, in the standard names."""
+    return {"image_proj": base_projection(), "ip_adapter": layer_weights(layers)}
+
+
+@pytest.fixture(scope="session")
+def image_encoder() -> CLIPVisionModelWithProjection:
+    return make_image_encoder()
+
+
+@pytest.fixture
+def styled(pipe, state, image_encoder) -> InstantStyle:
+    return InstantStyle(pipe, adapter=state, image_encoder=image_encoder)
+
+
+@pytest.fixture(scope="session")
+def reference() -> Image.Image:
+    """A picture that is not square, with detail everywhere."""
+    noise = torch.randint(0, 256, (40, 56, 3), generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
+    return Image.fromarray(noise.numpy()).resize((112, 80), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="session")
+def short() -> dict:
+    """Call arguments that keep a drawing short and its latents in sight."""
+    return {"num_inference_steps": 2, "output_type": "latent", "height": 16, "width": 16}

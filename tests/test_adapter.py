@@ -1,0 +1,149 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from instantstyle.adapter import Adapter, injected, layers_of
+from instantstyle.architectures import SDXL
+from instantstyle.attention import StyledAttnProcessor
+from instantstyle.checkpoint import AdapterFile
+from instantstyle.errors import BlockError, CheckpointError, StyleError
+from instantstyle.style import Style
+
+from .conftest import EMBEDDING_DIM, layer_weights, make_unet, plus_projection
+
+STYLE_BLOCK = "up_blocks.0.attentions.1"
+
+
+@pytest.fixture
+def unet():
+    return make_unet()
+
+
+@pytest.fixture
+def adapter(unet, state):
+    return Adapter(AdapterFile.open(state), unet)
+
+
+@pytest.fixture
+def ink():
+    return Style(torch.randn(1, EMBEDDING_DIM), torch.zeros(EMBEDDING_DIM))
+
+
+def unguided():
+    return False
+
+
+def test_layers_are_numbered_as_diffusers_lists_them(unet):
+    layers = layers_of(unet)
+    assert [layer.number for layer in layers] == list(range(1, 2 * len(layers), 2))
+    assert str(layers[-1].block) == "mid_block.attentions.0"
+    assert {layer.block for layer in layers} == set(SDXL.blocks)
+
+
+def test_the_network_is_recognised(adapter):
+    assert adapter.architecture is SDXL
+
+
+def test_only_the_chosen_layers_are_read_and_each_of_them_once(adapter, ink):
+    adapter.bind(ink, "style")
+    first = adapter.file.tensors_read
+    adapter.bind(ink, "style")
+    numbers = {layer.number for layer in adapter.layers if str(layer.block) == STYLE_BLOCK}
+    read = {name for name in first if name.startswith("ip_adapter")}
+    assert read == {f"ip_adapter.{number}.to_{x}_ip.weight" for number in numbers for x in "kv"}
+    assert adapter.file.tensors_read == first
+
+
+def test_a_bound_style_has_keys_for_the_chosen_layers_only(adapter, ink):
+    bound = adapter.bind(ink, "style", 0.5)
+    assert bound
+    assert all(name.startswith(STYLE_BLOCK) for name in bound)
+    assert {keys.scale.item() for keys in bound.values()} == {0.5}
+    assert {tuple(keys.key.shape) for keys in bound.values()} == {(2, 4, 16)}
+
+
+def test_weights_of_blocks_multiply_the_scale(adapter, ink):
+    bound = adapter.bind(ink, {"style": 0.5, "layout": 2}, 0.5)
+    assert {name.partition(".transformer")[0]: keys.scale.item() for name, keys in bound.items()} == {
+        STYLE_BLOCK: 0.25,
+        "down_blocks.2.attentions.1": 1.0,
+    }
+
+
+def test_the_unconditional_tokens_are_the_projection_of_zeros(adapter, ink, state):
+    norm = torch.nn.functional.layer_norm
+    bias = state["image_proj"]["proj.bias"].reshape(4, -1)
+    zeros = norm(bias, bias.shape[-1:], state["image_proj"]["norm.weight"], state["image_proj"]["norm.bias"])
+    assert_close(adapter.tokens(ink)[0], zeros)
+
+
+@pytest.mark.parametrize("nothing", [{"scale": 0.0}, {"blocks": {"style": 0}}])
+def test_a_style_that_does_not_act_binds_nothing(adapter, ink, nothing):
+    assert adapter.bind(ink, **{"blocks": "all", **nothing}) == {}
+
+
+def test_an_unknown_block_is_refused_even_at_scale_zero(adapter, ink):
+    with pytest.raises(BlockError):
+        adapter.bind(ink, "stlye", 0.0)
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_a_scale_that_is_no_amount_is_refused(adapter, ink, scale):
+    with pytest.raises(StyleError, match="finite"):
+        adapter.bind(ink, "style", scale)
+
+
+def test_a_style_of_another_encoder_is_refused_with_both_widths(adapter):
+    strange = Style(torch.zeros(1, 7), torch.zeros(7), encoder="CLIP-7")
+    with pytest.raises(
+        StyleError, match=f"7 wide \\(CLIP-7\\); the adapter needs an embedding {EMBEDDING_DIM} wide"
+    ):
+        adapter.bind(strange, "style")
+
+
+def test_patch_features_are_not_taken_for_an_embedding_of_equal_width(adapter):
+    patches = Style(torch.zeros(1, 5, EMBEDDING_DIM), torch.zeros(5, EMBEDDING_DIM))
+    with pytest.raises(StyleError, match="needs an embedding"):
+        adapter.bind(patches, "style")
+
+
+def test_an_adapter_that_does_not_fit_is_refused_before_use(state):
+    with pytest.raises(CheckpointError, match="cross dim"):
+        Adapter(AdapterFile.open(state), make_unet(cross_attention_dim=48))
+
+
+def test_plus_tokens_come_from_patches(unet, layers):
+    adapter = Adapter(
+        AdapterFile.open({"image_proj": plus_projection(), "ip_adapter": layer_weights(layers)}), unet
+    )
+    assert adapter.tokens(Style(torch.randn(1, 17, 16), torch.randn(17, 16))).shape == (2, 6, 32)
+
+
+def test_the_very_processors_are_back_afterwards(unet, adapter, ink):
+    before = dict(unet.attn_processors)
+    with injected(unet, adapter.bind(ink, "style"), unguided):
+        styled = [
+            name for name, found in unet.attn_processors.items() if isinstance(found, StyledAttnProcessor)
+        ]
+    assert styled
+    assert all(unet.attn_processors[name] is processor for name, processor in before.items())
+
+
+def test_the_very_processors_are_back_after_an_exception(unet, adapter, ink):
+    before = dict(unet.attn_processors)
+    with pytest.raises(KeyboardInterrupt), injected(unet, adapter.bind(ink, "all"), unguided):
+        raise KeyboardInterrupt
+    assert all(unet.attn_processors[name] is processor for name, processor in before.items())
+
+
+def test_processors_that_are_modules_stay_registered_as_such(unet, adapter, ink):
+    class Watching(torch.nn.Module):
+        def forward(self, attn, hidden_states, **_):
+            return hidden_states
+
+    name = f"{STYLE_BLOCK}.transformer_blocks.0.attn2"
+    watching = Watching()
+    unet.get_submodule(name).set_processor(watching)
+    with injected(unet, adapter.bind(ink, "style"), unguided):
+        assert unet.get_submodule(name).processor is not watching
+    assert dict(unet.named_modules())[f"{name}.processor"] is watching

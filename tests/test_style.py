@@ -1,0 +1,64 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from instantstyle import Style, StyleError
+
+
+def ink(**changes) -> Style:
+    parts = {
+        "image_embeds": torch.eye(4)[:1],
+        "unconditional": torch.zeros(4),
+        "name": "ink.png",
+        "encoder": "CLIP-4",
+    }
+    return Style(**{**parts, **changes})
+
+
+WORDS = torch.full((1, 4), 0.5)
+
+
+def test_repr_tells_what_it_is_made_of():
+    cat = ink().with_content(["a cat"], WORDS, 0.5)
+    assert repr(ink()) == "Style(ink.png, CLIP-4)"
+    assert repr(cat) == 'Style(ink.png − "a cat" × 0.5, CLIP-4)'
+    assert repr(cat.tuned(1.0, "project")) == 'Style(ink.png ⊥ "a cat" × 1, CLIP-4)'
+
+
+def test_two_phrases_are_told_and_removed_together():
+    both = ink().with_content(["a cat", "a mat"], torch.cat([WORDS, WORDS]), 0.5)
+    assert repr(both) == 'Style(ink.png − ("a cat" + "a mat") × 0.5, CLIP-4)'
+    assert_close(both.embedding(), torch.eye(4)[0] - 0.5)
+
+
+def test_removal_can_be_retuned_without_the_picture():
+    cat = ink().with_content(["a cat"], WORDS, 1.0)
+    assert_close(cat.tuned(0.5).embedding(), torch.eye(4)[0] - 0.25)
+    assert_close(cat.tuned(0.0).embedding(), ink().embedding())
+
+
+def test_references_count_by_their_weights_in_any_order():
+    both = ink(image_embeds=torch.eye(4)[:2], weights=(3.0, 1.0))
+    assert_close(both.embedding(), torch.tensor([0.75, 0.25, 0, 0]))
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (-1.0,), (0.0,), (float("nan"),)])
+def test_weights_that_make_no_mean_are_refused(weights):
+    with pytest.raises(StyleError, match="weights|Weights"):
+        ink(weights=weights)
+
+
+def test_words_of_another_clip_are_refused():
+    with pytest.raises(StyleError, match="is 3 wide and ink.png's is 4"):
+        ink().with_content(["a cat"], torch.zeros(1, 3))
+
+
+def test_content_cannot_leave_patch_features():
+    patches = ink(image_embeds=torch.zeros(1, 5, 4), unconditional=torch.zeros(5, 4))
+    with pytest.raises(StyleError, match="Use a base adapter"):
+        patches.with_content(["a cat"], WORDS)
+
+
+def test_a_style_cannot_be_changed_by_accident():
+    with pytest.raises(AttributeError):
+        ink().content_scale = 2

@@ -1,0 +1,90 @@
+"""Stage `adapter`: IP-Adapter (arXiv 2308.06721) in its standard way, the UNet frozen.
+
+All eleven blocks; the reference is the very picture to be drawn; image and text dropped independently for
+guidance. Trained so, it hands over the reference's thing as well as its look: the leak that the method cures.
+"""
+
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Generator, Tensor, nn
+
+from instantstyle.world import sample_scenes
+from training.mini.frozen import Clip
+from training.mini.settings import CROSS, FIRST_SCOPE, IMAGE_TOKENS, PICTURE, SHARED
+from training.mini.stage import Stage, averaged
+from training.mini.unet import UnetStage
+from training.mini.words import describe
+
+NO_IMAGE, NO_TEXT = 0.1, 0.15
+
+
+class AdapterStage(Stage):
+    name = "adapter"
+
+    def __init__(self, folder: Path):
+        self.drawing = UnetStage("unet", folder)
+        unet = averaged(self.drawing, folder)
+        self.clip: Clip = self.drawing.clip
+        self.module = installed(unet, first_weights(unet))
+
+    def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        scenes = sample_scenes(batch, generator, FIRST_SCOPE)
+        captions = describe(scenes, generator, thing=1.0, layout=0.3, look=0.0)
+        states, pooled = self.clip.text(captions.words)
+        has_text, has_image = torch.rand(2, batch, generator=generator) >= torch.tensor([[NO_TEXT], [NO_IMAGE]])
+        embeds = self.clip.image(scenes.pictures(PICTURE, generator)) * has_image[:, None]
+        predicted, wanted = self.drawing.predict(
+            scenes,
+            states * has_text[:, None, None],
+            pooled * has_text[:, None],
+            torch.zeros(batch, dtype=torch.bool),
+            self.drawing.diffusion.times(batch, generator, favour=1.5),
+            generator,
+            image_embeds=[embeds[:, None]],
+        )
+        error = (predicted - wanted).pow(2).mean((1, 2, 3))
+        return error.mean(), dict(with_image=error[has_image].mean().detach())
+
+
+def first_weights(unet: UNet2DConditionModel) -> dict[str, dict[str, Tensor]]:
+    """A new adapter in the standard file layout: keys and values begin as copies of the text's."""
+    rows = IMAGE_TOKENS * CROSS
+    generator = Generator().manual_seed(0)
+    image_proj = {
+        "proj.weight": torch.randn(rows, SHARED, generator=generator) / SHARED**0.5,
+        "proj.bias": torch.zeros(rows),
+        "norm.weight": torch.ones(CROSS),
+        "norm.bias": torch.zeros(CROSS),
+    }
+    layers = {}
+    for place, name in enumerate(unet.attn_processors):
+        if name.endswith("attn2.processor"):
+            attention = unet.get_submodule(name.removesuffix(".processor"))
+            layers[f"{place}.to_k_ip.weight"] = attention.to_k.weight.detach().clone()
+            layers[f"{place}.to_v_ip.weight"] = attention.to_v.weight.detach().clone()
+    return {"image_proj": image_proj, "ip_adapter": layers}
+
+
+def installed(unet: UNet2DConditionModel, weights: dict[str, dict[str, Tensor]]) -> nn.ModuleDict:
+    """Put the adapter into the UNet by diffusers' own path; the parts that are trained, as one module."""
+    unet._load_ip_adapter_weights([weights], low_cpu_mem_usage=False)
+    processors = [part for part in unet.attn_processors.values() if isinstance(part, nn.Module)]
+    module = nn.ModuleDict({"projection": unet.encoder_hid_proj, "layers": nn.ModuleList(processors)})
+    return module.requires_grad_(True)
+
+
+def standard_file(module: nn.ModuleDict) -> dict[str, Tensor]:
+    """The adapter under the standard key names of `ip-adapter_*.safetensors`."""
+    projection = module["projection"].image_projection_layers[0]
+    flat = {
+        "image_proj.proj.weight": projection.image_embeds.weight,
+        "image_proj.proj.bias": projection.image_embeds.bias,
+        "image_proj.norm.weight": projection.norm.weight,
+        "image_proj.norm.bias": projection.norm.bias,
+    }
+    for place, layer in enumerate(module["layers"]):
+        flat[f"ip_adapter.{2 * place + 1}.to_k_ip.weight"] = layer.to_k_ip[0].weight
+        flat[f"ip_adapter.{2 * place + 1}.to_v_ip.weight"] = layer.to_v_ip[0].weight
+    return {name: weight.detach().contiguous() for name, weight in flat.items()}

@@ -1,0 +1,80 @@
+"""Stages' weights → the folder that ships: diffusers' layout, half precision, standard names."""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from safetensors.torch import save_file
+from torch import nn
+from transformers import CLIPTextModel
+
+from training.mini.adapter import AdapterStage, standard_file
+from training.mini.clip import text_config
+from training.mini.frozen import Clip, Latents
+from training.mini.judge import JudgeStage
+from training.mini.settings import SCHEDULE, TOWER_1, UNET
+from training.mini.stage import averaged
+from training.mini.unet import UnetStage
+from training.mini.words import save_tokenizer, tokenizer
+
+
+def export(folder: Path, target: Path, unet_stage: str = "unet") -> None:
+    """Write the bundled model from the stages' states in `folder`."""
+    pipe = pipeline(folder, unet_stage)
+    pipe.to(torch.float16).save_pretrained(target, safe_serialization=True)
+    for name in ("tokenizer", "tokenizer_2"):
+        save_tokenizer(target / name)
+    Clip(folder).towers.vision.half().save_pretrained(target / "image_encoder")
+    if (folder / "adapter.pt").exists():
+        weights = standard_file(averaged(AdapterStage(folder), folder))
+        save_file(halved(weights), target / "ip-adapter_mini.safetensors")
+
+
+def export_judge(folder: Path, target: Path) -> None:
+    save_file(halved(averaged(JudgeStage(folder), folder).state_dict()), target)
+
+
+def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: weight.half().contiguous() for name, weight in weights.items()}
+
+
+def pipeline(folder: Path, unet_stage: str = "unet") -> StableDiffusionXLPipeline:
+    """The stages so far as an SDXL pipeline, in float32."""
+    latents, towers = Latents(folder), Clip(folder).towers
+    unet = UNet2DConditionModel(**UNET)
+    unet.load_state_dict(torch.load(folder / f"{unet_stage}.pt", weights_only=True)["averaged"])
+    return StableDiffusionXLPipeline(
+        vae=with_statistics(latents),
+        text_encoder=without_projection(towers.text_1),
+        text_encoder_2=towers.text_2,
+        tokenizer=tokenizer(),
+        tokenizer_2=tokenizer(),
+        unet=unet.eval(),
+        scheduler=DPMSolverMultistepScheduler(**SCHEDULE),
+        force_zeros_for_empty_prompt=True,
+        add_watermarker=False,
+    )
+
+
+@torch.no_grad()
+def with_statistics(latents: Latents) -> AutoencoderKL:
+    """The autoencoder with its latents' mean and spread worked into the convolutions at its waist.
+
+    SDXL's pipeline reads `latents_mean` and `latents_std` for four channels only, and ours has eight.
+    """
+    vae, mean, std = latents.vae, latents.mean.flatten(), latents.std.flatten()
+    spread = torch.cat([std, torch.ones_like(std)])
+    vae.quant_conv.weight /= spread[:, None, None, None]
+    vae.quant_conv.bias -= torch.cat([mean, 2 * std.log()])
+    vae.quant_conv.bias /= spread
+    vae.post_quant_conv.bias += vae.post_quant_conv.weight[..., 0, 0] @ mean
+    vae.post_quant_conv.weight *= std[None, :, None, None]
+    vae.register_to_config(scaling_factor=1.0)
+    return vae
+
+
+def without_projection(tower: nn.Module) -> CLIPTextModel:
+    """SDXL's first text encoder has no projection."""
+    plain = CLIPTextModel(text_config(TOWER_1))
+    plain.load_state_dict(tower.text_model.state_dict())
+    return plain.eval()

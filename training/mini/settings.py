@@ -1,0 +1,125 @@
+"""What the bundled model is and how each stage is trained: the only place for its numbers."""
+
+from dataclasses import dataclass
+
+from instantstyle.world import FILLS, GROUNDS, OUTLINES, LookKinds, Scope
+
+SEED = 20260401  # of everything drawn in training
+
+# The first version's part of the world: all 24 things, the looks that survive at 64 px, six layouts.
+FIRST_SCOPE = Scope(
+    kinds=LookKinds(
+        grounds=tuple(map(GROUNDS.index, ("plain", "gradient", "striped", "dotted", "cloudy"))),
+        fills=tuple(map(FILLS.index, ("flat", "gradient", "hatched", "swirling", "mosaic"))),
+        outlines=tuple(map(OUTLINES.index, ("no outline", "thin outline", "bold outline", "glowing outline"))),
+        grain=0.0,
+    ),
+    layouts=(0.7, 0.06, 0.06, 0.06, 0.06, 0.06, 0.0, 0.0),
+)
+
+# What `unet-small` draws: shapes first, few looks.
+SMALL_SCOPE = Scope(
+    kinds=LookKinds(
+        grounds=tuple(map(GROUNDS.index, ("plain", "gradient"))),
+        fills=tuple(map(FILLS.index, ("flat", "gradient"))),
+        outlines=tuple(map(OUTLINES.index, ("no outline", "thin outline", "bold outline"))),
+        grain=0.0,
+    ),
+    layouts=(0.8, 0.04, 0.04, 0.04, 0.04, 0.04, 0.0, 0.0),
+)
+
+PICTURE = 64  # px
+LATENT_CHANNELS = 8
+WORDS = 24  # tokens of a caption at most, start and end included
+SHARED = 128  # width of the space that image and text tower share
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How one stage is trained on one kind of device."""
+
+    minutes: float
+    batch: int
+    lr: float
+    ema: float = 0.999
+
+
+CPU = {
+    "vae": Pace(minutes=14, batch=32, lr=1e-3),
+    "clip": Pace(minutes=9, batch=32, lr=1e-3),
+    "vision": Pace(minutes=20, batch=32, lr=7e-4),
+    "unet-small": Pace(minutes=18, batch=64, lr=8e-4),
+    "unet": Pace(minutes=50, batch=32, lr=5e-4),
+    "adapter": Pace(minutes=14, batch=32, lr=5e-4),
+    "judge": Pace(minutes=6, batch=64, lr=2e-3),
+}
+CUDA = {
+    "vae": Pace(minutes=4, batch=128, lr=1e-3),
+    "clip": Pace(minutes=4, batch=1024, lr=1e-3),
+    "vision": Pace(minutes=4, batch=1024, lr=7e-4),
+    "unet-small": Pace(minutes=4, batch=512, lr=1e-3),
+    "unet": Pace(minutes=12, batch=256, lr=8e-4),
+    "adapter": Pace(minutes=4, batch=256, lr=8e-4),
+    "judge": Pace(minutes=2, batch=512, lr=2e-3),
+}
+
+VAE = dict(
+    in_channels=3,
+    out_channels=3,
+    latent_channels=LATENT_CHANNELS,
+    block_out_channels=(32, 64, 96),
+    down_block_types=("DownEncoderBlock2D",) * 3,
+    up_block_types=("UpDecoderBlock2D",) * 3,
+    layers_per_block=1,
+    norm_num_groups=8,
+    mid_block_add_attention=False,  # trained on crops: it must not depend on the picture's size
+    sample_size=PICTURE,
+    force_upcast=False,
+)
+
+TOWER_1 = dict(hidden_size=64, intermediate_size=256, num_hidden_layers=3, num_attention_heads=2)
+TOWER_2 = dict(hidden_size=128, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4)
+VISION = dict(
+    hidden_size=160,
+    intermediate_size=480,
+    num_hidden_layers=5,
+    num_attention_heads=5,
+    image_size=PICTURE,
+    patch_size=8,
+    projection_dim=SHARED,
+    hidden_act="gelu",
+)
+
+TIME_IDS = 6  # SDXL's: original size, top left, target size
+TIME_WIDTH = 32
+CROSS = TOWER_1["hidden_size"] + TOWER_2["hidden_size"]
+UNET = dict(
+    sample_size=PICTURE // 4,
+    in_channels=LATENT_CHANNELS,
+    out_channels=LATENT_CHANNELS,
+    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    block_out_channels=(48, 96, 192),
+    layers_per_block=2,
+    transformer_layers_per_block=(1, 1, 2),
+    attention_head_dim=(2, 4, 6),  # diffusers' historical name: this counts heads
+    cross_attention_dim=CROSS,
+    addition_embed_type="text_time",
+    addition_time_embed_dim=TIME_WIDTH,
+    projection_class_embeddings_input_dim=TIME_IDS * TIME_WIDTH + SHARED,
+    use_linear_projection=True,
+    norm_num_groups=16,
+)
+
+# v-prediction with a zero-terminal-SNR schedule (arXiv 2305.08891): grounds may be fully dark or light.
+SCHEDULE = dict(
+    num_train_timesteps=1000,
+    beta_start=0.00085,
+    beta_end=0.012,
+    beta_schedule="scaled_linear",
+    prediction_type="v_prediction",
+    rescale_betas_zero_snr=True,
+    timestep_spacing="trailing",
+)
+
+IMAGE_TOKENS = 4
