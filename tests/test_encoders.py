@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from instantstyle.encoders import ImageEncoder, TextEncoder, text_encoder_of
+from instantstyle.encoders import ImageEncoder, TextEncoder, no_text_encoder, text_encoder_of
 from instantstyle.errors import CheckpointError, ImageError, StyleError
 
 from .conftest import EMBEDDING_DIM, HIDDEN, make_image_encoder
@@ -67,7 +67,7 @@ def test_a_model_without_projection_is_refused(styled):
 
 
 def test_a_folder_is_opened_and_one_without_an_encoder_refused(tmp_path, image_encoder, reference):
-    with pytest.raises(CheckpointError, match="no config.json"):
+    with pytest.raises(CheckpointError, match="no config"):
         ImageEncoder.open(tmp_path)
     image_encoder.save_pretrained(tmp_path)
     assert_close(
@@ -118,6 +118,10 @@ def test_the_pipelines_own_text_tower_serves_only_if_it_fits(pipe):
     assert text_encoder_of(pipe, EMBEDDING_DIM) is not None
     assert text_encoder_of(pipe, 1024) is None
     assert text_encoder_of(object(), EMBEDDING_DIM) is None
+
+
+def test_the_missing_text_tower_is_named_where_it_is_known():
+    assert "laion/CLIP-ViT-H-14-laion2B-s32B-b79K" in str(no_text_encoder(1024))
 
 
 def test_half_precision_towers_give_float32(reference):

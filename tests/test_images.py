@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -162,10 +163,8 @@ def test_damage_of_any_kind_is_an_image_error_or_a_picture(tmp_path_factory, noi
     whole = path.read_bytes()
     place = len(noise) % len(whole)
     path.write_bytes(whole[:place] + noise + whole[place + len(noise) :])
-    try:
+    with suppress(ImageError):
         assert open_reference(path).mode == "RGB"
-    except ImageError as refusal:
-        assert "\n" not in str(refusal)
 
 
 sides = st.integers(1, 300)

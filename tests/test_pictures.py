@@ -35,7 +35,7 @@ def test_both_texts_are_there_for_any_reader(tmp_path):
 def test_nothing_is_overwritten_unless_forced(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"precious")
-    with pytest.raises(JobError, match="exists already.*--force"):
+    with pytest.raises(JobError, match=r"exists already.*--force"):
         save_png(PICTURE, path, RECIPE)
     assert path.read_bytes() == b"precious"
     assert read_recipe(save_png(PICTURE, path, RECIPE, force=True)) == RECIPE

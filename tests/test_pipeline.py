@@ -177,6 +177,7 @@ def test_defaults_hold_where_the_caller_gives_none(pipe, state, image_encoder, s
         ({"kwargs": {}}, JobError, "no argument"),
         ({"seed": 1, "generator": torch.Generator()}, JobError, "exclude each other"),
         ({"seed": -1}, JobError, "whole number"),
+        ({"num_images_per_prompt": 0}, JobError, "from 1"),
         ({"content": "a cat"}, StyleError, "style is None"),
     ],
 )

@@ -44,12 +44,12 @@ def test_references_count_by_their_weights_in_any_order():
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (-1.0,), (0.0,), (float("nan"),)])
 def test_weights_that_make_no_mean_are_refused(weights):
-    with pytest.raises(StyleError, match="weights|Weights"):
+    with pytest.raises(StyleError, match=r"(w|W)eights"):
         ink(weights=weights)
 
 
 def test_words_of_another_clip_are_refused():
-    with pytest.raises(StyleError, match="is 3 wide and ink.png's is 4"):
+    with pytest.raises(StyleError, match="is 3 wide"):
         ink().with_content(["a cat"], torch.zeros(1, 3))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .architectures import Architecture, identify
 from .attention import StyledAttnProcessor, StyleKeys
-from .blocks import Layer
+from .blocks import Layer, Spec
 from .checkpoint import AdapterFile
 from .errors import StyleError
 from .projection import project_tokens
@@ -22,7 +22,7 @@ Bound = Mapping[str, StyleKeys]
 
 
 def layers_of(unet: Any) -> list[Layer]:
-    """The network's cross-attentions in diffusers' order (down, up, mid), which numbers the adapter's tensors."""
+    """The cross-attentions in diffusers' order (down, up, mid), by which adapters number their tensors."""
     layers = []
     for number, name in enumerate(unet.attn_processors):
         if name.endswith("attn2.processor"):
@@ -41,7 +41,7 @@ class Adapter:
         file.check(self.layers)
         self._projection: dict[str, Tensor] | None = None
 
-    def bind(self, style: Style, blocks: Any, scale: float = 1.0) -> Bound:
+    def bind(self, style: Style, blocks: Spec, scale: float = 1.0) -> Bound:
         """Keys and values of the style for the chosen blocks' layers: made here, once, not at every step."""
         self._check(style, scale)
         weights = self.architecture.select(blocks)
@@ -58,7 +58,7 @@ class Adapter:
     def tokens(self, style: Style) -> Float[Tensor, "2 tokens cross_dim"]:
         """The style's image tokens, with those of 'no picture' in row 0.
 
-        The adapter was trained with its condition dropped to zeros before the projection, so the unconditional
+        Adapters are trained with their condition dropped to zeros before the projection, so unconditional
         tokens are the projection of zeros: they are not zeros.
         """
         features = torch.stack([style.unconditional, style.embedding()]).float()
@@ -85,8 +85,10 @@ class Adapter:
             raise StyleError(f"scale is {scale!r}; it must be a finite number: 0 not at all, 1 as trained.")
         on_patches = self.file.kind != "base"
         if style.dim != self.file.embedding_dim or style.of_patches != on_patches:
-            needed = f"{'patch features' if on_patches else 'an embedding'} {self.file.embedding_dim} wide"
-            given = f"{'patch features' if style.of_patches else 'an embedding'} {style.dim} wide ({style.encoder})"
+            needed, given = (
+                _features(on_patches, self.file.embedding_dim),
+                _features(style.of_patches, style.dim),
+            )
             raise StyleError(
                 f"{style!r} is {given}; the adapter needs {needed}. Make it with this adapter's encoder."
             )
@@ -94,7 +96,7 @@ class Adapter:
 
 @contextmanager
 def injected(unet: Any, bound: Bound, guided: Callable[[], bool]) -> Iterator[None]:
-    """The style acts inside the `with` block; after it the network holds the very processors it held before."""
+    """The style acts inside the `with` block; after it the network holds the very processors of before."""
     found = dict(unet.attn_processors)
     _refuse_adapted(found)
     styled = {name: StyledAttnProcessor(keys, guided) for name, keys in bound.items()}
@@ -105,8 +107,12 @@ def injected(unet: Any, bound: Bound, guided: Callable[[], bool]) -> Iterator[No
         unet.set_attn_processor(found)
 
 
+def _features(on_patches: bool, width: int) -> str:
+    return f"{'patch features' if on_patches else 'an embedding'} {width} wide"
+
+
 def _refuse_adapted(processors: Mapping[str, Any]) -> None:
-    """diffusers' own IP-Adapter hands text and image tokens over as a pair, which our attention cannot read."""
+    """diffusers' own IP-Adapter hands text and image tokens over as a pair, which we cannot read."""
     kinds = {type(processor).__name__ for processor in processors.values()}
     taken = sorted(kind for kind in kinds if kind.startswith("IPAdapter"))
     if taken:

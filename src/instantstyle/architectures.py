@@ -74,8 +74,8 @@ SD15 = Architecture(
         "layout": tuple(block for block in _SD15_BLOCKS if block.group in ("down_blocks.2", "mid_block")),
     },
     sources={
-        "style": "github.com/instantX-research/InstantStyle, infer_style_sd15.py: 'up_blocks.1', experimental",
-        "layout": "the same file: 'down_blocks.2' and 'mid_block', experimental",
+        "style": "github.com/instantX-research/InstantStyle, infer_style_sd15.py: 'up_blocks.1'",
+        "layout": "the same file: 'down_blocks.2' and 'mid_block'",
     },
     experimental=True,
 )

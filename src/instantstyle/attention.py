@@ -20,7 +20,7 @@ def styled_attention(
     scale: Float[Tensor, ""] | float,
     mask: Tensor | None = None,
 ) -> Float[Tensor, "batch heads pixels head"]:
-    """Attention(Q, K, V) + scale · Attention(Q, K', V'). arXiv 2308.06721, equation 5; the query is shared."""
+    """Attention(Q, K, V) + scale · Attention(Q, K', V'): arXiv 2308.06721, equation 5; one query for both."""
     text = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     return text + scale * F.scaled_dot_product_attention(query, style_key, style_value)
 
@@ -34,7 +34,7 @@ class StyleKeys:
     scale: Float[Tensor, ""]
 
     def like(self, x: Tensor) -> "StyleKeys":
-        """The same where `x` is and in its dtype; the scale stays float32, which a half cannot hold exactly."""
+        """The same where `x` is and in its dtype; but the scale stays float32, exact."""
         return replace(self, key=self.key.to(x), value=self.value.to(x), scale=self.scale.to(x.device))
 
     def for_batch(self, batch: int, guided: bool) -> tuple[Tensor, Tensor]:
@@ -112,8 +112,8 @@ def _mask(attn: Any, mask: Tensor | None, words: Tensor) -> Tensor | None:
     if mask is None:
         return None
     batch, length, _ = words.shape
-    mask = attn.prepare_attention_mask(mask, length, batch)
-    return mask.view(batch, attn.heads, -1, mask.shape[-1])
+    prepared = attn.prepare_attention_mask(mask, length, batch)
+    return prepared.view(batch, attn.heads, -1, prepared.shape[-1])
 
 
 def _left(attn: Any, seen: Float[Tensor, "batch pixels width"], entered: Tensor) -> Tensor:

@@ -23,6 +23,18 @@ _FOREIGN = {
 }
 """Families that are recognised by the name of a tensor and not supported."""
 
+_SUPPORTED = "use a base, Plus or full adapter for SD1.5 or SDXL"
+
+_MARKS = {
+    "base": "image_proj.proj.weight",
+    "full": "image_proj.proj.3.weight",
+    "plus": "image_proj.latents",
+}
+"""The tensor that only this kind of projection has."""
+
+_TWO_LAYERS = {"image_proj.proj.2.weight", "image_proj.norm.weight"}
+"""Together they mean a perceptron with its norm outside: shaped like none of ours."""
+
 
 class AdapterFile:
     """An IP-Adapter's weights. Opening reads names and shapes; a tensor is read when first asked for.
@@ -53,11 +65,6 @@ class AdapterFile:
         """Names of the tensors that have been read so far."""
         return tuple(self._read)
 
-    @property
-    def layer_numbers(self) -> list[int]:
-        numbers = {name.split(".")[1] for name in self._part("ip_adapter")}
-        return sorted(int(number) for number in numbers if number.isdigit())
-
     def read_projection(self) -> dict[str, Tensor]:
         """The projection network's weights, named as in the file without `image_proj.`."""
         return {name.partition(".")[2]: self._tensor(name) for name in self._part("image_proj")}
@@ -73,7 +80,7 @@ class AdapterFile:
         """Refuse, with every fault listed, unless there are keys and values for exactly these layers."""
         faults = self._misfit(layers) or self._faults(layers)
         if faults:
-            raise CheckpointError(f"{self.name} does not fit this network:\n  " + "\n  ".join(faults))
+            raise CheckpointError(f"{self.name} does not fit this network: {'; '.join(faults)}.")
 
     def _misfit(self, layers: Sequence[Layer]) -> list[str]:
         """An adapter of another base: one line instead of a hundred misshapen tensors."""
@@ -81,7 +88,7 @@ class AdapterFile:
         if self.cross_dim in theirs:
             return []
         wanted = " or ".join(_of_family(dim) for dim in theirs)
-        return [f"it was made for cross dim {_of_family(self.cross_dim)}; the network has {wanted}."]
+        return [f"it was made for cross dim {_of_family(self.cross_dim)}; the network has {wanted}"]
 
     def _faults(self, layers: Sequence[Layer]) -> list[str]:
         expected = {
@@ -107,12 +114,10 @@ class AdapterFile:
         return self._read[name]
 
     def _refuse_foreign(self) -> None:
-        absent = [part for part in PARTS if not self._part(part)]
         for pattern, family in _FOREIGN.items():
             if any(fnmatchcase(name, pattern) for name in self.shapes):
-                raise CheckpointError(
-                    f"{self.name} is {family}; use a base, Plus or full adapter for SD1.5 or SDXL."
-                )
+                raise CheckpointError(f"{self.name} is {family}; {_SUPPORTED}.")
+        absent = [part for part in PARTS if not self._part(part)]
         if absent:
             has = ", ".join(sorted({name.split(".")[0] for name in self.shapes})) or "nothing"
             raise CheckpointError(
@@ -121,21 +126,15 @@ class AdapterFile:
 
     def _kind(self) -> str:
         names = set(self._part("image_proj"))
-        marks = {
-            "image_proj.proj.weight": "base",
-            "image_proj.proj.3.weight": "full",
-            "image_proj.latents": "plus",
-        }
-        if {"image_proj.proj.2.weight", "image_proj.norm.weight"} <= names:
+        if names >= _TWO_LAYERS:
             raise CheckpointError(
-                f"{self.name} projects a vector through two layers, as IP-Adapter-FaceID and FLUX (InstantX) do; "
-                "use a base, Plus or full adapter for SD1.5 or SDXL."
+                f"{self.name} projects through two layers, as FaceID and FLUX (InstantX) do; {_SUPPORTED}."
             )
-        kinds = [kind for mark, kind in marks.items() if mark in names]
+        kinds = [kind for kind, mark in _MARKS.items() if mark in names]
         if len(kinds) != 1:
             raise CheckpointError(
-                f"{self.name}: expected one of {', '.join(marks)} to tell its kind by; found {len(kinds)} of them "
-                f"among {', '.join(sorted(names))}."
+                f"{self.name}: expected exactly one of {', '.join(_MARKS.values())} to tell its kind by; "
+                f"found {', '.join(sorted(names))}."
             )
         self._refuse_incomplete(kinds[0], names)
         return kinds[0]
@@ -146,14 +145,9 @@ class AdapterFile:
             raise CheckpointError(f"{self.name} lacks parts of its projection: {', '.join(missing)}.")
 
     def _cross_dim(self) -> int:
-        """Read off any layer: a partial file must live long enough to have all its faults listed."""
-        widths = {self.shapes[name][-1] for name in self._part("ip_adapter") if len(self.shapes[name]) == 2}
-        if len(widths) != 1:
-            found = ", ".join(map(str, sorted(widths))) or "none"
-            raise CheckpointError(
-                f"{self.name}: expected ip_adapter tensors of one cross dim, found {found}."
-            )
-        return widths.pop()
+        """Width of the tokens that the projection makes; `check` holds every layer against it."""
+        norm = {"base": "norm", "full": "proj.3", "plus": "norm_out"}[self.kind]
+        return self.shapes[f"image_proj.{norm}.weight"][0]
 
     def _tokens(self) -> int | None:
         """None for `full`: as many as the encoder has patches."""

@@ -23,7 +23,7 @@ IMAGE_TOWERS = {
     (1280, 1024): "OpenCLIP ViT-H/14",
     (1664, 1280): "OpenCLIP ViT-bigG/14",
 }
-"""Known image towers by (hidden width, projection width). ViT-H's hidden states are as wide as bigG's projection."""
+"""By (hidden width, projection width): ViT-H's hidden states are as wide as ViT-bigG's projection."""
 
 TEXT_TOWERS = {
     768: "openai/clip-vit-large-patch14",
@@ -73,16 +73,17 @@ class ImageEncoder:
         return f"CLIP-{self.projection_dim}"
 
     def check_fits(self, kind: str, embedding_dim: int) -> None:
-        """Refuse unless an adapter of this kind, made for features of this width, can use the tower.
+        """Refuse unless the tower suits an adapter of this kind, made for features of this width.
 
-        The kind decides which of its two widths counts, so that a hidden state is never taken for a projection.
+        The kind decides which of its two widths counts, lest a hidden state pass for a projection.
         """
         given = self.projection_dim if kind == "base" else self.hidden_size
         if given != embedding_dim:
             what = "image embeddings" if kind == "base" else "patch features"
             raise CheckpointError(
-                f"The adapter ({kind}) needs {what} {embedding_dim} wide{_tower_with(kind, embedding_dim)}; the image "
-                f"encoder{self._known_as()} gives {given}. Use the encoder that the adapter was trained with."
+                f"The adapter ({kind}) needs {what} {embedding_dim} wide{_tower_with(kind, embedding_dim)}; "
+                f"the image encoder{self._known_as()} gives {given}. "
+                "Use the encoder that the adapter was trained with."
             )
 
     @torch.no_grad()
@@ -94,7 +95,7 @@ class ImageEncoder:
     def features(
         self, images: Sequence[Image.Image], crop: str = "center"
     ) -> Float[Tensor, "images patches dim"]:
-        """Hidden states before the last layer: what Plus and full adapters read (diffusers takes the same)."""
+        """Hidden states before the last layer: what Plus and full adapters read, in diffusers too."""
         return self._hidden(self.pixels(images, crop))
 
     @torch.no_grad()
@@ -169,8 +170,8 @@ def no_text_encoder(embedding_dim: int) -> StyleError:
     known = TEXT_TOWERS.get(embedding_dim)
     where = f"; for this width that is {known}" if known else ""
     return StyleError(
-        f"Removing content needs the text tower that shares the image encoder's space, {embedding_dim} wide, and the "
-        f"pipeline has none. Pass text_encoder=(CLIPTextModelWithProjection, tokenizer){where}."
+        f"Removing content needs the text tower that shares the image encoder's space, {embedding_dim} wide, "
+        f"and the pipeline has none. Pass text_encoder=(CLIPTextModelWithProjection, tokenizer){where}."
     )
 
 

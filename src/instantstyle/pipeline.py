@@ -12,6 +12,7 @@ from PIL import Image
 
 from .adapter import Adapter, injected
 from .architectures import Architecture
+from .blocks import Spec
 from .checkpoint import AdapterFile
 from .encoders import ImageEncoder, TextEncoder, no_text_encoder, text_encoder_of
 from .errors import JobError, ModelError, StyleError, did_you_mean
@@ -38,8 +39,8 @@ class InstantStyle:
         architecture: Architecture | None = None,
         defaults: Mapping[str, Any] | None = None,
     ) -> None:
-        """`adapter`: a path (.safetensors, .bin) or a state dict. `image_encoder`: a model or its folder, by
-        default the pipeline's own. `text_encoder`: (model, tokenizer) of the image encoder's space, by default
+        """`adapter`: a path (.safetensors, .bin) or a state dict. `image_encoder`: a model or its folder;
+        None is the pipeline's own. `text_encoder`: model and tokenizer of the image encoder's space; None is
         the pipeline's `text_encoder_2` if it fits. `architecture` is found from the network unless given;
         `defaults` are call arguments that hold where a caller gives none.
         """
@@ -75,7 +76,9 @@ class InstantStyle:
         return self._without(style, content, content_scale, removal)
 
     @contextmanager
-    def using(self, style: Style | Reference, *, blocks: Any = "style", scale: float = 1.0) -> Iterator[Any]:
+    def using(
+        self, style: Style | Reference | Sequence[Reference], *, blocks: Spec = "style", scale: float = 1.0
+    ) -> Iterator[Any]:
         """Inside the `with` block the plain pipeline draws in this style.
 
         Blocks nest: the style of one picture, the layout of another; where both name a block, the inner acts.
@@ -94,7 +97,7 @@ class InstantStyle:
         content_scale: float | None = None,
         removal: str | None = None,
         crop: str = "center",
-        blocks: Any = "style",
+        blocks: Spec = "style",
         scale: float = 1.0,
         seed: int | None = None,
         num_images_per_prompt: int = 1,
@@ -102,13 +105,14 @@ class InstantStyle:
     ) -> Any:
         """Draw; returns what the pipeline returns. Other arguments are the pipeline's own.
 
-        `blocks`: a role (`"style"`, `"layout"`, `"style+layout"`, `"all"`), names, patterns, or a mapping from
-        them to weights. `scale`: 0 is the plain pipeline, 1 the adapter as trained. Picture i of the call is
-        drawn from `seed + i`, alone or in a batch. `content_scale` (0.5) and `removal` (`"subtract"`) default
-        to those of a ready `Style`.
+        `blocks`: a role (`"style"`, `"layout"`, `"style+layout"`, `"all"`), names, patterns, or a mapping
+        from them to weights. `scale`: 0 is the plain pipeline, 1 the adapter as trained. Picture i of the
+        call is drawn from `seed + i`, alone or in a batch. `content_scale` and `removal` are 0.5 and
+        `"subtract"` where neither the call nor a ready `Style` says otherwise.
         """
         arguments = self._arguments(arguments)
-        arguments |= self._generators(seed, arguments, _count(prompt, arguments) * num_images_per_prompt)
+        count = _count(prompt, arguments) * _checked_number(num_images_per_prompt)
+        arguments |= self._generators(seed, arguments, count)
         styling = nullcontext()
         if style is not None:
             ready = style if isinstance(style, Style) else self.style(style, crop=crop)
@@ -149,13 +153,13 @@ class InstantStyle:
         encoder = TextEncoder(*given)
         if encoder.projection_dim != width:
             raise StyleError(
-                f"The text encoder projects to {encoder.projection_dim}, the image encoder to {width}: they do not "
-                "share a space. Give the text tower that was trained with the image tower."
+                f"The text encoder projects to {encoder.projection_dim}, the image encoder to {width}: "
+                "they do not share a space. Give the text tower that was trained with the image tower."
             )
         return encoder
 
     def _guided(self) -> bool:
-        """Asked at every step: guidance may be switched off while drawing; outside of a call there is none."""
+        """Asked at every step, as guidance may be switched off midway; outside of a call there is none."""
         return bool(getattr(self.pipe, "do_classifier_free_guidance", False))
 
     def _arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,7 +172,7 @@ class InstantStyle:
         return {**self.defaults, **given}
 
     def _generators(self, seed: int | None, arguments: Mapping[str, Any], count: int) -> dict[str, Any]:
-        """One generator for each picture, on the CPU, so that a picture depends on neither batch nor device."""
+        """One for each picture, on the CPU, so that a picture depends on neither batch nor device."""
         if arguments.get("generator") is not None:
             if seed is not None:
                 raise JobError(f"seed={seed} and a generator exclude each other; give one of them.")
@@ -209,6 +213,12 @@ def _count(prompt: str | Sequence[str] | None, arguments: Mapping[str, Any]) -> 
         embeds = arguments.get("prompt_embeds")
         return 1 if embeds is None else len(embeds)
     return 1 if isinstance(prompt, str) else len(prompt)
+
+
+def _checked_number(images: Any) -> int:
+    if isinstance(images, bool) or not isinstance(images, int) or images < 1:
+        raise JobError(f"num_images_per_prompt is {images!r}; it must be a whole number from 1.")
+    return images
 
 
 def _checked_seed(seed: Any) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 Weights = Mapping[str, Tensor]
 
 HEAD_WIDTH = 64
-"""Width of a resampler's attention heads; no tensor's shape shows it (github.com/tencent-ailab/IP-Adapter)."""
+"""Width of a resampler's attention heads, which no shape shows: IP-Adapter's `dim_head`, diffusers' too."""
 
 
 def project_tokens(
@@ -44,7 +44,7 @@ def full_tokens(
 def resampled_tokens(
     weights: Weights, features: Float[Tensor, "images patches dim"]
 ) -> Float[Tensor, "images tokens cross_dim"]:
-    """The Plus adapters' resampler: learnt queries ask the patches, four times over (arXiv 2204.14198, 3.1)."""
+    """The Plus adapters' resampler: learnt queries ask the patches, layer by layer (arXiv 2204.14198)."""
     patches = F.linear(features, weights["proj_in.weight"], weights["proj_in.bias"])
     latents = weights["latents"].expand(len(features), -1, -1)
     for depth in range(_depth(weights)):

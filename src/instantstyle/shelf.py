@@ -82,7 +82,8 @@ def _unpickled(path: Path, mapped: bool) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"{path} holds more than tensors, and reading it could run code; refused. Ask its maker for .safetensors."
+            f"{path} holds more than tensors, and reading it could run code; refused. "
+            "Ask its maker for a .safetensors file."
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError) as fault:
         reason = str(fault).splitlines()[0]

@@ -63,7 +63,7 @@ class Style:
         """`StyleError` if no content can be taken out of this."""
         if self.of_patches:
             raise StyleError(
-                f"Content cannot be removed from {self.name}: it is {self.image_embeds.shape[1]} patch features, "
+                f"Content cannot be removed from {self.name}: it is made of patch features, "
                 "and words have no embedding among those. Use a base adapter (not Plus, not full)."
             )
 
@@ -78,7 +78,7 @@ class Style:
         self.check_removable()
         if content_embeds.shape[-1] != self.dim:
             raise StyleError(
-                f"The content's embedding is {content_embeds.shape[-1]} wide and {self.name}'s is {self.dim}: "
+                f"The content's embedding is {content_embeds.shape[-1]} wide, {self.name}'s is {self.dim}: "
                 "they come from different CLIPs. Use the text tower that was trained with the image tower."
             )
         return replace(self, content=tuple(content), content_embeds=content_embeds).tuned(

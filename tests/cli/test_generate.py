@@ -1,6 +1,7 @@
 """`instantstyle generate`: pictures that carry their recipe, and refusals that cost nothing."""
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -89,6 +90,13 @@ def test_a_bar_is_shown_to_a_person_and_not_to_a_pipe(generate, monkeypatch):
     assert generate("-o", "a.png").err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert generate("-o", "b.png").code == 0
+
+
+def test_a_pipe_gets_the_paths_and_nothing_else(model, ink):
+    code = "from instantstyle.cli import main; main()"
+    words = ("generate", "a rocket", "--model", model, *SHORT, "--style", ink, "-o", ink.with_name("out.png"))
+    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{ink.with_name('out.png')}\n", "")
 
 
 def refused(done) -> str:

@@ -1,4 +1,4 @@
-"""`import instantstyle` and `--help` stay light; shown in fresh interpreters, since ours has everything loaded."""
+"""Importing us and refusing a visitor stay light; shown in fresh interpreters, ours having all loaded."""
 
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -41,8 +43,12 @@ def test_loading_shows_no_progress_bars_and_leaves_them_as_they_were(folder, cap
 
 
 def test_a_registered_model_brings_its_architecture_and_defaults(folder, monkeypatch):
-    card = registry.Card("mini", str(folder), "ip-adapter_small.safetensors", "image_encoder",
-                         architecture=CARDS["mini"].architecture, defaults={"num_inference_steps": 2})  # fmt: skip
+    files = {
+        "pipeline": str(folder),
+        "adapter": "ip-adapter_small.safetensors",
+        "image_encoder": "image_encoder",
+    }
+    card = replace(CARDS["mini"], **files, defaults={"num_inference_steps": 2})
     monkeypatch.setitem(CARDS, "mini", card)
     loaded = instantstyle.load("mini")
     assert loaded.architecture.name == "mini"

@@ -10,9 +10,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Generator, Tensor, nn
 
-from instantstyle.world import sample_scenes
+from instantstyle.world import MINI_SCOPE, sample_scenes
 from training.mini.frozen import Clip
-from training.mini.settings import CROSS, FIRST_SCOPE, IMAGE_TOKENS, PICTURE, SHARED
+from training.mini.settings import CROSS, IMAGE_TOKENS, PICTURE, SHARED
 from training.mini.stage import Stage, averaged
 from training.mini.unet import UnetStage
 from training.mini.words import describe
@@ -30,7 +30,7 @@ class AdapterStage(Stage):
         self.module = installed(unet, first_weights(unet))
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        scenes = sample_scenes(batch, generator, FIRST_SCOPE)
+        scenes = sample_scenes(batch, generator, MINI_SCOPE)
         captions = describe(scenes, generator, thing=1.0, layout=0.3, look=0.0)
         states, pooled = self.clip.text(captions.words)
         has_text, has_image = torch.rand(2, batch, generator=generator) >= torch.tensor([[NO_TEXT], [NO_IMAGE]])

@@ -12,13 +12,16 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from instantstyle.world import Scenes, sample_scenes
-from training.mini.settings import FIRST_SCOPE, PICTURE, SHARED, TOWER_1, TOWER_2, VISION, WORDS
+from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
+from instantstyle.world.render import distances
+from instantstyle.world.things import fields
+from training.mini.settings import PICTURE, SHARED, TOWER_1, TOWER_2, VISION, WORDS
 from training.mini.stage import Stage
 from training.mini.words import FACTS, Captions, describe, tokenizer, tokens
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]  # CLIP's
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
+CELLS, SHAPES_AFTER = 2, 3  # a patch tells its shape on CELLS² points, read after so many layers
 MEASURES = 15 + 4 + 3  # palette, box, pitch and the doubled angle
 
 
@@ -45,6 +48,7 @@ class Towers(nn.Module):
         self.text_1 = CLIPTextModelWithProjection(text_config(TOWER_1))  # exported without its projection
         self.facts = nn.ModuleDict({name: nn.Linear(SHARED, len(kinds), bias=False) for name, kinds in FACTS.items()})
         self.measures = nn.Linear(SHARED, MEASURES)
+        self.shapes = nn.Linear(VISION["hidden_size"], 2 * CELLS**2)
         self.sharpness = nn.Parameter(torch.tensor([2.3, 2.3]))  # log of the sigmoid's slope, one a text tower
         self.offset = nn.Parameter(torch.tensor([-6.0, -6.0]))
 
@@ -73,10 +77,14 @@ class ClipStage(Stage):
                 tower.requires_grad_(False)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        scenes = sample_scenes(batch, generator, FIRST_SCOPE)
+        scenes = sample_scenes(batch, generator, MINI_SCOPE)
         captions = describe(scenes, generator, thing=0.75, layout=0.35, look=0.5)
         pictures = jitter(scenes.pictures(PICTURE, generator), generator)
-        image = self.module.vision((pictures - MEAN) / STD).image_embeds
+        seen_by = self.module.vision((pictures - MEAN) / STD, output_hidden_states=True)
+        image = seen_by.image_embeds
+        outlined = F.binary_cross_entropy_with_logits(
+            self.module.shapes(seen_by.hidden_states[SHAPES_AFTER][:, 1:]), patch_shapes(scenes)
+        )
         ids = tokens(captions.words)
         texts = [tower(ids).text_embeds for tower in (self.module.text_2, self.module.text_1)]
         matches = captions.matches()
@@ -86,8 +94,8 @@ class ClipStage(Stage):
         measured = F.mse_loss(self.module.measures(image), measures(scenes))
         # Raw embeddings keep a length near that of a unit-variance vector: they are added and subtracted.
         length = sum((embeds.pow(2).mean(-1) - 1).pow(2).mean() for embeds in (image, *texts))
-        total = pairing + 3 * seen + 3 * said + 5 * measured + 0.02 * length
-        parts = dict(pairing=pairing, measured=measured, **{f"see_{name}": value for name, value in right.items()})
+        total = pairing + 3 * seen + 3 * said + 5 * measured + 20 * outlined + 0.02 * length
+        parts = dict(pairing=pairing, measured=measured, outlined=outlined, **{f"see_{name}": value for name, value in right.items()})
         return total, {name: value.detach() for name, value in parts.items()}
 
     def pairing(self, image: Tensor, text: Tensor, matches: Tensor, tower: int) -> Tensor:
@@ -106,6 +114,17 @@ class ClipStage(Stage):
             losses.append(F.cross_entropy(logits, wanted))
             right[name] = (logits.argmax(-1) == facts[:, place]).float().mean()
         return torch.stack(losses).sum(), right
+
+
+def patch_shapes(scenes: Scenes) -> Tensor:
+    """How far each patch's points lie inside silhouette and lines, 0..1: [picture, patch, 2 · CELLS²].
+
+    A shape's colours are accidental; told so patch by patch, a small tower sees things within minutes.
+    """
+    side = PICTURE // VISION["patch_size"]
+    inside = torch.stack(distances(fields()[scenes.thing], scenes.layout, side * CELLS), 1)
+    patches = F.unfold(torch.sigmoid(inside * 20), CELLS, stride=CELLS)
+    return patches.transpose(1, 2)
 
 
 def measures(scenes: Scenes) -> Tensor:

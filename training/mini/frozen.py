@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from instantstyle.world import Scenes, sample_scenes
+from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
 from training.mini.clip import MEAN, STD, ClipStage
-from training.mini.settings import FIRST_SCOPE, PICTURE, SEED
+from training.mini.settings import PICTURE, SEED
 from training.mini.stage import averaged
 from training.mini.vae import VaeStage
 from training.mini.words import tokens
@@ -19,7 +19,7 @@ class Latents:
 
     def __init__(self, folder: Path):
         self.vae = averaged(VaeStage(), folder)
-        pictures = sample_scenes(256, Generator().manual_seed(SEED), FIRST_SCOPE).pictures(PICTURE)
+        pictures = sample_scenes(256, Generator().manual_seed(SEED), MINI_SCOPE).pictures(PICTURE)
         raw = self._raw(pictures)
         self.mean = raw.mean((0, 2, 3), keepdim=True)
         self.std = raw.std((0, 2, 3), keepdim=True)

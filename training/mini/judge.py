@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from instantstyle.metrics.judge import FACTS, Judge
-from instantstyle.world import sample_scenes
+from instantstyle.world import MINI_SCOPE, sample_scenes
 from training.mini.clip import jitter
 from training.mini.frozen import Latents
-from training.mini.settings import FIRST_SCOPE, PICTURE
+from training.mini.settings import PICTURE
 from training.mini.stage import Stage
 
 THROUGH = 4  # one picture in so many goes through the autoencoder, as all that is judged did
@@ -24,7 +24,7 @@ class JudgeStage(Stage):
         self.latents = Latents(folder)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        scenes = sample_scenes(batch, generator, FIRST_SCOPE)
+        scenes = sample_scenes(batch, generator, MINI_SCOPE)
         pictures = scenes.pictures(PICTURE, generator)
         some = batch // THROUGH
         pictures = torch.cat([self.latents.decode(self.latents.encode(pictures[:some])), pictures[some:]])

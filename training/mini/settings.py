@@ -6,17 +6,6 @@ from instantstyle.world import FILLS, GROUNDS, OUTLINES, LookKinds, Scope
 
 SEED = 20260401  # of everything drawn in training
 
-# The first version's part of the world: all 24 things, the looks that survive at 64 px, six layouts.
-FIRST_SCOPE = Scope(
-    kinds=LookKinds(
-        grounds=tuple(map(GROUNDS.index, ("plain", "gradient", "striped", "dotted", "cloudy"))),
-        fills=tuple(map(FILLS.index, ("flat", "gradient", "hatched", "swirling", "mosaic"))),
-        outlines=tuple(map(OUTLINES.index, ("no outline", "thin outline", "bold outline", "glowing outline"))),
-        grain=0.0,
-    ),
-    layouts=(0.7, 0.06, 0.06, 0.06, 0.06, 0.06, 0.0, 0.0),
-)
-
 # What `unet-small` draws: shapes first, few looks.
 SMALL_SCOPE = Scope(
     kinds=LookKinds(

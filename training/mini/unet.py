@@ -6,9 +6,9 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Generator, Tensor
 
-from instantstyle.world import Scenes, Scope, sample_scenes
+from instantstyle.world import MINI_SCOPE, Scenes, Scope, sample_scenes
 from training.mini.frozen import Clip, Latents, placement
-from training.mini.settings import FIRST_SCOPE, PICTURE, SCHEDULE, SMALL_SCOPE, UNET
+from training.mini.settings import PICTURE, SCHEDULE, SMALL_SCOPE, UNET
 from training.mini.stage import Stage
 from training.mini.words import describe
 
@@ -39,7 +39,7 @@ class UnetStage(Stage):
     def __init__(self, name: str, folder: Path):
         self.name, small = name, name == "unet-small"
         self.size = PICTURE // 2 if small else PICTURE
-        self.scope: Scope = SMALL_SCOPE if small else FIRST_SCOPE
+        self.scope: Scope = SMALL_SCOPE if small else MINI_SCOPE
         self.module = UNet2DConditionModel(**UNET)
         self.latents, self.clip, self.diffusion = Latents(folder), Clip(folder), Diffusion()
         earlier = folder / "unet-small.pt"

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Generator, Tensor
 
-from instantstyle.world import sample_scenes
-from training.mini.settings import FIRST_SCOPE, PICTURE, VAE
+from instantstyle.world import MINI_SCOPE, sample_scenes
+from training.mini.settings import PICTURE, VAE
 from training.mini.stage import Stage
 
 CROP = 32  # px: a quarter of the cost of a whole picture
@@ -37,8 +37,8 @@ class VaeStage(Stage):
 
     def pictures(self, batch: int, generator: Generator) -> Tensor:
         """Half crops at full size, half whole pictures at half size (the first UNet stage draws those)."""
-        whole = sample_scenes(batch // 2, generator, FIRST_SCOPE).pictures(CROP, generator)
-        large = sample_scenes(batch - batch // 2, generator, FIRST_SCOPE).pictures(PICTURE, generator)
+        whole = sample_scenes(batch // 2, generator, MINI_SCOPE).pictures(CROP, generator)
+        large = sample_scenes(batch - batch // 2, generator, MINI_SCOPE).pictures(PICTURE, generator)
         top, left = torch.randint(0, PICTURE - CROP + 1, (2,), generator=generator).tolist()
         return torch.cat([whole, large[..., top : top + CROP, left : left + CROP]])
 

@@ -1,5 +1,6 @@
 """How the command speaks: results on stdout, all else on stderr, a bar only where somebody watches."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,12 @@ def warn(text: str) -> None:
 
 def note(text: str) -> None:
     print(text, file=sys.stderr)
+
+
+def hush_libraries() -> None:
+    """Before they load: their advice on optional parts is for programmers. Who wants it sets the variable."""
+    for library in ("DIFFUSERS", "TRANSFORMERS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def _card_of(model: str) -> Card:
     if model.count("/") == 1 and not model.startswith((".", "/", "~")):
         return Card(model, model, None, None)
     raise ModelError(
-        f"There is no model {model!r}; known are {', '.join(CARDS)}, or give a folder or a hub id (owner/name)."
+        f"There is no model {model!r}; known are {', '.join(CARDS)}; or give a folder or hub id (owner/name)."
         f"{did_you_mean(model, list(CARDS))}"
     )
 
@@ -94,12 +94,17 @@ def _default_dtype(device: str | torch.device | None) -> torch.dtype:
 
 def _pipeline(card: Card, dtype: torch.dtype) -> Any:
     """Without the invisible watermark, which is there or not depending on what else is installed."""
-    from diffusers import DiffusionPipeline
-
-    local = Path(card.pipeline).is_dir()
+    with _no_word_of_torchvision():
+        from diffusers import StableDiffusionXLPipeline  # noqa: F401, imported to be imported quietly
+        from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+        from diffusers.utils import is_accelerate_available
     try:
         pipe = DiffusionPipeline.from_pretrained(
-            card.pipeline, dtype=dtype, variant=card.variant, local_files_only=local
+            card.pipeline,
+            dtype=dtype,
+            variant=card.variant,
+            local_files_only=Path(card.pipeline).is_dir(),
+            low_cpu_mem_usage=is_accelerate_available(),
         )
     except (OSError, ValueError) as fault:
         raise ModelError(f"{card.pipeline} cannot be loaded: {str(fault).splitlines()[0]}") from None
@@ -119,6 +124,19 @@ def _encoder_folder(card: Card) -> Path:
         return Path(card.pipeline) / str(card.image_encoder)
     config, _ = (_part(card, f"{card.image_encoder}/{file}") for file in ENCODER_FILES)
     return config.parent
+
+
+@contextmanager
+def _no_word_of_torchvision() -> Iterator[None]:
+    """Importing diffusers' pipelines makes transformers miss torchvision, which neither they nor we use."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ class Card:
     pipeline: str
     """A folder or hub id in diffusers' layout."""
     adapter: str | None
-    """The adapter's file, in the pipeline's folder or in `adapter_repo`; None where the caller must give one."""
+    """Its file in the pipeline's folder or in `adapter_repo`; None where the caller must give one."""
     image_encoder: str | None
     """The image encoder's folder, in the same place."""
     description: str = ""

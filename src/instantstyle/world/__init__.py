@@ -9,13 +9,14 @@ Because every picture's thing, look and layout are known, success is measured an
 from instantstyle.world.captions import caption, colour_name, look_words, thing_words
 from instantstyle.world.layouts import LAYOUTS, Layouts, sample_layouts
 from instantstyle.world.looks import FILLS, GROUNDS, OUTLINES, LookKinds, Looks, sample_looks
-from instantstyle.world.scenes import Scenes, Scope, sample_scenes
+from instantstyle.world.scenes import MINI_SCOPE, Scenes, Scope, as_image, sample_scenes
 from instantstyle.world.things import THINGS
 
 __all__ = [
     "FILLS",
     "GROUNDS",
     "LAYOUTS",
+    "MINI_SCOPE",
     "OUTLINES",
     "THINGS",
     "Layouts",
@@ -23,6 +24,7 @@ __all__ = [
     "Looks",
     "Scenes",
     "Scope",
+    "as_image",
     "caption",
     "colour_name",
     "look_words",

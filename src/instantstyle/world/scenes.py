@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from PIL import Image
 from torch import Generator, Tensor
 
 from instantstyle.world.batch import Batch
 from instantstyle.world.layouts import LAYOUTS, Layouts, sample_layouts
-from instantstyle.world.looks import LookKinds, Looks, sample_looks
+from instantstyle.world.looks import FILLS, GROUNDS, OUTLINES, LookKinds, Looks, sample_looks
 from instantstyle.world.render import render
 from instantstyle.world.things import THINGS
 
@@ -34,6 +35,11 @@ class Scenes(Batch):
         return (drawn + self.look.grain[:, None, None, None] * noise).clamp(0, 1)
 
 
+def as_image(picture: Float[Tensor, "3 height width"]) -> Image.Image:
+    """RGB in 0..1 → a picture as files hold them."""
+    return Image.fromarray((picture.permute(1, 2, 0) * 255).round().byte().cpu().numpy())
+
+
 @dataclass(frozen=True)
 class Scope:
     """How much of the world is drawn from: the bundled model's first version knows a part of it."""
@@ -41,6 +47,18 @@ class Scope:
     things: int = len(THINGS)
     kinds: LookKinds = field(default_factory=LookKinds)
     layouts: tuple[float, ...] = (1.0,) * len(LAYOUTS)
+
+
+# The first version of the bundled model: all 24 things, the looks that survive at 64 px, six layouts.
+MINI_SCOPE = Scope(
+    kinds=LookKinds(
+        grounds=tuple(map(GROUNDS.index, ("plain", "gradient", "striped", "dotted", "cloudy"))),
+        fills=tuple(map(FILLS.index, ("flat", "gradient", "hatched", "swirling", "mosaic"))),
+        outlines=tuple(map(OUTLINES.index, ("no outline", "thin outline", "bold outline", "glowing outline"))),
+        grain=0.0,
+    ),
+    layouts=(0.7, 0.06, 0.06, 0.06, 0.06, 0.06, 0.0, 0.0),
+)
 
 
 def sample_scenes(

@@ -1,0 +1,12 @@
+"""Shapes in our signatures are not decoration: while the tests run, a wrong one is an error."""
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from instantstyle.clipspace import mix
+
+
+def test_a_tensor_of_the_wrong_shape_is_refused():
+    with pytest.raises(TypeCheckError):
+        mix(torch.zeros(()), [1.0])

@@ -1,0 +1,94 @@
+"""Drawing held-out pairs by an `InstantStyle`: references that show one thing, prompts that ask for others."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from PIL import Image
+from torch import Generator, Tensor
+
+from instantstyle import InstantStyle, Style
+from instantstyle.blocks import Spec
+from instantstyle.metrics import Scores, score
+from instantstyle.world import MINI_SCOPE, Scenes, as_image, sample_scenes, thing_words
+from training.mini.settings import PICTURE
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """`things[i]` are asked for with the reference that `scenes[i]` shows; never the thing it shows."""
+
+    scenes: Scenes
+    things: Int[Tensor, "reference asked"]
+    seed: int
+
+    @classmethod
+    def drawn(cls, references: int, asked: int, seed: int) -> "Pairs":
+        """Held-out references, every seed its own; a thing is asked of each at most once."""
+        generator = Generator().manual_seed(seed)
+        scenes = sample_scenes(references, generator, MINI_SCOPE, held_out=True)
+        order = torch.rand(references, MINI_SCOPE.things, generator=generator)
+        order[torch.arange(references), scenes.thing] = 2.0
+        return cls(scenes, order.argsort(1)[:, :asked], seed)
+
+    @property
+    def references(self) -> Int[Tensor, " picture"]:
+        """Which reference each drawn picture belongs to."""
+        return torch.arange(len(self.things)).repeat_interleave(self.things.shape[1])
+
+    def pictures(self) -> list[Image.Image]:
+        drawn = self.scenes.pictures(PICTURE, Generator().manual_seed(self.seed))
+        return [as_image(picture) for picture in drawn]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of drawing: which blocks see the reference, and how much of its content is taken out."""
+
+    blocks: Spec | None  # None: no reference
+    content_scale: float = 0.0
+    scale: float = 1.0
+
+
+def draw(styled: InstantStyle, pairs: Pairs, arm: Arm, **arguments) -> Float[Tensor, "picture 3 64 64"]:
+    """All pairs by one arm; the same seeds in every arm."""
+    drawn = [
+        draw_one(styled, style, pairs.things[row].tolist(), arm, pairs.seed + 1000 * row, **arguments)
+        for row, style in enumerate(styles(styled, pairs, arm))
+    ]
+    return torch.cat(drawn)
+
+
+def styles(styled: InstantStyle, pairs: Pairs, arm: Arm) -> list[Style | None]:
+    """Each reference's style, told what it shows if the arm removes content."""
+    if arm.blocks is None:
+        return [None] * len(pairs.things)
+    plain = [styled.style(picture) for picture in pairs.pictures()]
+    if not arm.content_scale:
+        return list(plain)
+    names = [[thing_words(thing)] for thing in pairs.scenes.thing.tolist()]
+    return [
+        style.with_content(words, styled.text_encoder.embed(words), arm.content_scale)
+        for style, words in zip(plain, names, strict=True)
+    ]
+
+
+def draw_one(styled: InstantStyle, style: Style | None, things: list[int], arm: Arm, seed: int, **arguments) -> Tensor:
+    injection = {} if style is None else dict(style=style, blocks=arm.blocks, scale=arm.scale)
+    prompts = [thing_words(thing) for thing in things]
+    out = styled(prompts, seed=seed, output_type="pt", **injection, **arguments)
+    return out.images.float().cpu()
+
+
+def scored(pictures: Tensor, pairs: Pairs) -> Scores:
+    return score(pictures, pairs.things.flatten(), pairs.scenes[pairs.references])
+
+
+ARMS = {
+    "no reference": Arm(None),
+    "all blocks": Arm("all"),
+    "style blocks": Arm("style"),
+    "style blocks, content removed": Arm("style", content_scale=0.5),
+    "layout blocks": Arm("layout"),
+    "style and layout blocks": Arm("style+layout"),
+}
