@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4
 .PHONY: demo test check format
 
 demo: .venv/.installed
-	$(BIN)/instantstyle demo -o demo.png
+	$(BIN)/instantstyle demo -o demo.png --force
 
 test: .venv/.installed-dev
 	$(PYTEST)

@@ -31,14 +31,19 @@ def check_destination(path: str | Path, *, force: bool = False) -> Path:
     return path
 
 
-def save_png(image: Image.Image, path: str | Path, recipe: Recipe, *, force: bool = False) -> Path:
-    """Write the picture with its recipe inside; nobody ever sees half of it, and nothing is overwritten."""
+def save_png(
+    image: Image.Image, path: str | Path, recipe: Recipe | None = None, *, force: bool = False
+) -> Path:
+    """Write the picture with its recipe inside; nobody ever sees half of it, and nothing is overwritten.
+
+    A sheet of pictures by several recipes carries none.
+    """
     path = check_destination(path, force=force)
     # In the same folder, because a rename is atomic only within one file system.
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with draft.open("xb") as file:
-            image.save(file, format="PNG", pnginfo=_inscription(recipe))
+            image.save(file, format="PNG", pnginfo=_inscription(recipe) if recipe else None)
         os.replace(draft, path) if force else _place(draft, path)
     except FileExistsError:
         raise _taken(path) from None

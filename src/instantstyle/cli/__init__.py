@@ -8,8 +8,8 @@ import sys
 import typer
 
 from ..errors import InstantStyleError
-from . import blocks, generate, recipe, version
-from .console import complain
+from . import blocks, demo, generate, recipe, version
+from .console import complain, hush_libraries
 
 app = typer.Typer(
     name="instantstyle",
@@ -18,12 +18,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _verb in (generate, blocks, recipe, version):
+for _verb in (generate, demo, blocks, recipe, version):
     app.command(_verb.__name__.rpartition(".")[2])(_verb.run)
 
 
 def main() -> None:
     """Run the command; what a visitor got wrong is one line and exit code 2, a bug of ours a traceback."""
+    hush_libraries()
     try:
         app()
     except InstantStyleError as fault:

@@ -26,15 +26,15 @@ def hush_libraries() -> None:
 
 
 @contextmanager
-def progress(pictures: int) -> Iterator[Callable[[int, int], None] | None]:
-    """Where stderr is a terminal, a bar over all pictures, to be told of each step; elsewhere None."""
+def progress(times: int = 1, unit: str = "steps") -> Iterator[Callable[[int, int], None] | None]:
+    """Where stderr is a terminal, a bar over `times` runs, to be told of each step; elsewhere None."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn()
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("drawing", total=None)
-        yield lambda done, steps: bar.update(task, advance=1, total=steps * pictures)
+        yield lambda done, steps: bar.update(task, advance=1, total=steps * times)

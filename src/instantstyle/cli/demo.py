@@ -27,17 +27,16 @@ def run(
     Without --style the references are three pictures of the small world in looks never trained on.
     """
     from ..models import load
-    from ..pictures import check_destination
+    from ..pictures import check_destination, save_png
     from ..sheet import Row, comparison
 
     check_destination(output, force=force)
     rows = [Row(path, content) for path in style] if style else _held_out_rows(prompt, seed)
     styled = load(model)
     styled.pipe.set_progress_bar_config(disable=True)
-    with progress(1) as on_step:
-        sheet = comparison(styled, prompt, rows, seed=seed, crop=crop, on_picture=on_step)
-    sheet.save(output)
-    print(output)
+    with progress(unit="pictures") as on_picture:
+        sheet = comparison(styled, prompt, rows, seed=seed, crop=crop, on_picture=on_picture)
+    print(save_png(sheet, output, force=force))
 
 
 def _held_out_rows(prompt: str, seed: int) -> list["Row"]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import JobError
 from . import options
-from .console import hush_libraries, note, progress, warn
+from .console import note, progress, warn
 
 if TYPE_CHECKING:
     from ..recipe import Recipe
@@ -77,7 +77,6 @@ def _generate(recipe: "Recipe", paths: list[Path], *, device: str | None, force:
     for path in paths:
         check_destination(path, force=force)
     check(recipe)
-    hush_libraries()
     styled = load_for(recipe, device)
     styled.pipe.set_progress_bar_config(disable=True)
     _warn_of_unknown_words(recipe)

@@ -6,11 +6,11 @@
 Because every picture's thing, look and layout are known, success is measured and not guessed.
 """
 
-from instantstyle.world.captions import caption, colour_name, look_words, thing_words
-from instantstyle.world.layouts import LAYOUTS, Layouts, sample_layouts
-from instantstyle.world.looks import FILLS, GROUNDS, OUTLINES, LookKinds, Looks, sample_looks
-from instantstyle.world.scenes import MINI_SCOPE, Scenes, Scope, as_image, sample_scenes
-from instantstyle.world.things import THINGS
+from .captions import caption, colour_name, look_words, thing_words
+from .layouts import LAYOUTS, Layouts, sample_layouts
+from .looks import FILLS, GROUNDS, OUTLINES, LookKinds, Looks, sample_looks
+from .scenes import MINI_SCOPE, Scenes, Scope, as_image, sample_scenes
+from .things import THINGS
 
 __all__ = [
     "FILLS",

@@ -1,49 +1,62 @@
 """Rows of tensors that belong together: indexed, moved and joined as one."""
 
-from dataclasses import fields
-from typing import Self
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 
+@dataclass(frozen=True)
 class Batch:
     """Base of the world's frozen dataclasses: every field is a tensor (or a Batch) of equal length."""
 
-    def _each(self, change) -> Self:
-        return type(self)(*(change(getattr(self, field.name)) for field in fields(self)))
-
-    def __getitem__(self, rows) -> Self:
+    def __getitem__(self, rows: Any) -> Self:
+        """The chosen rows; `rows` is anything that a tensor keeps its first axis under: a slice, a mask, places."""
         return self._each(lambda column: column[rows])
 
     def __len__(self) -> int:
-        return len(getattr(self, fields(self)[0].name))
+        return len(next(iter(self._columns().values())))
 
     def to(self, device: torch.device | str) -> Self:
         return self._each(lambda column: column.to(device))
 
-    def where(self, keep: Tensor, other: Self) -> Self:
+    def where(self, keep: Bool[Tensor, " row"], other: Self) -> Self:
         """This batch's row where `keep`, the other's elsewhere."""
-        order = torch.arange(len(self)) + torch.where(keep, 0, len(self))
+        order = torch.arange(len(self), device=keep.device) + torch.where(keep, 0, len(self))
         return self.joined(other)[order]
 
     def joined(self, other: Self) -> Self:
-        columns = zip(*([getattr(part, field.name) for field in fields(part)] for part in (self, other)), strict=True)
-        return type(self)(*(a.joined(b) if isinstance(a, Batch) else torch.cat([a, b]) for a, b in columns))
+        """This batch's rows, then the other's."""
+        theirs = other._columns()
+        return replace(self, **{name: _join(mine, theirs[name]) for name, mine in self._columns().items()})
+
+    def _each(self, change: Callable[[Any], Any]) -> Self:
+        return replace(self, **{name: change(column) for name, column in self._columns().items()})
+
+    def _columns(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _join(mine: Any, theirs: Any) -> Any:
+    return mine.joined(theirs) if isinstance(mine, Batch) else torch.cat([mine, theirs])
 
 
 class Dice:
     """Draws of one length from one generator."""
 
-    def __init__(self, count: int, generator: Generator | None = None):
+    def __init__(self, count: int, generator: Generator | None = None) -> None:
         self.count, self.generator = count, generator
 
-    def uniform(self, low: float = 0.0, high: float = 1.0, *shape: int) -> Tensor:
+    def uniform(self, low: float = 0.0, high: float = 1.0, *shape: int) -> Float[Tensor, "row *shape"]:
         return low + (high - low) * torch.rand(self.count, *shape, generator=self.generator)
 
-    def chance(self, probability: float) -> Tensor:
+    def chance(self, probability: float) -> Bool[Tensor, " row"]:
+        """True in so large a share of the rows."""
         return self.uniform() < probability
 
-    def pick(self, choices: tuple[int, ...]) -> Tensor:
+    def pick(self, choices: tuple[int, ...]) -> Int[Tensor, " row"]:
         """One of the given numbers a row, all equally likely."""
         return torch.tensor(choices)[torch.randint(len(choices), (self.count,), generator=self.generator)]

@@ -2,15 +2,16 @@
 
 import colorsys
 
-from instantstyle.world.layouts import LAYOUTS
-from instantstyle.world.looks import BODY, FILLS, GROUND, GROUNDS, OUTLINES, Looks
-from instantstyle.world.scenes import Scenes
-from instantstyle.world.things import THINGS
+from .layouts import LAYOUTS
+from .looks import BODY, FILLS, GROUND, GROUNDS, OUTLINES, Looks
+from .scenes import Scenes
+from .things import THINGS
 
 _HUES = (
-    (15, "red"), (42, "orange"), (68, "yellow"), (160, "green"), (195, "teal"), (255, "blue"), (290, "purple"),
-    (335, "pink"), (361, "red"),
+    (15, "red"), (42, "orange"), (68, "yellow"), (160, "green"), (195, "teal"), (255, "blue"),
+    (290, "purple"), (335, "pink"), (361, "red"),
 )  # fmt: skip
+"""Where each name's hues end, in degrees."""
 _PLACES = {
     "centre": "{one}",
     "left": "{one} on the left",
@@ -53,5 +54,6 @@ def look_words(looks: Looks, row: int) -> str:
 
 
 def caption(scenes: Scenes, row: int, *, layout: bool = False, look: bool = False) -> str:
+    """'a rocket', and as asked where it sits and how it looks."""
     words = thing_words(int(scenes.thing[row]), int(scenes.layout.kind[row]) if layout else 0)
     return f"{words}, {look_words(scenes.look, row)}" if look else words

@@ -6,12 +6,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from instantstyle.world.batch import Batch, Dice
+from .batch import Batch, Dice
 
 LAYOUTS = ("centre", "left", "right", "top", "bottom", "two", "row", "ring")
 SLOTS = 5  # at most so many copies of the thing in one picture
 
-# Where each copy sits ([-1, 1], y downwards) and how large it is (half its longer side), before jitter.
 _PLACES = {
     "centre": [(0, 0, 0.78)],
     "left": [(-0.42, 0, 0.5)],
@@ -20,8 +19,9 @@ _PLACES = {
     "bottom": [(0, 0.42, 0.5)],
     "two": [(-0.48, 0, 0.44), (0.48, 0, 0.44)],
     "row": [(-0.64, 0, 0.3), (0, 0, 0.3), (0.64, 0, 0.3)],
-    "ring": [(0, -0.62, 0.28), (0.59, -0.19, 0.28), (0.36, 0.5, 0.28), (-0.36, 0.5, 0.28), (-0.59, -0.19, 0.28)],
+    "ring": [(x, y, 0.28) for x, y in ((0, -0.62), (0.59, -0.19), (0.36, 0.5), (-0.36, 0.5), (-0.59, -0.19))],
 }
+"""Where each copy sits (x and y in [-1, 1], y downwards) and half its longer side, before jitter."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Layouts(Batch):
     mirrored: Bool[Tensor, " layout"]
 
     @property
-    def held_out(self) -> Tensor:
+    def held_out(self) -> Bool[Tensor, " layout"]:
         """Mirrored and turned right by more than 0.1 rad: one layout in about eight is never trained on."""
         return self.mirrored & (self.turn > 0.1)
 
@@ -67,8 +67,13 @@ def sample_layouts(
     )
 
 
-def _table() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """_PLACES as x, y, size and presence, each [layouts, SLOTS]."""
+def _table() -> tuple[
+    Float[Tensor, "layout slot"],
+    Float[Tensor, "layout slot"],
+    Float[Tensor, "layout slot"],
+    Bool[Tensor, "layout slot"],
+]:
+    """_PLACES as x, y, size and presence, all of LAYOUTS by SLOTS."""
     rows = torch.zeros(len(LAYOUTS), SLOTS, 4)
     for row, name in enumerate(LAYOUTS):
         for slot, place in enumerate(_PLACES[name]):

@@ -1,13 +1,13 @@
-"""How it looks: a style of the small world is a draw of palette, ground, fill, outline, pitch, angle and grain."""
+"""How it looks: a style of the small world is a draw of palette, ground, fill, outline, pitch, angle, grain."""
 
 from dataclasses import dataclass
 from math import pi
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from instantstyle.world.batch import Batch, Dice
+from .batch import Batch, Dice
 
 GROUNDS = ("plain", "gradient", "striped", "dotted", "cloudy", "checkered")
 FILLS = ("flat", "gradient", "hatched", "halftone", "contour", "swirling", "speckled", "mosaic")
@@ -28,7 +28,7 @@ class Looks(Batch):
     grain: Float[Tensor, " look"]  # standard deviation of the noise on top
 
     @property
-    def held_out(self) -> Tensor:
+    def held_out(self) -> Bool[Tensor, " look"]:
         """One (ground, fill, outline) in eight is never trained on: a fixed hash, so no list can drift."""
         return (self.ground * 3 + self.fill * 5 + self.outline * 7) % 8 == 3
 
@@ -52,14 +52,14 @@ def sample_looks(count: int, generator: Generator | None = None, kinds: LookKind
         fill=dice.pick(kinds.fills),
         outline=dice.pick(kinds.outlines),
         pitch=dice.uniform(0.7, 1.4),
-        angle=dice.uniform(0, pi),
-        phase=dice.uniform(0, 50, 4),
-        grain=dice.uniform(0, kinds.grain) * dice.chance(0.3),
+        angle=dice.uniform(0.0, pi),
+        phase=dice.uniform(0.0, 50.0, 4),
+        grain=dice.uniform(0.0, kinds.grain) * dice.chance(0.3),
     )
 
 
 def sample_palettes(dice: Dice) -> Float[Tensor, "look 5 3"]:
-    """Five harmonious colours in OKLCH on a light or (one in three) dark ground; one in nine near-monochrome."""
+    """Five harmonious colours in OKLCH on a light or (one in three) dark ground; one in nine without hue."""
     dark = dice.chance(0.35)
 
     def by_ground(on_dark: Tensor, on_light: Tensor) -> Tensor:
@@ -67,11 +67,15 @@ def sample_palettes(dice: Dice) -> Float[Tensor, "look 5 3"]:
 
     ground = by_ground(dice.uniform(0.15, 0.33), dice.uniform(0.82, 0.96))
     body = by_ground(dice.uniform(0.62, 0.88), dice.uniform(0.38, 0.66))
-    ink = torch.where(dice.chance(0.75), by_ground(dice.uniform(0.88, 0.97), dice.uniform(0.1, 0.25)), dice.uniform())
+    contrasting = dice.chance(0.75)
+    ink = by_ground(dice.uniform(0.88, 0.97), dice.uniform(0.1, 0.25))
+    ink = torch.where(contrasting, ink, dice.uniform())
     lightness = [ground, ground + dice.uniform(-0.13, 0.13), body, body + dice.uniform(-0.2, 0.2), ink]
-    chroma = [dice.uniform(low, high) for low, high in ((0, 0.12), (0, 0.12), (0.06, 0.24), (0.06, 0.24), (0, 0.12))]
-    hue = dice.uniform(0, 2 * pi)
-    turns = [dice.uniform(low, high) for low, high in ((0, 0), (0, 0.6), (1.2, 5), (1.2, 5), (0, 2 * pi))]
+    muted, vivid = (0.0, 0.12), (0.06, 0.24)
+    chroma = [dice.uniform(*ends) for ends in (muted, muted, vivid, vivid, muted)]
+    hue = dice.uniform(0.0, 2 * pi)
+    same, near, apart, any_ = (0.0, 0.0), (0.0, 0.6), (1.2, 5.0), (0.0, 2 * pi)
+    turns = [dice.uniform(*ends) for ends in (same, near, apart, apart, any_)]
     return oklch_to_srgb(
         torch.stack(lightness, 1).clamp(0.05, 0.98),
         torch.stack(chroma, 1) * dice.chance(0.89)[:, None],
@@ -79,7 +83,9 @@ def sample_palettes(dice: Dice) -> Float[Tensor, "look 5 3"]:
     )
 
 
-def oklch_to_srgb(lightness: Tensor, chroma: Tensor, hue: Tensor) -> Float[Tensor, "... 3"]:
+def oklch_to_srgb(
+    lightness: Float[Tensor, "*colours"], chroma: Float[Tensor, "*colours"], hue: Float[Tensor, "*colours"]
+) -> Float[Tensor, "*colours 3"]:
     """OKLCH → sRGB in 0..1, out-of-gamut colours clipped (Ottosson 2020, bottosson.github.io/posts/oklab)."""
     a, b = chroma * hue.cos(), chroma * hue.sin()
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3

@@ -5,11 +5,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from instantstyle.world.layouts import Layouts
-from instantstyle.world.looks import BODY, BODY_2, FILLS, GROUND, GROUND_2, GROUNDS, INK, OUTLINES, Looks
-from instantstyle.world.things import EXTENT, fields
+from .layouts import Layouts
+from .looks import BODY, BODY_2, FILLS, GROUND, GROUND_2, GROUNDS, INK, OUTLINES, Looks
+from .things import EXTENT, fields
 
-BOLD, THIN, GLOW, SHADE = 0.055, 0.022, 0.12, 0.03  # reach of outlines in half pictures, measured at 64 px by eye
+BOLD, THIN, GLOW, SHADE = 0.055, 0.022, 0.12, 0.03
+"""Reach of the outlines in half pictures, chosen at 64 px by eye."""
 
 
 def render(thing: Tensor, looks: Looks, layouts: Layouts, size: int = 64) -> Float[Tensor, "picture 3 size size"]:

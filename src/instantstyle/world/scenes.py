@@ -8,11 +8,11 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Generator, Tensor
 
-from instantstyle.world.batch import Batch
-from instantstyle.world.layouts import LAYOUTS, Layouts, sample_layouts
-from instantstyle.world.looks import FILLS, GROUNDS, OUTLINES, LookKinds, Looks, sample_looks
-from instantstyle.world.render import render
-from instantstyle.world.things import THINGS
+from .batch import Batch
+from .layouts import LAYOUTS, Layouts, sample_layouts
+from .looks import FILLS, GROUNDS, OUTLINES, LookKinds, Looks, sample_looks
+from .render import render
+from .things import THINGS
 
 
 @dataclass(frozen=True)
