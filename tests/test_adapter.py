@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -7,7 +9,9 @@ from instantstyle.architectures import SDXL
 from instantstyle.attention import StyledAttnProcessor
 from instantstyle.checkpoint import AdapterFile
 from instantstyle.errors import BlockError, CheckpointError, StyleError
+from instantstyle.moment import Moment
 from instantstyle.style import Style
+from instantstyle.use import Use
 
 from .conftest import EMBEDDING_DIM, layer_weights, make_unet, plus_projection
 
@@ -29,8 +33,10 @@ def ink():
     return Style(torch.randn(1, EMBEDDING_DIM), torch.zeros(EMBEDDING_DIM))
 
 
-def unguided():
-    return False
+@pytest.fixture
+def moment(unet):
+    """That of a pipeline which is not drawing."""
+    return Moment(SimpleNamespace(unet=unet))
 
 
 def test_layers_are_numbered_as_diffusers_lists_them(unet):
@@ -61,9 +67,9 @@ def test_the_network_is_recognised(adapter):
 
 
 def test_only_the_chosen_layers_are_read_and_each_of_them_once(adapter, ink):
-    adapter.bind(ink, "style")
+    adapter.bind(Use(ink, "style"))
     first = adapter.file.tensors_read
-    adapter.bind(ink, "style")
+    adapter.bind(Use(ink, "style"))
     numbers = {layer.number for layer in adapter.layers if str(layer.block) == STYLE_BLOCK}
     read = {name for name in first if name.startswith("ip_adapter")}
     assert read == {f"ip_adapter.{number}.to_{x}_ip.weight" for number in numbers for x in "kv"}
@@ -71,16 +77,16 @@ def test_only_the_chosen_layers_are_read_and_each_of_them_once(adapter, ink):
 
 
 def test_a_bound_style_has_keys_for_the_chosen_layers_only(adapter, ink):
-    bound = adapter.bind(ink, "style", 0.5)
+    bound = adapter.bind(Use(ink, "style", 0.5))
     assert bound
     assert all(name.startswith(STYLE_BLOCK) for name in bound)
-    assert {keys.scale.item() for keys in bound.values()} == {0.5}
-    assert {tuple(keys.key.shape) for keys in bound.values()} == {(2, 4, 16)}
+    assert {keys.scale.item() for (keys,) in bound.values()} == {0.5}
+    assert {tuple(keys.key.shape) for (keys,) in bound.values()} == {(2, 1, 4, 16)}
 
 
 def test_weights_of_blocks_multiply_the_scale(adapter, ink):
-    bound = adapter.bind(ink, {"style": 0.5, "layout": 2.0}, 0.5)
-    assert {name.partition(".transformer")[0]: keys.scale.item() for name, keys in bound.items()} == {
+    bound = adapter.bind(Use(ink, {"style": 0.5, "layout": 2.0}, 0.5))
+    assert {name.partition(".transformer")[0]: keys.scale.item() for name, (keys,) in bound.items()} == {
         STYLE_BLOCK: 0.25,
         "down_blocks.2.attentions.1": 1.0,
     }
@@ -95,30 +101,32 @@ def test_the_unconditional_tokens_are_the_projection_of_zeros(adapter, ink, stat
 
 @pytest.mark.parametrize("nothing", [{"scale": 0.0}, {"blocks": {"style": 0.0}}])
 def test_a_style_that_does_not_act_binds_nothing(adapter, ink, nothing):
-    assert adapter.bind(ink, **{"blocks": "all", **nothing}) == {}
+    assert adapter.bind(Use(ink, **{"blocks": "all", **nothing})) == {}
 
 
 def test_an_unknown_block_is_refused_even_at_scale_zero(adapter, ink):
     with pytest.raises(BlockError):
-        adapter.bind(ink, "stlye", 0.0)
+        adapter.bind(Use(ink, "stlye", 0.0))
 
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf")])
 def test_a_scale_that_is_no_amount_is_refused(adapter, ink, scale):
     with pytest.raises(StyleError, match="finite"):
-        adapter.bind(ink, "style", scale)
+        adapter.bind(Use(ink, "style", scale))
 
 
 def test_a_style_of_another_encoder_is_refused_with_both_widths(adapter):
     strange = Style(torch.zeros(1, 7), torch.zeros(7))
-    with pytest.raises(StyleError, match=f"an embedding 7 wide; the adapter needs an embedding {EMBEDDING_DIM}"):
-        adapter.bind(strange, "style")
+    with pytest.raises(
+        StyleError, match=f"an embedding 7 wide; the adapter needs an embedding {EMBEDDING_DIM}"
+    ):
+        adapter.bind(Use(strange, "style"))
 
 
 def test_patch_features_are_not_taken_for_an_embedding_of_equal_width(adapter):
     patches = Style(torch.zeros(1, 5, EMBEDDING_DIM), torch.zeros(5, EMBEDDING_DIM))
     with pytest.raises(StyleError, match="needs an embedding"):
-        adapter.bind(patches, "style")
+        adapter.bind(Use(patches, "style"))
 
 
 def test_an_adapter_that_does_not_fit_is_refused_before_use(state):
@@ -133,9 +141,9 @@ def test_plus_tokens_come_from_patches(unet, layers):
     assert adapter.tokens(Style(torch.randn(1, 17, 16), torch.randn(17, 16))).shape == (2, 6, 32)
 
 
-def test_the_very_processors_are_back_afterwards(unet, adapter, ink):
+def test_the_very_processors_are_back_afterwards(unet, adapter, ink, moment):
     before = dict(unet.attn_processors)
-    with injected(unet, adapter.bind(ink, "style"), unguided):
+    with injected(unet, adapter.bind(Use(ink, "style")), moment):
         styled = [
             name for name, found in unet.attn_processors.items() if isinstance(found, StyledAttnProcessor)
         ]
@@ -143,14 +151,14 @@ def test_the_very_processors_are_back_afterwards(unet, adapter, ink):
     assert all(unet.attn_processors[name] is processor for name, processor in before.items())
 
 
-def test_the_very_processors_are_back_after_an_exception(unet, adapter, ink):
+def test_the_very_processors_are_back_after_an_exception(unet, adapter, ink, moment):
     before = dict(unet.attn_processors)
-    with pytest.raises(KeyboardInterrupt), injected(unet, adapter.bind(ink, "all"), unguided):
+    with pytest.raises(KeyboardInterrupt), injected(unet, adapter.bind(Use(ink, "all")), moment):
         raise KeyboardInterrupt
     assert all(unet.attn_processors[name] is processor for name, processor in before.items())
 
 
-def test_processors_that_are_modules_stay_registered_as_such(unet, adapter, ink):
+def test_processors_that_are_modules_stay_registered_as_such(unet, adapter, ink, moment):
     class Watching(torch.nn.Module):
         def forward(self, attn, hidden_states, **_):
             return hidden_states
@@ -158,6 +166,6 @@ def test_processors_that_are_modules_stay_registered_as_such(unet, adapter, ink)
     name = f"{STYLE_BLOCK}.transformer_blocks.0.attn2"
     watching = Watching()
     unet.get_submodule(name).set_processor(watching)
-    with injected(unet, adapter.bind(ink, "style"), unguided):
+    with injected(unet, adapter.bind(Use(ink, "style")), moment):
         assert unet.get_submodule(name).processor is not watching
     assert dict(unet.named_modules())[f"{name}.processor"] is watching

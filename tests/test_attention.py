@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
@@ -5,10 +7,20 @@ from torch.testing import assert_close
 
 from instantstyle.attention import StyledAttnProcessor, StyleKeys, styled_attention
 from instantstyle.errors import StyleError
+from instantstyle.moment import Moment
 
 
-def keys(scale=1.0, width=16):
-    return StyleKeys(torch.randn(2, 4, width), torch.randn(2, 4, width), torch.tensor(scale))
+def keys(scale=1.0, width=16, pictures=1, **where_and_when):
+    shape = 2, pictures, 4, width
+    return StyleKeys(torch.randn(shape), torch.randn(shape), torch.tensor(scale), **where_and_when)
+
+
+def moment(guided=False, timesteps=(), latents=(8, 8)):
+    """That of a pipeline at the last of some timesteps."""
+    scheduler = SimpleNamespace(timesteps=torch.tensor([*timesteps, -1]))
+    found = Moment(SimpleNamespace(do_classifier_free_guidance=guided, scheduler=scheduler))
+    found._see(None, (torch.zeros(1, 4, *latents), -1), {})
+    return found
 
 
 def by_hand(query, key, value):
@@ -18,7 +30,7 @@ def by_hand(query, key, value):
 def test_style_is_added_to_text_by_its_scale():
     query, text, style = torch.randn(2, 2, 9, 8), torch.randn(2, 2, 2, 7, 8), torch.randn(2, 2, 2, 4, 8)
     expected = by_hand(query, *text) + 0.5 * by_hand(query, *style)
-    assert_close(styled_attention(query, *text, *style, 0.5), expected)
+    assert_close(styled_attention(query, *text, [(*style, torch.tensor(0.5))]), expected)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +48,7 @@ def test_without_style_the_processor_is_the_guests_own(options, shape):
     pixels, words = torch.randn(shape), torch.randn(2, 5, 12)
     mask = torch.zeros(2, 1, 5)
     mask[..., 3:] = -10_000
-    processor = StyledAttnProcessor(keys(scale=0.0), lambda: True)
+    processor = StyledAttnProcessor([keys(scale=0.0)], moment(guided=True))
     with torch.no_grad():
         theirs = AttnProcessor2_0()(attn, pixels, words, attention_mask=mask)
         assert_close(processor(attn, pixels, words, attention_mask=mask), theirs)
@@ -45,7 +57,7 @@ def test_without_style_the_processor_is_the_guests_own(options, shape):
 def test_the_unconditional_half_comes_first_under_guidance():
     ready = keys()
     key, _ = ready.for_batch(4, guided=True)
-    assert_close(key, torch.stack([ready.key[0], ready.key[0], ready.key[1], ready.key[1]]))
+    assert_close(key, ready.key.repeat_interleave(2, 1).flatten(0, 1))
 
 
 def test_without_guidance_all_are_conditional():
@@ -64,4 +76,50 @@ def test_the_scale_is_not_rounded_to_a_half():
 
 
 def test_the_processor_owns_no_weights():
-    assert not isinstance(StyledAttnProcessor(keys(), lambda: False), torch.nn.Module)
+    assert not isinstance(StyledAttnProcessor([keys()], moment()), torch.nn.Module)
+
+
+def test_two_styles_in_one_layer_add_up():
+    query, text = torch.randn(1, 2, 9, 8), torch.randn(2, 1, 2, 7, 8)
+    ink, neon = torch.randn(2, 2, 1, 2, 4, 8)
+    one, two = torch.tensor(1.0), torch.tensor(2.0)
+    expected = by_hand(query, *text) + by_hand(query, *ink) + 2 * by_hand(query, *neon)
+    assert_close(styled_attention(query, *text, [(*ink, one), (*neon, two)]), expected)
+
+
+def test_each_prompt_has_its_own_style_for_all_of_its_images():
+    ready = keys(pictures=2)
+    key, _ = ready.for_batch(8, guided=True)
+    ink, neon = ready.key[1]
+    assert_close(key[4:], torch.stack([ink, ink, neon, neon]))
+
+
+def test_a_batch_that_has_no_style_for_each_is_refused():
+    with pytest.raises(StyleError, match="one style a prompt"):
+        keys(pictures=2).for_batch(3, guided=False)
+
+
+@pytest.mark.parametrize("latents", [(114, 143), (128, 128), (7, 9)], ids=["912x1144", "square", "tiny"])
+@pytest.mark.parametrize("halvings", [0, 1, 2])
+def test_a_mask_fits_every_resolution_of_a_picture(latents, halvings):
+    height, width = latents
+    for _ in range(halvings):
+        height, width = -(-height // 2), -(-width // 2)
+    upper = torch.zeros(912, 1144)
+    upper[:456] = 1.0
+    strength = keys(mask=upper).strength(height * width, moment(latents=latents))
+    assert strength is not None
+    rows = strength.unflatten(0, (height, width))[..., 0]
+    assert_close(rows[: height // 2], torch.ones(height // 2, width))
+    assert_close(rows[-(height // 2) :], torch.zeros(height // 2, width))
+
+
+def test_a_mask_that_fits_no_resolution_is_an_error():
+    with pytest.raises(StyleError, match="cannot be laid over 5 pixels"):
+        keys(mask=torch.ones(4, 4)).strength(5, moment(latents=(8, 8)))
+
+
+def test_a_style_whose_time_has_not_come_does_nothing_at_all():
+    begun = keys(curve=lambda done: float(done >= 0.5))
+    assert begun.strength(4, moment(timesteps=[9])) is not None
+    assert begun.strength(4, moment(timesteps=[])) is None

@@ -1,9 +1,13 @@
 import pickle
+from contextlib import suppress
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from instantstyle.architectures import MINI, SD15, SDXL
 from instantstyle.blocks import Layer
 from instantstyle.checkpoint import AdapterFile
 from instantstyle.errors import CheckpointError
@@ -97,10 +101,76 @@ def test_files_are_known_by_content_not_by_ending(saved, layers):
     AdapterFile.open(saved.rename(saved.with_suffix(".bin"))).check(layers)
 
 
-def test_names_that_training_scripts_write_are_understood(state, layers):
+def by_path(layers, state):
+    """The adapter's layers as `unet.state_dict()` names them."""
+    names = {layer.number: layer.name for layer in layers}
+    return {
+        f"unet.{names[int(number)]}.{rest}": tensor
+        for number, _, rest, tensor in (
+            (*name.partition("."), tensor) for name, tensor in state["ip_adapter"].items()
+        )
+    }
+
+
+@pytest.mark.parametrize("form", ["numbers", "paths", "both, and the network"])
+def test_dumps_of_training_scripts_are_the_same_adapter(state, layers, form):
     dump = {f"image_proj_model.{name}": tensor for name, tensor in state["image_proj"].items()}
-    dump |= {f"adapter_modules.{name}": tensor for name, tensor in state["ip_adapter"].items()}
-    AdapterFile.open(dump).check(layers)
+    numbered = {f"adapter_modules.{name}": tensor for name, tensor in state["ip_adapter"].items()}
+    if form != "paths":
+        dump |= numbered
+    if form != "numbers":
+        dump |= by_path(layers, state)
+    if form.startswith("both"):
+        dump["unet.conv_in.weight"] = torch.zeros(1)
+    file = AdapterFile.open(dump)
+    file.check(layers)
+    for layer in layers:
+        key, value = file.read_layer(layer.number)
+        assert key.equal(state["ip_adapter"][f"{layer.number}.to_k_ip.weight"])
+        assert value.equal(state["ip_adapter"][f"{layer.number}.to_v_ip.weight"])
+
+
+@pytest.mark.parametrize("family", [SDXL, SD15, MINI], ids=lambda family: family.name)
+def test_the_base_is_found_from_the_layers(family):
+    # Empty tensors: shapes are all that is looked at.
+    cross_dim = family.cross_dim or 192
+    tensors = {
+        f"{2 * place + 1}.to_{x}_ip.weight": torch.empty(width, cross_dim, device="meta")
+        for place, width in enumerate(family.layers.values())
+        for x in "kv"
+    }
+    projection = base_projection(cross_dim=cross_dim)
+    assert AdapterFile.open({"image_proj": projection, "ip_adapter": tensors}).base is family
+
+
+def test_an_unknown_base_is_none(state):
+    assert AdapterFile.open(state).base is None
+
+
+def sdxl_sixteenth(projection):
+    """An adapter file of SDXL's whole layout, each width a sixteenth: proportions are the real ones."""
+    layers = {
+        f"ip_adapter.{2 * place + 1}.to_{x}_ip.weight": torch.zeros(width // 16, 2048 // 16).half()
+        for place, width in enumerate(SDXL.layers.values())
+        for x in "kv"
+    }
+    return {f"image_proj.{name}": tensor.half() for name, tensor in projection.items()} | layers
+
+
+@pytest.mark.parametrize("dim", [1280 // 16, 1024 // 16], ids=["bigG", "ViT-H"])
+def test_style_reads_at_most_a_fifth_of_the_file(tmp_path, dim):
+    path = tmp_path / "sdxl.safetensors"
+    save_file(sdxl_sixteenth(base_projection(dim, 2048 // 16)), path)
+    file = AdapterFile.open(path)
+    file.read_projection()
+    for number in range(69, 89, 2):
+        file.read_layer(number)
+    header = file.bytes_read - file.size_of(range(69, 89, 2))
+    assert 0 < header < 20_000
+    # At a sixteenth of the widths the tensors are a 256th, but the header is as long as ever.
+    share = (file.bytes_read - header) / (path.stat().st_size - header)
+    assert 0.17 < share < 0.18
+    assert file.bytes_read / path.stat().st_size < 0.2
 
 
 class Payload:
@@ -167,30 +237,128 @@ def test_an_adapter_of_another_base_is_refused_with_both_cross_dims():
 def test_a_projection_with_parts_missing_is_refused_with_their_names(state):
     projection = plus_projection()
     del projection["layers.2.0.to_kv.weight"], projection["norm_out.bias"]
-    with pytest.raises(CheckpointError, match=r"layers\.2\.0\.to_kv\.weight, image_proj\.norm_out\.bias"):
+    with pytest.raises(
+        CheckpointError, match=r"norm_out\.bias; missing image_proj\.layers\.2\.0\.to_kv\.weight"
+    ):
         AdapterFile.open({**state, "image_proj": projection})
+
+
+def zeros(shapes):
+    return {name: torch.zeros(shape, device="meta") for name, shape in shapes.items()}
+
+
+KOLORS = zeros({"image_proj.proj_in.weight": (2048, 1024), "image_proj.latents": (1, 16, 2048)})
+PERCEPTRON = zeros({f"image_proj.{name}.weight": (4, 4) for name in ("proj.0", "proj.2", "norm")})
 
 
 @pytest.mark.parametrize(
-    ("name", "family"),
+    ("tensors", "family"),
     [
-        ("ip_adapter.0.to_q_lora.down.weight", "FaceID"),
-        ("image_proj.perceiver_resampler.proj_in.weight", "FaceID-Plus"),
-        ("image_proj.time_embedding.linear_1.weight", "SD3.5"),
-        ("double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight", "FLUX"),
+        (zeros({"ip_adapter.0.to_q_lora.down.weight": (1,)}), "IP-Adapter-FaceID,"),
+        (zeros({"image_proj.perceiver_resampler.proj_in.weight": (1,)}), "FaceID-Plus"),
+        (
+            zeros(
+                {"image_proj.perceiver_resampler.norm.weight": (1,), "ip_adapter.0.to_q_lora.up.weight": (1,)}
+            ),
+            "FaceID-Plus",
+        ),
+        (PERCEPTRON, "IP-Adapter-FaceID,"),
+        (zeros({"image_proj.proj_in.weight": (1280, 512)}), "InstantID"),
+        (zeros({"image_proj.time_embedding.linear_1.weight": (1,)}), r"SD3\.5"),
+        (zeros({"ip_adapter.0.norm_ip.linear.weight": (1,)}), r"SD3\.5"),
+        (
+            zeros({"double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight": (1,)}),
+            r"FLUX \(XLabs\)",
+        ),
+        (PERCEPTRON | zeros({"ip_adapter.0.to_k_ip.weight": (3072, 4096)}), r"FLUX \(InstantX\)"),
+        (KOLORS, "Kolors"),
     ],
 )
-def test_foreign_families_are_refused_by_name(state, name, family):
+def test_foreign_families_are_refused_by_name(state, tensors, family):
     with pytest.raises(CheckpointError, match=family):
-        AdapterFile.open(flat(state) | {name: torch.zeros(1)})
-
-
-def test_a_two_layer_projection_of_a_vector_is_refused_as_faceid(state):
-    projection = {f"{name}.weight": torch.zeros(4, 4) for name in ("proj.0", "proj.2", "norm")}
-    with pytest.raises(CheckpointError, match="FaceID"):
-        AdapterFile.open({**state, "image_proj": projection})
+        AdapterFile.open({**flat({**state, "image_proj": {}}), **tensors})
 
 
 def test_a_projection_of_no_known_kind_is_refused(state):
     with pytest.raises(CheckpointError, match="expected exactly one of"):
         AdapterFile.open({**state, "image_proj": {"something.weight": torch.zeros(1)}})
+
+
+def test_a_resampler_whose_heads_do_not_fit_is_refused(state):
+    projection = plus_projection()
+    for depth in range(4):
+        projection[f"layers.{depth}.0.to_q.weight"] = torch.zeros(100, 64)
+        projection[f"layers.{depth}.0.to_kv.weight"] = torch.zeros(200, 64)
+        projection[f"layers.{depth}.0.to_out.weight"] = torch.zeros(64, 100)
+    with pytest.raises(CheckpointError, match="no heads 64 wide"):
+        AdapterFile.open({**state, "image_proj": projection})
+
+
+SIZES = st.lists(st.sampled_from([0, 1, 2, 3, 4, 32, 64, 128]), max_size=3)
+NAMES = st.sampled_from(
+    [
+        *(
+            f"image_proj.{name}"
+            for make in (base_projection, full_projection, plus_projection)
+            for name in make()
+        ),
+        *(f"ip_adapter.{n}.to_{x}_ip.weight" for n in (0, 1, 3, 1000) for x in "kv"),
+        "ip_adapter.x.to_k_ip.weight",
+        "image_proj.layers.99999999999.0.norm1.weight",
+        f"unet.{next(iter(SDXL.layers))}.processor.to_k_ip.weight",
+        "up_blocks.0.attn2.processor.to_k_ip.weight",
+    ]
+)
+
+
+@given(st.dictionaries(NAMES | st.text(max_size=20), SIZES, max_size=8), st.booleans())
+def test_tensors_of_any_names_and_shapes_are_an_adapter_or_a_checkpoint_error(layers, shapes, whole):
+    """Beside a whole projection, so that more than the first check is reached, and alone."""
+    projection = flat({"image_proj": base_projection()}) if whole else {}
+    tensors = projection | {name: torch.zeros(shape) for name, shape in shapes.items()}
+    with suppress(CheckpointError):
+        file = AdapterFile.open(tensors)
+        assert file.base is None
+        assert file.cross_dim > 0
+        assert file.embedding_dim > 0
+        file.check(layers)
+
+
+@given(
+    st.dictionaries(st.text(max_size=9) | st.integers(), st.integers() | st.none() | st.just({}), max_size=4)
+)
+def test_a_dictionary_of_anything_is_a_checkpoint_error(state):
+    with pytest.raises(CheckpointError):
+        AdapterFile.open(state)
+
+
+@given(
+    st.sampled_from([b"", b"PK\x03\x04", b"\x80\x02", (20).to_bytes(8, "little") + b"{"]),
+    st.binary(max_size=99),
+)
+def test_a_file_of_any_bytes_is_a_checkpoint_error(tmp_path_factory, head, rest):
+    path = tmp_path_factory.mktemp("any") / "a.bin"
+    path.write_bytes(head + rest)
+    with pytest.raises(CheckpointError):
+        AdapterFile.open(path)
+
+
+@given(st.binary(min_size=1, max_size=40), st.floats(0, 0.99))
+def test_a_file_with_a_hole_torn_into_its_header_is_a_checkpoint_error_or_whole(
+    tmp_path_factory, torn, where
+):
+    path = tmp_path_factory.mktemp("torn") / "a.safetensors"
+    save_file(flat({"image_proj": base_projection(4, 4)}), path)
+    content = bytearray(path.read_bytes())
+    begin = int(where * 400)
+    content[begin : begin + len(torn)] = torn
+    path.write_bytes(bytes(content))
+    with suppress(CheckpointError):
+        AdapterFile.open(path)
+
+
+def test_layers_by_path_that_the_network_lacks_are_named(state, layers):
+    dump = flat({"image_proj": state["image_proj"]}) | by_path(layers, state)
+    dump["unet.up_blocks.9.attentions.0.transformer_blocks.0.attn2.processor.to_k_ip.weight"] = torch.zeros(1)
+    with pytest.raises(CheckpointError, match=r"network: extra ip_adapter\.up_blocks\.9\."):
+        AdapterFile.open(dump).check(layers)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from instantstyle.encoders import ImageEncoder, TextEncoder, no_text_encoder, text_encoder_of
@@ -73,6 +74,30 @@ def test_a_folder_is_opened_and_one_without_an_encoder_refused(tmp_path, image_e
     assert_close(
         ImageEncoder.open(tmp_path).embed([reference]), ImageEncoder(image_encoder).embed([reference])
     )
+
+
+def test_a_lone_file_of_weights_is_opened_by_its_tensors(tmp_path, image_encoder, reference, monkeypatch):
+    settings = {(HIDDEN, EMBEDDING_DIM): {"num_attention_heads": 2, "hidden_act": "quick_gelu"}}
+    monkeypatch.setattr("instantstyle.encoders._TOWER_SETTINGS", settings)
+    save_file(image_encoder.state_dict(), tmp_path / "some clip.safetensors")
+    opened = ImageEncoder.open(tmp_path / "some clip.safetensors")
+    assert_close(opened.embed([reference]), ImageEncoder(image_encoder).embed([reference]))
+
+
+def test_a_lone_file_that_lacks_a_tensor_is_refused_by_its_name(tmp_path, image_encoder, monkeypatch):
+    settings = {(HIDDEN, EMBEDDING_DIM): {"num_attention_heads": 2}}
+    monkeypatch.setattr("instantstyle.encoders._TOWER_SETTINGS", settings)
+    tensors = image_encoder.state_dict()
+    del tensors["vision_model.post_layernorm.bias"]
+    save_file(tensors, tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match=r"lacks vision_model\.post_layernorm\.bias"):
+        ImageEncoder.open(tmp_path / "a.safetensors")
+
+
+def test_a_lone_file_of_an_unknown_tower_asks_for_its_config(tmp_path, image_encoder):
+    save_file(image_encoder.state_dict(), tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match=r"none of the CLIP image encoders .* config\.json"):
+        ImageEncoder.open(tmp_path / "a.safetensors")
 
 
 def test_embeddings_are_projections_and_features_are_hidden_states(encoder, reference):

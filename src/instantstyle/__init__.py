@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .models import load
     from .pipeline import InstantStyle
     from .style import Style
+    from .use import Use
 
 __version__ = "0.1.0"
 
@@ -37,12 +38,13 @@ __all__ = [
     "ModelError",
     "Style",
     "StyleError",
+    "Use",
     "__version__",
     "load",
 ]
 
 # Loaded when first asked for: importing us must not cost the seconds that torch and diffusers take.
-_LAZY = {"InstantStyle": ".pipeline", "Style": ".style", "load": ".models"}
+_LAZY = {"InstantStyle": ".pipeline", "Style": ".style", "Use": ".use", "load": ".models"}
 
 
 def __getattr__(name: str) -> Any:

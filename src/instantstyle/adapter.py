@@ -1,8 +1,8 @@
 """An adapter and a network: which layers a style reaches, what it says there, and how it comes and goes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from math import isfinite
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,14 +11,16 @@ from torch import Tensor
 
 from .architectures import Architecture, identify
 from .attention import StyledAttnProcessor, StyleKeys
-from .blocks import Layer, Spec
+from .blocks import Layer
 from .checkpoint import AdapterFile
 from .errors import StyleError
+from .moment import Moment
 from .projection import project_tokens
 from .style import Style
+from .use import Use, as_mask
 
-Bound = Mapping[str, StyleKeys]
-"""A style's keys and values by the name of the attention processor that will use them."""
+Bound = Mapping[str, tuple[StyleKeys, ...]]
+"""Styles' keys and values by the name of the attention processor that will use them."""
 
 
 def layers_of(unet: Any) -> list[Layer]:
@@ -41,15 +43,17 @@ class Adapter:
         file.check(self.layers)
         self._projection: dict[str, Tensor] | None = None
 
-    def bind(self, style: Style, blocks: Spec, scale: float = 1.0) -> Bound:
+    def bind(self, use: Use) -> Bound:
         """Keys and values of the style for the chosen blocks' layers: made here, once, not at every step."""
-        self._check(style, scale)
-        weights = self.architecture.select(blocks)
-        if scale == 0 or not weights:
+        for style in (*use.styles, *([use.negative] if use.negative else [])):
+            self._check(style)
+        weights = self.architecture.select(use.blocks)
+        if use.scale == 0 or not weights:
             return {}
-        tokens = self.tokens(style)
+        tokens = self._sides(use)
+        ready = StyleKeys(tokens, tokens, torch.tensor(float(use.scale)), _mask_of(use), use.factor)
         return {
-            layer.name: self._keys(layer, tokens, scale * weights[layer.block])
+            layer.name: (self._for_layer(ready, layer, weights[layer.block]),)
             for layer in self.layers
             if layer.block in weights
         }
@@ -61,14 +65,33 @@ class Adapter:
         Adapters are trained with their condition dropped to zeros before the projection, so unconditional
         tokens are the projection of zeros: they are not zeros.
         """
-        features = torch.stack([style.unconditional, style.embedding()]).float()
-        return project_tokens(self.file.kind, self._projection_weights(), features)
+        seen = style.embeddings()
+        features = torch.stack([style.unconditional.expand_as(seen), seen]).float().flatten(0, 1)
+        made = project_tokens(self.file.kind, self._projection_weights(), features)
+        return made.unflatten(0, (2, len(seen))).flatten(1, 2)
+
+    def _sides(self, use: Use) -> Float[Tensor, "2 pictures tokens cross_dim"]:
+        """Row 0 is what guidance draws away from: no picture, a negative style, or the style itself."""
+        made = [self.tokens(style) for style in use.styles]
+        if len({tokens.shape for tokens in made}) > 1:
+            raise StyleError("Styles of one call must have as many references side by side each (combine).")
+        sides = torch.stack(made, dim=1)
+        if use.against:
+            return sides.flip(0)
+        if use.negative is None:
+            return sides
+        away = self.tokens(use.negative)[1:]
+        if away.shape[1] != sides.shape[2]:
+            raise StyleError(
+                "A negative style needs as many references side by side as the style has (combine)."
+            )
+        return torch.stack([away.expand_as(sides[0]), sides[1]])
 
     @torch.no_grad()
-    def _keys(self, layer: Layer, tokens: Float[Tensor, "2 tokens cross_dim"], scale: float) -> StyleKeys:
+    def _for_layer(self, ready: StyleKeys, layer: Layer, weight: float) -> StyleKeys:
         """float32 throughout: made once, so exactness costs nothing; the processor casts the outcome."""
-        key, value = (tokens @ weight.to(tokens).T for weight in self.file.read_layer(layer.number))
-        return StyleKeys(key, value, torch.tensor(scale))
+        key, value = (ready.key @ matrix.to(ready.key).mT for matrix in self.file.read_layer(layer.number))
+        return replace(ready, key=key, value=value, scale=ready.scale * weight)
 
     def _identified(self) -> Architecture:
         dims = {layer.cross_dim for layer in self.layers}
@@ -80,9 +103,7 @@ class Adapter:
             self._projection = {name: tensor.float().cpu() for name, tensor in weights.items()}
         return self._projection
 
-    def _check(self, style: Style, scale: float) -> None:
-        if isinstance(scale, bool) or not isinstance(scale, int | float) or not isfinite(scale):
-            raise StyleError(f"scale is {scale!r}; it must be a finite number: 0 not at all, 1 as trained.")
+    def _check(self, style: Style) -> None:
         on_patches = self.file.kind != "base"
         if style.dim != self.file.embedding_dim or style.of_patches != on_patches:
             needed, given = (
@@ -94,17 +115,30 @@ class Adapter:
             )
 
 
+def side_by_side(bounds: Iterable[Bound]) -> Bound:
+    """Several styles at once: where they meet in a layer, both act."""
+    together: dict[str, tuple[StyleKeys, ...]] = {}
+    for bound in bounds:
+        for name, styles in bound.items():
+            together[name] = (*together.get(name, ()), *styles)
+    return together
+
+
 @contextmanager
-def injected(unet: Any, bound: Bound, guided: Callable[[], bool]) -> Iterator[None]:
+def injected(unet: Any, bound: Bound, moment: Moment) -> Iterator[None]:
     """The style acts inside the `with` block; after it the network holds the very processors of before."""
     found = dict(unet.attn_processors)
     _refuse_adapted(found)
-    styled = {name: StyledAttnProcessor(keys, guided) for name, keys in bound.items()}
+    styled = {name: StyledAttnProcessor(styles, moment) for name, styles in bound.items()}
     try:
         unet.set_attn_processor({**found, **styled})
         yield
     finally:
         unet.set_attn_processor(found)
+
+
+def _mask_of(use: Use) -> Float[Tensor, "rows columns"] | None:
+    return None if use.mask is None else as_mask(use.mask)
 
 
 def _features(on_patches: bool, width: int) -> str:

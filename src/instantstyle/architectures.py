@@ -21,6 +21,18 @@ class Architecture:
     """Where each role's row comes from."""
     experimental: bool = False
     """True where those who published the roles call them so."""
+    depths: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By group (`up_blocks.0`): how many cross-attentions each of its blocks has, and how wide they are."""
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """Each cross-attention and its width, in the order by which adapters number them."""
+        return {
+            f"{block}.transformer_blocks.{place}.attn2": width
+            for block in sorted(self.blocks, key=lambda block: block.listing)
+            for depth, width in [self.depths[block.group]]
+            for place in range(depth)
+        }
 
     def select(self, spec: Any) -> dict[Block, float]:
         """Blocks and weights chosen by a role, a name, a pattern, a list of them or a mapping."""
@@ -57,10 +69,23 @@ SDXL = Architecture(
     title="SDXL",
     cross_dim=2048,
     blocks=_SDXL_BLOCKS,
-    roles={"style": _named("up_blocks.0.attentions.1"), "layout": _named("down_blocks.2.attentions.1")},
+    roles={
+        "style": _named("up_blocks.0.attentions.1"),
+        "layout": _named("down_blocks.2.attentions.1"),
+        "strong-style": tuple(b for b in _SDXL_BLOCKS if str(b) != "down_blocks.2.attentions.1"),
+    },
     sources={
         "style": "arXiv 2404.02733, section 3.2 (its 'up block 0, attention 1')",
         "layout": "arXiv 2404.02733, section 3.2 (its 'down block 2, attention 1')",
+        "strong-style": "ComfyUI IPAdapter Plus, 'strong style transfer': all but the layout block",
+    },
+    # huggingface.co/stabilityai/stable-diffusion-xl-base-1.0, unet/config.json.
+    depths={
+        "down_blocks.1": (2, 640),
+        "down_blocks.2": (10, 1280),
+        "mid_block": (10, 1280),
+        "up_blocks.0": (10, 1280),
+        "up_blocks.1": (2, 640),
     },
 )
 
@@ -78,6 +103,16 @@ SD15 = Architecture(
         "layout": "the same file: 'down_blocks.2' and 'mid_block'",
     },
     experimental=True,
+    # huggingface.co/stable-diffusion-v1-5, unet/config.json: block_out_channels, one layer a block.
+    depths={
+        "down_blocks.0": (1, 320),
+        "down_blocks.1": (1, 640),
+        "down_blocks.2": (1, 1280),
+        "mid_block": (1, 1280),
+        "up_blocks.1": (1, 1280),
+        "up_blocks.2": (1, 640),
+        "up_blocks.3": (1, 320),
+    },
 )
 
 MINI_ROLES = {"style": _named("up_blocks.0.attentions.1"), "layout": _named("down_blocks.2.attentions.1")}
@@ -90,9 +125,50 @@ MINI = Architecture(
     blocks=_SDXL_BLOCKS,
     roles=MINI_ROLES,
     sources=dict.fromkeys(MINI_ROLES, "carried over from SDXL, not yet probed"),
+    # training/mini/settings.py: UNET.
+    depths={
+        "down_blocks.1": (1, 96),
+        "down_blocks.2": (2, 192),
+        "mid_block": (2, 192),
+        "up_blocks.0": (2, 192),
+        "up_blocks.1": (1, 96),
+    },
 )
 
 ARCHITECTURES = (SDXL, SD15, MINI)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Blocks in which a style acts, and those in which guidance pushes away from it instead."""
+
+    acts: Mapping[str, float]
+    against: Mapping[str, float]
+    source: str
+
+
+MODES = {
+    "precise-style": Mode(
+        {"style": 1.0},
+        {"layout": 1.0},
+        "ComfyUI IPAdapter Plus, 'style transfer precise'; needs guidance",
+    ),
+    "precise-layout": Mode(
+        {"layout": 1.0},
+        {"all": 0.1, "layout": 0.0},
+        "ComfyUI IPAdapter Plus, 'composition precise'; needs guidance",
+    ),
+}
+"""Modes of any family that has both roles; a role of the family's own is a selection of blocks."""
+
+
+def of_adapter(widths: Mapping[int, int], cross_dim: int) -> Architecture | None:
+    """The family that an adapter was made for, by the widths of its numbered layers; None: none known."""
+    for family in ARCHITECTURES:
+        numbered = {2 * place + 1: width for place, width in enumerate(family.layers.values())}
+        if numbered == widths and family.cross_dim in (None, cross_dim):
+            return family
+    return None
 
 
 def identify(layer_names: Iterable[str], cross_dim: int | None = None) -> Architecture:

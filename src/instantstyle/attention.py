@@ -1,6 +1,6 @@
 """Decoupled cross-attention with keys and values that are ready before the first step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,52 +9,90 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .errors import StyleError
+from .moment import Moment
 
 
 def styled_attention(
     query: Float[Tensor, "batch heads pixels head"],
     key: Float[Tensor, "batch heads words head"],
     value: Float[Tensor, "batch heads words head"],
-    style_key: Float[Tensor, "batch heads tokens head"],
-    style_value: Float[Tensor, "batch heads tokens head"],
-    scale: Float[Tensor, ""] | float,
+    styles: Iterable[tuple[Tensor, Tensor, Tensor]],
     mask: Tensor | None = None,
 ) -> Float[Tensor, "batch heads pixels head"]:
-    """Attention(Q, K, V) + scale · Attention(Q, K', V'): arXiv 2308.06721, equation 5; one query for both."""
-    text = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    return text + scale * F.scaled_dot_product_attention(query, style_key, style_value)
+    """Attention(Q, K, V) + Σ scale · Attention(Q, K', V'): arXiv 2308.06721, equation 5; one query for all.
+
+    `styles` hold keys and values [batch heads tokens head] and a scale that broadcasts over the outcome.
+    """
+    seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    for style_key, style_value, scale in styles:
+        seen = seen + scale * F.scaled_dot_product_attention(query, style_key, style_value)
+    return seen
 
 
 @dataclass(frozen=True)
 class StyleKeys:
-    """One style, ready for one layer: row 0 answers the unconditional half of a batch, row 1 the other."""
+    """One style, ready for one layer: row 0 answers the unconditional half of a batch, row 1 the other.
 
-    key: Float[Tensor, "2 tokens width"]
-    value: Float[Tensor, "2 tokens width"]
+    `pictures` is 1 where all pictures of a call share the style, else one for each prompt.
+    """
+
+    key: Float[Tensor, "2 pictures tokens width"]
+    value: Float[Tensor, "2 pictures tokens width"]
     scale: Float[Tensor, ""]
+    mask: Float[Tensor, "rows columns"] | None = None
+    """Where it acts: 1 fully, 0 not at all; None everywhere."""
+    curve: Callable[[float], float] | None = None
+    """Share of the drawing done, 0..1 → factor on the scale; None is 1 throughout."""
 
     def like(self, x: Tensor) -> "StyleKeys":
         """The same where `x` is and in its dtype; but the scale stays float32, exact."""
-        return replace(self, key=self.key.to(x), value=self.value.to(x), scale=self.scale.to(x.device))
+        return replace(
+            self,
+            key=self.key.to(x),
+            value=self.value.to(x),
+            scale=self.scale.to(x.device),
+            mask=None if self.mask is None else self.mask.to(x.device),
+        )
 
     def for_batch(self, batch: int, guided: bool) -> tuple[Tensor, Tensor]:
         """Keys and values [batch tokens width]; diffusers puts the unconditional half first."""
-        if not guided:
-            return self.key[1:].expand(batch, -1, -1), self.value[1:].expand(batch, -1, -1)
-        if batch % 2:
-            raise StyleError(f"Guidance is on, but a batch of {batch} does not split into two halves.")
-        return self.key.repeat_interleave(batch // 2, dim=0), self.value.repeat_interleave(batch // 2, dim=0)
+        halves = 2 if guided else 1
+        images, odd = divmod(batch, halves * self.key.shape[1])
+        if odd:
+            what = "two halves" if guided else f"pictures in {self.key.shape[1]} styles"
+            raise StyleError(f"A batch of {batch} does not split into {what}; give one style a prompt.")
+        return _spread(self.key[-halves:], images), _spread(self.value[-halves:], images)
+
+    def strength(self, pixels: int, moment: Moment) -> Tensor | None:
+        """The scale here and now, broadcasting over [batch heads pixels head]; None where it is nothing."""
+        factor = 1.0 if self.curve is None else self.curve(moment.done)
+        if factor == 0:
+            return None
+        strength = self.scale if factor == 1 else self.scale * factor
+        if self.mask is None:
+            return strength
+        return strength * _shrunk(self.mask, moment.size_of(pixels)).flatten()[:, None]
+
+
+def _spread(rows: Float[Tensor, "halves pictures tokens width"], images: int) -> Tensor:
+    """Each prompt's images lie side by side in a batch."""
+    return rows.repeat_interleave(images, dim=1).flatten(0, 1)
+
+
+def _shrunk(mask: Float[Tensor, "rows columns"], size: tuple[int, int]) -> Float[Tensor, "height width"]:
+    """Each pixel gets the mean of what it covers, so that no thin part of a mask falls between pixels."""
+    return F.adaptive_avg_pool2d(mask[None], size)[0]
 
 
 class StyledAttnProcessor:
-    """What diffusers' `AttnProcessor2_0` does, plus a style's own attention. Owns no weights.
+    """What diffusers' `AttnProcessor2_0` does, plus the attention of one style or several. Owns no weights.
 
-    The scale is a tensor, so that a compiled network is not compiled anew when it changes.
+    A scale is a tensor, so that a compiled network is not compiled anew when it changes.
     """
 
-    def __init__(self, style: StyleKeys, guided: Callable[[], bool]) -> None:
-        self.style = style
-        self.guided = guided
+    def __init__(self, styles: Sequence[StyleKeys], moment: Moment) -> None:
+        self.styles = tuple(styles)
+        self.moment = moment
 
     def __call__(
         self,
@@ -67,15 +105,20 @@ class StyledAttnProcessor:
         """`attn` is the guest's own attention module: it lends its projections, norms and settings."""
         pixels = _entered(attn, hidden_states, temb)
         query, key, value = _text_heads(attn, pixels, encoder_hidden_states)
-        style_key, style_value = (split(x, attn.heads) for x in self._ready(pixels))
         mask = _mask(attn, attention_mask, encoder_hidden_states)
-        seen = styled_attention(query, key, value, style_key, style_value, self.style.scale, mask)
+        seen = styled_attention(query, key, value, self._acting(attn, pixels), mask)
         return _left(attn, joined(seen).to(query.dtype), hidden_states)
 
-    def _ready(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def _acting(self, attn: Any, pixels: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Moved once: from the second step on, `like` hands the same tensors back."""
-        self.style = self.style.like(pixels)
-        return self.style.for_batch(len(pixels), self.guided())
+        self.styles = tuple(style.like(pixels) for style in self.styles)
+        acting = []
+        for style in self.styles:
+            strength = style.strength(pixels.shape[1], self.moment)
+            if strength is not None:
+                key, value = style.for_batch(len(pixels), self.moment.guided)
+                acting.append((split(key, attn.heads), split(value, attn.heads), strength))
+        return acting
 
 
 def split(x: Float[Tensor, "batch tokens width"], heads: int) -> Float[Tensor, "batch heads tokens head"]:

@@ -12,7 +12,9 @@ from typing import Any
 from .errors import BlockError, did_you_mean
 
 STAGES = ("down_blocks", "mid_block", "up_blocks")
-"""The stages of a UNet in the order in which they run; diffusers lists their layers down, up, mid."""
+"""The stages of a UNet in the order in which they run; diffusers lists their layers in another."""
+
+LISTED = ("down_blocks", "up_blocks", "mid_block")
 
 _ADDRESS = re.compile(r"(?:(down_blocks|up_blocks)\.(\d+)|(mid_block))\.attentions\.(\d+)(?:\.|$)")
 
@@ -52,6 +54,11 @@ class Block:
 
     def __lt__(self, other: "Block") -> bool:
         return self._place() < other._place()
+
+    @property
+    def listing(self) -> tuple[int, int, int]:
+        """Sorts as diffusers lists a network's layers, by which adapters number theirs: down, up, mid."""
+        return LISTED.index(self.stage), self.index, self.attention
 
     def _place(self) -> tuple[int, int, int]:
         return STAGES.index(self.stage), self.index, self.attention

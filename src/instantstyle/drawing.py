@@ -13,6 +13,7 @@ from .images import open_reference
 from .recipe import Recipe
 
 if TYPE_CHECKING:
+    from .models.plan import Plan
     from .pipeline import InstantStyle
     from .style import Style
 
@@ -33,13 +34,23 @@ def check(recipe: Recipe) -> None:
 
 def load_for(recipe: Recipe, device: str | None = None) -> "InstantStyle":
     """The model that the recipe names, ready on the device; by default on a GPU where there is one."""
-    here = _devices()
-    if device not in (None, *here):
-        raise JobError(f"There is no device {device} here; there is {', '.join(here)}.")
+    device = _device(device)
     from .models import load
 
-    return load(
-        recipe.model, adapter=recipe.adapter, image_encoder=recipe.image_encoder, device=device or here[0]
+    return load(recipe.model, adapter=recipe.adapter, image_encoder=recipe.image_encoder, device=device)
+
+
+def plan_for(recipe: Recipe, device: str | None = None) -> "Plan":
+    """What `load_for` would load and drawing would read, without loading it."""
+    device = _device(device)
+    from .models.plan import plan
+
+    return plan(
+        recipe.model,
+        adapter=recipe.adapter,
+        image_encoder=recipe.image_encoder,
+        blocks=recipe.blocks,
+        device=device,
     )
 
 
@@ -68,6 +79,13 @@ def draw(
 def versions() -> dict[str, str]:
     """The releases that a picture depends on."""
     return {"instantstyle": __version__, **{name: version(name) for name in _BESIDE_OURS}}
+
+
+def _device(wanted: str | None) -> str:
+    here = _devices()
+    if wanted not in (None, *here):
+        raise JobError(f"There is no device {wanted} here; there is {', '.join(here)}.")
+    return wanted or here[0]
 
 
 def _devices() -> list[str]:

@@ -1,6 +1,7 @@
 """The two halves of a CLIP: an image tower, and the text tower that shares its space."""
 
 from collections.abc import Mapping, Sequence
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from .errors import CheckpointError, ImageError, StyleError, did_you_mean
 from .images import fit
 from .recipe import CROPS
+from .shelf import shelf
 
 # github.com/openai/CLIP, clip/clip.py; OpenCLIP's ViT-H and ViT-bigG were trained with the same.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -24,6 +26,14 @@ IMAGE_TOWERS = {
     (1664, 1280): "OpenCLIP ViT-bigG/14",
 }
 """By (hidden width, projection width): ViT-H's hidden states are as wide as ViT-bigG's projection."""
+
+_TOWER_SETTINGS: Mapping[tuple[int, int], dict[str, Any]] = {
+    # The files' own config.json: openai/clip-vit-large-patch14, h94/IP-Adapter (two image encoders).
+    (1024, 768): {"num_attention_heads": 16, "hidden_act": "quick_gelu"},
+    (1280, 1024): {"num_attention_heads": 16, "hidden_act": "gelu"},
+    (1664, 1280): {"num_attention_heads": 16, "hidden_act": "gelu"},
+}
+"""What no tensor's shape shows, for a tower's file that comes without its config.json."""
 
 TEXT_TOWERS = {
     768: "openai/clip-vit-large-patch14",
@@ -50,10 +60,13 @@ class ImageEncoder:
 
     @classmethod
     def open(cls, source: Any, dtype: torch.dtype = torch.float32) -> "ImageEncoder":
-        """`source`: an image encoder, a model, or a folder in transformers' layout, read in this dtype."""
+        """`source`: an image encoder, a model, a folder in transformers' layout or a lone weights file."""
         if isinstance(source, cls):
             return source
-        return cls(_model_in(Path(source), dtype) if isinstance(source, str | Path) else source)
+        if not isinstance(source, str | Path):
+            return cls(source)
+        path = Path(source)
+        return cls(_model_of(path, dtype) if path.is_file() else _model_in(path, dtype))
 
     @property
     def projection_dim(self) -> int:
@@ -186,6 +199,52 @@ def _model_in(folder: Path, dtype: torch.dtype) -> Any:
         ).eval()
     except (OSError, ValueError, RuntimeError) as fault:
         raise CheckpointError(f"The image encoder in {folder} cannot be read: {fault}") from None
+
+
+def _model_of(file: Path, dtype: torch.dtype) -> Any:
+    """A tower from its tensors alone, as other programs keep them: its sizes are read from their shapes."""
+    from transformers.models.clip.configuration_clip import CLIPVisionConfig
+    from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
+
+    tensors = shelf(file)
+    config = CLIPVisionConfig(**_vision_settings(tensors.shapes, file))
+    weights = {name: tensors.read(name) for name in tensors.shapes if name.startswith(_VISION_PARTS)}
+    model: Any = CLIPVisionModelWithProjection(config)
+    try:
+        missing = model.load_state_dict(weights, strict=False).missing_keys
+    except RuntimeError as fault:
+        raise CheckpointError(f"The image encoder in {file} cannot be read: {fault}") from None
+    lacking = [name for name in missing if not name.endswith("position_ids")]
+    if lacking:
+        raise CheckpointError(f"The image encoder in {file} lacks {', '.join(lacking)}; fetch it again.")
+    return model.to(dtype).eval()
+
+
+_VISION_PARTS = ("vision_model.", "visual_projection.")
+
+
+def _vision_settings(shapes: Mapping[str, tuple[int, ...]], file: Path) -> dict[str, Any]:
+    patches = shapes.get("vision_model.embeddings.patch_embedding.weight", ())
+    projection = shapes.get("visual_projection.weight", ())
+    places = shapes.get("vision_model.embeddings.position_embedding.weight", ())
+    inner = shapes.get("vision_model.encoder.layers.0.mlp.fc1.weight", ())
+    widths = (patches[0], projection[0]) if len(patches) == 4 and len(projection) == 2 else (0, 0)
+    if widths not in _TOWER_SETTINGS or len(places) != 2 or len(inner) != 2:
+        known = ", ".join(IMAGE_TOWERS.values())
+        raise CheckpointError(
+            f"{file} is none of the CLIP image encoders that we know by their tensors ({known}); "
+            "give a folder with its config.json."
+        )
+    layers = {name.split(".")[3] for name in shapes if name.startswith("vision_model.encoder.layers.")}
+    return {
+        "hidden_size": widths[0],
+        "projection_dim": widths[1],
+        "intermediate_size": inner[0],
+        "num_hidden_layers": len(layers),
+        "patch_size": patches[-1],
+        "image_size": patches[-1] * isqrt(places[0] - 1),
+        **_TOWER_SETTINGS[widths],
+    }
 
 
 def _tower_with(kind: str, width: int) -> str:

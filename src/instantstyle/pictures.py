@@ -1,13 +1,12 @@
 """A drawn picture on disk: a PNG that is there whole or not at all, with the recipe that made it inside."""
 
-import os
-import uuid
 from pathlib import Path
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from .errors import JobError
+from .files import check_free, whole
 from .images import opened
 from .recipe import Recipe
 
@@ -20,14 +19,7 @@ def check_destination(path: str | Path, *, force: bool = False) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise JobError(f"{path} should end in .png: that is the format which carries its recipe.")
-    if path.is_dir():
-        raise JobError(f"{path} is a folder; name a file in it, such as {path / 'out.png'}.")
-    if path.exists() and not force:
-        raise _taken(path)
-    if not path.parent.is_dir():
-        raise JobError(f"{path.parent} is not a folder; make it first, or write elsewhere.")
-    if not os.access(path.parent, os.W_OK):
-        raise JobError(f"{path.parent} cannot be written to; write elsewhere.")
+    check_free(path, force=force)
     return path
 
 
@@ -39,18 +31,8 @@ def save_png(
     A sheet of pictures by several recipes carries none.
     """
     path = check_destination(path, force=force)
-    # In the same folder, because a rename is atomic only within one file system.
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with draft.open("xb") as file:
-            image.save(file, format="PNG", pnginfo=_inscription(recipe) if recipe else None)
-        os.replace(draft, path) if force else _place(draft, path)
-    except FileExistsError:
-        raise _taken(path) from None
-    except OSError as fault:
-        raise JobError(f"{path} could not be written: {fault.strerror or fault}.") from None
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole(path, force=force) as draft, draft.open("xb") as file:
+        image.save(file, format="PNG", pnginfo=_inscription(recipe) if recipe else None)
     return path
 
 
@@ -69,19 +51,3 @@ def _inscription(recipe: Recipe) -> PngInfo:
     info.add_text(KEY, recipe.to_json())
     info.add_text("parameters", recipe.a1111())
     return info
-
-
-def _place(draft: Path, path: Path) -> None:
-    """Rename without overwriting, even a file made a moment ago: a link fails where the name exists."""
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        # No hard links here (FAT, some network drives): claim the name first, then fill it.
-        path.touch(exist_ok=False)
-        os.replace(draft, path)
-
-
-def _taken(path: Path) -> JobError:
-    return JobError(f"{path} exists already; choose another name or overwrite it with --force.")

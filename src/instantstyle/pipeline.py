@@ -4,22 +4,28 @@ import inspect
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
-from .adapter import Adapter, injected
+from .adapter import Adapter, injected, side_by_side
 from .architectures import Architecture
 from .blocks import Spec
 from .checkpoint import AdapterFile
 from .encoders import ImageEncoder, TextEncoder, no_text_encoder, text_encoder_of
 from .errors import JobError, ModelError, StyleError, did_you_mean
 from .images import open_reference
+from .moment import Moment
 from .style import Style
+from .use import Mask, Use, as_uses
 
 Reference = str | Path | Image.Image
+
+Styling = Style | Reference | Use | Sequence[Reference] | Sequence[Style] | Sequence[Use]
+"""A reference or several for one style, a ready style, one for each prompt, or uses that act together."""
 
 
 class InstantStyle:
@@ -66,62 +72,111 @@ class InstantStyle:
         removal: str | None = None,
         crop: str = "center",
         weights: Sequence[float] | None = None,
+        combine: str = "average",
     ) -> Style:
-        """A reusable `Style` from one reference or several; `content` names what is to be taken out."""
+        """A reusable `Style` from one reference or several; `content` names what is to be taken out.
+
+        `combine`: `average`, weighted, or `concat`, all their tokens side by side; in any order the same.
+        """
         sources = [reference] if isinstance(reference, Reference) else list(reference)
         images = [open_reference(source) for source in sources]
         if not images:
             raise StyleError("A style needs a reference; the list of them is empty.")
-        style = self._seen(images, crop, tuple(weights or [1.0] * len(images)), _name(sources))
-        return self._without(style, content, content_scale, removal)
+        style = self._seen(images, crop, tuple(map(float, weights or [1.0] * len(images))), _name(sources))
+        return self._without(replace(style, combine=combine), content, content_scale, removal)
 
     @contextmanager
     def using(
-        self, style: Style | Reference | Sequence[Reference], *, blocks: Spec = "style", scale: float = 1.0
+        self,
+        style: Styling,
+        *,
+        blocks: Spec = "style",
+        scale: float = 1.0,
+        mask: Mask | None = None,
+        start: float = 0.0,
+        end: float = 1.0,
+        curve: Sequence[float] | None = None,
+        negative_style: Style | Reference | None = None,
     ) -> Iterator[Any]:
         """Inside the `with` block the plain pipeline draws in this style.
 
-        Blocks nest: the style of one picture, the layout of another; where both name a block, the inner acts.
+        Blocks nest: the style of one picture, the layout of another; where both name a layer, the inner acts.
         """
-        style = style if isinstance(style, Style) else self.style(style)
-        bound = self.adapter.bind(style, blocks, scale)
-        with injected(self.pipe.unet, bound, self._guided):
+        away = None if negative_style is None else self._as_style(negative_style)
+        when = {"start": start, "end": end, "curve": curve}
+        ready = self._as_styling(style)
+        uses = as_uses(ready, blocks=blocks, scale=scale, mask=mask, negative=away, **when)
+        moment = Moment(self.pipe)
+        watching = moment.watching() if any(use.needs_watching for use in uses) else nullcontext()
+        bound = side_by_side(self.adapter.bind(use) for use in uses)
+        with injected(self.pipe.unet, bound, moment), watching:
             yield self.pipe
 
     def __call__(
         self,
         prompt: str | Sequence[str] | None = None,
         *,
-        style: Style | Reference | Sequence[Reference] | None = None,
+        style: Styling | None = None,
         content: str | Sequence[str] | None = None,
         content_scale: float | None = None,
         removal: str | None = None,
         crop: str = "center",
         blocks: Spec = "style",
         scale: float = 1.0,
+        mask: Mask | None = None,
+        start: float = 0.0,
+        end: float = 1.0,
+        curve: Sequence[float] | None = None,
+        negative_style: Style | Reference | None = None,
         seed: int | None = None,
         num_images_per_prompt: int = 1,
         **arguments: Any,
     ) -> Any:
         """Draw; returns what the pipeline returns. Other arguments are the pipeline's own.
 
-        `blocks`: a role (`"style"`, `"layout"`, `"style+layout"`, `"all"`), names, patterns, or a mapping
-        from them to weights. `scale`: 0 is the plain pipeline, 1 the adapter as trained. Picture i of the
-        call is drawn from `seed + i`, alone or in a batch. `content_scale` and `removal` are 0.5 and
-        `"subtract"` where neither the call nor a ready `Style` says otherwise.
+        `style`: a reference or several, a ready `Style`, one `Style` for each prompt, or `Use`s of styles
+        that act together. `blocks`: a role (`"style"`, `"layout"`, `"style+layout"`, `"all"`), a mode
+        (`"precise-style"`), names, patterns, or a mapping from them to weights. `scale`: 0 is the plain
+        pipeline, 1 the adapter as trained. `mask`: white where the style acts; `start`, `end`, `curve`: when,
+        in shares of the steps; `negative_style`: what to draw away from. Picture i of the call is drawn from
+        `seed + i`, alone or in a batch. `content_scale` and `removal` are 0.5 and `"subtract"` where neither
+        the call nor a ready `Style` says otherwise.
         """
         arguments = self._arguments(arguments)
         count = _count(prompt, arguments) * _checked_number(num_images_per_prompt)
         arguments |= self._generators(seed, arguments, count)
         styling = nullcontext()
         if style is not None:
-            ready = style if isinstance(style, Style) else self.style(style, crop=crop)
-            ready = self._without(ready, content, content_scale, removal)
-            styling = self.using(ready, blocks=blocks, scale=scale)
+            ready = self._as_styling(style, crop)
+            if content or content_scale is not None or removal is not None:
+                ready = self._each_without(ready, content, content_scale, removal)
+            where = {"blocks": blocks, "scale": scale, "mask": mask, "negative_style": negative_style}
+            styling = self.using(ready, **where, start=start, end=end, curve=curve)
         elif content is not None:
             raise StyleError(f"content={content!r} is to be taken out of a style, and style is None.")
         with styling:
             return self.pipe(prompt=prompt, num_images_per_prompt=num_images_per_prompt, **arguments)
+
+    def _as_style(self, given: Style | Reference | Sequence[Reference], crop: str = "center") -> Style:
+        return given if isinstance(given, Style) else self.style(given, crop=crop)
+
+    def _as_styling(self, given: Styling, crop: str = "center") -> Style | list[Style] | list[Use]:
+        """References made styles; a list of references is one style, of styles one for each prompt."""
+        if isinstance(given, Use):
+            return [given]
+        kinds = {type(one) for one in given} if isinstance(given, list | tuple) else set()
+        if not kinds & {Style, Use}:
+            return self._as_style(given, crop)
+        if len(kinds) > 1:
+            raise StyleError("References, styles and uses are mixed in one list; make all of them a Use.")
+        return list(given)
+
+    def _each_without(self, styling: Any, *removal: Any) -> Any:
+        if isinstance(styling, Style):
+            return self._without(styling, *removal)
+        if all(isinstance(one, Style) for one in styling):
+            return [self._without(one, *removal) for one in styling]
+        raise StyleError("content beside a Use: take it out of the Use's style, styled.style(…, content=…).")
 
     def _seen(self, images: list[Image.Image], crop: str, weights: tuple[float, ...], name: str) -> Style:
         encoder = self.image_encoder
@@ -157,10 +212,6 @@ class InstantStyle:
                 "they do not share a space. Give the text tower that was trained with the image tower."
             )
         return encoder
-
-    def _guided(self) -> bool:
-        """Asked at every step, as guidance may be switched off midway; outside of a call there is none."""
-        return bool(getattr(self.pipe, "do_classifier_free_guidance", False))
 
     def _arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The pipeline's own arguments, with defaults; one that it does not have is an error."""

@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-Weights = Mapping[str, Tensor]
+from .kinds import HEAD_WIDTH
 
-HEAD_WIDTH = 64
-"""Width of a resampler's attention heads, which no shape shows: IP-Adapter's `dim_head`, diffusers' too."""
+Weights = Mapping[str, Tensor]
 
 
 def project_tokens(

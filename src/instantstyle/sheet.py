@@ -6,9 +6,19 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from .images import fit, open_reference
 from .pipeline import InstantStyle, Reference
+from .style import Style
 
 CELL, GAP, HEAD = 192, 12, 44  # px: a picture's side, the space around it, the row of titles
+
+
+@dataclass(frozen=True)
+class Row:
+    """A reference, and the words for what it shows, if they are known."""
+
+    reference: Reference
+    content: str | None = None
 
 
 @dataclass(frozen=True)
@@ -20,6 +30,12 @@ class Column:
     styled: bool = True
     content: bool = False
 
+    def for_row(self, row: Row, style: Style) -> dict[str, Any]:
+        """The call's arguments for a row whose reference has this style."""
+        given = {"style": style} if self.styled else {}
+        removed = {"content": row.content} if self.content else {}
+        return {**self.arguments, **given, **removed}
+
 
 COLUMNS = (
     Column("no reference", {}, styled=False),
@@ -27,14 +43,6 @@ COLUMNS = (
     Column("style blocks", {"blocks": "style"}),
     Column("style blocks,\ncontent removed", {"blocks": "style"}, content=True),
 )
-
-
-@dataclass(frozen=True)
-class Row:
-    """A reference, and the words for what it shows, if they are known."""
-
-    reference: Reference
-    content: str | None = None
 
 
 def comparison(
@@ -60,11 +68,7 @@ def comparison(
         style = styled.style(row.reference, crop=crop)
         _paste(sheet, down, 0, _seen(styled, row.reference, crop))
         for across, column in enumerate(columns, start=1):
-            ways = {**arguments, **column.arguments}
-            if column.styled:
-                ways["style"] = style
-            if column.content:
-                ways["content"] = row.content
+            ways = {**arguments, **column.for_row(row, style)}
             _paste(sheet, down, across, styled(prompt, seed=seed + down, **ways).images[0])
             if on_picture:
                 on_picture(down * len(columns) + across, len(rows) * len(columns))
@@ -73,8 +77,6 @@ def comparison(
 
 def _seen(styled: InstantStyle, reference: Reference, crop: str) -> Image.Image:
     """The reference as the image encoder sees it, so that nothing is cut off unnoticed."""
-    from .images import fit, open_reference
-
     image = open_reference(reference)
     return fit(image, max(styled.image_encoder.image_size, CELL), crop)
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from .clipspace import CONTENT_SCALE, check_removal, mix, remove
 from .errors import StyleError
 
+COMBINATIONS = ("average", "concat")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Style:
@@ -25,6 +27,8 @@ class Style:
     """What stands for 'no picture' beside them: zeros, or the patch features of an all-zero picture."""
     weights: tuple[float, ...] = (1.0,)
     """How much each reference counts; only their proportions matter."""
+    combine: str = "average"
+    """`average`: one embedding, the weighted mean; `concat`: each reference's tokens side by side."""
     content: tuple[str, ...] = ()
     content_embeds: Float[Tensor, "phrases dim"] | None = None
     content_scale: float = CONTENT_SCALE
@@ -34,6 +38,8 @@ class Style:
 
     def __post_init__(self) -> None:
         check_removal(self.removal)
+        if self.combine not in COMBINATIONS:
+            raise StyleError(f"combine cannot be {self.combine!r}; it is one of {', '.join(COMBINATIONS)}.")
         if len(self.weights) != len(self.image_embeds):
             raise StyleError(
                 f"{len(self.image_embeds)} references have {len(self.weights)} weights; give one for each."
@@ -41,6 +47,10 @@ class Style:
         if not (min(self.weights) >= 0 and 0 < sum(self.weights) < inf):
             raise StyleError(
                 f"Weights of references are {self.weights}; none may be negative or endless, and not all 0."
+            )
+        if self.combine == "concat" and len(set(self.weights)) > 1:
+            raise StyleError(
+                f"Weights {self.weights} have no meaning for tokens side by side; combine='average' weighs."
             )
 
     @property
@@ -53,11 +63,19 @@ class Style:
         return self.image_embeds.ndim == 3
 
     def embedding(self) -> Float[Tensor, "*features dim"]:
-        """The references' weighted mean with the content taken out: what goes through the adapter."""
-        mean = mix(self.image_embeds, self.weights)
+        """The references' weighted mean with the content taken out."""
+        return self._cleaned(mix(self.image_embeds, self.weights))
+
+    def embeddings(self) -> Float[Tensor, "seen *features dim"]:
+        """What goes through the adapter: the mean alone, or where `combine` is concat each reference."""
+        if self.combine == "concat":
+            return self._cleaned(self.image_embeds)
+        return self.embedding()[None]
+
+    def _cleaned(self, embeds: Float[Tensor, "*features dim"]) -> Float[Tensor, "*features dim"]:
         if self.content_embeds is None:
-            return mean
-        return remove(mean, self.content_embeds, self.content_scale, self.removal)
+            return embeds
+        return remove(embeds, self.content_embeds, self.content_scale, self.removal)
 
     def check_removable(self) -> None:
         """`StyleError` if no content can be taken out of this."""

@@ -33,7 +33,9 @@ def test_version_names_us_and_what_we_stand_on(run):
     assert run("version").out.startswith(f"instantstyle {__version__}\ntorch ")
 
 
-@pytest.mark.parametrize("verb", ["", "generate", "demo", "blocks", "recipe", "version"])
+@pytest.mark.parametrize(
+    "verb", ["", "generate", "demo", "models", "doctor", "blocks", "convert", "recipe", "version"]
+)
 def test_every_verb_explains_itself(run, verb):
     done = run(*verb.split(), "--help")
     assert done.code == 0

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -6,20 +7,15 @@ from safetensors.torch import save_file
 
 import instantstyle
 from instantstyle.errors import ModelError
-from instantstyle.models import CARDS, registry
+from instantstyle.models import CARDS, Card
+from instantstyle.models.cards import MARKS, card_for
+from instantstyle.models.inventory import config_files
+from instantstyle.models.load import pipeline_of
+from instantstyle.models.registry import Source, Weights
+from instantstyle.models.towers import IMAGE_SOURCES, TEXT_SOURCES, SeparateTextEncoder, Tower
 
-from ..conftest import make_image_encoder, make_pipe
-
-
-@pytest.fixture
-def folder(tmp_path, tokenizer_folder, state):
-    make_pipe(tokenizer_folder).save_pretrained(tmp_path)
-    make_image_encoder().save_pretrained(tmp_path / "image_encoder")
-    tensors = {
-        f"{part}.{name}": tensor for part, tensors in state.items() for name, tensor in tensors.items()
-    }
-    save_file(tensors, tmp_path / "ip-adapter_small.safetensors")
-    return tmp_path
+from ..conftest import EMBEDDING_DIM, HIDDEN, make_image_encoder, make_pipe, make_unet
+from ..test_checkpoint import flat
 
 
 def test_a_folder_becomes_a_ready_instantstyle(folder, styled, reference, short):
@@ -56,16 +52,16 @@ def test_a_registered_model_brings_its_architecture_and_defaults(folder, monkeyp
 
 
 def test_a_bundled_model_that_is_not_whole_names_what_it_lacks(tmp_path, monkeypatch):
-    card = registry.Card("mini", str(tmp_path), "ip-adapter_mini.safetensors", "image_encoder")
+    card = replace(CARDS["mini"], pipeline=str(tmp_path))
     monkeypatch.setitem(CARDS, "mini", card)
     with pytest.raises(
-        ModelError, match=r"lacks model_index\.json, unet/config\.json, ip-adapter_mini\.safetensors"
+        ModelError, match=r"lacks model_index\.json, unet/config\.json, unet/.*, ip-adapter_mini\.safetensors"
     ):
         instantstyle.load("mini")
 
 
 def test_an_unknown_name_gets_the_nearest_known_one():
-    with pytest.raises(ModelError, match=r"known are mini, sdxl, sd15.* Did you mean mini\?"):
+    with pytest.raises(ModelError, match=r"known are mini, sdxl, .*, sd15-plus; .* Did you mean mini\?"):
         instantstyle.load("minni")
 
 
@@ -81,12 +77,128 @@ def test_a_folder_with_two_adapters_asks_which(folder):
         instantstyle.load(folder)
 
 
-def test_a_hub_id_needs_an_adapter_and_an_encoder():
-    with pytest.raises(ModelError, match="pass adapter= and image_encoder="):
+def test_a_base_without_an_adapter_says_what_to_pass():
+    with pytest.raises(ModelError, match="pass adapter=, a file or the name of a model"):
         instantstyle.load("someone/something")
 
 
-def test_downloads_are_pinned_to_a_revision():
-    for card in CARDS.values():
-        assert (card.adapter_repo is None) == (card.revision is None)
-        assert card.revision is None or len(card.revision) == 40
+def test_the_bundled_models_adapter_serves_no_other():
+    with pytest.raises(ModelError, match="serves that model only"):
+        instantstyle.load("someone/something", adapter="mini")
+
+
+TOWER = Tower(
+    "a small tower", "owner/ip", "e" * 40, ("enc/config.json", "enc/model.safetensors"), Weights(1.0)
+)
+SMALL = Card(
+    name="small",
+    pipeline="owner/base",
+    adapter="adapters/small.safetensors",
+    pipeline_revision="b" * 40,
+    variant="fp16",
+    components={"unet": Weights(1.0), "vae": Weights(1.0), "text_encoder": Weights(1.0), "scheduler": None},
+    adapter_repo="owner/ip",
+    revision="e" * 40,
+    defaults={"num_inference_steps": 2},
+)
+
+
+@pytest.fixture
+def on_hub(snapshot, monkeypatch, tokenizer_folder, state):
+    """The small model in a hub's cache, its parts in two repositories, pinned."""
+    base, parts = snapshot("owner/base", "b" * 40), snapshot("owner/ip", "e" * 40)
+    make_pipe(tokenizer_folder).save_pretrained(base, variant="fp16")
+    make_image_encoder().save_pretrained(parts / "enc")
+    (parts / "adapters").mkdir()
+    save_file(flat(state), parts / "adapters" / "small.safetensors")
+    monkeypatch.setitem(CARDS, "small", SMALL)
+    monkeypatch.setitem(IMAGE_SOURCES, (HIDDEN, EMBEDDING_DIM), TOWER)
+    return base
+
+
+def test_a_registered_model_is_loaded_from_the_cache_without_a_network(on_hub, styled, reference, short):
+    loaded = instantstyle.load("small")
+    loaded.pipe.set_progress_bar_config(disable=True)
+    drawn = loaded("a", style=reference, seed=1, **short).images
+    assert drawn.equal(styled("a", style=reference, seed=1, **short).images)
+    assert loaded.defaults == {"num_inference_steps": 2}
+
+
+def test_without_a_network_all_that_is_lacking_is_told_at_once(on_hub, hub):
+    (on_hub / "unet" / "diffusion_pytorch_model.fp16.safetensors").unlink()
+    shutil.rmtree(hub / "models--owner--ip" / "snapshots" / ("e" * 40) / "adapters")
+    with pytest.raises(ModelError) as refusal:
+        instantstyle.load("small")
+    told = str(refusal.value)
+    assert "unet/diffusion_pytorch_model.fp16.safetensors of owner/base" in told
+    assert f"{hub} (offline: HF_HUB_OFFLINE is set)" in told
+    assert f"hf download owner/ip adapters/small.safetensors --revision {'e' * 40}" in told
+
+
+def test_a_preset_changes_network_and_scheduler_as_its_card_says(on_hub, snapshot, monkeypatch):
+    folder = snapshot("owner/fast", "f" * 40)
+    fast = {name: tensor + 1 for name, tensor in make_unet().state_dict().items()}
+    save_file(fast, folder / "fast.safetensors")
+    changes = {
+        "unet": Source("owner/fast", "fast.safetensors", "f" * 40, Weights(1.0)),
+        "scheduler": CARDS["sdxl-lightning"].scheduler,
+    }
+    monkeypatch.setitem(CARDS, "fast", replace(SMALL, **changes))
+    # What the preset replaces need not be there.
+    (on_hub / "unet" / "diffusion_pytorch_model.fp16.safetensors").unlink()
+    pipe = instantstyle.load("fast").pipe
+    assert pipe.unet.conv_in.bias.equal(fast["conv_in.bias"])
+    assert type(pipe.scheduler).__name__ == "EulerDiscreteScheduler"
+    assert pipe.scheduler.config.timestep_spacing == "trailing"
+
+
+def test_another_models_adapter_is_taken_by_its_name(on_hub, folder):
+    (folder / "ip-adapter_small.safetensors").unlink()
+    shutil.rmtree(folder / "image_encoder")
+    assert instantstyle.load(folder, adapter="small").adapter.file.kind == "base"
+
+
+def test_an_adapter_that_no_known_encoder_serves_asks_for_one(folder):
+    shutil.rmtree(folder / "image_encoder")
+    with pytest.raises(ModelError, match="reads image embeddings 24 wide"):
+        instantstyle.load(folder)
+
+
+def test_where_the_pipeline_has_no_tower_that_fits_words_are_read_by_another(folder, monkeypatch):
+    monkeypatch.setitem(
+        TEXT_SOURCES, EMBEDDING_DIM, replace(TEXT_SOURCES[1024], title="the small text tower")
+    )
+    monkeypatch.setattr("instantstyle.pipeline.text_encoder_of", lambda pipe, width: None)
+    loaded = instantstyle.load(folder)
+    assert isinstance(loaded.text_encoder, SeparateTextEncoder)
+
+
+def test_a_single_file_brings_weights_and_borrows_the_rest(
+    hub, snapshot, tmp_path, monkeypatch, tokenizer_folder
+):
+    """diffusers converts the weights; ours are the settings, the tokenizers and the dtype."""
+    checkpoint = tmp_path / "anything.safetensors"
+    save_file({MARKS["sdxl"]: torch.zeros(1)}, checkpoint)
+    card = CARDS["sdxl"]
+    settings = snapshot(card.pipeline, card.pipeline_revision)
+    for file in config_files(card):
+        (settings / file).parent.mkdir(exist_ok=True)
+        (settings / file).write_text("{}")
+    seen = {}
+
+    def from_single_file(path, **arguments):
+        seen.update(arguments, path=path)
+        return make_pipe(tokenizer_folder)
+
+    monkeypatch.setattr("diffusers.StableDiffusionXLPipeline.from_single_file", from_single_file)
+    loaded = pipeline_of(card_for(str(checkpoint)), torch.bfloat16)
+    assert loaded.watermark is None
+    assert seen["path"] == str(checkpoint)
+    assert seen["config"] == str(settings)
+    assert seen["torch_dtype"] == torch.bfloat16
+
+
+def test_a_file_that_is_no_checkpoint_is_no_model(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
+    with pytest.raises(ModelError, match=r"no single-file checkpoint .* doctor --look"):
+        instantstyle.load(tmp_path / "a.safetensors", adapter="sdxl")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image
 from torch.testing import assert_close
 from transformers import CLIPImageProcessorPil
 
@@ -82,4 +83,32 @@ def test_content_removal_equals_subtraction_done_by_hand(
         **short,
     )
     ours = styled("a", style=reference, content="a cat", seed=3, **short).images
+    assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_several_references_side_by_side_equal_diffusers_list_of_images(
+    tokenizer_folder, styled, state, image_encoder, reference, short
+):
+    pictures = [reference, reference.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    theirs = diffusers_latents(tokenizer_folder, state, image_encoder, [pictures], SCALES["all"], **short)
+    ours = styled("a", style=styled.style(pictures, combine="concat"), blocks="all", seed=3, **short).images
+    assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_masked_style_equals_diffusers(tokenizer_folder, styled, state, image_encoder, reference, short):
+    """On a mask whose edges lie between pixels at every resolution: we average, they interpolate."""
+    wide = {**short, "height": 32, "width": 32}
+    left = torch.zeros(1, 1, 256, 256)
+    left[..., :128] = 1.0
+    masks = {"ip_adapter_masks": [left]}
+    theirs = diffusers_latents(
+        tokenizer_folder,
+        state,
+        image_encoder,
+        [[reference]],
+        SCALES["all"],
+        cross_attention_kwargs=masks,
+        **wide,
+    )
+    ours = styled("a", style=reference, blocks="all", mask=left[0, 0], seed=3, **wide).images
     assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

@@ -5,44 +5,39 @@ guidance. Trained so, it hands over the reference's thing as well as its look: t
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Generator, Tensor, nn
 
 from instantstyle.world import MINI_SCOPE, sample_scenes
-from training.mini.frozen import Clip
 from training.mini.settings import CROSS, IMAGE_TOKENS, PICTURE, SHARED
-from training.mini.stage import Stage, averaged
+from training.mini.stage import Scalar, Stage, averaged
 from training.mini.unet import UnetStage
 from training.mini.words import describe
 
-NO_IMAGE, NO_TEXT = 0.1, 0.15
+NO_IMAGE, NO_TEXT = 0.1, 0.15  # of the pictures, of the captions, for guidance
 
 
-class AdapterStage(Stage):
-    name = "adapter"
-
-    def __init__(self, folder: Path):
-        self.drawing = UnetStage("unet", folder)
+class AdapterStage(Stage[nn.ModuleDict]):
+    def __init__(self, folder: Path, name: str = "adapter") -> None:
+        self.name = name
+        self.drawing = UnetStage(folder)
         unet = averaged(self.drawing, folder)
-        self.clip: Clip = self.drawing.clip
         self.module = installed(unet, first_weights(unet))
 
-    def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         scenes = sample_scenes(batch, generator, MINI_SCOPE)
         captions = describe(scenes, generator, thing=1.0, layout=0.3, look=0.0)
-        states, pooled = self.clip.text(captions.words)
-        has_text, has_image = torch.rand(2, batch, generator=generator) >= torch.tensor([[NO_TEXT], [NO_IMAGE]])
-        embeds = self.clip.image(scenes.pictures(PICTURE, generator)) * has_image[:, None]
+        dropped = torch.tensor([[NO_TEXT], [NO_IMAGE]])
+        has_text, has_image = torch.rand(2, batch, generator=generator) >= dropped
+        seen = self.drawing.clip.image(scenes.pictures(PICTURE, generator)) * has_image[:, None]
+        words = self.drawing.clip.text(captions.words, has_text)
+        told = torch.zeros(batch, dtype=torch.bool)
+        times = self.drawing.diffusion.times(batch, generator, favour=1.5)
         predicted, wanted = self.drawing.predict(
-            scenes,
-            states * has_text[:, None, None],
-            pooled * has_text[:, None],
-            torch.zeros(batch, dtype=torch.bool),
-            self.drawing.diffusion.times(batch, generator, favour=1.5),
-            generator,
-            image_embeds=[embeds[:, None]],
+            scenes, words, told, times, generator, image_embeds=[seen[:, None]]
         )
         error = (predicted - wanted).pow(2).mean((1, 2, 3))
         return error.mean(), dict(with_image=error[has_image].mean().detach())
@@ -61,7 +56,7 @@ def first_weights(unet: UNet2DConditionModel) -> dict[str, dict[str, Tensor]]:
     layers = {}
     for place, name in enumerate(unet.attn_processors):
         if name.endswith("attn2.processor"):
-            attention = unet.get_submodule(name.removesuffix(".processor"))
+            attention: Any = unet.get_submodule(name.removesuffix(".processor"))
             layers[f"{place}.to_k_ip.weight"] = attention.to_k.weight.detach().clone()
             layers[f"{place}.to_v_ip.weight"] = attention.to_v.weight.detach().clone()
     return {"image_proj": image_proj, "ip_adapter": layers}
@@ -77,14 +72,16 @@ def installed(unet: UNet2DConditionModel, weights: dict[str, dict[str, Tensor]])
 
 def standard_file(module: nn.ModuleDict) -> dict[str, Tensor]:
     """The adapter under the standard key names of `ip-adapter_*.safetensors`."""
-    projection = module["projection"].image_projection_layers[0]
+    parts: Any = module
+    projection = parts["projection"].image_projection_layers[0]
     flat = {
         "image_proj.proj.weight": projection.image_embeds.weight,
         "image_proj.proj.bias": projection.image_embeds.bias,
         "image_proj.norm.weight": projection.norm.weight,
         "image_proj.norm.bias": projection.norm.bias,
     }
-    for place, layer in enumerate(module["layers"]):
+    for place, layer in enumerate(parts["layers"]):
+        # The standard numbers count self-attention too, which has no weights here and even numbers.
         flat[f"ip_adapter.{2 * place + 1}.to_k_ip.weight"] = layer.to_k_ip[0].weight
         flat[f"ip_adapter.{2 * place + 1}.to_v_ip.weight"] = layer.to_v_ip[0].weight
     return {name: weight.detach().contiguous() for name, weight in flat.items()}

@@ -1,6 +1,7 @@
-"""Drawing held-out pairs by an `InstantStyle`: references that show one thing, prompts that ask for others."""
+"""Drawing held-out pairs: references that show one thing, prompts that ask for others."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -50,7 +51,9 @@ class Arm:
     scale: float = 1.0
 
 
-def draw(styled: InstantStyle, pairs: Pairs, arm: Arm, **arguments) -> Float[Tensor, "picture 3 64 64"]:
+def draw(
+    styled: InstantStyle, pairs: Pairs, arm: Arm, **arguments: Any
+) -> Float[Tensor, "picture 3 height width"]:
     """All pairs by one arm; the same seeds in every arm."""
     drawn = [
         draw_one(styled, style, pairs.things[row].tolist(), arm, pairs.seed + 1000 * row, **arguments)
@@ -65,22 +68,27 @@ def styles(styled: InstantStyle, pairs: Pairs, arm: Arm) -> list[Style | None]:
         return [None] * len(pairs.things)
     plain = [styled.style(picture) for picture in pairs.pictures()]
     if not arm.content_scale:
-        return list(plain)
+        return [*plain]
+    reader = styled.text_encoder
+    assert reader, "the bundled model's own text tower shares the image tower's space"
     names = [[thing_words(thing)] for thing in pairs.scenes.thing.tolist()]
     return [
-        style.with_content(words, styled.text_encoder.embed(words), arm.content_scale)
+        style.with_content(words, reader.embed(words), arm.content_scale)
         for style, words in zip(plain, names, strict=True)
     ]
 
 
-def draw_one(styled: InstantStyle, style: Style | None, things: list[int], arm: Arm, seed: int, **arguments) -> Tensor:
+def draw_one(
+    styled: InstantStyle, style: Style | None, things: list[int], arm: Arm, seed: int, **arguments: Any
+) -> Float[Tensor, "picture 3 height width"]:
+    """One reference's pictures, a seed for each thing."""
     injection = {} if style is None else dict(style=style, blocks=arm.blocks, scale=arm.scale)
     prompts = [thing_words(thing) for thing in things]
     out = styled(prompts, seed=seed, output_type="pt", **injection, **arguments)
     return out.images.float().cpu()
 
 
-def scored(pictures: Tensor, pairs: Pairs) -> Scores:
+def scored(pictures: Float[Tensor, "picture 3 64 64"], pairs: Pairs) -> Scores:
     return score(pictures, pairs.things.flatten(), pairs.scenes[pairs.references])
 
 

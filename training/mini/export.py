@@ -1,20 +1,31 @@
-"""Stages' weights → the folder that ships: diffusers' layout, half precision, standard names."""
+"""Stages' weights → the folder that ships: diffusers' layout, half precision, standard names.
 
+    python -m training.mini.export
+
+Writes the package's model and judge, and how long each stage was trained.
+"""
+
+import argparse
+import json
+import os
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DPMSolverMultistepScheduler,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from safetensors.torch import save_file
-from torch import nn
-from transformers import CLIPTextModel
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from training.mini.adapter import AdapterStage, standard_file
 from training.mini.clip import text_config
 from training.mini.frozen import Clip, Latents
 from training.mini.judge import JudgeStage
-from training.mini.settings import SCHEDULE, TOWER_1, UNET
-from training.mini.stage import averaged
-from training.mini.unet import UnetStage
+from training.mini.settings import CPU, SCHEDULE, TOWER_1, UNET
+from training.mini.stage import averaged, weights_of
 from training.mini.words import save_tokenizer, tokenizer
 
 
@@ -31,6 +42,7 @@ def export(folder: Path, target: Path, unet_stage: str = "unet") -> None:
 
 
 def export_judge(folder: Path, target: Path) -> None:
+    """Write the judge's weights to the file that `instantstyle.metrics` reads."""
     save_file(halved(averaged(JudgeStage(folder), folder).state_dict()), target)
 
 
@@ -42,7 +54,7 @@ def pipeline(folder: Path, unet_stage: str = "unet") -> StableDiffusionXLPipelin
     """The stages so far as an SDXL pipeline, in float32."""
     latents, towers = Latents(folder), Clip(folder).towers
     unet = UNet2DConditionModel(**UNET)
-    unet.load_state_dict(torch.load(folder / f"{unet_stage}.pt", weights_only=True)["averaged"])
+    unet.load_state_dict(weights_of(unet_stage, folder))
     return StableDiffusionXLPipeline(
         vae=with_statistics(latents),
         text_encoder=without_projection(towers.text_1),
@@ -73,8 +85,35 @@ def with_statistics(latents: Latents) -> AutoencoderKL:
     return vae
 
 
-def without_projection(tower: nn.Module) -> CLIPTextModel:
+def without_projection(tower: CLIPTextModelWithProjection) -> CLIPTextModel:
     """SDXL's first text encoder has no projection."""
     plain = CLIPTextModel(text_config(TOWER_1))
     plain.load_state_dict(tower.text_model.state_dict())
     return plain.eval()
+
+
+def training_record(folder: Path) -> dict:
+    """How much each stage was trained, from its own counts."""
+    stages = {}
+    for name in CPU:
+        if (file := folder / f"{name}.pt").exists():
+            state = torch.load(file, weights_only=True)
+            stages[name] = {"images": state["images"], "minutes": round(state["seconds"] / 60, 1)}
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    return {"machine": where, "stages": stages}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("build/mini"))
+    parser.add_argument("--package", type=Path, default=Path("src/instantstyle"))
+    args = parser.parse_args()
+    export(args.folder, args.package / "models" / "mini")
+    export_judge(args.folder, args.package / "metrics" / "judge.safetensors")
+    record = Path(__file__).parent / "results" / "training.json"
+    record.parent.mkdir(exist_ok=True)
+    record.write_text(json.dumps(training_record(args.folder), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

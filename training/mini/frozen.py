@@ -3,21 +3,23 @@
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from torch import Generator, Tensor, nn
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
 
 from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
-from training.mini.clip import MEAN, STD, ClipStage
+from training.mini.clip import MEAN, STD, ClipStage, Towers
 from training.mini.settings import PICTURE, SEED
 from training.mini.stage import averaged
-from training.mini.vae import VaeStage
+from training.mini.vae import Pictures, VaeStage
 from training.mini.words import tokens
+
+Words = tuple[Float[Tensor, "caption word cross"], Float[Tensor, "caption shared"]]
 
 
 class Latents:
     """Pictures ↔ latents of unit variance a channel."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         self.vae = averaged(VaeStage(), folder)
         pictures = sample_scenes(256, Generator().manual_seed(SEED), MINI_SCOPE).pictures(PICTURE)
         raw = self._raw(pictures)
@@ -25,38 +27,42 @@ class Latents:
         self.std = raw.std((0, 2, 3), keepdim=True)
 
     @torch.no_grad()
-    def _raw(self, pictures: Tensor) -> Tensor:
+    def _raw(self, pictures: Pictures) -> Float[Tensor, "picture channel y x"]:
         return self.vae.encode(pictures * 2 - 1).latent_dist.mode()
 
-    def encode(self, pictures: Float[Tensor, "picture 3 h w"]) -> Float[Tensor, "picture channel y x"]:
+    def encode(self, pictures: Pictures) -> Float[Tensor, "picture channel y x"]:
         return (self._raw(pictures) - self.mean) / self.std
 
     @torch.no_grad()
-    def decode(self, latents: Float[Tensor, "picture channel y x"]) -> Float[Tensor, "picture 3 h w"]:
+    def decode(self, latents: Float[Tensor, "picture channel y x"]) -> Pictures:
         return (self.vae.decode(latents * self.std + self.mean).sample / 2 + 0.5).clamp(0, 1)
 
 
 class Clip:
     """The CLIP stage's towers as SDXL uses them."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         latest = "vision" if (folder / "vision.pt").exists() else "clip"
-        self.towers: nn.Module = averaged(ClipStage(latest, folder), folder)
+        self.towers: Towers = averaged(ClipStage(folder, latest), folder)
 
     @torch.no_grad()
-    def text(self, words: list[str]) -> tuple[Float[Tensor, "caption word cross"], Float[Tensor, "caption shared"]]:
-        """Both towers' last hidden states but one, side by side, and the second's projection."""
+    def text(self, words: list[str], kept: Bool[Tensor, " caption"]) -> Words:
+        """Both towers' last hidden states but one, side by side, and the second's projection.
+
+        Zeros where a caption is not kept, as SDXL's pipeline sends for an absent negative prompt.
+        """
         ids = tokens(words)
         first = self.towers.text_1.text_model(ids, output_hidden_states=True)
         second = self.towers.text_2(ids, output_hidden_states=True)
-        return torch.cat([first.hidden_states[-2], second.hidden_states[-2]], -1), second.text_embeds
+        states = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], -1)
+        return states * kept[:, None, None], second.text_embeds * kept[:, None]
 
     @torch.no_grad()
     def image(self, pictures: Float[Tensor, "picture 3 64 64"]) -> Float[Tensor, "picture shared"]:
         return self.towers.vision((pictures - MEAN) / STD).image_embeds
 
 
-def placement(scenes: Scenes, size: int, told: Tensor) -> Float[Tensor, "scene 6"]:
+def placement(scenes: Scenes, size: int, told: Bool[Tensor, " scene"]) -> Float[Tensor, "scene 6"]:
     """SDXL's size and crop numbers: where told, the box of what is there; else those a plain call sends."""
     top, left, height, width = (scenes.layout.box * size).round().unbind(1)
     full = torch.full_like(top, size)

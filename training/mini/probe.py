@@ -1,18 +1,21 @@
-"""Which blocks carry style, which layout: each block on alone and off alone, equal seeds, scored by the judge.
+"""Which blocks carry style, which layout: each block on alone and off alone, equal seeds, scored.
 
     python -m training.mini.probe src/instantstyle/models/mini -o training/mini/results/probe.json
+
+The scores are the judge's, on held-out pairs.
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import instantstyle
 from instantstyle.metrics import Scores
 from training.mini.arms import Arm, Pairs, draw, scored
 
 
-def probe(styled: instantstyle.InstantStyle, pairs: Pairs, **arguments) -> dict[str, dict[str, float]]:
+def probe(styled: instantstyle.InstantStyle, pairs: Pairs, **arguments: Any) -> dict[str, dict[str, float]]:
     """Mean scores with no block, every block, each block alone and every block but one."""
     blocks = [str(block) for block in styled.architecture.blocks]
     arms = {"none": Arm(None), "all": Arm("all")}
@@ -32,7 +35,7 @@ def rounded(scores: Scores) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
-    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--references", type=int, default=12)
     parser.add_argument("--asked", type=int, default=4, help="things asked for with each reference")
     parser.add_argument("--seed", type=int, default=100)

@@ -1,21 +1,22 @@
 """What the bundled model is and how each stage is trained: the only place for its numbers."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from instantstyle.world import FILLS, GROUNDS, OUTLINES, LookKinds, Scope
+from instantstyle.world import LookKinds, Scope
 
 SEED = 20260401  # of everything drawn in training
 
-# What `unet-small` draws: shapes first, few looks.
 SMALL_SCOPE = Scope(
-    kinds=LookKinds(
-        grounds=tuple(map(GROUNDS.index, ("plain", "gradient"))),
-        fills=tuple(map(FILLS.index, ("flat", "gradient"))),
-        outlines=tuple(map(OUTLINES.index, ("no outline", "thin outline", "bold outline"))),
+    kinds=LookKinds.named(
+        grounds=("plain", "gradient"),
+        fills=("flat", "gradient"),
+        outlines=("no outline", "thin outline", "bold outline"),
         grain=0.0,
     ),
     layouts=(0.8, 0.04, 0.04, 0.04, 0.04, 0.04, 0.0, 0.0),
 )
+"""What `unet-small` draws: shapes first, few looks."""
 
 PICTURE = 64  # px
 LATENT_CHANNELS = 8
@@ -34,25 +35,25 @@ class Pace:
 
 
 CPU = {
-    "vae": Pace(minutes=14, batch=32, lr=1e-3),
-    "clip": Pace(minutes=9, batch=32, lr=1e-3),
-    "vision": Pace(minutes=20, batch=32, lr=7e-4),
-    "unet-small": Pace(minutes=18, batch=64, lr=8e-4),
-    "unet": Pace(minutes=50, batch=32, lr=5e-4),
-    "adapter": Pace(minutes=14, batch=32, lr=5e-4),
-    "judge": Pace(minutes=6, batch=64, lr=2e-3),
+    "vae": Pace(minutes=14.0, batch=32, lr=1e-3),
+    "clip": Pace(minutes=9.0, batch=32, lr=1e-3),
+    "vision": Pace(minutes=20.0, batch=32, lr=7e-4),
+    "unet-small": Pace(minutes=34.0, batch=32, lr=5e-4),
+    "unet": Pace(minutes=50.0, batch=32, lr=5e-4),
+    "adapter": Pace(minutes=14.0, batch=32, lr=5e-4),
+    "judge": Pace(minutes=12.0, batch=32, lr=2e-3),
 }
 CUDA = {
-    "vae": Pace(minutes=4, batch=128, lr=1e-3),
-    "clip": Pace(minutes=4, batch=1024, lr=1e-3),
-    "vision": Pace(minutes=4, batch=1024, lr=7e-4),
-    "unet-small": Pace(minutes=4, batch=512, lr=1e-3),
-    "unet": Pace(minutes=12, batch=256, lr=8e-4),
-    "adapter": Pace(minutes=4, batch=256, lr=8e-4),
-    "judge": Pace(minutes=2, batch=512, lr=2e-3),
+    "vae": Pace(minutes=4.0, batch=128, lr=1e-3),
+    "clip": Pace(minutes=4.0, batch=1024, lr=1e-3),
+    "vision": Pace(minutes=4.0, batch=1024, lr=7e-4),
+    "unet-small": Pace(minutes=4.0, batch=512, lr=1e-3),
+    "unet": Pace(minutes=12.0, batch=256, lr=8e-4),
+    "adapter": Pace(minutes=4.0, batch=256, lr=8e-4),
+    "judge": Pace(minutes=2.0, batch=512, lr=2e-3),
 }
 
-VAE = dict(
+VAE: dict[str, Any] = dict(
     in_channels=3,
     out_channels=3,
     latent_channels=LATENT_CHANNELS,
@@ -66,9 +67,13 @@ VAE = dict(
     force_upcast=False,
 )
 
-TOWER_1 = dict(hidden_size=64, intermediate_size=256, num_hidden_layers=3, num_attention_heads=2)
-TOWER_2 = dict(hidden_size=128, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4)
-VISION = dict(
+TOWER_1: dict[str, Any] = dict(
+    hidden_size=64, intermediate_size=256, num_hidden_layers=3, num_attention_heads=2
+)
+TOWER_2: dict[str, Any] = dict(
+    hidden_size=128, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4
+)
+VISION: dict[str, Any] = dict(
     hidden_size=160,
     intermediate_size=480,
     num_hidden_layers=5,
@@ -82,7 +87,7 @@ VISION = dict(
 TIME_IDS = 6  # SDXL's: original size, top left, target size
 TIME_WIDTH = 32
 CROSS = TOWER_1["hidden_size"] + TOWER_2["hidden_size"]
-UNET = dict(
+UNET: dict[str, Any] = dict(
     sample_size=PICTURE // 4,
     in_channels=LATENT_CHANNELS,
     out_channels=LATENT_CHANNELS,
@@ -101,7 +106,7 @@ UNET = dict(
 )
 
 # v-prediction with a zero-terminal-SNR schedule (arXiv 2305.08891): grounds may be fully dark or light.
-SCHEDULE = dict(
+SCHEDULE: dict[str, Any] = dict(
     num_train_timesteps=1000,
     beta_start=0.00085,
     beta_end=0.012,

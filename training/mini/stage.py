@@ -3,38 +3,49 @@
 import json
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from training.mini.settings import SEED, Pace
 
 SAVE_EVERY, REPORT_EVERY = 120, 30  # seconds
 
+Scalar = Float[Tensor, ""]
+Trained = TypeVar("Trained", bound=nn.Module)
 
-class Stage(ABC):
-    """What a stage trains (`module`) and by what loss; the loop below does the rest."""
+
+class Stage(ABC, Generic[Trained]):
+    """What a stage trains (`module`) and by what loss; the loop below does the rest.
+
+    A stage is made from the folder that earlier stages lie in and its own name, which is its file's too.
+    """
 
     name: str
-    module: nn.Module
+    module: Trained
 
     @abstractmethod
-    def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         """A loss on `batch` fresh pictures and its parts to report; `progress` runs 0..1 over the budget."""
 
     def parameters(self) -> list[nn.Parameter]:
         return [weight for weight in self.module.parameters() if weight.requires_grad]
 
 
-class Run:
+class Run(Generic[Trained]):
     """A stage's weights, their running mean, the optimiser and the counts, on disk between sittings."""
 
-    def __init__(self, stage: Stage, folder: Path, pace: Pace):
+    def __init__(self, stage: Stage[Trained], folder: Path, pace: Pace) -> None:
         self.stage, self.pace, self.file = stage, pace, folder / f"{stage.name}.pt"
         self.averaged = deepcopy(stage.module).eval().requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(stage.parameters(), lr=pace.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+        self.optimiser = torch.optim.AdamW(
+            stage.parameters(), lr=pace.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+        )
         self.images, self.steps, self.seconds = 0, 0, 0.0
         if self.file.exists():
             self.load()
@@ -68,50 +79,66 @@ class Run:
         climb = min(1.0, (self.steps + 1) / 200)
         return self.pace.lr * climb * min(1.0, (1 - self.progress) / 0.35 + 0.01)
 
-    def step(self) -> dict[str, Tensor]:
+    def step(self) -> dict[str, Scalar]:
         """One batch; the generator's seed counts images, so a resumed run sees no picture twice."""
         begun = time.perf_counter()
         generator = Generator().manual_seed(SEED + self.images)
         self.stage.module.train()
         loss, parts = self.stage.loss(self.pace.batch, generator, self.progress)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.stage.parameters(), 1.0)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate()
-        self.optimiser.step()
+        self._descend(loss)
         self.steps += 1
         self.images += self.pace.batch
         self._average()
         self.seconds += time.perf_counter() - begun
         return {"loss": loss.detach(), **parts}
 
+    def _descend(self, loss: Scalar) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.stage.parameters(), 1.0)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate()
+        self.optimiser.step()
+
     @torch.no_grad()
     def _average(self) -> None:
         keep = min(self.pace.ema, (1 + self.steps) / (10 + self.steps))
-        pairs = zip(self.averaged.parameters(), self.stage.module.parameters(), strict=True)
-        means, news = zip(*pairs, strict=True)
+        means: list[Tensor] = [*self.averaged.parameters()]
+        news: list[Tensor] = [*self.stage.module.parameters()]
         torch._foreach_lerp_(means, news, 1 - keep)
         for mean, new in zip(self.averaged.buffers(), self.stage.module.buffers(), strict=True):
             mean.copy_(new)
 
 
-def train(stage: Stage, folder: Path, pace: Pace) -> Run:
-    """Train until the budget is spent, a line every REPORT_EVERY seconds; returns the finished run."""
+class Report:
+    """Means over some steps, told in one line of JSON."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.count = 0
+
+    def add(self, parts: Mapping[str, Scalar]) -> None:
+        for name, value in parts.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+        self.count += 1
+
+    def tell(self, run: Run) -> None:
+        means = {name: round(value / self.count, 4) for name, value in self.sums.items()}
+        counts = dict(stage=run.stage.name, images=run.images, minutes=round(run.seconds / 60, 1))
+        print(json.dumps({**counts, **means}), flush=True)
+
+
+def train(stage: Stage[Trained], folder: Path, pace: Pace, steps: int | None = None) -> Run[Trained]:
+    """Train until the budget is spent, or until so many steps are made in all; returns the finished run."""
     folder.mkdir(parents=True, exist_ok=True)
-    run = Run(stage, folder, pace)
+    run, report = Run(stage, folder, pace), Report()
     reported = saved = time.monotonic()
-    sums: dict[str, float] = {}
-    count = 0
-    while run.progress < 1:
-        for name, value in run.step().items():
-            sums[name] = sums.get(name, 0.0) + float(value)
-        count += 1
+    while run.progress < 1 and (steps is None or run.steps < steps):
+        report.add(run.step())
         now = time.monotonic()
         if now - reported > REPORT_EVERY:
-            means = {name: round(value / count, 4) for name, value in sums.items()}
-            print(json.dumps(dict(stage=stage.name, images=run.images, minutes=round(run.seconds / 60, 1), **means)), flush=True)
-            reported, sums, count = now, {}, 0
+            report.tell(run)
+            report, reported = Report(), now
         if now - saved > SAVE_EVERY:
             run.save()
             saved = now
@@ -119,8 +146,16 @@ def train(stage: Stage, folder: Path, pace: Pace) -> Run:
     return run
 
 
-def averaged(stage: Stage, folder: Path) -> nn.Module:
+def averaged(stage: Stage[Trained], folder: Path) -> Trained:
     """The trained stage's averaged weights, frozen; FileNotFoundError when it was never trained."""
-    state = torch.load(folder / f"{stage.name}.pt", weights_only=True)
-    stage.module.load_state_dict(state["averaged"])
+    stage.module.load_state_dict(weights_of(stage.name, folder))
     return stage.module.eval().requires_grad_(False)
+
+
+def weights_of(name: str, folder: Path) -> dict[str, Tensor]:
+    """The averaged weights that a stage has left in the folder."""
+    return torch.load(folder / f"{name}.pt", weights_only=True)["averaged"]
+
+
+def total(losses: Iterable[Scalar]) -> Scalar:
+    return sum(losses, torch.zeros(()))

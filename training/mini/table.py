@@ -1,24 +1,29 @@
 """The table that the model card and the README show: every arm on held-out pairs, with 95 % intervals.
 
     python -m training.mini.table mini -o training/mini/results/table.json
+
+The numbers behind it, and the judge's own accuracy, go to the file.
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Generator
 
 import instantstyle
-from instantstyle.metrics import interval, judge
+from instantstyle.metrics import facts_of, interval, judge
 from instantstyle.world import MINI_SCOPE, sample_scenes
 from training.mini.arms import ARMS, Pairs, draw, scored
 
 SHOWN = {"asked": "asked thing seen", "leak": "reference's thing seen", "look": "look", "layout": "layout"}
 
 
-def table(styled: instantstyle.InstantStyle, pairs: Pairs, **arguments) -> dict[str, dict[str, list[float]]]:
+def table(
+    styled: instantstyle.InstantStyle, pairs: Pairs, **arguments: Any
+) -> dict[str, dict[str, list[float]]]:
     """Arm → score → mean and the ends of its interval."""
     rows = {}
     for name, arm in ARMS.items():
@@ -37,12 +42,8 @@ def judge_accuracy(count: int, seed: int) -> dict[str, float]:
     scenes = sample_scenes(count, Generator().manual_seed(seed), MINI_SCOPE, held_out=True)
     with torch.no_grad():
         seen = judge()(scenes.pictures(64))
-    look = scenes.look
-    facts = dict(
-        thing=scenes.thing, layout=scenes.layout.kind, ground=look.ground, fill=look.fill, outline=look.outline
-    )
-    right = {name: (seen[name] == wanted).float().mean().item() for name, wanted in facts.items()}
-    return {name: round(value, 3) for name, value in right.items()}
+    right = {name: (seen[name] == shown).float().mean() for name, shown in facts_of(scenes).items()}
+    return {name: round(share.item(), 3) for name, share in right.items()}
 
 
 def markdown(rows: dict[str, dict[str, list[float]]]) -> str:

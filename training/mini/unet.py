@@ -4,16 +4,20 @@ from pathlib import Path
 
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from instantstyle.world import MINI_SCOPE, Scenes, Scope, sample_scenes
-from training.mini.frozen import Clip, Latents, placement
+from training.mini.frozen import Clip, Latents, Words, placement
 from training.mini.settings import PICTURE, SCHEDULE, SMALL_SCOPE, UNET
-from training.mini.stage import Stage
+from training.mini.stage import Scalar, Stage, weights_of
 from training.mini.words import describe
 
-DROPPED = 0.1  # of the captions, for guidance: zeros, as SDXL's pipeline sends for an absent negative prompt
+DROPPED = 0.1  # of the captions, for guidance
 TOLD = 0.5  # of the placements, so that layout can still be learnt
+
+LatentBatch = Float[Tensor, "picture channel y x"]
+Times = Int[Tensor, " picture"]
 
 
 class Diffusion:
@@ -23,46 +27,58 @@ class Diffusion:
         schedule = DDIMScheduler(**SCHEDULE).alphas_cumprod
         self.signal, self.noise = schedule.sqrt(), (1 - schedule).sqrt()
 
-    def times(self, count: int, generator: Generator, favour: float) -> Tensor:
+    def times(self, count: int, generator: Generator, favour: float) -> Times:
         """Time steps 0..999; `favour` > 1 bends them towards high noise, where shapes are decided."""
         lot = torch.rand(count, generator=generator)
         return (1000 * favour * lot / (1 + (favour - 1) * lot)).long().clamp(max=999)
 
-    def noised(self, latents: Tensor, times: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    def noised(
+        self, latents: LatentBatch, times: Times, generator: Generator
+    ) -> tuple[LatentBatch, LatentBatch]:
         """Noisy latents and the velocity to predict, v = α ε − σ x (arXiv 2202.00512)."""
         noise = torch.randn(latents.shape, generator=generator)
         signal, sigma = (column[times][:, None, None, None] for column in (self.signal, self.noise))
         return signal * latents + sigma * noise, signal * noise - sigma * latents
 
 
-class UnetStage(Stage):
-    def __init__(self, name: str, folder: Path):
+class UnetStage(Stage[UNet2DConditionModel]):
+    """`unet-small` learns things at half size; `unet` begins from it, where there is one."""
+
+    def __init__(self, folder: Path, name: str = "unet") -> None:
         self.name, small = name, name == "unet-small"
         self.size = PICTURE // 2 if small else PICTURE
         self.scope: Scope = SMALL_SCOPE if small else MINI_SCOPE
+        # The larger a picture, the more noise it takes to drown its shapes (arXiv 2301.10972).
+        self.favour = 1.3 if small else 1.8
         self.module = UNet2DConditionModel(**UNET)
         self.latents, self.clip, self.diffusion = Latents(folder), Clip(folder), Diffusion()
-        earlier = folder / "unet-small.pt"
-        if not small and earlier.exists():
-            self.module.load_state_dict(torch.load(earlier, weights_only=True)["averaged"])
+        if not small and (folder / "unet-small.pt").exists():
+            self.module.load_state_dict(weights_of("unet-small", folder))
 
-    def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         scenes = sample_scenes(batch, generator, self.scope)
         captions = describe(scenes, generator, thing=0.95, layout=0.3, look=0.45)
-        states, pooled = self.clip.text(captions.words)
-        kept = (torch.rand(batch, generator=generator) >= DROPPED).float()
+        kept = torch.rand(batch, generator=generator) >= DROPPED
         told = torch.rand(batch, generator=generator) < TOLD
-        times = self.diffusion.times(batch, generator, favour=2.5 - 1.0 * progress)
-        predicted, wanted = self.predict(scenes, states * kept[:, None, None], pooled * kept[:, None], told, times, generator)
+        times = self.diffusion.times(batch, generator, favour=self.favour)
+        words = self.clip.text(captions.words, kept)
+        predicted, wanted = self.predict(scenes, words, told, times, generator)
         error = (predicted - wanted).pow(2).mean((1, 2, 3))
-        early = times > 600
-        return error.mean(), dict(high_noise=error[early].mean().detach(), low_noise=error[~early].mean().detach())
+        high, low = error.detach()[times > 600].mean(), error.detach()[times <= 600].mean()
+        return error.mean(), dict(high_noise=high, low_noise=low)
 
     def predict(
-        self, scenes: Scenes, states: Tensor, pooled: Tensor, told: Tensor, times: Tensor, generator: Generator, **extra
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        scenes: Scenes,
+        words: Words,
+        told: Bool[Tensor, " picture"],
+        times: Times,
+        generator: Generator,
+        **conditions: list[Tensor],
+    ) -> tuple[LatentBatch, LatentBatch]:
         """The velocity predicted on freshly noised pictures of the scenes, and the true one."""
+        states, pooled = words
         latents = self.latents.encode(scenes.pictures(self.size, generator))
         noisy, wanted = self.diffusion.noised(latents, times, generator)
-        added = dict(text_embeds=pooled, time_ids=placement(scenes, self.size, told), **extra)
+        added = dict(text_embeds=pooled, time_ids=placement(scenes, self.size, told), **conditions)
         return self.module(noisy, times, states, added_cond_kwargs=added).sample, wanted

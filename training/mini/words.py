@@ -13,12 +13,33 @@ from tokenizers.pre_tokenizers import ByteLevel
 from torch import Generator, Tensor
 from transformers import CLIPTokenizer
 
-from instantstyle.world import FILLS, GROUNDS, LAYOUTS, OUTLINES, THINGS, Scenes, colour_name, look_words, thing_words
+from instantstyle.metrics import facts_of
+from instantstyle.world import (
+    FILLS,
+    GROUNDS,
+    LAYOUTS,
+    OUTLINES,
+    THINGS,
+    Scenes,
+    colour_name,
+    look_words,
+    thing_words,
+)
 from instantstyle.world.captions import COLOURS
-from instantstyle.world.looks import BODY, GROUND
+from instantstyle.world.looks import BODY, GROUND, Looks
 from training.mini.settings import WORDS
 
-FACTS = dict(thing=THINGS, layout=LAYOUTS, ground=GROUNDS, fill=FILLS, outline=OUTLINES, body=COLOURS, behind=COLOURS)
+FACTS = {
+    "thing": THINGS,
+    "layout": LAYOUTS,
+    "ground": GROUNDS,
+    "fill": FILLS,
+    "outline": OUTLINES,
+    "body": COLOURS,
+    "behind": COLOURS,
+}
+"""What a caption can name, and the kinds of each; body and behind are the colours of thing and ground."""
+
 END = "</w>"  # marks a word's last piece
 _OF_LOOK = torch.tensor([name not in ("thing", "layout") for name in FACTS])
 
@@ -26,8 +47,10 @@ _OF_LOOK = torch.tensor([name not in ("thing", "layout") for name in FACTS])
 @dataclass(frozen=True)
 class Captions:
     words: list[str]
-    facts: Int[Tensor, "picture fact"]  # what the picture shows, in FACTS' order
-    named: Bool[Tensor, "picture fact"]  # which of these the words say
+    facts: Int[Tensor, "picture fact"]
+    """What the picture shows, in FACTS' order."""
+    named: Bool[Tensor, "picture fact"]
+    """Which of these the words say."""
 
     def matches(self) -> Bool[Tensor, "caption picture"]:
         """Whether a caption is true of a picture: everything it names is so there."""
@@ -36,24 +59,31 @@ class Captions:
 
 
 def describe(scenes: Scenes, generator: Generator, *, thing: float, layout: float, look: float) -> Captions:
-    """One caption a scene; `thing`, `layout`, `look`: how often each is named (the thing always if nothing else is)."""
-    says_thing, says_layout, says_look = torch.rand(3, len(scenes), generator=generator) < torch.tensor(
-        [[thing], [layout], [look]]
-    )
+    """One caption a scene; `thing`, `layout` and `look` are how often each is named.
+
+    The thing always is where the look is not, and the layout only where the thing is.
+    """
+    often = torch.tensor([[thing], [layout], [look]])
+    says_thing, says_layout, says_look = torch.rand(3, len(scenes), generator=generator) < often
     says_thing = says_thing | ~says_look
-    says_layout = says_layout & says_thing
-    rows = range(len(scenes))
-    palette = scenes.look.palette
-    body, behind = ([COLOURS.index(colour_name(*palette[row, part].tolist())) for row in rows] for part in (BODY, GROUND))
-    look_kinds = [scenes.look.ground, scenes.look.fill, scenes.look.outline]
-    facts = [scenes.thing, scenes.layout.kind, *look_kinds, torch.tensor(body), torch.tensor(behind)]
     named = torch.where(_OF_LOOK, says_look[:, None], says_thing[:, None])
-    named[:, 1] = says_layout
-    words = [_words(scenes, row, named[row]) for row in rows]
-    return Captions(words, torch.stack(facts, 1), named)
+    named[:, 1] = says_layout & says_thing
+    words = [_words(scenes, row, named[row]) for row in range(len(scenes))]
+    return Captions(words, shown(scenes), named)
 
 
-def _words(scenes: Scenes, row: int, named: Tensor) -> str:
+def shown(scenes: Scenes) -> Int[Tensor, "picture fact"]:
+    """What the pictures show, in FACTS' order."""
+    body, behind = _colours(scenes.look, BODY), _colours(scenes.look, GROUND)
+    return torch.stack([*facts_of(scenes).values(), body, behind], 1)
+
+
+def _colours(looks: Looks, part: int) -> Int[Tensor, " picture"]:
+    """The names, as places in COLOURS, of one of each palette's colours."""
+    return torch.tensor([COLOURS.index(colour_name(*colour)) for colour in looks.palette[:, part].tolist()])
+
+
+def _words(scenes: Scenes, row: int, named: Bool[Tensor, " fact"]) -> str:
     says_thing, says_layout, says_look, *_ = named.tolist()
     layout = int(scenes.layout.kind[row]) if says_layout else 0
     parts = [thing_words(int(scenes.thing[row]), layout)] if says_thing else []
@@ -72,9 +102,10 @@ def tokenizer() -> CLIPTokenizer:
 
 
 def byte_pairs(words: set[str]) -> list[tuple[str, str]]:
-    """Merges until every word is one piece, the most frequent pair first, ties by the alphabet (Sennrich 2016).
+    """Merges until every word is one piece, the most frequent pair first, ties by the alphabet.
 
-    Our own twenty lines, since the library's trainer breaks ties differently at every run.
+    Sennrich et al., arXiv 1508.07909. Our own twenty lines, since the library's trainer breaks ties
+    differently at every run.
     """
     split = [[*word[:-1], word[-1] + END] for word in sorted(words)]
     merges = []
@@ -86,6 +117,7 @@ def byte_pairs(words: set[str]) -> list[tuple[str, str]]:
 
 
 def merged(word: list[str], pair: tuple[str, str]) -> list[str]:
+    """The word's pieces with this pair made one, wherever it occurs."""
     out: list[str] = []
     for piece in word:
         if out and (out[-1], piece) == pair:
@@ -97,7 +129,8 @@ def merged(word: list[str], pair: tuple[str, str]) -> list[str]:
 
 def every_phrase() -> list[str]:
     """All words the captions are made of, in their phrases."""
-    things = [thing_words(thing, layout) for thing, layout in product(range(len(THINGS)), range(len(LAYOUTS)))]
+    places = product(range(len(THINGS)), range(len(LAYOUTS)))
+    things = [thing_words(thing, layout) for thing, layout in places]
     looks = [f"{fill} with {outline}" for fill, outline in product(FILLS, OUTLINES)]
     return things + looks + [f"{a} on {ground} {b}" for a, ground, b in product(COLOURS, GROUNDS, COLOURS)]
 
@@ -108,4 +141,5 @@ def save_tokenizer(folder: Path) -> None:
 
 def tokens(words: list[str]) -> Int[Tensor, "caption word"]:
     """Token numbers, padded to WORDS."""
-    return tokenizer()(words, padding="max_length", truncation=True, max_length=WORDS, return_tensors="pt").input_ids
+    read = tokenizer()(words, padding="max_length", truncation=True, max_length=WORDS, return_tensors="pt")
+    return read.input_ids

@@ -19,6 +19,15 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def gigabytes(size: int) -> str:
+    """Bytes as files are measured: '6.9 GB', '21 MB', '205 kB'."""
+    for unit, bytes_each in (("GB", 10**9), ("MB", 10**6)):
+        if size >= bytes_each:
+            share = size / bytes_each
+            return f"{share:.1f} {unit}" if share < 10 else f"{share:.0f} {unit}"
+    return f"{size / 1000:.0f} kB"
+
+
 def hush_libraries() -> None:
     """Before they load: their advice on optional parts is for programmers. Who wants it sets the variable."""
     for library in ("DIFFUSERS", "TRANSFORMERS"):

@@ -1,4 +1,4 @@
-"""`instantstyle demo -o demo.png`: the method on one sheet, with the bundled model and held-out references."""
+"""`instantstyle demo -o demo.png`: the method on one sheet, from references that mini never saw."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,7 +40,7 @@ def run(
 
 
 def _held_out_rows(prompt: str, seed: int) -> list["Row"]:
-    """Three scenes of the small world that the bundled model was never trained on; none shows what is asked."""
+    """Three scenes of the small world that mini was never trained on; none shows what is asked."""
     import torch
 
     from ..sheet import Row

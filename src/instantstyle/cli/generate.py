@@ -35,6 +35,7 @@ def run(
     device: options.Device = None,
     output: options.Output = None,
     force: options.Force = False,
+    plan: options.Plan = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Draw a prompt in the style of a reference, without the reference's subject.
@@ -64,6 +65,9 @@ def run(
             "width": width,
         }
     )
+    if plan:
+        _plan(recipe, device)
+        return
     paths = _destinations(output, recipe, number)
     _generate(recipe, paths, device=device, force=force, verbose=verbose)
 
@@ -86,6 +90,14 @@ def _generate(recipe: "Recipe", paths: list[Path], *, device: str | None, force:
         drawn = draw(styled, recipe, count=len(paths), on_step=on_step)
         for path, (image, made_by) in zip(paths, drawn, strict=True):
             print(save_png(image, path, made_by, force=force))
+
+
+def _plan(recipe: "Recipe", device: str | None) -> None:
+    from ..drawing import check, plan_for
+    from .plan import show
+
+    check(recipe)
+    show(plan_for(recipe, device), recipe.model)
 
 
 def _references(paths: list[Path]) -> list[dict[str, Any]]:

@@ -21,11 +21,14 @@ Steps = Annotated[int | None, Option("--steps", "--num-inference-steps", help="D
 Guidance = Annotated[float | None, Option("--guidance", "--guidance-scale", help="How much the words rule.")]
 Side = Annotated[int | None, Option(help="Pixels.")]
 
-Model = Annotated[str, Option(help="mini, sdxl, sd15, a folder or a hub id.")]
-Adapter = Annotated[str | None, Option(help="An adapter file, instead of the model's own.")]
-ImageEncoder = Annotated[str | None, Option(help="An image encoder's folder, instead of the model's.")]
+Model = Annotated[str, Option(help="A name from `instantstyle models`, a folder, a hub id or one file.")]
+Adapter = Annotated[str | None, Option(help="An adapter file, or the name of a model to take it from.")]
+ImageEncoder = Annotated[
+    str | None, Option(help="An image encoder's folder or file, instead of the one needed.")
+]
 Device = Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; by default a GPU where there is one.")]
 
 Output = Annotated[Path | None, Option("--output", "-o", help="A .png; by default named by prompt and seed.")]
 Force = Annotated[bool, Option("--force", help="Overwrite files that exist.")]
+Plan = Annotated[bool, Option("--plan", help="Only say what would be loaded, and its memory.")]
 Verbose = Annotated[bool, Option("--verbose", help="Say what is done and with what.")]

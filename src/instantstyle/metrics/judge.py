@@ -5,36 +5,44 @@ Its own accuracy on held-out scenes stands in the model card beside every figure
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
-from safetensors.torch import load
+from jaxtyping import Float, Int
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from instantstyle.world import FILLS, GROUNDS, LAYOUTS, OUTLINES, THINGS
+from ..world import FILLS, GROUNDS, LAYOUTS, OUTLINES, THINGS, Scenes
 
-FACTS = dict(thing=len(THINGS), layout=len(LAYOUTS), ground=len(GROUNDS), fill=len(FILLS), outline=len(OUTLINES))
+KINDS = {"thing": THINGS, "layout": LAYOUTS, "ground": GROUNDS, "fill": FILLS, "outline": OUTLINES}
+FACTS = {name: len(kinds) for name, kinds in KINDS.items()}
 SIZE = 64  # px the judge looks at
+
+
+def facts_of(scenes: Scenes) -> dict[str, Int[Tensor, " scene"]]:
+    """What is to be read off the scenes' pictures: the kind of each fact, under the names of FACTS."""
+    look = scenes.look
+    kinds = scenes.thing, scenes.layout.kind, look.ground, look.fill, look.outline
+    return dict(zip(FACTS, kinds, strict=True))
 
 
 @dataclass(frozen=True)
 class Readings:
     """What the judge sees: a logit per kind for each fact, and the palette in sRGB."""
 
-    facts: dict[str, Float[Tensor, "picture kind"]]
+    facts: dict[str, Float[Tensor, "picture _"]]
     palette: Float[Tensor, "picture 5 3"]
 
-    def __getitem__(self, fact: str) -> Tensor:
-        """The likeliest kind of a fact, [picture]."""
+    def __getitem__(self, fact: str) -> Int[Tensor, " picture"]:
+        """The likeliest kind of a fact."""
         return self.facts[fact].argmax(-1)
 
 
 class Judge(nn.Module):
-    """Strided residual convolutions, then the mean and the maximum over the picture."""
+    """Strided residual convolutions, then a small perceptron on every place and on their mean."""
 
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 192)):
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 192)) -> None:
         super().__init__()
         steps = zip((3, *widths), widths, strict=False)
         self.stem = nn.ModuleList(nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in steps)
@@ -64,7 +72,7 @@ def _mixer(width: int) -> nn.Sequential:
 @cache
 def judge() -> Judge:
     """The trained judge that ships with the package."""
-    weights = load(files(__package__).joinpath("judge.safetensors").read_bytes())
+    weights = load_file(Path(__file__).with_name("judge.safetensors"))
     network = Judge()
     network.load_state_dict({name: weight.float() for name, weight in weights.items()})
     return network.eval().requires_grad_(False)

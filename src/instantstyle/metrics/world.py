@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from instantstyle.metrics.judge import Judge, judge
-from instantstyle.world import Scenes
+from ..world import Scenes
+from .judge import Judge, facts_of, judge
 
 LOOK_PARTS = ("ground", "fill", "outline", "palette")
 
@@ -16,19 +16,24 @@ LOOK_PARTS = ("ground", "fill", "outline", "palette")
 class Scores:
     """One number a picture, each in 0..1 (palette may fall below 0); `look` is the mean of its four parts."""
 
-    asked: Float[Tensor, " picture"]  # the thing asked for is what the judge sees
-    leak: Float[Tensor, " picture"]  # the reference's thing is what the judge sees instead
-    layout: Float[Tensor, " picture"]  # the reference's layout is there
+    asked: Float[Tensor, " picture"]
+    """The thing asked for is what the judge sees."""
+    leak: Float[Tensor, " picture"]
+    """The reference's thing is what the judge sees instead."""
+    layout: Float[Tensor, " picture"]
+    """The reference's layout is there."""
     ground: Float[Tensor, " picture"]
     fill: Float[Tensor, " picture"]
     outline: Float[Tensor, " picture"]
-    palette: Float[Tensor, " picture"]  # 1: the reference's colours; 0: as far from them as another reference's
+    palette: Float[Tensor, " picture"]
+    """1: the reference's colours; 0: as far from them as from another reference's."""
 
     @property
     def look(self) -> Float[Tensor, " picture"]:
         return torch.stack([getattr(self, part) for part in LOOK_PARTS]).mean(0)
 
     def means(self) -> dict[str, float]:
+        """Over all pictures."""
         named = [field.name for field in fields(self)]
         return {name: getattr(self, name).mean().item() for name in [*named, "look"]}
 
@@ -41,19 +46,15 @@ def score(
 ) -> Scores:
     """Score each picture against the thing asked for and the scene its reference shows."""
     seen = (network or judge())(pictures)
-    look = references.look
-
-    def agrees(fact: str, wanted: Tensor) -> Tensor:
-        return (seen[fact] == wanted).float()
-
+    same = {fact: (seen[fact] == shown).float() for fact, shown in facts_of(references).items()}
     return Scores(
-        asked=agrees("thing", asked),
-        leak=agrees("thing", references.thing),
-        layout=agrees("layout", references.layout.kind),
-        ground=agrees("ground", look.ground),
-        fill=agrees("fill", look.fill),
-        outline=agrees("outline", look.outline),
-        palette=palette_match(seen.palette, look.palette),
+        asked=(seen["thing"] == asked).float(),
+        leak=same["thing"],
+        layout=same["layout"],
+        ground=same["ground"],
+        fill=same["fill"],
+        outline=same["outline"],
+        palette=palette_match(seen.palette, references.look.palette),
     )
 
 

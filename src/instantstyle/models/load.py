@@ -1,19 +1,22 @@
-"""From a registry name, a folder or a hub id to a ready `InstantStyle`."""
+"""From a registry name, a folder, a hub id or one file to a ready `InstantStyle`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..checkpoint import AdapterFile
 from ..encoders import ImageEncoder
-from ..errors import ModelError, did_you_mean
-from ..hub import fetch
+from ..errors import ModelError
+from ..hub import fetch, is_offline
 from ..pipeline import InstantStyle
-from .registry import CARDS, Card
-
-ENCODER_FILES = ("config.json", "model.safetensors")
+from .cards import resolved
+from .inventory import absence, config_card, config_files, inventory, missing
+from .registry import Card
+from .towers import TEXT_SOURCES, SeparateTextEncoder, image_tower_for, no_image_tower
 
 
 def load(
@@ -26,104 +29,134 @@ def load(
 ) -> InstantStyle:
     """A ready `InstantStyle`.
 
-    `model`: a name from `CARDS`, a folder in diffusers' layout, or a hub id. `adapter` and `image_encoder`
-    default to the card's, or to what lies in the folder (`ip-adapter*.safetensors`, `image_encoder/`).
-    `dtype` defaults to float16 on a GPU and to float32 on a CPU, where halves are slow.
+    `model`: a name from `CARDS`, a folder in diffusers' layout, a hub id, or a single-file checkpoint.
+    `adapter`: a file, or a registered model's name for that one's adapter; by default the card's, or what
+    lies in the folder (`ip-adapter*.safetensors`). `image_encoder`: a folder or file; by default the one
+    beside the model, or the one that the adapter needs. `dtype` defaults to float16 on a GPU and to float32
+    on a CPU, where halves are slow.
     """
-    card = CARDS.get(str(model)) or _card_of(str(model))
+    card, adapter = resolved(str(model), adapter)
     _refuse_incomplete(card, adapter, image_encoder)
-    dtype = dtype or _default_dtype(device)
+    dtype = dtype or default_dtype(device)
+    file = AdapterFile.open(_adapter_of(card) if adapter is None else adapter)
     with _no_progress_bars():
-        pipe = _pipeline(card, dtype)
-        encoder = ImageEncoder.open(image_encoder or _encoder_folder(card), dtype)
+        encoder = ImageEncoder.open(image_encoder or _encoder_of(card, file), dtype)
+        encoder.check_fits(file.kind, file.embedding_dim)
+        pipe = pipeline_of(card, dtype)
     if device is not None:
         pipe.to(device)
         encoder.model.to(device)
-    adapter = adapter or _part(card, str(card.adapter))
-    return InstantStyle(
-        pipe, adapter=adapter, image_encoder=encoder, architecture=card.architecture, defaults=card.defaults
+    styled = InstantStyle(
+        pipe, adapter=file, image_encoder=encoder, architecture=card.architecture, defaults=card.defaults
     )
+    _add_text_tower(styled, file)
+    return styled
 
 
-def _card_of(model: str) -> Card:
-    """A card for what has none: a folder with its adapter in it, or a hub id."""
-    folder = Path(model)
-    if folder.is_dir():
-        return Card(
-            model,
-            model,
-            _adapter_in(folder),
-            "image_encoder" if (folder / "image_encoder").is_dir() else None,
-        )
-    if model.count("/") == 1 and not model.startswith((".", "/", "~")):
-        return Card(model, model, None, None)
-    raise ModelError(
-        f"There is no model {model!r}; known are {', '.join(CARDS)}; or give a folder or hub id (owner/name)."
-        f"{did_you_mean(model, list(CARDS))}"
-    )
-
-
-def _adapter_in(folder: Path) -> str | None:
-    found = sorted(path.name for path in folder.glob("ip-adapter*.safetensors"))
-    if len(found) > 1:
-        raise ModelError(f"{folder} holds several adapters ({', '.join(found)}); pass adapter= to choose.")
-    return found[0] if found else None
-
-
-def _refuse_incomplete(card: Card, adapter: Any, image_encoder: Any) -> None:
-    """Before anything is loaded: all that is lacking, at once."""
-    parts = {"adapter": (adapter, card.adapter), "image_encoder": (image_encoder, card.image_encoder)}
-    unnamed = [f"{part}=" for part, (given, known) in parts.items() if given is None and known is None]
-    if unnamed:
-        raise ModelError(f"{card.name} says nothing of an IP-Adapter; pass {' and '.join(unnamed)}.")
-    if card.name in CARDS and card.adapter_repo is None:
-        needed = ["model_index.json", "unet/config.json"]
-        needed += [] if adapter else [str(card.adapter)]
-        needed += [] if image_encoder else [f"{card.image_encoder}/config.json"]
-        missing = [file for file in needed if not (Path(card.pipeline) / file).is_file()]
-        if missing:
-            raise ModelError(
-                f"{card.name} is not whole: {card.pipeline} lacks {', '.join(missing)}; reinstall it."
-            )
-
-
-def _default_dtype(device: str | torch.device | None) -> torch.dtype:
+def default_dtype(device: str | torch.device | None) -> torch.dtype:
+    """float16 on a GPU, float32 on a CPU."""
     on_cpu = device is None or torch.device(device).type == "cpu"
     return torch.float32 if on_cpu else torch.float16
 
 
-def _pipeline(card: Card, dtype: torch.dtype) -> Any:
-    """Without the invisible watermark, which is there or not depending on what else is installed."""
-    with _no_word_of_torchvision():
-        from diffusers import StableDiffusionXLPipeline  # noqa: F401, imported to be imported quietly
-        from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-        from diffusers.utils import is_accelerate_available
-    try:
-        pipe = DiffusionPipeline.from_pretrained(
-            card.pipeline,
-            dtype=dtype,
-            variant=card.variant,
-            local_files_only=Path(card.pipeline).is_dir(),
-            low_cpu_mem_usage=is_accelerate_available(),
+def _refuse_incomplete(card: Card, adapter: Any, image_encoder: Any) -> None:
+    """Before anything is loaded: all that is lacking and cannot be fetched, at once."""
+    if adapter is None and card.adapter is None:
+        raise ModelError(
+            f"{card.name} says nothing of an IP-Adapter; pass adapter=, a file or the name of a model whose "
+            'adapter is for the same base, such as "sdxl" or "sd15".'
         )
+    items = missing(inventory(card, adapter, image_encoder))
+    lost = [item for item in items if not item.on_hub]
+    if lost or (items and is_offline()):
+        raise absence(card, lost or items)
+
+
+def _adapter_of(card: Card) -> Path:
+    if card.adapter_repo is None:
+        return Path(card.pipeline) / str(card.adapter)
+    return fetch(card.adapter_repo, str(card.adapter), card.revision)
+
+
+def _encoder_of(card: Card, file: AdapterFile) -> Path:
+    """The model's own, or the one that the adapter's tensors ask for: never by a file's name."""
+    if card.image_encoder is not None:
+        return Path(card.pipeline) / card.image_encoder
+    tower = image_tower_for(file.kind, file.embedding_dim)
+    if tower is None:
+        raise no_image_tower(file.kind, file.embedding_dim)
+    return tower.fetched()[0].parent
+
+
+def _add_text_tower(styled: InstantStyle, file: AdapterFile) -> None:
+    """Where the pipeline has none that fits and we know one: its files are fetched when they are needed."""
+    tower = TEXT_SOURCES.get(file.embedding_dim)
+    if styled.text_encoder is None and file.kind == "base" and tower is not None:
+        device = styled.image_encoder.model.device
+        styled.text_encoder = SeparateTextEncoder(tower, file.embedding_dim, device)
+
+
+def pipeline_of(card: Card, dtype: torch.dtype) -> Any:
+    """The diffusers pipeline, without the invisible watermark, which depends on what else is installed."""
+    with _no_word_of_torchvision():
+        diffusers_class("StableDiffusionXLPipeline")  # imported to be imported quietly
+    try:
+        pipe = _from_file(card, dtype) if Path(card.pipeline).is_file() else _from_folder(card, dtype)
     except (OSError, ValueError) as fault:
         raise ModelError(f"{card.pipeline} cannot be loaded: {str(fault).splitlines()[0]}") from None
     if hasattr(pipe, "watermark"):
         pipe.watermark = None
+    return _rescheduled(pipe, card)
+
+
+def _from_folder(card: Card, dtype: torch.dtype) -> Any:
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+    from diffusers.utils.import_utils import is_accelerate_available
+
+    replaced = {"unet": _unet(card, dtype)} if card.unet else {}
+    return DiffusionPipeline.from_pretrained(
+        card.pipeline,
+        dtype=dtype,
+        variant=card.variant,
+        revision=card.pipeline_revision,
+        local_files_only=Path(card.pipeline).is_dir() or is_offline(),
+        low_cpu_mem_usage=is_accelerate_available(),
+        **replaced,
+    )
+
+
+def _from_file(card: Card, dtype: torch.dtype) -> Any:
+    """A single file holds weights only: settings and tokenizers are lent by its family's registered model."""
+    lender = config_card(card)
+    index, *_ = [fetch(lender.pipeline, file, lender.pipeline_revision) for file in config_files(lender)]
+    kinds = {"sdxl": "StableDiffusionXLPipeline", "sd15": "StableDiffusionPipeline"}
+    return diffusers_class(kinds[lender.name]).from_single_file(
+        card.pipeline, config=str(index.parent), torch_dtype=dtype, local_files_only=True
+    )
+
+
+def _unet(card: Card, dtype: torch.dtype) -> Any:
+    """The network that replaces the pipeline's own: the same shape, other weights."""
+    from safetensors.torch import load_file
+
+    assert card.unet is not None
+    config = fetch(card.pipeline, "unet/config.json", card.pipeline_revision)
+    network = diffusers_class("UNet2DConditionModel")
+    unet = network.from_config(network.load_config(config)).to(dtype)
+    unet.load_state_dict(load_file(fetch(card.unet.repo, card.unet.file, card.unet.revision)))
+    return unet.eval()
+
+
+def diffusers_class(name: str) -> Any:
+    """By name: diffusers exports its classes lazily, which type checkers do not see."""
+    return getattr(import_module("diffusers"), name)
+
+
+def _rescheduled(pipe: Any, card: Card) -> Any:
+    if card.scheduler is not None:
+        scheduler = diffusers_class(card.scheduler.name)
+        pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **card.scheduler.changes)
     return pipe
-
-
-def _part(card: Card, file: str) -> Path:
-    if card.adapter_repo is None:
-        return Path(card.pipeline) / file
-    return fetch(card.adapter_repo, file, card.revision)
-
-
-def _encoder_folder(card: Card) -> Path:
-    if card.adapter_repo is None:
-        return Path(card.pipeline) / str(card.image_encoder)
-    config, _ = (_part(card, f"{card.image_encoder}/{file}") for file in ENCODER_FILES)
-    return config.parent
 
 
 @contextmanager

@@ -14,7 +14,7 @@ class Batch:
     """Base of the world's frozen dataclasses: every field is a tensor (or a Batch) of equal length."""
 
     def __getitem__(self, rows: Any) -> Self:
-        """The chosen rows; `rows` is anything that a tensor keeps its first axis under: a slice, a mask, places."""
+        """The rows that a slice, a mask or a list of places chooses."""
         return self._each(lambda column: column[rows])
 
     def __len__(self) -> int:

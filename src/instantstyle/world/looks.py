@@ -1,5 +1,6 @@
-"""How it looks: a style of the small world is a draw of palette, ground, fill, outline, pitch, angle, grain."""
+"""How it looks: a draw of palette, ground, fill, outline, pitch, angle and grain."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi
 
@@ -42,6 +43,13 @@ class LookKinds:
     outlines: tuple[int, ...] = tuple(range(len(OUTLINES)))
     grain: float = 0.06  # at most
 
+    @classmethod
+    def named(
+        cls, grounds: Sequence[str], fills: Sequence[str], outlines: Sequence[str], grain: float
+    ) -> "LookKinds":
+        pairs = (GROUNDS, grounds), (FILLS, fills), (OUTLINES, outlines)
+        return cls(*(tuple(map(kinds.index, names)) for kinds, names in pairs), grain=grain)
+
 
 def sample_looks(count: int, generator: Generator | None = None, kinds: LookKinds | None = None) -> Looks:
     """`count` looks, whether held out or not."""
@@ -74,8 +82,8 @@ def sample_palettes(dice: Dice) -> Float[Tensor, "look 5 3"]:
     muted, vivid = (0.0, 0.12), (0.06, 0.24)
     chroma = [dice.uniform(*ends) for ends in (muted, muted, vivid, vivid, muted)]
     hue = dice.uniform(0.0, 2 * pi)
-    same, near, apart, any_ = (0.0, 0.0), (0.0, 0.6), (1.2, 5.0), (0.0, 2 * pi)
-    turns = [dice.uniform(*ends) for ends in (same, near, apart, apart, any_)]
+    same, near, apart, anywhere = (0.0, 0.0), (0.0, 0.6), (1.2, 5.0), (0.0, 2 * pi)
+    turns = [dice.uniform(*ends) for ends in (same, near, apart, apart, anywhere)]
     return oklch_to_srgb(
         torch.stack(lightness, 1).clamp(0.05, 0.98),
         torch.stack(chroma, 1) * dice.chance(0.89)[:, None],

@@ -1,8 +1,10 @@
 """Scenes → pictures, from signed-distance fields, vectorised over the batch; any size, CPU or GPU."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .layouts import Layouts
@@ -12,8 +14,13 @@ from .things import EXTENT, fields
 BOLD, THIN, GLOW, SHADE = 0.055, 0.022, 0.12, 0.03
 """Reach of the outlines in half pictures, chosen at 64 px by eye."""
 
+Plane = Float[Tensor, "picture size size"]
+Colour = Float[Tensor, "picture 3 #size #size"]
 
-def render(thing: Tensor, looks: Looks, layouts: Layouts, size: int = 64) -> Float[Tensor, "picture 3 size size"]:
+
+def render(
+    thing: Int[Tensor, " picture"], looks: Looks, layouts: Layouts, size: int = 64
+) -> Float[Tensor, "picture 3 {size} {size}"]:
     """Draw each (thing, look, layout) without its grain; RGB in 0..1."""
     shape, lines = distances(fields().to(thing.device)[thing], layouts, size)
     canvas = Canvas(looks, size)
@@ -24,7 +31,7 @@ def render(thing: Tensor, looks: Looks, layouts: Layouts, size: int = 64) -> Flo
     return canvas.paint(picture, canvas.colour(INK), canvas.ink(shape, lines)).clamp(0, 1)
 
 
-def distances(thing: Float[Tensor, "picture 2 h w"], layouts: Layouts, size: int) -> tuple[Tensor, Tensor]:
+def distances(thing: Float[Tensor, "picture 2 h w"], layouts: Layouts, size: int) -> tuple[Plane, Plane]:
     """Distance to silhouette and to lines at every pixel, positive inside; several copies are united."""
     down, across = grid(size, thing.device)
     united = thing.new_full((len(thing), 2, size, size), -4.0)
@@ -37,52 +44,137 @@ def distances(thing: Float[Tensor, "picture 2 h w"], layouts: Layouts, size: int
         x, y, scale = (column[rows, slot, None, None] for column in (layouts.x, layouts.y, layouts.size))
         right, low = (across - x) / scale, (down - y) / scale
         u, v = (cos[rows] * right + sin[rows] * low) * flip[rows], cos[rows] * low - sin[rows] * right
-        near = F.grid_sample(thing[rows], torch.stack([u, v], -1) / EXTENT, padding_mode="border", align_corners=True)
-        beyond = (torch.maximum(u.abs(), v.abs()) - EXTENT).clamp(min=0)
-        united[rows] = torch.maximum(united[rows], (near - beyond[:, None]) * scale[:, None])
+        united[rows] = torch.maximum(united[rows], _read(thing[rows], u, v) * scale[:, None])
     return united[:, 0], united[:, 1]
 
 
-def grid(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _read(fields: Float[Tensor, "picture 2 h w"], u: Plane, v: Plane) -> Float[Tensor, "picture 2 size size"]:
+    """The fields at (u, v); beyond what they cover, the distance goes on falling."""
+    places = torch.stack([u, v], -1) / EXTENT
+    near = F.grid_sample(fields, places, padding_mode="border", align_corners=True)
+    beyond = (torch.maximum(u.abs(), v.abs()) - EXTENT).clamp(min=0)
+    return near - beyond[:, None]
+
+
+def grid(size: int, device: torch.device) -> tuple[Float[Tensor, "size size"], Float[Tensor, "size size"]]:
     """Pixel centres, y then x, in [-1, 1]."""
     axis = (torch.arange(size, device=device) + 0.5) * 2 / size - 1
     down, across = torch.meshgrid(axis, axis, indexing="ij")
     return down, across
 
 
-def soft(wave: Tensor, width: float = 0.15) -> Tensor:
+def soft(wave: Plane, width: float = 0.15) -> Plane:
     """A wave in -1..1 → stripes in 0..1 with soft edges."""
     return torch.sigmoid(wave / width)
 
 
-def glow(shape: Tensor) -> Tensor:
+def glow(shape: Plane) -> Plane:
+    """1 at the silhouette, fading around it."""
     return torch.exp(-((shape.clamp(max=0) / GLOW) ** 2))
 
 
 class Canvas:
-    """The patterns and colours of a batch of looks on one pixel grid."""
+    """The patterns and colours of a batch of looks on one pixel grid.
 
-    def __init__(self, looks: Looks, size: int):
+    A plane is a number for each pixel of each picture; u and v are the pixel's place along and across the
+    look's own direction. A pattern is a plane that says how much of the second colour there is, 0..1.
+    """
+
+    def __init__(self, looks: Looks, size: int) -> None:
         self.looks, self.pixel = looks, 2 / size
         self.down, self.across = grid(size, looks.palette.device)
         cos, sin = (part[:, None, None] for part in (looks.angle.cos(), looks.angle.sin()))
         self.u, self.v = cos * self.across + sin * self.down, cos * self.down - sin * self.across
         self.pitch = looks.pitch[:, None, None]
 
-    def cover(self, distance: Tensor) -> Tensor:
+    def cover(self, distance: Plane) -> Plane:
         """Distance → how much of the pixel is inside, 0..1."""
         return (distance / self.pixel + 0.5).clamp(0, 1)
 
-    def paint(self, below: Tensor, above: Tensor, amount: Tensor) -> Tensor:
+    def paint(self, below: Colour, above: Colour, amount: Plane) -> Float[Tensor, "picture 3 size size"]:
         return below + (above - below) * amount[:, None]
 
     def colour(self, which: int) -> Float[Tensor, "picture 3 1 1"]:
         return self.looks.palette[:, which, :, None, None]
 
-    def is_outline(self, name: str) -> Tensor:
+    def is_outline(self, name: str) -> Float[Tensor, "picture 1 1"]:
+        """1 for the pictures with this outline, 0 for the others."""
         return (self.looks.outline == OUTLINES.index(name)).float()[:, None, None]
 
-    def noise(self, frequency: float, start: int) -> Tensor:
+    def ground(self) -> Float[Tensor, "picture 3 size size"]:
+        pattern = {
+            "plain": self._nothing,
+            "gradient": lambda: (self.u + 1) / 2,
+            "striped": lambda: soft(torch.sin(12 * self.pitch * self.u)),
+            "dotted": lambda: self._dots(2.6, 0.33),
+            "cloudy": lambda: 0.5 + 0.5 * self._noise(3.0, 2),
+            "checkered": self._checks,
+        }
+        amount = self._each_its_own(self.looks.ground, GROUNDS, pattern)
+        return self.paint(self.colour(GROUND), self.colour(GROUND_2), amount)
+
+    def body(self, shape: Plane) -> Float[Tensor, "picture 3 size size"]:
+        pattern = {
+            "flat": self._nothing,
+            "gradient": lambda: (self.v * 0.7 + 0.5).clamp(0, 1),
+            "hatched": lambda: soft(torch.sin(26 * self.pitch * self.u), 0.25),
+            "halftone": lambda: self._dots(4.5, 0.42 * (0.6 + 0.4 * self.u)),
+            "contour": lambda: soft(torch.sin(28 * self.pitch * shape)),
+            "swirling": self._swirls,
+            "speckled": lambda: soft(self._noise(11.0, 0) + 0.5 * self._noise(17.0, 3) - 0.15, 0.08),
+            "mosaic": self._tiles,
+        }
+        amount = self._each_its_own(self.looks.fill, FILLS, pattern)
+        return self.paint(self.colour(BODY), self.colour(BODY_2), amount)
+
+    def ink(self, shape: Plane, lines: Plane) -> Plane:
+        """The drawing's own lines, and the outline where the look has one."""
+        bold, thin = self.is_outline("bold outline"), self.is_outline("thin outline")
+        thicker = 0.02 * bold - 0.01 * self.is_outline("no outline")
+        drawn = self.cover(lines + thicker) * self.cover(shape + 0.045)
+        edge = (bold + thin) * self.cover(BOLD * bold + THIN * thin - shape.abs())
+        return torch.maximum(drawn, edge)
+
+    def shadow(self, shape: Plane) -> Plane:
+        """The silhouette moved right and down, with a soft edge."""
+        moved = torch.stack([self.across - 0.08, self.down - 0.09], -1).expand(len(shape), -1, -1, -1)
+        fallen = F.grid_sample(shape[:, None], moved, padding_mode="border", align_corners=False)[:, 0]
+        return torch.sigmoid(fallen / SHADE)
+
+    def _each_its_own(
+        self,
+        kinds: Int[Tensor, " picture"],
+        names: tuple[str, ...],
+        pattern: Mapping[str, Callable[[], Plane]],
+    ) -> Plane:
+        """Each picture's own pattern; only the kinds that occur are computed."""
+        out = self._nothing()
+        for kind in kinds.unique().tolist():
+            out = torch.where((kinds == kind)[:, None, None], pattern[names[kind]](), out)
+        return out
+
+    def _nothing(self) -> Plane:
+        return torch.zeros_like(self.u)
+
+    def _checks(self) -> Plane:
+        return soft(torch.sin(8 * self.pitch * self.u) * torch.sin(8 * self.pitch * self.v))
+
+    def _dots(self, cells: float, radius: float | Plane) -> Plane:
+        """A lattice of dots, `cells` a unit, `radius` in cells."""
+        count = cells * self.pitch
+        off_u, off_v = (torch.remainder(axis * count, 1) - 0.5 for axis in (self.u, self.v))
+        return self.cover((radius - torch.sqrt(off_u**2 + off_v**2)) / count)
+
+    def _swirls(self) -> Plane:
+        bent = self.u + 0.3 * self._noise(3.5, 0)
+        return soft(torch.sin(15 * self.pitch * bent + 3 * self._noise(4.0, 1)), 0.3)
+
+    def _tiles(self) -> Plane:
+        """Tiles, each of its own shade: a hash of the tile's place."""
+        row, column = (torch.floor(axis * 4 * self.pitch) for axis in (self.v, self.u))
+        return soft(torch.sin(column * 12.9 + row * 78.2 + self.looks.phase[:, 0, None, None]), 0.3)
+
+    def _noise(self, frequency: float, start: int) -> Plane:
         """Smooth clouds in about -1..1: four crossing waves."""
         begin = self.looks.phase[:, start, None, None]
         other = self.looks.phase[:, (start + 1) % 4, None, None]
@@ -94,61 +186,3 @@ class Canvas:
             torch.sin(2.3 * x - 1.15 * y + other),
         ]
         return sum(waves[1:], waves[0]) / 4
-
-    def dots(self, cells: float, radius: float | Tensor) -> Tensor:
-        """A lattice of dots, `cells` a unit, `radius` in cells."""
-        count = cells * self.pitch
-        off_u, off_v = (torch.remainder(axis * count, 1) - 0.5 for axis in (self.u, self.v))
-        return self.cover((radius - torch.sqrt(off_u**2 + off_v**2)) / count)
-
-    def pick(self, which: Tensor, names: tuple[str, ...], draw: dict) -> Tensor:
-        """Each picture's own pattern; only the kinds that occur are computed."""
-        out = torch.zeros_like(self.u)
-        for kind in which.unique().tolist():
-            out = torch.where((which == kind)[:, None, None], draw[names[kind]](), out)
-        return out
-
-    def ground(self) -> Tensor:
-        pattern = {
-            "plain": lambda: torch.zeros_like(self.u),
-            "gradient": lambda: (self.u + 1) / 2,
-            "striped": lambda: soft(torch.sin(12 * self.pitch * self.u)),
-            "dotted": lambda: self.dots(2.6, 0.33),
-            "cloudy": lambda: 0.5 + 0.5 * self.noise(3, 2),
-            "checkered": lambda: soft(torch.sin(8 * self.pitch * self.u) * torch.sin(8 * self.pitch * self.v)),
-        }
-        amount = self.pick(self.looks.ground, GROUNDS, pattern)
-        return self.paint(self.colour(GROUND), self.colour(GROUND_2), amount)
-
-    def body(self, shape: Tensor) -> Tensor:
-        pattern = {
-            "flat": lambda: torch.zeros_like(self.u),
-            "gradient": lambda: (self.v * 0.7 + 0.5).clamp(0, 1),
-            "hatched": lambda: soft(torch.sin(26 * self.pitch * self.u), 0.25),
-            "halftone": lambda: self.dots(4.5, 0.42 * (0.6 + 0.4 * self.u)),
-            "contour": lambda: soft(torch.sin(28 * self.pitch * shape)),
-            "swirling": lambda: soft(torch.sin(15 * self.pitch * (self.u + 0.3 * self.noise(3.5, 0)) + 3 * self.noise(4, 1)), 0.3),
-            "speckled": lambda: soft(self.noise(11, 0) + 0.5 * self.noise(17, 3) - 0.15, 0.08),
-            "mosaic": self._mosaic,
-        }
-        amount = self.pick(self.looks.fill, FILLS, pattern)
-        return self.paint(self.colour(BODY), self.colour(BODY_2), amount)
-
-    def _mosaic(self) -> Tensor:
-        """Tiles, each of its own shade: a hash of the tile's place."""
-        row, column = (torch.floor(axis * 4 * self.pitch) for axis in (self.v, self.u))
-        return soft(torch.sin(column * 12.9 + row * 78.2 + self.looks.phase[:, 0, None, None]), 0.3)
-
-    def ink(self, shape: Tensor, lines: Tensor) -> Tensor:
-        """The drawing's own lines, and the outline where the look has one."""
-        bold, thin = self.is_outline("bold outline"), self.is_outline("thin outline")
-        thicker = 0.02 * bold - 0.01 * self.is_outline("no outline")
-        drawn = self.cover(lines + thicker) * self.cover(shape + 0.045)
-        edge = (bold + thin) * self.cover(BOLD * bold + THIN * thin - shape.abs())
-        return torch.maximum(drawn, edge)
-
-    def shadow(self, shape: Tensor) -> Tensor:
-        """The silhouette moved right and down, with a soft edge."""
-        moved = torch.stack([self.across - 0.08, self.down - 0.09], -1).expand(len(shape), -1, -1, -1)
-        fallen = F.grid_sample(shape[:, None], moved, padding_mode="border", align_corners=False)[:, 0]
-        return torch.sigmoid(fallen / SHADE)

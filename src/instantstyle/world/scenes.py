@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Generator, Tensor
 
 from .batch import Batch
 from .layouts import LAYOUTS, Layouts, sample_layouts
-from .looks import FILLS, GROUNDS, OUTLINES, LookKinds, Looks, sample_looks
+from .looks import LookKinds, Looks, sample_looks
 from .render import render
 from .things import THINGS
 
@@ -22,22 +22,19 @@ class Scenes(Batch):
     layout: Layouts
 
     @property
-    def held_out(self) -> Tensor:
+    def held_out(self) -> Bool[Tensor, " scene"]:
         """Never trained on: a held-out look, a held-out layout, or a held-out (thing, fill) pair."""
         pair = (self.thing * 5 + self.look.fill * 3) % 11 == 4
         return self.look.held_out | self.layout.held_out | pair
 
-    def pictures(self, size: int = 64, generator: Generator | None = None) -> Float[Tensor, "scene 3 size size"]:
-        """RGB in 0..1; below 64 px drawn at 64 px or more and averaged down, so that patterns do not alias."""
+    def pictures(
+        self, size: int = 64, generator: Generator | None = None
+    ) -> Float[Tensor, "scene 3 {size} {size}"]:
+        """RGB in 0..1; below 64 px drawn larger and averaged down, so that patterns do not alias."""
         times = -(-64 // size)
         drawn = F.avg_pool2d(render(self.thing, self.look, self.layout, times * size), times)
         noise = torch.randn(len(self), 1, size, size, generator=generator).to(drawn)
         return (drawn + self.look.grain[:, None, None, None] * noise).clamp(0, 1)
-
-
-def as_image(picture: Float[Tensor, "3 height width"]) -> Image.Image:
-    """RGB in 0..1 → a picture as files hold them."""
-    return Image.fromarray((picture.permute(1, 2, 0) * 255).round().byte().cpu().numpy())
 
 
 @dataclass(frozen=True)
@@ -49,25 +46,31 @@ class Scope:
     layouts: tuple[float, ...] = (1.0,) * len(LAYOUTS)
 
 
-# The first version of the bundled model: all 24 things, the looks that survive at 64 px, six layouts.
 MINI_SCOPE = Scope(
-    kinds=LookKinds(
-        grounds=tuple(map(GROUNDS.index, ("plain", "gradient", "striped", "dotted", "cloudy"))),
-        fills=tuple(map(FILLS.index, ("flat", "gradient", "hatched", "swirling", "mosaic"))),
-        outlines=tuple(map(OUTLINES.index, ("no outline", "thin outline", "bold outline", "glowing outline"))),
+    kinds=LookKinds.named(
+        grounds=("plain", "gradient", "striped", "dotted", "cloudy"),
+        fills=("flat", "gradient", "hatched", "swirling", "mosaic"),
+        outlines=("no outline", "thin outline", "bold outline", "glowing outline"),
         grain=0.0,
     ),
     layouts=(0.7, 0.06, 0.06, 0.06, 0.06, 0.06, 0.0, 0.0),
 )
+"""The bundled model's first version: all 24 things, the looks that survive at 64 px, six layouts."""
 
 
 def sample_scenes(
-    count: int, generator: Generator | None = None, scope: Scope | None = None, *, held_out: bool | None = False
+    count: int,
+    generator: Generator | None = None,
+    scope: Scope | None = None,
+    *,
+    held_out: bool | None = False,
 ) -> Scenes:
     """`count` scenes: training ones (False, the default), held-out ones (True) or either (None)."""
     scope = scope or Scope()
     scenes = _draw(count, generator, scope)
-    while held_out is not None and not (fits := scenes.held_out == held_out).all():
+    if held_out is None:
+        return scenes
+    while not (fits := scenes.held_out == held_out).all():
         scenes = scenes.where(fits, _draw(count, generator, scope))
     return scenes
 
@@ -78,3 +81,8 @@ def _draw(count: int, generator: Generator | None, scope: Scope) -> Scenes:
         look=sample_looks(count, generator, scope.kinds),
         layout=sample_layouts(count, generator, scope.layouts),
     )
+
+
+def as_image(picture: Float[Tensor, "3 height width"]) -> Image.Image:
+    """RGB in 0..1 → a picture as files hold them."""
+    return Image.fromarray((picture.permute(1, 2, 0) * 255).round().byte().cpu().numpy())

@@ -5,10 +5,10 @@ The shapes come from the glyphs of Noto Emoji (monochrome, OFL-1.1, see OFL.txt 
 """
 
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from jaxtyping import Float
-from safetensors.torch import load
+from safetensors.torch import load_file
 from torch import Tensor
 
 EXTENT = 1.3  # a field covers [-EXTENT, EXTENT]; the thing's longer side spans [-1, 1]
@@ -45,5 +45,4 @@ THINGS = tuple(GLYPHS)
 @cache
 def fields() -> Float[Tensor, "thing 2 height width"]:
     """Silhouette and line art of every thing, in units of half its longer side, positive inside."""
-    data = files(__package__).joinpath("shapes.safetensors").read_bytes()
-    return load(data)["fields"].float()
+    return load_file(Path(__file__).with_name("shapes.safetensors"))["fields"].float()

@@ -1,0 +1,67 @@
+"""`instantstyle doctor sdxl`: which exact file is missing, where it was looked for, how to get it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Exit, Option
+
+from . import options
+from .console import gigabytes
+
+if TYPE_CHECKING:
+    from ..models.inventory import Item
+
+
+def run(
+    model: Annotated[str, Argument(help="A name, a folder, a hub id or a single-file checkpoint.")] = "mini",
+    look: Annotated[
+        Path | None, Option(help="A folder to look through: says what each file of weights in it is.")
+    ] = None,
+    adapter: options.Adapter = None,
+    image_encoder: options.ImageEncoder = None,
+) -> None:
+    """Say what a model lacks and how to get it; ends with 1 where something is missing or broken."""
+    if look is not None:
+        _look(look)
+        return
+    from ..models.cards import resolved
+    from ..models.inventory import broken, commands, inventory, missing, optional
+
+    card, given = resolved(model, adapter)
+    items = inventory(card, given, image_encoder)
+    absent, faults = missing(items), broken(items)
+    _report(card.name, items, absent)
+    for fault in faults:
+        print(f"  broken: {fault}")
+    for command in commands(absent):
+        print(f"  to get: {command}")
+    if any(not item.on_hub for item in absent):
+        print(
+            "  to get: reinstall instantstyle" if card.bundled else f"  to get: put them in {card.pipeline}"
+        )
+    for item in missing(optional(card)):
+        print(f"  only for --content: {item.file} of {item.place}, fetched when it is first needed")
+    if absent or faults:
+        raise Exit(1)
+
+
+def _report(name: str, items: Sequence["Item"], absent: Sequence["Item"]) -> None:
+    from ..hub import looked_in
+
+    if not absent:
+        print(f"{name}: all {len(items)} files are here, {gigabytes(sum(item.size for item in items))}")
+        return
+    places = dict.fromkeys(looked_in() if item.on_hub else item.place for item in absent)
+    size = gigabytes(sum(item.size for item in absent))
+    print(f"{name}: {len(absent)} of {len(items)} files are missing, {size}; looked in {', '.join(places)}")
+    for item in absent:
+        of = f" of {item.place}{f' at {item.revision}' if item.revision else ''}" if item.on_hub else ""
+        print(f"  missing: {item.file}{of}{f' ({gigabytes(item.size)})' if item.size else ''}")
+
+
+def _look(folder: Path) -> None:
+    from ..models.identify import look
+
+    for found in look(folder):
+        print(f"{found.path}: {found.told}{f' → {found.use}' if found.use else ''}")

@@ -1,0 +1,128 @@
+"""A style put to use: in which blocks, how strongly, where in the picture, when, and for or against it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from .architectures import MODES
+from .blocks import Spec
+from .errors import StyleError
+from .images import open_reference
+from .style import Style
+
+Mask = str | Path | Image.Image | Tensor
+"""White (1) where a style acts, black (0) where not; of any size: it is laid over the whole picture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """One style, or one for each prompt, put to use. Several uses act side by side: their effects add."""
+
+    style: Style | Sequence[Style]
+    blocks: Spec = "style"
+    scale: float = 1.0
+    """0 not at all, 1 as the adapter was trained."""
+    mask: Mask | None = None
+    start: float = 0.0
+    """Share of the steps after which it begins to act."""
+    end: float = 1.0
+    """Share of the steps after which it acts no longer."""
+    curve: Sequence[float] | None = None
+    """Factors on the scale, spread evenly from first to last step, straight lines between."""
+    negative: Style | None = None
+    """A style to draw away from, in the same blocks; without it, from no picture. Needs guidance."""
+    against: bool = False
+    """True: guidance draws away from this style instead of towards it."""
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.scale, int | float) and not isinstance(self.scale, bool)
+        if not number or not isfinite(self.scale):
+            raise StyleError(
+                f"scale is {self.scale!r}; it must be a finite number: 0 not at all, 1 as trained."
+            )
+        if not 0 <= self.start <= self.end <= 1:
+            raise StyleError(
+                f"start is {self.start!r} and end {self.end!r}; they are shares of the steps, "
+                "0 ≤ start ≤ end ≤ 1."
+            )
+        if self.curve is not None and (not len(self.curve) or not all(map(isfinite, self.curve))):
+            raise StyleError(f"curve is {self.curve!r}; it must be one finite number or several.")
+        if self.negative is not None and self.against:
+            raise StyleError("A use that is itself against its style can have no negative one beside it.")
+
+    @property
+    def styles(self) -> tuple[Style, ...]:
+        return (self.style,) if isinstance(self.style, Style) else tuple(self.style)
+
+    @property
+    def needs_watching(self) -> bool:
+        """Whether it asks for the step or the size of what is drawn."""
+        return self.mask is not None or self.factor is not None
+
+    @property
+    def factor(self) -> Callable[[float], float] | None:
+        """Share of the steps done → factor on the scale; None where that is always 1."""
+        if (self.start, self.end) == (0, 1) and self.curve is None:
+            return None
+        return self._factor_at
+
+    def _factor_at(self, done: float) -> float:
+        if not self.start <= done < self.end:
+            return 0.0
+        return 1.0 if self.curve is None else float(np.interp(done, *_points(self.curve)))
+
+    def by_mode(self) -> "list[Use]":
+        """Itself, or the two uses that its mode (`precise-style`) consists of."""
+        mode = MODES.get(self.blocks) if isinstance(self.blocks, str) else None
+        if mode is None:
+            return [self]
+        if self.against or self.negative is not None:
+            raise StyleError(
+                f"{self.blocks} has a side of its own that guidance draws away from; give no other."
+            )
+        return [replace(self, blocks=dict(mode.acts)), replace(self, blocks=dict(mode.against), against=True)]
+
+
+def as_uses(style: Any, **settings: Any) -> list[Use]:
+    """The uses that a call's `style` means: a `Use`, several, a `Style` or one `Style` for each prompt."""
+    uses = [style] if isinstance(style, Use) else list(style) if _all(style, Use) else None
+    if uses is None:
+        uses = [Use(style, **settings)]
+    elif told := sorted(name for name, value in settings.items() if not _untouched(name, value)):
+        raise StyleError(f"{', '.join(told)} beside a Use: say it in the Use itself.")
+    return [part for use in uses for part in use.by_mode()]
+
+
+def _untouched(name: str, value: Any) -> bool:
+    default = _DEFAULTS[name]
+    return value is default or (isinstance(value, str | float) and value == default)
+
+
+def _all(things: Any, kind: type) -> bool:
+    listed = isinstance(things, Iterable) and not isinstance(things, str | Path | Image.Image)
+    return listed and bool(things := list(things)) and all(isinstance(thing, kind) for thing in things)
+
+
+def as_mask(mask: Mask) -> Float[Tensor, "rows columns"]:
+    """White as 1, black as 0."""
+    if isinstance(mask, Tensor):
+        flat = mask.float().squeeze()
+        if flat.ndim != 2 or not flat.numel() or flat.min() < 0 or flat.max() > 1:
+            raise StyleError(f"A mask is [height width] of numbers 0..1; this one is {list(mask.shape)}.")
+        return flat
+    return torch.from_numpy(np.asarray(open_reference(mask).convert("L"), dtype=np.float32) / 255)
+
+
+def _points(curve: Sequence[float]) -> tuple[np.ndarray, Sequence[float]]:
+    return np.linspace(0, 1, len(curve)), curve
+
+
+_DEFAULTS = {name: field.default for name, field in Use.__dataclass_fields__.items()}

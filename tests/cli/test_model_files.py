@@ -1,0 +1,120 @@
+"""The verbs about files: models, doctor, convert, and generate --plan; nothing here touches a network."""
+
+import os
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from instantstyle.models import CARDS
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.fixture
+def copy(model, tmp_path):
+    """The small model in a folder that may be damaged."""
+    return shutil.copytree(model, tmp_path / "copy")
+
+
+def test_models_are_listed_plainly_in_a_pipe(run):
+    head, *rows = [line.split("\t") for line in run("models").out.splitlines()]
+    assert head == ["name", "here", "size", "licence", "what it is"]
+    assert [row[0] for row in rows] == list(CARDS)
+    sdxl = dict(zip(head, rows[1], strict=True))
+    assert (sdxl["here"], sdxl["size"]) == ("no", "11 GB")
+    assert "RAIL" in sdxl["licence"]
+
+
+def test_models_are_a_table_on_a_terminal(run, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    out = run("models").out
+    assert "sdxl-turbo" in out
+    assert "\t" not in out
+
+
+def test_the_doctor_finds_a_whole_model_whole(run, model):
+    done = run("doctor", model)
+    assert (done.code, done.err) == (0, "")
+    assert "files are here" in done.out
+
+
+def test_the_doctor_names_the_file_the_place_and_the_way_to_get_it(run, tmp_path):
+    done = run("doctor", "sdxl-vit-h")
+    assert done.code == 1
+    assert f"looked in {tmp_path / 'hub'} (offline: HF_HUB_OFFLINE is set)" in done.out
+    assert "missing: models/image_encoder/model.safetensors of h94/IP-Adapter" in done.out
+    assert "to get: hf download h94/IP-Adapter sdxl_models/ip-adapter_sdxl_vit-h.safetensors" in done.out
+    assert "only for --content: model.safetensors of laion/CLIP-ViT-H-14-laion2B-s32B-b79K" in done.out
+
+
+def test_the_doctor_names_what_a_folder_lacks_and_what_is_broken(run, copy):
+    (copy / "unet" / "config.json").unlink()
+    (copy / "image_encoder" / "model.safetensors").write_bytes(b"half")
+    done = run("doctor", copy)
+    assert done.code == 1
+    assert "missing: unet/config.json\n" in done.out
+    assert "broken:" in done.out
+    assert "image_encoder/model.safetensors is not a whole" in done.out
+
+
+def test_the_doctor_says_what_files_are(run, model):
+    lines = run("doctor", "--look", model).out.splitlines()
+    [told] = [line for line in lines if "ip-adapter_small.safetensors" in line]
+    assert "IP-Adapter (base, 4 tokens)" in told
+    assert f"→ --adapter {model / 'ip-adapter_small.safetensors'}" in told
+
+
+def test_the_doctor_refuses_an_unknown_model(run):
+    done = run("doctor", "sdlx")
+    assert done.code == 2
+    assert "Did you mean sdxl?" in done.err
+
+
+def test_convert_writes_a_file_and_prints_its_name(run, state, tmp_path):
+    dump = {f"image_proj_model.{name}": tensor.half() for name, tensor in state["image_proj"].items()}
+    dump |= {f"adapter_modules.{name}": tensor.half() for name, tensor in state["ip_adapter"].items()}
+    torch.save(dump, tmp_path / "in.bin")
+    done = run("convert", "in.bin", "out.safetensors")
+    assert (done.code, done.out) == (0, "out.safetensors\n")
+    assert "kind base, tokens 4" in done.err
+    assert {tensor.dtype for tensor in load_file(tmp_path / "out.safetensors").values()} == {torch.half}
+    again = run("convert", "in.bin", "out.safetensors")
+    assert again.code == 2
+    assert "--force" in again.err
+    assert run("convert", "in.bin", "out.safetensors", "--force").code == 0
+
+
+def test_a_plan_loads_and_draws_nothing(run, model, reference, tmp_path, monkeypatch):
+    reference.save(tmp_path / "ink.png")
+    monkeypatch.setattr("instantstyle.models.load", None)
+    done = run("generate", "a rocket", "--style", "ink.png", "--model", model, "--device", "cpu", "--plan")
+    assert (done.code, done.err) == (0, "")
+    assert "device cpu, dtype float32" in done.out
+    assert f"unet: {model / 'unet' / 'diffusion_pytorch_model.safetensors'}" in done.out
+    assert "blocks: up_blocks.0.attentions.1" in done.out
+    assert "memory:" in done.out
+    assert os.listdir(tmp_path) == ["ink.png"]
+
+
+def test_a_plan_of_what_is_not_here_says_so(run):
+    done = run("generate", "a rocket", "--model", "sdxl", "--device", "cpu", "--plan")
+    assert done.code == 0
+    assert "unet: MISSING" in done.out
+    assert "`instantstyle doctor sdxl`" in done.out
+    assert "adapter tensors: 20 (ip_adapter.69.to_k_ip.weight … ip_adapter.87.to_v_ip.weight)" in done.out
+
+
+def test_drawing_without_the_files_ends_in_one_line(run, tmp_path):
+    done = run("generate", "a rocket", "--model", "sd15", "--device", "cpu")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert "hf download stable-diffusion-v1-5/stable-diffusion-v1-5" in done.err
+    assert os.listdir(tmp_path) == []

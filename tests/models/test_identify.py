@@ -1,0 +1,69 @@
+"""Files are known by their tensors, whatever they are called."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from instantstyle import ModelError
+from instantstyle.architectures import SD15, SDXL
+from instantstyle.models.cards import MARKS
+from instantstyle.models.identify import look, what_is
+
+
+def adapter(family, dim, cross_dim):
+    """Real names and shapes without their bytes: each tensor is one number, seen many times."""
+    shapes = {
+        f"ip_adapter.{2 * n + 1}.to_{x}_ip.weight": (width, cross_dim)
+        for n, width in enumerate(family.layers.values())
+        for x in "kv"
+    }
+    shapes |= {"image_proj.proj.weight": (4 * cross_dim, dim), "image_proj.proj.bias": (4 * cross_dim,)}
+    shapes |= {f"image_proj.norm.{end}": (cross_dim,) for end in ("weight", "bias")}
+    return {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
+
+
+def tower(hidden, projection):
+    return {
+        "vision_model.embeddings.patch_embedding.weight": torch.zeros(hidden, 3, 1, 1),
+        "visual_projection.weight": torch.zeros(projection, 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("tensors", "told", "use"),
+    [
+        (adapter(SDXL, 1280, 2048), "base, 4 tokens) for SDXL; needs OpenCLIP ViT-bigG/14", "--adapter"),
+        (adapter(SD15, 1024, 768), "for Stable Diffusion 1.5; needs OpenCLIP ViT-H/14", "--adapter"),
+        ({"double_blocks.0.x": torch.zeros(1)}, "FLUX", ""),
+        (tower(1280, 1024), "CLIP image encoder, OpenCLIP ViT-H/14", "--image-encoder"),
+        (tower(1664, 1280), "CLIP image encoder, OpenCLIP ViT-bigG/14", "--image-encoder"),
+        (tower(8, 4), "hidden width 8, projection 4", ""),
+        ({MARKS["sdxl"]: torch.zeros(1)}, "single-file checkpoint of SDXL", "--model"),
+        ({MARKS["sd15"]: torch.zeros(1)}, "single-file checkpoint of Stable Diffusion 1.5", "--model"),
+        ({"unet.down.lora_A.weight": torch.zeros(1)}, "a LoRA", ""),
+        ({"conv_in.weight": torch.zeros(1)}, "a UNet", ""),
+        ({"strange": torch.zeros(1)}, "nothing that we know", ""),
+    ],
+)
+def test_a_file_is_what_its_tensors_say(tmp_path, tensors, told, use):
+    # A .bin keeps views as they are, so that full-size shapes cost nothing.
+    torch.save(tensors, tmp_path / "download (3).bin")
+    found = what_is(tmp_path / "download (3).bin")
+    assert told in found.told
+    assert found.use.startswith(use)
+    assert bool(found.use) == bool(use)
+
+
+def test_a_folder_is_looked_through_and_what_cannot_be_read_is_said(tmp_path):
+    (tmp_path / "deep").mkdir()
+    save_file(tower(1280, 1024), tmp_path / "deep" / "b.safetensors")
+    (tmp_path / "a.ckpt").write_bytes(b"nothing")
+    (tmp_path / "note.txt").write_text("no weights")
+    found = list(look(tmp_path))
+    assert [one.path.name for one in found] == ["a.ckpt", "b.safetensors"]
+    assert "not a whole" in found[0].told
+
+
+def test_what_is_no_folder_cannot_be_looked_through(tmp_path):
+    with pytest.raises(ModelError, match="is not a folder"):
+        list(look(tmp_path / "nowhere"))

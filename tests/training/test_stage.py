@@ -1,0 +1,157 @@
+"""The training loop, on a stage so small that it learns in no time."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from training.mini.__main__ import STAGES, main
+from training.mini.settings import CPU, CUDA, Pace
+from training.mini.stage import Report, Run, Stage, averaged, total, train
+
+ENDLESS = Pace(minutes=1e6, batch=4, lr=0.1, ema=0.9)
+
+
+class Doubling(Stage[nn.Module]):
+    """Learns y = 2x; its buffer counts the batches."""
+
+    def __init__(self, folder: Path | None = None, name: str = "doubling") -> None:
+        self.name, self.module = name, nn.Linear(1, 1)
+        self.module.register_buffer("batches", torch.zeros(()))
+        self.seen: list[Tensor] = []
+
+    def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        x = torch.randn(batch, 1, generator=generator)
+        self.seen.append(x)
+        self.module.batches += 1
+        error = (self.module(x) - 2 * x).pow(2).mean()
+        return error, dict(double=2 * error.detach())
+
+
+@pytest.fixture
+def begun(tmp_path) -> Callable[..., Run]:
+    def run(pace: Pace = ENDLESS) -> Run:
+        torch.manual_seed(0)
+        return Run(Doubling(), tmp_path, pace)
+
+    return run
+
+
+def weights(run: Run) -> dict[str, Tensor]:
+    parts = {"module": run.stage.module, "averaged": run.averaged}
+    return {f"{part}.{name}": w for part, module in parts.items() for name, w in module.state_dict().items()}
+
+
+def test_a_resumed_run_is_as_if_it_had_never_been_disturbed(tmp_path):
+    whole = train(Doubling(), tmp_path / "whole", ENDLESS, steps=0)
+    start = {name: weight.clone() for name, weight in whole.stage.module.state_dict().items()}
+    parts = Doubling()
+    parts.module.load_state_dict(start)
+    whole = train(whole.stage, tmp_path / "whole", ENDLESS, steps=6)
+    train(parts, tmp_path / "parts", ENDLESS, steps=2)
+    resumed = train(Doubling(), tmp_path / "parts", ENDLESS, steps=6)
+    assert (resumed.steps, resumed.images) == (whole.steps, whole.images) == (6, 24)
+    assert all(map(torch.equal, weights(resumed).values(), weights(whole).values()))
+
+
+def test_no_picture_is_seen_twice(tmp_path):
+    first, second = Doubling(), Doubling()
+    train(first, tmp_path, ENDLESS, steps=2)
+    train(second, tmp_path, ENDLESS, steps=4)
+    seen = torch.cat(first.seen + second.seen).flatten()
+    assert len(seen) == len(seen.unique()) == 16
+
+
+def test_it_learns(tmp_path):
+    run = train(Doubling(), tmp_path, ENDLESS, steps=300)
+    assert run.stage.module.weight.item() == pytest.approx(2, abs=0.05)
+    assert run.averaged.weight.item() == pytest.approx(2, abs=0.05)
+
+
+def test_a_run_that_is_done_stays_as_it_is(tmp_path):
+    done = train(Doubling(), tmp_path, ENDLESS, steps=3)
+    again = train(Doubling(), tmp_path, ENDLESS, steps=3)
+    assert again.steps == 3
+    assert all(map(torch.equal, weights(again).values(), weights(done).values()))
+
+
+def test_a_run_ends_when_its_minutes_are_spent(tmp_path):
+    run = train(Doubling(), tmp_path, Pace(minutes=1e-4, batch=2, lr=0.1))
+    assert run.progress == 1
+    assert run.images == 2 * run.steps > 0
+
+
+def test_the_learning_rate_climbs_stays_and_ends_near_nothing(begun):
+    run = begun(Pace(minutes=1.0, batch=4, lr=0.5))
+    assert run.learning_rate() == pytest.approx(0.5 / 200)
+    run.steps = 1000
+    rates = []
+    for share in (0.0, 0.6, 0.9, 1.0):
+        run.seconds = 60 * share
+        rates.append(run.learning_rate())
+    assert rates[:2] == [0.5, 0.5]
+    assert rates[2] == pytest.approx(0.5 * (0.1 / 0.35 + 0.01))
+    assert rates[3] <= 0.01 * 0.5
+
+
+def test_the_running_mean_follows_the_weights_and_copies_buffers(begun):
+    run = begun()
+    before = run.averaged.weight.clone()
+    run.step()
+    after = before.lerp(run.stage.module.weight, 1 - 2 / 11)
+    assert torch.allclose(run.averaged.weight, after)
+    assert run.averaged.batches == run.stage.module.batches == 1
+
+
+def test_an_interrupted_save_leaves_the_last_good_one(begun, tmp_path, monkeypatch):
+    run = begun()
+    run.step()
+    run.save()
+
+    def full_disk(state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    run.step()
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        run.save()
+    assert begun().steps == 1
+
+
+def test_averaged_weights_come_frozen(tmp_path):
+    run = train(Doubling(), tmp_path, ENDLESS, steps=2)
+    module = averaged(Doubling(), tmp_path)
+    assert module.weight.equal(run.averaged.weight)
+    assert not module.training
+    assert not any(weight.requires_grad for weight in module.parameters())
+
+
+def test_a_stage_that_was_never_trained_has_no_weights(tmp_path):
+    with pytest.raises(FileNotFoundError, match="doubling"):
+        averaged(Doubling(), tmp_path)
+
+
+def test_a_report_tells_means(begun, capsys):
+    report = Report()
+    report.add({"loss": torch.tensor(1.0)})
+    report.add({"loss": torch.tensor(2.0)})
+    report.tell(begun())
+    assert json.loads(capsys.readouterr().out) == dict(stage="doubling", images=0, minutes=0.0, loss=1.5)
+
+
+def test_a_total_is_the_sum():
+    assert total(torch.tensor(float(part)) for part in (1, 2, 3)) == 6
+
+
+def test_every_stage_has_its_pace_on_every_device():
+    assert list(CPU) == list(CUDA) == list(STAGES)
+
+
+def test_an_unknown_stage_gets_the_known_ones(capsys):
+    with pytest.raises(SystemExit):
+        main(["unnet"])
+    assert "no stage 'unnet'; there are vae, clip, vision," in capsys.readouterr().err

@@ -1,0 +1,61 @@
+"""Results → docs/bundled-model.md.
+
+    python -m training.mini.card
+
+Every figure of the model card is read from a file that a command wrote.
+"""
+
+import json
+from pathlib import Path
+
+from training.mini.table import markdown
+
+RESULTS = Path(__file__).parent / "results"
+CARD = Path("docs/bundled-model.md")
+
+
+def training_rows(stages: dict[str, dict[str, float]]) -> str:
+    lines = ["| stage | pictures seen | minutes |", "|---|---|---|"]
+    lines += [f"| {name} | {stage['images']:,} | {stage['minutes']:.0f} |" for name, stage in stages.items()]
+    return "\n".join(lines)
+
+
+def probe_rows(scores: dict[str, dict[str, float]]) -> str:
+    """Each block alone, against none; and all but it, against all."""
+    shown = ("look", "palette", "leak", "layout", "asked")
+    lines = [
+        f"| block | {' | '.join(f'{name}, alone' for name in shown)} | look, left out | leak, left out |"
+    ]
+    lines.append(f"|---|{'---|' * (len(shown) + 2)}")
+    for name in scores:
+        if not name.startswith("only "):
+            continue
+        block = name.removeprefix("only ")
+        alone = [f"{scores[name][part] - scores['none'][part]:+.2f}" for part in shown]
+        out = [f"{scores[f'without {block}'][part] - scores['all'][part]:+.2f}" for part in ("look", "leak")]
+        lines.append(f"| `{block}` | {' | '.join(alone + out)} |")
+    return "\n".join(lines)
+
+
+def read(name: str) -> dict:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def render() -> str:
+    table, probe, training = read("table"), read("probe"), read("training")
+    template = (Path(__file__).parent / "card.md").read_text()
+    return template.format(
+        training=training_rows(training["stages"]),
+        machine=training["machine"],
+        judge=", ".join(f"{fact} {share:.0%}" for fact, share in table["judge"].items()),
+        arms=markdown(table["arms"]),
+        table=table["settings"],
+        pairs=table["settings"]["references"] * table["settings"]["asked"],
+        probe=probe["settings"],
+        probe_rows=probe_rows(probe["scores"]),
+    )
+
+
+if __name__ == "__main__":
+    CARD.write_text(render())
+    print(CARD)
