@@ -13,7 +13,7 @@ from instantstyle.recipe import Recipe
 def test_blocks_lists_each_block_with_its_role(run):
     lines = run("blocks", "sdxl").out.splitlines()
     assert len([line for line in lines if not line.startswith("#")]) == 11
-    assert ["up_blocks.0.attentions.1", "style"] in [line.split() for line in lines]
+    assert ["up_blocks.0.attentions.1", "style,", "strong-style"] in [line.split() for line in lines]
 
 
 def test_blocks_of_an_unknown_network_suggests_a_known_one(run):

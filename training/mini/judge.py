@@ -4,15 +4,19 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Generator
+from jaxtyping import Float
+from torch import Generator, Tensor
 
 from instantstyle.metrics import Judge, facts_of
-from instantstyle.world import MINI_SCOPE, sample_scenes
+from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
+from instantstyle.world.render import distances
+from instantstyle.world.things import fields
 from training.mini.clip import jitter
 from training.mini.frozen import Latents
 from training.mini.settings import PICTURE
 from training.mini.stage import Scalar, Stage, total
 
+WEIGHTS = {"ground": 3, "fill": 3}  # the faintest facts, and the last to be learnt
 THROUGH = 8  # one picture in so many goes through the autoencoder, as all that is judged did
 
 
@@ -28,7 +32,16 @@ class JudgeStage(Stage[Judge]):
         pictures = torch.cat([self.latents.decode(self.latents.encode(pictures[:some])), pictures[some:]])
         seen = self.module(jitter(pictures, generator))
         facts = facts_of(scenes)
-        wrong = total(F.cross_entropy(seen.facts[name], shown) for name, shown in facts.items())
+        wrong = total(
+            WEIGHTS.get(name, 1) * F.cross_entropy(seen.facts[name], shown) for name, shown in facts.items()
+        )
         palette = F.mse_loss(seen.palette, scenes.look.palette)
         right = {name: (seen[name] == shown).float().mean() for name, shown in facts.items()}
-        return wrong + 20 * palette, dict(palette=palette.detach(), **right)
+        outlined = F.binary_cross_entropy_with_logits(seen.inside, insides(scenes))
+        return wrong + 20 * palette + 3 * outlined, dict(palette=palette.detach(), **right)
+
+
+def insides(scenes: Scenes) -> Float[Tensor, "scene 16 16"]:
+    """How far each cell lies inside the thing, 0..1."""
+    shape, _ = distances(fields()[scenes.thing], scenes.layout, 16)
+    return torch.sigmoid(shape * 20)

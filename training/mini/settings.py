@@ -41,7 +41,7 @@ CPU = {
     "unet-small": Pace(minutes=34.0, batch=32, lr=5e-4),
     "unet": Pace(minutes=50.0, batch=32, lr=5e-4),
     "adapter": Pace(minutes=14.0, batch=32, lr=5e-4),
-    "judge": Pace(minutes=12.0, batch=32, lr=2e-3),
+    "judge": Pace(minutes=6.0, batch=32, lr=1e-3),
 }
 CUDA = {
     "vae": Pace(minutes=4.0, batch=128, lr=1e-3),
