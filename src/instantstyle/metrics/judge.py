@@ -44,8 +44,8 @@ class Readings:
 class Judge(nn.Module):
     """Strided residual convolutions, then a small perceptron on every place and on their mean.
 
-    Textures are faint: it sees the picture also with its local contrast evened out, and fine features go to the
-    perceptron averaged apart inside and outside of the thing.
+    Textures are faint: it sees the picture also with its local contrast evened out, and fine features go to
+    the perceptron averaged apart inside and outside of the thing.
     """
 
     def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 192)) -> None:
@@ -78,7 +78,7 @@ class Judge(nn.Module):
 
 
 def local_contrast(pictures: Float[Tensor, "picture 3 h w"]) -> Float[Tensor, "picture 3 h w"]:
-    """Each pixel against the 9 × 9 around it, in their standard deviations: faint patterns as plain as bold ones."""
+    """Each pixel against the 9 × 9 around it, in their standard deviations: faint patterns become plain."""
     mean = _blurred(pictures)
     variance = (_blurred(pictures**2) - mean**2).clamp(min=0)
     return (pictures - mean) / (variance.sqrt() + 0.02)

@@ -1,0 +1,26 @@
+"""What the README shows first works as it stands there, on the bundled model."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from instantstyle.world import MINI_SCOPE, as_image, sample_scenes
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.mark.slow
+def test_the_first_examples_run_as_they_stand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scene = sample_scenes(1, torch.Generator().manual_seed(0), MINI_SCOPE)
+    as_image(scene.pictures()[0]).save("ink.png")
+    first, using, *_ = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert "load(\"mini\")" in first  # fmt: skip
+    assert "using" in using
+    names: dict[str, object] = {}
+    exec(first, names)
+    names["pipe"] = names["styled"].pipe
+    exec(using, names)
+    assert Path("rocket.png").exists()

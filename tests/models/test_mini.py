@@ -1,0 +1,52 @@
+"""The bundled model itself: that it ships, and that it does what the method is for."""
+
+import pytest
+import torch
+
+import instantstyle
+from instantstyle import metrics
+from instantstyle.models.registry import MINI_FOLDER
+from instantstyle.world import MINI_SCOPE, THINGS, Scenes, as_image, sample_scenes, thing_words
+
+
+@pytest.fixture(scope="module")
+def mini():
+    styled = instantstyle.load("mini")
+    styled.pipe.set_progress_bar_config(disable=True)
+    return styled
+
+
+@pytest.fixture(scope="module")
+def reference() -> Scenes:
+    """A crown in the middle, in a look that mini was never trained on."""
+    scenes = sample_scenes(200, torch.Generator().manual_seed(3), MINI_SCOPE, held_out=True)
+    crowns = (scenes.thing == THINGS.index("crown")) & (scenes.layout.kind == 0) & scenes.look.held_out
+    return scenes[crowns.nonzero()[:1, 0]]
+
+
+def test_it_weighs_at_most_sixty_megabytes():
+    assert sum(file.stat().st_size for file in MINI_FOLDER.rglob("*") if file.is_file()) <= 60e6
+
+
+def test_its_files_hold_no_pickles():
+    assert {file.suffix for file in MINI_FOLDER.rglob("*.*") if file.is_file()} <= {".json", ".safetensors"}
+
+
+def test_it_draws_the_things_it_is_asked_for_far_above_chance(mini):
+    prompts = [thing_words(thing) for thing in range(len(THINGS))]
+    pictures = mini(prompts, seed=0, num_inference_steps=12, output_type="pt").images
+    seen = metrics.judge()(pictures.float())["thing"]
+    assert (seen == torch.arange(len(THINGS))).float().mean() > 0.3  # chance is 0.04
+
+
+def test_a_style_hands_over_the_references_colours(mini, reference):
+    things = torch.tensor([THINGS.index(thing) for thing in ("fish", "tree", "tent", "moon", "cup", "bell")])
+    prompts = [thing_words(thing) for thing in things.tolist()]
+    ink = mini.style(as_image(reference.pictures()[0]))
+    options = {"seed": 0, "num_inference_steps": 12, "output_type": "pt"}
+    apart = {}
+    for name, style in (("plain", None), ("styled", ink)):
+        seen = metrics.judge()(mini(prompts, style=style, **options).images.float())
+        colours = seen.palette[:, [0, 2]] - reference.look.palette[:, [0, 2]]
+        apart[name] = colours.pow(2).sum(-1).sqrt().mean()
+    assert apart["styled"] < 0.8 * apart["plain"]
