@@ -102,3 +102,11 @@ def test_a_list_of_blocks_is_told_in_few_words():
         "up_blocks.0.attentions.0–2, up_blocks.1.attentions.0–2"
     )
     assert listed([SD15.blocks[0], Block("down_blocks", 0, 3)]) == "down_blocks.0.attentions.0/3"
+
+
+def test_a_mode_selects_all_blocks_that_it_reaches():
+    assert sorted(map(str, SDXL.select("precise-style"))) == [
+        "down_blocks.2.attentions.1",
+        "up_blocks.0.attentions.1",
+    ]
+    assert set(SDXL.select("precise-layout")) == set(SDXL.blocks)

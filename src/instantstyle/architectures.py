@@ -35,8 +35,14 @@ class Architecture:
         }
 
     def select(self, spec: Any) -> dict[Block, float]:
-        """Blocks and weights chosen by a role, a name, a pattern, a list of them or a mapping."""
-        return select(spec, self.blocks, self.roles, self.title)
+        """Blocks and weights chosen by a role, a name, a pattern, a list of them or a mapping.
+
+        Of a mode, all blocks that it reaches, whether it acts there or against.
+        """
+        mode = MODES.get(spec) if isinstance(spec, str) else None
+        wanted = [mode.against, mode.acts] if mode else [spec]
+        parts = [select(part, self.blocks, self.roles, self.title) for part in wanted]
+        return {block: weight for part in parts for block, weight in part.items()}
 
 
 def _blocks(**counts: int) -> tuple[Block, ...]:

@@ -26,12 +26,14 @@ def run(
 
     Without --style the references are three pictures of the small world in looks never trained on.
     """
+    from ..images import open_reference
     from ..models import load
     from ..pictures import check_destination, save_png
     from ..sheet import Row, comparison
 
     check_destination(output, force=force)
-    rows = [Row(path, content) for path in style] if style else _held_out_rows(prompt, seed)
+    own = [Row(open_reference(path), content) for path in style or ()]
+    rows = own or _held_out_rows(prompt, seed)
     styled = load(model)
     styled.pipe.set_progress_bar_config(disable=True)
     with progress(unit="pictures") as on_picture:
@@ -40,7 +42,7 @@ def run(
 
 
 def _held_out_rows(prompt: str, seed: int) -> list["Row"]:
-    """Three scenes of the small world that mini was never trained on; none shows what is asked."""
+    """Three pictures in looks that mini was never trained on; none shows what is asked."""
     import torch
 
     from ..sheet import Row
@@ -48,9 +50,9 @@ def _held_out_rows(prompt: str, seed: int) -> list["Row"]:
     from ..world import MINI_SCOPE, THINGS, as_image, sample_scenes, thing_words
 
     generator = torch.Generator().manual_seed(seed)
-    scenes = sample_scenes(24, generator, MINI_SCOPE, held_out=True)
-    asked = known_things(prompt)
-    others = [row for row in range(len(scenes)) if THINGS[scenes.thing[row]] not in asked]
-    shown = scenes[torch.tensor(others[:3])]
+    scenes = sample_scenes(200, generator, MINI_SCOPE, held_out=True)
+    asked = torch.tensor([THINGS.index(thing) for thing in known_things(prompt)])
+    fits = scenes.look.held_out & (scenes.layout.kind == 0) & ~torch.isin(scenes.thing, asked)
+    shown = scenes[fits.nonzero()[:3, 0]]
     names = map(thing_words, shown.thing.tolist())
     return [Row(as_image(picture), name) for picture, name in zip(shown.pictures(192), names, strict=True)]
