@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 import instantstyle
@@ -12,13 +13,15 @@ from instantstyle.metrics import Judge
 from instantstyle.world import MINI_SCOPE, as_image, sample_scenes
 from training.mini import settings
 from training.mini.__main__ import STAGES, main
-from training.mini.export import export, export_judge, pipeline, with_statistics
+from training.mini.export import export, export_judge, pipeline
 from training.mini.frozen import Clip, Latents
+from training.mini.full import FullStage, with_statistics
 
 from ..helpers import dice
 
 TINY = {
     "VAE": {"block_out_channels": (8, 8, 16)},
+    "VAE_FULL": {"block_out_channels": (8, 8, 8, 16)},
     "TOWER_1": {"intermediate_size": 16, "num_hidden_layers": 2},
     "TOWER_2": {"intermediate_size": 16, "num_hidden_layers": 2},
     "VISION": {"hidden_size": 32, "intermediate_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2},
@@ -93,7 +96,16 @@ def test_the_exported_judge_is_one(folder, tmp_path):
     Judge().load_state_dict({name: weight.float() for name, weight in weights.items()})
 
 
-def test_the_autoencoder_ships_with_its_statistics_worked_in(folder, pictures):
+def test_the_full_autoencoder_begins_as_the_half_size_one_with_its_pictures_enlarged(folder, pictures):
+    latents = Latents(folder).encode(F.avg_pool2d(pictures, 2))
+    with torch.no_grad():
+        half = with_statistics(Latents(folder)).decode(latents).sample
+        full = FullStage(folder).module.decode(latents).sample
+    # Inside: at the border a convolution sees zeros, and at the two sizes not the same number of them.
+    assert torch.allclose(F.avg_pool2d(full, 2)[..., 4:-4, 4:-4], half[..., 4:-4, 4:-4], atol=0.1)
+
+
+def test_the_half_size_autoencoder_works_in_its_statistics(folder, pictures):
     latents = Latents(folder)
     encoded = latents.encode(pictures)
     decoded = latents.decode(encoded)

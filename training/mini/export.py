@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from diffusers import (
-    AutoencoderKL,
     DPMSolverMultistepScheduler,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -22,7 +21,8 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from training.mini.adapter import AdapterStage, standard_file
 from training.mini.clip import text_config
-from training.mini.frozen import Clip, Latents
+from training.mini.frozen import Clip
+from training.mini.full import FullStage
 from training.mini.judge import JudgeStage
 from training.mini.settings import CPU, SCHEDULE, TOWER_1, UNET
 from training.mini.stage import averaged, weights_of
@@ -52,11 +52,11 @@ def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def pipeline(folder: Path, unet_stage: str = "unet") -> StableDiffusionXLPipeline:
     """The stages so far as an SDXL pipeline, in float32."""
-    latents, towers = Latents(folder), Clip(folder).towers
+    towers = Clip(folder).towers
     unet = UNet2DConditionModel(**UNET)
     unet.load_state_dict(weights_of(unet_stage, folder))
     return StableDiffusionXLPipeline(
-        vae=with_statistics(latents),
+        vae=averaged(FullStage(folder), folder),
         text_encoder=without_projection(towers.text_1),
         text_encoder_2=towers.text_2,
         tokenizer=tokenizer(),
@@ -66,23 +66,6 @@ def pipeline(folder: Path, unet_stage: str = "unet") -> StableDiffusionXLPipelin
         force_zeros_for_empty_prompt=True,
         add_watermarker=False,
     )
-
-
-@torch.no_grad()
-def with_statistics(latents: Latents) -> AutoencoderKL:
-    """The autoencoder with its latents' mean and spread worked into the convolutions at its waist.
-
-    SDXL's pipeline reads `latents_mean` and `latents_std` for four channels only, and ours has eight.
-    """
-    vae, mean, std = latents.vae, latents.mean.flatten(), latents.std.flatten()
-    spread = torch.cat([std, torch.ones_like(std)])
-    vae.quant_conv.weight /= spread[:, None, None, None]
-    vae.quant_conv.bias -= torch.cat([mean, 2 * std.log()])
-    vae.quant_conv.bias /= spread
-    vae.post_quant_conv.bias += vae.post_quant_conv.weight[..., 0, 0] @ mean
-    vae.post_quant_conv.weight *= std[None, :, None, None]
-    vae.register_to_config(scaling_factor=1.0)
-    return vae
 
 
 def without_projection(tower: CLIPTextModelWithProjection) -> CLIPTextModel:

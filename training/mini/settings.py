@@ -19,6 +19,7 @@ SMALL_SCOPE = Scope(
 """What `unet-small` draws: shapes first, few looks."""
 
 PICTURE = 64  # px
+HALF = PICTURE // 2  # px of the pictures whose latents are drawn: `vae-full` draws them at full size
 LATENT_CHANNELS = 8
 WORDS = 24  # tokens of a caption at most, start and end included
 SHARED = 128  # width of the space that image and text tower share
@@ -39,8 +40,9 @@ CPU = {
     "clip": Pace(minutes=9.0, batch=32, lr=1e-3),
     "vision": Pace(minutes=20.0, batch=32, lr=7e-4),
     "unet-small": Pace(minutes=34.0, batch=32, lr=5e-4),
-    "unet": Pace(minutes=50.0, batch=32, lr=5e-4),
-    "adapter": Pace(minutes=14.0, batch=32, lr=5e-4),
+    "unet": Pace(minutes=10.0, batch=32, lr=5e-4),
+    "vae-full": Pace(minutes=7.0, batch=16, lr=6e-4),
+    "adapter": Pace(minutes=6.5, batch=32, lr=8e-4),
     "judge": Pace(minutes=6.0, batch=32, lr=1e-3),
 }
 CUDA = {
@@ -49,6 +51,7 @@ CUDA = {
     "vision": Pace(minutes=4.0, batch=1024, lr=7e-4),
     "unet-small": Pace(minutes=4.0, batch=512, lr=1e-3),
     "unet": Pace(minutes=12.0, batch=256, lr=8e-4),
+    "vae-full": Pace(minutes=4.0, batch=64, lr=8e-4),
     "adapter": Pace(minutes=4.0, batch=256, lr=8e-4),
     "judge": Pace(minutes=2.0, batch=512, lr=2e-3),
 }
@@ -65,6 +68,12 @@ VAE: dict[str, Any] = dict(
     mid_block_add_attention=False,  # trained on crops: it must not depend on the picture's size
     sample_size=PICTURE,
     force_upcast=False,
+)
+# One level more, at full size: 8 px to a latent, as SDXL's own.
+VAE_FULL: dict[str, Any] = VAE | dict(
+    block_out_channels=(32, 32, 64, 96),
+    down_block_types=("DownEncoderBlock2D",) * 4,
+    up_block_types=("UpDecoderBlock2D",) * 4,
 )
 
 TOWER_1: dict[str, Any] = dict(
@@ -88,7 +97,7 @@ TIME_IDS = 6  # SDXL's: original size, top left, target size
 TIME_WIDTH = 32
 CROSS = TOWER_1["hidden_size"] + TOWER_2["hidden_size"]
 UNET: dict[str, Any] = dict(
-    sample_size=PICTURE // 4,
+    sample_size=PICTURE // 8,
     in_channels=LATENT_CHANNELS,
     out_channels=LATENT_CHANNELS,
     down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),

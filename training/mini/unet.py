@@ -9,11 +9,12 @@ from torch import Generator, Tensor
 
 from instantstyle.world import MINI_SCOPE, Scenes, Scope, sample_scenes
 from training.mini.frozen import Clip, Latents, Words, placement
-from training.mini.settings import PICTURE, SCHEDULE, SMALL_SCOPE, UNET
+from training.mini.settings import HALF, PICTURE, SCHEDULE, SMALL_SCOPE, UNET
 from training.mini.stage import Scalar, Stage, weights_of
 from training.mini.words import describe
 
 DROPPED = 0.1  # of the captions, for guidance
+FAVOUR = 1.3  # high noise, a little
 TOLD = 0.5  # of the placements, so that layout can still be learnt
 
 LatentBatch = Float[Tensor, "picture channel y x"]
@@ -42,14 +43,11 @@ class Diffusion:
 
 
 class UnetStage(Stage[UNet2DConditionModel]):
-    """`unet-small` learns things at half size; `unet` begins from it, where there is one."""
+    """`unet-small` learns things in few looks; `unet` goes on from it, where there is one, with all."""
 
     def __init__(self, folder: Path, name: str = "unet") -> None:
         self.name, small = name, name == "unet-small"
-        self.size = PICTURE // 2 if small else PICTURE
         self.scope: Scope = SMALL_SCOPE if small else MINI_SCOPE
-        # The larger a picture, the more noise it takes to drown its shapes (arXiv 2301.10972).
-        self.favour = 1.3 if small else 1.8
         self.module = UNet2DConditionModel(**UNET)
         self.latents, self.clip, self.diffusion = Latents(folder), Clip(folder), Diffusion()
         if not small and (folder / "unet-small.pt").exists():
@@ -60,7 +58,7 @@ class UnetStage(Stage[UNet2DConditionModel]):
         captions = describe(scenes, generator, thing=0.95, layout=0.3, look=0.45)
         kept = torch.rand(batch, generator=generator) >= DROPPED
         told = torch.rand(batch, generator=generator) < TOLD
-        times = self.diffusion.times(batch, generator, favour=self.favour)
+        times = self.diffusion.times(batch, generator, favour=FAVOUR)
         words = self.clip.text(captions.words, kept)
         predicted, wanted = self.predict(scenes, words, told, times, generator)
         error = (predicted - wanted).pow(2).mean((1, 2, 3))
@@ -78,7 +76,7 @@ class UnetStage(Stage[UNet2DConditionModel]):
     ) -> tuple[LatentBatch, LatentBatch]:
         """The velocity predicted on freshly noised pictures of the scenes, and the true one."""
         states, pooled = words
-        latents = self.latents.encode(scenes.pictures(self.size, generator))
+        latents = self.latents.encode(scenes.pictures(HALF, generator))
         noisy, wanted = self.diffusion.noised(latents, times, generator)
-        added = dict(text_embeds=pooled, time_ids=placement(scenes, self.size, told), **conditions)
+        added = dict(text_embeds=pooled, time_ids=placement(scenes, PICTURE, told), **conditions)
         return self.module(noisy, times, states, added_cond_kwargs=added).sample, wanted
