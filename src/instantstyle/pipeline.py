@@ -160,7 +160,7 @@ class InstantStyle:
     def _as_style(self, given: Style | Reference | Sequence[Reference], crop: str = "center") -> Style:
         return given if isinstance(given, Style) else self.style(given, crop=crop)
 
-    def _as_styling(self, given: Styling, crop: str = "center") -> Style | list[Style] | list[Use]:
+    def _as_styling(self, given: Any, crop: str = "center") -> Style | list[Style] | list[Use]:
         """References made styles; a list of references is one style, of styles one for each prompt."""
         if isinstance(given, Use):
             return [given]

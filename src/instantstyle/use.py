@@ -93,12 +93,12 @@ class Use:
 
 def as_uses(style: Any, **settings: Any) -> list[Use]:
     """The uses that a call's `style` means: a `Use`, several, a `Style` or one `Style` for each prompt."""
-    uses = [style] if isinstance(style, Use) else list(style) if _all(style, Use) else None
-    if uses is None:
-        uses = [Use(style, **settings)]
-    elif told := sorted(name for name, value in settings.items() if not _untouched(name, value)):
+    given = [style] if isinstance(style, Use) else style
+    if not _all(given, Use):
+        return Use(style, **settings).by_mode()
+    if told := sorted(name for name, value in settings.items() if not _untouched(name, value)):
         raise StyleError(f"{', '.join(told)} beside a Use: say it in the Use itself.")
-    return [part for use in uses for part in use.by_mode()]
+    return [part for use in given for part in use.by_mode()]
 
 
 def _untouched(name: str, value: Any) -> bool:
