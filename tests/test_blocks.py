@@ -81,7 +81,7 @@ def test_chosen_blocks_come_in_execution_order():
             r"SDXL has no block up_blocks.0.attentions.7; it has up_blocks.0.attentions.0–2 \(style: .1\)\.",
         ),
         ("up_block.0.attentions.1", r"Did you mean up_blocks.0.attentions.1\?"),
-        ("stlye", r"roles style, layout, all\. Did you mean style\?"),
+        ("stlye", r"roles style, layout, strong-style, all\. Did you mean style\?"),
         ("up_blocks.9.*", "SDXL has no block"),
         ([], "No block is named"),
         ([3], "blocks cannot be"),

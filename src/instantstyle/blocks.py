@@ -147,9 +147,11 @@ def _unknown(word: str, known: Sequence[Block], roles: Roles, network: str) -> s
 
 
 def _roles_among(blocks: Sequence[Block], roles: Roles) -> str:
+    """A role that all of them carry tells none of them from the others."""
     named = [
         f"{role}: .{block.attention}"
         for role, carriers in roles.items()
+        if not set(blocks) <= set(carriers)
         for block in carriers
         if block in blocks
     ]

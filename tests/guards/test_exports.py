@@ -13,6 +13,7 @@ PUBLIC = [
     "ModelError",
     "Style",
     "StyleError",
+    "Use",
     "__version__",
     "load",
 ]

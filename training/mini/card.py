@@ -1,8 +1,8 @@
-"""Results → docs/bundled-model.md.
+"""Results → docs/bundled-model.md and the README's table.
 
     python -m training.mini.card
 
-Every figure of the model card is read from a file that a command wrote.
+Every figure is read from a file that a command wrote.
 """
 
 import json
@@ -11,7 +11,8 @@ from pathlib import Path
 from training.mini.table import markdown
 
 RESULTS = Path(__file__).parent / "results"
-CARD = Path("docs/bundled-model.md")
+CARD, README = Path("docs/bundled-model.md"), Path("README.md")
+BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 
 def training_rows(stages: dict[str, dict[str, float]]) -> str:
@@ -56,6 +57,14 @@ def render() -> str:
     )
 
 
+def with_table(readme: str) -> str:
+    """The README with today's table between its marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{markdown(read('table')['arms'])}\n{END}{after}"
+
+
 if __name__ == "__main__":
     CARD.write_text(render())
-    print(CARD)
+    README.write_text(with_table(README.read_text()))
+    print(CARD, README)

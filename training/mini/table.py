@@ -18,7 +18,13 @@ from instantstyle.metrics import facts_of, interval, judge
 from instantstyle.world import MINI_SCOPE, sample_scenes
 from training.mini.arms import ARMS, Pairs, draw, scored
 
-SHOWN = {"asked": "asked thing seen", "leak": "reference's thing seen", "look": "look", "layout": "layout"}
+SHOWN = {
+    "asked": "asked thing seen",
+    "leak": "reference's thing seen",
+    "palette": "palette",
+    "look": "look",
+    "layout": "layout",
+}
 
 
 def table(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    prompt: Annotated[str, Argument(help="What to draw.")] = "a rocket",
+    prompt: Annotated[str, Argument(help="What to draw.")] = "a mushroom",
     style: options.References = None,
     content: Annotated[str | None, Option(help="What the given references show, to be left out.")] = None,
     crop: options.Crop = "center",
