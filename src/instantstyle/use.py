@@ -1,6 +1,6 @@
 """A style put to use: in which blocks, how strongly, where in the picture, when, and for or against it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -93,8 +93,8 @@ class Use:
 
 def as_uses(style: Any, **settings: Any) -> list[Use]:
     """The uses that a call's `style` means: a `Use`, several, a `Style` or one `Style` for each prompt."""
-    given = [style] if isinstance(style, Use) else style
-    if not _all(given, Use):
+    given = _uses_in(style)
+    if not given:
         return Use(style, **settings).by_mode()
     if told := sorted(name for name, value in settings.items() if not _untouched(name, value)):
         raise StyleError(f"{', '.join(told)} beside a Use: say it in the Use itself.")
@@ -106,9 +106,10 @@ def _untouched(name: str, value: Any) -> bool:
     return value is default or (isinstance(value, str | float) and value == default)
 
 
-def _all(things: Any, kind: type) -> bool:
-    listed = isinstance(things, Iterable) and not isinstance(things, str | Path | Image.Image)
-    return listed and bool(things := list(things)) and all(isinstance(thing, kind) for thing in things)
+def _uses_in(styling: Any) -> list[Use]:
+    """The uses that it consists of; none where it is something else."""
+    listed = styling if isinstance(styling, list | tuple) else [styling]
+    return [one for one in listed if isinstance(one, Use)]
 
 
 def as_mask(mask: Mask) -> Float[Tensor, "rows columns"]:
