@@ -28,11 +28,7 @@ TINY = {
     "UNET": {"block_out_channels": (16, 32, 32), "attention_head_dim": (1, 2, 2)},
 }
 
-pytestmark = [
-    pytest.mark.slow,
-    # diffusers' DPMSolverMultistepScheduler makes an array of a tensor, which numpy 2 warns of.
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

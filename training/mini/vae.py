@@ -39,7 +39,7 @@ class VaeStage(Stage[AutoencoderKL]):
         return error + EDGES * edge_error(drawn, pictures) + KL * kl, dict(psnr=psnr, kl=kl.detach())
 
     def pictures(self, batch: int, generator: Generator) -> Pictures:
-        """Half crops at full size, half whole pictures at half size (the first UNet stage draws those)."""
+        """Half crops at full size, half whole pictures at half size (the UNet draws those)."""
         whole = sample_scenes(batch // 2, generator, MINI_SCOPE).pictures(CROP, generator)
         large = sample_scenes(batch - batch // 2, generator, MINI_SCOPE).pictures(PICTURE, generator)
         top, left = torch.randint(0, PICTURE - CROP + 1, (2,), generator=generator).tolist()
