@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 
 import instantstyle
@@ -15,13 +14,12 @@ from training.mini import settings
 from training.mini.__main__ import STAGES, main
 from training.mini.export import export, export_judge, pipeline
 from training.mini.frozen import Clip, Latents
-from training.mini.full import FullStage, with_statistics
+from training.mini.vae import with_statistics
 
 from ..helpers import dice
 
 TINY = {
-    "VAE": {"block_out_channels": (8, 8, 16)},
-    "VAE_FULL": {"block_out_channels": (8, 8, 8, 16)},
+    "VAE": {"block_out_channels": (8, 8, 8, 16)},
     "TOWER_1": {"intermediate_size": 16, "num_hidden_layers": 2},
     "TOWER_2": {"intermediate_size": 16, "num_hidden_layers": 2},
     "VISION": {"hidden_size": 32, "intermediate_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2},
@@ -92,21 +90,11 @@ def test_the_exported_judge_is_one(folder, tmp_path):
     Judge().load_state_dict({name: weight.float() for name, weight in weights.items()})
 
 
-def test_the_level_that_the_full_autoencoder_adds_only_enlarges_at_first(folder):
-    full = FullStage(folder).module
-    features = torch.randn(1, settings.VAE_FULL["block_out_channels"][0], 8, 8)
-    with torch.no_grad():
-        enlarged = full.decoder.up_blocks[-2].upsamplers[0](features)
-        for resnet in full.decoder.up_blocks[-1].resnets:
-            assert resnet(features, None).equal(features)
-    assert torch.allclose(enlarged, F.interpolate(features, scale_factor=2.0))
-
-
-def test_the_half_size_autoencoder_works_in_its_statistics(folder, pictures):
+def test_the_latents_mean_and_spread_are_worked_into_the_autoencoder_that_ships(folder, pictures):
     latents = Latents(folder)
     encoded = latents.encode(pictures)
     decoded = latents.decode(encoded)
-    vae = with_statistics(latents)
+    vae = with_statistics(latents.vae, latents.mean.flatten(), latents.std.flatten())
     with torch.no_grad():
         assert torch.allclose(vae.encode(pictures * 2 - 1).latent_dist.mode(), encoded, atol=1e-3)
         shipped = (vae.decode(encoded).sample / 2 + 0.5).clamp(0, 1)

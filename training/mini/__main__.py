@@ -23,7 +23,6 @@ STAGES = {
     "vision": "clip.ClipStage",
     "unet-small": "unet.UnetStage",
     "unet": "unet.UnetStage",
-    "vae-full": "full.FullStage",
     "adapter": "adapter.AdapterStage",
     "judge": "judge.JudgeStage",
 }

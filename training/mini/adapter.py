@@ -11,7 +11,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Generator, Tensor, nn
 
-from instantstyle.world import MINI_SCOPE, sample_scenes
+from instantstyle.world import MINI_SCOPE
+from training.mini.frozen import placement
+from training.mini.gallery import Gallery
 from training.mini.settings import CROSS, IMAGE_TOKENS, PICTURE, SHARED
 from training.mini.stage import Scalar, Stage, averaged
 from training.mini.unet import UnetStage
@@ -24,21 +26,21 @@ class AdapterStage(Stage[nn.ModuleDict]):
     def __init__(self, folder: Path, name: str = "adapter") -> None:
         self.name = name
         self.drawing = UnetStage(folder)
+        self.gallery = Gallery(MINI_SCOPE, [self.drawing.latents.encode, self.drawing.clip.image])
         unet = averaged(self.drawing, folder)
         self.module = installed(unet, first_weights(unet))
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
-        scenes = sample_scenes(batch, generator, MINI_SCOPE)
+        scenes, (latents, seen) = self.gallery.pick(batch, generator)
         captions = describe(scenes, generator, thing=1.0, layout=0.3, look=0.0)
         dropped = torch.tensor([[NO_TEXT], [NO_IMAGE]])
         has_text, has_image = torch.rand(2, batch, generator=generator) >= dropped
-        seen = self.drawing.clip.image(scenes.pictures(PICTURE, generator)) * has_image[:, None]
+        seen = seen * has_image[:, None]
         words = self.drawing.clip.text(captions.words, has_text)
         told = torch.zeros(batch, dtype=torch.bool)
         times = self.drawing.diffusion.times(batch, generator, favour=1.5)
-        predicted, wanted = self.drawing.predict(
-            scenes, words, told, times, generator, image_embeds=[seen[:, None]]
-        )
+        added = dict(time_ids=placement(scenes, PICTURE, told), image_embeds=[seen[:, None]])
+        predicted, wanted = self.drawing.predict(latents, words, times, generator, **added)
         error = (predicted - wanted).pow(2).mean((1, 2, 3))
         return error.mean(), dict(with_image=error[has_image].mean().detach())
 

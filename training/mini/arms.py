@@ -37,9 +37,12 @@ class Pairs:
         """Which reference each drawn picture belongs to."""
         return torch.arange(len(self.things)).repeat_interleave(self.things.shape[1])
 
+    @property
+    def pixels(self) -> Float[Tensor, "reference 3 64 64"]:
+        return self.scenes.pictures(PICTURE, Generator().manual_seed(self.seed))
+
     def pictures(self) -> list[Image.Image]:
-        drawn = self.scenes.pictures(PICTURE, Generator().manual_seed(self.seed))
-        return [as_image(picture) for picture in drawn]
+        return [as_image(picture) for picture in self.pixels]
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from training.mini.adapter import AdapterStage, standard_file
 from training.mini.clip import text_config
-from training.mini.frozen import Clip
-from training.mini.full import FullStage
+from training.mini.frozen import Clip, Latents
 from training.mini.judge import JudgeStage
 from training.mini.settings import CPU, SCHEDULE, TOWER_1, UNET
 from training.mini.stage import averaged, weights_of
+from training.mini.vae import with_statistics
 from training.mini.words import save_tokenizer, tokenizer
 
 
@@ -52,11 +52,11 @@ def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def pipeline(folder: Path, unet_stage: str = "unet") -> StableDiffusionXLPipeline:
     """The stages so far as an SDXL pipeline, in float32."""
-    towers = Clip(folder).towers
+    towers, latents = Clip(folder).towers, Latents(folder)
     unet = UNet2DConditionModel(**UNET)
     unet.load_state_dict(weights_of(unet_stage, folder))
     return StableDiffusionXLPipeline(
-        vae=averaged(FullStage(folder), folder),
+        vae=with_statistics(latents.vae, latents.mean.flatten(), latents.std.flatten()),
         text_encoder=without_projection(towers.text_1),
         text_encoder_2=towers.text_2,
         tokenizer=tokenizer(),

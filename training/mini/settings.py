@@ -19,7 +19,6 @@ SMALL_SCOPE = Scope(
 """What `unet-small` draws: shapes first, few looks."""
 
 PICTURE = 64  # px
-HALF = PICTURE // 2  # px of the pictures whose latents are drawn: `vae-full` draws them at full size
 LATENT_CHANNELS = 8
 WORDS = 24  # tokens of a caption at most, start and end included
 SHARED = 128  # width of the space that image and text tower share
@@ -36,22 +35,20 @@ class Pace:
 
 
 CPU = {
-    "vae": Pace(minutes=14.0, batch=32, lr=1e-3),
+    "vae": Pace(minutes=45.0, batch=8, lr=8e-4),
     "clip": Pace(minutes=9.0, batch=32, lr=1e-3),
     "vision": Pace(minutes=20.0, batch=32, lr=7e-4),
     "unet-small": Pace(minutes=34.0, batch=32, lr=5e-4),
     "unet": Pace(minutes=10.0, batch=32, lr=5e-4),
-    "vae-full": Pace(minutes=7.0, batch=16, lr=6e-4),
     "adapter": Pace(minutes=6.5, batch=32, lr=8e-4),
     "judge": Pace(minutes=6.0, batch=32, lr=1e-3),
 }
 CUDA = {
-    "vae": Pace(minutes=4.0, batch=128, lr=1e-3),
+    "vae": Pace(minutes=6.0, batch=64, lr=1e-3),
     "clip": Pace(minutes=4.0, batch=1024, lr=1e-3),
     "vision": Pace(minutes=4.0, batch=1024, lr=7e-4),
     "unet-small": Pace(minutes=4.0, batch=512, lr=1e-3),
     "unet": Pace(minutes=12.0, batch=256, lr=8e-4),
-    "vae-full": Pace(minutes=4.0, batch=64, lr=8e-4),
     "adapter": Pace(minutes=4.0, batch=256, lr=8e-4),
     "judge": Pace(minutes=2.0, batch=512, lr=2e-3),
 }
@@ -60,20 +57,14 @@ VAE: dict[str, Any] = dict(
     in_channels=3,
     out_channels=3,
     latent_channels=LATENT_CHANNELS,
-    block_out_channels=(32, 64, 96),
-    down_block_types=("DownEncoderBlock2D",) * 3,
-    up_block_types=("UpDecoderBlock2D",) * 3,
-    layers_per_block=1,
-    norm_num_groups=8,
-    mid_block_add_attention=False,  # trained on crops: it must not depend on the picture's size
-    sample_size=PICTURE,
-    force_upcast=False,
-)
-# One level more, at full size: 8 px to a latent, as SDXL's own.
-VAE_FULL: dict[str, Any] = VAE | dict(
-    block_out_channels=(32, 32, 64, 96),
+    block_out_channels=(32, 32, 64, 96),  # four levels: 8 px to a latent, as SDXL's own
     down_block_types=("DownEncoderBlock2D",) * 4,
     up_block_types=("UpDecoderBlock2D",) * 4,
+    layers_per_block=1,
+    norm_num_groups=8,
+    mid_block_add_attention=False,
+    sample_size=PICTURE,
+    force_upcast=False,
 )
 
 TOWER_1: dict[str, Any] = dict(

@@ -58,8 +58,10 @@ class Run(Generic[Trained]):
         state = torch.load(self.file, weights_only=True)
         self.stage.module.load_state_dict(state["module"])
         self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.images, self.steps, self.seconds = state["images"], state["steps"], state["seconds"]
+        self.images, self.seconds = state["images"], state["seconds"]
+        if "optimiser" in state:  # not in one begun from what ships
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.steps = state["steps"]
 
     def save(self) -> None:
         state = dict(

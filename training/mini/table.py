@@ -14,7 +14,7 @@ import torch
 from torch import Generator
 
 import instantstyle
-from instantstyle.metrics import facts_of, interval, judge
+from instantstyle.metrics import Scores, facts_of, interval, judge
 from instantstyle.world import MINI_SCOPE, sample_scenes
 from training.mini.arms import ARMS, Pairs, draw, scored
 
@@ -27,20 +27,33 @@ SHOWN = {
 }
 
 
+ITSELF = "the reference itself"
+
+
 def table(
     styled: instantstyle.InstantStyle, pairs: Pairs, **arguments: Any
 ) -> dict[str, dict[str, list[float]]]:
-    """Arm → score → mean and the ends of its interval."""
+    """Arm → score → mean and the ends of its interval.
+
+    The last row scores the references' own pictures: no arm can be read better than they are.
+    """
     rows = {}
     for name, arm in ARMS.items():
-        scores = scored(draw(styled, pairs, arm, **arguments), pairs)
-        rows[name] = {}
-        for score in (*SHOWN, "palette", "ground", "fill", "outline"):
-            values = getattr(scores, score)
-            low, high = interval(values, pairs.references)
-            rows[name][score] = [round(number, 3) for number in (values.mean().item(), low, high)]
+        rows[name] = measured(scored(draw(styled, pairs, arm, **arguments), pairs), pairs)
         print(f"{name:32}", {score: rows[name][score][0] for score in rows[name]}, flush=True)
+    rows[ITSELF] = measured(scored(pairs.pixels[pairs.references], pairs), pairs)
+    del rows[ITSELF]["asked"]
     return rows
+
+
+def measured(scores: Scores, pairs: Pairs) -> dict[str, list[float]]:
+    """Each score's mean and the ends of its interval."""
+    found = {}
+    for score in (*SHOWN, "palette", "ground", "fill", "outline"):
+        values = getattr(scores, score)
+        low, high = interval(values, pairs.references)
+        found[score] = [round(number, 3) for number in (values.mean().item(), low, high)]
+    return found
 
 
 def judge_accuracy(count: int, seed: int) -> dict[str, float]:
@@ -56,7 +69,9 @@ def markdown(rows: dict[str, dict[str, list[float]]]) -> str:
     """The table as it stands in README and model card."""
     lines = [f"| arm | {' | '.join(SHOWN.values())} |", f"|---|{'---|' * len(SHOWN)}"]
     for arm, scores in rows.items():
-        cells = ["{:.2f} ({:.2f}–{:.2f})".format(*scores[score]) for score in SHOWN]
+        cells = [
+            "{:.2f} ({:.2f}–{:.2f})".format(*scores[score]) if score in scores else "–" for score in SHOWN
+        ]
         lines.append(f"| {arm} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -1,15 +1,17 @@
-"""Stages `unet-small` and `unet`: noise → latents, told by words; grown from half size to full size."""
+"""Stages `unet-small` and `unet`: noise → latents, told by words; few looks first, then all."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from instantstyle.world import MINI_SCOPE, Scenes, Scope, sample_scenes
+from instantstyle.world import MINI_SCOPE, Scope
 from training.mini.frozen import Clip, Latents, Words, placement
-from training.mini.settings import HALF, PICTURE, SCHEDULE, SMALL_SCOPE, UNET
+from training.mini.gallery import Gallery
+from training.mini.settings import PICTURE, SCHEDULE, SMALL_SCOPE, UNET
 from training.mini.stage import Scalar, Stage, weights_of
 from training.mini.words import describe
 
@@ -49,34 +51,30 @@ class UnetStage(Stage[UNet2DConditionModel]):
         self.name, small = name, name == "unet-small"
         self.scope: Scope = SMALL_SCOPE if small else MINI_SCOPE
         self.module = UNet2DConditionModel(**UNET)
-        self.latents, self.clip, self.diffusion = Latents(folder), Clip(folder), Diffusion()
+        self.clip, self.diffusion = Clip(folder), Diffusion()
+        self.latents = Latents(folder)
+        self.gallery = Gallery(self.scope, [self.latents.encode])
         if not small and (folder / "unet-small.pt").exists():
             self.module.load_state_dict(weights_of("unet-small", folder))
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
-        scenes = sample_scenes(batch, generator, self.scope)
-        captions = describe(scenes, generator, thing=0.95, layout=0.3, look=0.45)
+        scenes, (latents,) = self.gallery.pick(batch, generator)
+        captions = describe(scenes, generator, thing=0.95, layout=0.3, look=0.6)
         kept = torch.rand(batch, generator=generator) >= DROPPED
         told = torch.rand(batch, generator=generator) < TOLD
         times = self.diffusion.times(batch, generator, favour=FAVOUR)
         words = self.clip.text(captions.words, kept)
-        predicted, wanted = self.predict(scenes, words, told, times, generator)
+        added = dict(time_ids=placement(scenes, PICTURE, told))
+        predicted, wanted = self.predict(latents, words, times, generator, **added)
         error = (predicted - wanted).pow(2).mean((1, 2, 3))
         high, low = error.detach()[times > 600].mean(), error.detach()[times <= 600].mean()
         return error.mean(), dict(high_noise=high, low_noise=low)
 
     def predict(
-        self,
-        scenes: Scenes,
-        words: Words,
-        told: Bool[Tensor, " picture"],
-        times: Times,
-        generator: Generator,
-        **conditions: list[Tensor],
+        self, latents: LatentBatch, words: Words, times: Times, generator: Generator, **added: Any
     ) -> tuple[LatentBatch, LatentBatch]:
-        """The velocity predicted on freshly noised pictures of the scenes, and the true one."""
+        """The velocity predicted on freshly noised latents, and the true one."""
         states, pooled = words
-        latents = self.latents.encode(scenes.pictures(HALF, generator))
         noisy, wanted = self.diffusion.noised(latents, times, generator)
-        added = dict(text_embeds=pooled, time_ids=placement(scenes, PICTURE, told), **conditions)
-        return self.module(noisy, times, states, added_cond_kwargs=added).sample, wanted
+        conditions = dict(text_embeds=pooled, **added)
+        return self.module(noisy, times, states, added_cond_kwargs=conditions).sample, wanted

@@ -1,4 +1,4 @@
-"""Stage `vae`: pictures ↔ latents, 4 px to a latent, on crops and on small whole pictures."""
+"""Stage `vae`: pictures ↔ latents, 8 px to a latent."""
 
 from pathlib import Path
 
@@ -12,8 +12,7 @@ from instantstyle.world import MINI_SCOPE, sample_scenes
 from training.mini.settings import PICTURE, VAE
 from training.mini.stage import Scalar, Stage
 
-CROP = 32  # px: a quarter of the cost of a whole picture
-KL, EDGES, NOISE = 3e-4, 0.5, 0.1
+KL, EDGES, NOISE = 3e-4, 1.0, 0.1
 
 Pictures = Float[Tensor, "picture 3 height width"]
 
@@ -25,9 +24,10 @@ COLOUR = torch.tensor([1.0, 3.0, 3.0])
 class VaeStage(Stage[AutoencoderKL]):
     def __init__(self, folder: Path | None = None, name: str = "vae") -> None:
         self.name, self.module = name, AutoencoderKL(**VAE)
+        self.module.register_to_config(scaling_factor=1.0)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
-        pictures = self.pictures(batch, generator) * 2 - 1
+        pictures = sample_scenes(batch, generator, MINI_SCOPE).pictures(PICTURE, generator) * 2 - 1
         posterior = self.module.encode(pictures).latent_dist
         latents = posterior.sample(generator)
         # A little noise on top: the decoder must forgive what the UNet gets slightly wrong.
@@ -37,13 +37,6 @@ class VaeStage(Stage[AutoencoderKL]):
         kl = 0.5 * (posterior.mean.pow(2) + posterior.var - 1 - posterior.logvar).mean()
         psnr = -10 * torch.log10((drawn.detach() - pictures).pow(2).mean() / 4)
         return error + EDGES * edge_error(drawn, pictures) + KL * kl, dict(psnr=psnr, kl=kl.detach())
-
-    def pictures(self, batch: int, generator: Generator) -> Pictures:
-        """Half crops at full size, half whole pictures at half size (the UNet draws those)."""
-        whole = sample_scenes(batch // 2, generator, MINI_SCOPE).pictures(CROP, generator)
-        large = sample_scenes(batch - batch // 2, generator, MINI_SCOPE).pictures(PICTURE, generator)
-        top, left = torch.randint(0, PICTURE - CROP + 1, (2,), generator=generator).tolist()
-        return torch.cat([whole, large[..., top : top + CROP, left : left + CROP]])
 
 
 def opponent(pictures: Pictures) -> Pictures:
@@ -55,3 +48,18 @@ def edge_error(drawn: Pictures, wanted: Pictures) -> Scalar:
     """L1 between the two pictures' differences of neighbouring pixels: keeps lines sharp."""
     across = F.l1_loss(drawn.diff(dim=-1), wanted.diff(dim=-1))
     return across + F.l1_loss(drawn.diff(dim=-2), wanted.diff(dim=-2))
+
+
+@torch.no_grad()
+def with_statistics(vae: AutoencoderKL, mean: Tensor, std: Tensor) -> AutoencoderKL:
+    """The autoencoder with its latents' mean and spread (a number a channel) worked into its waist.
+
+    SDXL's pipeline reads `latents_mean` and `latents_std` for four channels only, and ours has eight.
+    """
+    spread = torch.cat([std, torch.ones_like(std)])
+    vae.quant_conv.weight /= spread[:, None, None, None]
+    vae.quant_conv.bias -= torch.cat([mean, 2 * std.log()])
+    vae.quant_conv.bias /= spread
+    vae.post_quant_conv.bias += vae.post_quant_conv.weight[..., 0, 0] @ mean
+    vae.post_quant_conv.weight *= std[None, :, None, None]
+    return vae

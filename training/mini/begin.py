@@ -1,0 +1,81 @@
+"""The shipped model → stages' states, so that training goes on from what the package holds.
+
+    python -m training.mini.begin
+
+Writes states without an optimiser's memory, with the counts of `results/training.json`. The towers' helping
+heads do not ship: `vision` begun so learns them anew.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+
+from training.mini.adapter import installed
+from training.mini.clip import Towers
+
+Weights = Mapping[str, Tensor]
+
+
+def shipped(package: Path) -> dict[str, Weights]:
+    """Stage → the weights that ship of it."""
+    model = package / "models" / "mini"
+    unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float32)
+    drawn, seeing = dict(unet.state_dict()), towers(model).state_dict()
+    return {
+        "vae": AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32).state_dict(),
+        "clip": seeing,
+        "vision": seeing,
+        "unet": drawn,
+        "adapter": installed(unet, adapter(model / "ip-adapter_mini.safetensors")).state_dict(),
+        "judge": floats(package / "metrics" / "judge.safetensors"),
+    }
+
+
+def towers(model: Path) -> Towers:
+    found = Towers()
+    image = CLIPVisionModelWithProjection.from_pretrained(model / "image_encoder", torch_dtype=torch.float32)
+    first = CLIPTextModel.from_pretrained(model / "text_encoder", torch_dtype=torch.float32)
+    second = CLIPTextModelWithProjection.from_pretrained(model / "text_encoder_2", torch_dtype=torch.float32)
+    found.vision.load_state_dict(image.state_dict())
+    found.text_1.text_model.load_state_dict(first.state_dict())
+    found.text_2.load_state_dict(second.state_dict())
+    return found
+
+
+def adapter(file: Path) -> dict[str, dict[str, Tensor]]:
+    """The standard file's two halves."""
+    halves: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+    for name, weight in floats(file).items():
+        half, _, rest = name.partition(".")
+        halves[half][rest] = weight
+    return halves
+
+
+def floats(file: Path) -> dict[str, Tensor]:
+    return {name: weight.float() for name, weight in load_file(file).items()}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", type=Path, default=Path("build/mini"))
+    parser.add_argument("--package", type=Path, default=Path("src/instantstyle"))
+    args = parser.parse_args(words)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    counts = json.loads((Path(__file__).parent / "results" / "training.json").read_text())["stages"]
+    for name, weights in shipped(args.package).items():
+        count = counts[name]
+        state = dict(module=weights, averaged=weights, images=count["images"], seconds=60 * count["minutes"])
+        torch.save(state, args.folder / f"{name}.pt")
+
+
+if __name__ == "__main__":
+    main()
