@@ -25,6 +25,12 @@ HIDDEN = 16
 TOKENS = 4
 
 
+@pytest.fixture(autouse=True)
+def _exact_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same on every machine, also where halves are faster."""
+    monkeypatch.setattr("instantstyle.models.precision.fastest_on_cpu", lambda: torch.float32)
+
+
 @pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CLIP tokenizer that knows letters and nothing else."""

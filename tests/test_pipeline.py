@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -239,3 +241,26 @@ def test_a_network_that_carries_diffusers_own_adapter_is_refused(styled, state, 
     ink = Style(torch.zeros(1, 24), torch.zeros(24))
     with pytest.raises(StyleError, match="unload_ip_adapter"), styled.using(ink):
         pass
+
+
+def test_sums_too_large_for_halves_still_make_finite_tokens(styled, state, image_encoder, reference):
+    """A projection computed in halves overflows at 65,504; ours is made in float32, whatever the file."""
+    weight = (state["image_proj"]["proj.weight"] * 30_000).clamp(-60_000, 60_000).half()
+    loud = {"image_proj": {**state["image_proj"], "proj.weight": weight}, "ip_adapter": state["ip_adapter"]}
+    other = InstantStyle(styled.pipe.to(torch.float16), adapter=loud, image_encoder=image_encoder)
+    style = other.style(reference)
+    assert (10 * style.embedding() @ weight.float().mT).abs().max() > 65_504
+    tokens = other.adapter.tokens(replace(style, image_embeds=10 * style.image_embeds))
+    assert tokens.half().isfinite().all()
+
+
+def test_a_vae_that_must_not_decode_in_halves_does_not(styled, reference, short):
+    """As SDXL's own says of itself (force_upcast); afterwards it is what it was."""
+    styled.pipe.to(torch.float16)
+    styled.pipe.vae.register_to_config(force_upcast=True)
+    seen = []
+    hook = styled.pipe.vae.decoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))
+    styled("a", style=reference, seed=1, **{**short, "output_type": "pil"})
+    hook.remove()
+    assert seen == [torch.float32]
+    assert styled.pipe.vae.dtype == torch.float16

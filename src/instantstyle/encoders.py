@@ -1,6 +1,7 @@
 """The two halves of a CLIP: an image tower, and the text tower that shares its space."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ TEXT_TOWERS = {
 class ImageEncoder:
     """A `CLIPVisionModelWithProjection`, with its own preprocessing."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, reopen: Callable[[], Any] | None = None) -> None:
+        """`reopen` makes the model anew after it was freed."""
         widths = (
             getattr(getattr(model, "config", None), "projection_dim", None),
             getattr(model, "visual_projection", None),
@@ -56,7 +58,32 @@ class ImageEncoder:
                 f"The image encoder is a {type(model).__name__}; expected a CLIPVisionModelWithProjection "
                 "or a folder that holds one."
             )
-        self.model = model
+        self._model, self._reopen = model, reopen
+        self.config = model.config
+        self._place: tuple[Any, ...] = ()
+
+    @property
+    def model(self) -> Any:
+        """The tower; opened again where it was freed."""
+        if self._model is None:
+            if self._reopen is None:
+                raise StyleError(
+                    "The image encoder was freed after its first look (keep_encoder=False), and as it was "
+                    "given as a model it cannot be opened again; give its folder, or keep it."
+                )
+            self._model = self._reopen().to(*self._place)
+        return self._model
+
+    @property
+    def is_free(self) -> bool:
+        """Whether its weights have been let go."""
+        return self._model is None
+
+    def free(self) -> None:
+        """Let go of the weights; what was given as a model stays wherever else it is held."""
+        if self._model is not None:
+            self._place = self._model.device, self._model.dtype
+        self._model = None
 
     @classmethod
     def open(cls, source: Any, dtype: torch.dtype = torch.float32) -> "ImageEncoder":
@@ -66,20 +93,21 @@ class ImageEncoder:
         if not isinstance(source, str | Path):
             return cls(source)
         path = Path(source)
-        return cls(_model_of(path, dtype) if path.is_file() else _model_in(path, dtype))
+        read = partial(_model_of if path.is_file() else _model_in, path, dtype)
+        return cls(read(), reopen=read)
 
     @property
     def projection_dim(self) -> int:
-        return self.model.config.projection_dim
+        return self.config.projection_dim
 
     @property
     def hidden_size(self) -> int:
-        return self.model.config.hidden_size
+        return self.config.hidden_size
 
     @property
     def image_size(self) -> int:
         """Side of the square picture that it takes, in pixels."""
-        return self.model.config.image_size
+        return self.config.image_size
 
     @property
     def name(self) -> str:

@@ -1,24 +1,24 @@
 """InstantStyle (arXiv 2404.02733) around a diffusers pipeline: the style of a picture without its subject."""
 
-import inspect
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 
 from .adapter import Adapter, injected, side_by_side
 from .architectures import Architecture
 from .blocks import Spec
+from .calling import check_arguments, check_drawn, check_pipeline, generators, known_to, pictures_asked
 from .checkpoint import AdapterFile
 from .encoders import ImageEncoder, TextEncoder, no_text_encoder, text_encoder_of
-from .errors import JobError, ModelError, StyleError, did_you_mean
+from .errors import ModelError, StyleError
 from .images import open_reference
 from .moment import Moment
+from .sight import Sight
 from .style import Style
 from .use import Mask, Use, as_uses
 
@@ -44,19 +44,39 @@ class InstantStyle:
         text_encoder: tuple[Any, Any] | None = None,
         architecture: Architecture | None = None,
         defaults: Mapping[str, Any] | None = None,
+        keep_encoder: bool = True,
     ) -> None:
         """`adapter`: a path (.safetensors, .bin) or a state dict. `image_encoder`: a model or its folder;
         None is the pipeline's own. `text_encoder`: model and tokenizer of the image encoder's space; None is
         the pipeline's `text_encoder_2` if it fits. `architecture` is found from the network unless given;
-        `defaults` are call arguments that hold where a caller gives none.
+        `defaults` are call arguments that hold where a caller gives none. `keep_encoder=False` frees the
+        image encoder after each look at a reference; references that were seen are remembered either way.
         """
-        _check_pipeline(pipe)
+        check_pipeline(pipe)
         self.pipe = pipe
         self.adapter = Adapter(AdapterFile.open(adapter), pipe.unet, architecture)
-        self.image_encoder = _image_encoder(pipe, image_encoder)
-        self.image_encoder.check_fits(self.adapter.file.kind, self.adapter.file.embedding_dim)
+        kind, encoder = self.adapter.file.kind, _image_encoder(pipe, image_encoder)
+        encoder.check_fits(kind, self.adapter.file.embedding_dim)
+        self.sight = Sight(encoder, of_patches=kind != "base", keep_encoder=keep_encoder)
         self.text_encoder = self._text_encoder(text_encoder)
         self.defaults = dict(defaults or {})
+
+    def around(self, pipe: Any) -> "InstantStyle":
+        """The same adapter and encoders around another pipeline: image-to-image, inpainting, ControlNet …
+
+        photo = styled.around(StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe))
+        """
+        check_pipeline(pipe)
+        other = copy(self)
+        other.pipe, other.defaults = pipe, known_to(pipe, self.defaults)
+        if pipe.unet is not self.pipe.unet:
+            other.adapter = Adapter(self.adapter.file, pipe.unet)
+        return other
+
+    @property
+    def image_encoder(self) -> ImageEncoder:
+        """What references are seen with."""
+        return self.sight.encoder
 
     @property
     def architecture(self) -> Architecture:
@@ -142,9 +162,9 @@ class InstantStyle:
         `seed + i`, alone or in a batch. `content_scale` and `removal` are 0.5 and `"subtract"` where neither
         the call nor a ready `Style` says otherwise.
         """
-        arguments = self._arguments(arguments)
-        count = _count(prompt, arguments) * _checked_number(num_images_per_prompt)
-        arguments |= self._generators(seed, arguments, count)
+        check_arguments(self.pipe, arguments, self.__call__)
+        arguments = {**self.defaults, **arguments}
+        arguments |= generators(seed, arguments, pictures_asked(prompt, num_images_per_prompt, arguments))
         styling = nullcontext()
         if style is not None:
             ready = self._as_styling(style, crop)
@@ -155,7 +175,9 @@ class InstantStyle:
         elif content is not None:
             raise StyleError(f"content={content!r} is to be taken out of a style, and style is None.")
         with styling:
-            return self.pipe(prompt=prompt, num_images_per_prompt=num_images_per_prompt, **arguments)
+            out = self.pipe(prompt=prompt, num_images_per_prompt=num_images_per_prompt, **arguments)
+        check_drawn(out, self.pipe)
+        return out
 
     def _as_style(self, given: Style | Reference | Sequence[Reference], crop: str = "center") -> Style:
         return given if isinstance(given, Style) else self.style(given, crop=crop)
@@ -179,14 +201,8 @@ class InstantStyle:
         raise StyleError("content beside a Use: take it out of the Use's style, styled.style(…, content=…).")
 
     def _seen(self, images: list[Image.Image], crop: str, weights: tuple[float, ...], name: str) -> Style:
-        encoder = self.image_encoder
-        if self.adapter.file.kind == "base":
-            embeds = encoder.embed(images, crop)
-            # Zeros, not the mean: the adapter was trained against zeros.
-            unconditional = torch.zeros_like(embeds[0])
-        else:
-            embeds, unconditional = encoder.features(images, crop), encoder.blank_features()
-        return Style(embeds, unconditional, weights, name=name, encoder=encoder.name)
+        embeds, blank = self.sight.look(images, crop)
+        return Style(embeds, blank, weights, name=name, encoder=self.image_encoder.name)
 
     def _without(
         self, style: Style, content: str | Sequence[str] | None, scale: float | None, removal: str | None
@@ -213,36 +229,6 @@ class InstantStyle:
             )
         return encoder
 
-    def _arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The pipeline's own arguments, with defaults; one that it does not have is an error."""
-        known = _parameters(self.pipe.__call__)
-        for name in given:
-            if name not in known:
-                nearest = did_you_mean(name, [*known, *_parameters(self.__call__)])
-                raise JobError(f"{type(self.pipe).__name__} has no argument {name!r}.{nearest}")
-        return {**self.defaults, **given}
-
-    def _generators(self, seed: int | None, arguments: Mapping[str, Any], count: int) -> dict[str, Any]:
-        """One for each picture, on the CPU, so that a picture depends on neither batch nor device."""
-        if arguments.get("generator") is not None:
-            if seed is not None:
-                raise JobError(f"seed={seed} and a generator exclude each other; give one of them.")
-            return {}
-        first = secrets.randbelow(2**32) if seed is None else _checked_seed(seed)
-        return {"generator": [torch.Generator("cpu").manual_seed(first + i) for i in range(count)]}
-
-
-def _check_pipeline(pipe: Any) -> None:
-    """What we lean on: a UNet with named processors, and a pipeline that tells whether guidance is on."""
-    if not hasattr(getattr(pipe, "unet", None), "attn_processors"):
-        raise ModelError(
-            f"{type(pipe).__name__} has no UNet to style; use a diffusers pipeline for SD1.5 or SDXL."
-        )
-    if not hasattr(type(pipe), "do_classifier_free_guidance"):
-        raise ModelError(
-            f"{type(pipe).__name__} does not tell whether guidance is on; use one of diffusers' own."
-        )
-
 
 def _image_encoder(pipe: Any, given: Any) -> ImageEncoder:
     source = getattr(pipe, "image_encoder", None) if given is None else given
@@ -251,33 +237,6 @@ def _image_encoder(pipe: Any, given: Any) -> ImageEncoder:
             "There is no image encoder to see a reference with; pass image_encoder=, a model or a folder."
         )
     return ImageEncoder.open(source)
-
-
-def _parameters(call: Any) -> list[str]:
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return [name for name, parameter in inspect.signature(call).parameters.items() if parameter.kind in named]
-
-
-def _count(prompt: str | Sequence[str] | None, arguments: Mapping[str, Any]) -> int:
-    """How many prompts there are; a caller may hand over their embeddings instead."""
-    if prompt is None:
-        embeds = arguments.get("prompt_embeds")
-        return 1 if embeds is None else len(embeds)
-    return 1 if isinstance(prompt, str) else len(prompt)
-
-
-def _checked_number(images: Any) -> int:
-    if isinstance(images, bool) or not isinstance(images, int) or images < 1:
-        raise JobError(f"num_images_per_prompt is {images!r}; it must be a whole number from 1.")
-    return images
-
-
-def _checked_seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise JobError(
-            f"seed is {seed!r}; it must be a whole number from 0 to 2⁶³ − 1, or None for a new one."
-        )
-    return seed
 
 
 def _name(sources: Sequence[Reference]) -> str:

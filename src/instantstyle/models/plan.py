@@ -16,7 +16,8 @@ from ..errors import CheckpointError
 from ..shelf import shelf
 from .cards import resolved
 from .inventory import Item, inventory
-from .load import default_dtype, diffusers_class
+from .load import diffusers_class
+from .precision import default_dtype
 from .registry import Card
 
 STYLE_TOKENS = 4
@@ -68,7 +69,7 @@ def plan(
 ) -> Plan:
     """As `load` and a call would have it; nothing is fetched, and no weight is read."""
     card, adapter = resolved(str(model), adapter)
-    dtype = dtype or default_dtype(device)
+    dtype = dtype or default_dtype(device, exact=card.bundled)
     items = inventory(card, adapter, image_encoder)
     file = _adapter_file(items, adapter)
     layers, architecture = _network(card, file)
