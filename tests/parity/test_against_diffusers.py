@@ -9,27 +9,12 @@ from transformers import CLIPImageProcessorPil
 from instantstyle import InstantStyle
 
 from ..conftest import full_projection, layer_weights, make_pipe, plus_projection
-
-SCALES = {
-    "all": 1.0,
-    "style": {"up": {"block_0": [0.0, 1.0, 0.0]}},
-    "style+layout": {"down": {"block_2": [0.0, 1.0]}, "up": {"block_0": [0.0, 1.0, 0.0]}},
-}
+from .theirs import SCALES, adapted, generators
 
 
 def diffusers_latents(folder, state, image_encoder, picture, scale, seeds=(3,), **arguments):
-    pipe = make_pipe(folder)
-    size = image_encoder.config.image_size
-    pipe.register_modules(
-        image_encoder=image_encoder,
-        feature_extractor=CLIPImageProcessorPil(
-            size={"shortest_edge": size}, crop_size={"height": size, "width": size}
-        ),
-    )
-    pipe.load_ip_adapter(state, subfolder=None, weight_name=None, low_cpu_mem_usage=False)
-    pipe.set_ip_adapter_scale(scale)
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return pipe("a", ip_adapter_image=picture, generator=generators, **arguments).images
+    pipe = adapted(make_pipe(folder), state, image_encoder, scale)
+    return pipe("a", ip_adapter_image=picture, generator=generators(*seeds), **arguments).images
 
 
 @pytest.mark.parametrize("guidance", [1.0, 5.0], ids=["unguided", "guided"])
