@@ -166,7 +166,7 @@ MODES = {
     "precise-layout": Mode(
         {"layout": 1.0},
         {"all": 0.1, "layout": 0.0},
-        "ComfyUI IPAdapter Plus, 'composition precise'; needs guidance",
+        "after ComfyUI IPAdapter Plus, 'composition precise', which weighs otherwise; needs guidance",
     ),
 }
 """Modes of any family that has both roles; a role of the family's own is a selection of blocks."""

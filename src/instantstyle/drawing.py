@@ -10,12 +10,13 @@ from . import __version__
 from .architectures import ARCHITECTURES
 from .errors import JobError
 from .images import open_reference
-from .recipe import Recipe
+from .recipe import Recipe, Reference
 
 if TYPE_CHECKING:
     from .models.plan import Plan
     from .pipeline import InstantStyle
     from .style import Style
+    from .use import Use
 
 OnStep = Callable[[int, int], None]
 """Told after each step: steps done of this picture, steps in all."""
@@ -25,8 +26,10 @@ _BESIDE_OURS = ("torch", "diffusers", "transformers")
 
 def check(recipe: Recipe) -> None:
     """What can be refused at once, before the seconds that loading a model takes."""
-    for reference in recipe.references:
+    for reference in _pictures(recipe):
         open_reference(reference.name)
+    if recipe.start > recipe.end:
+        raise JobError(f"The style would begin at {recipe.start:g} of the steps and end at {recipe.end:g}.")
     for architecture in ARCHITECTURES:
         if architecture.name == recipe.model:
             architecture.select(recipe.blocks)
@@ -35,9 +38,10 @@ def check(recipe: Recipe) -> None:
 def load_for(recipe: Recipe, device: str | None = None) -> "InstantStyle":
     """The model that the recipe names, ready on the device; by default on a GPU where there is one."""
     device = _device(device)
-    from .models import load
+    from .models import from_picture, load
 
-    return load(recipe.model, adapter=recipe.adapter, image_encoder=recipe.image_encoder, device=device)
+    styled = load(recipe.model, adapter=recipe.adapter, image_encoder=recipe.image_encoder, device=device)
+    return from_picture(styled, recipe.control) if recipe.image else styled
 
 
 def plan_for(recipe: Recipe, device: str | None = None) -> "Plan":
@@ -63,14 +67,15 @@ def draw(
     is drawn is out of harm's way before the next begins.
     """
     style = _style(styled, recipe)
+    uses = _uses(styled, recipe, style)
+    begun = _begun(styled, recipe)
     for seed in range(recipe.seed, recipe.seed + count):
         out = styled(
             recipe.prompt,
-            style=style,
-            blocks=recipe.blocks,
-            scale=recipe.scale,
+            style=uses or None,
             seed=seed,
             callback_on_step_end=_callback(on_step),
+            **begun,
             **_pipeline_arguments(recipe),
         )
         yield out.images[0], _completed(recipe.but(seed=seed), styled, style, out.images[0])
@@ -97,17 +102,56 @@ def _devices() -> list[str]:
     return [*(cards if cuda.is_available() else []), *apple, "cpu"]
 
 
+def _pictures(recipe: Recipe) -> list[Reference]:
+    """All that the recipe reads from disk."""
+    single = [picture for picture in (recipe.mask, recipe.image) if picture]
+    return [*recipe.references, *recipe.layout_references, *recipe.negative_references, *single]
+
+
 def _style(styled: "InstantStyle", recipe: Recipe) -> "Style | None":
     if not recipe.references:
         return None
     return styled.style(
         [reference.name for reference in recipe.references],
         weights=[reference.weight for reference in recipe.references],
+        combine=recipe.combine,
         content=list(recipe.content) or None,
         content_scale=recipe.content_scale,
         removal=recipe.removal,
         crop=recipe.crop,
     )
+
+
+def _uses(styled: "InstantStyle", recipe: Recipe, style: "Style | None") -> "list[Use]":
+    """The style in its blocks, and another picture's layout in the layout blocks."""
+    from .use import Use
+
+    def seen(references: tuple[Reference, ...]) -> "Style | None":
+        names = [reference.name for reference in references]
+        return styled.style(names, crop=recipe.crop) if names else None
+
+    where = {"scale": recipe.scale, "start": recipe.start, "end": recipe.end}
+    where |= {"mask": recipe.mask and recipe.mask.name}
+    away, layout = seen(recipe.negative_references), seen(recipe.layout_references)
+    uses = [Use(style, recipe.blocks, negative=away, **where)] if style else []
+    return [*uses, Use(layout, "layout", **where)] if layout else uses
+
+
+def _begun(styled: "InstantStyle", recipe: Recipe) -> dict[str, Any]:
+    """What a pipeline that begins from a picture is given of it."""
+    if recipe.image is None:
+        return {}
+    from .structure import as_large_as_drawn, edges
+
+    photo = as_large_as_drawn(open_reference(recipe.image.name), _side(styled.pipe))
+    strength = {} if recipe.strength is None else {"strength": recipe.strength}
+    control = {"control_image": edges(photo)} if recipe.control == "canny" else {}
+    return {"image": photo, **strength, **control}
+
+
+def _side(pipe: Any) -> int:
+    """Of the square picture that the network was trained on, in pixels."""
+    return pipe.unet.config.sample_size * pipe.vae_scale_factor
 
 
 def _pipeline_arguments(recipe: Recipe) -> dict[str, Any]:

@@ -17,10 +17,17 @@ Crop = Literal["center", "pad", "squash"]
 Removal = Literal["subtract", "project"]
 """How content leaves the embedding: the whole vector (arXiv 2404.02733) or only along its direction."""
 
+Combine = Literal["average", "concat"]
+"""What several references become: one weighted embedding, or all their tokens side by side."""
+
+Control = Literal["none", "canny"]
+"""What holds the structure of the picture that a drawing begins from: its pixels alone, or its edges too."""
+
 CROPS: tuple[str, ...] = get_args(Crop)
 
 # Wide enough for every use known, narrow enough to catch a slipped decimal point.
 Amount = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Side = Annotated[int, Field(ge=8, le=16384, multiple_of=8)]
 Words = Annotated[str, Field(min_length=1)]
 
@@ -54,12 +61,27 @@ class Recipe(_Value):
     prompt: str
     negative_prompt: str = ""
     references: tuple[Reference, ...] = ()
+    combine: Combine = "average"
+    layout_references: tuple[Reference, ...] = ()
+    """Whose layout is wanted, where that is not the references' own."""
+    negative_references: tuple[Reference, ...] = ()
+    """Whose style is drawn away from."""
     crop: Crop = "center"
     content: tuple[Words, ...] = ()
     content_scale: Amount | None = None
     removal: Removal = "subtract"
     blocks: str | tuple[str, ...] | dict[str, Amount] = "style"
     scale: Amount = 1.0
+    mask: Reference | None = None
+    """White where the style acts."""
+    start: Share = 0.0
+    end: Share = 1.0
+    """Between which shares of the steps it acts."""
+    image: Reference | None = None
+    """The picture that the drawing begins from."""
+    strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    """How far it may leave that picture."""
+    control: Control = "none"
     model: Words = "mini"
     adapter: str | None = None
     image_encoder: str | None = None
@@ -104,22 +126,32 @@ class Recipe(_Value):
             "Model": self.model,
             # Our noise is always drawn on the CPU, so that a seed means one picture on every machine.
             "RNG": "CPU",
+            "Denoising strength": self.strength if self.image else None,
             **self._style_settings(),
             "Version": self.versions.get("instantstyle"),
         }
         return {name: value for name, value in told.items() if value is not None}
 
     def _style_settings(self) -> dict[str, object]:
-        if not self.references:
+        if not self.references and not self.layout_references:
             return {}
+        whole = (self.start, self.end) == (0, 1)
         return {
-            "Style reference": "; ".join(reference.name for reference in self.references),
+            "Style reference": _names(self.references),
+            "Style layout reference": _names(self.layout_references),
+            "Style negative reference": _names(self.negative_references),
+            "Style mask": self.mask.name if self.mask else None,
+            "Style steps": None if whole else f"{self.start:g}-{self.end:g}",
             "Style content": "; ".join(self.content) or None,
             "Style removal": self.removal if self.content else None,
             "Style content scale": self.content_scale if self.content else None,
             "Style blocks": self.blocks if isinstance(self.blocks, str) else json.dumps(self.blocks),
             "Style scale": self.scale,
         }
+
+
+def _names(references: tuple[Reference, ...]) -> str | None:
+    return "; ".join(reference.name for reference in references) or None
 
 
 def _quoted(value: object) -> str:

@@ -66,7 +66,8 @@ class SafetensorsShelf(Shelf):
 
     def _read(self, name: str) -> Tensor:
         with safe_open(self._path, framework="pt") as file:
-            return file.get_tensor(name)
+            # A copy: the tensor as handed out is the file itself in memory, and changes with it.
+            return file.get_tensor(name).clone()
 
 
 class MemoryShelf(Shelf):

@@ -174,3 +174,67 @@ def test_what_can_be_refused_early_is_refused_without_loading_the_model(run, ink
         "generate", "a rocket", "--model", "sdxl", "--style", ink, "--blocks", "up_blocks.7.attentions.0"
     )
     assert "SDXL has no block up_blocks.7.attentions.0" in refused(done)
+
+
+def test_where_when_and_against_what_a_style_acts_is_in_the_recipe(generate, tmp_path):
+    Image.new("L", (9, 5), 255).save(tmp_path / "mask.png")
+    Image.new("RGB", (9, 9), "teal").save(tmp_path / "teal.png")
+    where = ("--mask", "mask.png", "--start", 0.2, "--end", 0.9)
+    beside = ("--layout", "teal.png", "--negative-style", "teal.png")
+    done = generate("--style", "ink.png", *where, *beside, "-o", "out.png")
+    assert (done.code, done.err) == (0, "")
+    recipe = read_recipe("out.png")
+    assert (recipe.start, recipe.end) == (0.2, 0.9)
+    named = recipe.mask, *recipe.layout_references, *recipe.negative_references
+    assert [picture and picture.name for picture in named] == ["mask.png", "teal.png", "teal.png"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--mask", "black.png"),
+        ("--start", 1.0),
+        ("--end", 0.0),
+    ],
+)
+def test_a_style_that_acts_nowhere_or_never_is_none(generate, tmp_path, words):
+    Image.new("L", (9, 5)).save(tmp_path / "black.png")
+    generate("-o", "plain.png")
+    generate("--style", "ink.png", *words, "-o", "out.png")
+    assert pixels("out.png") == pixels("plain.png")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--layout", "teal.png"),
+        ("--negative-style", "teal.png"),
+        ("--combine", "concat", "--style", "teal.png"),
+        ("--style", "teal.png", "--weight", 0.9, "--weight", 0.1),
+    ],
+)
+def test_every_way_of_adding_a_picture_shows(generate, tmp_path, words):
+    Image.new("RGB", (9, 9), "teal").save(tmp_path / "teal.png")
+    generate("--style", "ink.png", "-o", "alone.png")
+    assert generate("--style", "ink.png", *words, "-o", "both.png").code == 0
+    assert pixels("both.png") != pixels("alone.png")
+
+
+def test_a_layout_needs_no_style_beside_it(generate):
+    generate("-o", "plain.png")
+    assert generate("--layout", "ink.png", "-o", "out.png").code == 0
+    assert pixels("out.png") != pixels("plain.png")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--style", "ink.png", "--weight", 1, "--weight", 2), "2 --weight for 1 --style"),
+        (("--style", "ink.png", "--start", 0.9, "--end", 0.1), "begin at 0.9 of the steps and end at 0.1"),
+        (("--style", "ink.png", "--mask", "nowhere.png"), "nowhere.png does not exist"),
+        (("--style", "ink.png", "--combine", "median"), "'average' or 'concat'"),
+        (("--negative-style", "ink.png"), "add --style"),
+    ],
+)
+def test_ways_that_make_no_sense_are_refused(generate, words, reason):
+    assert reason in refused(generate(*words, "-o", "out.png"))

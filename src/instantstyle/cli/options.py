@@ -7,12 +7,30 @@ from typer import Argument, Option
 
 Prompt = Annotated[str, Argument(help="What to draw.")]
 References = Annotated[list[Path] | None, Option("--style", help="A reference picture; repeat for several.")]
+Weights = Annotated[
+    list[float] | None, Option("--weight", help="How much each reference counts, in their order.")
+]
+Combine = Annotated[str, Option(metavar="average|concat", help="What several references become.")]
+LayoutReferences = Annotated[
+    list[Path] | None, Option("--layout", help="A picture whose layout is wanted; may repeat.")
+]
+NegativeReferences = Annotated[
+    list[Path] | None, Option("--negative-style", help="A picture whose style is not wanted; may repeat.")
+]
+Mask = Annotated[Path | None, Option(help="A picture, white where the style acts; of any size.")]
+Start = Annotated[float, Option(help="Share of the steps, 0 to 1, from which the style acts.")]
+End = Annotated[float, Option(help="Share of the steps until which it acts.")]
 Content = Annotated[list[str] | None, Option(help="What the reference shows, to be left out; may repeat.")]
 ContentScale = Annotated[float | None, Option(help="How much of the content is taken out.")]
 Removal = Annotated[str, Option(metavar="subtract|project", help="How content is taken out.")]
 Blocks = Annotated[str, Option(help="style, layout, style+layout, all, or blocks by name.")]
 Scale = Annotated[float, Option(help="How strongly the style acts; 0 is not at all.")]
 Crop = Annotated[str, Option(metavar="center|pad|squash", help="How a reference becomes square.")]
+
+Photo = Annotated[Path, Argument(help="The picture to restyle.")]
+Words = Annotated[str, Option("--prompt", help="What the picture shows; helps to keep it.")]
+Strength = Annotated[float | None, Option(help="How far the result may leave the picture, 0 to 1.")]
+Control = Annotated[str, Option(metavar="canny|none", help="What else holds its structure.")]
 
 Negative = Annotated[str, Option("--negative", "--negative-prompt", help="What it should not be.")]
 Seed = Annotated[int | None, Option(help="Same seed, same picture; a new one unless given.")]
