@@ -1,3 +1,6 @@
+from contextlib import suppress
+from math import isfinite
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,3 +113,23 @@ def test_a_mode_selects_all_blocks_that_it_reaches():
         "up_blocks.0.attentions.1",
     ]
     assert set(SDXL.select("precise-layout")) == set(SDXL.blocks)
+
+
+anything = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12), addresses),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(st.text(max_size=12), st.integers(), addresses), inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+near_misses = st.text(alphabet="updownblcks_mi.attens0123+*?[]style ", max_size=30)
+
+
+@given(st.one_of(anything, near_misses, st.dictionaries(near_misses, st.floats(), max_size=2)))
+def test_any_choice_of_blocks_is_a_selection_or_a_block_error(spec):
+    chosen = {}
+    with suppress(BlockError):
+        chosen = SDXL.select(spec)
+    assert set(chosen) <= set(SDXL.blocks)
+    assert all(isfinite(weight) and weight != 0 for weight in chosen.values())

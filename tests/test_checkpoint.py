@@ -11,6 +11,7 @@ from instantstyle.architectures import MINI, SD15, SDXL
 from instantstyle.blocks import Layer
 from instantstyle.checkpoint import AdapterFile
 from instantstyle.errors import CheckpointError
+from instantstyle.shelf import shelf
 
 from .conftest import CROSS_DIM, base_projection, full_projection, plus_projection
 
@@ -362,3 +363,13 @@ def test_layers_by_path_that_the_network_lacks_are_named(state, layers):
     dump["unet.up_blocks.9.attentions.0.transformer_blocks.0.attn2.processor.to_k_ip.weight"] = torch.zeros(1)
     with pytest.raises(CheckpointError, match=r"network: extra ip_adapter\.up_blocks\.9\."):
         AdapterFile.open(dump).check(layers)
+
+
+def test_what_was_read_stays_when_the_file_is_written_over(tmp_path):
+    path = tmp_path / "adapter.safetensors"
+    save_file({"one": torch.ones(4)}, path)
+    read = shelf(path).read("one")
+    with path.open("r+b") as file:
+        file.seek(-16, 2)
+        file.write(bytes(16))
+    assert read.equal(torch.ones(4))

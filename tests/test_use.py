@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from instantstyle.attention import _shrunk
 from instantstyle.errors import StyleError
 from instantstyle.style import Style
 from instantstyle.use import Use, as_mask, as_uses
@@ -71,3 +72,25 @@ def test_white_acts_and_black_does_not(tmp_path):
 def test_a_tensor_that_is_no_mask_is_refused(mask):
     with pytest.raises(StyleError, match="mask"):
         as_mask(mask)
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**31), st.integers(1, 16), st.integers(1, 16))
+def test_a_mask_of_any_size_keeps_its_range_and_its_amount(height, width, seed, rows, columns):
+    """Laid over latents of any size, also smaller and larger than itself and of other proportions."""
+    mask = torch.rand(height, width, generator=torch.Generator().manual_seed(seed))
+    laid = _shrunk(as_mask(mask), (rows, columns))
+    assert laid.shape == (rows, columns)
+    assert mask.min() - 1e-5 <= laid.min() <= laid.max() <= mask.max() + 1e-5
+    if height % rows == width % columns == 0:
+        assert laid.mean() == pytest.approx(mask.mean().item(), abs=1e-4)
+
+
+@given(st.lists(st.integers(0, 3), max_size=4), st.floats(width=32))
+def test_any_tensor_is_a_mask_or_a_style_error(shape, level):
+    tensor = torch.full(shape, level)
+    try:
+        mask = as_mask(tensor)
+    except StyleError:
+        return
+    assert mask.ndim == 2
+    assert 0 <= mask.min() <= mask.max() <= 1
