@@ -123,3 +123,67 @@ def test_a_style_whose_time_has_not_come_does_nothing_at_all():
     begun = keys(curve=lambda done: float(done >= 0.5))
     assert begun.strength(4, moment(timesteps=[9])) is not None
     assert begun.strength(4, moment(timesteps=[])) is None
+
+
+class Counted(torch.nn.Linear):
+    """A plain projection that counts its uses."""
+
+    def forward(self, x):
+        self.used = getattr(self, "used", 0) + 1
+        return super().forward(x)
+
+
+@pytest.fixture
+def attn():
+    return Attention(16, cross_attention_dim=12, heads=2, dim_head=8).eval()
+
+
+def counting(attn) -> list[int]:
+    """Counts the uses of the text's key projection without making it another kind of layer."""
+    uses = []
+    attn.to_k.register_forward_hook(lambda *_: uses.append(1))
+    return uses
+
+
+@torch.no_grad()
+def test_the_texts_keys_are_made_once_for_one_text(attn):
+    uses, processor = counting(attn), StyledAttnProcessor([keys()], moment(guided=True))
+    words, pixels = torch.randn(2, 5, 12), torch.randn(3, 2, 9, 16)
+    kept = [processor(attn, step, words) for step in pixels]
+    fresh = [StyledAttnProcessor(processor.styles, processor.moment)(attn, step, words) for step in pixels]
+    assert len(uses) == 1 + 3
+    assert all(one.equal(other) for one, other in zip(kept, fresh, strict=True))
+
+
+@torch.no_grad()
+def test_another_text_and_a_text_written_over_are_seen(attn):
+    uses, processor = counting(attn), StyledAttnProcessor([keys()], moment())
+    words, pixels = torch.randn(1, 5, 12), torch.randn(1, 9, 16)
+    first = processor(attn, pixels, words)
+    assert processor(attn, pixels, words.clone()).equal(first)
+    words.mul_(2)
+    assert not processor(attn, pixels, words).equal(first)
+    assert len(uses) == 3
+
+
+def test_nothing_is_kept_where_it_might_go_stale(attn):
+    words, pixels = torch.randn(1, 5, 12), torch.randn(1, 9, 16)
+    uses, processor = counting(attn), StyledAttnProcessor([keys()], moment())
+    for _ in range(2):
+        processor(attn, pixels, words).sum().backward()
+    assert len(uses) == 2
+    with torch.inference_mode():
+        made = torch.randn(1, 5, 12)
+        for _ in range(2):
+            processor(attn, pixels, made)
+    assert len(uses) == 4
+
+
+@torch.no_grad()
+def test_a_layer_that_is_more_than_a_projection_is_asked_each_time(attn):
+    attn.to_k = Counted(12, 16, bias=False)
+    processor = StyledAttnProcessor([keys()], moment())
+    words = torch.randn(1, 5, 12)
+    for _ in range(3):
+        processor(attn, torch.randn(1, 9, 16), words)
+    assert attn.to_k.used == 3

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import StyleError
 from .moment import Moment
@@ -87,12 +88,14 @@ def _shrunk(mask: Float[Tensor, "rows columns"], size: tuple[int, int]) -> Float
 class StyledAttnProcessor:
     """What diffusers' `AttnProcessor2_0` does, plus the attention of one style or several. Owns no weights.
 
-    A scale is a tensor, so that a compiled network is not compiled anew when it changes.
+    Serves one layer, whose keys and values of the text it makes once a call and not at every step. A scale
+    is a tensor, so that a compiled network is not compiled anew when it changes.
     """
 
     def __init__(self, styles: Sequence[StyleKeys], moment: Moment) -> None:
         self.styles = tuple(styles)
         self.moment = moment
+        self._words = Words()
 
     def __call__(
         self,
@@ -104,7 +107,8 @@ class StyledAttnProcessor:
     ) -> Float[Tensor, "batch ..."]:
         """`attn` is the guest's own attention module: it lends its projections, norms and settings."""
         pixels = _entered(attn, hidden_states, temb)
-        query, key, value = _text_heads(attn, pixels, encoder_hidden_states)
+        query = _query(attn, pixels)
+        key, value = self._words.heads(attn, encoder_hidden_states)
         mask = _mask(attn, attention_mask, encoder_hidden_states)
         seen = styled_attention(query, key, value, self._acting(attn, pixels), mask)
         return _left(attn, joined(seen).to(query.dtype), hidden_states)
@@ -139,16 +143,51 @@ def _entered(attn: Any, x: Tensor, temb: Tensor | None) -> Float[Tensor, "batch 
     return x
 
 
-def _text_heads(
-    attn: Any, pixels: Float[Tensor, "batch pixels width"], words: Float[Tensor, "batch words cross_dim"]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Query, key and value of the text attention, by the guest's own projections and norms."""
+def _query(
+    attn: Any, pixels: Float[Tensor, "batch pixels width"]
+) -> Float[Tensor, "batch heads pixels head"]:
+    """By the guest's own projection and norm."""
+    query = split(attn.to_q(pixels), attn.heads)
+    return query if attn.norm_q is None else attn.norm_q(query)
+
+
+def _word_heads(attn: Any, words: Float[Tensor, "batch words cross_dim"]) -> tuple[Tensor, Tensor]:
+    """Key and value of the text, by the guest's own projections and norms."""
     if attn.norm_cross:
         words = attn.norm_encoder_hidden_states(words)
-    query = split(attn.to_q(pixels), attn.heads)
     key, value = split(attn.to_k(words), attn.heads), split(attn.to_v(words), attn.heads)
-    query = query if attn.norm_q is None else attn.norm_q(query)
-    return query, key if attn.norm_k is None else attn.norm_k(key), value
+    return key if attn.norm_k is None else attn.norm_k(key), value
+
+
+class Words:
+    """One layer's keys and values of the text, kept for as long as the text is the very same tensor.
+
+    The network hands the same one down at every step. Not kept: where gradients are wanted, where a layer is
+    more than a plain projection (a LoRA's strength may change midway), and inside a compiled network, whose
+    guards would see another tensor with every prompt.
+    """
+
+    def __init__(self) -> None:
+        self._of: tuple[Tensor, int] | None = None
+        self._heads: tuple[Tensor, Tensor] | None = None
+
+    def heads(self, attn: Any, words: Float[Tensor, "batch words cross_dim"]) -> tuple[Tensor, Tensor]:
+        """Key and value, [batch heads words head]."""
+        if torch.compiler.is_compiling() or not _keepable(attn, words):
+            return _word_heads(attn, words)
+        if self._heads is None or self._of is None or not _same(self._of, words):
+            self._of, self._heads = (words, words._version), _word_heads(attn, words)
+        return self._heads
+
+
+def _same(kept: tuple[Tensor, int], words: Tensor) -> bool:
+    """Neither another tensor nor the same one written to."""
+    return kept[0] is words and kept[1] == words._version
+
+
+def _keepable(attn: Any, words: Tensor) -> bool:
+    plain = type(attn.to_k) is type(attn.to_v) is nn.Linear
+    return plain and not torch.is_grad_enabled() and not words.is_inference()
 
 
 def _mask(attn: Any, mask: Tensor | None, words: Tensor) -> Tensor | None:
