@@ -5,6 +5,9 @@ import torch
 from diffusers import (
     ControlNetModel,
     DDIMScheduler,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLAdapterPipeline,
     StableDiffusionXLControlNetImg2ImgPipeline,
@@ -136,19 +139,41 @@ def make_sd15(folder) -> StableDiffusionPipeline:
     return made
 
 
-@pytest.mark.parametrize(
-    ("blocks", "scale"),
-    [("all", 1.0), ("style", {"up": {"block_1": [1.0, 1.0, 1.0]}})],
-)
+SD15_SCALES = {"all": 1.0, "style": {"up": {"block_1": [1.0, 1.0, 1.0]}}}
+
+
+def sd15_words(pipe):
+    return pipe, {"height": 16, "width": 16}
+
+
+def sd15_image_to_image(pipe):
+    return StableDiffusionImg2ImgPipeline.from_pipe(pipe), {"image": PHOTO, "strength": 0.8}
+
+
+def sd15_inpainting(pipe):
+    begun = {"image": PHOTO, "mask_image": LEFT, "strength": 0.9, "height": 16, "width": 16}
+    return StableDiffusionInpaintPipeline.from_pipe(pipe), begun
+
+
+def sd15_controlnet(pipe):
+    made = StableDiffusionControlNetPipeline.from_pipe(pipe, controlnet=controlnet(pipe))
+    return made, {"image": PHOTO, "height": 16, "width": 16}
+
+
+@pytest.mark.parametrize("blocks", SD15_SCALES)
+@pytest.mark.parametrize("way", [sd15_words, sd15_image_to_image, sd15_inpainting, sd15_controlnet])
 def test_latents_of_stable_diffusion_1_5_equal_diffusers(
-    tokenizer_folder, image_encoder, reference, blocks, scale
+    tokenizer_folder, image_encoder, reference, way, blocks
 ):
     pipe = make_sd15(tokenizer_folder)
     state = {"image_proj": base_projection(), "ip_adapter": layer_weights(layers_of(pipe.unet))}
-    told = {**SHORT, "height": 16, "width": 16}
-    styled = InstantStyle(pipe, adapter=state, image_encoder=image_encoder)
-    ours = styled("a", style=reference, blocks=blocks, seed=3, **told).images
-    theirs = adapted(make_sd15(tokenizer_folder), state, image_encoder, scale)(
-        "a", ip_adapter_image=reference, generator=generators(3), **told
+    guest, told = way(pipe)
+    guest.set_progress_bar_config(disable=True)
+    styled = InstantStyle(guest, adapter=state, image_encoder=image_encoder)
+    ours = styled("a", style=reference, blocks=blocks, seed=3, **told, **SHORT).images
+    guest, told = way(make_sd15(tokenizer_folder))
+    guest.set_progress_bar_config(disable=True)
+    theirs = adapted(guest, state, image_encoder, SD15_SCALES[blocks])(
+        "a", ip_adapter_image=reference, generator=generators(3), **told, **SHORT
     ).images
     assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
