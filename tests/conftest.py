@@ -31,6 +31,14 @@ def _exact_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("instantstyle.models.precision.fastest_on_cpu", lambda: torch.float32)
 
 
+@pytest.fixture(autouse=True)
+def library(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty library of styles, never the one of whoever runs the tests."""
+    folder = tmp_path_factory.getbasetemp() / "styles"
+    monkeypatch.setenv("INSTANTSTYLE_STYLES", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CLIP tokenizer that knows letters and nothing else."""

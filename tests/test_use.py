@@ -68,6 +68,11 @@ def test_white_acts_and_black_does_not(tmp_path):
     assert as_mask(tmp_path / "mask.png").equal(torch.tensor([[1.0] * 5, [0.0] * 5, [0.0] * 5]))
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (1, 7, 1), (1, 1, 3, 1), (3, 4, 1)])
+def test_a_mask_may_be_one_pixel_high_or_wide(shape):
+    assert as_mask(torch.ones(shape)).ndim == 2
+
+
 @pytest.mark.parametrize("mask", [torch.full((3, 3), 2.0), torch.ones(2, 3, 3), torch.ones(0, 3)])
 def test_a_tensor_that_is_no_mask_is_refused(mask):
     with pytest.raises(StyleError, match="mask"):

@@ -1,8 +1,8 @@
 """An adapter and a network: which layers a style reaches, what it says there, and how it comes and goes."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,9 +11,11 @@ from torch import Tensor
 
 from .architectures import Architecture, identify
 from .attention import StyledAttnProcessor, StyleKeys
-from .blocks import Layer
+from .binding import Binding, KeyValue
+from .blocks import Block, Layer, Spec
 from .checkpoint import AdapterFile
 from .errors import StyleError
+from .fingerprints import fingerprint_of
 from .moment import Moment
 from .projection import project_tokens
 from .style import Style
@@ -34,14 +36,35 @@ def layers_of(unet: Any) -> list[Layer]:
 
 
 class Adapter:
-    """An IP-Adapter's weights fitted to one network. Reads only the layers that a style is bound to."""
+    """An IP-Adapter's weights fitted to one network. Reads only the layers that a style is bound to.
 
-    def __init__(self, file: AdapterFile, unet: Any, architecture: Architecture | None = None) -> None:
-        self.file = file
+    Without a file it serves styles that are bound for the network's family already, and no others.
+    """
+
+    def __init__(self, file: AdapterFile | None, unet: Any, architecture: Architecture | None = None) -> None:
+        self.given = file
         self.layers = layers_of(unet)
         self.architecture = architecture or self._identified()
-        file.check(self.layers)
+        if file is not None:
+            file.check(self.layers)
         self._projection: dict[str, Tensor] | None = None
+
+    @property
+    def file(self) -> AdapterFile:
+        """The weights; `StyleError` where there are none."""
+        if self.given is None:
+            raise no_adapter(self.family)
+        return self.given
+
+    @property
+    def family(self) -> str:
+        """Of the networks that a style is bound for."""
+        return self.architecture.name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """By its projection, which every binding reads anyway."""
+        return fingerprint_of(self._projection_weights())
 
     def bind(self, use: Use) -> Bound:
         """Keys and values of the style for the chosen blocks' layers: made here, once, not at every step."""
@@ -50,13 +73,28 @@ class Adapter:
         weights = self.architecture.select(use.blocks)
         if use.scale == 0 or not weights:
             return {}
-        tokens = self._sides(use)
-        ready = StyleKeys(tokens, tokens, torch.tensor(float(use.scale)), _mask_of(use), use.factor)
-        return {
-            layer.name: (self._for_layer(ready, layer, weights[layer.block]),)
-            for layer in self.layers
-            if layer.block in weights
-        }
+        layers = self._reached(weights)
+        answers = [self._answers(style, layers) for style in use.styles]
+        away = self._answers(use.negative, layers) if use.negative else None
+        scale, mask = torch.tensor(float(use.scale)), _mask_of(use)
+        bound = {}
+        for layer in layers:
+            said = [answer[layer.name] for answer in answers]
+            other = away[layer.name] if away else (None, None)
+            key, value = (
+                _sides([pair[which] for pair in said], other[which], use.against) for which in (0, 1)
+            )
+            weight = weights[layer.block] if layer.block else 0.0
+            bound[layer.name] = (StyleKeys(key, value, scale * weight, mask, use.factor),)
+        return bound
+
+    def binding(self, style: Style, blocks: Spec = "style") -> Binding:
+        """The style's keys and values for these blocks, to be kept: in float32, with no scale in them."""
+        self._check_made_for(style)
+        layers = self._reached(self.architecture.select(blocks))
+        made = self._made(style, layers)
+        plain = {name.removesuffix(".processor"): pair for name, pair in made.items()}
+        return Binding(self.family, self.fingerprint, plain)
 
     @torch.no_grad()
     def tokens(self, style: Style) -> Float[Tensor, "2 tokens cross_dim"]:
@@ -70,28 +108,23 @@ class Adapter:
         made = project_tokens(self.file.kind, self._projection_weights(), features)
         return made.unflatten(0, (2, len(seen))).flatten(1, 2)
 
-    def _sides(self, use: Use) -> Float[Tensor, "2 pictures tokens cross_dim"]:
-        """Row 0 is what guidance draws away from: no picture, a negative style, or the style itself."""
-        made = [self.tokens(style) for style in use.styles]
-        if len({tokens.shape for tokens in made}) > 1:
-            raise StyleError("Styles of one call must have as many references side by side each (combine).")
-        sides = torch.stack(made, dim=1)
-        if use.against:
-            return sides.flip(0)
-        if use.negative is None:
-            return sides
-        away = self.tokens(use.negative)[1:]
-        if away.shape[1] != sides.shape[2]:
-            raise StyleError(
-                "A negative style needs as many references side by side as the style has (combine)."
-            )
-        return torch.stack([away.expand_as(sides[0]), sides[1]])
+    def _answers(self, style: Style, layers: Sequence[Layer]) -> Mapping[str, KeyValue]:
+        """Where the style is bound for this family that is what acts, so that it acts alike everywhere."""
+        binding = style.binding(self.family)
+        return self._made(style, layers) if binding is None else binding.answers(layers, style.told)
 
     @torch.no_grad()
-    def _for_layer(self, ready: StyleKeys, layer: Layer, weight: float) -> StyleKeys:
+    def _made(self, style: Style, layers: Sequence[Layer]) -> dict[str, KeyValue]:
         """float32 throughout: made once, so exactness costs nothing; the processor casts the outcome."""
-        key, value = (ready.key @ matrix.to(ready.key).mT for matrix in self.file.read_layer(layer.number))
-        return replace(ready, key=key, value=value, scale=ready.scale * weight)
+        tokens = self.tokens(style)
+        made = {}
+        for layer in layers:
+            key, value = (tokens @ matrix.to(tokens).mT for matrix in self.file.read_layer(layer.number))
+            made[layer.name] = (key, value)
+        return made
+
+    def _reached(self, blocks: Mapping[Block, float]) -> list[Layer]:
+        return [layer for layer in self.layers if layer.block in blocks]
 
     def _identified(self) -> Architecture:
         dims = {layer.cross_dim for layer in self.layers}
@@ -104,6 +137,15 @@ class Adapter:
         return self._projection
 
     def _check(self, style: Style) -> None:
+        """Refuse what is neither bound for this family nor made for this adapter."""
+        if style.binding(self.family) is not None:
+            return
+        if self.given is None:
+            raise no_adapter(self.family, style)
+        self._check_made_for(style)
+
+    def _check_made_for(self, style: Style) -> None:
+        style.check_ingredients()
         on_patches = self.file.kind != "base"
         if style.dim != self.file.embedding_dim or style.of_patches != on_patches:
             needed, given = (
@@ -113,6 +155,32 @@ class Adapter:
             raise StyleError(
                 f"{style!r} is {given}; the adapter needs {needed}. Make it with this adapter's encoder."
             )
+
+
+def no_adapter(family: str, style: Style | None = None) -> StyleError:
+    """Says what a pipeline without an adapter can do, and how to come by that."""
+    bound = " and ".join(binding.family for binding in style.bindings) if style else ""
+    has = f"{style!r} is bound for {bound} only" if bound else f"{style!r} is not bound" if style else ""
+    return StyleError(
+        f"This pipeline has no adapter, so that it draws with styles bound for {family} and no others"
+        f"{f'; {has}' if has else ''}; bind the style: instantstyle style … --bind {family}."
+    )
+
+
+def _sides(
+    said: Sequence[Tensor], away: Tensor | None, against: bool
+) -> Float[Tensor, "2 pictures tokens width"]:
+    """Row 0 is what guidance draws away from: no picture, a negative style, or the style itself."""
+    if len({side.shape for side in said}) > 1:
+        raise StyleError("Styles of one call must have as many references side by side each (combine).")
+    sides = torch.stack([side.float() for side in said], dim=1)
+    if against:
+        return sides.flip(0)
+    if away is None:
+        return sides
+    if away.shape[1] != sides.shape[2]:
+        raise StyleError("A negative style needs as many references side by side as the style has (combine).")
+    return torch.stack([away[1:].float().expand_as(sides[0]), sides[1]])
 
 
 def side_by_side(bounds: Iterable[Bound]) -> Bound:

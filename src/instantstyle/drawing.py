@@ -10,6 +10,7 @@ from . import __version__
 from .architectures import ARCHITECTURES
 from .errors import JobError
 from .images import open_reference
+from .library import find
 from .recipe import Recipe, Reference
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ _BESIDE_OURS = ("torch", "diffusers", "transformers")
 
 def check(recipe: Recipe) -> None:
     """What can be refused at once, before the seconds that loading a model takes."""
-    for reference in _pictures(recipe):
-        open_reference(reference.name)
+    for reference in _styles(recipe):
+        _check_reference(reference)
+    for picture in filter(None, (recipe.mask, recipe.image)):
+        open_reference(picture.name)
     if recipe.start > recipe.end:
         raise JobError(f"The style would begin at {recipe.start:g} of the steps and end at {recipe.end:g}.")
     for architecture in ARCHITECTURES:
@@ -36,12 +39,39 @@ def check(recipe: Recipe) -> None:
 
 
 def load_for(recipe: Recipe, device: str | None = None) -> "InstantStyle":
-    """The model that the recipe names, ready on the device; by default on a GPU where there is one."""
+    """The model that the recipe names, ready on the device; by default on a GPU where there is one.
+
+    Without adapter and image encoder, where all of its styles are bound for the model.
+    """
     device = _device(device)
     from .models import from_picture, load
 
-    styled = load(recipe.model, adapter=recipe.adapter, image_encoder=recipe.image_encoder, device=device)
+    if is_plain(recipe):
+        styled = load(recipe.model, plain=True, device=device)
+    else:
+        styled = load(recipe.model, adapter=recipe.adapter, image_encoder=recipe.image_encoder, device=device)
     return from_picture(styled, recipe.control) if recipe.image else styled
+
+
+def opened(model: str, adapter: str | None, image_encoder: str | None, device: str | None) -> "InstantStyle":
+    """A whole model on the device; by default on a GPU where there is one."""
+    from .models import load
+
+    return load(model, adapter=adapter, image_encoder=image_encoder, device=_device(device))
+
+
+def is_plain(recipe: Recipe) -> bool:
+    """Whether the plain model will do, as each style of the recipe is bound for its family."""
+    groups = [recipe.references, recipe.layout_references, recipe.negative_references]
+    names = [reference.name for reference in _styles(recipe)]
+    if recipe.adapter or recipe.image_encoder or recipe.content or not names or not all(map(find, names)):
+        return False
+    from .models.plan import architecture_of
+
+    family = architecture_of(recipe.model)
+    styles = [_mixed(group) for group in groups if group]
+    styles[0] = styles[0].tuned(recipe.content_scale, recipe.removal) if recipe.references else styles[0]
+    return family is not None and all(style.binding(family.name) is not None for style in styles)
 
 
 def plan_for(recipe: Recipe, device: str | None = None) -> "Plan":
@@ -55,6 +85,7 @@ def plan_for(recipe: Recipe, device: str | None = None) -> "Plan":
         image_encoder=recipe.image_encoder,
         blocks=recipe.blocks,
         device=device,
+        plain=is_plain(recipe),
     )
 
 
@@ -102,10 +133,25 @@ def _devices() -> list[str]:
     return [*(cards if cuda.is_available() else []), *apple, "cpu"]
 
 
-def _pictures(recipe: Recipe) -> list[Reference]:
-    """All that the recipe reads from disk."""
-    single = [picture for picture in (recipe.mask, recipe.image) if picture]
-    return [*recipe.references, *recipe.layout_references, *recipe.negative_references, *single]
+def _styles(recipe: Recipe) -> list[Reference]:
+    """All whose style or layout is wanted or not wanted: pictures and saved styles."""
+    return [*recipe.references, *recipe.layout_references, *recipe.negative_references]
+
+
+def _check_reference(reference: Reference) -> None:
+    if find(reference.name) is None:
+        open_reference(reference.name)
+        return
+    from .style import Style
+
+    Style.load(reference.name)
+
+
+def _mixed(references: tuple[Reference, ...]) -> "Style":
+    """Saved styles as `InstantStyle.style` makes one of them."""
+    from .style import Style
+
+    return Style.mix([(reference.name, reference.weight) for reference in references])
 
 
 def _style(styled: "InstantStyle", recipe: Recipe) -> "Style | None":
@@ -130,7 +176,7 @@ def _uses(styled: "InstantStyle", recipe: Recipe, style: "Style | None") -> "lis
         names = [reference.name for reference in references]
         return styled.style(names, crop=recipe.crop) if names else None
 
-    where = {"scale": recipe.scale, "start": recipe.start, "end": recipe.end}
+    where: dict[str, Any] = {"scale": recipe.scale, "start": recipe.start, "end": recipe.end}
     where |= {"mask": recipe.mask and recipe.mask.name}
     away, layout = seen(recipe.negative_references), seen(recipe.layout_references)
     uses = [Use(style, recipe.blocks, negative=away, **where)] if style else []
@@ -181,6 +227,7 @@ def _completed(recipe: Recipe, styled: "InstantStyle", style: "Style | None", im
         num_inference_steps=styled.pipe.num_timesteps,
         guidance_scale=styled.pipe.guidance_scale,
         content_scale=style.content_scale if style else None,
+        removal=style.removal if style else None,
         height=image.height,
         width=image.width,
         scheduler=type(styled.pipe.scheduler).__name__,

@@ -1,7 +1,7 @@
 """The two halves of a CLIP: an image tower, and the text tower that shares its space."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from .errors import CheckpointError, ImageError, StyleError, did_you_mean
+from .fingerprints import fingerprint_of
 from .images import fit
 from .recipe import CROPS
 from .shelf import shelf
@@ -112,6 +113,11 @@ class ImageEncoder:
     @property
     def name(self) -> str:
         return f"CLIP-{self.projection_dim}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells this tower from others of its shape, in any dtype; asked once, it outlives the weights."""
+        return fingerprint_of(self.model.visual_projection.state_dict())
 
     def check_fits(self, kind: str, embedding_dim: int) -> None:
         """Refuse unless the tower suits an adapter of this kind, made for features of this width.

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from .adapter import Adapter, injected, side_by_side
+from .adapter import Adapter, injected, no_adapter, side_by_side
 from .architectures import Architecture
 from .blocks import Spec
 from .calling import check_arguments, check_drawn, check_pipeline, generators, known_to, pictures_asked
@@ -19,10 +19,11 @@ from .errors import ModelError, StyleError
 from .images import open_reference
 from .moment import Moment
 from .sight import Sight
-from .style import Style
+from .style import Style, saved
 from .use import Mask, Use, as_uses
 
 Reference = str | Path | Image.Image
+"""A picture or its file; or a saved style: its .style.safetensors file, or its name in the library."""
 
 Styling = Style | Reference | Use | Sequence[Reference] | Sequence[Style] | Sequence[Use]
 """A reference or several for one style, a ready style, one for each prompt, or uses that act together."""
@@ -39,25 +40,28 @@ class InstantStyle:
         self,
         pipe: Any,
         *,
-        adapter: Any,
+        adapter: Any = None,
         image_encoder: Any = None,
         text_encoder: tuple[Any, Any] | None = None,
         architecture: Architecture | None = None,
         defaults: Mapping[str, Any] | None = None,
         keep_encoder: bool = True,
     ) -> None:
-        """`adapter`: a path (.safetensors, .bin) or a state dict. `image_encoder`: a model or its folder;
-        None is the pipeline's own. `text_encoder`: model and tokenizer of the image encoder's space; None is
-        the pipeline's `text_encoder_2` if it fits. `architecture` is found from the network unless given;
-        `defaults` are call arguments that hold where a caller gives none. `keep_encoder=False` frees the
-        image encoder after each look at a reference; references that were seen are remembered either way.
+        """`adapter`: a path (.safetensors, .bin) or a state dict; None: bound styles draw, and no others.
+        `image_encoder`: a model or its folder; None is the pipeline's own. `text_encoder`: model and
+        tokenizer of the image encoder's space; None is the pipeline's `text_encoder_2` if it fits.
+        `architecture` is found from the network unless given; `defaults` are call arguments that hold where
+        a caller gives none. `keep_encoder=False` frees the image encoder after each look at a reference;
+        references that were seen are remembered either way.
         """
         check_pipeline(pipe)
+        if adapter is None and image_encoder is not None:
+            raise ModelError("An image encoder serves an adapter, and there is none; give both or neither.")
         self.pipe = pipe
-        self.adapter = Adapter(AdapterFile.open(adapter), pipe.unet, architecture)
-        kind, encoder = self.adapter.file.kind, _image_encoder(pipe, image_encoder)
-        encoder.check_fits(kind, self.adapter.file.embedding_dim)
-        self.sight = Sight(encoder, of_patches=kind != "base", keep_encoder=keep_encoder)
+        file = None if adapter is None else AdapterFile.open(adapter)
+        self.adapter = Adapter(file, pipe.unet, architecture)
+        own = getattr(pipe, "image_encoder", None)
+        self._sight = Sight.beside(file, own if image_encoder is None else image_encoder, keep_encoder)
         self.text_encoder = self._text_encoder(text_encoder)
         self.defaults = dict(defaults or {})
 
@@ -70,8 +74,15 @@ class InstantStyle:
         other = copy(self)
         other.pipe, other.defaults = pipe, known_to(pipe, self.defaults)
         if pipe.unet is not self.pipe.unet:
-            other.adapter = Adapter(self.adapter.file, pipe.unet)
+            other.adapter = Adapter(self.adapter.given, pipe.unet)
         return other
+
+    @property
+    def sight(self) -> Sight:
+        """The image encoder with its memory; `StyleError` where there is none."""
+        if self._sight is None:
+            raise no_adapter(self.adapter.family)
+        return self._sight
 
     @property
     def image_encoder(self) -> ImageEncoder:
@@ -85,7 +96,7 @@ class InstantStyle:
 
     def style(
         self,
-        reference: Reference | Sequence[Reference],
+        reference: Style | Reference | Sequence[Style | Reference],
         *,
         content: str | Sequence[str] | None = None,
         content_scale: float | None = None,
@@ -97,13 +108,34 @@ class InstantStyle:
         """A reusable `Style` from one reference or several; `content` names what is to be taken out.
 
         `combine`: `average`, weighted, or `concat`, all their tokens side by side; in any order the same.
+        Where styles are among the references they are mixed, each with what is taken out of it already.
         """
-        sources = [reference] if isinstance(reference, Reference) else list(reference)
-        images = [open_reference(source) for source in sources]
-        if not images:
+        sources = [reference] if isinstance(reference, Style | Reference) else list(reference)
+        counts = [1.0] * len(sources) if weights is None else [float(weight) for weight in weights]
+        if not sources:
             raise StyleError("A style needs a reference; the list of them is empty.")
-        style = self._seen(images, crop, tuple(map(float, weights or [1.0] * len(images))), _name(sources))
-        return self._without(replace(style, combine=combine), content, content_scale, removal)
+        styles = [saved(source) for source in sources]
+        if any(styles):
+            style = self._mixed(sources, styles, counts, crop, combine)
+        else:
+            style = replace(self._seen(sources, crop, counts), combine=combine)
+        return self._without(style, content, content_scale, removal)
+
+    def bind(self, style: Style | Reference | Sequence[Reference], blocks: Spec = "style") -> Style:
+        """The same style with its keys and values for these blocks inside.
+
+        So it draws with any network of this family, where neither adapter nor image encoder need be.
+        """
+        ready = self._as_style(style)
+        self.sight.check(ready)
+        return ready.bound(self.adapter.binding(ready, blocks))
+
+    def minus(
+        self, style: Style | Reference, content: str | Sequence[str], content_scale: float | None = None
+    ) -> Style:
+        """The style with these words taken out beside any that are taken out of it already."""
+        ready, phrases = self._as_style(style), _phrases(content)
+        return ready.minus(phrases, self._embedded(ready, phrases), content_scale)
 
     @contextmanager
     def using(
@@ -126,6 +158,7 @@ class InstantStyle:
         when = {"start": start, "end": end, "curve": curve}
         ready = self._as_styling(style)
         uses = as_uses(ready, blocks=blocks, scale=scale, mask=mask, negative=away, **when)
+        self._check_seen_here(uses)
         moment = Moment(self.pipe)
         watching = moment.watching() if any(use.needs_watching for use in uses) else nullcontext()
         bound = side_by_side(self.adapter.bind(use) for use in uses)
@@ -154,9 +187,9 @@ class InstantStyle:
     ) -> Any:
         """Draw; returns what the pipeline returns. Other arguments are the pipeline's own.
 
-        `style`: a reference or several, a ready `Style`, one `Style` for each prompt, or `Use`s of styles
-        that act together. `blocks`: a role (`"style"`, `"layout"`, `"style+layout"`, `"all"`), a mode
-        (`"precise-style"`), names, patterns, or a mapping from them to weights. `scale`: 0 is the plain
+        `style`: a reference or several (pictures, saved styles), a ready `Style`, one `Style` for each
+        prompt, or `Use`s of styles that act together. `blocks`: a role (`"style"`, `"layout"`, `"all"`), a
+        mode (`"precise-style"`), names, patterns, or a mapping from them to weights. `scale`: 0 is the plain
         pipeline, 1 the adapter as trained. `mask`: white where the style acts; `start`, `end`, `curve`: when,
         in shares of the steps; `negative_style`: what to draw away from. Picture i of the call is drawn from
         `seed + i`, alone or in a batch. `content_scale` and `removal` are 0.5 and `"subtract"` where neither
@@ -200,25 +233,51 @@ class InstantStyle:
             return [self._without(one, *removal) for one in styling]
         raise StyleError("content beside a Use: take it out of the Use's style, styled.style(…, content=…).")
 
-    def _seen(self, images: list[Image.Image], crop: str, weights: tuple[float, ...], name: str) -> Style:
-        embeds, blank = self.sight.look(images, crop)
-        return Style(embeds, blank, weights, name=name, encoder=self.image_encoder.name)
+    def _seen(self, sources: Sequence[Any], crop: str, weights: Sequence[float]) -> Style:
+        images = [open_reference(source) for source in sources]
+        return self.sight.style(images, crop, weights, _name(sources))
+
+    def _mixed(
+        self, sources: Any, styles: Sequence[Style | None], weights: Sequence[float], crop: str, combine: str
+    ) -> Style:
+        """Saved styles, and beside them pictures that are made styles here."""
+        if len(weights) != len(sources):
+            raise StyleError(f"{len(sources)} references have {len(weights)} weights; give one for each.")
+        if combine != "average":
+            raise StyleError(f"Ready styles are mixed, and cannot be combined by {combine!r}; leave it out.")
+        ready = [
+            style or self._seen([source], crop, [1.0]) for source, style in zip(sources, styles, strict=True)
+        ]
+        return Style.mix(zip(ready, weights, strict=True))
 
     def _without(
         self, style: Style, content: str | Sequence[str] | None, scale: float | None, removal: str | None
     ) -> Style:
         if not content:
             return style.tuned(scale, removal)
+        phrases = _phrases(content)
+        return style.with_content(phrases, self._embedded(style, phrases), scale, removal)
+
+    def _embedded(self, style: Style, phrases: Sequence[str]) -> Any:
+        """The words in the space of the image encoder: [phrases dim]."""
         style.check_removable()
-        phrases = [content] if isinstance(content, str) else list(content)
+        if self.adapter.given is None:
+            raise no_adapter(self.adapter.family)
         if self.text_encoder is None:
             raise no_text_encoder(style.dim)
-        return style.with_content(phrases, self.text_encoder.embed(phrases), scale, removal)
+        return self.text_encoder.embed(phrases)
+
+    def _check_seen_here(self, uses: Sequence[Use]) -> None:
+        """What is bound for this network acts as it is, whoever saw it."""
+        for style in (style for use in uses for style in (*use.styles, use.negative) if style):
+            if self._sight is not None and style.binding(self.adapter.family) is None:
+                self._sight.check(style)
 
     def _text_encoder(self, given: tuple[Any, Any] | None) -> TextEncoder | None:
-        width = self.adapter.file.embedding_dim
-        if self.adapter.file.kind != "base":
+        file = self.adapter.given
+        if file is None or file.kind != "base":
             return None
+        width = file.embedding_dim
         if given is None:
             return text_encoder_of(self.pipe, width)
         encoder = TextEncoder(*given)
@@ -230,13 +289,8 @@ class InstantStyle:
         return encoder
 
 
-def _image_encoder(pipe: Any, given: Any) -> ImageEncoder:
-    source = getattr(pipe, "image_encoder", None) if given is None else given
-    if source is None:
-        raise ModelError(
-            "There is no image encoder to see a reference with; pass image_encoder=, a model or a folder."
-        )
-    return ImageEncoder.open(source)
+def _phrases(content: str | Sequence[str]) -> list[str]:
+    return [content] if isinstance(content, str) else list(content)
 
 
 def _name(sources: Sequence[Reference]) -> str:

@@ -47,7 +47,7 @@ class _Value(BaseModel):
 
 
 class Reference(_Value):
-    """One picture whose style is wanted; `sha256` says which file it was, `name` what it was called."""
+    """One picture or saved style; `sha256` says which file it was, `name` what it was called."""
 
     name: Words
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
@@ -69,7 +69,7 @@ class Recipe(_Value):
     crop: Crop = "center"
     content: tuple[Words, ...] = ()
     content_scale: Amount | None = None
-    removal: Removal = "subtract"
+    removal: Removal | None = None
     blocks: str | tuple[str, ...] | dict[str, Amount] = "style"
     scale: Amount = 1.0
     mask: Reference | None = None
@@ -143,7 +143,7 @@ class Recipe(_Value):
             "Style mask": self.mask.name if self.mask else None,
             "Style steps": None if whole else f"{self.start:g}-{self.end:g}",
             "Style content": "; ".join(self.content) or None,
-            "Style removal": self.removal if self.content else None,
+            "Style removal": (self.removal or "subtract") if self.content else None,
             "Style content scale": self.content_scale if self.content else None,
             "Style blocks": self.blocks if isinstance(self.blocks, str) else json.dumps(self.blocks),
             "Style scale": self.scale,

@@ -3,13 +3,18 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from .checkpoint import AdapterFile
 from .encoders import ImageEncoder
+from .errors import ModelError, StyleError
+from .style import Style
+from .thumbnail import thumbnail_of
 
 REMEMBERED = 64
 """Pictures whose embeddings are kept: 5 kB each for a base adapter, at most 1.3 MB on patch features."""
@@ -26,6 +31,44 @@ class Sight:
         self.encoder, self.of_patches, self.keep_encoder = encoder, of_patches, keep_encoder
         self._seen: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
         self._blank: Tensor | None = None
+
+    @classmethod
+    def beside(cls, file: AdapterFile | None, encoder: Any, keep_encoder: bool = True) -> "Sight | None":
+        """That of the encoder which the adapter was trained with; None where there is no adapter."""
+        if file is None:
+            return None
+        if encoder is None:
+            raise ModelError(
+                "There is no image encoder to see a reference with; pass image_encoder=, a model or a folder."
+            )
+        opened = ImageEncoder.open(encoder)
+        opened.check_fits(file.kind, file.embedding_dim)
+        return cls(opened, of_patches=file.kind != "base", keep_encoder=keep_encoder)
+
+    def style(self, images: Sequence[Image.Image], crop: str, weights: Sequence[float], name: str) -> Style:
+        """The pictures as a style; what saw them is noted in it."""
+        # Before the look: after it the weights may be gone.
+        fingerprint = self.encoder.fingerprint
+        embeds, blank = self.look(images, crop)
+        return Style(
+            embeds,
+            blank,
+            tuple(weights),
+            name=name,
+            encoder=self.encoder.name,
+            encoder_fingerprint=fingerprint,
+            crop=crop,
+            thumbnail=thumbnail_of(images),
+        )
+
+    def check(self, style: Style) -> None:
+        """A style of another encoder of the same width would be read as if it were of this one."""
+        known, here = style.encoder_fingerprint, self.encoder.fingerprint
+        if known not in ("", here):
+            raise StyleError(
+                f"{style!r} was seen by another image encoder ({style.encoder} {known}) than the one here "
+                f"({self.encoder.name} {here}); make it with this one, or bind it with the one that saw it."
+            )
 
     def look(
         self, images: Sequence[Image.Image], crop: str = "center"

@@ -115,8 +115,10 @@ def _uses_in(styling: Any) -> list[Use]:
 def as_mask(mask: Mask) -> Float[Tensor, "rows columns"]:
     """White as 1, black as 0."""
     if isinstance(mask, Tensor):
-        flat = mask.float().squeeze()
-        if flat.ndim != 2 or not flat.numel() or flat.min() < 0 or flat.max() > 1:
+        flat = mask.float()
+        while flat.ndim > 2 and 1 in flat.shape:
+            flat = flat.squeeze(flat.shape.index(1))
+        if flat.ndim != 2 or not flat.numel() or not 0 <= flat.min() <= flat.max() <= 1:
             raise StyleError(f"A mask is [height width] of numbers 0..1; this one is {list(mask.shape)}.")
         return flat
     return torch.from_numpy(np.asarray(open_reference(mask).convert("L"), dtype=np.float32) / 255)

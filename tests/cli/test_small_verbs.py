@@ -34,7 +34,23 @@ def test_version_names_us_and_what_we_stand_on(run):
 
 
 @pytest.mark.parametrize(
-    "verb", ["", "generate", "demo", "models", "doctor", "blocks", "convert", "recipe", "version"]
+    "verb",
+    [
+        *[
+            "",
+            "generate",
+            "restyle",
+            "style",
+            "mix",
+            "demo",
+            "models",
+            "doctor",
+            "blocks",
+            "convert",
+            "recipe",
+        ],
+        *["version", "styles", "styles list", "styles add", "styles show", "styles remove"],
+    ],
 )
 def test_every_verb_explains_itself(run, verb):
     done = run(*verb.split(), "--help")

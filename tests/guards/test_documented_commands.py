@@ -27,6 +27,9 @@ def parse(command: str) -> None:
     words = shlex.split(command, comments=True)[1:]
     group = typer.main.get_command(app)
     verb = group.commands[words[0]]  # pyright: ignore[reportAttributeAccessIssue]
+    while hasattr(verb, "commands"):
+        words = words[1:]
+        verb = verb.commands[words[0]]
     verb.make_context(words[0], words[1:], resilient_parsing=False)
 
 

@@ -75,9 +75,9 @@ def without_projection(tower: CLIPTextModelWithProjection) -> CLIPTextModel:
     return plain.eval()
 
 
-def training_record(folder: Path) -> dict:
-    """How much each stage was trained, from its own counts."""
-    stages = {}
+def training_record(folder: Path, before: dict) -> dict:
+    """How much each stage was trained, from its own counts; of one that is not in `folder`, as `before`."""
+    stages = {name: before["stages"][name] for name in CPU if name in before["stages"]}
     for name in CPU:
         if (file := folder / f"{name}.pt").exists():
             state = torch.load(file, weights_only=True)
@@ -95,7 +95,8 @@ def main() -> None:
     export_judge(args.folder, args.package / "metrics" / "judge.safetensors")
     record = Path(__file__).parent / "results" / "training.json"
     record.parent.mkdir(exist_ok=True)
-    record.write_text(json.dumps(training_record(args.folder), indent=1) + "\n")
+    before = json.loads(record.read_text()) if record.exists() else {"stages": {}}
+    record.write_text(json.dumps(training_record(args.folder, before), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from ..errors import InstantStyleError
-from . import blocks, convert, demo, doctor, generate, models, recipe, restyle, version
+from . import blocks, convert, demo, doctor, generate, mix, models, recipe, restyle, style, styles, version
 from .console import complain, hush_libraries
 
 app = typer.Typer(
@@ -18,8 +18,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _verb in (generate, restyle, demo, models, doctor, blocks, convert, recipe, version):
+for _verb in (generate, restyle, style, mix, demo, models, doctor, blocks, convert, recipe, version):
     app.command(_verb.__name__.rpartition(".")[2])(_verb.run)
+app.add_typer(styles.app, name="styles")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """`instantstyle generate "a rocket" --style ink.png --content "a cat"`: words in, pictures out."""
 
 from . import options
-from .work import draw_to_files, picture, pictures, recipe_of, show_plan
+from .work import draw_to_files, picture, recipe_of, references, show_plan
 
 
 def run(
@@ -13,7 +13,7 @@ def run(
     negative_style: options.NegativeReferences = None,
     content: options.Content = None,
     content_scale: options.ContentScale = None,
-    removal: options.Removal = "subtract",
+    removal: options.Removal = None,
     blocks: options.Blocks = "style",
     scale: options.Scale = 1.0,
     mask: options.Mask = None,
@@ -38,16 +38,18 @@ def run(
 ) -> None:
     """Draw a prompt in the style of a reference, without the reference's subject.
 
+    A reference is a picture, a .style.safetensors file, or the name of a style in the library, unless a file
+    of that name is here. Where all styles are bound, neither adapter nor image encoder is loaded.
     Steps, guidance and size are the model's own choice unless given.
     """
     recipe = recipe_of(
         seed,
         prompt=prompt,
         negative_prompt=negative,
-        references=pictures(style, weight),
+        references=references(style, weight),
         combine=combine,
-        layout_references=pictures(layout),
-        negative_references=pictures(negative_style),
+        layout_references=references(layout),
+        negative_references=references(negative_style),
         crop=crop,
         content=tuple(content or ()),
         content_scale=content_scale,

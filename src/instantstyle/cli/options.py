@@ -6,7 +6,9 @@ from typing import Annotated
 from typer import Argument, Option
 
 Prompt = Annotated[str, Argument(help="What to draw.")]
-References = Annotated[list[Path] | None, Option("--style", help="A reference picture; repeat for several.")]
+References = Annotated[
+    list[Path] | None, Option("--style", help="A picture or a saved style; repeat for several.")
+]
 Weights = Annotated[
     list[float] | None, Option("--weight", help="How much each reference counts, in their order.")
 ]
@@ -22,7 +24,9 @@ Start = Annotated[float, Option(help="Share of the steps, 0 to 1, from which the
 End = Annotated[float, Option(help="Share of the steps until which it acts.")]
 Content = Annotated[list[str] | None, Option(help="What the reference shows, to be left out; may repeat.")]
 ContentScale = Annotated[float | None, Option(help="How much of the content is taken out.")]
-Removal = Annotated[str, Option(metavar="subtract|project", help="How content is taken out.")]
+Removal = Annotated[
+    str | None, Option(metavar="subtract|project", help="How content is taken out; subtract unless given.")
+]
 Blocks = Annotated[str, Option(help="style, layout, style+layout, all, or blocks by name.")]
 Scale = Annotated[float, Option(help="How strongly the style acts; 0 is not at all.")]
 Crop = Annotated[str, Option(metavar="center|pad|squash", help="How a reference becomes square.")]
@@ -45,6 +49,12 @@ ImageEncoder = Annotated[
     str | None, Option(help="An image encoder's folder or file, instead of the one needed.")
 ]
 Device = Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; by default a GPU where there is one.")]
+
+StyleOutput = Annotated[
+    Path | None,
+    Option("--output", "-o", help="A .style.safetensors file; by default named by what it is of."),
+]
+Name = Annotated[str | None, Option(help="What it is called; by default as the file.")]
 
 Output = Annotated[Path | None, Option("--output", "-o", help="A .png; by default named by prompt and seed.")]
 Force = Annotated[bool, Option("--force", help="Overwrite files that exist.")]

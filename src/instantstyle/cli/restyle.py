@@ -1,7 +1,7 @@
 """`instantstyle restyle photo.jpg --style ink.png`: a picture keeps what it shows and takes on a style."""
 
 from . import options
-from .work import draw_to_files, picture, pictures, recipe_of
+from .work import draw_to_files, picture, recipe_of, references
 
 
 def run(
@@ -11,7 +11,7 @@ def run(
     weight: options.Weights = None,
     content: options.Content = None,
     content_scale: options.ContentScale = None,
-    removal: options.Removal = "subtract",
+    removal: options.Removal = None,
     blocks: options.Blocks = "style",
     scale: options.Scale = 1.0,
     crop: options.Crop = "center",
@@ -40,7 +40,7 @@ def run(
         seed,
         prompt=prompt,
         negative_prompt=negative,
-        references=pictures(style, weight),
+        references=references(style, weight),
         crop=crop,
         content=tuple(content or ()),
         content_scale=content_scale,

@@ -20,19 +20,30 @@ def recipe_of(seed: int | None, **fields: Any) -> "Recipe":
     return Recipe.model_validate({"seed": secrets.randbelow(2**32) if seed is None else seed, **fields})
 
 
-def pictures(paths: Sequence[Path] | None, weights: Sequence[float] | None = None) -> list[dict[str, Any]]:
-    """The files as a recipe names them: path, fingerprint and weight."""
+def references(paths: Sequence[Path] | None, weights: Sequence[float] | None = None) -> list[dict[str, Any]]:
+    """Pictures and saved styles as a recipe names them: path or name, fingerprint and weight."""
     paths = paths or []
     weights = weights or [1.0] * len(paths)
     if len(weights) != len(paths):
         raise JobError(f"There are {len(weights)} --weight for {len(paths)} --style; give one for each.")
-    return [{**picture(path), "weight": weight} for path, weight in zip(paths, weights, strict=True)]
+    return [
+        {"name": str(path), "sha256": _fingerprint(path), "weight": weight}
+        for path, weight in zip(paths, weights, strict=True)
+    ]
 
 
 def picture(path: Path) -> dict[str, Any]:
     from ..images import fingerprint
 
     return {"name": str(path), "sha256": fingerprint(path)}
+
+
+def _fingerprint(path: Path) -> str:
+    """Of the picture, or of the file of the style that is meant."""
+    from ..images import fingerprint
+    from ..library import find
+
+    return fingerprint(find(path) or path)
 
 
 def draw_to_files(
@@ -110,8 +121,12 @@ def _warn_of_unknown_words(recipe: "Recipe") -> None:
 def _explain(recipe: "Recipe", styled: Any) -> None:
     from ..blocks import listed
     from ..images import open_reference
+    from ..style import saved
 
     for reference in (*recipe.references, *recipe.layout_references, *recipe.negative_references):
+        if style := saved(reference.name):
+            note(f"reference {reference.name}: {style!r}")
+            continue
         width, height = open_reference(reference.name).size
         note(f"reference {reference.name}: {width}×{height}, made square by --crop {recipe.crop}")
     if recipe.references:

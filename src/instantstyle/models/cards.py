@@ -50,6 +50,12 @@ def resolved(model: str, adapter: Any = None) -> tuple[Card, Any]:
     return replace(card, image_encoder=None, **{name: getattr(lender, name) for name in taken}), None
 
 
+def without_adapter(card: Card) -> Card:
+    """The base alone: what drawing with bound styles needs."""
+    nothing = dict.fromkeys(("adapter", "adapter_repo", "adapter_weights", "image_encoder", "features"))
+    return replace(card, **nothing)
+
+
 def family_of(shapes: Mapping[str, Any]) -> str | None:
     """`sdxl` or `sd15` for the tensors of a single-file checkpoint; None for those of anything else."""
     return next((family for family, mark in MARKS.items() if mark in shapes), None)

@@ -89,6 +89,7 @@ def _other(path: Path, shapes: Shapes) -> Found | None:
 
 
 _OTHERS: Mapping[str, Callable[[str], bool]] = {
+    "a saved style; name it with --style": lambda name: name.startswith(("bound.", "image_embeds")),
     "a LoRA; load it with pipe.load_lora_weights": lambda name: ".lora_" in name or "lora_unet" in name,
     "a ControlNet": lambda name: name.startswith(("controlnet_", "control_model.")),
     "a text tower": lambda name: name.startswith("text_model."),

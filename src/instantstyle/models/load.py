@@ -1,6 +1,6 @@
 """From a registry name, a folder, a hub id or one file to a ready `InstantStyle`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -13,8 +13,8 @@ from ..encoders import ImageEncoder
 from ..errors import ModelError
 from ..hub import fetch, is_offline
 from ..pipeline import InstantStyle
-from .cards import resolved
-from .inventory import absence, config_card, config_files, inventory, missing
+from .cards import resolved, without_adapter
+from .inventory import Item, absence, config_card, config_files, inventory, missing
 from .precision import default_dtype
 from .registry import Card
 from .towers import TEXT_SOURCES, SeparateTextEncoder, image_tower_for, no_image_tower
@@ -28,6 +28,7 @@ def load(
     dtype: torch.dtype | None = None,
     device: str | torch.device | None = None,
     keep_encoder: bool = True,
+    plain: bool = False,
 ) -> InstantStyle:
     """A ready `InstantStyle`.
 
@@ -36,8 +37,11 @@ def load(
     lies in the folder (`ip-adapter*.safetensors`). `image_encoder`: a folder or file; by default the one
     beside the model, or the one that the adapter needs. `dtype` defaults to float16 on a GPU and to float32
     on a CPU, or bfloat16 where a short measurement shows that to be faster. `keep_encoder=False` frees the
-    image encoder after each look.
+    image encoder after each look. `plain` loads neither adapter nor image encoder, which then need not be
+    here: bound styles draw, and no others.
     """
+    if plain:
+        return _plain(resolved(str(model))[0], dtype, device)
     card, adapter = resolved(str(model), adapter)
     _refuse_incomplete(card, adapter, image_encoder)
     dtype = dtype or default_dtype(device, exact=card.bundled)
@@ -61,6 +65,16 @@ def load(
     return styled
 
 
+def _plain(card: Card, dtype: torch.dtype | None, device: str | torch.device | None) -> InstantStyle:
+    card = without_adapter(card)
+    _refuse_missing(card, inventory(card))
+    with quietly():
+        pipe = pipeline_of(card, dtype or default_dtype(device, exact=card.bundled))
+    if device is not None:
+        pipe.to(device)
+    return InstantStyle(pipe, architecture=card.architecture, defaults=card.defaults)
+
+
 def _refuse_incomplete(card: Card, adapter: Any, image_encoder: Any) -> None:
     """Before anything is loaded: all that is lacking and cannot be fetched, at once."""
     if adapter is None and card.adapter is None:
@@ -68,7 +82,11 @@ def _refuse_incomplete(card: Card, adapter: Any, image_encoder: Any) -> None:
             f"{card.name} says nothing of an IP-Adapter; pass adapter=, a file or the name of a model whose "
             'adapter is for the same base, such as "sdxl" or "sd15".'
         )
-    items = missing(inventory(card, adapter, image_encoder))
+    _refuse_missing(card, inventory(card, adapter, image_encoder))
+
+
+def _refuse_missing(card: Card, items: Sequence[Item]) -> None:
+    items = missing(items)
     lost = [item for item in items if not item.on_hub]
     if lost or (items and is_offline()):
         raise absence(card, lost or items)

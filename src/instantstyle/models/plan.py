@@ -14,7 +14,7 @@ from ..blocks import Block, Layer, Spec
 from ..checkpoint import AdapterFile, layer_names
 from ..errors import CheckpointError
 from ..shelf import shelf
-from .cards import resolved
+from .cards import card_for, resolved, without_adapter
 from .inventory import Item, inventory
 from .load import diffusers_class
 from .precision import default_dtype
@@ -66,9 +66,11 @@ def plan(
     blocks: Spec = "style",
     device: str = "cpu",
     dtype: torch.dtype | None = None,
+    plain: bool = False,
 ) -> Plan:
     """As `load` and a call would have it; nothing is fetched, and no weight is read."""
     card, adapter = resolved(str(model), adapter)
+    card = without_adapter(card) if plain else card
     dtype = dtype or default_dtype(device, exact=card.bundled)
     items = inventory(card, adapter, image_encoder)
     file = _adapter_file(items, adapter)
@@ -76,7 +78,7 @@ def plan(
     chosen = architecture.select(blocks)
     reached = [layer for layer in layers if layer.block in chosen]
     tokens = STYLE_TOKENS if file is None else file.tokens or STYLE_TOKENS
-    numbers = [layer.number for layer in reached]
+    numbers = [] if plain else [layer.number for layer in reached]
     read = file.size_of(numbers) if file else None
     return Plan(
         items=items,
@@ -87,6 +89,17 @@ def plan(
         tensors=[name for number in numbers for name in layer_names(number)],
         adapter_bytes=read,
         style_bytes=sum(2 * 2 * tokens * layer.width * dtype.itemsize for layer in reached),
+    )
+
+
+def architecture_of(model: str | Path) -> Architecture | None:
+    """The family that a model is of, by its card or its network's settings; None where neither is here."""
+    card = card_for(str(model))
+    if card.architecture is not None or not (Path(card.pipeline) / "unet" / "config.json").is_file():
+        return card.architecture
+    layers = _layers_in(Path(card.pipeline))
+    return identify(
+        (layer.name for layer in layers), min((layer.cross_dim for layer in layers), default=None)
     )
 
 

@@ -1,0 +1,141 @@
+"""Results → docs/performance.md.
+
+    python -m benchmarks.page
+
+Every figure is read from a file that a command wrote, and names that command.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rounds import RESULTS
+
+PAGE = Path("docs/performance.md")
+
+Results = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question: where its figure stands, what it should be, and how both are written."""
+
+    question: str
+    against: str
+    figure: Callable[[Results], float]
+    target: float
+    written: str = "{:.2f}×"
+
+    def told(self, results: Results) -> str:
+        figure = self.figure(results)
+        verdict = "met" if figure <= self.target else "**missed**"
+        shown, wanted = self.written.format(figure), self.written.format(self.target)
+        return f"| {self.question} | {self.against} | {shown} | ≤ {wanted} | {verdict} |"
+
+
+ROWS = (
+    Row(
+        "a styled step, bundled model",
+        "the plain step",
+        lambda found: found["bundled"]["step"]["ours_to_plain"],
+        1.0,
+    ),
+    Row(
+        "a styled step, bundled model",
+        "diffusers' own path, same blocks",
+        lambda found: found["bundled"]["step"]["ours_to_diffusers"],
+        1.0,
+    ),
+    Row(
+        "pictures of one style, bundled model",
+        "diffusers' path, same pipeline",
+        lambda found: found["bundled"]["picture"]["ours_to_diffusers"],
+        0.9,
+    ),
+    Row(
+        "a warm picture, bundled model",
+        "–",
+        lambda found: found["bundled"]["picture"]["ours_seconds"],
+        2.0,
+        "{:.2f} s",
+    ),
+    Row(
+        "a styled step, SDXL's true shape",
+        "the plain step",
+        lambda found: found["full_size"]["blocks"]["style"]["time_ours_to_plain"],
+        1.0,
+    ),
+    Row(
+        "a styled step, SDXL's true shape",
+        "diffusers' own path, same blocks",
+        lambda found: found["full_size"]["blocks"]["style"]["time_ours_to_diffusers"],
+        1.0,
+    ),
+    Row(
+        "bytes read to bind a style, SDXL",
+        "the whole adapter file",
+        lambda found: (
+            found["full_size"]["arms"]["ours style"]["bytes_read"] / found["full_size"]["adapter_file_bytes"]
+        ),
+        0.2,
+        "{:.1%}",
+    ),
+    Row(
+        "bytes kept in the network for one style, SDXL",
+        "–",
+        lambda found: found["full_size"]["arms"]["ours style"]["network_bytes"] / 1e6,
+        1.0,
+        "{:.2f} MB",
+    ),
+    Row(
+        "cold `generate`, bundled model, beyond 1.5 imports of diffusers' SDXL pipeline",
+        "–",
+        lambda found: 3 - found["cold"]["seconds_to_spare"],
+        3.0,
+        "{:.1f} s",
+    ),
+    Row(
+        "growth from 8 to 16 references side by side, exponent",
+        "linear is 1",
+        lambda found: found["growth"]["references"]["exponent"],
+        1.0,
+        "{:.2f}",
+    ),
+    Row(
+        "growth from 8 to 16 pictures in a call, exponent",
+        "linear is 1",
+        lambda found: found["growth"]["pictures"]["exponent"],
+        1.0,
+        "{:.2f}",
+    ),
+)
+
+
+def read() -> dict[str, dict[str, Any]]:
+    """All files of results, by name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+
+
+def page() -> str:
+    files = read()
+    results = {name: file["results"] for name, file in files.items()}
+    lines = ["| question | against | measured | target | |", "|---|---|---|---|---|"]
+    table = "\n".join([*lines, *(row.told(results) for row in ROWS)])
+    commands = "\n".join(
+        f"- `{file['settings']['command']}`: {file['question']} ({_where(file['settings'])})"
+        for file in files.values()
+    )
+    template = Path(__file__).with_name("page.md").read_text()
+    return template.format(table=table, commands=commands, full=results["full_size"])
+
+
+def _where(settings: dict[str, Any]) -> str:
+    place = settings.get("machine") or f"{settings['threads']} threads of {settings['device']}"
+    return f"{place}; torch {settings['torch']}, diffusers {settings['diffusers']}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
+    print(PAGE)

@@ -1,0 +1,97 @@
+"""`instantstyle styles list|add|show|remove`: the styles that one keeps, usable by name everywhere."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option, Typer
+
+from . import options
+from .console import gigabytes
+
+app = Typer(
+    help="The library of styles: kept by name, and used by name wherever a style or reference is named.",
+    no_args_is_help=True,
+)
+
+Known = Annotated[str, Argument(help="A style's name in the library.")]
+
+COLUMNS = ("name", "bound for", "size", "style")
+
+
+@app.command("list")
+def listed() -> None:
+    """List the styles in the library."""
+    from ..errors import StyleError
+    from ..library import names, place_of
+    from ..style import Style
+
+    rows = []
+    for name in names():
+        path = place_of(name)
+        try:
+            style = Style.load(path)
+        except StyleError as fault:
+            rows.append((name, "?", gigabytes(path.stat().st_size), str(fault)))
+            continue
+        bound = ", ".join(binding.family for binding in style.bindings) or "–"
+        rows.append((name, bound, gigabytes(path.stat().st_size), style.told))
+    _print_table(rows)
+
+
+@app.command()
+def add(
+    file: Annotated[Path, Argument(help="A .style.safetensors file.")],
+    name: options.Name = None,
+    force: options.Force = False,
+) -> None:
+    """Copy a style file into the library."""
+    from ..library import add
+    from ..style import Style
+
+    Style.load(file)
+    print(add(file, name, force=force))
+
+
+@app.command()
+def show(
+    name: Annotated[str, Argument(help="A style's name in the library, or its file.")],
+    output: Annotated[Path | None, Option("--output", "-o", help="Draw the card: a .png.")] = None,
+    force: options.Force = False,
+) -> None:
+    """Say what a style is: what is removed, which families it is bound for, its size; or draw its card."""
+    from ..library import find, place_of
+    from ..pictures import save_png
+    from ..style import Style
+    from ..stylecard import drawn, lines
+
+    path = find(name) or place_of(name)
+    style, size = Style.load(path), gigabytes(path.stat().st_size)
+    if output is not None:
+        print(save_png(drawn(style, size), output, force=force))
+        return
+    for label, value in lines(style, size):
+        print(f"{label}: {value}")
+
+
+@app.command()
+def remove(name: Known) -> None:
+    """Delete a style from the library."""
+    from ..library import remove
+
+    print(remove(name))
+
+
+def _print_table(rows: list[tuple[str, str, str, str]]) -> None:
+    """Columns for a person, tabs for a pipe."""
+    if not sys.stdout.isatty():
+        for row in (COLUMNS, *rows):
+            print("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*COLUMNS, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,96 @@
+"""`instantstyle probe` and `evaluate`, on the small random model in one step."""
+
+import json
+import os
+
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from instantstyle.cli import evaluate, probe
+from instantstyle.cli.trials import spread
+from instantstyle.errors import ImageError, InstantStyleError, JobError
+
+SMALL = ["--steps", 1, "--height", 16, "--width", 16]
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """Runs a verb in an empty folder; what it prints, or the fault that it raises."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(verb, *words: object) -> str:
+        app = typer.Typer()
+        app.command(cls=verb.COMMAND)(verb.run)
+        done = CliRunner().invoke(app, [*map(str, words)])
+        if isinstance(done.exception, InstantStyleError):
+            raise done.exception
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return command
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for name, colour in (("a.png", "red"), ("b.png", "teal")):
+        Image.new("RGB", (16, 16), colour).save(tmp_path / name)
+
+
+def test_several_words_after_one_flag_are_a_list():
+    words = ["--styles", "a.png", "b.png", "--seed", "3", "--prompts", "a cat", "-o", "out"]
+    assert spread(words) == [
+        *("--styles", "a.png", "--styles", "b.png"),
+        *("--seed", "3", "--prompts", "a cat", "-o", "out"),
+    ]
+
+
+def test_a_probe_writes_its_folder(call, model, pictures, tmp_path):
+    words = ["--styles", "a.png", "b.png", "--prompts", "a", "-o", "found"]
+    out = call(probe, "--model", model, *words, *SMALL)
+    assert out.splitlines()[-1] == os.path.join("found", "probe.json")
+    wanted = {"probe.json", "probe.csv", "heatmap.png", "contact.png", "pictures"}
+    assert wanted == {*os.listdir(tmp_path / "found")}
+    held = json.loads((tmp_path / "found" / "probe.json").read_text())
+    assert held["settings"]["references"][1][0] == "b.png"
+    assert held["settings"]["arguments"]["num_inference_steps"] == 1
+
+
+def test_an_evaluation_writes_its_report(call, model, pictures, tmp_path):
+    (tmp_path / "p.txt").write_text("a\n\nb\n")
+    (tmp_path / "contents.json").write_text('{"a.png": "a cat"}')
+    words = ["--styles", ".", "--prompts", "p.txt", "--arms", "style", "removed", "--scales", "0.5,1"]
+    out = call(evaluate, "--model", model, *words, *SMALL)
+    assert out.strip() == os.path.join("evaluation", "report.html")
+    held = json.loads((tmp_path / "evaluation" / "evaluate.json").read_text())
+    assert len(held["points"]) == 5
+    assert "leak (CLIP-24, the adapter's own)" in held["points"][1]["scores"]
+
+
+@pytest.mark.parametrize(
+    ("words", "fault", "told"),
+    [
+        (["--styles", "a.png"], JobError, "--prompts"),
+        (["--styles", "nowhere.png", "--prompts", "a"], ImageError, "nowhere.png does not exist"),
+        (["--styles", ".", "--prompts", "nowhere.txt"], JobError, "nowhere.txt"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_a_model_is_loaded(call, pictures, words, fault, told):
+    for verb in (probe, evaluate):
+        with pytest.raises(fault, match=told):
+            call(verb, *words, "--model", "/nowhere")
+
+
+def test_an_encoder_that_is_not_there_is_one_line(call, model, pictures):
+    words = ["--styles", "a.png", "--prompts", "a", "--clip", "nowhere"]
+    with pytest.raises(InstantStyleError, match="no encoder in nowhere"):
+        call(evaluate, "--model", model, *words, *SMALL)
+
+
+def test_a_bad_picture_is_skipped_only_if_asked(call, model, pictures, tmp_path):
+    (tmp_path / "c.png").write_bytes(b"no")
+    words = ["--styles", ".", "--prompts", "a", "--arms", "all", "--scales", "1", *SMALL]
+    with pytest.raises(ImageError, match=r"c\.png"):
+        call(evaluate, "--model", model, *words)
+    call(evaluate, "--model", model, *words, "--skip-bad")

@@ -1,0 +1,200 @@
+"""`instantstyle style`, `mix` and `styles`: styles as files, by name, of several."""
+
+import os
+import shutil
+
+import pytest
+from PIL import Image
+
+from instantstyle import Style
+from instantstyle.pictures import read_recipe
+
+from .test_generate import SHORT, ink, pixels, refused  # noqa: F401
+
+FILE = "ink.style.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def library(monkeypatch, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("share") / "styles"
+    monkeypatch.setenv("INSTANTSTYLE_STYLES", str(folder))
+    return folder
+
+
+@pytest.fixture
+def style(run, model, ink):  # noqa: F811
+    def command(*words: object):
+        return run("style", "ink.png", "--model", model, *words)
+
+    return command
+
+
+@pytest.fixture
+def generate(run, model):
+    def command(*words: object, model=model):
+        done = run("generate", "a rocket", "--model", model, *SHORT, *words)
+        assert (done.code, done.err) == (0, "")
+        return pixels(done.out.strip())
+
+    return command
+
+
+@pytest.fixture
+def plain_model(model, tmp_path_factory):
+    """The same model where there is neither adapter nor image encoder."""
+    copy = shutil.copytree(model, tmp_path_factory.mktemp("plain") / "model")
+    shutil.rmtree(copy / "image_encoder")
+    (copy / "ip-adapter_small.safetensors").unlink()
+    return copy
+
+
+def test_a_style_is_written_and_drawn_as_its_picture_is(style, generate):
+    done = style("--content", "a cat", "--removal", "project")
+    assert (done.code, done.out, done.err) == (0, f"{FILE}\n", "")
+    told = ("--content", "a cat", "--removal", "project")
+    assert generate("--style", FILE, "-o", "a.png") == generate("--style", "ink.png", *told, "-o", "b.png")
+
+
+def test_the_recipe_names_the_style_and_what_is_removed(style, generate):
+    style("--content", "a cat", "--removal", "project", "--content-scale", 0.7)
+    generate("--style", FILE, "-o", "a.png")
+    recipe = read_recipe("a.png")
+    assert (recipe.references[0].name, recipe.removal, recipe.content_scale) == (FILE, "project", 0.7)
+    assert recipe.references[0].sha256
+
+
+def test_a_bound_style_draws_where_there_is_no_adapter(run, model, ink, generate, plain_model):  # noqa: F811
+    done = run("style", "ink.png", "--bind", model, "-o", FILE)
+    assert (done.code, done.err) == (0, "")
+    here = generate("--style", FILE, "-o", "a.png")
+    assert generate("--style", FILE, "-o", "b.png", model=plain_model) == here
+    assert generate("--layout", FILE, "--scale", 0, "-o", "c.png", model=plain_model) != here
+
+
+def test_without_an_adapter_what_is_not_bound_is_refused(style, run, plain_model):
+    style()
+    done = run("generate", "a", "--model", plain_model, "--style", FILE, *SHORT, "-o", "a.png")
+    assert "says nothing of an IP-Adapter" in refused(done)
+
+
+def test_a_plan_with_a_bound_style_needs_neither_adapter_nor_encoder(run, model, ink):  # noqa: F811
+    run("style", "ink.png", "--bind", model, "-o", FILE)
+    out = run("generate", "a", "--model", model, "--style", FILE, "--plan", "--device", "cpu").out
+    assert "adapter tensors: 0" in out
+    assert "image encoder" not in out
+
+
+def test_a_saved_style_is_retuned_without_its_picture(style, run, model, tmp_path):
+    style("--content", "a cat")
+    (tmp_path / "ink.png").unlink()
+    assert run("style", FILE, "--model", model, "--content-scale", 0.1, "-o", f"new.{FILE}").code == 0
+    assert Style.load(f"new.{FILE}").content_scale == 0.1
+
+
+def test_what_is_to_be_known_of_a_style_is_in_it(style):
+    style("--author", "Ada", "--licence", "CC0", "--notes", "quick", "--name", "Ink", "--crop", "pad")
+    found = Style.load(FILE)
+    assert (found.author, found.licence, found.notes, found.name) == ("Ada", "CC0", "quick", "Ink")
+    assert found.crop == "pad"
+    assert found.thumbnail
+    style("--no-thumbnail", "--force")
+    assert Style.load(FILE).thumbnail == b""
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("-o", "ink.safetensors"), "should end in .style.safetensors"),
+        (("--bind", "sdxl"), "leave --model out"),
+        (("nowhere.png",), "nowhere.png does not exist"),
+        (("--weight", 1, "--weight", 2), "2 weights"),
+        (("--removal", "divide", "--content", "a cat"), "subtract, project"),
+    ],
+)
+def test_what_makes_no_style_is_refused(style, tmp_path, words, reason):
+    assert reason in refused(style(*words))
+    assert os.listdir(tmp_path) == ["ink.png"]
+
+
+def test_a_style_file_that_exists_is_kept_unless_forced(style):
+    style()
+    assert "exists already" in refused(style())
+    assert style("--force").code == 0
+
+
+def test_the_library_keeps_styles_by_name(run, style, generate, library):
+    style("--content", "a cat")
+    assert run("styles", "add", FILE).out == f"{library / FILE}\n"
+    assert run("styles", "list").out.splitlines() == [
+        "name\tbound for\tsize\tstyle",
+        f'ink\t–\t{os.path.getsize(FILE) / 1000:.0f} kB\tink.png − "a cat" × 0.5',
+    ]
+    assert generate("--style", "ink", "-o", "a.png") == generate("--style", FILE, "-o", "b.png")
+    assert run("styles", "remove", "ink").code == 0
+    assert run("styles", "list").out.count("\n") == 1
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(run, style, model):
+    style()
+    run("styles", "add", FILE)
+    for words in (
+        ("styles", "remove", "inc"),
+        ("styles", "show", "inc"),
+        ("generate", "a", "--style", "inc"),
+    ):
+        assert "Did you mean ink?" in refused(run(*words))
+
+
+def test_only_whole_styles_come_into_the_library(run, tmp_path, library):
+    (tmp_path / FILE).write_bytes(b"half")
+    assert "no whole style file" in refused(run("styles", "add", FILE))
+    assert not library.exists()
+
+
+def test_a_damaged_style_in_the_library_is_listed_as_such(run, library):
+    library.mkdir(parents=True)
+    (library / FILE).write_bytes(b"half")
+    assert "ink\t?\t" in run("styles", "list").out
+
+
+def test_a_card_tells_what_a_style_is(run, model, ink):  # noqa: F811
+    run("style", "ink.png", "--bind", model, "--content", "a cat", "--author", "Ada", "-o", FILE)
+    out = run("styles", "show", FILE).out
+    assert "style: ink.png\nreferences: 1 picture, crop center\nremoved: a cat (× 0.5, subtract)\n" in out
+    assert "bound for: sdxl (up_blocks.0.attentions.1; 4 tokens)\n" in out
+    assert "author: Ada" in out
+    assert run("styles", "show", FILE, "-o", "card.png").out == "card.png\n"
+    with Image.open("card.png") as card:
+        assert card.size[0] == 720
+
+
+def test_styles_are_mixed_by_name_and_file(run, style, model, tmp_path):
+    style()
+    Image.new("RGB", (9, 9), "teal").save(tmp_path / "teal.png")
+    run("style", "teal.png", "--model", model)
+    run("styles", "add", FILE)
+    done = run("mix", "ink=0.7", "teal.style.safetensors=0.3", "-o", "both.style.safetensors")
+    assert (done.code, done.out, done.err) == (0, "both.style.safetensors\n", "")
+    assert Style.load("both.style.safetensors").told == "ink.png × 0.7 + teal.png × 0.3"
+    run("mix", "teal.style.safetensors=0.3", "ink=0.7", "-o", "htob.style.safetensors")
+    both, other = ((tmp_path / f"{name}.style.safetensors").read_bytes() for name in ("both", "htob"))
+    assert both == other
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("ink=much",), "the weight 'much'"),
+        (("ink=-1",), "the weight '-1'"),
+        (("nowhere=1",), "no style 'nowhere'"),
+        (("ink.style.safetensors", "--on", "air"), "there is no"),
+    ],
+)
+def test_what_makes_no_mix_is_refused(run, words, reason):
+    assert reason.lower() in refused(run("mix", *words, "-o", "m.style.safetensors")).lower()
+
+
+def test_verbose_says_what_a_saved_style_is(style, run, model):
+    style()
+    done = run("generate", "a", "--model", model, "--style", FILE, *SHORT, "--verbose", "-o", "a.png")
+    assert f"reference {FILE}: Style(ink.png, CLIP-24)" in done.err
