@@ -8,7 +8,22 @@ import sys
 import typer
 
 from ..errors import InstantStyleError
-from . import blocks, convert, demo, doctor, generate, mix, models, recipe, restyle, style, styles, version
+from . import (
+    blocks,
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    generate,
+    mix,
+    models,
+    probe,
+    recipe,
+    restyle,
+    style,
+    styles,
+    version,
+)
 from .console import complain, hush_libraries
 
 app = typer.Typer(
@@ -18,8 +33,24 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _verb in (generate, restyle, style, mix, demo, models, doctor, blocks, convert, recipe, version):
-    app.command(_verb.__name__.rpartition(".")[2])(_verb.run)
+_VERBS = (
+    generate,
+    restyle,
+    style,
+    mix,
+    demo,
+    probe,
+    evaluate,
+    models,
+    doctor,
+    blocks,
+    convert,
+    recipe,
+    version,
+)
+for _verb in _VERBS:
+    # A verb of its own kind reads words otherwise: `--styles a.png b.png`.
+    app.command(_verb.__name__.rpartition(".")[2], cls=getattr(_verb, "COMMAND", None))(_verb.run)
 app.add_typer(styles.app, name="styles")
 
 

@@ -1,0 +1,105 @@
+"""Trade-off curves as inline SVG: one score against another, a line an arm, a point a scale."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from .points import Point
+
+WIDTH, HEIGHT, MARGIN = 520, 380, 52  # px
+COLOURS = ("#555555", "#c43c2c", "#3b60b4", "#2c8a4b", "#b07c14", "#7a4fa3")
+TICKS = 5
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A score drawn from `low` to `high` onto pixels from `start` to `end`."""
+
+    name: str
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        return [self.low + (self.high - self.low) * step / (TICKS - 1) for step in range(TICKS)]
+
+
+def curves(points: Sequence[Point], across: str, up: str) -> str:
+    """The picture's SVG; every point names itself when the mouse is on it, whiskers are 95 % intervals."""
+    shown = [point for point in points if across in point.scores and up in point.scores]
+    x = _axis(shown, across, MARGIN, WIDTH - MARGIN / 2)
+    y = _axis(shown, up, HEIGHT - MARGIN, MARGIN / 2)
+    arms = list(dict.fromkeys(point.setting.arm.name for point in shown))
+    drawn = [_frame(x, y)]
+    for place, arm in enumerate(arms):
+        own = [point for point in shown if point.setting.arm.name == arm]
+        drawn.append(_line(own, x, y, COLOURS[place % len(COLOURS)]))
+    title = escape(f"{up} against {across}")
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
+        f'aria-label="{title}" xmlns="http://www.w3.org/2000/svg">{"".join(drawn)}</svg>'
+        f"{_legend(arms)}"
+    )
+
+
+def _axis(points: Sequence[Point], name: str, start: float, end: float) -> Axis:
+    values = [value for point in points for value in point.scores[name]] or [0.0]
+    # A twentieth of room at both ends; a hundredth where all values are one.
+    room = max(0.05 * (max(values) - min(values)), 0.01)
+    return Axis(name, min(values) - room, max(values) + room, start, end)
+
+
+def _frame(x: Axis, y: Axis) -> str:
+    lines = ['<g font-size="11" fill="#444" stroke="none" font-family="sans-serif">']
+    for tick in x.ticks():
+        place = x.at(tick)
+        lines.append(f'<path d="M{place:.1f} {y.start:.1f}V{y.end:.1f}" stroke="#eee"/>')
+        lines.append(f'<text x="{place:.1f}" y="{y.start + 16:.1f}" text-anchor="middle">{tick:.2f}</text>')
+    for tick in y.ticks():
+        place = y.at(tick)
+        lines.append(f'<path d="M{x.start:.1f} {place:.1f}H{x.end:.1f}" stroke="#eee"/>')
+        lines.append(f'<text x="{x.start - 6:.1f}" y="{place + 4:.1f}" text-anchor="end">{tick:.2f}</text>')
+    middle = (x.start + x.end) / 2, (y.start + y.end) / 2
+    lines.append(f'<text x="{middle[0]:.0f}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x.name)}</text>')
+    lines.append(
+        f'<text transform="translate(12 {middle[1]:.0f}) rotate(-90)" text-anchor="middle">{escape(y.name)}'
+        "</text></g>"
+    )
+    return "".join(lines)
+
+
+def _line(points: Sequence[Point], x: Axis, y: Axis, colour: str) -> str:
+    places = [(x.at(point.scores[x.name][0]), y.at(point.scores[y.name][0])) for point in points]
+    path = "M" + "L".join(f"{left:.1f} {top:.1f}" for left, top in places)
+    marks = "".join(_mark(point, x, y, colour) for point in points)
+    return f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>{marks}'
+
+
+def _mark(point: Point, x: Axis, y: Axis, colour: str) -> str:
+    across, up = point.scores[x.name], point.scores[y.name]
+    left, top = x.at(across[0]), y.at(up[0])
+    whiskers = (
+        f'<path d="M{x.at(across[1]):.1f} {top:.1f}H{x.at(across[2]):.1f}'
+        f'M{left:.1f} {y.at(up[1]):.1f}V{y.at(up[2]):.1f}" stroke="{colour}" opacity="0.25"/>'
+    )
+    told = escape(f"{titled(point)}: {x.name} {across[0]:.3f}, {y.name} {up[0]:.3f}")
+    spot = f'<circle cx="{left:.1f}" cy="{top:.1f}" r="4" fill="{colour}"><title>{told}</title></circle>'
+    return whiskers + spot
+
+
+def titled(point: Point) -> str:
+    """The arm and its scale in words."""
+    scale = point.setting.scale
+    return point.setting.arm.name if scale is None else f"{point.setting.arm.name}, scale {scale:g}"
+
+
+def _legend(arms: Sequence[str]) -> str:
+    entries = (
+        f'<span><i style="background:{COLOURS[place % len(COLOURS)]}"></i>{escape(arm)}</span>'
+        for place, arm in enumerate(arms)
+    )
+    return f'<p class="legend">{"".join(entries)}</p>'
