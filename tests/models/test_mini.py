@@ -17,11 +17,11 @@ def mini():
 
 
 @pytest.fixture(scope="module")
-def reference() -> Scenes:
-    """A crown in the middle, in a look that mini was never trained on."""
+def references() -> Scenes:
+    """Five things in the middle, in looks that mini was never trained on."""
     scenes = sample_scenes(200, torch.Generator().manual_seed(3), MINI_SCOPE, held_out=True)
-    crowns = (scenes.thing == THINGS.index("crown")) & (scenes.layout.kind == 0) & scenes.look.held_out
-    return scenes[crowns.nonzero()[:1, 0]]
+    fits = (scenes.layout.kind == 0) & scenes.look.held_out
+    return scenes[fits.nonzero()[:5, 0]]
 
 
 def test_it_weighs_at_most_sixty_megabytes():
@@ -39,14 +39,15 @@ def test_it_draws_the_things_it_is_asked_for_far_above_chance(mini):
     assert (seen == torch.arange(len(THINGS))).float().mean() > 0.3  # chance is 0.04
 
 
-def test_a_style_hands_over_the_references_colours(mini, reference):
-    things = torch.tensor([THINGS.index(thing) for thing in ("fish", "tree", "tent", "moon", "cup", "bell")])
+def test_a_style_hands_over_the_references_colours(mini, references):
+    """Nearer by a fifth at least, on the mean of five references and four things each."""
+    things = torch.tensor([THINGS.index(thing) for thing in ("fish", "tree", "cup", "bell")])
     prompts = [thing_words(thing) for thing in things.tolist()]
-    ink = mini.style(as_image(reference.pictures()[0]))
     options = {"seed": 0, "num_inference_steps": 12, "output_type": "pt"}
-    apart = {}
-    for name, style in (("plain", None), ("styled", ink)):
-        seen = metrics.judge()(mini(prompts, style=style, **options).images.float())
-        colours = seen.palette[:, [0, 2]] - reference.look.palette[:, [0, 2]]
-        apart[name] = colours.pow(2).sum(-1).sqrt().mean()
+    apart = {"plain": 0.0, "styled": 0.0}
+    for row, picture in enumerate(references.pictures()):
+        palette = references.look.palette[row, [0, 2]]
+        for name, style in (("plain", None), ("styled", mini.style(as_image(picture)))):
+            seen = metrics.judge()(mini(prompts, style=style, **options).images.float())
+            apart[name] += (seen.palette[:, [0, 2]] - palette).pow(2).sum(-1).sqrt().mean().item()
     assert apart["styled"] < 0.8 * apart["plain"]

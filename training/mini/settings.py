@@ -35,12 +35,12 @@ class Pace:
 
 
 CPU = {
-    "vae": Pace(minutes=45.0, batch=8, lr=8e-4),
+    "vae": Pace(minutes=40.0, batch=8, lr=8e-4),
     "clip": Pace(minutes=9.0, batch=32, lr=1e-3),
     "vision": Pace(minutes=20.0, batch=32, lr=7e-4),
     "unet-small": Pace(minutes=34.0, batch=32, lr=5e-4),
-    "unet": Pace(minutes=10.0, batch=32, lr=5e-4),
-    "adapter": Pace(minutes=6.5, batch=32, lr=8e-4),
+    "unet": Pace(minutes=60.0, batch=32, lr=5e-4),
+    "adapter": Pace(minutes=35.0, batch=32, lr=3e-3),
     "judge": Pace(minutes=6.0, batch=32, lr=1e-3),
 }
 CUDA = {
