@@ -89,7 +89,8 @@ def steps(styled: instantstyle.InstantStyle, guest: Any, count: int) -> dict[str
     told = [side_in_pixels, side_in_pixels, 0, 0, side_in_pixels, side_in_pixels]
     added = {"text_embeds": pooled.repeat(2, 1), "time_ids": torch.tensor([told, told]).float()}
     both = words.repeat(2, 1, 1)
-    embeds = styled.style(reference()).embedding()
+    ink = styled.style(reference())
+    embeds = ink.embedding()
     image = {"image_embeds": [torch.stack([torch.zeros_like(embeds), embeds])[:, None]]}
 
     def run(network: Any, conditions: Mapping[str, Any]) -> None:
@@ -98,7 +99,7 @@ def steps(styled: instantstyle.InstantStyle, guest: Any, count: int) -> dict[str
                 network(sample, torch.tensor(900 - number), both, added_cond_kwargs=conditions)
 
     def styled_steps() -> None:
-        with styled.using(styled.style(reference())):
+        with styled.using(ink):
             styled.pipe._guidance_scale = 4.0  # what tells our processors that the batch has two halves
             run(unet, added)
 
