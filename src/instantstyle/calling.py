@@ -74,8 +74,8 @@ def _checked_seed(seed: Any) -> int:
 
 def check_drawn(out: Any, pipe: Any) -> None:
     """`ModelError` where a picture is black or holds NaN: what an overflow of float16 ends in."""
-    drawn = getattr(out, "images", out[0] if isinstance(out, tuple) else None)
-    spoilt = [place for place, picture in enumerate(() if drawn is None else drawn) if _is_spoilt(picture)]
+    drawn: Any = getattr(out, "images", out[0] if isinstance(out, tuple) else ())
+    spoilt = [place for place, picture in enumerate(drawn) if _is_spoilt(picture)]
     if not spoilt:
         return
     which = ", ".join(str(place + 1) for place in spoilt)
