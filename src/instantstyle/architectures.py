@@ -131,8 +131,8 @@ MINI_ROLES = {
     "layout": _named("up_blocks.1.attentions.2"),
 }
 """Found by probing, and not where SDXL has them. The blocks on 2 × 2 latents carry nothing. Of those on 4 × 4
-the last brings the reference's layout, and with it costs the asked thing; the other four, above all
-`up_blocks.1.attentions.1`, hand over colours and leave the asked thing nearly as it is."""
+the last brings the reference's layout, and with it costs the asked thing; of the other four
+`up_blocks.1.attentions.1` hands over colours and leaves the asked thing nearly as it is."""
 
 MINI = Architecture(
     name="mini",
