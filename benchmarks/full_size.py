@@ -32,6 +32,7 @@ from diffusers.loaders import IPAdapterMixin
 from diffusers.utils import is_accelerate_available
 from torch import Tensor, nn
 
+from benchmarks.rounds import ratio
 from benchmarks.sdxl import (
     ADAPTER,
     SDXL_UNET,
@@ -190,11 +191,6 @@ def timed(
 def difference(one: Tensor, other: Tensor) -> float:
     """The largest, in shares of the other's largest number."""
     return ((one - other).abs().max() / other.abs().max()).item()
-
-
-def ratio(ones: Sequence[float], others: Sequence[float]) -> float:
-    """The median of what each round says."""
-    return median(one / other for one, other in zip(ones, others, strict=True))
 
 
 def compared(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -28,7 +29,7 @@ _BESIDE_OURS = ("torch", "diffusers", "transformers")
 def check(recipe: Recipe) -> None:
     """What can be refused at once, before the seconds that loading a model takes."""
     for reference in _styles(recipe):
-        _check_reference(reference)
+        check_reference(reference.name)
     for picture in filter(None, (recipe.mask, recipe.image)):
         open_reference(picture.name)
     if recipe.start > recipe.end:
@@ -43,21 +44,26 @@ def load_for(recipe: Recipe, device: str | None = None) -> "InstantStyle":
 
     Without adapter and image encoder, where all of its styles are bound for the model.
     """
-    device = _device(device)
-    from .models import from_picture, load
+    plain = is_plain(recipe)
+    styled = opened(recipe.model, recipe.adapter, recipe.image_encoder, device, plain=plain)
+    from .models import from_picture
 
-    if is_plain(recipe):
-        styled = load(recipe.model, plain=True, device=device)
-    else:
-        styled = load(recipe.model, adapter=recipe.adapter, image_encoder=recipe.image_encoder, device=device)
     return from_picture(styled, recipe.control) if recipe.image else styled
 
 
-def opened(model: str, adapter: str | None, image_encoder: str | None, device: str | None) -> "InstantStyle":
-    """A whole model on the device; by default on a GPU where there is one."""
+def opened(
+    model: str,
+    adapter: str | None,
+    image_encoder: str | None,
+    device: str | None,
+    *,
+    plain: bool = False,
+) -> "InstantStyle":
+    """A model on the device; by default on a GPU where there is one. `plain`: without adapter and encoder."""
+    device = _device(device)
     from .models import load
 
-    return load(model, adapter=adapter, image_encoder=image_encoder, device=_device(device))
+    return load(model, adapter=adapter, image_encoder=image_encoder, plain=plain, device=device)
 
 
 def is_plain(recipe: Recipe) -> bool:
@@ -138,13 +144,14 @@ def _styles(recipe: Recipe) -> list[Reference]:
     return [*recipe.references, *recipe.layout_references, *recipe.negative_references]
 
 
-def _check_reference(reference: Reference) -> None:
-    if find(reference.name) is None:
-        open_reference(reference.name)
+def check_reference(name: str | Path) -> None:
+    """What is neither a picture nor a saved style that can be read is refused."""
+    if find(name) is None:
+        open_reference(name)
         return
     from .style import Style
 
-    Style.load(reference.name)
+    Style.load(name)
 
 
 def _mixed(references: tuple[Reference, ...]) -> "Style":

@@ -42,14 +42,15 @@ def run(
     Bound to a model, it draws with the plain base: neither adapter nor image encoder need be there. Its
     pictures are not kept, but for a thumbnail.
     """
-    from ..drawing import opened
+    from ..drawing import check_reference, opened
     from ..stylefile import check_destination
 
     if bind and model not in (None, bind):
         raise JobError(f"--bind {bind} makes it with {bind}, and --model says {model}; leave --model out.")
     path = output or Path(f"{references[0].name.partition('.')[0]}.style.safetensors")
     check_destination(path, force=force)
-    _check(references)
+    for reference in references:
+        check_reference(reference)
     styled = opened(bind or model or "mini", adapter, image_encoder, device)
     style = styled.style(
         references,
@@ -65,16 +66,6 @@ def run(
         style, {field: value for field, value in labels.items() if value is not None}, thumbnail
     )
     print((styled.bind(style, blocks) if bind else style).save(path, force=force))
-
-
-def _check(references: list[Path]) -> None:
-    """What cannot be read is refused before the seconds that loading a model takes."""
-    from ..images import open_reference
-    from ..library import find
-
-    for reference in references:
-        if find(reference) is None:
-            open_reference(reference)
 
 
 def _labelled(style: Any, labels: dict[str, str], thumbnail: bool) -> Any:

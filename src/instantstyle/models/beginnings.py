@@ -6,7 +6,7 @@ from typing import Any
 from ..errors import ModelError
 from ..hub import fetch
 from ..pipeline import InstantStyle
-from .load import diffusers_class, quietly
+from .load import diffusers_class, quietly, unmarked
 
 CANNY: Mapping[str, str] = {
     "sdxl": "diffusers/controlnet-canny-sdxl-1.0",
@@ -23,9 +23,7 @@ def from_picture(styled: InstantStyle, control: str = "none", controlnet: Any = 
     parts = {} if control == "none" else {"controlnet": _controlnet(styled, controlnet)}
     with quietly():
         pipe = diffusers_class("AutoPipelineForImage2Image").from_pipe(styled.pipe, **parts)
-    if hasattr(pipe, "watermark"):
-        pipe.watermark = None
-    return styled.around(pipe)
+    return styled.around(unmarked(pipe))
 
 
 def _controlnet(styled: InstantStyle, given: Any) -> Any:

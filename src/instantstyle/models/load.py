@@ -117,16 +117,21 @@ def _add_text_tower(styled: InstantStyle, file: AdapterFile) -> None:
 
 
 def pipeline_of(card: Card, dtype: torch.dtype) -> Any:
-    """The diffusers pipeline, without the invisible watermark, which depends on what else is installed."""
+    """The diffusers pipeline of the card, with its scheduler."""
     with _no_word_of_torchvision():
         diffusers_class("StableDiffusionXLPipeline")  # imported to be imported quietly
     try:
         pipe = _from_file(card, dtype) if Path(card.pipeline).is_file() else _from_folder(card, dtype)
     except (OSError, ValueError) as fault:
         raise ModelError(f"{card.pipeline} cannot be loaded: {str(fault).splitlines()[0]}") from None
+    return _rescheduled(unmarked(pipe), card)
+
+
+def unmarked(pipe: Any) -> Any:
+    """Without the invisible watermark, which depends on what else is installed."""
     if hasattr(pipe, "watermark"):
         pipe.watermark = None
-    return _rescheduled(pipe, card)
+    return pipe
 
 
 def _from_folder(card: Card, dtype: torch.dtype) -> Any:
