@@ -1,7 +1,9 @@
+import gc
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from instantstyle.adapter import Adapter, injected, layers_of
@@ -74,6 +76,68 @@ def test_only_the_chosen_layers_are_read_and_each_of_them_once(adapter, ink):
     read = {name for name in first if name.startswith("ip_adapter")}
     assert read == {f"ip_adapter.{number}.to_{x}_ip.weight" for number in numbers for x in "kv"}
     assert adapter.file.tensors_read == first
+
+
+def live_tensors():
+    """All that anybody holds, by identity."""
+    gc.collect()
+    return {id(thing): thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)}
+
+
+def made_since(before):
+    return [tensor for name, tensor in live_tensors().items() if name not in before]
+
+
+def storage_bytes(tensors):
+    """Of their memory, counted once where they share it."""
+    storages = [tensor.untyped_storage() for tensor in tensors]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+@pytest.fixture
+def on_disk(unet, state, tmp_path):
+    """The adapter from a file, of which nothing is read yet."""
+    flat = {f"{part}.{name}": tensor for part in state for name, tensor in state[part].items()}
+    save_file(flat, tmp_path / "adapter.safetensors")
+    return Adapter(AdapterFile.open(tmp_path / "adapter.safetensors"), unet)
+
+
+def test_nothing_that_was_read_of_the_adapter_is_kept_once_a_style_is_bound(on_disk, ink):
+    shapes = set(on_disk.file.shapes.values())
+    before = live_tensors()
+    bound = on_disk.bind(Use(ink, "all"))
+    on_disk.binding(ink, "all")
+    kept = made_since(before)
+    assert len(on_disk.file.tensors_read) == len(on_disk.file.shapes)
+    assert not {tuple(tensor.shape) for tensor in kept} & shapes
+    said = sum(keys.key.nbytes + keys.value.nbytes for styles in bound.values() for keys in styles)
+    # Keys and values as they were made, which the next binding takes, and as layers have them; scales.
+    assert said < storage_bytes(kept) < 2 * said + 1000
+    assert storage_bytes(kept) < on_disk.file.bytes_read / 2
+
+
+def test_a_tensor_that_is_kept_would_be_seen(on_disk):
+    before = live_tensors()
+    key, value = on_disk.file.read_layer(1)
+    assert {id(key), id(value)} <= {id(tensor) for tensor in made_since(before)}
+
+
+def test_a_style_that_is_gone_takes_its_keys_along(on_disk):
+    before = live_tensors()
+    style = Style(torch.randn(1, EMBEDDING_DIM), torch.zeros(EMBEDDING_DIM))
+    on_disk.bind(Use(style))
+    assert storage_bytes(made_since(before)) > 1000
+    del style
+    assert not made_since(before)
+
+
+def test_a_style_bound_again_or_in_more_blocks_reads_only_what_it_lacks(on_disk, ink, monkeypatch):
+    read, asked = AdapterFile.read_layer, []
+    monkeypatch.setattr(AdapterFile, "read_layer", lambda file, n: asked.append(n) or read(file, n))
+    first = on_disk.bind(Use(ink, "style"))
+    again = on_disk.bind(Use(ink, "all"))
+    assert sorted(asked) == [layer.number for layer in sorted(on_disk.layers, key=lambda one: one.number)]
+    assert all(keys[0].key.equal(again[name][0].key) for name, keys in first.items())
 
 
 def test_a_bound_style_has_keys_for_the_chosen_layers_only(adapter, ink):

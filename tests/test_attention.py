@@ -19,7 +19,7 @@ def moment(guided=False, timesteps=(), latents=(8, 8)):
     """That of a pipeline at the last of some timesteps."""
     scheduler = SimpleNamespace(timesteps=torch.tensor([*timesteps, -1]))
     found = Moment(SimpleNamespace(do_classifier_free_guidance=guided, scheduler=scheduler))
-    found._see(None, (torch.zeros(1, 4, *latents), -1), {})
+    found.see((torch.zeros(1, 4, *latents), -1), {})
     return found
 
 

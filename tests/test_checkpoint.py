@@ -373,3 +373,10 @@ def test_what_was_read_stays_when_the_file_is_written_over(tmp_path):
         file.seek(-16, 2)
         file.write(bytes(16))
     assert read.equal(torch.ones(4))
+
+
+def test_a_file_that_is_gone_when_a_tensor_is_wanted_says_which(saved):
+    file = AdapterFile.open(saved)
+    saved.unlink()
+    with pytest.raises(CheckpointError, match=r"can no longer be read .*ip_adapter\.1\.to_k_ip\.weight"):
+        file.read_layer(1)

@@ -43,6 +43,11 @@ ways = {
     "prompt": dict(prompt="b"),
     "weights": dict(blocks={"style": 0.3}),
     "blocks": dict(blocks="style+layout"),
+    "clean": dict(removal="clean"),
+    "clean by less": dict(removal="clean", content_scale=0.5),
+    "clean style": dict(removal="clean", style=neon),
+    "interval": dict(guidance_interval=(0.0, 0.5)),
+    "another interval": dict(guidance_interval=(0.5, 1.0), style=neon, scale=0.5),
 }
 for name, way in ways.items():
     drawn(**way)
@@ -68,6 +73,18 @@ def test_a_compiled_network_draws_the_same_picture(told):
 @pytest.mark.parametrize("change", ["scale", "style", "prompt", "weights"])
 def test_it_is_not_compiled_anew_for(told, change):
     assert told[change] == told["first"]
+
+
+@pytest.mark.slow
+def test_cleaning_is_compiled_once_for_all_steps_amounts_and_styles(told):
+    assert told["clean"] == told["blocks"] + 1
+    assert told["clean style"] == told["clean by less"] == told["clean"]
+
+
+@pytest.mark.slow
+def test_half_a_batch_is_compiled_once_for_all_intervals(told):
+    assert told["interval"] == told["clean style"] + 1
+    assert told["another interval"] == told["interval"]
 
 
 @pytest.mark.slow

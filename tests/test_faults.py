@@ -75,7 +75,7 @@ from torch.testing import assert_close
 from transformers import CLIPTextModelWithProjection
 
 import instantstyle
-from instantstyle import BlockError, InstantStyle
+from instantstyle import BlockError, CheckpointError, InstantStyle
 from instantstyle.attention import StyledAttnProcessor
 from instantstyle.checkpoint import AdapterFile
 from instantstyle.encoders import TextEncoder
@@ -176,13 +176,18 @@ def test_an_adapter_in_halves_leaves_a_pipeline_in_full_precision(
 
 
 def test_a_second_drawing_asks_for_no_file_again(pipe, state, image_encoder, reference, short, tmp_path):
+    """Of the same style; for another the encoder, which stays, needs none, and the adapter its own."""
     files = tmp_path / "files"
     image_encoder.save_pretrained(files)
     save_file(flat(state), files / "ip-adapter.bin")
     styled = InstantStyle(pipe, adapter=files / "ip-adapter.bin", image_encoder=files)
-    styled("a", style=reference, seed=1, **short)
+    ink = styled.style(reference)
+    first = styled("a", style=ink, seed=1, **short).images
     rmtree(files)
-    assert styled("a", style=reference.rotate(90), seed=1, **short).images.isfinite().all()
+    assert styled("a", style=ink, seed=1, **short).images.equal(first)
+    other = styled.style(reference.rotate(90))
+    with pytest.raises(CheckpointError, match=r"ip-adapter\.bin can no longer be read"):
+        styled("a", style=other, seed=1, **short)
 
 
 def test_wrapping_a_pipeline_changes_nothing_in_it(pipe, state, image_encoder):

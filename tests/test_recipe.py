@@ -16,6 +16,7 @@ WHOLE = {
     "seed": 1,
     "num_inference_steps": 20,
     "guidance_scale": 7.0,
+    "guidance_interval": (0.2, 0.8),
     "height": 64,
     "width": 64,
     "scheduler": "DDIMScheduler",
@@ -57,11 +58,16 @@ def test_a_recipe_is_frozen():
         ({"scale": float("nan")}, "scale is nan"),
         ({"scale": -0.1}, "scale is -0.1"),
         ({"height": 63}, "multiple of 8"),
-        ({"removal": "divide"}, "'subtract' or 'project'"),
+        ({"removal": "divide"}, "'subtract', 'project', 'mask' or 'clean'"),
+        ({"content_scale": 11}, "content_scale.number is 11"),
+        ({"content_scale": "lots"}, "content_scale.number is 'lots'"),
         ({"crop": "centre"}, "'center', 'pad' or 'squash'"),
         ({"content": [""]}, "content.0 is ''"),
         ({"references": [{"name": "a", "sha256": "xyz"}]}, "sha256"),
         ({"version": 2}, "version is 2"),
+        ({"guidance_interval": (0.8, 0.2)}, r"guidance_interval is \(0.8, 0.2\), should begin no later"),
+        ({"guidance_interval": (0.8, 1.2)}, r"guidance_interval.1 is 1.2"),
+        ({"guidance_interval": (0.8,)}, r"guidance_interval.1 is missing"),
         ({"num_inference_step": 3}, "no field num_inference_step .perhaps num_inference_steps"),
     ],
 )
@@ -93,10 +99,22 @@ def test_the_text_for_other_front_ends_is_theirs():
     assert Recipe.model_validate(WHOLE).a1111() == (
         "a rocket\n"
         "Negative prompt: blurry\n"
-        "Steps: 20, Sampler: DDIMScheduler, CFG scale: 7, Seed: 1, Size: 64x64, Model: mini, RNG: CPU, "
+        "Steps: 20, Sampler: DDIMScheduler, CFG scale: 7, CFG interval: 0.2-0.8, "
+        "Seed: 1, Size: 64x64, Model: mini, RNG: CPU, "
         "Style reference: ink.png, Style content: a cat, Style removal: subtract, Style content scale: 0.5, "
         "Style blocks: style, Style scale: 1, Version: 0.1.0"
     )
+
+
+def test_cleaning_is_told_though_it_names_no_content():
+    text = Recipe.model_validate({**WHOLE, "content": [], "removal": "clean", "content_scale": 1}).a1111()
+    assert "Style removal: clean, Style content scale: 1, " in text
+
+
+def test_an_amount_may_be_left_to_be_chosen():
+    recipe = Recipe.model_validate({**WHOLE, "content_scale": "auto"})
+    assert recipe.content_scale == "auto"
+    assert Recipe.from_json(recipe.to_json()) == recipe
 
 
 def test_values_with_separators_are_quoted():

@@ -23,6 +23,22 @@ def test_repr_tells_what_it_is_made_of():
     assert repr(ink()) == "Style(ink.png, CLIP-4)"
     assert repr(cat) == 'Style(ink.png − "a cat" × 0.5, CLIP-4)'
     assert repr(cat.tuned(1.0, "project")) == 'Style(ink.png ⊥ "a cat" × 1, CLIP-4)'
+    assert repr(cat.tuned(removal="mask")) == 'Style(ink.png ∖ "a cat" × 1, CLIP-4)'
+    assert repr(ink().tuned(0.8, "clean")) == "Style(ink.png − its tail × 0.8, CLIP-4)"
+
+
+def test_another_way_begins_with_its_own_amount_unless_one_is_given():
+    cat = ink().with_content(["a cat"], WORDS, 0.7)
+    assert cat.tuned(removal="mask").content_scale == 1.0
+    assert cat.tuned(removal="subtract").content_scale == 0.7
+    assert cat.tuned(0.3, "mask").content_scale == 0.3
+    assert ink().with_content(["a cat"], WORDS, removal="mask").content_scale == 1.0
+
+
+def test_masking_a_style_that_is_look_and_content_leaves_the_look():
+    look, cat = torch.tensor([0.0, 0.0, -3.0, 2.0]), torch.tensor([2.0, -2.5, 0.0, 0.0])
+    both = ink(image_embeds=(look + cat)[None])
+    assert both.with_content(["a cat"], cat[None], removal="mask").embedding().equal(look)
 
 
 def test_two_phrases_are_told_and_removed_together():

@@ -25,11 +25,20 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "style-file.md"
 
 
 def binding(seed: int = 0, family: str = "sdxl", adapter: str = "a" * 16, layers=(LAYER,)) -> Binding:
-    pairs = {
+    return Binding(family, adapter, pairs(seed, layers))
+
+
+def pairs(seed: int, layers=(LAYER,)):
+    return {
         name: (torch.randn(2, 4, 8, generator=dice(seed)), torch.randn(2, 4, 8, generator=dice(seed + 99)))
         for name in layers
     }
-    return Binding(family, adapter, pairs)
+
+
+def cleaned() -> Style:
+    """A style whose bound part holds what cleaning adds."""
+    fades = Binding("sdxl", "a" * 16, pairs(0), pairs(5))
+    return whole(removal="clean", content_scale=1.0, bindings=(fades,))
 
 
 def whole(**changes) -> Style:
@@ -85,6 +94,35 @@ def data(tmp_path_factory) -> bytes:
 
 def test_a_style_survives_its_file_exactly(path):
     assert same(Style.load(whole().save(path, exact=True)), whole())
+
+
+def test_a_cleaned_style_survives_its_file_exactly(path):
+    assert same(Style.load(cleaned().save(path, exact=True)), cleaned())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda _, tensors: tensors.pop(f"bound.sdxl.{LAYER}.key_shift"), "no half of a pair"),
+        (
+            lambda _, tensors: tensors.update({f"bound.sdxl.{LAYER}.value_shift": torch.zeros(2, 5, 8)}),
+            "no half of a pair",
+        ),
+        (
+            lambda _, tensors: [tensors.pop(f"bound.sdxl.{LAYER}.{half}_shift") for half in ("key", "value")],
+            "removal is clean, and what is bound is not",
+        ),
+        (
+            lambda _, tensors: [tensors.pop(f"bound.sdxl.{LAYER}.{half}") for half in ("key", "value")],
+            "no half of a pair",
+        ),
+        (lambda _, tensors: tensors[f"bound.sdxl.{LAYER}.key_shift"].fill_(torch.inf), "holds no numbers"),
+    ],
+)
+def test_a_cleaned_style_that_is_not_whole_is_refused(path, change, told):
+    rewritten(cleaned().save(path), change)
+    with pytest.raises(StyleError, match=told):
+        Style.load(path)
 
 
 def test_keys_and_values_are_kept_in_halves_unless_exact(path):
@@ -252,7 +290,7 @@ def test_the_document_lists_every_field_and_every_tensor(path):
     assert documented("Fields") == {*Imprint.model_fields, *own}
     tensors = {
         re.sub(r"bound\.sdxl\..*\.(key|value)", r"bound.<family>.<layer>.\1", n)
-        for n in whole()._tensors(False)
+        for n in cleaned()._tensors(False)
     }
     assert documented("Tensors") == tensors
     assert f"version {VERSION}" in DOCUMENT.read_text()

@@ -1,19 +1,22 @@
 """An adapter and a network: which layers a style reaches, what it says there, and how it comes and goes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from .architectures import Architecture, identify
-from .attention import StyledAttnProcessor, StyleKeys
-from .binding import Binding, KeyValue
+from .attention import Shift, StyledAttnProcessor, StyleKeys
+from .binding import Binding, KeyValue, plain_name
 from .blocks import Block, Layer, Spec
 from .checkpoint import AdapterFile
+from .cleaning import RATES, shift
 from .errors import StyleError
 from .fingerprints import fingerprint_of
 from .moment import Moment
@@ -38,6 +41,7 @@ def layers_of(unet: Any) -> list[Layer]:
 class Adapter:
     """An IP-Adapter's weights fitted to one network. Reads only the layers that a style is bound to.
 
+    Of the weights nothing is kept; of each style that lives, the keys and values that were made with them.
     Without a file it serves styles that are bound for the network's family already, and no others.
     """
 
@@ -47,7 +51,7 @@ class Adapter:
         self.architecture = architecture or self._identified()
         if file is not None:
             file.check(self.layers)
-        self._projection: dict[str, Tensor] | None = None
+        self._made_of: WeakKeyDictionary[Style, dict[str, list[KeyValue]]] = WeakKeyDictionary()
 
     @property
     def file(self) -> AdapterFile:
@@ -79,26 +83,30 @@ class Adapter:
         scale, mask = torch.tensor(float(use.scale)), _mask_of(use)
         bound = {}
         for layer in layers:
-            said = [answer[layer.name] for answer in answers]
-            other = away[layer.name] if away else (None, None)
+            name = plain_name(layer)
+            said = [answer.layers[name] for answer in answers]
+            other = away.layers[name] if away else (None, None)
             key, value = (
                 _sides([pair[which] for pair in said], other[which], use.against) for which in (0, 1)
             )
             weight = weights[layer.block] if layer.block else 0.0
-            bound[layer.name] = (StyleKeys(key, value, scale * weight, mask, use.factor),)
+            added = _shift(answers, away, name, use.against)
+            bound[layer.name] = (StyleKeys(key, value, scale * weight, mask, use.factor, added),)
         return bound
 
     def binding(self, style: Style, blocks: Spec = "style") -> Binding:
         """The style's keys and values for these blocks, to be kept: in float32, with no scale in them."""
         self._check_made_for(style)
         layers = self._reached(self.architecture.select(blocks))
-        made = self._made(style, layers)
-        plain = {name.removesuffix(".processor"): pair for name, pair in made.items()}
-        return Binding(self.family, self.fingerprint, plain)
+        return replace(self._made(style, layers), adapter=self.fingerprint)
+
+    def tokens(self, style: Style) -> Float[Tensor, "2 tokens cross_dim"]:
+        """The style's image tokens, those of its references side by side; of 'no picture' in row 0."""
+        return self._tokens_of_each(style).flatten(1, 2)
 
     @torch.no_grad()
-    def tokens(self, style: Style) -> Float[Tensor, "2 tokens cross_dim"]:
-        """The style's image tokens, with those of 'no picture' in row 0.
+    def _tokens_of_each(self, style: Style) -> Float[Tensor, "2 seen tokens cross_dim"]:
+        """Of each picture that goes through the adapter.
 
         Adapters are trained with their condition dropped to zeros before the projection, so unconditional
         tokens are the projection of zeros: they are not zeros.
@@ -106,22 +114,45 @@ class Adapter:
         seen = style.embeddings()
         features = torch.stack([style.unconditional.expand_as(seen), seen]).float().flatten(0, 1)
         made = project_tokens(self.file.kind, self._projection_weights(), features)
-        return made.unflatten(0, (2, len(seen))).flatten(1, 2)
+        return made.unflatten(0, (2, len(seen)))
 
-    def _answers(self, style: Style, layers: Sequence[Layer]) -> Mapping[str, KeyValue]:
+    def _answers(self, style: Style, layers: Sequence[Layer]) -> Binding:
         """Where the style is bound for this family that is what acts, so that it acts alike everywhere."""
         binding = style.binding(self.family)
-        return self._made(style, layers) if binding is None else binding.answers(layers, style.told)
+        if binding is None:
+            return self._made(style, layers)
+        binding.check_reaches(layers, style.told)
+        return binding
+
+    def _made(self, style: Style, layers: Sequence[Layer]) -> Binding:
+        """Once for each style and layer: what a style was bound to before is not made, nor read, again.
+
+        Not signed with the adapter's fingerprint, which no drawing asks for.
+        """
+        made = self._made_of.setdefault(style, {})
+        made |= self._by_weights(style, [layer for layer in layers if plain_name(layer) not in made])
+        pairs = {plain_name(layer): made[plain_name(layer)] for layer in layers}
+        plain = {name: pair for name, (pair, *_) in pairs.items()}
+        shifts = {name: added for name, (_, *rest) in pairs.items() for added in rest}
+        return Binding(self.family, "", plain, shifts)
 
     @torch.no_grad()
-    def _made(self, style: Style, layers: Sequence[Layer]) -> dict[str, KeyValue]:
-        """float32 throughout: made once, so exactness costs nothing; the processor casts the outcome."""
-        tokens = self.tokens(style)
-        made = {}
+    def _by_weights(self, style: Style, layers: Sequence[Layer]) -> dict[str, list[KeyValue]]:
+        """float32 throughout: made once, so exactness costs nothing; the processor casts the outcome.
+
+        What cleaning adds goes through the same matrices, which have no bias.
+        """
+        spoken, made = self._spoken(style) if layers else [], {}
         for layer in layers:
-            key, value = (tokens @ matrix.to(tokens).mT for matrix in self.file.read_layer(layer.number))
-            made[layer.name] = (key, value)
+            matrices = self.file.read_layer(layer.number)
+            made[plain_name(layer)] = [_through(matrices, tokens) for tokens in spoken]
         return made
+
+    def _spoken(self, style: Style) -> list[Float[Tensor, "2 tokens cross_dim"]]:
+        """Its tokens; and where it is cleaned, each of its pictures by itself, what is added to them."""
+        tokens = self._tokens_of_each(style)
+        added = [shift(tokens, style.content_scale)] if style.cleans else []
+        return [each.flatten(1, 2) for each in (tokens, *added)]
 
     def _reached(self, blocks: Mapping[Block, float]) -> list[Layer]:
         return [layer for layer in self.layers if layer.block in blocks]
@@ -131,10 +162,7 @@ class Adapter:
         return identify((layer.name for layer in self.layers), min(dims, default=None))
 
     def _projection_weights(self) -> dict[str, Tensor]:
-        if self._projection is None:
-            weights = self.file.read_projection()
-            self._projection = {name: tensor.float().cpu() for name, tensor in weights.items()}
-        return self._projection
+        return {name: tensor.float().cpu() for name, tensor in self.file.read_projection().items()}
 
     def _check(self, style: Style) -> None:
         """Refuse what is neither bound for this family nor made for this adapter."""
@@ -173,14 +201,44 @@ def _sides(
     """Row 0 is what guidance draws away from: no picture, a negative style, or the style itself."""
     if len({side.shape for side in said}) > 1:
         raise StyleError("Styles of one call must have as many references side by side each (combine).")
-    sides = torch.stack([side.float() for side in said], dim=1)
+    # As they are: a file's halves become nothing wider than the network that they are for.
+    sides = torch.stack(list(said), dim=1)
     if against:
         return sides.flip(0)
     if away is None:
         return sides
     if away.shape[1] != sides.shape[2]:
         raise StyleError("A negative style needs as many references side by side as the style has (combine).")
-    return torch.stack([away[1:].float().expand_as(sides[0]), sides[1]])
+    return torch.stack([away[1:].expand_as(sides[0]), sides[1]])
+
+
+def _through(matrices: Sequence[Tensor], tokens: Float[Tensor, "2 tokens cross_dim"]) -> KeyValue:
+    key, value = (tokens @ matrix.to(tokens).mT for matrix in matrices)
+    return key, value
+
+
+def _shift(answers: Sequence[Binding], away: Binding | None, name: str, against: bool) -> Shift | None:
+    """What cleaning adds to both sides of a layer, and how fast it fades; None where nothing is cleaned.
+
+    A negative style, itself cleaned or not, stands in the tail's place. Against a style only that style is
+    cleaned: a tail on the other side would be drawn towards.
+    """
+    if not any(name in binding.shifts for binding in (*answers, *([away] if away else []))):
+        return None
+    slow, fast = RATES
+    said = [binding.shift(name) for binding in answers]
+    other = away.shift(name) if away else (None, None)
+    if against:
+        said = [_without_first(pair) for pair in said]
+    key, value = (_sides([pair[which] for pair in said], other[which], against) for which in (0, 1))
+    rates = (fast, fast) if away or against else (slow, fast)
+    return Shift(key, value, torch.tensor(rates))
+
+
+def _without_first(pair: KeyValue) -> KeyValue:
+    """Row 0 zero: nothing is added to no picture."""
+    key, value = (torch.stack([torch.zeros_like(half[1]), half[1]]) for half in pair)
+    return key, value
 
 
 def side_by_side(bounds: Iterable[Bound]) -> Bound:
@@ -194,13 +252,20 @@ def side_by_side(bounds: Iterable[Bound]) -> Bound:
 
 @contextmanager
 def injected(unet: Any, bound: Bound, moment: Moment) -> Iterator[None]:
-    """The style acts inside the `with` block; after it the network holds the very processors of before."""
+    """The style acts inside the `with` block; after it the network holds the very processors of before.
+
+    The moment watches only where a style asks for it.
+    """
     found = dict(unet.attn_processors)
     _refuse_adapted(found)
     styled = {name: StyledAttnProcessor(styles, moment) for name, styles in bound.items()}
+    watched = any(style.needs_watching for styles in bound.values() for style in styles)
+    # The layers keep theirs, in the network's dtype from the first step on.
+    del bound
     try:
         unet.set_attn_processor({**found, **styled})
-        yield
+        with moment.watching() if watched else nullcontext():
+            yield
     finally:
         unet.set_attn_processor(found)
 

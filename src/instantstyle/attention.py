@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .cleaning import damping
 from .errors import StyleError
 from .moment import Moment
 
@@ -31,6 +32,25 @@ def styled_attention(
 
 
 @dataclass(frozen=True)
+class Shift:
+    """What is added to a style's keys and values at the first step, and fades over the steps."""
+
+    key: Float[Tensor, "2 pictures tokens width"]
+    value: Float[Tensor, "2 pictures tokens width"]
+    rates: Float[Tensor, "2"]
+    """How fast, by row: 0 stays."""
+
+    def like(self, x: Tensor) -> "Shift":
+        """The same where `x` is and in its dtype; but the rates stay float32."""
+        return Shift(self.key.to(x), self.value.to(x), self.rates.to(x.device))
+
+    def at(self, moment: Moment) -> tuple[Tensor, Tensor]:
+        """What is added now."""
+        left = damping(moment.passed.to(self.rates), self.rates)[:, None, None, None].to(self.key)
+        return left * self.key, left * self.value
+
+
+@dataclass(frozen=True)
 class StyleKeys:
     """One style, ready for one layer: row 0 answers the unconditional half of a batch, row 1 the other.
 
@@ -44,6 +64,13 @@ class StyleKeys:
     """Where it acts: 1 fully, 0 not at all; None everywhere."""
     curve: Callable[[float], float] | None = None
     """Share of the drawing done, 0..1 → factor on the scale; None is 1 throughout."""
+    shift: Shift | None = None
+    """Of a style that is cleaned."""
+
+    @property
+    def needs_watching(self) -> bool:
+        """Whether it asks for the step or the size of what is drawn."""
+        return any(part is not None for part in (self.mask, self.curve, self.shift))
 
     def like(self, x: Tensor) -> "StyleKeys":
         """The same where `x` is and in its dtype; but the scale stays float32, exact."""
@@ -53,7 +80,15 @@ class StyleKeys:
             value=self.value.to(x),
             scale=self.scale.to(x.device),
             mask=None if self.mask is None else self.mask.to(x.device),
+            shift=None if self.shift is None else self.shift.like(x),
         )
+
+    def now(self, moment: Moment) -> "StyleKeys":
+        """With what is added to it at this step."""
+        if self.shift is None:
+            return self
+        key, value = self.shift.at(moment)
+        return replace(self, key=self.key + key, value=self.value + value)
 
     def for_batch(self, batch: int, guided: bool) -> tuple[Tensor, Tensor]:
         """Keys and values [batch tokens width]; diffusers puts the unconditional half first."""
@@ -120,7 +155,7 @@ class StyledAttnProcessor:
         for style in self.styles:
             strength = style.strength(pixels.shape[1], self.moment)
             if strength is not None:
-                key, value = style.for_batch(len(pixels), self.moment.guided)
+                key, value = style.now(self.moment).for_batch(len(pixels), self.moment.guided)
                 acting.append((split(key, attn.heads), split(value, attn.heads), strength))
         return acting
 

@@ -1,7 +1,7 @@
 """A style's keys and values, ready for a family of networks: all that drawing with it needs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,8 @@ class Binding:
     """Fingerprint of the adapter that made it."""
     layers: Mapping[str, KeyValue]
     """By the layer's name in the network, `….transformer_blocks.0.attn2`."""
+    shifts: Mapping[str, KeyValue] = field(default_factory=dict)
+    """Of a style that is cleaned: what is added to these at the first step, by the same names."""
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -37,33 +39,38 @@ class Binding:
     @property
     def size(self) -> int:
         """Bytes of its numbers."""
-        return sum(tensor.nbytes for pair in self.layers.values() for tensor in pair)
+        pairs = [*self.layers.values(), *self.shifts.values()]
+        return sum(tensor.nbytes for pair in pairs for tensor in pair)
 
-    def answers(self, layers: Sequence[Layer], told: str) -> dict[str, KeyValue]:
-        """Keys and values by the processor's name; `StyleError` if these layers are not all bound."""
+    def shift(self, name: str) -> KeyValue:
+        """What cleaning adds in a layer; zeros where there is none."""
+        key, value = self.layers[name]
+        return self.shifts.get(name, (torch.zeros_like(key), torch.zeros_like(value)))
+
+    def check_reaches(self, layers: Sequence[Layer], told: str) -> None:
+        """`StyleError` if these layers are not all bound."""
         absent = {layer.block for layer in layers if layer.block and layer.block not in self.blocks}
         if absent:
             raise StyleError(
                 f"{told} is bound for {listed(self.blocks)} of {self.family}, not for {listed(absent)}; "
                 f"use those, or bind it anew: instantstyle style … --bind {self.family} --blocks …"
             )
-        found = {layer.name: self.layers.get(_plain(layer)) for layer in layers}
         for layer in layers:
-            pair = found[layer.name]
+            pair = self.layers.get(plain_name(layer))
             if pair is None or pair[0].shape[-1] != layer.width:
                 has = "no keys" if pair is None else f"keys {pair[0].shape[-1]} wide"
                 raise StyleError(
                     f"{told} is bound for another {self.family} than this network: it has {has} for "
-                    f"{_plain(layer)}, which is {layer.width} wide; bind it with this model."
+                    f"{plain_name(layer)}, which is {layer.width} wide; bind it with this model."
                 )
-        return {name: pair for name, pair in found.items() if pair is not None}
 
 
 def mixed(parts: Sequence[tuple[Binding, float]]) -> Binding | None:
     """Σ wᵢKᵢ / Σ wᵢ and Σ wᵢVᵢ / Σ wᵢ in the layers that all have; None where there is none.
 
     Not what binding the mixed embedding gives: an adapter's projection ends in a LayerNorm. What it shares
-    with it are its ends. Of one adapter, and in order: a sum of floats depends on it.
+    with it are its ends. Of one adapter, and in order: a sum of floats depends on it. What cleaning adds is
+    mixed alike: of a part that is not cleaned it is zero.
     """
     first = parts[0][0]
     shared = [name for name in first.layers if all(name in binding.layers for binding, _ in parts)]
@@ -73,14 +80,19 @@ def mixed(parts: Sequence[tuple[Binding, float]]) -> Binding | None:
         return None
     total = sum(weight for _, weight in parts)
     shares = [(binding, weight / total) for binding, weight in parts]
-    layers = {name: (_sum(shares, name, 0), _sum(shares, name, 1)) for name in shared}
-    return Binding(first.family, first.adapter, layers)
+    layers = {name: _sum([(binding.layers[name], share) for binding, share in shares]) for name in shared}
+    cleaned = [name for name in shared if any(name in binding.shifts for binding, _ in parts)]
+    shifts = {name: _sum([(binding.shift(name), share) for binding, share in shares]) for name in cleaned}
+    return Binding(first.family, first.adapter, layers, shifts)
 
 
-def _sum(shares: Sequence[tuple[Binding, float]], name: str, which: int) -> Float[Tensor, "2 tokens width"]:
-    weighed = [share * binding.layers[name][which].float() for binding, share in shares]
-    return torch.stack(weighed).sum(dim=0)
+def _sum(shares: Sequence[tuple[KeyValue, float]]) -> KeyValue:
+    key, value = (
+        torch.stack([share * pair[which].float() for pair, share in shares]).sum(dim=0) for which in (0, 1)
+    )
+    return key, value
 
 
-def _plain(layer: Layer) -> str:
+def plain_name(layer: Layer) -> str:
+    """The layer's name without its processor's: the same in every network of the family."""
     return layer.name.removesuffix(".processor")

@@ -26,7 +26,7 @@ _LAYER_TENSOR = re.compile(r"ip_adapter\.(\d{1,4})\.to_([kv])_ip\.weight")
 
 
 class AdapterFile:
-    """An IP-Adapter's weights. Opening reads names and shapes; a tensor is read when first asked for.
+    """An IP-Adapter's weights. Opening reads names and shapes; a tensor is read when asked for, and not kept.
 
     `kind` is the projection network: `base` (a pooled image embedding becomes a few tokens), `plus`
     (a resampler on patch features) or `full` (a token for each patch feature).
@@ -35,7 +35,7 @@ class AdapterFile:
     def __init__(self, shelf: Shelf, name: str) -> None:
         self.name = name
         self._shelf = shelf
-        self._read: dict[str, Tensor] = {}
+        self._read: dict[str, None] = {}
         self._refuse_foreign()
         self._projection = self._projection_found()
 
@@ -79,12 +79,12 @@ class AdapterFile:
 
     @property
     def tensors_read(self) -> tuple[str, ...]:
-        """Names of the tensors that have been read so far."""
+        """Names of the tensors that have been read so far, each once."""
         return tuple(self._read)
 
     @property
     def bytes_read(self) -> int:
-        """What has been read of the file so far: its header, and those tensors."""
+        """How much of the file has been read so far: its header, and those tensors."""
         return self._shelf.header_bytes + sum(self._shelf.sizes[name] for name in self._read)
 
     def size_of(self, numbers: Sequence[int]) -> int:
@@ -167,9 +167,10 @@ class AdapterFile:
         return [name for name in self.shapes if name.startswith(f"{part}.")]
 
     def _tensor(self, name: str) -> Tensor:
-        if name not in self._read:
-            self._read[name] = self._shelf.read(name)
-        return self._read[name]
+        """Noted and handed out: what is kept of an adapter is what was made with it, which is small."""
+        tensor = self._shelf.read(name)
+        self._read[name] = None
+        return tensor
 
     def _refuse_foreign(self) -> None:
         family = foreign_family(self.shapes)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .clipspace import CONTENT_SCALE, check_removal, mix, remove
+from .clipspace import CLEAN, CONTENT_SCALES, check_removal, mix, remove
 from .errors import StyleError
 
 COMBINATIONS = ("average", "concat")
@@ -32,7 +32,8 @@ class Ingredients:
     """`average`: one embedding, the weighted mean; `concat`: each reference's tokens side by side."""
     content: tuple[str, ...] = ()
     content_embeds: Float[Tensor, "phrases dim"] | None = None
-    content_scale: float = CONTENT_SCALE
+    content_scale: float = CONTENT_SCALES["subtract"]
+    """How much is taken out, 0 nothing; of the words' embedding, of the elements they mark, of the tail."""
     removal: str = "subtract"
     name: str = "reference"
     encoder: str = "CLIP"
@@ -70,6 +71,11 @@ class Ingredients:
         """Whether the references' embeddings are there, to be retuned, mixed and bound anew."""
         return len(self.image_embeds) > 0
 
+    @property
+    def cleans(self) -> bool:
+        """Whether content is taken out of the tokens, by no words (`cleaning`)."""
+        return self.removal == CLEAN and self.content_scale != 0
+
     def embedding(self) -> Float[Tensor, "*features dim"]:
         """The references' weighted mean with the content taken out."""
         self.check_ingredients()
@@ -105,12 +111,27 @@ class Ingredients:
             )
 
     @property
+    def tuning(self) -> tuple[float, str]:
+        """How much is taken out, and how."""
+        return self.content_scale, self.removal
+
+    @property
     def told(self) -> str:
         """Its name, and what is taken out of it: `ink.png − "a cat" × 0.5`."""
+        removed = self.removed
+        sign = {"subtract": "−", "project": "⊥", "mask": "∖", CLEAN: "−"}[self.removal]
+        return self.name + (f" {sign} {removed} × {self.content_scale:g}" if removed else "")
+
+    @property
+    def removed(self) -> str:
+        """What is taken out of it: `"a cat"`, `("a cat" + "a mat")`, `its tail`; empty where nothing is.
+
+        A style that is cleaned keeps the words that were taken out before, to be retuned.
+        """
+        if self.removal == CLEAN:
+            return "its tail"
         words = " + ".join(f'"{phrase}"' for phrase in self.content)
-        words = f"({words})" if len(self.content) > 1 else words
-        sign = {"subtract": "−", "project": "⊥"}[self.removal]
-        return self.name + (f" {sign} {words} × {self.content_scale:g}" if self.content else "")
+        return f"({words})" if len(self.content) > 1 else words
 
 
 def mixed(parts: Sequence[tuple[Ingredients, float]]) -> dict[str, Any]:
@@ -123,6 +144,8 @@ def mixed(parts: Sequence[tuple[Ingredients, float]]) -> dict[str, Any]:
     first = parts[0][0]
     common = {"unconditional": first.unconditional, "encoder": first.encoder}
     common |= {"encoder_fingerprint": first.encoder_fingerprint}
+    if first.cleans:
+        common |= {"content_scale": first.content_scale, "removal": first.removal}
     if not all(_same_content(part, first) for part, _ in parts):
         embeds = torch.stack([part.embedding() for part, _ in parts])
         return {**common, "image_embeds": embeds, "weights": tuple(weight for _, weight in parts)}
@@ -138,15 +161,20 @@ _REMOVED = ("content", "content_embeds", "content_scale", "removal")
 def _same_content(one: Ingredients, other: Ingredients) -> bool:
     if one.content_embeds is None or other.content_embeds is None:
         return one.content_embeds is other.content_embeds
-    told = [(part.content, part.content_scale, part.removal) for part in (one, other)]
+    told = [(part.content, *part.tuning) for part in (one, other)]
     return told[0] == told[1] and one.content_embeds.equal(other.content_embeds)
 
 
 def _check_alike(parts: Sequence[Ingredients]) -> None:
-    """What was seen by different encoders lies in different spaces, whatever its width."""
+    """What was seen by different encoders lies in different spaces; what is cleaned is no embedding."""
     first = parts[0]
     for part in parts:
         part.check_ingredients()
+        if (part.cleans or first.cleans) and part.tuning != first.tuning:
+            raise StyleError(
+                f"{part.told} and {first.told} cannot be mixed: clean acts on the tokens of the whole mix; "
+                "tune all of them to it by one amount, or none."
+            )
         if part.combine == "concat" and len(part.image_embeds) > 1:
             raise StyleError(
                 f"{part.told} lays tokens side by side, of which no mean is made; combine='average'."

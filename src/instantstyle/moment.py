@@ -1,10 +1,12 @@
 """Where in a drawing we are: what styled layers ask at every step, and only the running pipeline knows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from .errors import StyleError
 
@@ -28,11 +30,21 @@ class Moment:
 
         Of the steps that are drawn: image-to-image leaves the first of a schedule out.
         """
+        place, count = self._place()
+        return int(place) / count
+
+    @property
+    def passed(self) -> Float[Tensor, ""]:
+        """The same as a tensor, which neither waits for a GPU nor has a compiled network compiled anew."""
+        place, count = self._place()
+        return place / count
+
+    def _place(self) -> tuple[Int[Tensor, ""], int]:
+        """Steps before this one, 0 where it is none of the schedule's; and steps in all."""
         timesteps = self._pipe.scheduler.timesteps
-        now = (timesteps == torch.as_tensor(self._timestep).to(timesteps)).nonzero()
+        now = (timesteps == torch.as_tensor(self._timestep).to(timesteps)).int().argmax()
         count = getattr(self._pipe, "num_timesteps", len(timesteps)) or len(timesteps)
-        place = int(now[0]) if len(now) else 0
-        return max(0, place - (len(timesteps) - count)) / count
+        return (now - (len(timesteps) - count)).clamp(min=0), count
 
     def size_of(self, pixels: int) -> tuple[int, int]:
         """Height and width of a layer of so many pixels: the latents halved, rounding up, some times."""
@@ -46,14 +58,18 @@ class Moment:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Inside the `with` block each call of the network is seen; after it nothing of ours is left."""
-        hook = self._pipe.unet.register_forward_pre_hook(self._see, with_kwargs=True)
+        hook = self._pipe.unet.register_forward_pre_hook(self._called, with_kwargs=True)
         try:
             yield
         finally:
             hook.remove()
 
-    def _see(self, _: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        """By place or by name: pipelines differ in how they hand over sample and time step."""
+    def see(self, given: Sequence[Any], named: Mapping[str, Any]) -> None:
+        """What the network is called with: by place or by name, as pipelines differ in how they hand over
+        sample and time step."""
         sample = given[0] if given else named["sample"]
         self._latent_size = tuple(sample.shape[-2:])
         self._timestep = given[1] if len(given) > 1 else named["timestep"]
+
+    def _called(self, _: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self.see(given, named)

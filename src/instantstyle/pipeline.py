@@ -16,9 +16,10 @@ from .calling import check_arguments, check_drawn, check_pipeline, generators, k
 from .checkpoint import AdapterFile
 from .encoders import ImageEncoder, TextEncoder, no_text_encoder, text_encoder_of
 from .errors import ModelError, StyleError
+from .guidance import Interval, guided_within
 from .images import open_reference
 from .moment import Moment
-from .sight import Sight
+from .sight import Amount, Sight, chosen
 from .style import Style, saved
 from .use import Mask, Use, as_uses
 
@@ -99,7 +100,7 @@ class InstantStyle:
         reference: Style | Reference | Sequence[Style | Reference],
         *,
         content: str | Sequence[str] | None = None,
-        content_scale: float | None = None,
+        content_scale: Amount | None = None,
         removal: str | None = None,
         crop: str = "center",
         weights: Sequence[float] | None = None,
@@ -156,13 +157,10 @@ class InstantStyle:
         """
         away = None if negative_style is None else self._as_style(negative_style)
         when = {"start": start, "end": end, "curve": curve}
-        ready = self._as_styling(style)
-        uses = as_uses(ready, blocks=blocks, scale=scale, mask=mask, negative=away, **when)
+        uses = as_uses(self._as_styling(style), blocks=blocks, scale=scale, mask=mask, negative=away, **when)
         self._check_seen_here(uses)
-        moment = Moment(self.pipe)
-        watching = moment.watching() if any(use.needs_watching for use in uses) else nullcontext()
-        bound = side_by_side(self.adapter.bind(use) for use in uses)
-        with injected(self.pipe.unet, bound, moment), watching:
+        bound = map(self.adapter.bind, uses)
+        with injected(self.pipe.unet, side_by_side(bound), Moment(self.pipe)):
             yield self.pipe
 
     def __call__(
@@ -171,7 +169,7 @@ class InstantStyle:
         *,
         style: Styling | None = None,
         content: str | Sequence[str] | None = None,
-        content_scale: float | None = None,
+        content_scale: Amount | None = None,
         removal: str | None = None,
         crop: str = "center",
         blocks: Spec = "style",
@@ -181,6 +179,7 @@ class InstantStyle:
         end: float = 1.0,
         curve: Sequence[float] | None = None,
         negative_style: Style | Reference | None = None,
+        guidance_interval: Interval | None = None,
         seed: int | None = None,
         num_images_per_prompt: int = 1,
         **arguments: Any,
@@ -192,13 +191,14 @@ class InstantStyle:
         mode (`"precise-style"`), names, patterns, or a mapping from them to weights. `scale`: 0 is the plain
         pipeline, 1 the adapter as trained. `mask`: white where the style acts; `start`, `end`, `curve`: when,
         in shares of the steps; `negative_style`: what to draw away from. Picture i of the call is drawn from
-        `seed + i`, alone or in a batch. `content_scale` and `removal` are 0.5 and `"subtract"` where neither
-        the call nor a ready `Style` says otherwise.
+        `seed + i`, alone or in a batch. `content_scale` (a number, or `"auto"`: as much as leaves no more of
+        the words than an unrelated picture has) and `removal` are 0.5 and `"subtract"` where neither the call
+        nor a ready `Style` says otherwise. `guidance_interval`: when guidance acts, say (0.2, 0.8).
         """
         check_arguments(self.pipe, arguments, self.__call__)
         arguments = {**self.defaults, **arguments}
         arguments |= generators(seed, arguments, pictures_asked(prompt, num_images_per_prompt, arguments))
-        styling = nullcontext()
+        guidance, styling = guided_within(self.pipe, guidance_interval), nullcontext()
         if style is not None:
             ready = self._as_styling(style, crop)
             if content or content_scale is not None or removal is not None:
@@ -207,7 +207,7 @@ class InstantStyle:
             styling = self.using(ready, **where, start=start, end=end, curve=curve)
         elif content is not None:
             raise StyleError(f"content={content!r} is to be taken out of a style, and style is None.")
-        with styling:
+        with styling, guidance:
             out = self.pipe(prompt=prompt, num_images_per_prompt=num_images_per_prompt, **arguments)
         check_drawn(out, self.pipe)
         return out
@@ -251,12 +251,12 @@ class InstantStyle:
         return Style.mix(zip(ready, weights, strict=True))
 
     def _without(
-        self, style: Style, content: str | Sequence[str] | None, scale: float | None, removal: str | None
+        self, style: Style, content: str | Sequence[str] | None, scale: Amount | None, removal: str | None
     ) -> Style:
-        if not content:
-            return style.tuned(scale, removal)
-        phrases = _phrases(content)
-        return style.with_content(phrases, self._embedded(style, phrases), scale, removal)
+        if content:
+            phrases = _phrases(content)
+            style = style.with_content(phrases, self._embedded(style, phrases), removal=removal)
+        return style.tuned(chosen(scale, style.tuned(removal=removal), self._sight), removal)
 
     def _embedded(self, style: Style, phrases: Sequence[str]) -> Any:
         """The words in the space of the image encoder: [phrases dim]."""
@@ -294,5 +294,4 @@ def _phrases(content: str | Sequence[str]) -> list[str]:
 
 
 def _name(sources: Sequence[Reference]) -> str:
-    names = [Path(source).name if isinstance(source, str | Path) else "picture" for source in sources]
-    return " + ".join(names)
+    return " + ".join(Path(one).name if isinstance(one, str | Path) else "picture" for one in sources)

@@ -7,15 +7,25 @@ import json
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from .errors import JobError
 
 Crop = Literal["center", "pad", "squash"]
 """How a reference becomes square: cut the long sides off, add white, or distort."""
 
-Removal = Literal["subtract", "project"]
-"""How content leaves the embedding: the whole vector (arXiv 2404.02733) or only along its direction."""
+Removal = Literal["subtract", "project", "mask", "clean"]
+"""How content leaves: the whole vector (arXiv 2404.02733), only along its direction, the elements that agree
+with it (MaskST, arXiv 2502.07466); or, without words, out of the tokens (CleanStyle, arXiv 2602.20721)."""
 
 Combine = Literal["average", "concat"]
 """What several references become: one weighted embedding, or all their tokens side by side."""
@@ -23,16 +33,38 @@ Combine = Literal["average", "concat"]
 Control = Literal["none", "canny"]
 """What holds the structure of the picture that a drawing begins from: its pixels alone, or its edges too."""
 
+Dtype = Literal["float32", "float16", "bfloat16", "float64"]
+"""The numbers that the model is loaded in."""
+
 CROPS: tuple[str, ...] = get_args(Crop)
+
+
+def _in_order(interval: tuple[float, float]) -> tuple[float, float]:
+    """Refuses an end before the start."""
+    if interval[0] > interval[1]:
+        raise ValueError("should begin no later than it ends")
+    return interval
+
 
 # Wide enough for every use known, narrow enough to catch a slipped decimal point.
 Amount = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Interval = Annotated[tuple[Share, Share], AfterValidator(_in_order)]
 Side = Annotated[int, Field(ge=8, le=16384, multiple_of=8)]
 Words = Annotated[str, Field(min_length=1)]
 
 
-class _Value(BaseModel):
+def _kind_of_amount(value: object) -> str:
+    return "auto" if value == "auto" else "number"
+
+
+ContentScale = Annotated[
+    Annotated[Amount, Tag("number")] | Annotated[Literal["auto"], Tag("auto")], Discriminator(_kind_of_amount)
+]
+"""How much content is taken out. `auto` is what a person asks for; what was drawn says the number chosen."""
+
+
+class Value(BaseModel):
     """A frozen value that knows no unknown fields and tells all its faults in one line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +78,7 @@ class _Value(BaseModel):
             raise JobError(_told(cls, faults)) from None
 
 
-class Reference(_Value):
+class Reference(Value):
     """One picture or saved style; `sha256` says which file it was, `name` what it was called."""
 
     name: Words
@@ -54,7 +86,7 @@ class Reference(_Value):
     weight: Amount = 1.0
 
 
-class Recipe(_Value):
+class Recipe(Value):
     """What one picture is made of. Fields that are None are the model's own choice, filled in once drawn."""
 
     version: Literal[1] = 1
@@ -68,7 +100,7 @@ class Recipe(_Value):
     """Whose style is drawn away from."""
     crop: Crop = "center"
     content: tuple[Words, ...] = ()
-    content_scale: Amount | None = None
+    content_scale: ContentScale | None = None
     removal: Removal | None = None
     blocks: str | tuple[str, ...] | dict[str, Amount] = "style"
     scale: Amount = 1.0
@@ -88,9 +120,12 @@ class Recipe(_Value):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    guidance_interval: Interval | None = None
+    """Between which shares of the steps guidance acts; None: throughout."""
     height: Side | None = None
     width: Side | None = None
     scheduler: str | None = None
+    dtype: Dtype | None = None
     versions: dict[str, str] = Field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -121,6 +156,7 @@ class Recipe(_Value):
             "Steps": self.num_inference_steps,
             "Sampler": self.scheduler,
             "CFG scale": self.guidance_scale,
+            "CFG interval": "{:g}-{:g}".format(*self.guidance_interval) if self.guidance_interval else None,
             "Seed": self.seed,
             "Size": f"{self.width}x{self.height}" if self.width and self.height else None,
             "Model": self.model,
@@ -136,6 +172,7 @@ class Recipe(_Value):
         if not self.references and not self.layout_references:
             return {}
         whole = (self.start, self.end) == (0, 1)
+        removes = bool(self.content) or self.removal == "clean"
         return {
             "Style reference": _names(self.references),
             "Style layout reference": _names(self.layout_references),
@@ -143,8 +180,8 @@ class Recipe(_Value):
             "Style mask": self.mask.name if self.mask else None,
             "Style steps": None if whole else f"{self.start:g}-{self.end:g}",
             "Style content": "; ".join(self.content) or None,
-            "Style removal": (self.removal or "subtract") if self.content else None,
-            "Style content scale": self.content_scale if self.content else None,
+            "Style removal": (self.removal or "subtract") if removes else None,
+            "Style content scale": self.content_scale if removes else None,
             "Style blocks": self.blocks if isinstance(self.blocks, str) else json.dumps(self.blocks),
             "Style scale": self.scale,
         }

@@ -65,9 +65,15 @@ class SafetensorsShelf(Shelf):
         super().__init__(shapes, sizes)
 
     def _read(self, name: str) -> Tensor:
-        with safe_open(self._path, framework="pt") as file:
-            # A copy: the tensor as handed out is the file itself in memory, and changes with it.
-            return file.get_tensor(name).clone()
+        try:
+            with safe_open(self._path, framework="pt") as file:
+                # A copy: the tensor as handed out is the file itself in memory, and changes with it.
+                return file.get_tensor(name).clone()
+        except (SafetensorError, OSError) as fault:
+            raise CheckpointError(
+                f"{self._path} can no longer be read ({fault}), and {name} is needed of it; "
+                "put the file back, or open the adapter anew."
+            ) from None
 
 
 class MemoryShelf(Shelf):

@@ -6,15 +6,21 @@ from hashlib import sha256
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from .bank import unrelated_pictures
 from .checkpoint import AdapterFile
+from .clipspace import enough
 from .encoders import ImageEncoder
 from .errors import ModelError, StyleError
 from .style import Style
 from .thumbnail import thumbnail_of
+
+Amount = float | str
+"""How much content is taken out; the word `auto`: as much as is enough, see `Sight.enough`."""
 
 REMEMBERED = 64
 """Pictures whose embeddings are kept: 5 kB each for a base adapter, at most 1.3 MB on patch features."""
@@ -31,6 +37,7 @@ class Sight:
         self.encoder, self.of_patches, self.keep_encoder = encoder, of_patches, keep_encoder
         self._seen: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
         self._blank: Tensor | None = None
+        self._unrelated: Tensor | None = None
 
     @classmethod
     def beside(cls, file: AdapterFile | None, encoder: Any, keep_encoder: bool = True) -> "Sight | None":
@@ -80,6 +87,27 @@ class Sight:
             self.encoder.free()
         return found, blank
 
+    def enough(self, style: Style) -> float:
+        """The least amount after which no reference is closer to the style's words than unrelated pictures.
+
+        What is unrelated is the median cosine of the bank's pictures (`bank`) with the words; the equation is
+        `clipspace.enough`'s. Of several references side by side the one that needs most decides.
+        """
+        self.check(style)
+        words = style.content_embeds
+        assert words is not None
+        cosines = F.cosine_similarity(self._of_unrelated_pictures(), words.sum(dim=0), dim=-1)
+        seen = style.tuned(0.0).embeddings()
+        return max(enough(embed, words, cosines.median().item(), style.removal) for embed in seen)
+
+    def _of_unrelated_pictures(self) -> Float[Tensor, "pictures dim"]:
+        """Seen once, and kept beside the memory, in which they would crowd out a person's own."""
+        if self._unrelated is None:
+            self._unrelated = torch.cat([self.encoder.embed([image]) for image in unrelated_pictures()])
+            if not self.keep_encoder:
+                self.encoder.free()
+        return self._unrelated
+
     def _of_no_picture(self) -> Float[Tensor, "*features dim"]:
         """Zeros for a base adapter, not the mean: it was trained against zeros."""
         if self._blank is None:
@@ -97,6 +125,34 @@ class Sight:
         while len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
         return self._seen[key]
+
+
+def chosen(scale: Amount | None, style: Style, sight: Sight | None) -> float | None:
+    """The number that `auto` comes to for this style; anything else as it is."""
+    if not isinstance(scale, str):
+        return scale
+    if scale != "auto":
+        raise StyleError(f"content_scale is {scale!r}; it is a number, 0 not at all, or 'auto'.")
+    if style.removal not in CHOOSING:
+        raise StyleError(
+            f"content_scale='auto' chooses how much {' or '.join(CHOOSING)} takes out; {style.removal} has "
+            "nothing to choose: leave content_scale out."
+        )
+    if not style.content:
+        raise StyleError(
+            f"content_scale='auto' is to take words out of {style.name}, and there are none; give content=."
+        )
+    style.check_removable()
+    if sight is None:
+        raise StyleError(
+            f"content_scale='auto' holds {style.name} against pictures that an image encoder has to see, and "
+            "this pipeline has none; give a number, or tune the style where its encoder is."
+        )
+    return sight.enough(style)
+
+
+CHOOSING = ("subtract", "project")
+"""Removals whose amount has a closed form."""
 
 
 def _fingerprint(image: Image.Image) -> str:

@@ -14,10 +14,11 @@ from torch import Tensor
 from . import binding as keys
 from . import ingredients
 from .binding import Binding
+from .clipspace import CLEAN, default_scale
 from .errors import StyleError
 from .ingredients import Ingredients
 from .library import find
-from .stylefile import Imprint, bound_name, bound_pairs, imprinted, read, write
+from .stylefile import PLAIN, SHIFTED, Imprint, bound_name, bound_pairs, imprinted, read, write
 from .thumbnail import beside
 
 
@@ -54,6 +55,11 @@ class Style(Ingredients):
     ) -> "Style":
         """The same references with these words removed instead of any earlier ones; bound no longer."""
         self.check_removable()
+        if (removal or self.removal) == CLEAN:
+            raise StyleError(
+                f"removal='clean' reads no words, and is to take {', '.join(content)} out of {self.name}; "
+                "leave content out, or take it out by subtract, project or mask."
+            )
         if content_embeds.shape[-1] != self.dim:
             raise StyleError(
                 f"The content's embedding is {content_embeds.shape[-1]} wide, {self.name}'s is {self.dim}: "
@@ -82,11 +88,14 @@ class Style(Ingredients):
     def tuned(self, content_scale: float | None = None, removal: str | None = None) -> "Style":
         """The same, its content removed by another amount or in another way; None leaves as it is.
 
-        What is bound stays bound only where nothing changes.
+        An amount means something else in each way, so that another way without an amount begins with its own
+        (`CONTENT_SCALES`). What is bound stays bound only where nothing changes.
         """
-        scale = self.content_scale if content_scale is None else content_scale
         way = self.removal if removal is None else removal
-        changed = bool(self.content) and (scale, way) != (self.content_scale, self.removal)
+        usual = self.content_scale if way == self.removal else default_scale(way)
+        scale = usual if content_scale is None else content_scale
+        acts = bool(self.content) or CLEAN in (way, self.removal)
+        changed = acts and (scale, way) != self.tuning
         if changed:
             self.check_ingredients()
         kept = () if changed else self.bindings
@@ -147,7 +156,9 @@ class Style(Ingredients):
         embeds = {name: tensors[name].float() for name in _EMBEDS if name in tensors}
         thumbnail = tensors["thumbnail"].numpy().tobytes() if "thumbnail" in tensors else b""
         bindings = (
-            Binding(family, adapter, bound_pairs(tensors, family))
+            Binding(
+                family, adapter, bound_pairs(tensors, family, PLAIN), bound_pairs(tensors, family, SHIFTED)
+            )
             for family, adapter in imprint.bound.items()
         )
         try:
@@ -166,10 +177,11 @@ class Style(Ingredients):
         if self.thumbnail:
             tensors["thumbnail"] = torch.frombuffer(bytearray(self.thumbnail), dtype=torch.uint8)
         for binding in self.bindings:
-            for layer, pair in binding.layers.items():
-                for which, tensor in zip(("key", "value"), pair, strict=True):
-                    kept = tensor if exact else self._halved(tensor)
-                    tensors[bound_name(binding.family, layer, which)] = kept
+            for halves, pairs in ((PLAIN, binding.layers), (SHIFTED, binding.shifts)):
+                for layer, pair in pairs.items():
+                    for which, tensor in zip(halves, pair, strict=True):
+                        kept = tensor if exact else self._halved(tensor)
+                        tensors[bound_name(binding.family, layer, which)] = kept
         return tensors
 
     def _halved(self, tensor: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .binding import Binding
 from .blocks import listed
+from .clipspace import CLEAN
 from .style import Style
 from .thumbnail import SIDE, opened_thumbnail
 
@@ -14,12 +15,13 @@ def lines(style: Style, size: str) -> list[tuple[str, str]]:
     """Label and value of everything that is known of the style; what is not known is left out."""
     pictures = len(style.image_embeds)
     seen = f"{pictures} picture{'' if pictures == 1 else 's'}" if pictures else "none kept, only bound"
-    removed = f"{', '.join(style.content)} (× {style.content_scale:g}, {style.removal})"
+    what = "its tail" if style.removal == CLEAN else ", ".join(style.content)
+    removed = f"{what} (× {style.content_scale:g}, {style.removal})"
     told = {
         "style": style.name,
         "references": f"{seen}, crop {style.crop}",
         "weights": ", ".join(f"{weight:g}" for weight in style.weights) if len(style.weights) > 1 else "",
-        "removed": removed if style.content else "nothing",
+        "removed": removed if style.removed else "nothing",
         "encoder": f"{style.encoder} {style.encoder_fingerprint}".strip(),
         "bound for": "; ".join(map(_bound, style.bindings)) or "nothing: needs its adapter and encoder",
         "size": size,
@@ -45,7 +47,7 @@ def drawn(style: Style, size: str) -> Image.Image:
 
 
 # Pillow's own font lacks these.
-_DRAWABLE = str.maketrans({"×": "x", "−": "-", "–": "-", "⊥": "|"})
+_DRAWABLE = str.maketrans({"×": "x", "−": "-", "–": "-", "⊥": "|", "∖": "\\"})
 
 
 def _bound(binding: Binding) -> str:

@@ -37,7 +37,9 @@ Text = Annotated[str, Field(max_length=10_000)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
-_BOUND = re.compile(r"bound\.([a-z0-9-]+)\.(.+)\.(key|value)")
+_BOUND = re.compile(r"bound\.([a-z0-9-]+)\.(.+)\.(key|value)(_shift)?")
+
+Half = Literal["key", "value", "key_shift", "value_shift"]
 
 
 class Imprint(BaseModel):
@@ -112,19 +114,28 @@ def read(path: Path) -> tuple[Imprint, dict[str, Tensor]]:
     return imprint, tensors
 
 
-def bound_name(family: str, layer: str, which: Literal["key", "value"]) -> str:
+def bound_name(family: str, layer: str, which: Half) -> str:
     """A tensor's name in the file."""
     return f"bound.{family}.{layer}.{which}"
 
 
-def bound_pairs(tensors: Mapping[str, Tensor], family: str) -> dict[str, tuple[Tensor, Tensor]]:
-    """Keys and values of one family by layer, from a file that was read."""
-    layers = [found[2] for found in map(_BOUND.fullmatch, tensors) if found and found[1] == family]
-    names = dict.fromkeys(layers)
+def bound_pairs(
+    tensors: Mapping[str, Tensor], family: str, halves: tuple[Half, Half]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Keys and values of one family by layer, or what cleaning adds to them, from a file that was read."""
+    found = [match for match in map(_BOUND.fullmatch, tensors) if match and match[1] == family]
+    names = dict.fromkeys(match[2] for match in found if f"{match[3]}{match[4] or ''}" in halves)
     return {
-        layer: (tensors[bound_name(family, layer, "key")], tensors[bound_name(family, layer, "value")])
+        layer: (
+            tensors[bound_name(family, layer, halves[0])],
+            tensors[bound_name(family, layer, halves[1])],
+        )
         for layer in names
     }
+
+
+PLAIN: tuple[Half, Half] = ("key", "value")
+SHIFTED: tuple[Half, Half] = ("key_shift", "value_shift")
 
 
 def _bytes(path: Path) -> bytes:
@@ -164,7 +175,10 @@ def _text(fields: Mapping[str, Any]) -> str:
 
 def _faults(imprint: Imprint, tensors: Mapping[str, Tensor]) -> list[str]:
     """Every tensor that is missing, strange, misshapen or without numbers."""
+    shifted = any(match and match[4] for match in map(_BOUND.fullmatch, tensors))
+    cleans = imprint.removal == "clean" and imprint.content_scale != 0
     return [
+        *(["removal is clean, and what is bound is not"] if imprint.bound and cleans > shifted else []),
         *_strange_names(imprint, tensors),
         *_ingredient_faults(imprint, tensors),
         *_binding_faults(imprint, tensors),
@@ -204,8 +218,11 @@ def _binding_faults(imprint: Imprint, tensors: Mapping[str, Tensor]) -> list[str
     faults = []
     for name, tensor in tensors.items():
         if match := _BOUND.fullmatch(name):
-            other = tensors.get(bound_name(match[1], match[2], "value" if match[3] == "key" else "key"))
-            if tensor.ndim != 3 or len(tensor) != 2 or other is None or other.shape != tensor.shape:
+            halves = [bound_name(match[1], match[2], half) for half in (SHIFTED if match[4] else PLAIN)]
+            # What is added stands beside what it is added to.
+            beside = [*halves, bound_name(match[1], match[2], "key")]
+            shapes = {tensors[part].shape if part in tensors else None for part in beside}
+            if tensor.ndim != 3 or len(tensor) != 2 or len(shapes) > 1:
                 faults.append(f"{name} {list(tensor.shape)} is no half of a pair [2 tokens width]")
     return faults
 

@@ -39,6 +39,8 @@ class Arm:
     styled: bool = True
     content: bool = False
     """Whether the reference's content is taken out; references whose content is unknown are left out."""
+    negative: bool = False
+    """Whether the next reference is drawn away from; after the last comes the first."""
 
 
 NO_REFERENCE = Arm(PLAIN, styled=False)
@@ -112,7 +114,7 @@ class Trials:
         return drawn and self.key(arm, number) in journal.cells
 
     def _cell(self, arm: Arm, number: int, styles: dict[int, Style]) -> Scored:
-        drawn = self._drawn(arm, number, styles)
+        drawn = self.drawn(arm, number, styles)
         for picture, path in zip(drawn, self.picture_paths(arm, number), strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             save_png(picture, path, force=True)
@@ -124,12 +126,14 @@ class Trials:
     def _scores(self, drawn: list[Image.Image], case: Case) -> Scored:
         return all_scores(self.scorers, drawn, case)
 
-    def _drawn(self, arm: Arm, number: int, styles: dict[int, Style]) -> list[Image.Image]:
+    def drawn(self, arm: Arm, number: int, styles: dict[int, Style] | None = None) -> list[Image.Image]:
+        """A cell's pictures, drawn now; `styles`: those made so far, by reference, None: made anew."""
+        styles = {} if styles is None else styles
         given: dict[str, Any] = {**self.arguments, **arm.arguments}
         if arm.styled:
-            if number not in styles:
-                styles[number] = self.styled.style(self.references[number].image)
-            given["style"] = styles[number]
+            given["style"] = self._style(number, styles)
+        if arm.negative:
+            given["negative_style"] = self._style((number + 1) % len(self.references), styles)
         if arm.content:
             given["content"] = self.references[number].content
         drawn: list[Image.Image] = []
@@ -137,6 +141,11 @@ class Trials:
             some = list(self.prompts[start : start + self.batch])
             drawn += self.styled(some, seed=self.seed + 1000 * number + start, **given).images
         return drawn
+
+    def _style(self, number: int, styles: dict[int, Style]) -> Style:
+        if number not in styles:
+            styles[number] = self.styled.style(self.references[number].image)
+        return styles[number]
 
 
 def opened(trials: Trials, name: str, **settings: Any) -> Journal:

@@ -63,11 +63,6 @@ class Use:
         return (self.style,) if isinstance(self.style, Style) else tuple(self.style)
 
     @property
-    def needs_watching(self) -> bool:
-        """Whether it asks for the step or the size of what is drawn."""
-        return self.mask is not None or self.factor is not None
-
-    @property
     def factor(self) -> Callable[[float], float] | None:
         """Share of the steps done → factor on the scale; None where that is always 1."""
         if (self.start, self.end) == (0, 1) and self.curve is None:

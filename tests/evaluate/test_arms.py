@@ -1,8 +1,11 @@
 import pytest
 
 from instantstyle.architectures import SDXL, Architecture
+from instantstyle.clipspace import CONTENT_SCALES
 from instantstyle.errors import BlockError, JobError
 from instantstyle.evaluate import arms_of, scales_of
+from instantstyle.evaluate.arms import CURES
+from instantstyle.evaluate.curves import COLOURS
 
 
 def names(*words: str, architecture: Architecture = SDXL, contents=("a cat", None)) -> list[str]:
@@ -33,7 +36,9 @@ def test_no_reference_is_always_drawn():
 
 
 def test_an_unknown_arm_names_the_known_ones():
-    with pytest.raises(JobError, match=r"none, all, style, removed, style\+layout\. Did you mean style\?"):
+    with pytest.raises(
+        JobError, match=r"none, all, style, removed, style\+layout, all-.*, cures\. Did you mean style\?"
+    ):
         names("stile")
 
 
@@ -45,3 +50,40 @@ def test_removal_needs_words_for_what_is_shown():
 def test_an_arm_whose_role_a_network_lacks_is_refused_before_drawing():
     with pytest.raises(BlockError, match="no role"):
         names("style", architecture=Architecture("bare", "Bare", None, SDXL.blocks))
+
+
+def test_cures_are_every_removal_in_all_and_in_style_blocks_beside_what_they_cure():
+    arms = arms_of(["cures"], SDXL, ["a cat", None])
+    assert [arm.name for arm in arms[:3]] == ["no reference", "all blocks", "style blocks"]
+    removed = [
+        (arm.arguments["blocks"], arm.arguments["removal"]) for arm in arms if "removal" in arm.arguments
+    ]
+    assert removed == [(blocks, removal) for blocks in ("all", "style") for removal in CONTENT_SCALES]
+    assert sum(arm.negative for arm in arms) == 2
+    assert len(arms) == 3 + len(CURES)
+
+
+def test_each_cure_has_a_colour_of_its_own():
+    assert len(set(COLOURS)) >= 3 + len(CURES)
+
+
+def test_without_words_the_cures_that_need_none_are_drawn():
+    found = names("cures", contents=[None, None])
+    assert "style blocks, clean" in found
+    assert "style blocks, mask" not in found
+
+
+def test_one_reference_alone_has_no_next_to_draw_away_from():
+    assert not any("next" in name for name in names("cures", contents=["a cat"]))
+    with pytest.raises(JobError, match="there is one; give several"):
+        names("style-negative", contents=["a cat"])
+
+
+def test_a_network_without_a_layout_block_has_the_other_cures():
+    bare = Architecture("bare", "Bare", None, SDXL.blocks)
+    assert names("cures", architecture=bare) == [
+        "no reference",
+        "all blocks",
+        *(f"all blocks, {removal}" for removal in CONTENT_SCALES),
+        "all blocks, away from the next",
+    ]

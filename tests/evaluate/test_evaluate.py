@@ -124,6 +124,22 @@ def test_it_is_taken_up_where_it_was_left(points, trials, monkeypatch):
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
+@pytest.mark.parametrize("name", ["style-mask", "style-clean", "style-negative", "precise-style"])
+def test_a_cure_is_drawn_as_a_call_draws_it(points, trials, name):
+    [_, arm] = arms_of([name], trials.styled.architecture, ["a cat", None])
+    ink, oil = (reference.image for reference in trials.references)
+    call = {
+        "style-mask": {"content": "a cat", "removal": "mask"},
+        "style-clean": {"removal": "clean"},
+        "style-negative": {"negative_style": oil},
+        "precise-style": {"blocks": "precise-style"},
+    }[name]
+    wanted = trials.styled(["a", "b"], style=ink, seed=0, **call, **TINY).images
+    drawn = trials.drawn(arm, 0)
+    assert [one.tobytes() for one in drawn] == [one.tobytes() for one in wanted]
+    assert drawn[0].tobytes() != trials.styled("a", style=ink, seed=0, **TINY).images[0].tobytes()
+
+
 def test_pictures_are_kept_as_they_were_drawn(points, trials):
     [first, *_] = trials.picture_paths(points[0].setting.drawn, 0)
     with Image.open(first) as picture:

@@ -7,8 +7,12 @@ from html import escape
 from .points import Point
 
 WIDTH, HEIGHT, MARGIN = 520, 380, 52  # px
-COLOURS = ("#555555", "#c43c2c", "#3b60b4", "#2c8a4b", "#b07c14", "#7a4fa3")
+COLOURS = (
+    *("#555555", "#c43c2c", "#3b60b4", "#2c8a4b", "#b07c14", "#7a4fa3", "#1b9aaa"),
+    *("#d4578f", "#7a9a01", "#8c564b", "#e08a3c", "#2d3a8c", "#9a9a9a", "#000000"),
+)
 TICKS = 5
+LINE = 18  # px, of the legend in a figure
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,29 @@ class Axis:
 
 
 def curves(points: Sequence[Point], across: str, up: str) -> str:
-    """The picture's SVG; every point names itself when the mouse is on it, whiskers are 95 % intervals."""
+    """The picture's SVG and its legend, to stand in a page.
+
+    Every point names itself when the mouse is on it; whiskers are 95 % intervals.
+    """
+    drawn, arms = _drawn(points, across, up)
+    return f"{_svg(drawn, HEIGHT, f'{up} against {across}')}{_legend(arms)}"
+
+
+def figure(points: Sequence[Point], across: str, up: str) -> str:
+    """The same as an SVG file of its own: the arms are named in it, below the curves."""
+    drawn, arms = _drawn(points, across, up)
+    named = "".join(
+        f'<circle cx="{MARGIN}" cy="{HEIGHT + place * LINE}" r="4" fill="{COLOURS[place % len(COLOURS)]}"/>'
+        f'<text x="{MARGIN + 10}" y="{HEIGHT + 4 + place * LINE}" font-size="12" fill="#222" '
+        f'font-family="sans-serif">{escape(arm)}</text>'
+        for place, arm in enumerate(arms)
+    )
+    paper = '<rect width="100%" height="100%" fill="#fff"/>'
+    return _svg(f"{paper}{drawn}{named}", HEIGHT + LINE * len(arms), f"{up} against {across}") + "\n"
+
+
+def _drawn(points: Sequence[Point], across: str, up: str) -> tuple[str, list[str]]:
+    """Frame and lines, and the arms in the order of their colours."""
     shown = [point for point in points if across in point.scores and up in point.scores]
     x = _axis(shown, across, MARGIN, WIDTH - MARGIN / 2)
     y = _axis(shown, up, HEIGHT - MARGIN, MARGIN / 2)
@@ -38,11 +64,13 @@ def curves(points: Sequence[Point], across: str, up: str) -> str:
     for place, arm in enumerate(arms):
         own = [point for point in shown if point.setting.arm.name == arm]
         drawn.append(_line(own, x, y, COLOURS[place % len(COLOURS)]))
-    title = escape(f"{up} against {across}")
+    return "".join(drawn), arms
+
+
+def _svg(drawn: str, height: int, title: str) -> str:
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
-        f'aria-label="{title}" xmlns="http://www.w3.org/2000/svg">{"".join(drawn)}</svg>'
-        f"{_legend(arms)}"
+        f'<svg viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" '
+        f'aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg">{drawn}</svg>'
     )
 
 
