@@ -15,7 +15,7 @@ from instantstyle.errors import BlockError, JobError
 from instantstyle.metrics import ByPixels, ByWords
 from instantstyle.metrics.scorers import first_named
 from instantstyle.probe import Effect, probe, proposed, ranked, roles_in
-from instantstyle.probed import as_probed, roles_of
+from instantstyle.probed import roles_of
 from instantstyle.trials import Trials
 
 TINY = {"num_inference_steps": 1, "height": 16, "width": 16}
@@ -119,7 +119,7 @@ def test_a_probe_without_scores_for_the_look_is_refused(trials, tmp_path):
 
 def test_a_networks_roles_become_the_probed_ones(finding, trials):
     own = trials.styled.architecture
-    found = as_probed(own, finding.path)
+    found = own.as_probed(finding.path)
     assert found.select("style") == {CARRIER: 1.0}
     assert str(finding.path) in found.sources["style"]
     assert found.blocks == own.blocks

@@ -1,10 +1,12 @@
 """Which blocks each family of networks has, and what they carry: tables, each with its source."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from .blocks import Block, Roles, select
+from .probed import named, roles_of
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,23 @@ class Architecture:
         }
 
     def select(self, spec: Any) -> dict[Block, float]:
-        """Blocks and weights chosen by a role, a name, a pattern, a list of them or a mapping.
+        """Blocks and weights chosen by a role, a name, a pattern, a probe's file, a list or a mapping.
 
         Of a mode, all blocks that it reaches, whether it acts there or against.
         """
         mode = MODES.get(spec) if isinstance(spec, str) else None
         wanted = [mode.against, mode.acts] if mode else [spec]
-        parts = [select(part, self.blocks, self.roles, self.title) for part in wanted]
+        parts = [select(self.named(part), self.blocks, self.roles, self.title) for part in wanted]
         return {block: weight for part in parts for block, weight in part.items()}
+
+    def named(self, spec: Any) -> Any:
+        """The selection with names of blocks for a probe's file in it; one of another network is refused."""
+        return named(spec, self.blocks, self.name)
+
+    def as_probed(self, path: str | Path) -> "Architecture":
+        """The same network with the roles that the probe proposes instead of its table's own."""
+        roles = roles_of(path, self.blocks, self.name)
+        return replace(self, roles=roles, sources=dict.fromkeys(roles, f"probed: {path}"))
 
 
 def _blocks(**counts: int) -> tuple[Block, ...]:

@@ -79,7 +79,8 @@ class Layer:
 
 
 Spec = str | Block | Iterable[str | Block] | Mapping[str | Block, float]
-"""A role, a name, a pattern, several joined by `+`, a list of them, or a mapping from them to weights."""
+"""A role, a name, a pattern, a probe's file (`probe.json`, `probe.json:layout`), several joined by `+`, a
+list of them, or a mapping from them to weights."""
 
 Roles = Mapping[str, tuple[Block, ...]]
 

@@ -33,8 +33,7 @@ def exhibits(sources: Sequence[Path], *, skip_bad: bool = False) -> tuple[list[E
     """
     found: list[Exhibit] = []
     bad: list[ImageError] = []
-    shows = {folder: _contents(folder) for folder in {_home(source) for source in sources}}
-    for path in _files(sources):
+    for path, content in shown_in(sources):
         try:
             image = open_reference(path)
         except ImageError as fault:
@@ -42,11 +41,17 @@ def exhibits(sources: Sequence[Path], *, skip_bad: bool = False) -> tuple[list[E
                 raise ImageError(f"{fault} To go on without it: --skip-bad.") from None
             bad.append(fault)
             continue
-        content = shows[path.parent].get(path.name)
         found.append(Exhibit(_unused(path.name, found), image, content, fingerprint(path)))
     if not found:
         raise JobError(f"There is no picture in {', '.join(map(str, sources)) or 'no files'} to read.")
     return found, bad
+
+
+def shown_in(sources: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
+    """Each file, of folders all pictures by name, with the words for what it shows if they are known."""
+    shows = {folder: _contents(folder) for folder in {_home(source) for source in sources}}
+    for path in _files(sources):
+        yield path, shows[path.parent].get(path.name)
 
 
 def prompts(values: Sequence[str]) -> list[str]:

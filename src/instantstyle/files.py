@@ -1,12 +1,15 @@
 """Files that are there whole or not at all, and never in place of another unless that is asked for."""
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import JobError
+
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 
 
 def check_free(path: Path, *, force: bool = False) -> None:
@@ -28,6 +31,7 @@ def whole(path: Path, *, force: bool = False) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         yield draft
+        _to_disk(draft)
         os.replace(draft, path) if force else _place(draft, path)
     except FileExistsError:
         raise _taken(path) from None
@@ -35,6 +39,19 @@ def whole(path: Path, *, force: bool = False) -> Iterator[Path]:
         raise JobError(f"{path} could not be written: {fault.strerror or fault}.") from None
     finally:
         draft.unlink(missing_ok=True)
+
+
+def clear_drafts(folder: Path) -> None:
+    """What a process that was killed had half written; only where none is writing now."""
+    for path in folder.glob(".*.part"):
+        if _DRAFT.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _to_disk(draft: Path) -> None:
+    """Before the rename: after a power cut the name would else be there, and nothing in it."""
+    with draft.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _place(draft: Path, path: Path) -> None:

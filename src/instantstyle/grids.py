@@ -2,24 +2,29 @@
 
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 GAP, LABEL, HEAD = 6, 190, 40  # px: around a cell, the width of a row's label, the height of a column's
+LINES = 2  # of a label, before it is cut
 TILE, CELL = 96, (92, 28)  # px: a picture's side; a number's field
 
 _COLD, _PALE, _WARM = (59, 96, 180), (247, 247, 247), (196, 60, 44)  # below zero, zero, above
 
 
 def contact_sheet(
-    rows: Sequence[str], columns: Sequence[str], pictures: Sequence[Sequence[Image.Image | None]]
+    rows: Sequence[str],
+    columns: Sequence[str],
+    pictures: Sequence[Sequence[Image.Image | None]],
+    side: int = TILE,
 ) -> Image.Image:
-    """A row of pictures for each label; None leaves a place empty."""
-    canvas = _canvas(rows, columns, (TILE, TILE))
+    """A row of pictures for each label, their longer sides `side` px; None leaves a place empty."""
+    canvas = _canvas(rows, columns, (side, side))
     for down, row in enumerate(pictures):
         for across, picture in enumerate(row):
             if picture is not None:
-                tile = picture.convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS)
-                canvas.paste(tile, _corner(down, across, (TILE, TILE)))
+                tile = ImageOps.contain(picture.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
+                left, top = _corner(down, across, (side, side))
+                canvas.paste(tile, (left + (side - tile.width) // 2, top + (side - tile.height) // 2))
     return canvas
 
 
@@ -66,11 +71,29 @@ def _corner(down: int, across: int, cell: tuple[int, int]) -> tuple[int, int]:
 
 
 def _write(pen: ImageDraw.ImageDraw, label: str, place: tuple[int, int], room: int, anchor: str) -> None:
-    """As much of the label as there is room for."""
-    shown = label
-    while shown and pen.textlength(shown, font=_font(12)) > room:
-        shown = f"{shown.rstrip('…')[:-1]}…" if len(shown) > 2 else ""
-    pen.text(place, shown, fill="black", anchor=anchor, font=_font(12))
+    """As much of the label as there is room for, in as many lines as it may have."""
+    lines = _lines(pen, label, room)
+    text = "\n".join(_cut(pen, line, room) for line in lines)
+    align = "right" if anchor.startswith("r") else "center"
+    pen.multiline_text(place, text, fill="black", anchor=anchor, align=align, spacing=2, font=_font(12))
+
+
+def _lines(pen: ImageDraw.ImageDraw, label: str, room: int) -> list[str]:
+    """Broken between words where it is too long; the last line takes all that is left."""
+    lines: list[str] = []
+    for word in label.split():
+        joined = f"{lines[-1]} {word}" if lines else word
+        if lines and (len(lines) == LINES or pen.textlength(joined, font=_font(12)) <= room):
+            lines[-1] = joined
+        else:
+            lines.append(word)
+    return lines
+
+
+def _cut(pen: ImageDraw.ImageDraw, line: str, room: int) -> str:
+    while line and pen.textlength(line, font=_font(12)) > room:
+        line = f"{line.rstrip('…')[:-1]}…" if len(line) > 2 else ""
+    return line
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

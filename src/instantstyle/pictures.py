@@ -1,6 +1,8 @@
 """A drawn picture on disk: a PNG that is there whole or not at all, with the recipe that made it inside."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -24,30 +26,49 @@ def check_destination(path: str | Path, *, force: bool = False) -> Path:
 
 
 def save_png(
-    image: Image.Image, path: str | Path, recipe: Recipe | None = None, *, force: bool = False
+    image: Image.Image,
+    path: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    texts: Mapping[str, str] | None = None,
+    force: bool = False,
 ) -> Path:
     """Write the picture with its recipe inside; nobody ever sees half of it, and nothing is overwritten.
 
-    A sheet of pictures by several recipes carries none.
+    A sheet of pictures by several recipes carries none. `texts`: what else it is to carry, by PNG text key.
     """
     path = check_destination(path, force=force)
     with whole(path, force=force) as draft, draft.open("xb") as file:
-        image.save(file, format="PNG", pnginfo=_inscription(recipe) if recipe else None)
+        write_png(image, file, recipe, texts)
     return path
+
+
+def write_png(
+    image: Image.Image, file: Any, recipe: Recipe | None = None, texts: Mapping[str, str] | None = None
+) -> None:
+    """The same into a file that is open for bytes, or into memory."""
+    of_recipe = {KEY: recipe.to_json(), "parameters": recipe.a1111()} if recipe else {}
+    image.save(file, format="PNG", pnginfo=_inscription({**of_recipe, **(texts or {})}))
 
 
 def read_recipe(path: str | Path) -> Recipe:
     """The recipe inside a PNG that `save_png` wrote."""
-    with opened(path) as image:
-        text = image.info.get(KEY)
-    if not isinstance(text, str):
+    text = read_text(path, KEY)
+    if text is None:
         raise JobError(f"{path} carries no recipe; only PNGs as instantstyle wrote them do.")
     return Recipe.from_json(text)
 
 
-def _inscription(recipe: Recipe) -> PngInfo:
-    # add_text falls back to iTXt by itself where the words do not fit Latin-1.
+def read_text(path: str | Path, key: str) -> str | None:
+    """What a picture carries under a PNG text key; None where it carries nothing."""
+    with opened(path) as image:
+        text = image.info.get(key)
+    return text if isinstance(text, str) else None
+
+
+def _inscription(texts: Mapping[str, str]) -> PngInfo:
     info = PngInfo()
-    info.add_text(KEY, recipe.to_json())
-    info.add_text("parameters", recipe.a1111())
+    for key, text in texts.items():
+        # add_text falls back to iTXt by itself where the words do not fit Latin-1.
+        info.add_text(key, text)
     return info

@@ -8,6 +8,9 @@ from PIL import Image
 from .errors import MissingExtra
 
 GRAIN = 8  # px: what every latent stands for
+STRENGTH = 0.6
+"""How far a restyled picture may leave its start: between keeping it as it is, 0, and drawing it anew, 1."""
+
 LOW, HIGH = 100, 200
 """Canny's thresholds, those that the Canny ControlNets were trained around (their model cards' example)."""
 

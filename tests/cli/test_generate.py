@@ -50,6 +50,31 @@ def test_the_picture_knows_all_that_made_it(generate, model):
     assert {"instantstyle", "torch", "diffusers"} <= set(recipe.versions)
 
 
+def test_an_amount_that_was_chosen_is_told_and_draws_the_same_again(generate):
+    chosen = ("--style", "ink.png", "--content", "a cat", "--content-scale")
+    done = generate(*chosen, "auto", "-n", 2, "-o", "out.png")
+    amount = read_recipe("out-7.png").content_scale
+    assert isinstance(amount, float)
+    assert done.err == f"content scale: {amount:g}, chosen by auto\n"
+    generate(*chosen, amount, "-o", "again.png")
+    assert pixels("again.png") == pixels("out-7.png")
+
+
+def test_an_amount_is_a_number_or_auto(generate):
+    done = generate("--style", "ink.png", "--content", "a cat", "--content-scale", "lots")
+    assert done.code != 0
+    assert "'lots' is neither a number nor auto" in done.err
+
+
+@pytest.mark.parametrize("words", [("mask", "--content", "a cat"), ("clean",)])
+def test_the_recipe_names_the_removal_and_its_own_amount(generate, words):
+    assert generate("--style", "ink.png", "--removal", *words, "-o", "out.png").code == 0
+    generate("--style", "ink.png", "-o", "plain.png")
+    recipe = read_recipe("out.png")
+    assert (recipe.removal, recipe.content_scale) == (words[0], 1.0)
+    assert pixels("out.png") != pixels("plain.png")
+
+
 def test_several_pictures_are_named_by_their_seeds(generate):
     done = generate("--style", "ink.png", "-n", 3, "-o", "out.png")
     assert done.out.split() == ["out-7.png", "out-8.png", "out-9.png"]
@@ -130,7 +155,10 @@ def test_a_bad_reference_is_refused_and_nothing_written(generate, tmp_path, trap
         (("--style", "ink.png", "--blocks", "up_blocks.0.attentions.7"), "up_blocks.0.attentions.0–2"),
         (("--style", "ink.png", "--blocks", "stile"), "Did you mean style?"),
         (("--style", "ink.png", "--crop", "centre"), "'center', 'pad' or 'squash'"),
-        (("--style", "ink.png", "--removal", "divide"), "'subtract' or 'project'"),
+        (("--style", "ink.png", "--removal", "divide"), "'subtract', 'project', 'mask' or 'clean'"),
+        (("--style", "ink.png", "--removal", "clean", "--content", "a cat"), "reads no words"),
+        (("--style", "ink.png", "--content-scale", "-1"), "content_scale.number is -1"),
+        (("--style", "ink.png", "--content-scale", "auto"), "give content="),
         (("--scale", "nan"), "scale is nan"),
         (("--steps", 0), "num_inference_steps is 0"),
         (("--seed", -1), "seed is -1"),
@@ -226,9 +254,22 @@ def test_a_layout_needs_no_style_beside_it(generate):
     assert pixels("out.png") != pixels("plain.png")
 
 
+def test_an_interval_of_guidance_shows_and_is_in_the_recipe(generate):
+    generate("-o", "throughout.png")
+    generate("-o", "whole.png", "--guidance-interval", "0:1")
+    assert generate("-o", "part.png", "--guidance-interval", "0.5:1").code == 0
+    assert read_recipe("part.png").guidance_interval == (0.5, 1.0)
+    assert read_recipe("throughout.png").guidance_interval is None
+    assert "CFG interval: 0.5-1" in read_recipe("part.png").a1111()
+    assert pixels("whole.png") == pixels("throughout.png") != pixels("part.png")
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
+        (("--guidance-interval", "0.8:0.2"), "guidance_interval is ['0.8', '0.2'], should begin no later"),
+        (("--guidance-interval", "half"), "guidance_interval.0 is 'half'"),
+        (("--guidance-interval", "0.5"), "guidance_interval.1 is missing"),
         (("--style", "ink.png", "--weight", 1, "--weight", 2), "2 --weight for 1 --style"),
         (("--style", "ink.png", "--start", 0.9, "--end", 0.1), "begin at 0.9 of the steps and end at 0.1"),
         (("--style", "ink.png", "--mask", "nowhere.png"), "nowhere.png does not exist"),

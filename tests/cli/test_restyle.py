@@ -40,6 +40,12 @@ def test_the_recipe_says_what_it_began_from_and_how_far_it_went(restyle):
     assert "Denoising strength: 0.5" in recipe.a1111()
 
 
+def test_guidance_for_a_part_of_the_steps_is_another_picture(restyle):
+    restyle("-o", "throughout.png")
+    restyle("--guidance-interval", "0.5:1", "-o", "part.png")
+    assert pixels("part.png") != pixels("throughout.png")
+
+
 def test_the_style_and_the_strength_make_a_difference(restyle):
     drawn = []
     for place, words in enumerate([(), ("--scale", 0), ("--strength", 0.3)]):

@@ -19,7 +19,8 @@ def run(
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
     arms: Annotated[
-        list[str] | None, Option(help="all, style, removed, style+layout; all possible unless given.")
+        list[str] | None,
+        Option(help="all, style, removed, style+layout: all possible unless given. cures: every removal."),
     ] = None,
     scales: Annotated[str, Option(help="first:last:step, or one by one: 0.5,1.")] = "0.2:1.2:0.2",
     steps: options.Steps = None,

@@ -25,6 +25,7 @@ def run(
     number: options.Number = 1,
     steps: options.Steps = None,
     guidance: options.Guidance = None,
+    guidance_interval: options.GuidanceInterval = None,
     height: options.Side = None,
     width: options.Side = None,
     model: options.Model = "mini",
@@ -64,6 +65,7 @@ def run(
         image_encoder=image_encoder,
         num_inference_steps=steps,
         guidance_scale=guidance,
+        guidance_interval=guidance_interval and guidance_interval.split(":"),
         height=height,
         width=width,
     )

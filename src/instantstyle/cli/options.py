@@ -1,9 +1,18 @@
 """The options that verbs share: each name, type and help once; diffusers' words, and short forms of them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
+
+
+def _amount(text: str) -> float | str:
+    """A number, or the word auto."""
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise BadParameter(f"{text!r} is neither a number nor auto.") from None
+
 
 Prompt = Annotated[str, Argument(help="What to draw.")]
 References = Annotated[
@@ -23,11 +32,17 @@ Mask = Annotated[Path | None, Option(help="A picture, white where the style acts
 Start = Annotated[float, Option(help="Share of the steps, 0 to 1, from which the style acts.")]
 End = Annotated[float, Option(help="Share of the steps until which it acts.")]
 Content = Annotated[list[str] | None, Option(help="What the reference shows, to be left out; may repeat.")]
-ContentScale = Annotated[float | None, Option(help="How much of the content is taken out.")]
-Removal = Annotated[
-    str | None, Option(metavar="subtract|project", help="How content is taken out; subtract unless given.")
+ContentScale = Annotated[
+    Any, Option(parser=_amount, metavar="NUMBER|auto", help="How much is taken out; auto: what is enough.")
 ]
-Blocks = Annotated[str, Option(help="style, layout, style+layout, all, or blocks by name.")]
+Removal = Annotated[
+    str | None,
+    Option(
+        metavar="subtract|project|mask|clean",
+        help="How content is taken out; subtract unless given. clean needs no --content.",
+    ),
+]
+Blocks = Annotated[str, Option(help="style, layout, style+layout, all, blocks by name, or a probe.json.")]
 Scale = Annotated[float, Option(help="How strongly the style acts; 0 is not at all.")]
 Crop = Annotated[str, Option(metavar="center|pad|squash", help="How a reference becomes square.")]
 
@@ -41,6 +56,10 @@ Seed = Annotated[int | None, Option(help="Same seed, same picture; a new one unl
 Number = Annotated[int, Option("-n", min=1, help="Pictures, with seeds counting up.")]
 Steps = Annotated[int | None, Option("--steps", "--num-inference-steps", help="Denoising steps.")]
 Guidance = Annotated[float | None, Option("--guidance", "--guidance-scale", help="How much the words rule.")]
+GuidanceInterval = Annotated[
+    str | None,
+    Option(metavar="START:END", help="Shares of the steps between which guidance acts, as 0.2:0.8."),
+]
 Side = Annotated[int | None, Option(help="Pixels.")]
 
 Model = Annotated[str, Option(help="A name from `instantstyle models`, a folder, a hub id or one file.")]

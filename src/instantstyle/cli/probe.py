@@ -74,4 +74,6 @@ def _tell(found: "Finding") -> None:
     for role in ("style", "layout"):
         if role not in found.roles:
             note(f"{role}: no block's effect is surely above zero; more --styles or --prompts may tell")
+    if "style" in found.roles:
+        note(f"to draw in these: instantstyle generate … --blocks {found.path}")
     print(found.path)

@@ -1,17 +1,30 @@
 """`instantstyle recipe out.png`: what a picture was made of."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
 
 def run(
-    picture: Annotated[Path, typer.Argument(help="A PNG that instantstyle wrote.")],
+    picture: Annotated[Path | None, typer.Argument(help="A PNG that instantstyle wrote.")] = None,
     a1111: Annotated[bool, typer.Option("--a1111", help="As the text that other front ends show.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="What any recipe may say, as JSON Schema.")
+    ] = False,
 ) -> None:
-    """Print the recipe that a picture carries, as JSON."""
+    """Print the recipe that a picture carries, as JSON; or with --schema what recipes are."""
+    from ..errors import JobError
     from ..pictures import read_recipe
+    from ..recipe import Recipe
 
-    recipe = read_recipe(picture)
-    print(recipe.a1111() if a1111 else recipe.model_dump_json(indent=2))
+    if (picture is None) != schema:
+        raise JobError("A recipe is read from a picture, which is to be named; --schema stands alone.")
+    if schema:
+        print(json.dumps({"$schema": _DIALECT, **Recipe.model_json_schema()}, indent=2, ensure_ascii=False))
+    elif picture:
+        recipe = read_recipe(picture)
+        print(recipe.a1111() if a1111 else recipe.model_dump_json(indent=2))

@@ -22,6 +22,7 @@ def run(
     number: options.Number = 1,
     steps: options.Steps = None,
     guidance: options.Guidance = None,
+    guidance_interval: options.GuidanceInterval = None,
     model: options.Model = "mini",
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
@@ -35,6 +36,8 @@ def run(
     Image-to-image: --strength says how far the result may leave the picture (0.6; with --control canny 1,
     as a ControlNet then holds the edges). The result has the picture's proportions and the model's size.
     """
+    from ..structure import STRENGTH
+
     default = 1.0 if control == "canny" else STRENGTH
     recipe = recipe_of(
         seed,
@@ -55,12 +58,9 @@ def run(
         image_encoder=image_encoder,
         num_inference_steps=steps,
         guidance_scale=guidance,
+        guidance_interval=guidance_interval and guidance_interval.split(":"),
     )
     named = f"{photo.stem} restyled"
     draw_to_files(
         recipe, output=output, named=named, number=number, device=device, force=force, verbose=verbose
     )
-
-
-STRENGTH = 0.6
-"""Between keeping the picture as it is, 0, and drawing it anew, 1."""

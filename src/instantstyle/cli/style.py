@@ -7,6 +7,7 @@ from typer import Argument, Option
 
 from ..errors import JobError
 from . import options
+from .console import note
 
 Author = Annotated[str | None, Option(help="Who made it.")]
 Licence = Annotated[str | None, Option(help="What others may do with it.")]
@@ -24,7 +25,9 @@ def run(
     bind: Annotated[
         str | None, Option(metavar="MODEL", help="Make it draw with this model's plain base, say sdxl.")
     ] = None,
-    blocks: Annotated[str, Option(help="What to bind: style, layout, all, or blocks by name.")] = "style",
+    blocks: Annotated[
+        str, Option(help="What to bind: a role, all, blocks by name, or a probe.json.")
+    ] = "style",
     model: Annotated[str | None, Option(help="Whose encoder sees the pictures; mini, or as --bind.")] = None,
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
@@ -42,7 +45,7 @@ def run(
     Bound to a model, it draws with the plain base: neither adapter nor image encoder need be there. Its
     pictures are not kept, but for a thumbnail.
     """
-    from ..drawing import check_reference, opened
+    from ..drawing import check_blocks, check_reference, opened
     from ..stylefile import check_destination
 
     if bind and model not in (None, bind):
@@ -51,6 +54,8 @@ def run(
     check_destination(path, force=force)
     for reference in references:
         check_reference(reference)
+    if bind:
+        check_blocks(blocks, bind)
     styled = opened(bind or model or "mini", adapter, image_encoder, device)
     style = styled.style(
         references,
@@ -65,6 +70,8 @@ def run(
     style = _labelled(
         style, {field: value for field, value in labels.items() if value is not None}, thumbnail
     )
+    if content_scale == "auto":
+        note(f"content scale: {style.content_scale:g}, chosen by auto")
     print((styled.bind(style, blocks) if bind else style).save(path, force=force))
 
 

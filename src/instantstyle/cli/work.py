@@ -10,6 +10,7 @@ from ..errors import JobError
 from .console import note, progress, warn
 
 if TYPE_CHECKING:
+    from ..pipeline import InstantStyle
     from ..recipe import Recipe
 
 
@@ -57,23 +58,33 @@ def draw_to_files(
     verbose: bool,
 ) -> None:
     """What can be refused is refused before anything is loaded; nothing is drawn that cannot be kept."""
-    from ..drawing import check, draw, load_for
+    from ..drawing import draw
     from ..pictures import check_destination, save_png
 
-    _refuse_idle_options(recipe)
     paths = _destinations(output, named, recipe.seed, number)
     for path in paths:
         check_destination(path, force=force)
-    check(recipe)
-    styled = load_for(recipe, device)
-    styled.pipe.set_progress_bar_config(disable=True)
-    _warn_of_unknown_words(recipe)
-    if verbose:
-        _explain(recipe, styled)
+    styled = ready([recipe], device, verbose=verbose)
     with progress(len(paths)) as on_step:
         drawn = draw(styled, recipe, count=len(paths), on_step=on_step)
         for path, (image, made_by) in zip(paths, drawn, strict=True):
+            if recipe.content_scale == "auto" and path == paths[0]:
+                note(f"content scale: {made_by.content_scale:g}, chosen by auto")
             print(save_png(image, path, made_by, force=force))
+
+
+def ready(recipes: Sequence["Recipe"], device: str | None, *, verbose: bool) -> "InstantStyle":
+    """The one model that draws all of them; what can be refused of any is refused before it is loaded."""
+    from ..drawing import check, load_for
+
+    _refuse_idle_options(recipes)
+    check(*recipes)
+    styled = load_for(*recipes, device=device)
+    styled.pipe.set_progress_bar_config(disable=True)
+    _warn_of_unknown_words(recipes)
+    if verbose:
+        _explain(recipes[0], styled)
+    return styled
 
 
 def show_plan(recipe: "Recipe", device: str | None) -> None:
@@ -98,22 +109,23 @@ def _slug(words: str) -> str:
     return re.sub(r"\W+", "-", words.lower()).strip("-")[:60] or "picture"
 
 
-def _refuse_idle_options(recipe: "Recipe") -> None:
-    """What acts on a reference, where there is none."""
-    if recipe.references:
+def _refuse_idle_options(recipes: Sequence["Recipe"]) -> None:
+    """What acts on a reference, where none of them has one."""
+    if any(recipe.references for recipe in recipes):
         return
-    if recipe.content:
+    if any(recipe.content for recipe in recipes):
         raise JobError("--content names what a reference shows, and there is none; add --style PICTURE.")
-    if recipe.negative_references:
+    if any(recipe.negative_references for recipe in recipes):
         raise JobError("--negative-style acts beside a style, and there is none; add --style PICTURE.")
 
 
-def _warn_of_unknown_words(recipe: "Recipe") -> None:
-    if recipe.model != "mini":
+def _warn_of_unknown_words(recipes: Sequence["Recipe"]) -> None:
+    if recipes[0].model != "mini":
         return
     from ..vocabulary import advice
 
-    for words in filter(None, (recipe.prompt, *recipe.content)):
+    said = [words for recipe in recipes for words in (recipe.prompt, *recipe.content) if words]
+    for words in dict.fromkeys(said):
         if told := advice(words):
             warn(told)
 

@@ -65,6 +65,18 @@ def load(
     return styled
 
 
+def check_model(
+    model: str | Path, *, adapter: Any = None, image_encoder: Any = None, plain: bool = False
+) -> None:
+    """`ModelError` for what `load` would refuse before it loads anything."""
+    card, adapter = resolved(str(model), adapter)
+    if plain:
+        card = without_adapter(card)
+        _refuse_missing(card, inventory(card))
+    else:
+        _refuse_incomplete(card, adapter, image_encoder)
+
+
 def _plain(card: Card, dtype: torch.dtype | None, device: str | torch.device | None) -> InstantStyle:
     card = without_adapter(card)
     _refuse_missing(card, inventory(card))

@@ -1,0 +1,109 @@
+"""`instantstyle sweep`: a grid from words, and refusals before anything is loaded."""
+
+import json
+import os
+from inspect import signature
+
+import pytest
+from PIL import Image
+
+from instantstyle.cli import generate
+from instantstyle.cli import sweep as cli_sweep
+from instantstyle.sweep import grid_in
+
+from ..test_probed import STYLE, probe_file
+from .test_generate import SHORT, refused
+
+
+@pytest.fixture
+def sweep(run, model, reference, tmp_path):
+    reference.save(tmp_path / "ink.png")
+
+    def command(*words: object):
+        return run("sweep", "a rocket", "--model", model, *SHORT, *words)
+
+    return command
+
+
+def test_a_grid_is_written_and_its_path_printed(sweep, tmp_path):
+    axes = ("--x", "scale=0.5:1:0.5", "--y", "blocks=style,layout,all")
+    done = sweep("--style", "ink.png", *axes, "-o", "grid.png")
+    assert (done.code, done.out, done.err) == (0, "grid.png\n", "")
+    assert sorted(os.listdir(tmp_path)) == ["grid.png", "ink.png"]
+    grid = grid_in("grid.png")
+    assert grid
+    assert (grid.columns, grid.lines) == (
+        ["scale 0.5", "scale 1"],
+        ["blocks style", "blocks layout", "blocks all"],
+    )
+    assert (grid.base.prompt, grid.base.seed) == ("a rocket", 7)
+
+
+def test_what_it_was_made_of_is_told(sweep, run):
+    sweep("--style", "ink.png", "--x", "steps=1,2")
+    told = json.loads(run("recipe", "sweep.png").out)
+    assert told["x"] == {"field": "num_inference_steps", "values": [1, 2]}
+    assert run("recipe", "sweep.png", "--a1111").out.startswith("a rocket\n")
+
+
+def test_it_has_every_option_that_generate_has():
+    theirs = signature(generate.run).parameters.keys() - {"number", "plan"}
+    assert theirs == signature(cli_sweep.run).parameters.keys() - {"x", "y"}
+
+
+def test_all_that_generate_takes_is_taken(sweep, tmp_path):
+    Image.new("RGB", (9, 9), "teal").save(tmp_path / "teal.png")
+    words = ("--layout", "teal.png", "--negative-style", "teal.png", "--mask", "teal.png", "--end", 0.9)
+    done = sweep("--style", "ink.png", *words, "--content", "a cat", "--verbose", "--x", "start=0,0.5")
+    assert done.code == 0
+    assert "ink.png: 112×80" in done.err
+    grid = grid_in("sweep.png")
+    assert grid
+    assert (grid.base.end, grid.base.content) == (0.9, ("a cat",))
+
+
+def test_probed_blocks_serve_in_every_verb_that_takes_blocks(sweep, run, model, tmp_path):
+    found = probe_file(tmp_path / "probe.json")
+    assert sweep("--style", "ink.png", "--blocks", found, "--x", "scale=1").code == 0
+    grid = grid_in("sweep.png")
+    assert grid
+    assert grid.base.blocks == "+".join(STYLE)
+    words = ("--style", "ink.png", "--model", model, "--steps", 2, "--blocks", found)
+    assert run("generate", "a", *words, "--height", 16, "--width", 16, "-o", "a.png").code == 0
+    assert run("restyle", "ink.png", *words, "-o", "b.png").code == 0
+    assert [json.loads(run("recipe", name).out)["blocks"] for name in ("a.png", "b.png")] == [
+        "+".join(STYLE)
+    ] * 2
+    done = run("style", "ink.png", "--bind", model, "--blocks", found, "-o", "ink.style.safetensors")
+    assert (done.code, done.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--x", "skale=1"), "Did you mean scale?"),
+        (("--x", "model=mini,sdxl"), "one model draws the whole grid"),
+        (("--x", "scale=0:1"), "give first:last:step"),
+        (("--x", "scale=1,99"), "scale is '99'"),
+        (("--x", "scale=1", "--y", "scale=2"), "Both axes go over scale"),
+        (("--x", "start=0,0.9", "--y", "end=0.5,1"), "begin at 0.9 of the steps and end at 0.5"),
+        (("--x", "blocks=style,nowhere.json"), "nowhere.json does not exist"),
+        (("--x", "style=ink.png,nowhere.png"), "nowhere.png does not exist"),
+        (("--x", "scale=1", "-o", "grid.jpg"), "should end in .png"),
+        (("--x", "scale=1", "-o", "ink.png"), "exists already"),
+    ],
+)
+def test_what_makes_no_grid_is_refused_before_a_model_is_loaded(sweep, tmp_path, words, reason):
+    done = sweep("--style", "ink.png", "--model", tmp_path / "no-model", *words)
+    assert reason in refused(done)
+    assert os.listdir(tmp_path) == ["ink.png"]
+
+
+def test_a_sweep_of_what_acts_on_a_reference_needs_one(sweep):
+    assert "add --style" in refused(sweep("--x", "scale=0,1"))
+
+
+def test_without_an_axis_it_says_which_is_missing(sweep):
+    done = sweep("--style", "ink.png")
+    assert done.code == 2
+    assert "--x" in done.err
