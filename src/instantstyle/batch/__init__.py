@@ -1,0 +1,25 @@
+"""Many pictures into one folder: a manifest of recipes, a ledger of what is drawn, and who draws it."""
+
+from .backends import Backend, TooLarge, backend_named
+from .ledger import Ledger
+from .manifest import Refused, crossed, manifest, seeds_of
+from .progress import Pace
+from .report import write_report
+from .rows import Row
+from .runner import Outcome, draw_rows
+
+__all__ = [
+    "Backend",
+    "Ledger",
+    "Outcome",
+    "Pace",
+    "Refused",
+    "Row",
+    "TooLarge",
+    "backend_named",
+    "crossed",
+    "draw_rows",
+    "manifest",
+    "seeds_of",
+    "write_report",
+]

@@ -1,0 +1,99 @@
+"""`instantstyle batch` as a person meets it."""
+
+import sys
+
+import pytest
+
+from instantstyle.batch import Ledger
+from instantstyle.pictures import read_recipe
+
+from .conftest import pictures
+
+SHORT = ("--steps", 2, "--height", 16, "--width", 16)
+
+
+@pytest.fixture
+def batch(run, model, reference, tmp_path):
+    reference.save(tmp_path / "ink.png")
+
+    def command(*words: object):
+        return run("batch", *words, "--model", model, *SHORT, "--out", "out")
+
+    return command
+
+
+def test_a_manifest_is_drawn_and_a_log_tells_how_far_it_is(batch, tmp_path):
+    (tmp_path / "jobs.csv").write_text("prompt,seed\na rocket,1\na crown,2\n")
+    done = batch("jobs.csv", "--style", "ink.png", "--report")
+    assert (done.code, done.out) == (0, "out/index.html\n")
+    assert "2/2 a-crown-2-" in done.err
+    assert "2 of 2 pictures are in out, 0 failed" in done.err
+    recipes = [read_recipe(path) for path in sorted((tmp_path / "out").glob("a-*.png"))]
+    assert [(recipe.prompt, recipe.seed) for recipe in recipes] == [("a crown", 2), ("a rocket", 1)]
+    assert [recipe.references[0].name for recipe in recipes] == ["ink.png", "ink.png"]
+
+
+def test_a_cross_product_is_drawn_once_each_and_a_bar_is_shown_to_a_person(batch, tmp_path, monkeypatch):
+    (tmp_path / "prompts.txt").write_text("a rocket\na rocket\n")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    done = batch("--styles", "ink.png", "--prompts", "prompts.txt", "--seeds", "1:2")
+    assert (done.code, done.out) == (0, "out\n")
+    assert "2 of 4 rows repeat others, and are drawn once" in done.err
+    assert len(pictures(tmp_path / "out")) == 2
+
+
+def test_faulty_rows_are_told_one_a_line_and_nothing_is_made(batch, tmp_path):
+    (tmp_path / "jobs.csv").write_text("prompt,seed\na rocket,-1\na crown,2\na cat,x\n")
+    done = batch("jobs.csv")
+    assert (done.code, done.out) == (2, "")
+    first, second, summary = done.err.splitlines()
+    assert first.startswith("line 2: Recipe refused: seed is '-1'")
+    assert second.startswith("line 4: Recipe refused: seed is 'x'")
+    assert summary == "instantstyle: jobs.csv: 2 of 3 rows are faulty; nothing was drawn."
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_row_that_fails_makes_the_code_one_until_it_is_tried_again(batch, tmp_path, monkeypatch):
+    (tmp_path / "jobs.csv").write_text("prompt\na rocket\na crown\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("instantstyle.pipeline.check_drawn", _refusing_crowns())
+        done = batch("jobs.csv")
+    assert done.code == 1
+    assert "failed, line 3: ValueError: no crowns today" in done.err
+    assert "1 of 2 pictures are in out, 1 failed" in done.err
+    left = batch("jobs.csv")
+    assert left.code == 1
+    assert "1 failed before, and are left alone without --retry-failed" in left.err
+    assert batch("jobs.csv", "--retry-failed").code == 0
+
+
+def test_while_another_run_draws_into_the_folder_it_is_refused(batch, tmp_path):
+    (tmp_path / "jobs.csv").write_text("prompt\na rocket\n")
+    with Ledger.opened(tmp_path / "out"):
+        done = batch("jobs.csv")
+    assert done.code == 2
+    assert "out is drawn into by another run" in done.err
+
+
+@pytest.mark.parametrize("words", [(), ("jobs.csv", "--prompts", "a"), ("jobs.csv", "--seeds", "1:2")])
+def test_a_manifest_or_a_cross_product_is_to_be_given(batch, words):
+    done = batch(*words)
+    assert done.code == 2
+    assert "give one of them" in done.err
+
+
+@pytest.mark.parametrize("verb", ["batch", "reproduce"])
+def test_the_verbs_explain_themselves(run, verb):
+    assert "Usage" in run(verb, "--help").out
+
+
+def _refusing_crowns():
+    """The second picture of a run cannot be drawn."""
+    drawn = []
+
+    def check(*_):
+        drawn.append(1)
+        if len(drawn) == 2:
+            raise ValueError("no crowns today")
+
+    return check

@@ -1,0 +1,92 @@
+"""Killed at any moment and started again, a run ends as if nothing had been: real processes, real kills."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import pictures
+from .painter import Painter, rows_of
+
+ROOT = Path(__file__).parents[2]
+
+# The run of a process that is killed when it comes to the given moment for the fourth time.
+RUN = """
+import os, signal, sys
+from pathlib import Path
+from instantstyle import files
+from instantstyle.batch import Ledger, draw_rows, ledger
+from tests.batch.painter import Painter, rows_of
+
+calls = 0
+def fatal(function, after):
+    def wrapped(*given, **named):
+        global calls
+        calls += 1
+        if calls == 4 and not after: os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*given, **named)
+        if calls == 4 and after: os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return wrapped
+
+owner, name, after = {
+    "before the draft is complete": (files, "_to_disk", False),
+    "before the rename": (os, "replace", False),
+    "after the rename": (os, "replace", True),
+    "after the picture is counted": (Ledger, "mark_drawn", True),
+}[sys.argv[2]]
+setattr(owner, name, fatal(getattr(owner, name), after))
+with Ledger.opened(Path(sys.argv[1])) as opened:
+    opened.enter(rows_of(10), 4)
+    list(draw_rows(opened, rows_of(10), Painter(memory=3)))
+"""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "before the draft is complete",
+        "before the rename",
+        "after the rename",
+        "after the picture is counted",
+    ],
+)
+def test_whenever_it_is_killed_it_ends_as_an_undisturbed_run(draw, folder, tmp_path, moment):
+    killed = subprocess.run([sys.executable, "-c", RUN, str(folder), moment], cwd=ROOT, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert 3 <= len([name for name in pictures(folder) if name.endswith(".png")]) < 10
+    draw(rows_of(10), Painter(memory=3), 4)
+    disturbed = pictures(folder)
+    os.rename(folder, tmp_path / "disturbed")
+    draw(rows_of(10), Painter(memory=3), 4)
+    assert disturbed == pictures(folder)
+
+
+@pytest.mark.slow
+def test_the_command_is_killed_in_the_middle_and_goes_on(run, model, tmp_path, reference):
+    reference.save(tmp_path / "ink.png")
+    rows = [{"prompt": f"thing {n}", "style": "ink.png", "seed": n, "dtype": "float32"} for n in range(12)]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = ("batch", "jobs.jsonl", "--model", str(model), "--steps", "8", "--height", "16", "--width", "16")
+    code = "from instantstyle.cli import main; main()"
+    command = [sys.executable, "-c", code, *words, "--out", "out"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while len(list((tmp_path / "out").glob("*.png"))) < 3:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "out").glob("*.png"))) < 12
+    again = run(*words, "--out", "out")
+    assert (again.code, again.out) == (0, "out\n")
+    assert "are drawn already" in again.err
+    assert run(*words, "--out", "undisturbed").code == 0
+    assert pictures(tmp_path / "out") == pictures(tmp_path / "undisturbed")
+    assert len(pictures(tmp_path / "out")) == 12
