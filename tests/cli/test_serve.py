@@ -1,0 +1,54 @@
+"""`instantstyle serve` before it serves: what it refuses, and what it hands on."""
+
+import sys
+
+import pytest
+
+from instantstyle.server import Settings
+
+
+@pytest.fixture
+def served(monkeypatch) -> list[Settings]:
+    """The settings with which the service would have begun."""
+    handed: list[Settings] = []
+    monkeypatch.setattr("instantstyle.server.serve", handed.append)
+    return handed
+
+
+def test_by_default_only_this_machine_is_listened_to(run, served):
+    assert run("serve").code == 0
+    [settings] = served
+    assert (settings.host, settings.port, len(settings.keys), settings.library) == (
+        "127.0.0.1",
+        8000,
+        0,
+        False,
+    )
+
+
+def test_options_become_settings(run, served, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("ada-0123456789abcdef\n")
+    words = ["--host", "0.0.0.0", "--api-keys", keys, "--device", "cpu", "--queue", 3, "--max-steps", 9]
+    assert run("serve", *words).code == 0
+    [settings] = served
+    assert (settings.host, settings.devices, len(settings.keys)) == ("0.0.0.0", ("cpu",), 1)
+    assert (settings.bounds.waiting, settings.bounds.steps) == (3, 9)
+
+
+def test_another_host_without_a_key_is_refused_before_anything_is_loaded(run, monkeypatch):
+    monkeypatch.delenv("INSTANTSTYLE_API_KEYS", raising=False)
+    outcome = run("serve", "--host", "0.0.0.0", "--model", "nowhere")
+    assert outcome.code == 2
+    assert "On 0.0.0.0 others can reach this service, and it has no API key" in outcome.err
+
+
+@pytest.mark.parametrize("absent", ["fastapi", "uvicorn", "python_multipart", "prometheus_client"])
+def test_without_its_libraries_the_install_line_is_told(run, monkeypatch, absent):
+    monkeypatch.setitem(sys.modules, absent, None)
+    outcome = run("serve", "--model", "nowhere")
+    assert outcome.code == 2
+    assert (
+        f"The service needs {absent}, which is not installed: pip install 'instantstyle[server]'"
+        in outcome.err
+    )
