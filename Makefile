@@ -1,14 +1,19 @@
 # make demo   a first picture: sets up .venv, draws demo.png
 # make test   sets up .venv with the tools, runs the whole suite
 # make bench  measures what docs/performance.md says; the last part needs 16 GB of memory
+# make findings        draws and measures docs/findings.md, model card and README's table from the shipped weights
+# make findings-quick  the same on few pictures, into build/findings-quick
 # make check  everything CI runs: lint, format, types, layers, tests
 
 PYTHON ?= python3
 BIN := .venv/bin
 # One thread a worker: the suite runs in parallel by processes.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4
+# Few pictures show that everything runs, and little else.
+QUICK := build/findings-quick
+FEW := --references 3 --asked 1 --work $(QUICK)
 
-.PHONY: demo test check bench format
+.PHONY: demo test check bench findings findings-quick format
 
 demo: .venv/.installed
 	$(BIN)/instantstyle demo -o demo.png --force
@@ -27,8 +32,27 @@ bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.bundled -o benchmarks/results/bundled.json
 	$(BIN)/python -m benchmarks.growth -o benchmarks/results/growth.json --plot docs/images/growth.png
 	$(BIN)/python -m benchmarks.cold -o benchmarks/results/cold.json
+	$(BIN)/python -m benchmarks.accelerators -o benchmarks/results/accelerators.json
+	$(BIN)/python -m benchmarks.resident -o benchmarks/results/resident.json
+	$(BIN)/python -m benchmarks.load -o benchmarks/results/load.json
 	$(BIN)/python -m benchmarks.full_size -o benchmarks/results/full_size.json
+	$(BIN)/python -m benchmarks.throughput -o benchmarks/results/throughput.json
 	$(BIN)/python -m benchmarks.page
+
+findings: .venv/.installed-dev
+	$(BIN)/python -m findings.blocks -o findings/results/blocks.json
+	$(BIN)/python -m findings.cures -o findings/results/cures.json
+	$(BIN)/python -m findings.scales -o findings/results/scales.json
+	$(BIN)/python -m findings.page
+	$(BIN)/python -m training.mini.table mini -o training/mini/results/table.json --references 20 --asked 3
+	$(BIN)/python -m training.mini.card
+	$(BIN)/instantstyle demo -o docs/images/demo.png --force
+
+findings-quick: .venv/.installed-dev
+	$(BIN)/python -m findings.blocks $(FEW) -o $(QUICK)/results/blocks.json
+	$(BIN)/python -m findings.cures $(FEW) --rounds 1 -o $(QUICK)/results/cures.json
+	$(BIN)/python -m findings.scales $(FEW) -o $(QUICK)/results/scales.json
+	$(BIN)/python -m findings.page --results $(QUICK)/results -o $(QUICK)/findings.md
 
 format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -108,8 +108,8 @@ def arms_of(unet: Any, path: Path, style: Style) -> Iterator[tuple[str, Arm]]:
 
 
 def our_arm(unet: Any, path: Path, style: Style, blocks: str) -> Iterator[tuple[str, Arm]]:
-    """The adapter, and with it all that it has read, stays until the next arm is asked for, as it does in
-    an `InstantStyle`; the network needs only the keys and values.
+    """The adapter stays until the next arm is asked for, as it does in an `InstantStyle`, but nothing that it
+    has read; the network needs only the keys and values.
     """
     started = perf_counter()
     adapter = Adapter(AdapterFile.open(path), unet)

@@ -90,6 +90,13 @@ ROWS = (
         "{:.2f} MB",
     ),
     Row(
+        "bytes kept for one style, SDXL, a bound file, resident",
+        "below",
+        lambda found: found["resident"]["arms"]["our bound style file"]["resident_bytes"] / 1e6,
+        1.0,
+        "{:.2f} MB",
+    ),
+    Row(
         "cold `generate`, bundled model, beyond 1.5 imports of diffusers' SDXL pipeline",
         "–",
         lambda found: 3 - found["cold"]["seconds_to_spare"],
@@ -118,8 +125,30 @@ def read() -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
 
 
-def page() -> str:
-    files = read()
+def accelerators(found: dict[str, Any]) -> str:
+    """A row a setting: time, distance from the full drawing, and what the judge sees."""
+    judged = ("subject", "leak", "look", "palette")
+    lines = [
+        "| drawn with | time | pixels apart | asked thing seen | reference's thing seen | look | palette |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, one in found["settings"].items():
+        figures = [f"{one['time_to_full']:.2f}×", f"{one['mean_absolute_difference']:.3f}"]
+        figures += [f"{one['scores'][score]:.2f}" for score in judged]
+        lines.append(f"| {' | '.join([name, *figures])} |")
+    return "\n".join(lines)
+
+
+def resident(found: dict[str, Any]) -> str:
+    """A row an arm: what it keeps, in megabytes."""
+    lines = ["| one style, ready on SDXL | resident | of it read at each step |", "|---|---|---|"]
+    for name, one in found["arms"].items():
+        kept, tensors = (one[key] / 1e6 for key in ("resident_bytes", "tensor_bytes"))
+        lines.append(f"| {name} | {kept:,.2f} MB | {tensors:,.2f} MB |")
+    return "\n".join(lines)
+
+
+def page(files: dict[str, dict[str, Any]]) -> str:
     results = {name: file["results"] for name, file in files.items()}
     lines = ["| question | against | measured | target | |", "|---|---|---|---|---|"]
     table = "\n".join([*lines, *(row.told(results) for row in ROWS)])
@@ -128,7 +157,14 @@ def page() -> str:
         for file in files.values()
     )
     template = Path(__file__).with_name("page.md").read_text()
-    return template.format(table=table, commands=commands, full=results["full_size"])
+    return template.format(
+        table=table,
+        commands=commands,
+        full=results["full_size"],
+        resident=resident(results["resident"]),
+        accelerators=accelerators(results["accelerators"]),
+        accelerated=results["accelerators"],
+    )
 
 
 def _where(settings: dict[str, Any]) -> str:
@@ -137,5 +173,5 @@ def _where(settings: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    PAGE.write_text(page(read()))
     print(PAGE)

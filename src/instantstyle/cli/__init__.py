@@ -9,6 +9,7 @@ import typer
 
 from ..errors import InstantStyleError
 from . import (
+    batch,
     blocks,
     convert,
     demo,
@@ -19,9 +20,12 @@ from . import (
     models,
     probe,
     recipe,
+    reproduce,
     restyle,
+    serve,
     style,
     styles,
+    sweep,
     version,
 )
 from .console import complain, hush_libraries
@@ -36,16 +40,20 @@ app = typer.Typer(
 _VERBS = (
     generate,
     restyle,
+    batch,
+    serve,
     style,
     mix,
     demo,
     probe,
     evaluate,
+    sweep,
     models,
     doctor,
     blocks,
     convert,
     recipe,
+    reproduce,
     version,
 )
 for _verb in _VERBS:
