@@ -51,7 +51,6 @@ class Arm:
 
     blocks: Spec | None  # None: no reference
     content_scale: float = 0.0
-    scale: float = 1.0
 
 
 def draw(
@@ -85,7 +84,7 @@ def draw_one(
     styled: InstantStyle, style: Style | None, things: list[int], arm: Arm, seed: int, **arguments: Any
 ) -> Float[Tensor, "picture 3 height width"]:
     """One reference's pictures, a seed for each thing."""
-    injection = {} if style is None else dict(style=style, blocks=arm.blocks, scale=arm.scale)
+    injection = {} if style is None else dict(style=style, blocks=arm.blocks)
     prompts = [thing_words(thing) for thing in things]
     out = styled(prompts, seed=seed, output_type="pt", **injection, **arguments)
     return out.images.float().cpu()

@@ -8,6 +8,7 @@ Every figure is read from a file that a command wrote.
 import json
 from pathlib import Path
 
+from findings import study, tables
 from training.mini.table import markdown
 
 RESULTS = Path(__file__).parent / "results"
@@ -21,29 +22,13 @@ def training_rows(stages: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def probe_rows(scores: dict[str, dict[str, float]]) -> str:
-    """Each block alone, against none; and all but it, against all."""
-    shown = ("look", "palette", "leak", "layout", "asked")
-    lines = [
-        f"| block | {' | '.join(f'{name}, alone' for name in shown)} | look, left out | leak, left out |"
-    ]
-    lines.append(f"|---|{'---|' * (len(shown) + 2)}")
-    for name in scores:
-        if not name.startswith("only "):
-            continue
-        block = name.removeprefix("only ")
-        alone = [f"{scores[name][part] - scores['none'][part]:+.2f}" for part in shown]
-        out = [f"{scores[f'without {block}'][part] - scores['all'][part]:+.2f}" for part in ("look", "leak")]
-        lines.append(f"| `{block}` | {' | '.join(alone + out)} |")
-    return "\n".join(lines)
-
-
 def read(name: str) -> dict:
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
 def render() -> str:
-    table, probe, training = read("table"), read("probe"), read("training")
+    table, training = read("table"), read("training")
+    probe = study.read(study.RESULTS, ["blocks"])["blocks"]
     template = (Path(__file__).parent / "card.md").read_text()
     return template.format(
         training=training_rows(training["stages"]),
@@ -53,7 +38,9 @@ def render() -> str:
         table=table["settings"],
         pairs=table["settings"]["references"] * table["settings"]["asked"],
         probe=probe["settings"],
-        probe_rows=probe_rows(probe["scores"]),
+        probe_things=len(probe["settings"]["asked"]),
+        alone=tables.blocks(probe["results"], "alone"),
+        off=tables.blocks(probe["results"], "off"),
     )
 
 

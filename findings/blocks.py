@@ -1,0 +1,47 @@
+"""Which blocks of the bundled model carry style, and which layout?
+
+    python -m findings.blocks -o findings/results/blocks.json
+
+The package's own probe (`instantstyle probe`) on held-out scenes; the model card shows its table too.
+"""
+
+from typing import Any
+
+from findings.study import Means, means_of, parser, report, shipped, tell, trials_of
+from instantstyle.probe import ALL, Finding, arms, probe
+from instantstyle.trials import NO_REFERENCE, Trials, opened
+
+STEPS = 12  # enough to tell blocks apart; there are two arms for each of them
+
+
+def means(trials: Trials) -> Means:
+    """Of a finished probe: every arm's, under its own name."""
+    journal = opened(trials, "probe.json")
+    return means_of(trials, journal, {arm.name: arm for arm in arms(trials.styled.architecture.blocks)})
+
+
+def results_of(trials: Trials, found: Finding) -> dict[str, Any]:
+    """Proposed roles and those that ship, the blocks, and all means."""
+    architecture = trials.styled.architecture
+    return {
+        "blocks": [str(block) for block in architecture.blocks],
+        "plain": NO_REFERENCE.name,
+        "all": ALL.name,
+        "proposed": {
+            role: {"blocks": [str(block) for block in one.blocks], "confidence": one.confidence}
+            for role, one in found.roles.items()
+        },
+        "shipped": {role: [str(block) for block in blocks] for role, blocks in architecture.roles.items()},
+        "means": means(trials),
+    }
+
+
+def main() -> None:
+    question = (__doc__ or "").splitlines()[0]
+    args = parser(question, references=8, asked=3, seed=100, steps=STEPS).parse_args()
+    trials = trials_of(shipped(), args, "blocks")
+    report(question, args, trials, results_of(trials, probe(trials, tell)))
+
+
+if __name__ == "__main__":
+    main()
