@@ -133,17 +133,11 @@ SD15 = Architecture(
 )
 
 MINI_ROLES = {
-    "style": _named(
-        "down_blocks.1.attentions.0",
-        "down_blocks.1.attentions.1",
-        "up_blocks.1.attentions.0",
-        "up_blocks.1.attentions.1",
-    ),
-    "layout": _named("up_blocks.1.attentions.2"),
+    "style": _named("up_blocks.1.attentions.2"),
+    "layout": _named("up_blocks.1.attentions.1"),
 }
-"""Found by probing, and not where SDXL has them. The blocks on 2 × 2 latents carry nothing. Of those on 4 × 4
-the last brings the reference's layout, and with it costs the asked thing; of the other four
-`up_blocks.1.attentions.1` hands over colours and leaves the asked thing nearly as it is."""
+"""Found by probing, and not where SDXL has them: in mini the adapter speaks through its last two blocks,
+on 8 × 8 latents. The last but one brings the layout, the last the colours."""
 
 MINI = Architecture(
     name="mini",
@@ -151,14 +145,14 @@ MINI = Architecture(
     cross_dim=None,
     blocks=_SDXL_BLOCKS,
     roles=MINI_ROLES,
-    sources=dict.fromkeys(MINI_ROLES, "training/mini/results/probe.json: each block alone, by the judge"),
+    sources=dict.fromkeys(MINI_ROLES, "findings/results/blocks.json: each block alone, by the judge"),
     # training/mini/settings.py: UNET.
     depths={
-        "down_blocks.1": (1, 96),
-        "down_blocks.2": (2, 192),
-        "mid_block": (2, 192),
-        "up_blocks.0": (2, 192),
-        "up_blocks.1": (1, 96),
+        "down_blocks.1": (1, 64),
+        "down_blocks.2": (1, 128),
+        "mid_block": (1, 128),
+        "up_blocks.0": (1, 128),
+        "up_blocks.1": (1, 64),
     },
 )
 

@@ -19,7 +19,7 @@ from training.mini.vae import with_statistics
 from ..helpers import dice
 
 TINY = {
-    "VAE": {"block_out_channels": (8, 8, 8, 16)},
+    "VAE": {"block_out_channels": (8, 8, 16)},
     "TOWER_1": {"intermediate_size": 16, "num_hidden_layers": 2},
     "TOWER_2": {"intermediate_size": 16, "num_hidden_layers": 2},
     "VISION": {"hidden_size": 32, "intermediate_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2},

@@ -33,3 +33,10 @@ def test_nothing_held_out_hangs():
     scenes, _ = walls.pick(1, dice(0))
     assert len(scenes) == 1
     assert not walls.scenes.held_out.any()
+
+
+def test_pictures_are_as_large_as_the_gallery_is_told():
+    _, (sizes,) = Gallery(
+        MINI_SCOPE, [lambda pictures: torch.tensor([pictures.shape[-2:]] * len(pictures))], 32
+    ).pick(1, dice(0))
+    assert sizes.tolist() == [[32, 32]]

@@ -18,8 +18,8 @@ View = Callable[[Pictures], Tensor]
 class Gallery:
     """Training scenes and what the frozen networks make of their pictures, hung anew when used enough."""
 
-    def __init__(self, scope: Scope, views: Sequence[View]) -> None:
-        self.scope, self.views, self.left = scope, views, 0
+    def __init__(self, scope: Scope, views: Sequence[View], side: int = PICTURE) -> None:
+        self.scope, self.views, self.side, self.left = scope, views, side, 0
 
     def pick(self, count: int, generator: Generator) -> tuple[Scenes, list[Tensor]]:
         """`count` scenes by lot, and each view of them."""
@@ -32,5 +32,5 @@ class Gallery:
     def _hang(self, count: int, generator: Generator) -> None:
         self.scenes, self.left = sample_scenes(count, generator, self.scope), count * USES
         pieces = [self.scenes[start : start + PIECE] for start in range(0, count, PIECE)]
-        pictures = [piece.pictures(PICTURE, generator) for piece in pieces]
+        pictures = [piece.pictures(self.side, generator) for piece in pieces]
         self.seen = [torch.cat([view(part) for part in pictures]) for view in self.views]

@@ -16,10 +16,11 @@ SMALL_SCOPE = Scope(
     ),
     layouts=(0.8, 0.04, 0.04, 0.04, 0.04, 0.04, 0.0, 0.0),
 )
-"""What `unet-small` draws: shapes first, few looks."""
+"""What `unet-small` draws, at `SMALL_PICTURE`: shapes first, few looks."""
 
 PICTURE = 64  # px
-LATENT_CHANNELS = 8
+SMALL_PICTURE = 32  # px, of `unet-small`: 8 × 8 latents, where shapes are learnt soonest
+LATENT_CHANNELS, LATENT_SIDE = 8, 4  # channels; px to a latent
 WORDS = 24  # tokens of a caption at most, start and end included
 SHARED = 128  # width of the space that image and text tower share
 
@@ -35,12 +36,12 @@ class Pace:
 
 
 CPU = {
-    "vae": Pace(minutes=40.0, batch=8, lr=8e-4),
+    "vae": Pace(minutes=24.0, batch=8, lr=1.2e-3),
     "clip": Pace(minutes=9.0, batch=32, lr=1e-3),
-    "vision": Pace(minutes=20.0, batch=32, lr=7e-4),
-    "unet-small": Pace(minutes=34.0, batch=32, lr=5e-4),
-    "unet": Pace(minutes=60.0, batch=32, lr=5e-4),
-    "adapter": Pace(minutes=35.0, batch=32, lr=3e-3),
+    "vision": Pace(minutes=13.0, batch=32, lr=7e-4),
+    "unet-small": Pace(minutes=12.0, batch=32, lr=1e-3),
+    "unet": Pace(minutes=54.0, batch=32, lr=8e-4),
+    "adapter": Pace(minutes=21.0, batch=32, lr=3e-3),
     "judge": Pace(minutes=6.0, batch=32, lr=1e-3),
 }
 CUDA = {
@@ -57,9 +58,9 @@ VAE: dict[str, Any] = dict(
     in_channels=3,
     out_channels=3,
     latent_channels=LATENT_CHANNELS,
-    block_out_channels=(32, 32, 64, 96),  # four levels: 8 px to a latent, as SDXL's own
-    down_block_types=("DownEncoderBlock2D",) * 4,
-    up_block_types=("UpDecoderBlock2D",) * 4,
+    block_out_channels=(32, 48, 64),  # three levels: 4 px to a latent
+    down_block_types=("DownEncoderBlock2D",) * 3,
+    up_block_types=("UpDecoderBlock2D",) * 3,
     layers_per_block=1,
     norm_num_groups=8,
     mid_block_add_attention=False,
@@ -88,15 +89,16 @@ TIME_IDS = 6  # SDXL's: original size, top left, target size
 TIME_WIDTH = 32
 CROSS = TOWER_1["hidden_size"] + TOWER_2["hidden_size"]
 UNET: dict[str, Any] = dict(
-    sample_size=PICTURE // 8,
+    sample_size=PICTURE // LATENT_SIDE,
     in_channels=LATENT_CHANNELS,
     out_channels=LATENT_CHANNELS,
     down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    block_out_channels=(48, 96, 192),
+    block_out_channels=(48, 64, 128),
     layers_per_block=2,
-    transformer_layers_per_block=(1, 1, 2),
-    attention_head_dim=(2, 4, 6),  # diffusers' historical name: this counts heads
+    transformer_layers_per_block=1,
+    attention_head_dim=(1, 2, 4),  # diffusers' historical name: this counts heads
+    resnet_time_scale_shift="scale_shift",
     cross_attention_dim=CROSS,
     addition_embed_type="text_time",
     addition_time_embed_dim=TIME_WIDTH,

@@ -1,4 +1,4 @@
-"""Stages `unet-small` and `unet`: noise → latents, told by words; few looks first, then all."""
+"""Stages `unet-small` and `unet`: noise → latents, told by words; small and in few looks first, then all."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from instantstyle.world import MINI_SCOPE, Scope
 from training.mini.frozen import Clip, Latents, Words, placement
 from training.mini.gallery import Gallery
-from training.mini.settings import PICTURE, SCHEDULE, SMALL_SCOPE, UNET
+from training.mini.settings import PICTURE, SCHEDULE, SMALL_PICTURE, SMALL_SCOPE, UNET
 from training.mini.stage import Scalar, Stage, weights_of
 from training.mini.words import describe
 
@@ -45,7 +45,7 @@ class Diffusion:
 
 
 class UnetStage(Stage[UNet2DConditionModel]):
-    """`unet-small` learns things in few looks; `unet` goes on from it, where there is one, with all."""
+    """`unet-small` learns things, small and in few looks; `unet` goes on from it, where there is one."""
 
     def __init__(self, folder: Path, name: str = "unet") -> None:
         self.name, small = name, name == "unet-small"
@@ -53,7 +53,8 @@ class UnetStage(Stage[UNet2DConditionModel]):
         self.module = UNet2DConditionModel(**UNET)
         self.clip, self.diffusion = Clip(folder), Diffusion()
         self.latents = Latents(folder)
-        self.gallery = Gallery(self.scope, [self.latents.encode])
+        self.side = SMALL_PICTURE if small else PICTURE
+        self.gallery = Gallery(self.scope, [self.latents.encode], self.side)
         if not small and (folder / "unet-small.pt").exists():
             self.module.load_state_dict(weights_of("unet-small", folder))
 
@@ -64,7 +65,7 @@ class UnetStage(Stage[UNet2DConditionModel]):
         told = torch.rand(batch, generator=generator) < TOLD
         times = self.diffusion.times(batch, generator, favour=FAVOUR)
         words = self.clip.text(captions.words, kept)
-        added = dict(time_ids=placement(scenes, PICTURE, told))
+        added = dict(time_ids=placement(scenes, self.side, told))
         predicted, wanted = self.predict(latents, words, times, generator, **added)
         error = (predicted - wanted).pow(2).mean((1, 2, 3))
         high, low = error.detach()[times > 600].mean(), error.detach()[times <= 600].mean()

@@ -1,4 +1,4 @@
-"""Stage `vae`: pictures ↔ latents, 8 px to a latent."""
+"""Stage `vae`: pictures ↔ latents, 4 px to a latent."""
 
 from pathlib import Path
 
@@ -9,10 +9,11 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from instantstyle.world import MINI_SCOPE, sample_scenes
-from training.mini.settings import PICTURE, VAE
+from training.mini.settings import PICTURE, SMALL_PICTURE, VAE
 from training.mini.stage import Scalar, Stage
 
 KL, EDGES, NOISE = 3e-4, 1.0, 0.1
+SMALL = 0.2  # of the batches are small pictures, for `unet-small`
 
 Pictures = Float[Tensor, "picture 3 height width"]
 
@@ -27,7 +28,9 @@ class VaeStage(Stage[AutoencoderKL]):
         self.module.register_to_config(scaling_factor=1.0)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
-        pictures = sample_scenes(batch, generator, MINI_SCOPE).pictures(PICTURE, generator) * 2 - 1
+        small = torch.rand(1, generator=generator).item() < SMALL
+        side = SMALL_PICTURE if small else PICTURE
+        pictures = sample_scenes(batch, generator, MINI_SCOPE).pictures(side, generator) * 2 - 1
         posterior = self.module.encode(pictures).latent_dist
         latents = posterior.sample(generator)
         # A little noise on top: the decoder must forgive what the UNet gets slightly wrong.
