@@ -1,4 +1,4 @@
-"""`instantstyle recipe out.png`: what a picture was made of."""
+"""`instantstyle recipe out.png`: what a picture, or a sweep's grid of them, was made of."""
 
 import json
 from pathlib import Path
@@ -16,15 +16,18 @@ def run(
         bool, typer.Option("--schema", help="What any recipe may say, as JSON Schema.")
     ] = False,
 ) -> None:
-    """Print the recipe that a picture carries, as JSON; or with --schema what recipes are."""
+    """Print the recipe that a picture carries, as JSON; of a sweep's grid its base recipe and both axes."""
     from ..errors import JobError
     from ..pictures import read_recipe
     from ..recipe import Recipe
+    from ..sweep import grid_in
 
     if (picture is None) != schema:
         raise JobError("A recipe is read from a picture, which is to be named; --schema stands alone.")
     if schema:
         print(json.dumps({"$schema": _DIALECT, **Recipe.model_json_schema()}, indent=2, ensure_ascii=False))
     elif picture:
-        recipe = read_recipe(picture)
-        print(recipe.a1111() if a1111 else recipe.model_dump_json(indent=2))
+        grid = grid_in(picture)
+        recipe = grid.base if grid else read_recipe(picture)
+        told = json.dumps(json.loads(grid.to_json()), indent=2) if grid else recipe.model_dump_json(indent=2)
+        print(recipe.a1111() if a1111 else told)
