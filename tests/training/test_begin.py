@@ -6,7 +6,7 @@ import pytest
 from safetensors.torch import load_file
 
 from training.mini import begin
-from training.mini.__main__ import build
+from training.mini.stages import build
 from training.mini.export import pipeline
 from training.mini.settings import CPU
 from training.mini.stage import Run

@@ -11,9 +11,10 @@ import instantstyle
 from instantstyle.metrics import Judge
 from instantstyle.world import MINI_SCOPE, as_image, sample_scenes
 from training.mini import settings
-from training.mini.__main__ import STAGES, main
+from training.mini.__main__ import main
 from training.mini.export import export, export_judge, pipeline
 from training.mini.frozen import Clip, Latents
+from training.mini.stages import STAGES
 from training.mini.vae import with_statistics
 
 from ..helpers import dice

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from training.mini.__main__ import STAGES, main
+from training.mini.__main__ import main
 from training.mini.settings import CPU, CUDA, Pace
 from training.mini.stage import Report, Run, Stage, averaged, total, train
+from training.mini.stages import STAGES
 
 ENDLESS = Pace(minutes=1e6, batch=4, lr=0.1, ema=0.9)
 

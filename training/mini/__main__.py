@@ -9,30 +9,13 @@ What they have learnt lies in `--folder`; `training.mini.export` makes the model
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import torch
 
-from training.mini.settings import CPU, CUDA, SEED
-from training.mini.stage import Stage, train
-
-STAGES = {
-    "vae": "vae.VaeStage",
-    "clip": "clip.ClipStage",
-    "vision": "clip.ClipStage",
-    "unet-small": "unet.UnetStage",
-    "unet": "unet.UnetStage",
-    "adapter": "adapter.AdapterStage",
-    "judge": "judge.JudgeStage",
-}
-"""Where each stage is, in the order in which they need each other; imported only when it is built."""
-
-
-def build(name: str, folder: Path) -> Stage:
-    """The stage of that name; earlier stages are read from `folder`."""
-    file, _, kind = STAGES[name].partition(".")
-    return getattr(import_module(f"training.mini.{file}"), kind)(folder, name)
+from training.mini.crew import together
+from training.mini.settings import CPU, CUDA
+from training.mini.stages import STAGES, run
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -41,10 +24,9 @@ def main(words: Sequence[str] | None = None) -> None:
         torch.set_num_threads(args.threads)
     paces = CUDA if torch.cuda.is_available() else CPU
     for name in args.stages or STAGES:
-        torch.manual_seed(SEED)
-        pace = replace(paces[name], minutes=args.minutes or paces[name].minutes)
-        pace = replace(pace, batch=args.batch or pace.batch)
-        train(build(name, args.folder), args.folder, pace, args.steps)
+        pace = paces[name]
+        pace = replace(pace, minutes=args.minutes or pace.minutes, batch=args.batch or pace.batch)
+        together(args.processes, run, name, args.folder, pace, args.steps)
 
 
 def _stage(name: str) -> str:
@@ -60,9 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("stages", nargs="*", type=_stage, help=f"of {', '.join(STAGES)}; all unless named")
     parser.add_argument("--minutes", type=float, help="training time in all for each named stage")
     parser.add_argument("--steps", type=int, help="at most so many steps in all for each named stage")
-    parser.add_argument("--batch", type=int, help="pictures a step")
+    parser.add_argument("--batch", type=int, help="pictures a step, in each process")
     parser.add_argument("--folder", type=Path, default=Path("build/mini"))
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--processes", type=int, default=1, help="that train together, each on its own cores")
     return parser
 
 

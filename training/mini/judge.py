@@ -13,6 +13,7 @@ from instantstyle.world.render import distances
 from instantstyle.world.things import fields
 from training.mini.clip import jitter
 from training.mini.frozen import Latents
+from training.mini.precision import quick
 from training.mini.settings import PICTURE
 from training.mini.stage import Scalar, Stage, total
 
@@ -30,14 +31,16 @@ class JudgeStage(Stage[Judge]):
         pictures = scenes.pictures(PICTURE, generator)
         some = batch // THROUGH
         pictures = torch.cat([self.latents.decode(self.latents.encode(pictures[:some])), pictures[some:]])
-        seen = self.module(jitter(pictures, generator))
+        with quick():
+            seen = self.module(jitter(pictures, generator))
         facts = facts_of(scenes)
         wrong = total(
-            WEIGHTS.get(name, 1) * F.cross_entropy(seen.facts[name], shown) for name, shown in facts.items()
+            WEIGHTS.get(name, 1) * F.cross_entropy(seen.facts[name].float(), shown)
+            for name, shown in facts.items()
         )
-        palette = F.mse_loss(seen.palette, scenes.look.palette)
+        palette = F.mse_loss(seen.palette.float(), scenes.look.palette)
         right = {name: (seen[name] == shown).float().mean() for name, shown in facts.items()}
-        outlined = F.binary_cross_entropy_with_logits(seen.inside, insides(scenes))
+        outlined = F.binary_cross_entropy_with_logits(seen.inside.float(), insides(scenes))
         return wrong + 20 * palette + 3 * outlined, dict(palette=palette.detach(), **right)
 
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from training.mini import crew
 from training.mini.settings import SEED, Pace
 
 SAVE_EVERY, REPORT_EVERY = 120, 30  # seconds
@@ -84,19 +85,26 @@ class Run(Generic[Trained]):
     def step(self) -> dict[str, Scalar]:
         """One batch; the generator's seed counts images, so a resumed run sees no picture twice."""
         begun = time.perf_counter()
-        generator = Generator().manual_seed(SEED + self.images)
+        generator = Generator().manual_seed(SEED + self.images + crew.place() * self.pace.batch)
         self.stage.module.train()
         loss, parts = self.stage.loss(self.pace.batch, generator, self.progress)
         self._descend(loss)
         self.steps += 1
-        self.images += self.pace.batch
+        self.images += self.pace.batch * crew.size()
         self._average()
-        self.seconds += time.perf_counter() - begun
+        self._spend(time.perf_counter() - begun)
         return {"loss": loss.detach(), **parts}
+
+    def _spend(self, seconds: float) -> None:
+        """Count the time, the same in all processes: the rate of learning hangs on it."""
+        spent = torch.tensor([seconds])
+        crew.share([spent])
+        self.seconds += spent.item()
 
     def _descend(self, loss: Scalar) -> None:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        crew.share([weight.grad for weight in self.stage.parameters() if weight.grad is not None])
         nn.utils.clip_grad_norm_(self.stage.parameters(), 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate()
@@ -131,20 +139,24 @@ class Report:
 
 
 def train(stage: Stage[Trained], folder: Path, pace: Pace, steps: int | None = None) -> Run[Trained]:
-    """Train until the budget is spent, or until so many steps are made in all; returns the finished run."""
+    """Train until the budget is spent, or until so many steps are made in all; returns the finished run.
+
+    Of several processes that train together, the first reports and writes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    run, report = Run(stage, folder, pace), Report()
+    run, report, first = Run(stage, folder, pace), Report(), crew.place() == 0
     reported = saved = time.monotonic()
     while run.progress < 1 and (steps is None or run.steps < steps):
         report.add(run.step())
         now = time.monotonic()
-        if now - reported > REPORT_EVERY:
+        if first and now - reported > REPORT_EVERY:
             report.tell(run)
             report, reported = Report(), now
-        if now - saved > SAVE_EVERY:
+        if first and now - saved > SAVE_EVERY:
             run.save()
             saved = now
-    run.save()
+    if first:
+        run.save()
     return run
 
 

@@ -5,12 +5,14 @@ from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from instantstyle.world import MINI_SCOPE, Scope
 from training.mini.frozen import Clip, Latents, Words, placement
 from training.mini.gallery import Gallery
+from training.mini.precision import quick
 from training.mini.settings import PICTURE, SCHEDULE, SMALL_PICTURE, SMALL_SCOPE, UNET
 from training.mini.stage import Scalar, Stage, weights_of
 from training.mini.words import describe
@@ -18,6 +20,7 @@ from training.mini.words import describe
 DROPPED = 0.1  # of the captions, for guidance
 FAVOUR = 1.3  # high noise, a little
 TOLD = 0.5  # of the placements, so that layout can still be learnt
+POOLED = 0.5  # of the pooled embeddings; the rest have to be read word by word, and references with them
 
 LatentBatch = Float[Tensor, "picture channel y x"]
 Times = Int[Tensor, " picture"]
@@ -51,6 +54,7 @@ class UnetStage(Stage[UNet2DConditionModel]):
         self.name, small = name, name == "unet-small"
         self.scope: Scope = SMALL_SCOPE if small else MINI_SCOPE
         self.module = UNet2DConditionModel(**UNET)
+        self.module.set_attn_processor(AttnProcessor())  # torch's fused one is slow backwards in bf16 on CPUs
         self.clip, self.diffusion = Clip(folder), Diffusion()
         self.latents = Latents(folder)
         self.side = SMALL_PICTURE if small else PICTURE
@@ -64,7 +68,8 @@ class UnetStage(Stage[UNet2DConditionModel]):
         kept = torch.rand(batch, generator=generator) >= DROPPED
         told = torch.rand(batch, generator=generator) < TOLD
         times = self.diffusion.times(batch, generator, favour=FAVOUR)
-        words = self.clip.text(captions.words, kept)
+        states, pooled = self.clip.text(captions.words, kept)
+        words = states, pooled * (torch.rand(batch, 1, generator=generator) < POOLED)
         added = dict(time_ids=placement(scenes, self.side, told))
         predicted, wanted = self.predict(latents, words, times, generator, **added)
         error = (predicted - wanted).pow(2).mean((1, 2, 3))
@@ -78,4 +83,6 @@ class UnetStage(Stage[UNet2DConditionModel]):
         states, pooled = words
         noisy, wanted = self.diffusion.noised(latents, times, generator)
         conditions = dict(text_embeds=pooled, **added)
-        return self.module(noisy, times, states, added_cond_kwargs=conditions).sample, wanted
+        with quick():
+            predicted = self.module(noisy, times, states, added_cond_kwargs=conditions).sample
+        return predicted.float(), wanted

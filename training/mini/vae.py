@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from instantstyle.world import MINI_SCOPE, sample_scenes
+from training.mini.precision import quick
 from training.mini.settings import PICTURE, SMALL_PICTURE, VAE
 from training.mini.stage import Scalar, Stage
 
@@ -31,11 +32,12 @@ class VaeStage(Stage[AutoencoderKL]):
         small = torch.rand(1, generator=generator).item() < SMALL
         side = SMALL_PICTURE if small else PICTURE
         pictures = sample_scenes(batch, generator, MINI_SCOPE).pictures(side, generator) * 2 - 1
-        posterior = self.module.encode(pictures).latent_dist
-        latents = posterior.sample(generator)
-        # A little noise on top: the decoder must forgive what the UNet gets slightly wrong.
-        latents = latents + NOISE * torch.randn(latents.shape, generator=generator)
-        drawn = self.module.decode(latents).sample
+        with quick():
+            posterior = self.module.encode(pictures).latent_dist
+            latents = posterior.sample(generator)
+            # A little noise on top: the decoder must forgive what the UNet gets slightly wrong.
+            latents = latents + NOISE * torch.randn(latents.shape, generator=generator)
+            drawn = self.module.decode(latents).sample.float()
         error = (opponent(drawn) - opponent(pictures)).abs().mean()
         kl = 0.5 * (posterior.mean.pow(2) + posterior.var - 1 - posterior.logvar).mean()
         psnr = -10 * torch.log10((drawn.detach() - pictures).pow(2).mean() / 4)

@@ -1,0 +1,57 @@
+"""Several processes that train one network, a core each: on small networks quicker than threads.
+
+Each process draws its own pictures; their gradients' mean makes one step, the same in all. On two cores two
+processes of one thread saw 1.4 times the pictures that one of two threads did.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def place() -> int:
+    """This process's number, from 0; that one reports and writes."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def share(parts: Sequence[Tensor]) -> None:
+    """Make each tensor the mean of what all processes have in its place."""
+    if size() == 1:
+        return
+    flat = torch.cat([part.flatten() for part in parts])
+    dist.all_reduce(flat)
+    flat /= size()
+    for part, mean in zip(parts, flat.split([part.numel() for part in parts]), strict=True):
+        part.copy_(mean.view_as(part))
+
+
+def together(processes: int, work: Callable[..., None], *arguments: Any) -> None:
+    """Do `work` in so many processes at once; in this one if one is enough."""
+    if processes == 1:
+        work(*arguments)
+        return
+    with tempfile.TemporaryDirectory() as meeting:
+        meeting_place = (Path(meeting) / "place").as_uri()
+        torch.multiprocessing.spawn(_join, (processes, meeting_place, work, arguments), nprocs=processes)
+
+
+def _join(number: int, processes: int, meeting_place: str, work: Callable[..., None], arguments: Any) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    own = cores[number::processes] or cores
+    os.sched_setaffinity(0, own)
+    torch.set_num_threads(len(own))
+    dist.init_process_group("gloo", init_method=meeting_place, rank=number, world_size=processes)
+    try:
+        work(*arguments)
+    finally:
+        dist.destroy_process_group()
