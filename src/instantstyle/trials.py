@@ -72,6 +72,7 @@ class Trials:
             "model": self.model,
             "network": self.styled.architecture.name,
             "blocks": [str(block) for block in self.styled.architecture.blocks],
+            "roles": {role: list(map(str, of)) for role, of in self.styled.architecture.roles.items()},
             "references": [[one.name, one.sha256, one.content] for one in self.references],
             "prompts": list(self.prompts),
             "scores": [scorer.name for scorer in self.scorers],

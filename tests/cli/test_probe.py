@@ -68,6 +68,17 @@ def test_an_evaluation_writes_its_report(call, model, pictures, tmp_path):
     assert "leak (CLIP-24, the adapter's own)" in held["points"][1]["scores"]
 
 
+def test_an_evaluation_takes_its_roles_from_a_probe(call, model, pictures, tmp_path):
+    words = ["--styles", "a.png", "b.png", "--prompts", "a"]
+    call(probe, "--model", model, *words, "-o", "found", *SMALL)
+    proposed = json.loads((tmp_path / "found" / "probe.json").read_text())
+    proposed["roles"] = {"style": {"blocks": ["mid_block.attentions.0"]}}
+    (tmp_path / "other.json").write_text(json.dumps(proposed))
+    call(evaluate, "--model", model, *words, "--arms", "style", "--blocks", "other.json", *SMALL)
+    held = json.loads((tmp_path / "evaluation" / "evaluate.json").read_text())
+    assert held["settings"]["roles"] == {"style": ["mid_block.attentions.0"]}
+
+
 @pytest.mark.parametrize(
     ("words", "fault", "told"),
     [

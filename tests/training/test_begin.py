@@ -6,10 +6,10 @@ import pytest
 from safetensors.torch import load_file
 
 from training.mini import begin
-from training.mini.stages import build
 from training.mini.export import pipeline
 from training.mini.settings import CPU
 from training.mini.stage import Run
+from training.mini.stages import build
 
 pytestmark = pytest.mark.slow
 

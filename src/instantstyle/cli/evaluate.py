@@ -22,6 +22,10 @@ def run(
         list[str] | None,
         Option(help="all, style, removed, style+layout: all possible unless given. cures: every removal."),
     ] = None,
+    blocks: Annotated[
+        Path | None,
+        Option(metavar="probe.json", help="What style and layout blocks are; as known unless given."),
+    ] = None,
     scales: Annotated[str, Option(help="first:last:step, or one by one: 0.5,1.")] = "0.2:1.2:0.2",
     steps: options.Steps = None,
     guidance: options.Guidance = None,
@@ -54,6 +58,8 @@ def run(
     shown = trials.gathered(styles, skip_bad)
     styled = opened(model, adapter, image_encoder, device)
     styled.pipe.set_progress_bar_config(disable=True)
+    if blocks:
+        styled.adapter.architecture = styled.architecture.as_probed(blocks)
     chosen = arms_of(arms, styled.architecture, [reference.content for reference in shown])
     arguments = trials.named(num_inference_steps=steps, guidance_scale=guidance, height=height, width=width)
     scored_by = trials.scorers(styled, clip, dino, csd)

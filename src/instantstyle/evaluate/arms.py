@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf, nan
 
 from ..architectures import Architecture
+from ..axis import Axis
 from ..clipspace import CLEAN, CONTENT_SCALES
 from ..errors import BlockError, JobError, did_you_mean
 from ..trials import NO_REFERENCE, Arm
@@ -40,7 +41,6 @@ GROUPS = {"cures": [*_WHERE, *CURES]}
 """Several arms by one word: the cures beside what they are to cure."""
 
 SCALES = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
-MOST = 50  # scales: more is a slip of the pen in a range's step
 
 
 @dataclass(frozen=True)
@@ -90,24 +90,16 @@ def arms_of(
 
 
 def scales_of(text: str) -> list[float]:
-    """`0.2:1.2:0.2` from first to last by steps, or `0.5,1` one by one."""
+    """`0.2:1.2:0.2` from first to last by steps, or `0.5,1` one by one; as a sweep's axis reads them."""
     try:
-        numbers = [float(part) for part in text.replace(":", ",").split(",")]
+        scales = {float(value) for value in Axis.parse(f"scale={text}").values}
     except ValueError:
-        numbers = []
-    fault = JobError(f"scales are {text!r}; give first:last:step such as 0.2:1.2:0.2, or 0.5,1.")
-    if not numbers or not all(isfinite(number) and number >= 0 for number in numbers):
-        raise fault
-    if ":" not in text:
-        return sorted(set(numbers))
-    if len(numbers) != 3 or "," in text or numbers[2] == 0 or numbers[0] > numbers[1]:
-        raise fault
-    first, last, step = numbers
-    # 1e-9: 0.2 + 5 × 0.2 is a hair above 1.2.
-    count = int((last - first) / step + 1e-9) + 1
-    if count > MOST:
-        raise JobError(f"scales {text!r} are {count}; that is more than the {MOST} that make sense.")
-    return [round(first + place * step, 6) for place in range(count)]
+        scales = {nan}
+    except JobError as fault:
+        raise JobError(f"scales are {text!r}. {fault}") from None
+    if not all(0 <= scale < inf for scale in scales):
+        raise JobError(f"scales are {text!r}; give first:last:step such as 0.2:1.2:0.2, or 0.5,1.")
+    return sorted(scales)
 
 
 def settings_of(arms: Sequence[Arm], scales: Sequence[float]) -> list[Setting]:
