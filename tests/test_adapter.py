@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
@@ -233,3 +234,26 @@ def test_processors_that_are_modules_stay_registered_as_such(unet, adapter, ink,
     with injected(unet, adapter.bind(Use(ink, "style")), moment):
         assert unet.get_submodule(name).processor is not watching
     assert dict(unet.named_modules())[f"{name}.processor"] is watching
+
+
+def test_other_cross_attentions_keep_the_texts_keys_too(unet, adapter, ink, moment):
+    with injected(unet, adapter.bind(Use(ink, "style")), moment):
+        own = dict(unet.attn_processors)
+    ours = {name for name, processor in own.items() if isinstance(processor, StyledAttnProcessor)}
+    assert ours == {layer.name for layer in adapter.layers}
+    styled = {name for name in ours if own[name].styles}
+    assert styled == {layer.name for layer in adapter.layers if str(layer.block) == STYLE_BLOCK}
+
+
+def test_a_guests_own_kind_of_processor_stays_where_no_style_acts(unet, adapter, ink, moment):
+    unstyled = next(layer.name for layer in adapter.layers if str(layer.block) != STYLE_BLOCK)
+    guest = AttnProcessor()
+    unet.get_submodule(unstyled.removesuffix(".processor")).set_processor(guest)
+    with injected(unet, adapter.bind(Use(ink, "style")), moment):
+        assert unet.attn_processors[unstyled] is guest
+
+
+def test_without_a_style_no_processor_is_ours(unet, adapter, ink, moment):
+    before = dict(unet.attn_processors)
+    with injected(unet, adapter.bind(Use(ink, "style", scale=0.0)), moment):
+        assert all(unet.attn_processors[name] is processor for name, processor in before.items())

@@ -150,7 +150,10 @@ def test_the_texts_keys_are_made_once_for_one_text(attn):
     uses, processor = counting(attn), StyledAttnProcessor([keys()], moment(guided=True))
     words, pixels = torch.randn(2, 5, 12), torch.randn(3, 2, 9, 16)
     kept = [processor(attn, step, words) for step in pixels]
-    fresh = [StyledAttnProcessor(processor.styles, processor.moment)(attn, step, words) for step in pixels]
+    fresh = [
+        StyledAttnProcessor([style.keys for style in processor.styles], processor.moment)(attn, step, words)
+        for step in pixels
+    ]
     assert len(uses) == 1 + 3
     assert all(one.equal(other) for one, other in zip(kept, fresh, strict=True))
 
@@ -187,3 +190,22 @@ def test_a_layer_that_is_more_than_a_projection_is_asked_each_time(attn):
     for _ in range(3):
         processor(attn, torch.randn(1, 9, 16), words)
     assert attn.to_k.used == 3
+
+
+@torch.no_grad()
+def test_a_styles_heads_are_made_once_for_batches_of_one_kind(attn):
+    [style] = StyledAttnProcessor([keys()], moment(guided=True)).styles
+    pixels = torch.randn(2, 9, 16)
+    first = style.heads(attn, pixels, moment(guided=True))
+    assert style.heads(attn, pixels + 1, moment(guided=True)) is first
+    assert style.heads(attn, pixels, moment()) is not first
+    assert len(style.heads(attn, pixels.repeat(2, 1, 1), moment(guided=True))[0]) == 4
+    assert style.heads(attn, pixels.double(), moment())[0].dtype == torch.float64
+
+
+@torch.no_grad()
+def test_of_one_picture_a_call_no_second_copy_of_a_style_is_kept(attn):
+    [style] = StyledAttnProcessor([keys()], moment()).styles
+    key, value = style.heads(attn, torch.randn(2, 9, 16), moment(guided=True))
+    held = style.keys.key, style.keys.value
+    assert [key.data_ptr(), value.data_ptr()] == [tensor.data_ptr() for tensor in held]

@@ -254,11 +254,16 @@ def side_by_side(bounds: Iterable[Bound]) -> Bound:
 def injected(unet: Any, bound: Bound, moment: Moment) -> Iterator[None]:
     """The style acts inside the `with` block; after it the network holds the very processors of before.
 
-    The moment watches only where a style asks for it.
+    The other cross-attentions too are given processors of ours, without a style: those make the text's keys
+    and values once a call. The moment watches only where a style asks for it.
     """
     found = dict(unet.attn_processors)
     _refuse_adapted(found)
-    styled = {name: StyledAttnProcessor(styles, moment) for name, styles in bound.items()}
+    styled = {
+        name: StyledAttnProcessor(bound.get(name, ()), moment)
+        for name, processor in found.items()
+        if name in bound or (bound and _reads_words_plainly(name, processor))
+    }
     watched = any(style.needs_watching for styles in bound.values() for style in styles)
     # The layers keep theirs, in the network's dtype from the first step on.
     del bound
@@ -268,6 +273,11 @@ def injected(unet: Any, bound: Bound, moment: Moment) -> Iterator[None]:
             yield
     finally:
         unet.set_attn_processor(found)
+
+
+def _reads_words_plainly(name: str, processor: Any) -> bool:
+    """Whether ours without a style does the very same as this one."""
+    return name.endswith("attn2.processor") and type(processor).__name__ == "AttnProcessor2_0"
 
 
 def _mask_of(use: Use) -> Float[Tensor, "rows columns"] | None:

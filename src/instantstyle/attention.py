@@ -111,8 +111,8 @@ class StyleKeys:
 
 
 def _spread(rows: Float[Tensor, "halves pictures tokens width"], images: int) -> Tensor:
-    """Each prompt's images lie side by side in a batch."""
-    return rows.repeat_interleave(images, dim=1).flatten(0, 1)
+    """Each prompt's images lie side by side in a batch; of one image nothing is copied."""
+    return (rows if images == 1 else rows.repeat_interleave(images, dim=1)).flatten(0, 1)
 
 
 def _shrunk(mask: Float[Tensor, "rows columns"], size: tuple[int, int]) -> Float[Tensor, "height width"]:
@@ -121,14 +121,14 @@ def _shrunk(mask: Float[Tensor, "rows columns"], size: tuple[int, int]) -> Float
 
 
 class StyledAttnProcessor:
-    """What diffusers' `AttnProcessor2_0` does, plus the attention of one style or several. Owns no weights.
+    """What diffusers' `AttnProcessor2_0` does, plus the attention of styles, if any. Owns no weights.
 
-    Serves one layer, whose keys and values of the text it makes once a call and not at every step. A scale
-    is a tensor, so that a compiled network is not compiled anew when it changes.
+    Serves one layer, whose keys and values of text and style it makes once a call and not at every step. A
+    scale is a tensor, so that a compiled network is not compiled anew when it changes.
     """
 
     def __init__(self, styles: Sequence[StyleKeys], moment: Moment) -> None:
-        self.styles = tuple(styles)
+        self.styles = [Standing(style) for style in styles]
         self.moment = moment
         self._words = Words()
 
@@ -149,14 +149,12 @@ class StyledAttnProcessor:
         return _left(attn, joined(seen).to(query.dtype), hidden_states)
 
     def _acting(self, attn: Any, pixels: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Moved once: from the second step on, `like` hands the same tensors back."""
-        self.styles = tuple(style.like(pixels) for style in self.styles)
         acting = []
         for style in self.styles:
-            strength = style.strength(pixels.shape[1], self.moment)
+            heads = style.heads(attn, pixels, self.moment)
+            strength = style.keys.strength(pixels.shape[1], self.moment)
             if strength is not None:
-                key, value = style.now(self.moment).for_batch(len(pixels), self.moment.guided)
-                acting.append((split(key, attn.heads), split(value, attn.heads), strength))
+                acting.append((*heads, strength))
         return acting
 
 
@@ -192,6 +190,33 @@ def _word_heads(attn: Any, words: Float[Tensor, "batch words cross_dim"]) -> tup
         words = attn.norm_encoder_hidden_states(words)
     key, value = split(attn.to_k(words), attn.heads), split(attn.to_v(words), attn.heads)
     return key if attn.norm_k is None else attn.norm_k(key), value
+
+
+class Standing:
+    """One layer's keys and values of a style, kept for as long as batches of the same kind ask for them.
+
+    Not kept: where something is added to them at every step, and inside a compiled network.
+    """
+
+    def __init__(self, keys: StyleKeys) -> None:
+        self.keys = keys
+        self._of: tuple[Any, ...] | None = None
+        self._heads: tuple[Tensor, Tensor] | None = None
+
+    def heads(self, attn: Any, pixels: Tensor, moment: Moment) -> tuple[Tensor, Tensor]:
+        """Key and value, [batch heads tokens head], where the pixels are and in their dtype."""
+        if torch.compiler.is_compiling() or self.keys.shift is not None:
+            return self._made(attn, pixels, moment)
+        kind = (len(pixels), moment.guided, pixels.dtype, pixels.device)
+        if self._heads is None or self._of != kind:
+            self._of, self._heads = kind, self._made(attn, pixels, moment)
+        return self._heads
+
+    def _made(self, attn: Any, pixels: Tensor, moment: Moment) -> tuple[Tensor, Tensor]:
+        """Moved once: from the second time on, `like` hands the same tensors back."""
+        self.keys = self.keys.like(pixels)
+        key, value = self.keys.now(moment).for_batch(len(pixels), moment.guided)
+        return split(key, attn.heads), split(value, attn.heads)
 
 
 class Words:
