@@ -1,6 +1,6 @@
 # make demo   a first picture: sets up .venv, draws demo.png
 # make test   sets up .venv with the tools, runs the whole suite
-# make bench  measures what docs/performance.md says; the last part needs 16 GB of memory
+# make bench  measures what docs/performance.md and docs/operations.md say; a part needs 16 GB of memory
 # make findings        draws and measures docs/findings.md, model card and README's table from the shipped weights
 # make findings-quick  the same on few pictures, into build/findings-quick
 # make check  everything CI runs: lint, format, types, layers, tests
@@ -30,6 +30,7 @@ check: .venv/.installed-dev
 
 bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.bundled -o benchmarks/results/bundled.json
+	$(BIN)/python -m benchmarks.shares -o benchmarks/results/shares.json
 	$(BIN)/python -m benchmarks.growth -o benchmarks/results/growth.json --plot docs/images/growth.png
 	$(BIN)/python -m benchmarks.cold -o benchmarks/results/cold.json
 	$(BIN)/python -m benchmarks.accelerators -o benchmarks/results/accelerators.json
@@ -38,6 +39,7 @@ bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.full_size -o benchmarks/results/full_size.json
 	$(BIN)/python -m benchmarks.throughput -o benchmarks/results/throughput.json
 	$(BIN)/python -m benchmarks.page
+	$(BIN)/python -m benchmarks.operations
 
 findings: .venv/.installed-dev
 	$(BIN)/python -m findings.blocks -o findings/results/blocks.json

@@ -6,7 +6,7 @@ Every figure is read from a file that a command wrote, and names that command.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.rounds import RESULTS
 
 PAGE = Path("docs/performance.md")
+NAMES = ("accelerators", "bundled", "cold", "full_size", "growth", "resident", "shares")
 
 Results = dict[str, dict[str, Any]]
 
@@ -120,9 +121,17 @@ ROWS = (
 )
 
 
-def read() -> dict[str, dict[str, Any]]:
-    """All files of results, by name."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+def read(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Files of results, by name."""
+    return {name: json.loads((RESULTS / f"{name}.json").read_text()) for name in names}
+
+
+def commands(files: dict[str, dict[str, Any]]) -> str:
+    """Where each file's figures come from, a line each."""
+    return "\n".join(
+        f"- `{file['settings']['command']}`: {file['question']} ({_where(file['settings'])})"
+        for file in files.values()
+    )
 
 
 def accelerators(found: dict[str, Any]) -> str:
@@ -148,20 +157,24 @@ def resident(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def shares(found: dict[str, Any]) -> str:
+    """A row a part: its share of a styled picture."""
+    lines = ["| part of a styled picture | share of its time | calls |", "|---|---|---|"]
+    lines += [f"| {name} | {one['share']:.1%} | {one['calls']} |" for name, one in found["parts"].items()]
+    return "\n".join(lines)
+
+
 def page(files: dict[str, dict[str, Any]]) -> str:
     results = {name: file["results"] for name, file in files.items()}
     lines = ["| question | against | measured | target | |", "|---|---|---|---|---|"]
     table = "\n".join([*lines, *(row.told(results) for row in ROWS)])
-    commands = "\n".join(
-        f"- `{file['settings']['command']}`: {file['question']} ({_where(file['settings'])})"
-        for file in files.values()
-    )
     template = Path(__file__).with_name("page.md").read_text()
     return template.format(
         table=table,
-        commands=commands,
+        commands=commands(files),
         full=results["full_size"],
         resident=resident(results["resident"]),
+        shares=shares(results["shares"]),
         accelerators=accelerators(results["accelerators"]),
         accelerated=results["accelerators"],
     )
@@ -173,5 +186,5 @@ def _where(settings: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(read()))
+    PAGE.write_text(page(read(NAMES)))
     print(PAGE)
