@@ -9,7 +9,7 @@ from findings.page import PAGE
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "docs" / "paper.md"
-WRITTEN = {PAGE: Path("findings/page.md"), Path("docs/bundled-model.md"): Path("training/mini/card.md")}
+WRITTEN = {PAGE: Path("findings/page.md"), Path("docs/mini.md"): Path("training/mini/card.md")}
 """Pages that commands write, by their templates: what counts is what they will say."""
 
 

@@ -25,7 +25,7 @@ def right(scenes) -> dict[str, float]:
 
 MISSED = pytest.mark.xfail(
     strict=True,
-    reason="the first version was trained too briefly: docs/bundled-model.md says how far it came",
+    reason="the first version was trained too briefly: docs/mini.md says how far it came",
 )
 
 

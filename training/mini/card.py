@@ -1,4 +1,4 @@
-"""Results → docs/bundled-model.md and the README's table.
+"""Results → docs/mini.md and the README's table.
 
     python -m training.mini.card
 
@@ -12,7 +12,7 @@ from findings import study, tables
 from training.mini.table import markdown
 
 RESULTS = Path(__file__).parent / "results"
-CARD, README = Path("docs/bundled-model.md"), Path("README.md")
+CARD, README = Path("docs/mini.md"), Path("README.md")
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 
