@@ -28,7 +28,7 @@ def check_free(path: Path, *, force: bool = False) -> None:
 def whole(path: Path, *, force: bool = False) -> Iterator[Path]:
     """A draft to be written in the `with` block; afterwards it is `path`, or after a fault nothing is."""
     # In the same folder, because a rename is atomic only within one file system.
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    draft = path.with_name(draft_of(path.name))
     try:
         yield draft
         _to_disk(draft)
@@ -44,8 +44,17 @@ def whole(path: Path, *, force: bool = False) -> Iterator[Path]:
 def clear_drafts(folder: Path) -> None:
     """What a process that was killed had half written; only where none is writing now."""
     for path in folder.glob(".*.part"):
-        if _DRAFT.fullmatch(path.name):
+        if is_draft(path.name):
             path.unlink(missing_ok=True)
+
+
+def draft_of(name: str) -> str:
+    """What a file is called until it is whole; never twice the same."""
+    return f".{name}.{uuid.uuid4().hex}.part"
+
+
+def is_draft(name: str) -> bool:
+    return _DRAFT.fullmatch(name) is not None
 
 
 def _to_disk(draft: Path) -> None:

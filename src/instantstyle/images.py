@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +38,19 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     """The file as Pillow opens it, harmless by its header; faults inside the block are `ImageError`s too."""
     path = Path(path)
     _refuse_unreadable(path)
-    with _faults_told(str(path)), warnings.catch_warnings():
+    with decoded(path, str(path)) as image:
+        yield image
+
+
+@contextmanager
+def decoded(source: Path | bytes, name: str) -> Iterator[Image.Image]:
+    """The same of a file that is there, or of its bytes wherever they lie; faults call it `name`."""
+    file = BytesIO(source) if isinstance(source, bytes) else source
+    with _faults_told(name), warnings.catch_warnings():
         # Pillow warns of size and of slight damage; here a picture is either good enough or an error.
         warnings.simplefilter("ignore")
-        with Image.open(path, formats=FORMATS) as image:
-            _refuse_bomb(path, image.size)
+        with Image.open(file, formats=FORMATS) as image:
+            _refuse_bomb(name, image.size)
             yield image
 
 
@@ -94,13 +103,13 @@ def _refuse_unreadable(path: Path) -> None:
         raise ImageError(f"{path} is empty (0 bytes); save the picture again.")
 
 
-def _refuse_bomb(path: Path, size: tuple[int, int]) -> None:
+def _refuse_bomb(name: str, size: tuple[int, int]) -> None:
     width, height = size
     if width * height > MAX_PIXELS:
-        raise _bomb(path, f"{width}×{height} pixels,")
+        raise _bomb(name, f"{width}×{height} pixels,")
 
 
-def _bomb(name: object, found: str) -> ImageError:
+def _bomb(name: str, found: str) -> ImageError:
     limit = f"{MAX_PIXELS // 10**6} megapixels"
     return ImageError(f"{name} has {found} more than the {limit} that are read; make it smaller.")
 

@@ -53,16 +53,26 @@ def write_png(
 
 def read_recipe(path: str | Path) -> Recipe:
     """The recipe inside a PNG that `save_png` wrote."""
-    text = read_text(path, KEY)
+    with opened(path) as image:
+        return recipe_in(image, str(path))
+
+
+def recipe_in(image: Image.Image, name: str) -> Recipe:
+    """The same of one that is open already; `name` is what faults call it."""
+    text = _text_in(image, KEY)
     if text is None:
-        raise JobError(f"{path} carries no recipe; only PNGs as instantstyle wrote them do.")
+        raise JobError(f"{name} carries no recipe; only PNGs as instantstyle wrote them do.")
     return Recipe.from_json(text)
 
 
 def read_text(path: str | Path, key: str) -> str | None:
     """What a picture carries under a PNG text key; None where it carries nothing."""
     with opened(path) as image:
-        text = image.info.get(key)
+        return _text_in(image, key)
+
+
+def _text_in(image: Image.Image, key: str) -> str | None:
+    text = image.info.get(key)
     return text if isinstance(text, str) else None
 
 

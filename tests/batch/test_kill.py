@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import pictures
+from .conftest import draw_into, pictures
 from .painter import Painter, rows_of
 
 ROOT = Path(__file__).parents[2]
@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[2]
 # The run of a process that is killed when it comes to the given moment for the fourth time.
 RUN = """
 import os, signal, sys
-from pathlib import Path
 from instantstyle import files
-from instantstyle.batch import Ledger, draw_rows, ledger
+from instantstyle.batch import Ledger, draw_rows
+from tests.batch.disk import Disk
 from tests.batch.painter import Painter, rows_of
 
 calls = 0
@@ -38,33 +38,44 @@ owner, name, after = {
     "before the draft is complete": (files, "_to_disk", False),
     "before the rename": (os, "replace", False),
     "after the rename": (os, "replace", True),
+    "before the put": (Disk, "pipe_file", False),
+    "before the move": (Disk, "mv", False),
+    "after the move": (Disk, "mv", True),
     "after the picture is counted": (Ledger, "mark_drawn", True),
 }[sys.argv[2]]
-setattr(owner, name, fatal(getattr(owner, name), after))
-with Ledger.opened(Path(sys.argv[1])) as opened:
+with Ledger.opened(sys.argv[1]) as opened:
+    setattr(owner, name, fatal(getattr(owner, name), after))
     opened.enter(rows_of(10), 4)
     list(draw_rows(opened, rows_of(10), Painter(memory=3)))
 """
 
 
 @pytest.mark.parametrize(
-    "moment",
+    ("protocol", "moment"),
     [
-        "before the draft is complete",
-        "before the rename",
-        "after the rename",
-        "after the picture is counted",
+        ("", "before the draft is complete"),
+        ("", "before the rename"),
+        ("", "after the rename"),
+        ("", "after the picture is counted"),
+        ("file://", "before the rename"),
+        ("file://", "after the rename"),
+        ("disk://", "before the put"),
+        ("disk://", "before the move"),
+        ("disk://", "after the move"),
+        ("disk://", "after the picture is counted"),
     ],
 )
-def test_whenever_it_is_killed_it_ends_as_an_undisturbed_run(draw, folder, tmp_path, moment):
-    killed = subprocess.run([sys.executable, "-c", RUN, str(folder), moment], cwd=ROOT, capture_output=True)
+def test_whenever_it_is_killed_it_ends_as_an_undisturbed_run(folder, tmp_path, protocol, moment):
+    output = f"{protocol}{folder}"
+    killed = subprocess.run([sys.executable, "-c", RUN, output, moment], cwd=ROOT, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert 3 <= len([name for name in pictures(folder) if name.endswith(".png")]) < 10
-    draw(rows_of(10), Painter(memory=3), 4)
+    draw_into(output, rows_of(10), Painter(memory=3), 4)
     disturbed = pictures(folder)
     os.rename(folder, tmp_path / "disturbed")
-    draw(rows_of(10), Painter(memory=3), 4)
-    assert disturbed == pictures(folder)
+    draw_into(f"{protocol}{tmp_path / 'undisturbed'}", rows_of(10), Painter(memory=3), 4)
+    assert disturbed == pictures(tmp_path / "undisturbed")
+    assert len(disturbed) == 10
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """What a log says of a batch, and what the report shows of it."""
 
 import re
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -31,7 +32,7 @@ def page(draw, folder) -> str:
     rows = [*rows_of(2), hostile, Row(Recipe(prompt="impossible & <b>", seed=0))]
     draw(rows, Painter())
     with Ledger.opened(folder) as ledger:
-        return write_report(folder, rows, ledger.states(rows)).read_text(encoding="utf-8")
+        return Path(write_report(ledger.store, rows, ledger.states(rows))).read_text(encoding="utf-8")
 
 
 def test_the_page_shows_what_is_drawn_and_why_the_rest_is_not(page, folder):
@@ -58,6 +59,6 @@ def test_the_sheet_has_each_picture(page, folder):
 def test_a_report_on_nothing_drawn_is_a_page_without_a_sheet(folder):
     with Ledger.opened(folder) as ledger:
         ledger.enter(rows_of(2), 1)
-        path = write_report(folder, rows_of(2), ledger.states(rows_of(2)))
-    assert "2 waiting" in path.read_text(encoding="utf-8")
+        path = write_report(ledger.store, rows_of(2), ledger.states(rows_of(2)))
+    assert "2 waiting" in Path(path).read_text(encoding="utf-8")
     assert not (folder / "contact.png").exists()

@@ -1,4 +1,4 @@
-"""Many pictures into one folder: a manifest of recipes, a ledger of what is drawn, and who draws it."""
+"""Many pictures into one folder or store: manifest, ledger of what is drawn, and who draws it."""
 
 from .backends import Backend, TooLarge, backend_named
 from .ledger import Ledger

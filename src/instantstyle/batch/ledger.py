@@ -1,4 +1,4 @@
-"""What of a folder's pictures is drawn, waiting or failed: a SQLite file beside them, written as they come.
+"""What of a store's pictures is drawn, waiting or failed: a SQLite file in its home, written as they come.
 
 A picture counts only when it is there under its name, whole; so whatever kills a run, and whenever, the next
 one finds each picture either there or waiting.
@@ -11,10 +11,11 @@ from itertools import groupby
 from pathlib import Path
 
 from ..errors import JobError
-from ..files import clear_drafts
-from ..pictures import read_recipe
+from ..pictures import recipe_in
 from ..recipe import Recipe
+from .remote import store_at
 from .rows import Batch, Row, planned
+from .store import Store
 
 FILE, LOCK = "ledger.sqlite", "ledger.lock"
 
@@ -23,7 +24,7 @@ VERSION = 1
 _TABLE = """
 CREATE TABLE IF NOT EXISTS rows (
     key TEXT PRIMARY KEY,          -- of the recipe
-    file TEXT NOT NULL,            -- in the same folder
+    file TEXT NOT NULL,            -- in the store
     recipe TEXT NOT NULL,          -- as asked for, JSON
     rank INTEGER NOT NULL,         -- in which order they are drawn
     batch INTEGER NOT NULL,        -- what is drawn in one call
@@ -35,22 +36,27 @@ CREATE TABLE IF NOT EXISTS rows (
 
 
 class Ledger:
-    """The rows of one folder, of this manifest and of former ones. Open it with `Ledger.opened`."""
+    """The rows of one store, of this manifest and of former ones. Open it with `Ledger.opened`."""
 
-    def __init__(self, folder: Path, base: sqlite3.Connection) -> None:
-        self.folder, self._base = folder, base
+    def __init__(self, store: Store, base: sqlite3.Connection) -> None:
+        self.store, self._base = store, base
 
     @classmethod
     @contextmanager
-    def opened(cls, folder: Path) -> "Iterator[Ledger]":
-        """For this process alone; `JobError` while another draws into the folder. Made where it is not."""
+    def opened(cls, output: str | Path) -> "Iterator[Ledger]":
+        """For this process alone; `JobError` while another draws into the store. Made where it is not.
+
+        `output`: a folder, or the URL of a store that fsspec knows.
+        """
+        store = store_at(output)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            store.home.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
-            raise JobError(f"{folder} cannot be a folder of pictures ({fault.strerror}).") from None
-        with _locked(folder), _faults_told(folder / FILE), _connected(folder / FILE) as base:
-            clear_drafts(folder)
-            yield cls(folder, base)
+            raise JobError(f"{store.home} cannot be a folder of a batch ({fault.strerror}).") from None
+        path = store.home / FILE
+        with _faults_told(path), _locked(store), _connected(path) as base:
+            store.begin()
+            yield cls(store, base)
 
     def enter(self, rows: Sequence[Row], size: int) -> None:
         """Rows that are new, in batches of `size`; those known keep their state and their batch.
@@ -69,7 +75,7 @@ class Ledger:
                     for rank, (row, batch) in enumerate(ranked, first_rank)
                 ),
             )
-        self._compare_with_folder()
+        self._compare_with_store()
 
     def retry_failed(self, rows: Iterable[Row]) -> None:
         """Those of the rows that failed wait again."""
@@ -90,7 +96,7 @@ class Ledger:
         return {key for key, (state, _) in self.states(rows).items() if state == "waiting"}
 
     def others(self, rows: Iterable[Row]) -> int:
-        """How many pictures of former manifests the folder has, which are no longer asked for."""
+        """How many pictures of former manifests the store has, which are no longer asked for."""
         asked = {row.key for row in rows}
         return sum(key not in asked for (key,) in self._base.execute("SELECT key FROM rows"))
 
@@ -117,7 +123,7 @@ class Ledger:
             )
 
     def dtypes(self) -> dict[str, str]:
-        """By model: the numbers with which pictures of this folder were drawn."""
+        """By model: the numbers with which pictures of this store were drawn."""
         found = self._base.execute(
             "SELECT json_extract(recipe, '$.model'), dtype FROM rows "
             "WHERE dtype IS NOT NULL ORDER BY rank DESC"
@@ -131,14 +137,18 @@ class Ledger:
     def mark_failed(self, row: Row, error: str) -> None:
         self._mark(row.key, "failed", error=error)
 
-    def _compare_with_folder(self) -> None:
+    def _compare_with_store(self) -> None:
         found = self._base.execute("SELECT key, file, state FROM rows WHERE state != 'failed'").fetchall()
+        there = self.store.there([file for _, file, _ in found])
         for key, file, state in found:
-            there = (self.folder / file).is_file()
-            if there and state == "waiting":
-                self._mark(key, "drawn", dtype=read_recipe(self.folder / file).dtype)
-            elif not there and state == "drawn":
+            if file in there and state == "waiting":
+                self._mark(key, "drawn", dtype=self._dtype_of(file))
+            elif file not in there and state == "drawn":
                 self._mark(key, "waiting")
+
+    def _dtype_of(self, file: str) -> str | None:
+        with self.store.picture(file) as image:
+            return recipe_in(image, self.store.at(file)).dtype
 
     def _mark(self, key: str, state: str, *, error: str | None = None, dtype: str | None = None) -> None:
         with self._base:
@@ -152,15 +162,15 @@ class Ledger:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(store: Store) -> Iterator[None]:
     """SQLite's own lock, on a file without content: it dies with the process that holds it."""
-    lock = sqlite3.connect(folder / LOCK, timeout=0, isolation_level=None)
+    lock = sqlite3.connect(store.home / LOCK, timeout=0, isolation_level=None)
     try:
         lock.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as fault:
         lock.close()
         raise JobError(
-            f"{folder} is drawn into by another run ({fault}); wait for it, or write elsewhere."
+            f"{store} is drawn into by another run ({fault}); wait for it, or write elsewhere."
         ) from None
     try:
         yield

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 from itertools import groupby
@@ -10,12 +11,12 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from ..files import whole
 from ..grids import TILE, contact_sheet
-from ..images import open_reference
-from ..pictures import save_png
+from ..images import to_rgb
+from ..pictures import write_png
 from ..recipe import Recipe
 from .rows import Row, cut
+from .store import Store
 
 PAGE, SHEET = "index.html", "contact.png"
 
@@ -34,27 +35,57 @@ li{font-size:13px;overflow-wrap:anywhere}img{display:block;margin-bottom:4px;max
 """
 
 
-def write_report(folder: Path, rows: Sequence[Row], states: States) -> Path:
-    """The sheet and the page in the folder, in place of former ones; returns where the page is."""
-    drawn = [row for row in rows if _state(row, states) == "drawn"][:MOST]
+@dataclass(frozen=True)
+class _Glimpse:
+    """A picture made small: as a URL for the page, and for the sheet if it is on it."""
+
+    data: str
+    tile: Image.Image | None
+
+
+Seen = Mapping[str, _Glimpse]
+"""By file."""
+
+
+def write_report(store: Store, rows: Sequence[Row], states: States) -> str:
+    """The sheet and the page in the store, in place of former ones; returns where the page is."""
+    drawn = [row for row in rows if _state(row, states) == "drawn"]
+    # Each is read once, for a store may be far; and made small at once: whole, they would fill the memory.
+    seen = {row.file: _glimpse(store, row.file, number < MOST) for number, row in enumerate(drawn)}
     if drawn:
-        save_png(_sheet(folder, drawn), folder / SHEET, force=True)
-    with whole(folder / PAGE, force=True) as draft:
-        draft.write_text(_page(folder, rows, states), encoding="utf-8")
-    return folder / PAGE
+        with store.writing(SHEET) as file:
+            write_png(_sheet(drawn[:MOST], seen), file)
+    with store.writing(PAGE) as file:
+        file.write(_page(store.name, rows, states, seen).encode())
+    return store.at(PAGE)
 
 
-def _sheet(folder: Path, rows: Sequence[Row]) -> Image.Image:
+def _glimpse(store: Store, file: str, tiled: bool) -> _Glimpse:
+    with store.picture(file) as image:
+        picture = to_rgb(image)
+    held = BytesIO()
+    _small(picture, THUMBNAIL).save(held, format="JPEG", quality=82)
+    data = base64.b64encode(held.getvalue()).decode()
+    return _Glimpse(f"data:image/jpeg;base64,{data}", _small(picture, TILE) if tiled else None)
+
+
+def _small(picture: Image.Image, side: int) -> Image.Image:
+    image = picture.copy()
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return image
+
+
+def _sheet(rows: Sequence[Row], seen: Seen) -> Image.Image:
     """Pictures of one style side by side, as they stand in the manifest."""
     lines = [line for _, same in groupby(rows, key=_styled) for line in cut(list(same), ACROSS)]
-    tiles = [[_small(folder / row.file, TILE) for row in line] for line in lines]
+    tiles = [[seen[row.file].tile for row in line] for line in lines]
     return contact_sheet([_styled(line[0]) for line in lines], [""] * ACROSS, tiles)
 
 
-def _page(folder: Path, rows: Sequence[Row], states: States) -> str:
-    title = f"{folder.absolute().name}: {_counted(rows, states)}"
+def _page(name: str, rows: Sequence[Row], states: States, seen: Seen) -> str:
+    title = f"{name}: {_counted(rows, states)}"
     sections = [
-        f"<h2>{escape(style)}</h2><ul>{''.join(_items(folder, same, states))}</ul>"
+        f"<h2>{escape(style)}</h2><ul>{''.join(_items(same, states, seen))}</ul>"
         for style, same in groupby(rows, key=_styled)
     ]
     return "\n".join(
@@ -76,29 +107,15 @@ def _counted(rows: Iterable[Row], states: States) -> str:
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
-def _items(folder: Path, rows: Iterable[Row], states: States) -> Iterator[str]:
+def _items(rows: Iterable[Row], states: States, seen: Seen) -> Iterator[str]:
     for row in rows:
         state, error = states.get(row.key, ("waiting", None))
         about = f"{escape(row.recipe.prompt)} <small>seed {row.recipe.seed}, {escape(row.place)}</small>"
         if state == "drawn":
-            link = f'<a href="{quote(row.file)}">{_img(folder / row.file, row.recipe.prompt)}</a>'
-            yield f"<li>{link}{about}</li>"
+            img = f'<img src="{seen[row.file].data}" alt="{escape(row.recipe.prompt)}">'
+            yield f'<li><a href="{quote(row.file)}">{img}</a>{about}</li>'
         else:
             yield f'<li>{about}<br><span class="error">{escape(error or state)}</span></li>'
-
-
-def _img(path: Path, title: str) -> str:
-    held = BytesIO()
-    _small(path, THUMBNAIL).save(held, format="JPEG", quality=82)
-    data = base64.b64encode(held.getvalue()).decode()
-    return f'<img src="data:image/jpeg;base64,{data}" alt="{escape(title)}">'
-
-
-def _small(path: Path, side: int) -> Image.Image:
-    """Made small one by one: all of them whole would fill the memory."""
-    image = open_reference(path)
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return image
 
 
 def _state(row: Row, states: States) -> str:

@@ -4,10 +4,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..errors import InstantStyleError
-from ..pictures import save_png
+from ..pictures import write_png
 from ..recipe import Recipe
 from .backends import Backend, Deserted, Drawing, TooLarge
 from .ledger import Ledger
@@ -18,10 +17,9 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a row: its picture, or why there is none."""
+    """What became of a row: its picture is there, or `error` says why not."""
 
     row: Row
-    path: Path | None = None
     error: str | None = None
 
     @property
@@ -69,7 +67,7 @@ class _Work:
             self.running[pool.submit(self.backend.draw, recipes)] = batch
 
     def _as_begun(self, recipe: Recipe) -> Recipe:
-        """In the numbers that the folder's other pictures of this model were drawn with."""
+        """In the numbers that the store's other pictures of this model were drawn with."""
         known = self.dtypes.get(recipe.model)
         return recipe.but(dtype=known) if known and recipe.dtype is None else recipe
 
@@ -96,10 +94,12 @@ class _Work:
         """A row of the batch that lay there already is drawn only for the sake of the others."""
         if row.key not in self.lacking:
             return
-        path = save_png(drawing[0], self.ledger.folder / row.file, drawing[1], force=True)
-        self.ledger.mark_drawn(row, drawing[1].dtype)
+        image, recipe = drawing
+        with self.ledger.store.writing(row.file) as file:
+            write_png(image, file, recipe)
+        self.ledger.mark_drawn(row, recipe.dtype)
         self.lacking.discard(row.key)
-        yield Outcome(row, path)
+        yield Outcome(row)
 
     def _failed(self, row: Row, fault: Exception) -> Outcome:
         error = str(fault) if isinstance(fault, InstantStyleError) else f"{type(fault).__name__}: {fault}"

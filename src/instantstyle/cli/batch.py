@@ -42,8 +42,11 @@ def run(
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
     output: Annotated[
-        Path, Option("--out", "--output", "-o", help="A folder; begun work is gone on with.")
-    ] = Path("batch"),
+        str,
+        Option(
+            "--out", "--output", "-o", help="A folder, or a URL such as s3://…; begun work is gone on with."
+        ),
+    ] = "batch",
     batch: Annotated[
         int | None, Option(min=1, help="Pictures drawn at once, halved where memory is short; 1 on a CPU.")
     ] = None,
@@ -89,7 +92,7 @@ def run(
         if retry_failed:
             ledger.retry_failed(rows)
         failed = _draw(ledger, rows, drawer)
-        print(write_report(output, rows, ledger.states(rows)) if report else output)
+        print(write_report(ledger.store, rows, ledger.states(rows)) if report else ledger.store)
     if failed:
         raise Exit(1)
 
@@ -153,7 +156,7 @@ def _draw(ledger: "Ledger", rows: Sequence["Row"], drawer: Any) -> int:
                 on_picture(pace.settled, lacking)
             if outcome.error or not on_picture:
                 note(line)
-    note(f"{pace.drawn} of {pace.total} pictures are in {ledger.folder}, {pace.failed} failed")
+    note(f"{pace.drawn} of {pace.total} pictures are in {ledger.store}, {pace.failed} failed")
     return pace.failed
 
 
@@ -163,4 +166,4 @@ def _say_what_is_there(ledger: "Ledger", rows: Sequence["Row"], pace: Any) -> No
     if pace.failed:
         note(f"{pace.failed} failed before, and are left alone without --retry-failed")
     if others := ledger.others(rows):
-        note(f"{others} more that {ledger.folder} knows are not in this manifest; they stay as they are")
+        note(f"{others} more that {ledger.store} knows are not in this manifest; they stay as they are")
