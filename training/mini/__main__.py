@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from training.mini.crew import together
+from training.mini.device import here
 from training.mini.settings import CPU, CUDA
 from training.mini.stages import STAGES, run
 
@@ -22,7 +23,7 @@ def main(words: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(words)
     if args.threads:
         torch.set_num_threads(args.threads)
-    paces = CUDA if torch.cuda.is_available() else CPU
+    paces = CUDA if here().type == "cuda" else CPU
     for name in args.stages or STAGES:
         pace = paces[name]
         pace = replace(pace, minutes=args.minutes or pace.minutes, batch=args.batch or pace.batch)

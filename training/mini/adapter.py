@@ -13,6 +13,7 @@ from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnPro
 from torch import Generator, Tensor, nn
 
 from instantstyle.world import MINI_SCOPE
+from training.mini.device import dice
 from training.mini.frozen import placement
 from training.mini.gallery import Gallery
 from training.mini.settings import CROSS, IMAGE_TOKENS, PICTURE, SHARED
@@ -49,7 +50,7 @@ class AdapterStage(Stage[nn.ModuleDict]):
 def first_weights(unet: UNet2DConditionModel) -> dict[str, dict[str, Tensor]]:
     """A new adapter in the standard file layout: keys and values begin as copies of the text's."""
     rows = IMAGE_TOKENS * CROSS
-    generator = Generator().manual_seed(0)
+    generator = dice(0)
     image_proj = {
         "proj.weight": torch.randn(rows, SHARED, generator=generator) / SHARED**0.5,
         "proj.bias": torch.zeros(rows),

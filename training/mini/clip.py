@@ -114,7 +114,7 @@ class ClipStage(Stage[Towers]):
 
     def seen(self, pictures: Pictures) -> tuple[Embeds, Float[Tensor, "picture patch hidden"]]:
         """Embeddings, and what the patches are to tell their shapes from."""
-        out = self.module.vision((pictures - MEAN) / STD, output_hidden_states=True)
+        out = self.module.vision(levelled(pictures), output_hidden_states=True)
         return out.image_embeds, out.hidden_states[SHAPES_AFTER][:, 1:]
 
     def texturing(self, patches: Float[Tensor, "picture patch hidden"], scenes: Scenes) -> Scalar:
@@ -169,13 +169,19 @@ class ClipStage(Stage[Towers]):
         }
 
 
+def levelled(pictures: Pictures) -> Pictures:
+    """RGB in 0..1 as CLIP's towers take it."""
+    return (pictures - MEAN.to(pictures)) / STD.to(pictures)
+
+
 def patch_shapes(scenes: Scenes) -> Float[Tensor, "picture patch point"]:
     """How far each patch's points lie inside silhouette and lines, 0..1; CELLS² points of each.
 
     A shape's colours are accidental; told so patch by patch, a small tower sees things within minutes.
     """
     side = PICTURE // VISION["patch_size"]
-    inside = torch.stack(distances(fields()[scenes.thing], scenes.layout, side * CELLS), 1)
+    shapes = fields().to(scenes.thing.device)[scenes.thing]
+    inside = torch.stack(distances(shapes, scenes.layout, side * CELLS), 1)
     patches = F.unfold(torch.sigmoid(inside * 20), CELLS, stride=CELLS)
     return patches.transpose(1, 2)
 

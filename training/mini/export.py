@@ -24,7 +24,7 @@ from training.mini.clip import text_config
 from training.mini.frozen import Clip, Latents
 from training.mini.judge import JudgeStage
 from training.mini.settings import CPU, SCHEDULE, TOWER_1, UNET
-from training.mini.stage import averaged, weights_of
+from training.mini.stage import averaged, state_in, weights_of
 from training.mini.vae import with_statistics
 from training.mini.words import save_tokenizer, tokenizer
 
@@ -80,7 +80,7 @@ def training_record(folder: Path, before: dict) -> dict:
     stages = {name: before["stages"][name] for name in CPU if name in before["stages"]}
     for name in CPU:
         if (file := folder / f"{name}.pt").exists():
-            state = torch.load(file, weights_only=True)
+            state = state_in(file)
             stages[name] = {"images": state["images"], "minutes": round(state["seconds"] / 60, 1)}
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
     return {"machine": where, "stages": stages}

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Generator, Tensor
+from torch import Tensor
 
 from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
-from training.mini.clip import MEAN, STD, ClipStage, Towers
+from training.mini.clip import ClipStage, Towers, levelled
+from training.mini.device import dice
 from training.mini.settings import PICTURE, SEED
 from training.mini.stage import averaged
 from training.mini.vae import Pictures, VaeStage
@@ -21,7 +22,7 @@ class Latents:
 
     def __init__(self, folder: Path) -> None:
         self.vae = averaged(VaeStage(), folder)
-        pictures = sample_scenes(256, Generator().manual_seed(SEED), MINI_SCOPE).pictures(PICTURE)
+        pictures = sample_scenes(256, dice(SEED), MINI_SCOPE).pictures(PICTURE)
         raw = self._raw(pictures)
         self.mean = raw.mean((0, 2, 3), keepdim=True)
         self.std = raw.std((0, 2, 3), keepdim=True)
@@ -59,7 +60,7 @@ class Clip:
 
     @torch.no_grad()
     def image(self, pictures: Float[Tensor, "picture 3 64 64"]) -> Float[Tensor, "picture shared"]:
-        return self.towers.vision((pictures - MEAN) / STD).image_embeds
+        return self.towers.vision(levelled(pictures)).image_embeds
 
 
 def placement(scenes: Scenes, size: int, told: Bool[Tensor, " scene"]) -> Float[Tensor, "scene 6"]:

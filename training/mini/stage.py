@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from training.mini import crew
+from training.mini.device import dice
 from training.mini.settings import SEED, Pace
 
 SAVE_EVERY, REPORT_EVERY = 120, 30  # seconds
@@ -56,7 +57,7 @@ class Run(Generic[Trained]):
         return min(1.0, self.seconds / (60 * self.pace.minutes))
 
     def load(self) -> None:
-        state = torch.load(self.file, weights_only=True)
+        state = state_in(self.file)
         self.stage.module.load_state_dict(state["module"])
         self.averaged.load_state_dict(state["averaged"])
         self.images, self.seconds = state["images"], state["seconds"]
@@ -85,7 +86,7 @@ class Run(Generic[Trained]):
     def step(self) -> dict[str, Scalar]:
         """One batch; the generator's seed counts images, so a resumed run sees no picture twice."""
         begun = time.perf_counter()
-        generator = Generator().manual_seed(SEED + self.images + crew.place() * self.pace.batch)
+        generator = dice(SEED + self.images + crew.place() * self.pace.batch)
         self.stage.module.train()
         loss, parts = self.stage.loss(self.pace.batch, generator, self.progress)
         self._descend(loss)
@@ -168,7 +169,12 @@ def averaged(stage: Stage[Trained], folder: Path) -> Trained:
 
 def weights_of(name: str, folder: Path) -> dict[str, Tensor]:
     """The averaged weights that a stage has left in the folder."""
-    return torch.load(folder / f"{name}.pt", weights_only=True)["averaged"]
+    return state_in(folder / f"{name}.pt")["averaged"]
+
+
+def state_in(file: Path) -> dict[str, Any]:
+    """What a run has written, on the default device."""
+    return torch.load(file, map_location=torch.get_default_device(), weights_only=True)
 
 
 def total(losses: Iterable[Scalar]) -> Scalar:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from training.mini.device import here
 from training.mini.settings import SEED, Pace
 from training.mini.stage import Stage, train
 
@@ -29,4 +30,5 @@ def build(name: str, folder: Path) -> Stage:
 def run(name: str, folder: Path, pace: Pace, steps: int | None = None) -> None:
     """Train the stage until `pace` or `steps` say so."""
     torch.manual_seed(SEED)
-    train(build(name, folder), folder, pace, steps)
+    with here():
+        train(build(name, folder), folder, pace, steps)

@@ -46,7 +46,8 @@ class VaeStage(Stage[AutoencoderKL]):
 
 def opponent(pictures: Pictures) -> Pictures:
     """RGB → light and colour, as weighted in the loss."""
-    return torch.einsum("oc,ncyx->noyx", COLOUR[:, None] * OPPONENT, pictures)
+    axes = (COLOUR[:, None] * OPPONENT).to(pictures)
+    return torch.einsum("oc,ncyx->noyx", axes, pictures)
 
 
 def edge_error(drawn: Pictures, wanted: Pictures) -> Scalar:

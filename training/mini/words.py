@@ -66,7 +66,7 @@ def describe(scenes: Scenes, generator: Generator, *, thing: float, layout: floa
     often = torch.tensor([[thing], [layout], [look]])
     says_thing, says_layout, says_look = torch.rand(3, len(scenes), generator=generator) < often
     says_thing = says_thing | ~says_look
-    named = torch.where(_OF_LOOK, says_look[:, None], says_thing[:, None])
+    named = torch.where(_OF_LOOK.to(says_look.device), says_look[:, None], says_thing[:, None])
     named[:, 1] = says_layout & says_thing
     words = [_words(scenes, row, named[row]) for row in range(len(scenes))]
     return Captions(words, shown(scenes), named)
@@ -142,4 +142,4 @@ def save_tokenizer(folder: Path) -> None:
 def tokens(words: list[str]) -> Int[Tensor, "caption word"]:
     """Token numbers, padded to WORDS."""
     read = tokenizer()(words, padding="max_length", truncation=True, max_length=WORDS, return_tensors="pt")
-    return read.input_ids
+    return read.input_ids.to(torch.get_default_device())

@@ -1,0 +1,20 @@
+"""Where training computes: on a GPU if there is one, else on the CPU.
+
+A run makes this torch's default device, so that all that is made in it is there, random numbers too.
+"""
+
+from functools import cache
+
+import torch
+from torch import Generator
+
+
+@cache
+def here() -> torch.device:
+    """What a run makes the default device."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def dice(seed: int) -> Generator:
+    """Random numbers on the default device; another kind of device rolls others."""
+    return Generator(torch.get_default_device()).manual_seed(seed)
