@@ -9,9 +9,10 @@ import pytest
 from instantstyle.batch import Ledger, Outcome, Row, draw_rows
 
 from ..cli.conftest import model, run
+from .disk import Disk
 from .painter import Painter
 
-__all__ = ["model", "run"]
+__all__ = ["Disk", "model", "run"]
 
 
 @pytest.fixture
