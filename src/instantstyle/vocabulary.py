@@ -11,6 +11,11 @@ def known_things(text: str) -> list[str]:
     return [thing for number, thing in enumerate(THINGS) if re.search(_one_or_many(number), words)]
 
 
+def phrases() -> list[str]:
+    """A phrase for each thing: what a picture may show."""
+    return [thing_words(thing) for thing in range(len(THINGS))]
+
+
 def advice(prompt: str) -> str | None:
     """One line for a prompt that names nothing the bundled model can draw; None for one that does."""
     if known_things(prompt):

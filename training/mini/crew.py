@@ -5,6 +5,7 @@ processes of one thread saw 1.4 times the pictures that one of two threads did.
 """
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,6 +47,8 @@ def together(processes: int, work: Callable[..., None], *arguments: Any) -> None
 
 
 def _join(number: int, processes: int, meeting_place: str, work: Callable[..., None], arguments: Any) -> None:
+    # torch sends it when the parent dies; a shell may have had background processes ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     cores = sorted(os.sched_getaffinity(0))
     own = cores[number::processes] or cores
     os.sched_setaffinity(0, own)

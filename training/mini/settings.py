@@ -40,7 +40,7 @@ CPU = {
     "clip": Pace(minutes=9.0, batch=32, lr=1e-3),
     "vision": Pace(minutes=13.0, batch=32, lr=7e-4),
     "unet-small": Pace(minutes=12.0, batch=32, lr=1e-3),
-    "unet": Pace(minutes=54.0, batch=32, lr=8e-4),
+    "unet": Pace(minutes=54.0, batch=32, lr=1.1e-3),
     "adapter": Pace(minutes=21.0, batch=32, lr=3e-3),
     "judge": Pace(minutes=6.0, batch=32, lr=1e-3),
 }

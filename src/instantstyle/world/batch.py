@@ -53,10 +53,14 @@ class Dice:
     def uniform(self, low: float = 0.0, high: float = 1.0, *shape: int) -> Float[Tensor, "row *shape"]:
         return low + (high - low) * torch.rand(self.count, *shape, generator=self.generator)
 
+    def aside(self, least: float, most: float) -> Float[Tensor, " row"]:
+        """So far up or so far down."""
+        return self.uniform(least, most) * torch.where(self.chance(0.5), 1.0, -1.0)
+
     def chance(self, probability: float) -> Bool[Tensor, " row"]:
         """True in so large a share of the rows."""
         return self.uniform() < probability
 
     def pick(self, choices: tuple[int, ...]) -> Int[Tensor, " row"]:
-        """One of the given numbers a row, all equally likely."""
+        """One of the given numbers a row, all equally likely; one that is given twice twice as likely."""
         return torch.tensor(choices)[torch.randint(len(choices), (self.count,), generator=self.generator)]

@@ -78,12 +78,15 @@ def sample_palettes(dice: Dice) -> Float[Tensor, "look 5 3"]:
     contrasting = dice.chance(0.75)
     ink = by_ground(dice.uniform(0.88, 0.97), dice.uniform(0.1, 0.25))
     ink = torch.where(contrasting, ink, dice.uniform())
-    lightness = [ground, ground + dice.uniform(-0.13, 0.13), body, body + dice.uniform(-0.2, 0.2), ink]
+    # A pattern's colour is its plane's own, lighter or darker: patterns are seen, and things are of one hue.
+    ground_2, body_2 = ground + dice.aside(0.06, 0.15), body + dice.aside(0.1, 0.24)
+    lightness = [ground, ground_2, body, body_2, ink]
     muted, vivid = (0.0, 0.12), (0.06, 0.24)
     chroma = [dice.uniform(*ends) for ends in (muted, muted, vivid, vivid, muted)]
     hue = dice.uniform(0.0, 2 * pi)
-    same, near, apart, anywhere = (0.0, 0.0), (0.0, 0.6), (1.2, 5.0), (0.0, 2 * pi)
-    turns = [dice.uniform(*ends) for ends in (same, near, apart, apart, anywhere)]
+    near, apart, anywhere = (0.0, 0.6), (1.2, 5.0), (0.0, 2 * pi)
+    beside, of_body = dice.uniform(*near), dice.uniform(*apart)
+    turns = [0 * hue, beside, of_body, of_body + dice.uniform(*near), dice.uniform(*anywhere)]
     return oklch_to_srgb(
         torch.stack(lightness, 1).clamp(0.05, 0.98),
         torch.stack(chroma, 1) * dice.chance(0.89)[:, None],

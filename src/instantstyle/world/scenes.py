@@ -48,8 +48,8 @@ class Scope:
 
 MINI_SCOPE = Scope(
     kinds=LookKinds.named(
-        grounds=("plain", "gradient", "striped", "dotted", "cloudy"),
-        fills=("flat", "gradient", "hatched", "swirling", "mosaic"),
+        grounds=("plain", "plain", "gradient", "striped", "dotted"),
+        fills=("flat", "flat", "gradient", "hatched", "mosaic"),
         outlines=("no outline", "thin outline", "bold outline", "glowing outline"),
         grain=0.0,
     ),

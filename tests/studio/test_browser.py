@@ -1,0 +1,119 @@
+"""The page as a person meets it: the bundled model, in Chromium."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from instantstyle.pictures import read_recipe
+from instantstyle.world import MINI_SCOPE, as_image, sample_scenes, thing_words
+
+from .visitor import CHROMIUM, Visitor, browser, running
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs {CHROMIUM}: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory) -> Iterator[str]:
+    """The studio as the command opens it."""
+    with running(tmp_path_factory.mktemp("studio")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture
+def visit(chromium, url) -> Iterator[Callable[..., Visitor]]:
+    visitors: list[Visitor] = []
+
+    def arrive(**how) -> Visitor:
+        visitors.append(Visitor(chromium, url, **how))
+        return visitors[-1]
+
+    yield arrive
+    for visitor in visitors:
+        visitor.close()
+
+
+@pytest.fixture(scope="module")
+def ink(tmp_path_factory) -> tuple[Path, str]:
+    """A picture, and what it shows."""
+    scenes = sample_scenes(1, torch.Generator().manual_seed(11), MINI_SCOPE)
+    path = tmp_path_factory.mktemp("ink") / "ink.png"
+    as_image(scenes.pictures(192, torch.Generator().manual_seed(11))[0]).save(path)
+    return path, thing_words(int(scenes.thing[0]))
+
+
+def test_from_a_reference_to_a_picture_that_tells_its_recipe_and_back(visit, ink, tmp_path):
+    path, shows = ink
+    visitor = visit()
+    visitor.drop(path)
+    visitor.see("#hints").get_by_text(shows, exact=True).click()
+    visitor.draw("a rocket")
+    visitor.see("#picture img").wait_for()
+    made = visitor.download(tmp_path)
+    recipe = read_recipe(made)
+    assert (recipe.prompt, recipe.content, recipe.references[0].name) == ("a rocket", (shows,), "ink.png")
+
+    visitor.page.reload()
+    visitor.see("#history img").wait_for()
+
+    other = visit()
+    other.see("text=Restore a picture's settings").click()
+    other.see("#made input[type=file]").set_input_files(made)
+    other.hear("The picture's settings are back")
+    assert other.see("#prompt textarea").input_value() == "a rocket"
+    other.see("#draw").click()
+    other.hear("Drawn in")
+    again = other.download(tmp_path)
+    assert read_recipe(again) == recipe
+    assert visitor.asked == other.asked == {visitor.page.url.split("/")[2]}
+
+
+def test_a_file_that_is_no_picture_is_told_in_words(visit, tmp_path):
+    broken = tmp_path / "ink.png"
+    broken.write_bytes(b"no picture")
+    visitor = visit()
+    visitor.see("#reference input[type=file]").set_input_files(broken)
+    visitor.hear(r"ink\.png is not a picture we can read")
+    visitor.see("#prompt textarea").fill("<b>a</b> rocket")
+    visitor.see("#draw").click()
+    visitor.hear(r"ink\.png is not a picture we can read")
+    assert "Traceback" not in visitor.page.inner_text("body")
+
+
+def test_a_drawing_is_cancelled_and_the_next_one_drawn(visit):
+    visitor = visit()
+    visitor.see("text=More settings").click()
+    visitor.page.get_by_label("Steps").fill("400")
+    visitor.see("#prompt textarea").fill("a rocket")
+    visitor.see("#draw").click()
+    visitor.hear("Step")
+    visitor.see("#picture img").wait_for()
+    visitor.see("#cancel").click()
+    visitor.hear("Cancelled")
+    visitor.page.get_by_label("Steps").fill("4")
+    visitor.draw("a rocket")
+
+
+def test_the_keyboard_alone_draws_on_a_phone_in_the_dark(visit):
+    visitor = visit(width=360, height=740, color_scheme="dark")
+    visitor.see("#prompt textarea").focus()
+    visitor.page.keyboard.type("a <b>rocket</b> ${1}")
+    visitor.page.keyboard.press("Tab")
+    assert visitor.page.evaluate("document.activeElement.id") == "draw"
+    visitor.page.keyboard.press("Enter")
+    visitor.hear("Drawn in")
+    assert "a <b>rocket</b> ${1}" in visitor.see("#caption").inner_text()
+    wide, room = visitor.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= room
+    paper = visitor.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert max(map(int, paper.removeprefix("rgb(").rstrip(")").split(","))) < 64
