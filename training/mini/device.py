@@ -3,6 +3,7 @@
 A run makes this torch's default device, so that all that is made in it is there, random numbers too.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import torch
@@ -13,6 +14,11 @@ from torch import Generator
 def here() -> torch.device:
     """What a run makes the default device."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def at_home() -> AbstractContextManager[object]:
+    """A run's block; the CPU is the default anyway, and to have torch say so costs time at every call."""
+    return here() if here().type == "cuda" else nullcontext()
 
 
 def dice(seed: int) -> Generator:

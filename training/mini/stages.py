@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from training.mini.device import here
+from training.mini.device import at_home
 from training.mini.settings import SEED, Pace
 from training.mini.stage import Stage, train
 
@@ -30,5 +30,5 @@ def build(name: str, folder: Path) -> Stage:
 def run(name: str, folder: Path, pace: Pace, steps: int | None = None) -> None:
     """Train the stage until `pace` or `steps` say so."""
     torch.manual_seed(SEED)
-    with here():
+    with at_home():
         train(build(name, folder), folder, pace, steps)
