@@ -11,8 +11,8 @@ from instantstyle.studio import Settings
 from instantstyle.studio.easel import Easel
 from instantstyle.studio.keep import Keep
 
-SHORT = {"num_inference_steps": 2, "width": 16, "height": 16}
-"""What keeps a drawing by the small random model short."""
+SHORT = {"num_inference_steps": "2", "width": "16", "height": "16"}
+"""What keeps a drawing by the small random model short, as it is typed."""
 
 
 @pytest.fixture

@@ -25,12 +25,13 @@ def test_every_field_has_its_place_in_the_recipe(asked, sent):
         "crop": "pad",
         "start": 0.1,
         "end": 0.9,
-        "guidance_scale": 3.5,
+        "negative_prompt": "blurred",
     }
-    same |= {"negative_prompt": "blurred", "width": 16, "height": 24, "num_inference_steps": 2}
+    numbers = {"guidance_scale": 3.5, "width": 16, "height": 24, "num_inference_steps": 2}
     how = {"content": ["a cat", "a mat"], "content_scale": "0.7", "removal": "project", "blocks": "layout"}
-    recipe = asked(picture=sent, **same, **how, seed="9007199254740993", locked=True)
-    assert {name: getattr(recipe, name) for name in same} == same
+    typed = {name: f" {number}" for name, number in numbers.items()}
+    recipe = asked(picture=sent, **same, **how, **typed, seed="9007199254740993", locked=True)
+    assert {name: getattr(recipe, name) for name in {**same, **numbers}} == {**same, **numbers}
     assert (recipe.content, recipe.content_scale, recipe.removal) == (("a cat", "a mat"), 0.7, "project")
     assert (recipe.blocks, recipe.seed) == ("layout", 2**53 + 1)
 
@@ -57,6 +58,11 @@ def test_a_seed_that_is_not_locked_is_a_new_one(asked):
 def test_a_locked_seed_must_be_a_number(asked):
     with pytest.raises(JobError, match="The locked seed is 'seven'; it must be a whole number"):
         asked(seed="seven", locked=True)
+
+
+def test_what_is_no_number_is_told_of(asked):
+    with pytest.raises(JobError, match="num_inference_steps is 'many', should be a valid integer"):
+        asked(num_inference_steps="many")
 
 
 def test_a_saved_style_is_named_as_in_the_library(asked, saved, keep):

@@ -15,7 +15,7 @@ from .conftest import SHORT
 
 @pytest.fixture
 def recipe() -> Recipe:
-    return Recipe(prompt="a cat", seed=7, model="small", **{**SHORT, "num_inference_steps": 4})
+    return Recipe(prompt="a cat", seed=7, model="small", num_inference_steps=4, width=16, height=16)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ HOW = {"prompt": "a rocket", "scale": 0.6, "blocks": "all", "seed": "7", "locked
 
 
 def test_without_a_reference(same):
-    same(Asked(**HOW, negative_prompt="blurred", width=16, height=16), PICTURE)
+    same(Asked(**HOW, negative_prompt="blurred", width="16", guidance_scale="3.5"), PICTURE)
 
 
 def test_with_a_picture_and_its_content(same, sent):

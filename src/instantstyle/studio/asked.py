@@ -46,10 +46,11 @@ class Asked:
     seed: str = ""
     """As text: a browser's numbers end at 2⁵³, seeds do not."""
     locked: bool = False
-    num_inference_steps: float | None = None
-    guidance_scale: float | None = None
-    width: float | None = None
-    height: float | None = None
+    num_inference_steps: str = ""
+    """As text, as it can be empty: Gradio's empty numbers become 0 once they are shown."""
+    guidance_scale: str = ""
+    width: str = ""
+    height: str = ""
     rest: str | None = None
     """The recipe that was restored, as JSON: for what the page has no field for."""
 
@@ -60,8 +61,12 @@ class Asked:
         return cls(**{field.name: value for field, value in named if value is not None})
 
 
-_SAME = ("prompt", "scale", "crop", "start", "end", "negative_prompt", "num_inference_steps")
-_SAME += ("guidance_scale", "width", "height")
+SAME = ("prompt", "scale", "crop", "start", "end", "negative_prompt")
+"""Fields that are called and meant alike on the page and in a recipe."""
+
+NUMBERS = ("num_inference_steps", "guidance_scale", "width", "height")
+"""The same, where they are given at all."""
+
 _CARRIED = ("combine", "guidance_interval", "layout_references", "negative_references", "mask")
 
 
@@ -76,7 +81,8 @@ def recipe_for(asked: Asked, settings: Settings, keep: Keep) -> Recipe:
         **({name: getattr(rest, name) for name in _CARRIED} if rest else {}),
     }
     return Recipe(
-        **{name: getattr(asked, name) for name in _SAME},
+        **{name: getattr(asked, name) for name in SAME},
+        **{name: getattr(asked, name).strip() or None for name in NUMBERS},
         **(of_style if references else {}),
         references=references,
         blocks=_blocks(asked, rest),

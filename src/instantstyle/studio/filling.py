@@ -39,6 +39,12 @@ def told(fill: Callable[..., Change]) -> Callable[..., Change]:
     return filled
 
 
+def toggled(phrase: str, content: Any) -> Any:
+    """A proposal is taken, or left again."""
+    taken = list(content or [])
+    return [one for one in taken if one != phrase] if phrase in taken else [*taken, phrase]
+
+
 class Filling:
     """Nothing here draws."""
 
@@ -54,11 +60,6 @@ class Filling:
             return emptied
         reference = self.keep.reference(Path(sent["path"]), sent.get("orig_name"))
         return {**emptied, **self._proposed(self.easel.shows(open_reference(reference.name), HINTS))}
-
-    def toggled(self, phrase: str, content: Any) -> Any:
-        """A proposal is taken, or left again."""
-        taken = list(content or [])
-        return [one for one in taken if one != phrase] if phrase in taken else [*taken, phrase]
 
     def placed(self, source: str) -> Change:
         """What belongs to the source is shown."""

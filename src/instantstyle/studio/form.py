@@ -130,11 +130,11 @@ def _more(made: dict[str, Any], blocks: Sequence[str]) -> None:
     made["crop"] = gr.Dropdown([*CROPS], value="center", label="Crop of the reference")
     made["negative_prompt"] = gr.Textbox(label="Negative prompt")
     with gr.Row():
-        made["num_inference_steps"] = gr.Number(None, label="Steps", precision=0, minimum=1, min_width=90)
-        made["guidance_scale"] = gr.Number(None, label="Guidance", minimum=0, min_width=90)
+        made["num_inference_steps"] = gr.Textbox(label="Steps", placeholder="as usual", min_width=90)
+        made["guidance_scale"] = gr.Textbox(label="Guidance", placeholder="as usual", min_width=90)
     with gr.Row():
-        made["width"] = gr.Number(None, label="Width", precision=0, step=8, min_width=90)
-        made["height"] = gr.Number(None, label="Height", precision=0, step=8, min_width=90)
+        made["width"] = gr.Textbox(label="Width", placeholder="as usual", min_width=90)
+        made["height"] = gr.Textbox(label="Height", placeholder="as usual", min_width=90)
 
 
 def _of_library(library: Sequence[str]) -> str | None:

@@ -11,7 +11,7 @@ from . import form as forms
 from . import stage as stages
 from .actions import Actions
 from .easel import Easel
-from .filling import Filling
+from .filling import Filling, toggled
 from .keep import Keep
 from .look import CSS, theme
 from .settings import NAME, Settings
@@ -115,7 +115,7 @@ def _wire_filling(filling: Filling, stage: Stage, device: str) -> None:
     seen = [form.status, form.rest, form.content, *form.hints]
     gr.on([form.picture.upload, form.picture.clear], filling.seen, form.picture, seen, **at_easel)
     for hint in form.hints:
-        hint.click(filling.toggled, [hint, form.content], form.content, **_AT_ONCE)
+        hint.click(toggled, [hint, form.content], form.content, **_AT_ONCE)
     form.source.change(filling.placed, form.source, [*form.places.values()], **_AT_ONCE)
     # Another style than the restored picture's: what the page does not show of that one ends with it.
     gr.on(

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..library import names
 from ..recipe import Recipe, Reference
-from .asked import AS_RESTORED, MIX, PICTURE, RESTORED, SAVED, Asked
+from .asked import AS_RESTORED, MIX, NUMBERS, PICTURE, RESTORED, SAME, SAVED, Asked
 from .keep import LISTS, Keep, shown
 from .settings import Settings
 
@@ -29,18 +29,22 @@ def restored(recipe: Recipe, settings: Settings, keep: Keep) -> Restored:
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
-    same = ("prompt", "scale", "crop", "start", "end", "negative_prompt", "num_inference_steps")
     taken = bool(recipe.content) or recipe.removal == "clean"
     return {
-        **{name: getattr(recipe, name) for name in (*same, "guidance_scale", "width", "height")},
+        **{name: getattr(recipe, name) for name in SAME},
+        **{name: _written(getattr(recipe, name)) for name in NUMBERS},
         "content": recipe.content,
         # Where nothing is taken out the number is the model's own, and the next reference may want another.
-        "content_scale": f"{recipe.content_scale}" if taken and recipe.content_scale is not None else "",
+        "content_scale": _written(recipe.content_scale) if taken else "",
         "removal": (recipe.removal or "") if taken else "",
         "blocks": recipe.blocks if isinstance(recipe.blocks, str) else AS_RESTORED,
         "seed": str(recipe.seed),
         "locked": True,
     }
+
+
+def _written(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def _source(recipe: Recipe) -> dict[str, Any]:
