@@ -3,6 +3,7 @@
 # make bench  measures what docs/performance.md and docs/operations.md say; a part needs 16 GB of memory
 # make findings        draws and measures docs/findings.md, model card and README's table from the shipped weights
 # make findings-quick  the same on few pictures, into build/findings-quick
+# make screenshots     docs/images/studio*.png, from the shipped weights; needs Debian's chromium
 # make check  everything CI runs: lint, format, types, layers, tests
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4
 QUICK := build/findings-quick
 FEW := --references 3 --asked 1 --work $(QUICK)
 
-.PHONY: demo test check bench findings findings-quick format
+.PHONY: demo test check bench findings findings-quick screenshots format
 
 demo: .venv/.installed
 	$(BIN)/instantstyle demo -o demo.png --force
@@ -55,6 +56,9 @@ findings-quick: .venv/.installed-dev
 	$(BIN)/python -m findings.cures $(FEW) --rounds 1 -o $(QUICK)/results/cures.json
 	$(BIN)/python -m findings.scales $(FEW) -o $(QUICK)/results/scales.json
 	$(BIN)/python -m findings.page --results $(QUICK)/results -o $(QUICK)/findings.md
+
+screenshots: .venv/.installed-dev
+	$(BIN)/python -m tests.studio.screenshots docs/images
 
 format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -18,7 +18,15 @@ def loaded_by(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["instantstyle", "instantstyle.cli", "instantstyle.recipe", "instantstyle.images"]
+    "module",
+    [
+        "instantstyle",
+        "instantstyle.cli",
+        "instantstyle.recipe",
+        "instantstyle.images",
+        "instantstyle.server",
+        "instantstyle.studio",
+    ],
 )
 def test_importing_loads_nothing_heavy(module):
     assert loaded_by(f"import {module}") == set()

@@ -78,6 +78,44 @@ def test_from_a_reference_to_a_picture_that_tells_its_recipe_and_back(visit, ink
     assert visitor.asked == other.asked == {visitor.page.url.split("/")[2]}
 
 
+def test_styles_are_saved_and_mixed(visit, ink, tmp_path):
+    path, shows = ink
+    visitor = visit()
+    visitor.drop(path)
+    visitor.see("text=Save this style").click()
+    for name in ("ink", "neon"):
+        visitor.see("#style-name textarea").fill(name)
+        visitor.see("#save-style").click()
+        visitor.hear(f"{name} is saved")
+        visitor.see("#hints").get_by_text(shows, exact=True).click()
+    visitor.see("text=Two mixed").click()
+    for label, name in (("First style", "ink"), ("Second style", "neon")):
+        visitor.page.get_by_label(label).fill(name)
+        visitor.page.get_by_label(label).press("Enter")
+    visitor.draw("a rocket")
+    recipe = read_recipe(visitor.download(tmp_path))
+    assert [(one.name, one.weight) for one in recipe.references] == [("ink", 0.5), ("neon", 0.5)]
+
+
+def test_side_by_side_stands_what_each_part_does_and_what_the_scale_does(visit, ink):
+    path, shows = ink
+    visitor = visit()
+    visitor.drop(path)
+    visitor.see("#hints").get_by_text(shows, exact=True).click()
+    visitor.see("#prompt textarea").fill("a rocket")
+    for button, labels in (
+        ("#compare", ["no reference", f"style − {shows}"]),
+        ("#sweep", ["scale 0.2", "scale 1.4"]),
+    ):
+        visitor.see(button).click()
+        visitor.see("#strip").get_by_text(labels[-1], exact=True).wait_for()
+        visitor.hear("pictures from seed")
+        shown = visitor.see("#strip .caption-label").all_inner_texts()
+        assert [shown[0].strip(), shown[-1].strip()] == labels
+    visitor.see("#strip button").first.click()
+    visitor.see("#caption").get_by_text("style × 0.2").wait_for()
+
+
 def test_a_file_that_is_no_picture_is_told_in_words(visit, tmp_path):
     broken = tmp_path / "ink.png"
     broken.write_bytes(b"no picture")

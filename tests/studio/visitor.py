@@ -19,7 +19,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 
-PATIENCE = 60_000
+PATIENCE = 180_000
 """Milliseconds that anything may take: the suite runs beside others."""
 
 
