@@ -47,7 +47,7 @@ findings: .venv/.installed-dev
 	$(BIN)/python -m findings.cures -o findings/results/cures.json
 	$(BIN)/python -m findings.scales -o findings/results/scales.json
 	$(BIN)/python -m findings.page
-	$(BIN)/python -m training.mini.table mini -o training/mini/results/table.json --references 20 --asked 3
+	$(BIN)/python -m training.mini.table mini -o training/mini/results/table.json --references 100 --asked 5
 	$(BIN)/python -m training.mini.card
 	$(BIN)/instantstyle demo -o docs/images/demo.png --force
 

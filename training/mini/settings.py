@@ -36,13 +36,13 @@ class Pace:
 
 
 CPU = {
-    "vae": Pace(minutes=24.0, batch=8, lr=1.2e-3),
+    "vae": Pace(minutes=37.0, batch=16, lr=1.2e-3),
     "clip": Pace(minutes=9.0, batch=32, lr=1e-3),
-    "vision": Pace(minutes=13.0, batch=32, lr=7e-4),
-    "unet-small": Pace(minutes=12.0, batch=32, lr=1e-3),
-    "unet": Pace(minutes=54.0, batch=32, lr=1.1e-3),
-    "adapter": Pace(minutes=21.0, batch=32, lr=3e-3),
-    "judge": Pace(minutes=6.0, batch=32, lr=1e-3),
+    "vision": Pace(minutes=36.0, batch=32, lr=7e-4),
+    "unet-small": Pace(minutes=8.0, batch=32, lr=1e-3),
+    "unet": Pace(minutes=52.0, batch=32, lr=1.1e-3),
+    "adapter": Pace(minutes=24.0, batch=32, lr=3e-3),
+    "judge": Pace(minutes=32.0, batch=32, lr=1e-3),
 }
 CUDA = {
     "vae": Pace(minutes=6.0, batch=64, lr=1e-3),
