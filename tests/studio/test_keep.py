@@ -18,7 +18,7 @@ def test_a_picture_is_found_by_its_name_with_its_recipe_inside(keep, reference):
 @pytest.mark.parametrize("name", ["../keep.png", "/etc/passwd", "a.png/../b.png", "", None, 7, "gone.png"])
 def test_no_other_name_means_a_picture(keep, name):
     assert keep.picture(name) is None
-    keep.remove(name)
+    keep.remove([name])
 
 
 def test_others_of_this_machine_do_not_see_it(keep):

@@ -42,13 +42,13 @@ class Actions:
         """The picture that is asked for, seen while it is made."""
         yield from self._told(self._drawn(self._stop(request), names, values), current)
 
-    def compare(self, request: gr.Request, current: Any, *values: Any) -> Updates:
+    def compare(self, request: gr.Request, beside: Any, current: Any, *values: Any) -> Updates:
         """What each part of the method does, side by side."""
-        yield from self._told(self._side_by_side(compared, self._stop(request), values), current)
+        yield from self._told(self._side_by_side(compared, self._stop(request), beside, values), current)
 
-    def sweep(self, request: gr.Request, current: Any, *values: Any) -> Updates:
+    def sweep(self, request: gr.Request, beside: Any, current: Any, *values: Any) -> Updates:
         """What the scale does."""
-        yield from self._told(self._side_by_side(swept, self._stop(request), values), current)
+        yield from self._told(self._side_by_side(swept, self._stop(request), beside, values), current)
 
     def cancel(self, request: gr.Request, current: Any) -> dict[Any, Any]:
         """What is being drawn ends at its next step; the picture before it is shown again."""
@@ -71,11 +71,12 @@ class Actions:
         name = names[place] if isinstance(place, int) and place < len(names or []) else None
         return self._shown(name)
 
-    def forget(self, names: Any) -> dict[Any, Any]:
+    def forget(self, names: Any, beside: Any) -> dict[Any, Any]:
         """The pictures are deleted."""
-        for name in names or []:
-            self.keep.remove(name)
-        return {**self._remembered([]), **self._shown(None)}
+        self.keep.remove(names)
+        self.keep.remove(beside)
+        emptied = {self.stage.strip: gr.update(value=[], visible=False), self.stage.beside: []}
+        return {**self._remembered([]), **self._shown(None), **emptied}
 
     def _drawn(self, stop: Event, names: Any, values: tuple[Any, ...]) -> Updates:
         form, begun = self.form, monotonic()
@@ -95,19 +96,21 @@ class Actions:
             }
 
     def _side_by_side(
-        self, strip_of: Callable[[Recipe], Strip], stop: Event, values: tuple[Any, ...]
+        self, strip_of: Callable[[Recipe], Strip], stop: Event, beside: Any, values: tuple[Any, ...]
     ) -> Updates:
-        """Each is there as soon as it is made."""
+        """Each is there as soon as it is made, instead of those that were there before."""
         form, stage = self.form, self.stage
         asked = Asked.of(values)
         # Of the seed that is shown, so that what is seen is among them.
         asked = replace(asked, locked=asked.locked or bool(asked.seed.strip()))
         recipe = recipe_for(asked, self.easel.settings, self.keep)
         strip = strip_of(recipe)
+        self.keep.remove(beside)
         yield {
             form.status: status(f"Drawing {len(strip)} pictures …"),
             form.cancel: gr.update(interactive=True),
             stage.strip: gr.update(value=[], visible=False),
+            stage.beside: [],
         }
         made: list[str] = []
         for news in self.easel.draw([one for _, one in strip], stop):

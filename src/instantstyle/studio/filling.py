@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..errors import JobError
+from ..errors import InstantStyleError, JobError
 from ..images import open_reference
 from ..library import SUFFIX, add, names
 from ..pictures import read_recipe
@@ -17,7 +17,7 @@ from ..vocabulary import phrases
 from .actions import in_words
 from .asked import RESTORED, Asked, recipe_for
 from .easel import Easel
-from .form import HINTS, SOURCES, Form
+from .form import HINTS, SOURCES, Form, of_library
 from .keep import Keep
 from .restored import restored
 from .words import status
@@ -71,14 +71,19 @@ class Filling:
         form, asked = self.form, Asked.of(values)
         if not name.strip():
             raise JobError("A style needs a name to be saved under, such as ink.")
+        if name.strip() in names():
+            raise JobError(f"{name.strip()} is saved already; choose another name.")
         style = self.easel.style(recipe_for(asked, self.easel.settings, self.keep))
         with TemporaryDirectory(prefix="instantstyle-") as folder:
             draft = replace(style, name=name.strip()).save(Path(folder, f"style{SUFFIX}"))
             add(draft, name.strip())
-        library = names()
+        return {form.status: status(f"{name.strip()} is saved: {style!r}"), **self.listed()}
+
+    def listed(self) -> Change:
+        """The styles that there are now."""
+        form, library = self.form, names()
         return {
-            form.status: status(f"{name.strip()} is saved: {style!r}"),
-            form.saved: gr.update(choices=library, info=None),
+            form.saved: gr.update(choices=library, info=of_library(library)),
             form.first: gr.update(choices=library),
             form.second: gr.update(choices=library),
         }
@@ -86,7 +91,14 @@ class Filling:
     @told
     def given_back(self, made: Any) -> Change:
         """The settings of a picture that was dropped."""
-        return self._settings_in(Path(made["path"])) if made else {}
+        if not made:
+            return {}
+        path = Path(made["path"])
+        try:
+            return self._settings_in(path)
+        except InstantStyleError as fault:
+            # By the name that its owner knows.
+            raise JobError(str(fault).replace(str(path), made.get("orig_name") or path.name)) from None
 
     @told
     def again(self, current: Any) -> Change:

@@ -62,7 +62,7 @@ def ask() -> dict[str, Any]:
         )
     library = names()
     with made["places"][SAVED]:
-        made["saved"] = gr.Dropdown(library, value=None, label="Saved style", info=_of_library(library))
+        made["saved"] = gr.Dropdown(library, value=None, label="Saved style", info=of_library(library))
     with made["places"][MIX]:
         with gr.Row():
             made["first"] = gr.Dropdown(library, value=None, label="First style", min_width=120)
@@ -137,5 +137,6 @@ def _more(made: dict[str, Any], blocks: Sequence[str]) -> None:
         made["height"] = gr.Textbox(label="Height", placeholder="as usual", min_width=90)
 
 
-def _of_library(library: Sequence[str]) -> str | None:
+def of_library(library: Sequence[str]) -> str | None:
+    """What is said where nothing can be picked."""
     return None if library else "None is saved yet: drop a picture, and save its style."

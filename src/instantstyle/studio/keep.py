@@ -44,9 +44,9 @@ class Keep:
         path = self.pictures / name
         return path if path.is_file() else None
 
-    def remove(self, name: object) -> None:
-        """The picture is gone."""
-        if path := self.picture(name):
+    def remove(self, names: Iterable[object] | None) -> None:
+        """The pictures are gone."""
+        for path in filter(None, map(self.picture, names or ())):
             path.unlink(missing_ok=True)
 
     def reference(self, path: Path, called: str | None = None) -> Reference:

@@ -67,14 +67,14 @@ def page_for(easel: Easel, keep: Keep) -> gr.Blocks:
             with gr.Column(elem_id="ask"):
                 asked = forms.ask()
             with gr.Column(elem_id="stage"):
-                stage = stages.stage()
+                stage = stages.stage(keep.remove)
             with gr.Column(elem_id="settings"):
                 architecture = easel.styled.architecture
                 settings = forms.settings([*architecture.roles, "all", *map(str, architecture.blocks)])
         history = stages.history()
         form = forms.form(asked, settings)
         _wire_drawing(page, Actions(easel, keep, form, stage, history), f"easel on {easel.device}")
-        _wire_filling(Filling(easel, keep, form), stage, f"easel on {easel.device}")
+        _wire_filling(page, Filling(easel, keep, form), stage, f"easel on {easel.device}")
     return page
 
 
@@ -94,7 +94,7 @@ def _wire_drawing(page: gr.Blocks, actions: Actions, device: str) -> None:
     strips = [
         button.click(
             action,
-            [stage.current, *form.inputs],
+            [stage.beside, stage.current, *form.inputs],
             [*on_stage, *ended, stage.strip, stage.beside, form.seed],
             **at_easel,
         )
@@ -106,10 +106,11 @@ def _wire_drawing(page: gr.Blocks, actions: Actions, device: str) -> None:
     page.load(actions.back, history.names, [*on_stage, *remembered], **_AT_ONCE)
     history.gallery.select(actions.pick, history.names, on_stage, **_AT_ONCE)
     stage.strip.select(actions.pick, stage.beside, on_stage, **_AT_ONCE)
-    history.clear.click(actions.forget, history.names, [*on_stage, *remembered], **_AT_ONCE)
+    forgotten = [*on_stage, *remembered, stage.strip, stage.beside]
+    history.clear.click(actions.forget, [history.names, stage.beside], forgotten, **_AT_ONCE)
 
 
-def _wire_filling(filling: Filling, stage: Stage, device: str) -> None:
+def _wire_filling(page: gr.Blocks, filling: Filling, stage: Stage, device: str) -> None:
     form = filling.form
     at_easel = _at_easel(device)
     seen = [form.status, form.rest, form.content, *form.hints]
@@ -125,27 +126,22 @@ def _wire_filling(filling: Filling, stage: Stage, device: str) -> None:
         form.rest,
         **_AT_ONCE,
     )
-    form.save.click(
-        filling.saved,
-        [form.style_name, *form.inputs],
-        [form.status, form.saved, form.first, form.second],
-        **at_easel,
-    )
+    listed = [form.saved, form.first, form.second]
+    form.save.click(filling.saved, [form.style_name, *form.inputs], [form.status, *listed], **at_easel)
+    page.load(filling.listed, None, listed, **_AT_ONCE)
     filled = [*form.inputs, *form.hints, *form.places.values(), form.status]
     form.made.upload(filling.given_back, form.made, filled, **_AT_ONCE)
     stage.reuse.click(filling.again, stage.current, filled, **_AT_ONCE)
 
 
-_AT_ONCE: dict[str, Any] = {"queue": False, "preprocess": False, "show_progress": "hidden"}
+# Files as they were sent: Gradio would convert a picture on its way in, and its fingerprint with it.
+_QUIETLY: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
+_AT_ONCE: dict[str, Any] = {**_QUIETLY, "queue": False}
 
 
 def _at_easel(device: str) -> dict[str, Any]:
-    """One after the other on a device.
-
-    Files as they were sent: Gradio would convert a picture on its way in, and its fingerprint with it.
-    """
-    waiting = {"concurrency_id": device, "concurrency_limit": 1}
-    return {**waiting, "preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
+    """One after the other on a device."""
+    return {**_QUIETLY, "concurrency_id": device, "concurrency_limit": 1}
 
 
 def _one_line(fault: Exception) -> str:

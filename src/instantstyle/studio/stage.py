@@ -1,6 +1,8 @@
 """The other half of the page: the picture, what stands side by side with it, and those made before."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -33,8 +35,11 @@ class History:
     clear: gr.Button
 
 
-def stage() -> Stage:
-    """The picture that is drawn, and what to do with it."""
+def stage(forget: Callable[[Any], None]) -> Stage:
+    """The picture that is drawn, and what to do with it.
+
+    `forget` is told the names of those side by side when nobody looks at them any more.
+    """
     picture = gr.Image(
         label="Picture",
         show_label=False,
@@ -75,7 +80,7 @@ def stage() -> Stage:
         strip,
         recipe,
         current=gr.State(None),
-        beside=gr.State([]),
+        beside=gr.State([], delete_callback=forget),
     )
 
 
