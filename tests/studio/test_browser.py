@@ -90,8 +90,8 @@ def test_styles_are_saved_and_mixed(visit, ink, tmp_path):
         visitor.see("#hints").get_by_text(shows, exact=True).click()
     visitor.see("text=Two mixed").click()
     for label, name in (("First style", "ink"), ("Second style", "neon")):
-        visitor.page.get_by_label(label).fill(name)
-        visitor.page.get_by_label(label).press("Enter")
+        visitor.page.get_by_label(label).click()
+        visitor.page.get_by_role("option", name=name, exact=True).last.click()
     visitor.draw("a rocket")
     recipe = read_recipe(visitor.download(tmp_path))
     assert [(one.name, one.weight) for one in recipe.references] == [("ink", 0.5), ("neon", 0.5)]

@@ -30,5 +30,5 @@ def studio(settings: Settings, on_open: Callable[[str], None] | None = None) -> 
 
     page = opened(Easel.loaded(settings))
     if on_open:
-        on_open(page.local_url)
+        on_open(str(page.local_url))
     page.block_thread()

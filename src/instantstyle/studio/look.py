@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-import gradio as gr
+from gradio.themes.base import Base
+from gradio.themes.utils import colors, sizes
+from gradio.themes.utils.fonts import Font
 
 CSS = Path(__file__).with_name("studio.css")
 
 # Ink on paper, and one colour, of the seal: for what is chosen, and where the keyboard is.
-_SEAL = gr.themes.Color(
+_SEAL = colors.Color(
     c50="#fdf3f0",
     c100="#fbe3dc",
     c200="#f6c6b9",
@@ -25,14 +27,14 @@ _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "san
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "DejaVu Sans Mono", "monospace")
 
 
-def theme() -> gr.themes.Base:
+def theme() -> Base:
     """Light and dark, by what the browser prefers."""
-    base = gr.themes.Base(
+    base = Base(
         primary_hue=_SEAL,
-        neutral_hue=gr.themes.colors.stone,
-        radius_size=gr.themes.sizes.radius_md,
-        font=[gr.themes.Font(name) for name in _SANS],
-        font_mono=[gr.themes.Font(name) for name in _MONO],
+        neutral_hue=colors.stone,
+        radius_size=sizes.radius_md,
+        font=[Font(name) for name in _SANS],
+        font_mono=[Font(name) for name in _MONO],
     )
     return base.set(
         body_background_fill="#faf9f7",

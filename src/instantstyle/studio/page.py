@@ -141,7 +141,9 @@ _AT_ONCE: dict[str, Any] = {**_QUIETLY, "queue": False}
 
 def _at_easel(device: str) -> dict[str, Any]:
     """One after the other on a device."""
-    return {**_QUIETLY, "concurrency_id": device, "concurrency_limit": 1}
+    waiting = {"concurrency_id": device, "concurrency_limit": 1}
+    # By default a press is lost while Gradio takes the one before it for unfinished, as after a cancel.
+    return {**_QUIETLY, **waiting, "trigger_mode": "multiple"}
 
 
 def _one_line(fault: Exception) -> str:
