@@ -9,7 +9,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # One thread a worker: the suite runs in parallel by processes.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --ignore $(BROWSER)
+# By itself afterwards: a page that waits for its turn on a busy machine is no test of the page.
+BROWSER := tests/studio/test_browser.py
 # Few pictures show that everything runs, and little else.
 QUICK := build/findings-quick
 FEW := --references 3 --asked 1 --work $(QUICK)
@@ -21,6 +23,7 @@ demo: .venv/.installed
 
 test: .venv/.installed-dev
 	$(PYTEST)
+	$(BIN)/pytest $(BROWSER)
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -28,6 +31,7 @@ check: .venv/.installed-dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(PYTEST)
+	$(BIN)/pytest $(BROWSER)
 
 bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.bundled -o benchmarks/results/bundled.json
