@@ -8,10 +8,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# One thread a worker: the suite runs in parallel by processes.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --ignore $(BROWSER)
 # By itself afterwards: a page that waits for its turn on a busy machine is no test of the page.
 BROWSER := tests/studio/test_browser.py
+# One thread a worker: the suite runs in parallel by processes.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --ignore $(BROWSER)
 # Few pictures show that everything runs, and little else.
 QUICK := build/findings-quick
 FEW := --references 3 --asked 1 --work $(QUICK)
