@@ -106,7 +106,8 @@ def tensors_in(thing):
 
 def held(pipe):
     """The tensors that styled layers hold."""
-    return [tensor for processor in styled_layers(pipe) for tensor in tensors_in(vars(processor))]
+    styles = [style for processor in styled_layers(pipe) for style in processor.styles]
+    return [tensor for style in styles for tensor in tensors_in(vars(style.keys))]
 
 
 def read_layers(styled):
