@@ -13,11 +13,11 @@ from .visitor import Visitor, browser, running
 PAGES = {
     "studio": {},
     "studio-dark": {"color_scheme": "dark"},
-    "studio-phone": {"width": 390, "height": 844, "device_scale_factor": 2},
+    "studio-phone": {"width": 390, "height": 844},
 }
 """By the file's name, how the visitor sees."""
 
-PROMPTS = ("a guitar", "a crown", "an umbrella", "a rocket")
+PROMPTS = ("a guitar", "a rocket", "a crown", "an umbrella")
 SEED = "7"
 
 

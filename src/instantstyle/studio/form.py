@@ -102,7 +102,11 @@ def settings(blocks: Sequence[str]) -> dict[str, Any]:
         made["save"] = gr.Button("Save style", elem_id="save-style")
     with gr.Accordion("Restore a picture's settings", open=False):
         made["made"] = gr.File(
-            label="Drop a picture made here", file_types=[".png"], height=120, elem_id="made"
+            label="A picture made here",
+            show_label=False,
+            file_types=[".png"],
+            height=110,
+            elem_id="made",
         )
     made["rest"] = gr.State(None)
     return made
