@@ -1,7 +1,6 @@
 """Several processes that train one network, a core each: on small networks quicker than threads.
 
-Each process draws its own pictures; their gradients' mean makes one step, the same in all. On two cores two
-processes of one thread saw 1.4 times the pictures that one of two threads did.
+Each process draws its own pictures; their gradients' mean makes one step, the same in all.
 """
 
 import os

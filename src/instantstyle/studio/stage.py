@@ -55,19 +55,7 @@ def stage(forget: Callable[[Any], None]) -> Stage:
         reuse = gr.Button("Use settings", interactive=False, min_width=140, elem_id="reuse")
         compare = gr.Button("Compare", min_width=110, elem_id="compare")
         sweep = gr.Button("Sweep scale", min_width=130, elem_id="sweep")
-    strip = gr.Gallery(
-        label="Side by side",
-        show_label=False,
-        columns=4,
-        fit_columns=False,
-        height="auto",
-        object_fit="contain",
-        interactive=False,
-        visible=False,
-        allow_preview=False,
-        buttons=[],
-        elem_id="strip",
-    )
+    strip = _gallery("Side by side", columns=4, elem_id="strip")
     with gr.Accordion("Recipe", open=False, elem_id="recipe"):
         recipe = gr.JSON(show_label=False, open=True)
     return Stage(
@@ -91,10 +79,16 @@ def history() -> History:
     with gr.Row(visible=False, elem_id="before") as heading:
         gr.HTML("<h2>Made before</h2>")
         clear = gr.Button("Clear history", size="sm", scale=0, min_width=120, elem_id="clear")
-    gallery = gr.Gallery(
-        label="Made before",
+    gallery = _gallery("Made before", columns=8, elem_id="history")
+    return History(kept, heading, gallery, clear)
+
+
+def _gallery(label: str, columns: int, elem_id: str) -> gr.Gallery:
+    """Pictures to be chosen from, seen once there are any."""
+    return gr.Gallery(
+        label=label,
         show_label=False,
-        columns=8,
+        columns=columns,
         fit_columns=False,
         height="auto",
         object_fit="contain",
@@ -102,6 +96,5 @@ def history() -> History:
         visible=False,
         allow_preview=False,
         buttons=[],
-        elem_id="history",
+        elem_id=elem_id,
     )
-    return History(kept, heading, gallery, clear)
