@@ -5,6 +5,7 @@ Each process draws its own pictures; their gradients' mean makes one step, the s
 
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,5 +56,10 @@ def _join(number: int, processes: int, meeting_place: str, work: Callable[..., N
     dist.init_process_group("gloo", init_method=meeting_place, rank=number, world_size=processes)
     try:
         work(*arguments)
+        # Whoever is done first must not hang up on one that still listens: that ends the other with an abort.
+        dist.barrier()
     finally:
         dist.destroy_process_group()
+    # Without Python's way out, in which a thread of gloo's now and then aborts a process that has done its work.
+    sys.stdout.flush()
+    os._exit(0)
