@@ -60,6 +60,6 @@ def _join(number: int, processes: int, meeting_place: str, work: Callable[..., N
         dist.barrier()
     finally:
         dist.destroy_process_group()
-    # Without Python's way out, in which a thread of gloo's now and then aborts a process that has done its work.
+    # Not by Python's way out, where a thread of gloo's now and then aborts a process that has done its work.
     sys.stdout.flush()
     os._exit(0)
