@@ -17,15 +17,21 @@ NAMES = ("load", "throughput")
 def load(found: dict[str, Any]) -> str:
     """A row a number of clients."""
     lines = [
-        "| clients | asked | lost | pictures a minute | median | 95 % within | memory after |",
-        "|---|---|---|---|---|---|---|",
+        "| clients | asked | served | sent away | lost | pictures a minute | median | 95 % within | memory |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for clients, one in found["clients"].items():
-        figures = [str(one["asked"]), str(one["lost"]), f"{one['requests_a_minute']:.0f}"]
-        figures += [f"{one['p50_seconds']:.2f} s", f"{one['p95_seconds']:.2f} s"]
-        figures += [f"{one['resident_bytes_after'] / 1e6:,.0f} MB"]
+        figures = [str(one[name]) for name in ("asked", "served", "sent_away", "lost")]
+        figures += [f"{one['requests_a_minute']:.0f}"]
+        figures += [_seconds(one["p50_seconds"]), _seconds(one["p95_seconds"])]
+        figures += [f"{one['resident_bytes'][0] / 1e6:,.0f} → {one['resident_bytes'][-1] / 1e6:,.0f} MB"]
         lines.append(f"| {' | '.join([clients, *figures])} |")
     return "\n".join(lines)
+
+
+def _seconds(figure: float | None) -> str:
+    """Nothing is made up where nobody was served."""
+    return "–" if figure is None else f"{figure:.2f} s"
 
 
 def throughput(found: dict[str, Any]) -> str:
@@ -37,6 +43,7 @@ def throughput(found: dict[str, Any]) -> str:
 
 def page(files: dict[str, dict[str, Any]]) -> str:
     served, drawn = (files[name] for name in NAMES)
+    resident = [size for one in served["results"]["clients"].values() for size in one["resident_bytes"]]
     return (
         Path(__file__)
         .with_name("operations.md")
@@ -44,8 +51,9 @@ def page(files: dict[str, dict[str, Any]]) -> str:
         .format(
             seconds=served["settings"]["seconds"],
             load=load(served["results"]),
-            start=served["results"]["resident_bytes_at_start"] / 1e6,
-            end=served["results"]["resident_bytes_at_end"] / 1e6,
+            start=resident[0] / 1e6,
+            highest=max(resident) / 1e6,
+            end=resident[-1] / 1e6,
             pictures=drawn["settings"]["pictures"],
             rounds=drawn["settings"]["rounds"],
             throughput=throughput(drawn["results"]),

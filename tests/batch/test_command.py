@@ -1,10 +1,12 @@
 """`instantstyle batch` as a person meets it."""
 
+import inspect
 import sys
 
 import pytest
 
 from instantstyle.batch import Ledger
+from instantstyle.cli import app
 from instantstyle.pictures import read_recipe
 
 from .conftest import pictures
@@ -31,6 +33,48 @@ def test_a_manifest_is_drawn_and_a_log_tells_how_far_it_is(batch, tmp_path):
     recipes = [read_recipe(path) for path in sorted((tmp_path / "out").glob("a-*.png"))]
     assert [(recipe.prompt, recipe.seed) for recipe in recipes] == [("a crown", 2), ("a rocket", 1)]
     assert [recipe.references[0].name for recipe in recipes] == ["ink.png", "ink.png"]
+
+
+def test_rows_take_from_the_command_line_all_that_generate_takes(batch, tmp_path, reference):
+    for name in ("plan", "neon", "mask"):
+        reference.rotate(len(name) * 30).save(tmp_path / f"{name}.png")
+    (tmp_path / "jobs.csv").write_text("prompt,start\na rocket,\na crown,0.3\n")
+    words = {
+        "--style": "ink.png",
+        "--combine": "concat",
+        "--layout": "plan.png",
+        "--negative-style": "neon.png",
+        "--mask": "mask.png",
+        "--start": 0.1,
+        "--end": 0.9,
+        "--crop": "pad",
+        "--blocks": "all",
+        "--scale": 0.7,
+        "--content": "a cat",
+        "--removal": "project",
+        "--negative": "blurred",
+        "--guidance": 3.5,
+        "--guidance-interval": "0.2:0.8",
+        "--seed": 7,
+    }
+    assert batch("jobs.csv", *(part for word in words.items() for part in word)).code == 0
+    crown, rocket = (read_recipe(path) for path in sorted((tmp_path / "out").glob("a-*.png")))
+    assert (rocket.start, crown.start) == (0.1, 0.3)
+    assert (rocket.combine, rocket.crop, rocket.end, rocket.scale) == ("concat", "pad", 0.9, 0.7)
+    named = rocket.layout_references, rocket.negative_references, (rocket.mask,)
+    assert [one.name for [one] in named] == ["plan.png", "neon.png", "mask.png"]
+    assert (rocket.content, rocket.removal, rocket.negative_prompt) == (("a cat",), "project", "blurred")
+    assert (rocket.guidance_scale, rocket.guidance_interval, rocket.seed) == (3.5, (0.2, 0.8), 7)
+
+
+def test_no_option_of_generate_is_unknown_to_a_batch():
+    def options(verb):
+        [command] = [one for one in app.registered_commands if one.name == verb]
+        return set(inspect.signature(command.callback).parameters)
+
+    # What is of one picture alone: its words, where it is put, and how it is told of.
+    own = {"prompt", "number", "force", "plan", "verbose"}
+    assert options("generate") - options("batch") == own
 
 
 def test_a_cross_product_is_drawn_once_each_and_a_bar_is_shown_to_a_person(batch, tmp_path, monkeypatch):

@@ -106,6 +106,14 @@ def test_every_faulty_row_is_named_with_all_its_faults(tmp_path):
     assert "9 of 10 rows are faulty; nothing was drawn" in refused.value.summary
 
 
+def test_all_that_is_wrong_with_a_row_is_told_at_once(tmp_path):
+    row = '{"prompt": "a", "style": ["one.png", "two.png"], "mask": "three.png", "scale": -1, "sede": 3}'
+    with pytest.raises(Refused) as refused:
+        manifest(written(tmp_path, "jobs.jsonl", row), SEED)
+    [told] = refused.value.faults
+    assert all(part in told for part in ("one.png", "two.png", "three.png", "scale is -1", "no field sede"))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [

@@ -1,6 +1,14 @@
 """What a crowd of clients is told to have got, is what it got."""
 
-from benchmarks.load import Server, stage, stored, told
+import json
+from base64 import b64encode
+from io import BytesIO
+from time import perf_counter
+
+import pytest
+from PIL import Image
+
+from benchmarks.load import Answer, Server, client, holds_picture, stage, stored, told
 from instantstyle.server import Bounds, Settings
 from instantstyle.server.painter import Painter
 from instantstyle.server.service import Service
@@ -15,7 +23,7 @@ def test_latencies_become_a_rate_and_two_percentiles():
     assert told([], 40.0)["requests_a_minute"] == 0.0
 
 
-def test_a_crowd_is_counted_and_what_is_refused_is_called_lost(tmp_path):
+def test_a_crowd_is_counted_and_who_is_sent_away_is_not_lost(tmp_path):
     settings = Settings(folder=tmp_path, bounds=Bounds(waiting=1))
     service = Service([Painter.loaded("mini", None, None, "cpu")], settings)
     with running(service) as (_, url, _):
@@ -24,7 +32,41 @@ def test_a_crowd_is_counted_and_what_is_refused_is_called_lost(tmp_path):
         style = stored(server)
         alone = stage(server, style, 1, 0.1)
         crowd = stage(server, style, 6, 0.1)
-    assert alone["lost"] == 0
+    assert alone["lost"] == alone["sent_away"] == 0
     assert alone["statuses"] == {"200": alone["asked"]}
-    assert crowd["lost"] == crowd["statuses"]["429"] > 0
-    assert crowd["resident_bytes_after"] > 0
+    assert crowd["sent_away"] == crowd["statuses"]["429"] > 0
+    assert crowd["asked"] == crowd["served"] + crowd["sent_away"]
+    assert crowd["lost"] == 0
+    assert len(crowd["resident_bytes"]) >= 2
+    assert min(crowd["resident_bytes"]) > 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(500, 1.0), Answer(0, 1.0), Answer(200, 1.0), Answer(503, 1.0, wait=10), Answer(429, 1.0)],
+)
+def test_whatever_brings_neither_a_picture_nor_a_time_to_come_back_is_lost(answer):
+    assert answer.lost
+
+
+def test_half_a_picture_is_none():
+    file = BytesIO()
+    Image.new("RGB", (8, 8)).save(file, format="PNG")
+
+    def told(data: bytes) -> bytes:
+        return json.dumps({"data": [{"b64_json": b64encode(data).decode()}]}).encode()
+
+    assert holds_picture(told(file.getvalue()))
+    for broken in (told(file.getvalue()[:-20]), told(b"no picture"), b"{}", b'{"data": []}', b"{"):
+        assert not holds_picture(broken)
+
+
+def test_who_is_sent_away_comes_back_when_told_to():
+    class Full(Server):
+        def ask(self, *_):
+            return 429, b"", 0.2
+
+    begun = perf_counter()
+    answers = client(Full(0), "ink", 0, begun + 0.5)
+    assert 2 <= len(answers) <= 3
+    assert perf_counter() - begun >= 0.4

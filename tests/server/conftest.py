@@ -1,6 +1,7 @@
 """The service around the small random model, or around a painter that draws when it is told to."""
 
 import base64
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
+from instantstyle.models.registry import MINI_FOLDER
 from instantstyle.server import Bounds, Settings
 from instantstyle.server.app import app_for
 from instantstyle.server.painter import Painter
@@ -56,6 +58,14 @@ def client(serve) -> TestClient:
 def ink(reference) -> bytes:
     """A reference as a file."""
     return png(reference)
+
+
+@pytest.fixture(scope="session")
+def drawn_size() -> tuple[int, int]:
+    """Of the bundled model's pictures, where no size is asked for."""
+    config = {part: json.loads((MINI_FOLDER / part / "config.json").read_text()) for part in ("unet", "vae")}
+    side = config["unet"]["sample_size"] * 2 ** (len(config["vae"]["block_out_channels"]) - 1)
+    return side, side
 
 
 def png(image: Image.Image) -> bytes:

@@ -42,19 +42,19 @@ def examples(kind: str) -> list[str]:
     return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_the_clients_lines_draw(url, here):
+def test_the_clients_lines_draw(url, here, drawn_size):
     [lines] = examples("python")
     assert WRITTEN in lines
     exec(lines.replace(WRITTEN, url), {})
-    assert [size(here / name) for name in ("rocket.png", "crown.png")] == [(64, 64)] * 2
+    assert [size(here / name) for name in ("rocket.png", "crown.png")] == [drawn_size] * 2
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
-def test_curls_lines_draw(url, here):
+def test_curls_lines_draw(url, here, drawn_size):
     _, lines = examples("sh")
     assert WRITTEN in lines
     done = subprocess.run(["bash", "-ec", lines.replace(WRITTEN, url)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"style-[0-9a-f]{24}\n", done.stdout)
     drawn = "plain.png", "styled.webp", "restyled.png"
-    assert [size(here / name) for name in drawn] == [(64, 64)] * 3
+    assert [size(here / name) for name in drawn] == [drawn_size] * 3

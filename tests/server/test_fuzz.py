@@ -1,14 +1,18 @@
 """Whatever the service's own description allows, and much that it does not, is answered without a fault."""
 
+from collections.abc import Iterator
+
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings, strategies
+from PIL import Image
+from schemathesis.specs.openapi import unregister_string_format
 
 from instantstyle.server import Bounds, Settings
 from instantstyle.server.painter import Painter
 from instantstyle.server.service import Service
 
-from .conftest import running
+from .conftest import png, running
 
 # What a picture costs; more is refused, as it is meant to be.
 _BOUNDS = Bounds(pixels=64 * 64, steps=2, pictures=2)
@@ -23,7 +27,18 @@ _SOME = settings(
 )
 
 
+@pytest.fixture
+def _sent() -> Iterator[None]:
+    """For a picture: one that is whole, mostly, or anything; else no form would come to be drawn."""
+    whole = png(Image.new("RGB", (20, 12), "teal"))
+    some = strategies.sampled_from([whole, whole, whole, whole[:-9], b""]) | strategies.binary(max_size=64)
+    schemathesis.openapi.format("binary", some)
+    yield
+    unregister_string_format("binary")
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_sent")
 def test_no_request_ends_in_a_fault_of_ours(tmp_path, styled):
     styled.defaults = {"num_inference_steps": 1, "height": 16, "width": 16}
     service = Service([Painter(styled)], Settings(model="small", folder=tmp_path, bounds=_BOUNDS))
@@ -50,9 +65,12 @@ def test_no_request_ends_in_a_fault_of_ours(tmp_path, styled):
         "GET /v1/styles/{style_id}",
         "DELETE /v1/styles/{style_id}",
         "GET /v1/models",
+        "GET /v1/models/{model}",
         "GET /healthz",
         "GET /readyz",
         "GET /metrics",
     }
-    # The fuzz draws too: it does not only knock at the door.
+    # The fuzz draws and keeps too: it does not only knock at the door.
     assert 200 in statuses["POST /v1/images/generations"]
+    assert 200 in statuses["POST /v1/images/edits"]
+    assert 201 in statuses["POST /v1/styles"]

@@ -29,8 +29,8 @@ def shown(entry) -> tuple[int, int]:
 
 
 def test_it_draws(client):
-    answer = client.images.generate(prompt="a rocket", model="mini", n=2, size="64x64", extra_body=SHORT)
-    assert [shown(entry) for entry in answer.data] == [(64, 64)] * 2
+    answer = client.images.generate(prompt="a rocket", model="mini", n=2, size="64x32", extra_body=SHORT)
+    assert [shown(entry) for entry in answer.data] == [(64, 32)] * 2
     assert [entry.recipe["seed"] for entry in answer.data] == [7, 8]
 
 
@@ -57,15 +57,18 @@ def test_it_restyles_one_picture_in_the_style_of_another(client, ink):
     assert answer.data[0].recipe["image"]["name"] == "photo.png"
 
 
-def test_it_reads_a_stream(client, ink):
+def test_it_reads_a_stream(client, ink, drawn_size):
     made = client.images.generate(prompt="a rocket", stream=True, partial_images=1, extra_body=SHORT)
     assert [event.type for event in made] == ["image_generation.partial_image", "image_generation.completed"]
     edited = client.images.edit(image=ink, prompt="a rocket", stream=True, extra_body=SHORT)
-    assert [shown(event) for event in edited] == [(64, 64)]
+    assert [shown(event) for event in edited] == [drawn_size]
 
 
 def test_it_lists_the_model(client):
     assert [model.id for model in client.models.list()] == ["mini"]
+    assert client.models.retrieve("mini").id == "mini"
+    with pytest.raises(openai.NotFoundError, match="There is no model 'dall-e-3' here; there is mini"):
+        client.models.retrieve("dall-e-3")
 
 
 def test_it_raises_the_sentence_of_a_refusal(client):

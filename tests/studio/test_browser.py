@@ -64,7 +64,8 @@ def test_from_a_reference_to_a_picture_that_tells_its_recipe_and_back(visit, ink
     assert (recipe.prompt, recipe.content, recipe.references[0].name) == ("a rocket", (shows,), "ink.png")
 
     visitor.page.reload()
-    visitor.see("#history img").wait_for()
+    visitor.see("#history button").first.click()
+    visitor.see("#caption").get_by_text("a rocket", exact=True).wait_for()
 
     other = visit()
     other.see("text=Restore a picture's settings").click()
@@ -142,6 +143,39 @@ def test_a_drawing_is_cancelled_and_the_next_one_drawn(visit):
     visitor.draw("a rocket")
 
 
+def test_every_deed_is_done_by_the_keyboard_alone(visit, ink, tmp_path):
+    path, _ = ink
+    visitor = visit()
+    visitor.drop(path)
+    visitor.page.evaluate("document.activeElement.blur()")
+    reached: set[str] = set()
+    for place in ("hints", "prompt", "draw"):
+        visitor.tab_to(place)
+        if place == "hints":
+            visitor.page.keyboard.press("Enter")
+        elif place == "prompt":
+            visitor.page.keyboard.type("a rocket")
+    visitor.page.keyboard.press("Enter")
+    visitor.hear("Drawn in")
+    for _ in range(80):
+        reached |= visitor.tab()
+    asked = {"reference", "content", "hints", "prompt", "draw", "seeds", "lock"}
+    assert asked | {"picture", "download", "reuse", "compare", "sweep", "history", "clear"} <= reached
+    visitor.tab_to("history")
+    visitor.page.keyboard.press("Enter")
+    visitor.tab_to("download")
+    with visitor.page.expect_download() as held:
+        visitor.page.keyboard.press("Enter")
+    held.value.save_as(tmp_path / "made.png")
+    recipe = read_recipe(tmp_path / "made.png")
+    assert (recipe.prompt, len(recipe.content)) == ("a rocket", 1)
+
+
+@pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
+def test_the_page_is_as_dark_as_the_browser_prefers(visit, scheme, dark):
+    assert (paper(visit(color_scheme=scheme)) < 64) is dark
+
+
 def test_the_keyboard_alone_draws_on_a_phone_in_the_dark(visit):
     visitor = visit(width=360, height=740, color_scheme="dark")
     visitor.see("#prompt textarea").focus()
@@ -153,5 +187,10 @@ def test_the_keyboard_alone_draws_on_a_phone_in_the_dark(visit):
     assert "a <b>rocket</b> ${1}" in visitor.see("#caption").inner_text()
     wide, room = visitor.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert wide <= room
-    paper = visitor.page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert max(map(int, paper.removeprefix("rgb(").rstrip(")").split(","))) < 64
+    assert paper(visitor) < 64
+
+
+def paper(visitor: Visitor) -> int:
+    """How light the page is, of 255."""
+    colour = visitor.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return max(map(int, colour.removeprefix("rgb(").rstrip(")").split(",")))

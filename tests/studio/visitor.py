@@ -54,6 +54,13 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
+AROUND = """() => {
+    const ids = [];
+    for (let one = document.activeElement; one; one = one.parentElement) if (one.id) ids.push(one.id);
+    return ids;
+}"""
+
+
 class Visitor:
     """What one sees and does."""
 
@@ -85,6 +92,15 @@ class Visitor:
     def hear(self, words: str) -> None:
         """The line under the button comes to say this."""
         expect(self.see("#status")).to_contain_text(re.compile(words), timeout=PATIENCE)
+
+    def tab(self) -> set[str]:
+        """One press; the ids of what the keyboard is at now, and of all around it."""
+        self.page.keyboard.press("Tab")
+        return set(self.page.evaluate(AROUND))
+
+    def tab_to(self, place: str, most: int = 80) -> None:
+        """As often as it takes; so many stops has no page of ours."""
+        assert any(place in self.tab() for _ in range(most)), f"the keyboard does not come to {place}"
 
     def download(self, place: Path) -> Path:
         with self.page.expect_download() as held:

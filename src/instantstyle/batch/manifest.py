@@ -115,15 +115,26 @@ class _Reader:
         """`InstantStyleError` says what is wrong with it."""
         if line.fault:
             raise JobError(line.fault)
-        recipe = Recipe.model_validate({**self.defaults, **self._with_files(line.fields), **_FACTS})
-        row = Row(recipe, line.place)
+        row = Row(self._recipe(line.fields), line.place)
         if row.setting not in self.settings:
-            self.settings[row.setting] = _fault_of(recipe)
+            self.settings[row.setting] = _fault_of(row.recipe)
         if fault := self.settings[row.setting]:
             raise JobError(fault)
         return row
 
-    def _with_files(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _recipe(self, given: Mapping[str, Any]) -> Recipe:
+        """`JobError` says all that is wrong with its files and its values."""
+        faults: list[str] = []
+        fields = self._with_files(given, faults)
+        try:
+            recipe = Recipe.model_validate({**self.defaults, **fields, **_FACTS})
+        except JobError as fault:
+            raise JobError(" ".join([*faults, str(fault)])) from None
+        if faults:
+            raise JobError(" ".join(faults))
+        return recipe
+
+    def _with_files(self, given: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
         """A file's name alone becomes a reference; each is found, and known by its content."""
         fields = dict(given)
         if "style" in fields:
@@ -133,23 +144,27 @@ class _Reader:
         for name in _LISTS:
             if name in fields:
                 listed = fields[name] if isinstance(fields[name], list | tuple) else [fields[name]]
-                fields[name] = [self._reference(one) for one in listed]
+                fields[name] = [self._reference(one, faults) for one in listed]
         for name in _SINGLE:
             if fields.get(name) is not None:
-                fields[name] = self._reference(fields[name])
+                fields[name] = self._reference(fields[name], faults)
         if isinstance(fields.get("content"), str):
             fields["content"] = [fields["content"]]
         return fields
 
-    def _reference(self, given: Any) -> Any:
+    def _reference(self, given: Any, faults: list[str]) -> Any:
         fields = {"name": given} if isinstance(given, str) else given
         if not isinstance(fields, Mapping) or not isinstance(fields.get("name"), str):
             return given  # the recipe says what is wrong with it
         beside = self.home / fields["name"]
         name = str(beside) if beside.is_file() else fields["name"]
-        found = self.fingerprint(find(name) or name)
+        try:
+            found = self.fingerprint(find(name) or name)
+        except InstantStyleError as fault:
+            faults.append(str(fault))
+            return fields
         if fields.get("sha256") not in (None, found):
-            raise JobError(f"{name} is another file than the one asked for (sha256 {found[:12]}…).")
+            faults.append(f"{name} is another file than the one asked for (sha256 {found[:12]}…).")
         return {**fields, "name": name, "sha256": found}
 
 

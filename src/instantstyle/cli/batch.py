@@ -10,7 +10,7 @@ from . import options, trials
 from .console import note, progress
 from .trials import Listing as COMMAND
 from .trials import named
-from .work import references
+from .work import picture, references
 
 if TYPE_CHECKING:
     from ..batch import Ledger, Row
@@ -25,11 +25,19 @@ def run(
     seeds: Annotated[str | None, Option(help="first:last such as 1:10, or 1,5,9.")] = None,
     style: options.References = None,
     weight: options.Weights = None,
+    combine: Annotated[
+        str | None, Option(metavar="average|concat", help="What several references become.")
+    ] = None,
+    layout: options.LayoutReferences = None,
+    negative_style: options.NegativeReferences = None,
     content: options.Content = None,
     content_scale: options.ContentScale = None,
     removal: options.Removal = None,
     blocks: Annotated[str | None, Option(help="style, layout, style+layout, all, or blocks by name.")] = None,
     scale: Annotated[float | None, Option(help="How strongly the style acts; 0 is not at all.")] = None,
+    mask: options.Mask = None,
+    start: Annotated[float | None, Option(help="Share of the steps, 0 to 1, from which it acts.")] = None,
+    end: Annotated[float | None, Option(help="Share of the steps until which it acts.")] = None,
     crop: Annotated[str | None, Option(metavar="center|pad|squash", help="How it becomes square.")] = None,
     negative: options.Negative = "",
     seed: Annotated[int, Option(min=0, help="Of rows that name none.")] = 0,
@@ -68,11 +76,17 @@ def run(
 
     defaults = named(
         references=references(style, weight) or None,
+        combine=combine,
+        layout_references=references(layout) or None,
+        negative_references=references(negative_style) or None,
         content=tuple(content) if content else None,
         content_scale=content_scale,
         removal=removal,
         blocks=blocks,
         scale=scale,
+        mask=mask and picture(mask),
+        start=start,
+        end=end,
         crop=crop,
         negative_prompt=negative or None,
         seed=seed,

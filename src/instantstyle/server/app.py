@@ -51,11 +51,13 @@ def _add_house(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models", tags=["models"])
     async def models(owner: Owner) -> dict[str, Any]:
         """The one model that draws here."""
-        called = service.settings.called
-        model = {"id": called, "object": "model", "created": service.began, "owned_by": "instantstyle"}
-        if card := CARDS.get(called):
-            model |= {"description": card.description, "licence": card.licence}
-        return {"object": "list", "data": [model]}
+        return {"object": "list", "data": [_told(service)]}
+
+    @app.get("/v1/models/{model}", tags=["models"])
+    async def model(model: str, owner: Owner) -> dict[str, Any]:
+        """That one by its name."""
+        service.check_model(model)
+        return _told(service)
 
     @app.get("/healthz", tags=["health"])
     async def healthy() -> dict[str, Any]:
@@ -71,3 +73,11 @@ def _add_house(app: FastAPI, service: Service) -> None:
     async def metrics(owner: Owner) -> Response:
         """For Prometheus; with a key where there are keys."""
         return Response(service.meters.told(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _told(service: Service) -> dict[str, Any]:
+    """The model as OpenAI's clients read one; of a named one also what it is."""
+    called = service.settings.called
+    told = {"id": called, "object": "model", "created": service.began, "owned_by": "instantstyle"}
+    card = CARDS.get(called)
+    return {**told, "description": card.description, "licence": card.licence} if card else told

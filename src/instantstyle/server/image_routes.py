@@ -16,7 +16,6 @@ from .faults import as_json, told
 from .forms import described, read_form
 from .line import Job, Work
 from .painter import Painter, watching
-from .refusal import Refusal
 from .requests import Drawn, Edit, Generation
 from .service import Service
 from .translation import Finished, Unfinished, answer, event, parted, recipe_for
@@ -64,7 +63,8 @@ async def _answered(
 ) -> Response:
     """What can be refused is refused before it stands in line."""
     service.settings.bounds.check(asked)
-    _check_model(service, asked)
+    if asked.model is not None:
+        service.check_model(asked.model)
 
     def prepare(desk: Desk) -> Work:
         made = recipe(desk)
@@ -112,11 +112,3 @@ def _stored(service: Service, owner: str, asked: Drawn, desk: Desk) -> list[Refe
     if asked.style is None:
         return []
     return [desk.lay_style(service.store.read(owner, asked.style), asked.style)]
-
-
-def _check_model(service: Service, asked: Drawn) -> None:
-    called = service.settings.called
-    if asked.model not in (None, called):
-        raise Refusal(
-            f"There is no model {asked.model!r} here; there is {called}.", status=404, code="model_not_found"
-        )

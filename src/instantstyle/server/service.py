@@ -13,6 +13,7 @@ from .desk import Desk
 from .line import Job, Line, Work
 from .meters import Meters
 from .painter import Painter, at_work
+from .refusal import Refusal
 from .settings import Settings
 from .store import Store
 
@@ -45,6 +46,14 @@ class Service:
     def ready(self) -> bool:
         """Whether what comes now will be worked on."""
         return bool(self._threads) and not self.line.closed and all(each.is_alive() for each in self._threads)
+
+    def check_model(self, asked: str) -> None:
+        """`Refusal` where another is asked for than the one that draws."""
+        called = self.settings.called
+        if asked != called:
+            raise Refusal(
+                f"There is no model {asked!r} here; there is {called}.", status=404, code="model_not_found"
+            )
 
     def start(self) -> None:
         self._threads = at_work(self.line, self.painters)
