@@ -169,18 +169,23 @@ def of_arm(trials: Trials, journal: Journal, arm: Arm, score: str) -> dict[int, 
 
 
 def from_world(references: int, asked: int, seed: int) -> tuple[list[Exhibit], Scenes, list[str]]:
-    """Held-out scenes of the small world as references, and things to ask for that none of them shows."""
-    scenes = sample_scenes(references, torch.Generator().manual_seed(seed), MINI_SCOPE, held_out=True)
-    free = [thing for thing in range(MINI_SCOPE.things) if thing not in scenes.thing.tolist()]
-    if len(free) < asked:
-        raise JobError(f"{references} scenes leave {len(free)} things to ask for, not {asked}; take fewer.")
+    """Things to ask for, and held-out scenes of the small world as references, none of which shows one."""
+    if asked >= MINI_SCOPE.things:
+        raise JobError(
+            f"Of {MINI_SCOPE.things} things {asked} to ask for leave none for references to show; take fewer."
+        )
+    dice = torch.Generator().manual_seed(seed)
+    wanted = torch.randperm(MINI_SCOPE.things, generator=dice)[:asked]
+    scenes = sample_scenes(references, dice, MINI_SCOPE, held_out=True)
+    while (shows := torch.isin(scenes.thing, wanted)).any():
+        scenes = scenes.where(~shows, sample_scenes(references, dice, MINI_SCOPE, held_out=True))
     # 192 px: what the image encoder sees is then as sharp as a person's own picture.
     pictures = scenes.pictures(192, torch.Generator().manual_seed(seed))
     exhibits = [
         Exhibit(f"scene {number}", as_image(picture), thing_words(int(thing)))
         for number, (picture, thing) in enumerate(zip(pictures, scenes.thing, strict=True))
     ]
-    return exhibits, scenes, [thing_words(thing) for thing in free[:asked]]
+    return exhibits, scenes, [thing_words(thing) for thing in wanted.tolist()]
 
 
 def _slug(name: str) -> str:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from instantstyle.cli import evaluate, probe
 from instantstyle.cli.trials import spread
-from instantstyle.errors import ImageError, InstantStyleError, JobError
+from instantstyle.errors import BlockError, ImageError, InstantStyleError, JobError
 
 SMALL = ["--steps", 1, "--height", 16, "--width", 16]
 
@@ -93,10 +93,46 @@ def test_what_cannot_be_done_is_refused_before_a_model_is_loaded(call, pictures,
             call(verb, *words, "--model", "/nowhere")
 
 
-def test_an_encoder_that_is_not_there_is_one_line(call, model, pictures):
-    words = ["--styles", "a.png", "--prompts", "a", "--clip", "nowhere"]
-    with pytest.raises(InstantStyleError, match="no encoder in nowhere"):
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--clip", "no encoder in nowhere"),
+        ("--dino", "no encoder in nowhere"),
+        ("--csd", "nowhere does not exist; give the file"),
+    ],
+)
+def test_an_encoder_that_is_not_there_is_one_line(call, model, pictures, option, told):
+    words = ["--styles", "a.png", "--prompts", "a", option, "nowhere"]
+    with pytest.raises(InstantStyleError, match=told) as refused:
         call(evaluate, "--model", model, *words, *SMALL)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_probe_of_another_network_is_refused_in_one_line(call, model, pictures, tmp_path):
+    words = ["--styles", "a.png", "b.png", "--prompts", "a"]
+    call(probe, "--model", model, *words, "-o", "found", *SMALL)
+    held = json.loads((tmp_path / "found" / "probe.json").read_text())
+    held["settings"]["network"] = "another"
+    (tmp_path / "other.json").write_text(json.dumps(held))
+    with pytest.raises(BlockError, match=r"found on another.*Probe this one") as refused:
+        call(evaluate, "--model", model, *words, "--arms", "style", "--blocks", "other.json", *SMALL)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_without_pictures_is_refused_by_both(call, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for verb in (probe, evaluate):
+        with pytest.raises(JobError, match="empty holds no pictures; we look for"):
+            call(verb, "--styles", "empty", "--prompts", "a", "--model", "/nowhere")
+
+
+def test_of_a_mixed_folder_the_pictures_are_taken(call, model, pictures, tmp_path):
+    (tmp_path / "notes.md").write_text("mine")
+    (tmp_path / "sub").mkdir()
+    words = ["--styles", ".", "--prompts", "a", "--arms", "all", "--scales", "1", *SMALL]
+    call(evaluate, "--model", model, *words)
+    held = json.loads((tmp_path / "evaluation" / "evaluate.json").read_text())
+    assert [name for name, *_ in held["settings"]["references"]] == ["a.png", "b.png"]
 
 
 def test_a_bad_picture_is_skipped_only_if_asked(call, model, pictures, tmp_path):

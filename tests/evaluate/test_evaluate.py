@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from instantstyle import InstantStyle
 from instantstyle.collect import Exhibit
 from instantstyle.evaluate import Point, arms_of, evaluate
+from instantstyle.evaluate.report import report
 from instantstyle.metrics import ByPixels, ByWords
 from instantstyle.trials import Trials
 from instantstyle.world import as_image, sample_scenes
@@ -99,7 +101,7 @@ def test_the_report_needs_no_other_file_and_is_well_formed(points, trials):
     parser = Strict()
     parser.feed(re.sub(r"<(path|circle)([^>]*)/>", r"<\1\2></\1>", page))
     assert parser.open == []
-    assert not re.search(r"<script|<link|(src|href)=\"(?!data:)", page)
+    assert not re.search(r"<script|<link|(src|href)=\"(?!data:|#)", page)
     assert "&lt;small&gt;" in page
     assert "ink &amp; co.png" in page
 
@@ -113,6 +115,27 @@ def test_the_report_has_both_curves_and_the_pictures_behind_each_point(points, t
     assert page.count("<circle") >= 5
     assert page.count("<details>") == len(points)
     assert page.count("<img") == 3 * (2 + 2 + 2 + 1 + 1)
+
+
+def test_every_point_of_a_curve_leads_to_its_pictures(points, trials):
+    page = (trials.folder / "report.html").read_text()
+    links = re.findall(r'<a href="#([\w-]+)">.*?<title>([^:]*):', page)
+    for name, title in links:
+        behind = page.index(f'id="{name}"')
+        assert page.rindex("<summary>", 0, behind) == page.rindex(f"<summary>{title}</summary>", 0, behind)
+    assert len({name for name, _ in links}) == len(points)
+
+
+def test_each_style_score_has_its_curves_and_none_without_leakage(points, trials):
+    """As with --csd, beside the look by pixels; and where no scorer tells leakage at all."""
+    seen = [replace(one, scores={**one.scores, "style (CSD)": one.scores["look (pixels)"]}) for one in points]
+    assert report(trials, seen).count("<svg") == 4
+    blind = [
+        replace(one, scores={name: one.scores[name] for name in ("look (pixels)", "text (small CLIP)")})
+        for one in points
+    ]
+    assert "<svg" not in report(trials, blind)
+    assert "No scorer tells leakage" in report(trials, blind)
 
 
 def test_it_is_taken_up_where_it_was_left(points, trials, monkeypatch):

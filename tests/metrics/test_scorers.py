@@ -48,8 +48,18 @@ def test_pixels_tell_whether_the_subject_stays_and_the_set_agrees():
     assert found["look"][0] < 1
 
 
+def test_a_set_of_one_picture_again_and_again_is_told_as_such():
+    for scorer, prompt in ((ByPixels(), "a"), (InWorld(SCENES), thing_words(3))):
+        same = scorer(shown(1, 1), case(0, prompt, prompt))
+        other = scorer(shown(1, 2), case(0, prompt, prompt))
+        assert same["repetition"] == same["consistency"] == pytest.approx([1, 1], abs=1e-4)
+        assert other["repetition"][0] < 0.5
+
+
 def test_of_one_picture_without_its_plain_one_neither_is_told():
-    assert not {"subject", "consistency"} & ByPixels()(shown(1), case(0, "a")).keys()
+    told = {"subject", "consistency", "repetition"}
+    assert not told & ByPixels()(shown(1), case(0, "a")).keys()
+    assert told & InWorld(SCENES)(shown(1), case(0, thing_words(3))).keys() == {"subject"}
 
 
 def test_every_number_names_its_model():
@@ -62,6 +72,14 @@ def test_things_to_ask_for_are_none_that_a_reference_shows():
     assert len(exhibits) == len(scenes) == 6
     assert len(prompts) == 4
     assert not {*prompts} & {exhibit.content for exhibit in exhibits}
+
+
+def test_there_may_be_many_more_references_than_things():
+    exhibits, scenes, prompts = from_world(80, 2, seed=1)
+    assert len(exhibits) == len(scenes) == 80
+    assert scenes.held_out.all()
+    assert not {*prompts} & {exhibit.content for exhibit in exhibits}
+    assert prompts != from_world(2, 2, seed=2)[2]
 
 
 def test_more_things_than_are_left_are_refused():

@@ -70,9 +70,21 @@ def test_the_references_own_words_as_prompt_do_not_count_as_leak(clip, pictures)
 def test_a_style_by_an_encoder_comes_with_the_drawings_similarity(clip, dino, pictures):
     scores = sight(pictures, pictures[0], open_tower(clip), open_tower(dino))
     assert (scores.style_model, scores.drawing_model) == (clip.name, dino.name)
-    assert scores.named().keys() == {"style", "drawing"}
+    assert scores.named().keys() == {"style", "drawing", "consistency", "repetition"}
     assert scores.style[0].item() == pytest.approx(1, abs=1e-5)
     assert scores.drawing[0].item() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_sets_consistency_by_an_encoder_comes_with_its_repetition(clip, dino, pictures):
+    style, drawing = open_tower(clip), open_tower(dino)
+    scores = sight(pictures, pictures[0], style, drawing).named()
+    seen = F.normalize(style.embed(pictures), dim=-1)
+    first = (seen[0] @ seen[1] + seen[0] @ seen[2]) / 2
+    assert scores["consistency"][0] == pytest.approx(first.item(), abs=1e-5)
+    assert sight([pictures[1]] * 2, pictures[0], style, drawing).named()["repetition"] == pytest.approx(
+        [1, 1], abs=1e-5
+    )
+    assert sight(pictures[:1], pictures[0], style, drawing).named().keys() == {"style", "drawing"}
 
 
 def test_an_edge_drawing_has_lines_and_no_colour():

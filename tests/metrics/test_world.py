@@ -9,7 +9,7 @@ from torch import Tensor
 
 from instantstyle.metrics import Judge, Readings, Scores, facts_of, interval, score
 from instantstyle.metrics.judge import FACTS
-from instantstyle.metrics.world import palette_match
+from instantstyle.metrics.world import palette_match, to_others
 from instantstyle.world import THINGS, Scenes, sample_scenes
 
 from ..helpers import dice
@@ -96,6 +96,42 @@ def test_ink_and_second_colours_do_not_count():
     repainted = palette.clone()
     repainted[:, [1, 3, 4]] = 0.5
     assert palette_match(repainted, palette).tolist() == [1] * 6
+
+
+def readings(scenes: Scenes) -> Readings:
+    return SeesAlways(scenes)(PICTURES[: len(scenes)])
+
+
+def test_one_look_on_many_things_is_consistent_and_repeats_nothing(scenes):
+    """The first scene's look on each thing."""
+    first = torch.zeros(8, dtype=torch.long)
+    found = to_others(readings(replace(scenes, look=scenes[first].look)))
+    assert found["consistency"] == pytest.approx([1] * 8, abs=1e-5)
+    assert found["repetition"] == [0] * 8
+
+
+def test_one_thing_in_many_looks_repeats_and_is_not_consistent(scenes, others):
+    both = replace(scenes, thing=scenes.thing * 0)
+    found = to_others(readings(both))
+    assert found["repetition"] == [1] * 8
+    assert max(found["consistency"]) < 0.8
+
+
+def test_each_picture_is_held_against_its_others_only(scenes):
+    """The last of three in another look: the first two share theirs with one of two."""
+    one, other = scenes[torch.tensor([0])].look, scenes[torch.tensor([1])].look
+    look = {
+        field.name: torch.cat([getattr(one, field.name)] * 2 + [getattr(other, field.name)])
+        for field in fields(one)
+    }
+    three = Scenes(scenes.thing[:3], type(one)(**look), scenes[torch.arange(3)].layout)
+    first, second, third = to_others(readings(three))["consistency"]
+    assert first == pytest.approx(second)
+    assert first == pytest.approx((1 + third) / 2, abs=1e-5)
+
+
+def test_of_a_single_picture_nothing_is_shared(scenes):
+    assert to_others(readings(scenes[torch.tensor([0])])) == {}
 
 
 def test_an_interval_of_equal_values_is_a_point():

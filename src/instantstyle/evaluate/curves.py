@@ -35,9 +35,10 @@ class Axis:
 def curves(points: Sequence[Point], across: str, up: str) -> str:
     """The picture's SVG and its legend, to stand in a page.
 
-    Every point names itself when the mouse is on it; whiskers are 95 % intervals.
+    Every point names itself when the mouse is on it, and leads to its pictures (`anchor`) when it is clicked;
+    whiskers are 95 % intervals.
     """
-    drawn, arms = _drawn(points, across, up)
+    drawn, arms = _drawn(points, across, up, linked=True)
     return f"{_svg(drawn, HEIGHT, f'{up} against {across}')}{_legend(arms)}"
 
 
@@ -54,16 +55,26 @@ def figure(points: Sequence[Point], across: str, up: str) -> str:
     return _svg(f"{paper}{drawn}{named}", HEIGHT + LINE * len(arms), f"{up} against {across}") + "\n"
 
 
-def _drawn(points: Sequence[Point], across: str, up: str) -> tuple[str, list[str]]:
+def anchor(place: int) -> str:
+    """The id of what stands for the point at this place of all."""
+    return f"point-{place}"
+
+
+def _drawn(points: Sequence[Point], across: str, up: str, *, linked: bool = False) -> tuple[str, list[str]]:
     """Frame and lines, and the arms in the order of their colours."""
-    shown = [point for point in points if across in point.scores and up in point.scores]
+    places = [place for place, one in enumerate(points) if across in one.scores and up in one.scores]
+    shown = [points[place] for place in places]
     x = _axis(shown, across, MARGIN, WIDTH - MARGIN / 2)
     y = _axis(shown, up, HEIGHT - MARGIN, MARGIN / 2)
     arms = list(dict.fromkeys(point.setting.arm.name for point in shown))
     drawn = [_frame(x, y)]
-    for place, arm in enumerate(arms):
-        own = [point for point in shown if point.setting.arm.name == arm]
-        drawn.append(_line(own, x, y, COLOURS[place % len(COLOURS)]))
+    for number, arm in enumerate(arms):
+        colour = COLOURS[number % len(COLOURS)]
+        own = [place for place in places if points[place].setting.arm.name == arm]
+        drawn.append(_line([points[place] for place in own], x, y, colour))
+        for place in own:
+            mark = _mark(points[place], x, y, colour)
+            drawn.append(f'<a href="#{anchor(place)}">{mark}</a>' if linked else mark)
     return "".join(drawn), arms
 
 
@@ -103,8 +114,7 @@ def _frame(x: Axis, y: Axis) -> str:
 def _line(points: Sequence[Point], x: Axis, y: Axis, colour: str) -> str:
     places = [(x.at(point.scores[x.name][0]), y.at(point.scores[y.name][0])) for point in points]
     path = "M" + "L".join(f"{left:.1f} {top:.1f}" for left, top in places)
-    marks = "".join(_mark(point, x, y, colour) for point in points)
-    return f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>{marks}'
+    return f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
 
 
 def _mark(point: Point, x: Axis, y: Axis, colour: str) -> str:

@@ -9,11 +9,11 @@ from PIL import Image
 
 from ..metrics.scorers import first_named
 from ..trials import Trials
-from .curves import curves, titled
+from .curves import anchor, curves, titled
 from .points import Point
 
 STYLE = ("look", "style")
-"""Names under which scorers tell how much of the reference's style is there, the first found is shown."""
+"""Names under which scorers tell how much of the reference's style is there; each of them has its curves."""
 TEXT = ("text", "subject")
 LEAK = ("leak", "drawing")
 THUMBNAIL = 88  # px
@@ -43,7 +43,7 @@ def report(trials: Trials, points: Sequence[Point]) -> str:
         f'<div class="pair">{_tradeoffs(points, names)}</div>',
         f"<h2>Scores</h2>{_table(points, names)}",
         "<h2>Pictures</h2>",
-        *(_pictures(trials, point) for point in points),
+        *(_pictures(trials, point, anchor(place)) for place, point in enumerate(points)),
         "</html>\n",
     ]
     return "\n".join(parts)
@@ -62,14 +62,17 @@ def _protocol(trials: Trials) -> str:
 
 
 def _tradeoffs(points: Sequence[Point], names: Sequence[str]) -> str:
-    """Style against text, and style against leakage: never one without the other."""
-    style = first_named(STYLE, names)
-    drawn = []
-    for told, price in (("Style against text", TEXT), ("Style against leakage", LEAK)):
-        across = first_named(price, names)
-        if style and across:
-            drawn.append(f"<div><h2>{told}</h2>{curves(points, across, style)}</div>")
-    return "".join(drawn)
+    """Style against text, and style against leakage: where no scorer tells leakage, no style is drawn."""
+    leak = first_named(LEAK, names)
+    if leak is None:
+        return "<p>No scorer tells leakage, without which a style says nothing: no curves.</p>"
+    prices = (("Style against text", first_named(TEXT, names)), ("Style against leakage", leak))
+    return "".join(
+        f"<div><h2>{told}</h2>{curves(points, across, style)}</div>"
+        for style in filter(None, (first_named([word], names) for word in STYLE))
+        for told, across in prices
+        if across
+    )
 
 
 def _table(points: Sequence[Point], names: Sequence[str]) -> str:
@@ -86,8 +89,11 @@ def _row(point: Point, names: Sequence[str]) -> str:
     return "".join(f"<td>{cell}</td>" for cell in cells)
 
 
-def _pictures(trials: Trials, point: Point) -> str:
-    """Behind a point: a row for each reference, a column for each prompt."""
+def _pictures(trials: Trials, point: Point, name: str) -> str:
+    """Behind a point: a row for each reference, a column for each prompt.
+
+    The id stands inside of what is folded, so that browsers unfold it for whoever comes by a link.
+    """
     prompts = trials.prompts[:SHOWN]
     head = "".join(f"<th>{escape(prompt)}</th>" for prompt in ("reference", *prompts))
     rows = []
@@ -97,7 +103,9 @@ def _pictures(trials: Trials, point: Point) -> str:
         titles = [reference.name, *(f"{reference.name}: {prompt}" for prompt in prompts)]
         cells = "".join(f"<td>{_img(*pair)}</td>" for pair in zip(shown, titles, strict=True))
         rows.append(f"<tr>{cells}</tr>")
-    table = f'<div class="scroll"><table class="grid"><tr>{head}</tr>{"".join(rows)}</table></div>'
+    table = (
+        f'<div class="scroll" id="{name}"><table class="grid"><tr>{head}</tr>{"".join(rows)}</table></div>'
+    )
     return f"<details><summary>{escape(titled(point))}</summary>{table}</details>"
 
 

@@ -16,7 +16,8 @@ from .judge import judge
 from .look import NAME, compared, to_others, traits
 from .pixels import common_side
 from .vision import Reads, Sees, sight, words
-from .world import score
+from .world import apart, score
+from .world import to_others as alike_in_world
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,8 @@ class ByPixels:
     """`metrics.look`, and beside it two that need no network either.
 
     `subject`: the drawing of the picture without a reference is still there, equal seeds: the asked subject
-    is drawn as it would have been. `consistency`: mean look shared with the other pictures of the case.
+    is drawn as it would have been. `consistency`: mean look shared with the other pictures of the case, and
+    beside it `repetition`, their mean drawing: high where a set shows one thing again and again.
     """
 
     name = NAME
@@ -61,7 +63,11 @@ class ByPixels:
             pairs = zip(seen, asked, strict=True)
             found["subject"] = [compared([mine], other).drawing.item() for mine, other in pairs]
         others = to_others(seen)
-        return {**found, "consistency": others["look"]} if others else found
+        return {**found, **{name: others[of] for name, of in _SET.items()}} if others else found
+
+
+_SET = {"consistency": "look", "repetition": "drawing"}
+"""What a set is asked for, and the likeness that tells it."""
 
 
 class InWorld:
@@ -74,21 +80,21 @@ class InWorld:
         self.scenes = scenes
 
     def __call__(self, drawn: Sequence[Image.Image], case: Case) -> dict[str, list[float]]:
-        """The parts of `metrics.Scores`, the look, and `subject`: the asked thing is what is seen."""
+        """The parts of `metrics.Scores`, the look, and `subject`: the asked thing is what is seen.
+
+        Of several pictures their `consistency` and `repetition` too.
+        """
         pixels = torch.stack([_pixels(picture) for picture in drawn])
         shown = self.scenes[torch.full((len(drawn),), case.number)]
         things = torch.tensor([_thing(prompt) for prompt in case.prompts])
-        scores = replace(score(pixels, things, shown), palette=self._palette(pixels, case.number))
+        seen = judge()(pixels)
+        # As `world.palette_match`, against all references rather than those of the pictures at hand.
+        gaps = apart(seen.palette, self.scenes.look.palette)
+        own = 1 - gaps[:, case.number] / gaps.mean(1)
+        scores = replace(score(pixels, things, shown), palette=own)
         parts = ("look", "layout", "leak", "ground", "fill", "outline", "palette")
         found = {name: getattr(scores, name).tolist() for name in parts}
-        return {**found, "subject": scores.asked.tolist()}
-
-    def _palette(self, pixels: Float[Tensor, "picture 3 64 64"], number: int) -> Float[Tensor, " picture"]:
-        """As `world.palette_match`, against all references rather than those of the pictures at hand."""
-        colours = torch.tensor([0, 2])
-        drawn, wanted = judge()(pixels).palette[:, colours], self.scenes.look.palette[:, colours]
-        gaps = (drawn[:, None] - wanted[None]).pow(2).sum(-1).sqrt().mean(-1)
-        return 1 - gaps[:, number] / gaps.mean(1)
+        return {**found, "subject": scores.asked.tolist(), **alike_in_world(seen)}
 
 
 class ByWords:

@@ -2,7 +2,8 @@
 
 Similarity to the reference by CLIP, DINO or SigLIP rises with leakage, for these encoders see what is shown.
 So `style` is never given without `drawing` beside it: the encoder's similarity of edge drawings, in which
-no style is left (SEFS's measure of leakage, the only one shown to agree with people).
+no style is left (SEFS's measure of leakage, the only one shown to agree with people); nor the `consistency`
+of a set without its `repetition`, the same of its own drawings.
 """
 
 from collections.abc import Sequence
@@ -65,9 +66,15 @@ class SightScores:
     drawing_model: str
     style: Float[Tensor, " picture"]
     drawing: Float[Tensor, " picture"]
+    consistency: Float[Tensor, " picture"] | None = None
+    """To the other pictures of the set, the mean; None for a set of one."""
+    repetition: Float[Tensor, " picture"] | None = None
 
     def named(self) -> dict[str, list[float]]:
-        return {"style": self.style.tolist(), "drawing": self.drawing.tolist()}
+        found = {"style": self.style.tolist(), "drawing": self.drawing.tolist()}
+        if self.consistency is not None and self.repetition is not None:
+            found |= {"consistency": self.consistency.tolist(), "repetition": self.repetition.tolist()}
+        return found
 
 
 def words(
@@ -88,11 +95,16 @@ def words(
 def sight(pictures: Sequence[Image.Image], reference: Image.Image, style: Sees, drawing: Sees) -> SightScores:
     """`style`: what measures style (CSD, or an image tower); `drawing`: what compares drawings (DINO)."""
     drawn = [edge_drawing(picture) for picture in pictures]
+    seen = style.embed([*pictures, reference])
+    outlined = drawing.embed([*drawn, edge_drawing(reference)])
+    several = len(pictures) > 1
     return SightScores(
         style.name,
         drawing.name,
-        cosines(style.embed([*pictures, reference])),
-        cosines(drawing.embed([*drawn, edge_drawing(reference)])),
+        cosines(seen),
+        cosines(outlined),
+        to_others(seen[:-1]) if several else None,
+        to_others(outlined[:-1]) if several else None,
     )
 
 
@@ -100,6 +112,13 @@ def cosines(embeds: Float[Tensor, "images dim"]) -> Float[Tensor, " others"]:
     """Of all but the last to the last."""
     long = F.normalize(embeds.float(), dim=-1)
     return long[:-1] @ long[-1]
+
+
+def to_others(embeds: Float[Tensor, "images dim"]) -> Float[Tensor, " images"]:
+    """Each one's mean cosine to the others."""
+    long = F.normalize(embeds.float(), dim=-1)
+    near = long @ long.T
+    return (near.sum(1) - near.diagonal()) / (len(near) - 1)
 
 
 def edge_drawing(picture: Image.Image) -> Image.Image:

@@ -1,15 +1,18 @@
 """Scores in the small world, where thing, look and layout of every reference are known."""
 
 from dataclasses import dataclass, fields
+from functools import cache
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..world import Scenes
-from .judge import Judge, facts_of, judge
+from ..world import MINI_SCOPE, Scenes, sample_scenes
+from .judge import Judge, Readings, facts_of, judge
 
 LOOK_PARTS = ("ground", "fill", "outline", "palette")
+COLOURS = [0, 2]
+"""Of a palette, ground and body only: ink may be hidden, and the patterns' second colours by their first."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Scores:
 
 
 def score(
-    pictures: Float[Tensor, "picture 3 64 64"],
+    pictures: Float[Tensor, "picture 3 height width"],
     asked: Int[Tensor, " picture"],
     references: Scenes,
     network: Judge | None = None,
@@ -61,13 +64,41 @@ def score(
 def palette_match(
     drawn: Float[Tensor, "picture 5 3"], wanted: Float[Tensor, "picture 5 3"]
 ) -> Float[Tensor, " picture"]:
-    """1 − (distance to the own reference's colours) / (mean distance to all references' colours).
+    """1 − (distance to the own reference's colours) / (mean distance to all references' colours)."""
+    gaps = apart(drawn, wanted)
+    return 1 - gaps.diagonal() / gaps.mean(1)
 
-    Ground and body only: the ink may be hidden, and the patterns' second colours by their first.
+
+def apart(ones: Float[Tensor, "one 5 3"], others: Float[Tensor, "other 5 3"]) -> Float[Tensor, "one other"]:
+    """How far each palette is from each other one, in sRGB: the mean over `COLOURS`."""
+    return (ones[:, None, COLOURS] - others[None, :, COLOURS]).pow(2).sum(-1).sqrt().mean(-1)
+
+
+def to_others(seen: Readings) -> dict[str, list[float]]:
+    """How alike a set is, each picture to its others; empty for a set of one. Meant for different prompts.
+
+    `consistency`: the look's four parts as read off both; of the palette 1 − d/d̄, d̄ of two unrelated scenes.
+    `repetition`: the share of others in which the same thing is seen, which a look has no right to.
     """
-    colours = torch.tensor([0, 2])
-    apart = (drawn[:, None, colours] - wanted[None, :, colours]).pow(2).sum(-1).sqrt().mean(-1)
-    return 1 - apart.diagonal() / apart.mean(1)
+    count = len(seen.palette)
+    if count < 2:
+        return {}
+    same = {fact: (seen[fact][:, None] == seen[fact][None]).float() for fact in (*LOOK_PARTS[:-1], "thing")}
+    same["palette"] = 1 - apart(seen.palette, seen.palette) / _unrelated()
+    pairs = {
+        "consistency": torch.stack([same[part] for part in LOOK_PARTS]).mean(0),
+        "repetition": same["thing"],
+    }
+    others = 1 - torch.eye(count)
+    return {name: ((near * others).sum(1) / (count - 1)).tolist() for name, near in pairs.items()}
+
+
+@cache
+def _unrelated() -> float:
+    """The mean distance of two scenes' palettes, over all pairs of many."""
+    scenes = sample_scenes(256, torch.Generator().manual_seed(0), MINI_SCOPE, held_out=True)
+    gaps = apart(scenes.look.palette, scenes.look.palette)
+    return (gaps.sum() / (len(gaps) * (len(gaps) - 1))).item()
 
 
 def interval(
