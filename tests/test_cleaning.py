@@ -7,23 +7,23 @@ from torch.testing import assert_close
 
 from instantstyle import InstantStyle, Style, StyleError, Use
 from instantstyle.attention import Shift
-from instantstyle.cleaning import HEAD, RATE, damping, head_and_tail, shift
+from instantstyle.cleaning import CENTRE, HEAD, RATE, RATES, damping, head_and_tail, shift
 from instantstyle.stylecard import drawn, lines
 
 from .conftest import layer_weights, plus_projection
 from .helpers import dice
 from .test_attention import keys, moment
 
-# Tokens of which the first two components are the look and the others the content, as known.
+# Tokens of which the first component is the look and the others the content, as known.
 U = torch.linalg.qr(torch.randn(4, 4, generator=dice(0))).Q
 V = torch.linalg.qr(torch.randn(8, 4, generator=dice(1))).Q.T
-LOOK = U[:, :2] @ torch.diag(torch.tensor([5.0, 4.0])) @ V[:2]
-CONTENT = U[:, 2:] @ torch.diag(torch.tensor([2.0, 1.0])) @ V[2:]
+LOOK = 5.0 * U[:, :1] @ V[:1]
+CONTENT = U[:, 1:] @ torch.diag(torch.tensor([3.0, 2.0, 1.0])) @ V[1:]
 BLANK = torch.randn(4, 8, generator=dice(2))
 
 
-def test_head_and_tail_are_the_first_components_and_the_rest():
-    head, tail = head_and_tail(LOOK + CONTENT, 2)
+def test_head_and_tail_are_the_first_component_and_the_rest():
+    head, tail = head_and_tail(LOOK + CONTENT, HEAD)
     assert_close(head, LOOK)
     assert_close(tail, CONTENT)
 
@@ -40,13 +40,27 @@ def test_the_tail_is_held_back_wholly_at_first_and_less_and_less():
     left = damping(torch.linspace(0, 1, 11))
     assert left[0] == 1
     assert (left.diff() < 0).all()
-    assert_close(left[-1], torch.tensor(-RATE).exp())
+    assert left[-1] < 1e-5
+
+
+def test_half_of_it_is_back_where_the_schedule_has_its_centre():
+    assert_close(damping(torch.tensor(CENTRE)), torch.tensor(0.5), rtol=0, atol=2e-3)
+
+
+def test_it_is_the_schedule_of_the_authors_code():
+    """1 − S(γ(t − c)), worked out from numbers here: γ 20, c 0.3."""
+    done = torch.tensor([0.2, 0.3, 0.4, 0.7], dtype=torch.float64)
+    theirs = 1 - 1 / (1 + torch.exp(-20 * (done - 0.3)))
+    assert_close(damping(done), theirs, rtol=3e-3, atol=0)
+
+
+def test_at_rate_0_nothing_fades():
+    assert_close(damping(torch.tensor([0.0, 0.5, 1.0]), RATES[0]), torch.ones(3))
 
 
 def test_at_the_first_step_the_look_stands_against_the_content():
     tokens = torch.stack([BLANK, LOOK + CONTENT])
     assert_close(tokens + shift(tokens, 1.0), torch.stack([CONTENT, LOOK]))
-    assert HEAD * 4 == 2
 
 
 def test_by_half_it_stands_half_way():
@@ -62,7 +76,7 @@ def test_what_is_added_fades_by_its_rows_rate():
     assert now.done == 0.5
     found = ready.now(now)
     assert_close(found.key[0], ready.key[0] + 1)
-    assert_close(found.value[1], ready.value[1] + torch.tensor(-RATE / 2).exp())
+    assert_close(found.value[1], ready.value[1] + damping(torch.tensor(0.5)))
 
 
 def test_steps_as_a_tensor_are_the_steps():
@@ -111,7 +125,7 @@ def test_what_a_layer_sees_at_the_first_step_is_head_against_tail(styled, ink):
     """By hand: the head's and the tail's tokens through the adapter's own matrices."""
     [(name, [ready])] = list(styled.adapter.bind(Use(ink)).items())[:1]
     layer = next(layer for layer in styled.adapter.layers if layer.name == name)
-    head, tail = head_and_tail(styled.adapter.tokens(ink)[1], 2)
+    head, tail = head_and_tail(styled.adapter.tokens(ink)[1], HEAD)
     to_key, to_value = styled.adapter.file.read_layer(layer.number)
     first = ready.now(moment(timesteps=()))
     assert_close(ready.key[:, 0] + ready.shift.key[:, 0], torch.stack([tail, head]) @ to_key.mT)

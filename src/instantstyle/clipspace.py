@@ -20,7 +20,7 @@ CONTENT_SCALES = {"subtract": 0.5, "project": 0.5, "mask": 1.0, CLEAN: 1.0}
 `InstantStyle`, and of project the same; mask and clean have no scale in their papers: they act in full."""
 
 CLUSTERS = 2
-"""Of the products in `mask`, of which the higher goes; ours: words and picture agree there, or do not."""
+"""Of the products in `mask`, of which the higher goes; as in the code of MaskST's authors."""
 
 MOST = 10.0
 """What `enough` goes up to: the largest amount that a recipe holds."""
@@ -29,9 +29,9 @@ MOST = 10.0
 def subtract(
     embeds: Float[Tensor, "*images dim"], content: Float[Tensor, "phrases dim"], scale: float
 ) -> Float[Tensor, "*images dim"]:
-    """e' = e − s · Σ t. arXiv 2404.02733, section 3.2: image feature minus content text feature.
+    """e' = e − s · Σ t. arXiv 2404.02733, section 3.3: image feature minus content text feature.
 
-    The paper has one phrase and s = 1; the sum and s are ours.
+    There s = 1, and Figure 13 raises it step by step; the sum over several phrases is ours.
     """
     return embeds - scale * content.sum(dim=0)
 
@@ -41,6 +41,7 @@ def project(
 ) -> Float[Tensor, "*images dim"]:
     """e' = e − s · (e·t̂) t̂: only what lies along the content goes; for several phrases, along their span.
 
+    After CLeaR, section 3.1, where t is of a picture drawn from the words; s and the span are ours.
     t⁺t projects onto the rows of t, whatever their order and even where they repeat each other, which
     removing one phrase after the other would not.
     """
@@ -53,10 +54,11 @@ def mask(
 ) -> Float[Tensor, "*images dim"]:
     """e' = e − s · m⊙e, mᵢ = 1 where eᵢtᵢ is in the highest cluster of all of e⊙t. MaskST, arXiv 2502.07466.
 
-    At s = 1, the paper's only one, these elements are zero. Ours: a product below 0 counts as 0, as where
-    picture and words differ there is as little of the content as where one is silent. Of several phrases each
-    has its own clusters, and an element goes if it is high for any: in products with their sum, phrases that
-    differ in sign would hide each other. Lengths of e and t do not matter.
+    At s = 1, the paper's only one, these elements are zero. Ours: an element whose product is 0 or below
+    stays, wherever the clusters part, as words and picture do not agree there. Of several phrases each has
+    its own clusters, and an element goes if it is high for any: in products with their sum, phrases that
+    differ in sign would hide each other. (The authors give one sentence that names several things.) Lengths
+    of e and t do not matter.
     """
     products = embeds[..., None, :] * content
     high = torch.stack([_high(row) for row in products.flatten(0, -2)]).view(products.shape)
@@ -65,8 +67,7 @@ def mask(
 
 def _high(products: Float[Tensor, " dim"]) -> Bool[Tensor, " dim"]:
     """Those of the highest cluster; none where all are 0 or below."""
-    agreement = products.clamp(min=0)
-    return (agreement >= highest_cluster(agreement, CLUSTERS)) & (agreement > 0)
+    return (products >= highest_cluster(products, CLUSTERS)) & (products > 0)
 
 
 def highest_cluster(values: Float[Tensor, " count"], clusters: int) -> float:
