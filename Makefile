@@ -2,7 +2,7 @@
 # make test   sets up .venv with the tools, runs the whole suite
 # make bench  measures what docs/performance.md and docs/operations.md say; a part needs 16 GB of memory
 # make findings        draws and measures docs/findings.md, model card and README's table from the shipped weights
-# make findings-quick  the same on few pictures, into build/findings-quick
+# make findings-quick  the same on few pictures in few steps, into build/findings-quick; CI does this too
 # make screenshots     docs/images/studio*.png, from the shipped weights; needs Debian's chromium
 # make check  everything CI runs: lint, format, types, layers, tests
 
@@ -12,11 +12,15 @@ BIN := .venv/bin
 BROWSER := tests/studio/test_browser.py
 # One thread a worker: the suite runs in parallel by processes.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --ignore $(BROWSER)
-# Few pictures show that everything runs, and little else.
+# The questions of findings/ that draw: two at once, a thread each, see more pictures than one with two threads.
+DRAWN := cures scales blocks
+STUDIES := $(DRAWN:%=study-%)
+RESULTS := findings/results
+# Few pictures in few steps show that everything runs, and little else.
 QUICK := build/findings-quick
-FEW := --references 3 --asked 1 --work $(QUICK)
+FEW := --references 2 --asked 2 --steps 4 --work $(QUICK)
 
-.PHONY: demo test check bench findings findings-quick screenshots format
+.PHONY: demo test check bench findings findings-quick $(STUDIES) study-table screenshots format
 
 demo: .venv/.installed
 	$(BIN)/instantstyle demo -o demo.png --force
@@ -47,19 +51,25 @@ bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.operations
 
 findings: .venv/.installed-dev
-	$(BIN)/python -m findings.blocks -o findings/results/blocks.json
-	$(BIN)/python -m findings.cures -o findings/results/cures.json
-	$(BIN)/python -m findings.scales -o findings/results/scales.json
+	$(MAKE) -j2 study-table $(STUDIES)
+	$(BIN)/python -m findings.costs -o $(RESULTS)/costs.json
 	$(BIN)/python -m findings.page
-	$(BIN)/python -m training.mini.table mini -o training/mini/results/table.json --references 100 --asked 5
 	$(BIN)/python -m training.mini.card
 	$(BIN)/instantstyle demo -o docs/images/demo.png --force
 
+# Begun work is no proof that it can be begun.
 findings-quick: .venv/.installed-dev
-	$(BIN)/python -m findings.blocks $(FEW) -o $(QUICK)/results/blocks.json
-	$(BIN)/python -m findings.cures $(FEW) --rounds 1 -o $(QUICK)/results/cures.json
-	$(BIN)/python -m findings.scales $(FEW) -o $(QUICK)/results/scales.json
+	rm -rf $(QUICK)
+	$(MAKE) -j2 $(STUDIES) RESULTS=$(QUICK)/results STUDY='$(FEW)'
+	$(BIN)/python -m findings.costs $(FEW) --rounds 1 -o $(QUICK)/results/costs.json
 	$(BIN)/python -m findings.page --results $(QUICK)/results -o $(QUICK)/findings.md
+
+$(STUDIES): study-%: .venv/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m findings.$* $(STUDY) -o $(RESULTS)/$*.json
+
+study-table: .venv/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m training.mini.table mini -o training/mini/results/table.json \
+		--references 100 --asked 5
 
 screenshots: .venv/.installed-dev
 	$(BIN)/python -m tests.studio.screenshots docs/images

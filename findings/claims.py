@@ -12,6 +12,8 @@ WORDS = {
     "palette": "palette",
     "look": "look",
     "layout": "layout",
+    "consistency": "alike",
+    "repetition": "same thing again",
 }
 """The judge's scores as tables name them."""
 
@@ -49,9 +51,13 @@ CLAIMS = (
     Claim("… and hand over colours", "style blocks", "no reference", "palette", 1),
     Claim("… and the whole look", "style blocks", "no reference", "look", 1),
     Claim("… though fewer colours than all blocks (ours)", "style blocks", "all blocks", "palette", -1),
+    Claim("One reference gives many prompts one look", "style blocks", "no reference", "consistency", 1),
+    Claim("… and not one thing again and again (ours)", "style blocks", "all blocks", "repetition", -1),
     Claim("The layout blocks add layout", "style and layout blocks", "style blocks", "layout", 1),
+    Claim("… and bring some of the subject back", "style and layout blocks", "style blocks", "leak", 1),
     Claim("Subtracting the words lowers the leak", "all blocks, subtract 1", "all blocks", "leak", -1),
     Claim("… also in the style blocks", "style blocks, subtract 1", "style blocks", "leak", -1),
+    Claim("… and has the words obeyed better", "all blocks, subtract 1", "all blocks", "subject", 1),
     Claim("… and keeps the look less (ours)", "all blocks, subtract 1", "all blocks", "look", -1),
     Claim("A lower scale leaks less", "all blocks at 0.4", "all blocks at 1", "leak", -1, "scales"),
     Claim("… and hands over less", "all blocks at 0.4", "all blocks at 1", "palette", -1, "scales"),
@@ -61,6 +67,7 @@ CLAIMS = (
 
 
 def claims(means: Mapping[str, Means], told: Sequence[Claim] = CLAIMS) -> str:
-    """The table; its intervals hold together."""
+    """The table, of what was measured; its intervals hold together."""
     lines = ["| claim | score | difference of | measured | verdict |", "|---|---|---|---|---|"]
-    return "\n".join([*lines, *(claim.told(means[claim.study], len(told)) for claim in told)])
+    asked = [claim for claim in told if claim.score in means[claim.study][claim.one]]
+    return "\n".join([*lines, *(claim.told(means[claim.study], len(asked)) for claim in asked)])

@@ -3,16 +3,12 @@
     python -m findings.cures -o findings/results/cures.json
 
 Every removal and every negative reference, in all blocks and in the style blocks, on one footing: the same
-references, prompts and seeds. What each costs is timed side by side, from a seen reference to the picture.
+references, prompts and seeds. What each costs in time: findings.costs.
 """
 
-from dataclasses import replace
-from functools import partial
-from statistics import median
 from typing import Any
 
-from benchmarks.rounds import ratio, timed
-from findings.study import Means, means_of, parser, report, shipped, tell, trials_of
+from findings.study import ASKED, REFERENCES, Means, means_of, parser, report, shipped, tell, trials_of
 from instantstyle.evaluate import ARMS, evaluate
 from instantstyle.evaluate.arms import CURES, settings_of
 from instantstyle.trials import NO_REFERENCE, Arm, Trials, opened
@@ -57,34 +53,20 @@ def means(trials: Trials) -> Means:
     )
 
 
-def costs(trials: Trials, rounds: int) -> dict[str, dict[str, float]]:
-    """By arm: seconds of one picture, and against its place without a cure (no reference: against itself)."""
-    single = replace(trials, prompts=trials.prompts[:1])
-    seconds = timed({arm.name: partial(single.drawn, arm, 0) for arm in arms()}, rounds)
-    plain = {arm.name: PLACES[place].name for place in PLACES for arm in cures_in(place)}
-    return {
-        name: {"seconds": median(own), "to_plain": ratio(own, seconds[plain.get(name, name)])}
-        for name, own in seconds.items()
-    }
-
-
-def results_of(trials: Trials, rounds: int) -> dict[str, Any]:
-    """Which arms there are and what they cure, their means and costs."""
+def results_of(trials: Trials) -> dict[str, Any]:
+    """Which arms there are and what they cure, and their means."""
     return {
         "plain": NO_REFERENCE.name,
         "places": {plain.name: [arm.name for arm in cures_in(place)] for place, plain in PLACES.items()},
         "means": means(trials),
-        "costs": costs(trials, rounds),
     }
 
 
 def main() -> None:
     question = (__doc__ or "").splitlines()[0]
-    options = parser(question, references=12, asked=2, seed=7)
-    options.add_argument("--rounds", type=int, default=3, help="of the timing")
-    args = options.parse_args()
+    args = parser(question, REFERENCES, ASKED, seed=7).parse_args()
     trials = trials_of(shipped(), args, "cures")
-    report(question, args, trials, results_of(trials, args.rounds))
+    report(question, args, trials, results_of(trials))
 
 
 if __name__ == "__main__":

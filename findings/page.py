@@ -20,11 +20,15 @@ from instantstyle.evaluate.arms import Setting
 from instantstyle.evaluate.curves import figure
 from instantstyle.files import whole
 from instantstyle.trials import Arm
+from instantstyle.use import Use
 
 PAGE = Path("docs/findings.md")
-QUESTIONS = ("cures", "scales", "blocks")
+QUESTIONS = ("cures", "scales", "blocks", "costs")
 CURVES = {"leak": "findings-leak.svg", "subject": "findings-subject.svg"}
 """The scores that palette is drawn against, and the files in images/ beside the page."""
+
+DEFAULT = Use.scale
+"""The scale of a call that names none."""
 
 Files = Mapping[str, Mapping[str, Any]]
 
@@ -38,14 +42,16 @@ def page(files: Files) -> str:
         .with_name("page.md")
         .read_text(encoding="utf-8")
         .format(
-            claims=claims({name: one["means"] for name, one in found.items()}),
+            claims=claims({name: one["means"] for name, one in found.items() if "means" in one}),
             roles=verdicts.roles(found["blocks"]),
             alone=tables.blocks(found["blocks"], "alone"),
             off=tables.blocks(found["blocks"], "off"),
             commands="\n".join(_command(file) for file in files.values()),
-            counts="\n".join(_counted(name, file["settings"]) for name, file in files.items()),
+            counts="\n".join(
+                _counted(name, file["settings"]) for name, file in files.items() if name != "costs"
+            ),
             weights=files["cures"]["settings"]["weights"],
-            **_cures(found["cures"]),
+            **_cures(found["cures"], found["costs"]),
             **_scales(found["scales"]),
         )
     )
@@ -78,13 +84,13 @@ def _point(setting: Setting, means: Mapping[str, list[float]]) -> Point:
     return Point(setting, scores, len(means["palette"]))
 
 
-def _cures(results: Mapping[str, Any]) -> dict[str, str]:
+def _cures(results: Mapping[str, Any], costs: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
     means, places = results["means"], results["places"]
     return {
         "arms": tables.arms(means, [*means]),
         "cured": "\n\n".join(verdicts.cured(means, plain, cures) for plain, cures in places.items()),
         "cure_tables": "\n\n".join(
-            tables.cures(means, plain, cures, results["costs"]) for plain, cures in places.items()
+            tables.cures(means, plain, cures, costs) for plain, cures in places.items()
         ),
     }
 
@@ -92,10 +98,11 @@ def _cures(results: Mapping[str, Any]) -> dict[str, str]:
 def _scales(results: Mapping[str, Any]) -> dict[str, str]:
     means, plain, scales = results["means"], results["plain"], results["scales"]
     names = [point.setting.drawn.name for point in points_of(results)]
-    swept, target = results["arms"][0], f"{results['arms'][1]} at 1"
+    swept, own = results["arms"][:2]
     return {
         "safe": "\n".join(verdicts.safe(means, arm, scales, plain) for arm in results["arms"]),
-        "matched": verdicts.matched(means, swept, scales, target),
+        "matched": verdicts.matched(means, swept, scales, f"{own} at 1"),
+        "begin": verdicts.begin(means, own, scales, plain, DEFAULT),
         "sweep": tables.arms(means, names, ("leak", "subject", "palette")),
     }
 

@@ -8,7 +8,7 @@ style and layout blocks.
 
 from typing import Any
 
-from findings.study import Means, means_of, parser, report, shipped, tell, trials_of
+from findings.study import ASKED, REFERENCES, Means, means_of, parser, report, shipped, tell, trials_of
 from instantstyle.evaluate import ARMS, evaluate
 from instantstyle.evaluate.arms import Setting, settings_of
 from instantstyle.trials import NO_REFERENCE, Trials, opened
@@ -41,7 +41,7 @@ def results_of(trials: Trials) -> dict[str, Any]:
 
 def main() -> None:
     question = (__doc__ or "").splitlines()[0]
-    args = parser(question, references=12, asked=2, seed=11).parse_args()
+    args = parser(question, REFERENCES, ASKED, seed=11).parse_args()
     trials = trials_of(shipped(), args, "scales")
     report(question, args, trials, results_of(trials))
 

@@ -26,20 +26,21 @@ from instantstyle.trials import Arm, Trials, from_world, of_arm
 RESULTS = Path(__file__).parent / "results"
 WORK = Path("build/findings")
 
+REFERENCES, ASKED = 60, 2
+"""Of the questions on cures and scales. Intervals are over references, so these are many: with 60 a leak of
+one in ten is told from none beside a dozen other comparisons. 2: what a set of pictures has in common is
+asked of pairs at least."""
+
 Means = dict[str, dict[str, list[float]]]
 """By arm and score (`leak`): a number for each reference, the mean over what was asked for with it."""
 
 
-def parser(
-    question: str, references: int, asked: int, seed: int, steps: int | None = None
-) -> argparse.ArgumentParser:
+def parser(question: str, references: int, asked: int, seed: int) -> argparse.ArgumentParser:
     """The options that all of these have."""
     made = argparse.ArgumentParser(description=question)
     made.add_argument("--references", type=int, default=references, help="held-out scenes")
     made.add_argument("--asked", type=int, default=asked, help="things asked for with each reference")
-    made.add_argument(
-        "--steps", type=int, default=steps, help="of each drawing; None: the model's own number"
-    )
+    made.add_argument("--steps", type=int, help="of each drawing; the model's own number unless given")
     made.add_argument("--seed", type=int, default=seed, help="of scenes and drawings")
     made.add_argument("--work", type=Path, default=WORK, help="folder in which begun work is gone on with")
     made.add_argument("-o", "--output", type=Path, required=True)

@@ -12,7 +12,8 @@ WAYS = {"alone": "on alone, against no reference", "off": "left out of all"}
 
 
 def arms(means: Means, names: Sequence[str], scores: Sequence[str] = (*WORDS,)) -> str:
-    """Means with 95 % intervals over references, each for itself."""
+    """Means with 95 % intervals over references, each for itself; of the scores that were measured."""
+    scores = [score for score in scores if score in means[names[0]]]
     rows = [[name, *(estimate(means[name][score]).told() for score in scores)] for name in names]
     return table(["arm", *(WORDS[score] for score in scores)], rows)
 

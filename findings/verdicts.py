@@ -70,8 +70,30 @@ def matched(means: Means, swept: str, scales: Sequence[float], target: str) -> s
     return f"At {_listed(even)}, {swept} are in no score surely worse than {target}{but}."
 
 
-def safe(means: Means, arm: str, scales: Sequence[float], plain: str) -> str:
-    """Up to which scale an arm surely costs neither the asked thing nor shows the reference's."""
+def begin(means: Means, arm: str, scales: Sequence[float], plain: str, default: float) -> str:
+    """At which scales an arm gives as much as it can at no sure price, and whether the default is one."""
+    good = free(means, arm, scales, plain)
+    if not good:
+        return f"No scale of {arm} is without a sure price."
+    given = ("palette", "look")
+    best = max(good, key=lambda scale: sum(sum(means[_at(arm, scale)][score]) for score in given))
+    enough = [
+        scale
+        for scale in good
+        if all(
+            difference(means, _at(arm, scale), _at(arm, best), score, len(given) * len(good)).sign >= 0
+            for score in given
+        )
+    ]
+    where = "is among them" if default in enough else "is not among them"
+    return (
+        f"At {_listed([f'{scale:g}' for scale in enough])} {arm} have no sure price, and neither palette nor "
+        f"look is surely below that at the best such scale, {best:g}. The default, {default:g}, {where}."
+    )
+
+
+def free(means: Means, arm: str, scales: Sequence[float], plain: str) -> list[float]:
+    """The scales up to the first that surely loses the asked thing or shows the reference's."""
     comparisons = 2 * len(scales)
     good: list[float] = []
     for scale in scales:
@@ -82,6 +104,12 @@ def safe(means: Means, arm: str, scales: Sequence[float], plain: str) -> str:
         if min(found) < 0:
             break
         good.append(scale)
+    return good
+
+
+def safe(means: Means, arm: str, scales: Sequence[float], plain: str) -> str:
+    """Up to which scale an arm surely costs neither the asked thing nor shows the reference's."""
+    good = free(means, arm, scales, plain)
     if not good:
         return f"- {arm}: already at {scales[0]:g} one of both is sure."
     if len(good) == len(scales):

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from findings import blocks, cures, scales
+from findings import blocks, costs, cures, scales
 from findings.claims import CLAIMS, WORDS
 from findings.page import CURVES, QUESTIONS, drawn, page
 from findings.study import RESULTS, read, report, trials_of, weights
@@ -31,16 +31,17 @@ def styled(tokenizer_folder, state, image_encoder) -> InstantStyle:
 @pytest.fixture(scope="module")
 def args(tmp_path_factory) -> argparse.Namespace:
     work = tmp_path_factory.mktemp("findings")
-    return argparse.Namespace(references=REFERENCES, asked=1, steps=None, seed=3, work=work)
+    return argparse.Namespace(references=REFERENCES, asked=2, steps=None, seed=3, work=work)
 
 
 @pytest.fixture(scope="module")
 def files(styled, args):
     """As each question's command writes it."""
     made = {
-        "cures": lambda trials: cures.results_of(trials, rounds=1),
+        "cures": cures.results_of,
         "scales": scales.results_of,
         "blocks": lambda trials: blocks.results_of(trials, probe(trials)),
+        "costs": lambda trials: costs.results_of(trials, rounds=1),
     }
     found = {}
     for name in QUESTIONS:
@@ -52,7 +53,7 @@ def files(styled, args):
 
 
 def test_every_arm_has_a_mean_for_each_reference(files):
-    for file in files.values():
+    for file in (files[name] for name in QUESTIONS if name != "costs"):
         for arm, scores in file["results"]["means"].items():
             assert {
                 score: len(values) for score, values in scores.items() if score in WORDS
@@ -60,10 +61,10 @@ def test_every_arm_has_a_mean_for_each_reference(files):
 
 
 def test_every_cure_has_a_cost_and_a_place(files):
-    results = files["cures"]["results"]
-    assert results["costs"].keys() == results["means"].keys()
+    results, spent = files["cures"]["results"], files["costs"]["results"]
+    assert results["means"].keys() == spent.keys()
     assert [len(names) for names in results["places"].values()] == [7, 8]
-    assert results["costs"]["all blocks"]["to_plain"] == 1
+    assert spent["all blocks"]["to_plain"] == 1
 
 
 def test_a_claim_speaks_of_arms_that_are_drawn(files):
@@ -74,7 +75,7 @@ def test_a_claim_speaks_of_arms_that_are_drawn(files):
 def test_settings_name_command_machine_weights_and_counts(files):
     told = files["cures"]["settings"]
     assert told["weights"] == weights()
-    assert (told["references"], told["steps"], told["seed"], len(told["asked"])) == (REFERENCES, 1, 3, 1)
+    assert (told["references"], told["steps"], told["seed"], len(told["asked"])) == (REFERENCES, 1, 3, 2)
     assert {"command", "machine", "torch", "diffusers"} <= told.keys()
 
 
@@ -97,6 +98,25 @@ def test_the_page_has_every_claim_arm_and_block(files):
     for block in files["blocks"]["results"]["blocks"]:
         assert text.count(f"| `{block}` |") == 2
     assert not re.search(r"[{}]", text)
+
+
+def test_without_pairs_of_pictures_the_page_says_nothing_of_what_they_share(files):
+    """One thing asked of each reference: then no study has these scores."""
+    pairs = ("consistency", "repetition")
+
+    def alone(file):
+        if "means" not in file["results"]:
+            return file
+        kept = {
+            arm: {score: values for score, values in scores.items() if score not in pairs}
+            for arm, scores in file["results"]["means"].items()
+        }
+        return {**file, "results": {**file["results"], "means": kept}}
+
+    text = page({name: alone(file) for name, file in files.items()})
+    assert "one look" in page(files)
+    assert "one look" not in text
+    assert f"| {WORDS['repetition']} |" not in text
 
 
 def test_results_of_different_weights_make_no_page(files):

@@ -1,7 +1,7 @@
 """Each sentence follows from the figures: other figures, another sentence."""
 
 from findings.claims import Claim, claims
-from findings.verdicts import cured, matched, roles, safe
+from findings.verdicts import begin, cured, matched, roles, safe
 
 CURES = ["all blocks, mask", "all blocks, clean"]
 REFERENCES = 12
@@ -61,6 +61,20 @@ def test_a_scale_is_safe_until_the_first_that_is_not():
     assert "at no scale up to 0.2" in safe(means, "all blocks", [0.2], "none")
 
 
+def test_one_begins_where_nothing_is_lost_and_enough_is_given():
+    """0.2 gives less than 0.4; at 0.6 the reference's thing appears."""
+    means = {"none": arm(leak=0.0)}
+    means |= {
+        f"style blocks at {scale:g}": arm(leak=leak, palette=palette)
+        for scale, leak, palette in [(0.2, 0.0, 0.1), (0.4, 0.0, 0.5), (0.6, 0.4, 0.6)]
+    }
+    text = begin(means, "style blocks", [0.2, 0.4, 0.6], "none", 0.4)
+    assert text.startswith("At 0.4 style blocks have no sure price")
+    assert text.endswith("The default, 0.4, is among them.")
+    assert "is not among them" in begin(means, "style blocks", [0.2, 0.4, 0.6], "none", 0.2)
+    assert "No scale of style blocks" in begin(means, "style blocks", [0.6], "none", 0.6)
+
+
 def test_proposed_roles_are_held_against_those_that_ship():
     shipped = {"style": ["a", "b"], "layout": ["c"], "other": ["d"]}
     proposed = {
@@ -87,3 +101,10 @@ def test_a_claim_holds_or_its_opposite_or_neither_is_shown():
     ).splitlines()[2:]
     assert [row.split(" | ")[-1] for row in rows] == ["holds |", "**the opposite holds** |", "not shown |"]
     assert "-0.30 (-0.30 to -0.30)" in rows[0]
+
+
+def test_of_what_was_not_measured_nothing_is_claimed():
+    means = {"cures": {"a": arm(), "b": arm()}}
+    told = [Claim("Alike", "a", "b", "consistency", 1), Claim("Less", "a", "b", "leak", -1)]
+    assert "Alike" not in claims(means, told)
+    assert "| Less |" in claims(means, told)
