@@ -5,7 +5,7 @@ import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch.testing import assert_close
 
-from instantstyle.attention import StyledAttnProcessor, StyleKeys, styled_attention
+from instantstyle.attention import Standing, StyledAttnProcessor, StyleKeys, _shrunk, styled_attention
 from instantstyle.errors import StyleError
 from instantstyle.moment import Moment
 
@@ -21,6 +21,13 @@ def moment(guided=False, timesteps=(), latents=(8, 8)):
     found = Moment(SimpleNamespace(do_classifier_free_guidance=guided, scheduler=scheduler))
     found.see((torch.zeros(1, 4, *latents), -1), {})
     return found
+
+
+@torch.no_grad()
+def strength(keys, pixels, latents):
+    """Of a style in a layer of so many pixels."""
+    attn = Attention(16, cross_attention_dim=12, heads=2, dim_head=8)
+    return Standing(keys).acting(attn, torch.randn(1, pixels, 16), moment(latents=latents))[2]
 
 
 def by_hand(query, key, value):
@@ -107,22 +114,55 @@ def test_a_mask_fits_every_resolution_of_a_picture(latents, halvings):
         height, width = -(-height // 2), -(-width // 2)
     upper = torch.zeros(912, 1144)
     upper[:456] = 1.0
-    strength = keys(mask=upper).strength(height * width, moment(latents=latents))
-    assert strength is not None
-    rows = strength.unflatten(0, (height, width))[..., 0]
+    rows = strength(keys(mask=upper), height * width, latents).unflatten(0, (height, width))[..., 0]
     assert_close(rows[: height // 2], torch.ones(height // 2, width))
     assert_close(rows[-(height // 2) :], torch.zeros(height // 2, width))
 
 
 def test_a_mask_that_fits_no_resolution_is_an_error():
     with pytest.raises(StyleError, match="cannot be laid over 5 pixels"):
-        keys(mask=torch.ones(4, 4)).strength(5, moment(latents=(8, 8)))
+        strength(keys(mask=torch.ones(4, 4)), 5, (8, 8))
 
 
-def test_a_style_whose_time_has_not_come_does_nothing_at_all():
-    begun = keys(curve=lambda done: float(done >= 0.5))
-    assert begun.strength(4, moment(timesteps=[9])) is not None
-    assert begun.strength(4, moment(timesteps=[])) is None
+class Untouchable(StyleKeys):
+    """Keys and values that nobody may ask for."""
+
+    def for_batch(self, *_):
+        raise AssertionError("keys were made for a style that does nothing")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("idle", "busy", "told"),
+    [
+        (moment(timesteps=[]), moment(timesteps=[9]), {"curve": lambda done: float(done >= 0.5)}),
+        (moment(), moment(guided=True), {"against": True}),
+    ],
+    ids=["its time has not come", "nothing draws away from it"],
+)
+def test_a_style_that_does_nothing_now_makes_nothing(attn, idle, busy, told):
+    some = keys(**told)
+    guarded = Untouchable(some.key, some.value, some.scale, **told)
+    words, pixels = torch.randn(2, 5, 12), torch.randn(2, 9, 16)
+    plain = AttnProcessor2_0()(attn, pixels, words)
+    assert_close(StyledAttnProcessor([guarded], idle)(attn, pixels, words), plain)
+    with pytest.raises(AssertionError):
+        StyledAttnProcessor([guarded], busy)(attn, pixels, words)
+
+
+@torch.no_grad()
+def test_a_mask_is_laid_over_a_layer_once_for_pictures_of_one_size(attn, monkeypatch):
+    laid = []
+    monkeypatch.setattr(
+        "instantstyle.attention._shrunk", lambda *given: laid.append(given) or _shrunk(*given)
+    )
+    standing, now = Standing(keys(mask=torch.eye(4))), moment(latents=(4, 4))
+    first, again = (standing.acting(attn, torch.randn(1, 16, 16), now)[2] for _ in range(2))
+    assert len(laid) == 1
+    assert first.equal(again)
+    now.see((torch.zeros(1, 4, 2, 8), -1), {})
+    assert not standing.acting(attn, torch.randn(1, 16, 16), now)[2].equal(first)
+    assert len(laid) == 2
 
 
 class Counted(torch.nn.Linear):

@@ -208,6 +208,14 @@ def test_a_mix_by_keys_lies_between_its_parts(bare, styled, ink, teal, short):
     assert max((middle - a).norm(), (middle - b).norm()) < (a - b).norm()
 
 
+def test_layers_have_a_bound_styles_own_memory_and_no_copy_of_it(bare, ink, tmp_path):
+    kept = through_a_file(ink, tmp_path)
+    own = {half.data_ptr() for pair in kept.binding("sdxl").layers.values() for half in pair}
+    bound = bare.adapter.bind(Use(kept))
+    assert {half.data_ptr() for [keys] in bound.values() for half in (keys.key, keys.value)} == own
+    assert all(keys.key.dtype == torch.float16 for [keys] in bound.values())
+
+
 def test_binding_reads_only_what_it_binds(pipe, state, image_encoder, reference):
     styled = InstantStyle(pipe, adapter=AdapterFile.open(state), image_encoder=image_encoder)
     styled.bind(reference)

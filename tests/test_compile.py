@@ -52,6 +52,12 @@ ways = {
 for name, way in ways.items():
     drawn(**way)
     told[name] = compiled.frame_count
+
+torch._dynamo.reset()
+halves = CompileCounter()
+pipe.to(torch.bfloat16).unet.compile(backend=halves)
+drawn()
+told["halves"] = halves.frame_count
 print(json.dumps(told))
 """
 
@@ -85,6 +91,12 @@ def test_cleaning_is_compiled_once_for_all_steps_amounts_and_styles(told):
 def test_half_a_batch_is_compiled_once_for_all_intervals(told):
     assert told["interval"] == told["clean style"] + 1
     assert told["another interval"] == told["interval"]
+
+
+@pytest.mark.slow
+def test_a_network_in_halves_is_compiled_once_too(told):
+    """Its keys and values are made in float32, and are in its dtype before the first step."""
+    assert told["halves"] == 1
 
 
 @pytest.mark.slow

@@ -4,10 +4,13 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import instantstyle
+from instantstyle.world import MINI_SCOPE, as_image, sample_scenes
 
 from .cli.conftest import model  # noqa: F401
 
@@ -33,3 +36,22 @@ def test_a_strip_leads_from_one_style_to_another(model, reference, tmp_path, mon
         ends = strip.crop((0, 0, width, strip.height)), strip.crop((2 * width, 0, 3 * width, strip.height))
         assert strip.width == 3 * width
     assert [end.tobytes() for end in ends] == [picture.tobytes() for picture in wanted]
+
+
+@pytest.mark.slow
+def test_on_the_bundled_model_a_mixed_style_lies_between_its_parts(tmp_path, monkeypatch):
+    """In the middle of a strip is a picture nearer to both ends than they are to each other."""
+    generator = torch.Generator().manual_seed(3)
+    scenes = sample_scenes(6, generator, MINI_SCOPE, held_out=True).pictures(192, generator)
+    names = [f"{place}.png" for place in range(6)]
+    for name, scene in zip(names, scenes, strict=True):
+        as_image(scene).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    strip = runpy.run_path(str(EXAMPLES / "strip.py"))["strip"]
+    mini = instantstyle.load("mini")
+    mini.pipe.set_progress_bar_config(disable=True)
+    for one, other in (names[:2], names[2:4], names[4:]):
+        drawn = np.asarray(strip(mini, "a rocket", one, other, 3), dtype=np.float32)
+        begin, middle, end = np.split(drawn, 3, axis=1)
+        whole_way = np.abs(begin - end).mean()
+        assert max(np.abs(middle - begin).mean(), np.abs(middle - end).mean()) < whole_way

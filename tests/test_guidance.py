@@ -22,6 +22,7 @@ from torch.testing import assert_close
 
 from instantstyle import InstantStyle, JobError, ModelError
 from instantstyle.adapter import layers_of
+from instantstyle.attention import styled_attention
 from instantstyle.guidance import CALL, SCALE, guided_within
 
 from .conftest import base_projection, layer_weights
@@ -140,6 +141,27 @@ def test_without_guidance_an_interval_changes_nothing(styled, batches):
     plain = drawn(styled, guidance_scale=1.0)
     assert drawn(styled, guidance_scale=1.0, guidance_interval=MIDDLE).equal(plain)
     assert batches == [1] * 8
+
+
+@pytest.mark.parametrize(("scale", "halves"), [(1.0, 1), (5.0, 2)], ids=["without guidance", "with guidance"])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_without_guidance_nothing_unconditional_is_computed(
+    styled, reference, batches, monkeypatch, scale, halves, steps
+):
+    ink, texts, keys = styled.style(reference), [], []
+    for encoder in (styled.pipe.text_encoder, styled.pipe.text_encoder_2):
+        encoder.register_forward_pre_hook(lambda _, given: texts.append(len(given[0])))
+
+    def watched(query, key, value, styles, mask=None):
+        keys.extend([len(key), *(len(style_key) for style_key, *_ in styles)])
+        return styled_attention(query, key, value, styles, mask)
+
+    monkeypatch.setattr("instantstyle.attention.styled_attention", watched)
+    drawn(styled, negative_prompt="b", style=ink, guidance_scale=scale, num_inference_steps=steps)
+    assert batches == [halves] * steps
+    assert texts == [1] * 2 * halves, "two encoders, and the negative prompt only where it is drawn away from"
+    styled_layers = 2
+    assert keys == [halves] * steps * (len(styled.adapter.layers) + styled_layers)
 
 
 def test_a_style_for_each_prompt_stays_with_its_prompt(styled, reference):

@@ -1,6 +1,7 @@
 """A style on disk: whole or refused in one line, whatever happened to its bytes."""
 
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -271,6 +272,39 @@ def test_a_tensor_that_was_changed_is_noticed(path):
     path.write_bytes(data)
     with pytest.raises(StyleError, match="content hash is another"):
         Style.load(path)
+
+
+class Trap:
+    """What unpickling it would leave behind is a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+def test_reading_runs_no_code(path, tmp_path):
+    sprung = pickle.dumps(Trap(tmp_path / "ran"))
+    path.write_bytes(sprung)
+    with pytest.raises(StyleError, match="no whole style file"):
+        Style.load(path)
+    torch.save({"image_embeds": Trap(tmp_path / "ran")}, path)
+    with pytest.raises(StyleError, match="no whole style file"):
+        Style.load(path)
+    assert not (tmp_path / "ran").exists()
+    pickle.loads(sprung)
+    assert (tmp_path / "ran").exists(), "the trap does spring where it is unpickled"
+
+
+def test_what_was_read_is_no_longer_the_file(path):
+    style = Style.load(whole().save(path))
+    before = style.image_embeds.clone()
+    with path.open("r+b") as file:
+        file.seek(-1000, 2)
+        file.write(bytes(1000))
+    assert style.image_embeds.equal(before)
+    assert all(half.any() for pair in style.bindings[0].layers.values() for half in pair)
 
 
 def test_an_adapter_is_no_style(path):

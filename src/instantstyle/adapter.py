@@ -91,7 +91,7 @@ class Adapter:
             )
             weight = weights[layer.block] if layer.block else 0.0
             added = _shift(answers, away, name, use.against)
-            bound[layer.name] = (StyleKeys(key, value, scale * weight, mask, use.factor, added),)
+            bound[layer.name] = (StyleKeys(key, value, scale * weight, mask, use.factor, added, use.against),)
         return bound
 
     def binding(self, style: Style, blocks: Spec = "style") -> Binding:
@@ -201,8 +201,9 @@ def _sides(
     """Row 0 is what guidance draws away from: no picture, a negative style, or the style itself."""
     if len({side.shape for side in said}) > 1:
         raise StyleError("Styles of one call must have as many references side by side each (combine).")
-    # As they are: a file's halves become nothing wider than the network that they are for.
-    sides = torch.stack(list(said), dim=1)
+    # As they are: a file's halves become nothing wider than the network that they are for. Of one style
+    # nothing is copied: it is the style's own memory.
+    sides = said[0][:, None] if len(said) == 1 else torch.stack(list(said), dim=1)
     if against:
         return sides.flip(0)
     if away is None:
@@ -259,13 +260,15 @@ def injected(unet: Any, bound: Bound, moment: Moment) -> Iterator[None]:
     """
     found = dict(unet.attn_processors)
     _refuse_adapted(found)
+    # Now and not at the first step: a compiled network would be compiled again for what was moved in it.
+    there = torch.empty(0, dtype=unet.dtype, device=unet.device)
     styled = {
-        name: StyledAttnProcessor(bound.get(name, ()), moment)
+        name: StyledAttnProcessor([keys.like(there) for keys in bound.get(name, ())], moment)
         for name, processor in found.items()
         if name in bound or (bound and _reads_words_plainly(name, processor))
     }
     watched = any(style.needs_watching for styles in bound.values() for style in styles)
-    # The layers keep theirs, in the network's dtype from the first step on.
+    # The layers keep theirs, in the network's dtype.
     del bound
     try:
         unet.set_attn_processor({**found, **styled})

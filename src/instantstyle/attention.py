@@ -66,6 +66,8 @@ class StyleKeys:
     """Share of the drawing done, 0..1 → factor on the scale; None is 1 throughout."""
     shift: Shift | None = None
     """Of a style that is cleaned."""
+    against: bool = False
+    """Whether guidance draws away from it: without guidance it does nothing."""
 
     @property
     def needs_watching(self) -> bool:
@@ -99,15 +101,11 @@ class StyleKeys:
             raise StyleError(f"A batch of {batch} does not split into {what}; give one style a prompt.")
         return _spread(self.key[-halves:], images), _spread(self.value[-halves:], images)
 
-    def strength(self, pixels: int, moment: Moment) -> Tensor | None:
-        """The scale here and now, broadcasting over [batch heads pixels head]; None where it is nothing."""
-        factor = 1.0 if self.curve is None else self.curve(moment.done)
-        if factor == 0:
-            return None
-        strength = self.scale if factor == 1 else self.scale * factor
-        if self.mask is None:
-            return strength
-        return strength * _shrunk(self.mask, moment.size_of(pixels)).flatten()[:, None]
+    def factor(self, moment: Moment) -> float:
+        """On the scale, now; 0 where the style does nothing at all."""
+        if self.against and not moment.guided:
+            return 0.0
+        return 1.0 if self.curve is None else self.curve(moment.done)
 
 
 def _spread(rows: Float[Tensor, "halves pictures tokens width"], images: int) -> Tensor:
@@ -149,13 +147,8 @@ class StyledAttnProcessor:
         return _left(attn, joined(seen).to(query.dtype), hidden_states)
 
     def _acting(self, attn: Any, pixels: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        acting = []
-        for style in self.styles:
-            heads = style.heads(attn, pixels, self.moment)
-            strength = style.keys.strength(pixels.shape[1], self.moment)
-            if strength is not None:
-                acting.append((*heads, strength))
-        return acting
+        acting = [style.acting(attn, pixels, self.moment) for style in self.styles]
+        return [each for each in acting if each is not None]
 
 
 def split(x: Float[Tensor, "batch tokens width"], heads: int) -> Float[Tensor, "batch heads tokens head"]:
@@ -193,7 +186,8 @@ def _word_heads(attn: Any, words: Float[Tensor, "batch words cross_dim"]) -> tup
 
 
 class Standing:
-    """One layer's keys and values of a style, kept for as long as batches of the same kind ask for them.
+    """One layer's keys and values of a style, kept for as long as batches of the same kind ask for them; and
+    its mask, for as long as pictures are of one size.
 
     Not kept: where something is added to them at every step, and inside a compiled network.
     """
@@ -202,6 +196,29 @@ class Standing:
         self.keys = keys
         self._of: tuple[Any, ...] | None = None
         self._heads: tuple[Tensor, Tensor] | None = None
+        self._laid_on: tuple[Any, ...] | None = None
+        self._laid: Tensor | None = None
+
+    def acting(self, attn: Any, pixels: Tensor, moment: Moment) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Key, value, and the scale here and now, broadcasting over [batch heads pixels head]; None, and
+        nothing is made, where it is 0.
+        """
+        factor = self.keys.factor(moment)
+        if factor == 0:
+            return None
+        key, value = self.heads(attn, pixels, moment)
+        scale = self.keys.scale if factor == 1 else self.keys.scale * factor
+        if self.keys.mask is not None:
+            scale = scale * self._area(self.keys.mask, moment.size_of(pixels.shape[1]))
+        return key, value, scale
+
+    def _area(self, mask: Tensor, size: tuple[int, int]) -> Float[Tensor, "pixels 1"]:
+        """The mask, laid over the layer's pixels."""
+        if torch.compiler.is_compiling():
+            return _shrunk(mask, size).flatten()[:, None]
+        if self._laid is None or self._laid_on != (size, mask.device):
+            self._laid_on, self._laid = (size, mask.device), _shrunk(mask, size).flatten()[:, None]
+        return self._laid
 
     def heads(self, attn: Any, pixels: Tensor, moment: Moment) -> tuple[Tensor, Tensor]:
         """Key and value, [batch heads tokens head], where the pixels are and in their dtype."""
@@ -265,4 +282,5 @@ def _left(attn: Any, seen: Float[Tensor, "batch pixels width"], entered: Tensor)
         out = out.transpose(1, 2).reshape(entered.shape)
     if attn.residual_connection:
         out = out + entered
-    return out / attn.rescale_output_factor
+    # Nearly always 1, and a division by it a walk through all of the numbers.
+    return out if attn.rescale_output_factor == 1 else out / attn.rescale_output_factor

@@ -18,6 +18,7 @@ class Moment:
         self._pipe = pipe
         self._timestep: Any = None
         self._latent_size: tuple[int, int] | None = None
+        self._done: float | None = None
 
     @property
     def guided(self) -> bool:
@@ -28,10 +29,13 @@ class Moment:
     def done(self) -> float:
         """Share of the steps before this one: 0 at the first, near 1 at the last.
 
-        Of the steps that are drawn: image-to-image leaves the first of a schedule out.
+        Of the steps that are drawn: image-to-image leaves the first of a schedule out. Found once a step: all
+        layers ask, and each answer waits for a GPU.
         """
-        place, count = self._place()
-        return int(place) / count
+        if self._done is None:
+            place, count = self._place()
+            self._done = int(place) / count
+        return self._done
 
     @property
     def passed(self) -> Float[Tensor, ""]:
@@ -70,6 +74,7 @@ class Moment:
         sample = given[0] if given else named["sample"]
         self._latent_size = tuple(sample.shape[-2:])
         self._timestep = given[1] if len(given) > 1 else named["timestep"]
+        self._done = None
 
     def _called(self, _: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         self.see(given, named)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors.torch import load as tensors_in
+from safetensors import safe_open
 from safetensors.torch import save as as_bytes
 from torch import Tensor
 
@@ -93,10 +93,9 @@ def write(path: Path, imprint: Imprint, tensors: Mapping[str, Tensor], *, force:
 
 def read(path: Path) -> tuple[Imprint, dict[str, Tensor]]:
     """All that is in the file; `StyleError` in one line unless it is whole, ours and of this version."""
-    data = _bytes(path)
+    _check_size(path)
     try:
-        tensors = tensors_in(data)
-        fields = json.loads(_header(data)["__metadata__"][KEY])
+        fields, tensors = _parts(path)
     # A header is JSON from anywhere: cut short, nested without end, of unknown types, it fails in many ways.
     except Exception as fault:
         raise StyleError(
@@ -138,16 +137,19 @@ PLAIN: tuple[Half, Half] = ("key", "value")
 SHIFTED: tuple[Half, Half] = ("key_shift", "value_shift")
 
 
-def _bytes(path: Path) -> bytes:
+def _check_size(path: Path) -> None:
     if not path.is_file():
         raise StyleError(f"There is no style file {path}; looked in {path.absolute().parent}.")
     if path.stat().st_size > LARGEST:
         raise StyleError(f"{path} is larger than any style ({LARGEST // 10**6} MB); is it a model?")
-    return path.read_bytes()
 
 
-def _header(data: bytes) -> Any:
-    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+def _parts(path: Path) -> tuple[Any, dict[str, Tensor]]:
+    """Fields and tensors. A tensor at a time, so that no second copy of the file is ever in memory."""
+    with safe_open(path, framework="pt") as file:
+        # Copies: a tensor as handed out is the file itself, and would change with it after it was checked.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        return json.loads(file.metadata()[KEY]), tensors
 
 
 def _check_version(path: Path, fields: Any) -> None:
