@@ -1,4 +1,4 @@
-"""What do guidance and style for a part of the steps save, and what do they cost in quality?
+"""What do guidance and style for a part of the steps, or fewer steps, save, and what do they cost?
 
     python -m benchmarks.accelerators -o benchmarks/results/accelerators.json
 
@@ -34,6 +34,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "style in 0–0.5": {"end": 0.5},
     "style in 0.2–1": {"start": 0.2},
     "guidance and style in 0–0.8": {"guidance_interval": (0.0, 0.8), "end": 0.8},
+    "8 steps": {"num_inference_steps": 8},
+    "20 steps": {"num_inference_steps": 20},
 }
 """The call's arguments beside prompt, style and seed."""
 

@@ -3,7 +3,8 @@
     python -m benchmarks.bundled -o benchmarks/results/bundled.json
 
 One step of the network and one whole picture, each plain, styled by us and styled by diffusers' IP-Adapter in
-the same blocks, from the same weights; and the pictures compared.
+the same blocks, from the same weights; the pictures compared; and many pictures of one style, ours against
+diffusers', a pair at a time.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from torch import Generator, Tensor
 from transformers import CLIPImageProcessorPil
 
 import instantstyle
-from benchmarks.rounds import parser, ratio, report, timed
+from benchmarks.rounds import parser, positive, ratio, report, timed
 from instantstyle.models.registry import MINI_FOLDER
 from instantstyle.world import MINI_SCOPE, as_image, sample_scenes
 
@@ -119,18 +120,31 @@ def compared(seconds: Mapping[str, list[float]]) -> dict[str, float]:
     }
 
 
+def many(seconds: Mapping[str, list[float]]) -> dict[str, float]:
+    """Of so many pictures: what all took, and the median of the pairs."""
+    return {
+        "pictures": len(seconds["ours"]),
+        "ours_seconds": sum(seconds["ours"]),
+        "diffusers_seconds": sum(seconds["diffusers"]),
+        "ours_to_diffusers": ratio(seconds["ours"], seconds["diffusers"]),
+    }
+
+
 def main() -> None:
     question = (__doc__ or "").splitlines()[0]
     options = parser(question, rounds=12)
-    options.add_argument("--steps", type=int, default=20, help="of the network in one timing")
+    options.add_argument("--steps", type=positive, default=20, help="of the network in one timing")
+    options.add_argument("--pictures", type=positive, default=100, help="of one style, ours and diffusers'")
     args = options.parse_args()
     styled = ours()
     guest = theirs(styled)
     drawing = pictures(styled, guest)
     apart = (drawing["ours"]() - drawing["diffusers"]()).abs().max().item()
+    pair = {name: drawing[name] for name in ("ours", "diffusers")}
     results = {
         "step": compared(timed(steps(styled, guest, args.steps), args.rounds)),
         "picture": compared(timed(drawing, args.rounds)),
+        "many": many(timed(pair, args.pictures)),
         "largest_difference_of_pixels": apart,
     }
     report(question, args, results)

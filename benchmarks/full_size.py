@@ -3,17 +3,14 @@
     python -m benchmarks.full_size -o full_size.json    # in float32 the network alone takes 10.3 GB
     python -m benchmarks.full_size --tiny               # every width a sixteenth, in seconds
 
-One guided step of the network is taken plain, styled by us and styled by diffusers. Weights are random:
-neither equality nor cost depends on what they have learnt. JSON goes to the screen and to `-o`; the exit code
-is 1 where the two paths differ.
+One guided step of the network is taken plain, styled by us and styled by diffusers. What is timed is a step
+within a call, as all but its first are: one goes before, uncounted. Weights are random: neither equality nor
+cost depends on what they have learnt. JSON goes to the screen and to `-o`; the exit code is 1 where the two
+paths differ.
 """
 
 import argparse
-import json
-import platform
-import re
 import resource
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -26,13 +23,12 @@ from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
-import diffusers
 import torch
 from diffusers.loaders import IPAdapterMixin
 from diffusers.utils import is_accelerate_available
 from torch import Tensor, nn
 
-from benchmarks.rounds import ratio
+from benchmarks.rounds import parser, positive, ratio, report
 from benchmarks.sdxl import (
     ADAPTER,
     SDXL_UNET,
@@ -77,14 +73,16 @@ class Guest(IPAdapterMixin):
 @torch.no_grad()
 def step(unet: Any, inputs: Mapping[str, Any]) -> tuple[Tensor, float]:
     """The network's answer, and the seconds that it took."""
-    _finished(unet.device)
+    finished(unet.device)
     started = perf_counter()
     answer = unet(**inputs, return_dict=False)[0]
-    _finished(unet.device)
-    return answer.float().cpu(), perf_counter() - started
+    finished(unet.device)
+    seconds = perf_counter() - started
+    return answer.float().cpu(), seconds
 
 
-def _finished(device: torch.device) -> None:
+def finished(device: torch.device) -> None:
+    """A GPU works on after it was told what to do; here it is waited for."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
@@ -177,13 +175,16 @@ def first_steps(
 
 
 def timed(
-    unet: Any, inputs: Mapping[str, Any], arms: Mapping[str, Arm], repeats: int
+    unet: Any, inputs: Mapping[str, Any], arms: Mapping[str, Arm], rounds: int
 ) -> dict[str, list[float]]:
-    """Seconds of each arm's step, in rounds: what else the machine does falls upon all of them."""
+    """Seconds of each arm's step within a call, in rounds, every other backwards: what else the machine does
+    falls upon all of them.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for _ in range(repeats):
-        for name, arm in arms.items():
-            with arm.styling():
+    for number in range(rounds):
+        for name in reversed(arms) if number % 2 else arms:
+            with arms[name].styling():
+                step(unet, inputs)
                 seconds[name].append(step(unet, inputs)[1])
     return seconds
 
@@ -213,11 +214,11 @@ def equal(compared: Mapping[str, float], tolerance: float | None) -> bool | None
     return compared["max_relative_error"] <= tolerance < compared["style_effect"] / VISIBLE
 
 
-def results_of(unet: Any, path: Path, side: int, seed: int, repeats: int) -> dict[str, Any]:
+def results_of(unet: Any, path: Path, side: int, seed: int, rounds: int) -> dict[str, Any]:
     """`arms`: what each costs; `blocks`: how ours and diffusers' compare."""
     inputs, tolerance = inputs_of(unet, side, seed), TOLERANCES.get(unet.dtype)
     answers, arms = first_steps(unet, inputs, arms_of(unet, path, style_in(inputs)))
-    seconds = timed(unet, inputs, arms, repeats)
+    seconds = timed(unet, inputs, arms, rounds)
     blocks = {name: compared(name, answers, seconds) for name in SCALES}
     return {
         "tolerance": tolerance,
@@ -228,42 +229,19 @@ def results_of(unet: Any, path: Path, side: int, seed: int, repeats: int) -> dic
     }
 
 
-def device_name(device: torch.device) -> str:
-    """As its maker calls it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    told = Path("/proc/cpuinfo")
-    named = re.search(r"model name\s*: (.+)", told.read_text()) if told.exists() else None
-    return named[1] if named else platform.processor() or platform.machine()
-
-
 def main(words: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
-    args = _parser().parse_args(words)
+    args = _options().parse_args(words)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.float16 if device.type == "cuda" else torch.float32
-    side = args.side or (128 if device.type == "cuda" else 32)
+    args.side = args.side or (128 if device.type == "cuda" else 32)
     unet = sketched(TINY_UNET if args.tiny else SDXL_UNET)
     with TemporaryDirectory() as folder:
         path = Path(folder, ADAPTER)
         write_adapter(path, layers_of(unet), embedding_dim(unet), args.seed)
-        results = results_of(filled(unet, device, dtype, args.seed), path, side, args.seed, args.repeats)
-    settings = {
-        "command": shlex.join(["python", "-m", "benchmarks.full_size", *words]),
-        "device": device_name(device),
-        "dtype": str(dtype).removeprefix("torch."),
-        "torch": torch.__version__,
-        "diffusers": diffusers.__version__,
-        "threads": torch.get_num_threads(),
-        "tiny": args.tiny,
-        "side": side,
-        "seed": args.seed,
-        "repeats": args.repeats,
-    }
-    report = json.dumps({"question": _question(), "settings": settings, "results": results}, indent=2)
-    print(report)
-    if args.output:
-        args.output.write_text(f"{report}\n")
+        results = results_of(filled(unet, device, dtype, args.seed), path, args.side, args.seed, args.rounds)
+    args.dtype = str(dtype).removeprefix("torch.")
+    report(_question(), args, results, command=["benchmarks.full_size", *words], device=device)
     return int(any(one["equal"] is False for one in results["blocks"].values()))
 
 
@@ -271,24 +249,14 @@ def _question() -> str:
     return (__doc__ or "").splitlines()[0]
 
 
-def _positive(word: str) -> int:
-    if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} is no whole number from 1")
-    return int(word)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def _options() -> argparse.ArgumentParser:
+    options = parser(_question(), rounds=3)
+    options.add_argument(
+        "--side", type=positive, help="of the latents; 128 on CUDA, 32 on a CPU unless given"
     )
-    parser.add_argument(
-        "--side", type=_positive, help="of the latents; 128 on CUDA, 32 on a CPU unless given"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--repeats", type=_positive, default=3, help="timed rounds, 3 unless given")
-    parser.add_argument("--tiny", action="store_true", help="every width a sixteenth")
-    parser.add_argument("-o", "--output", type=Path, help="where the JSON goes besides the screen")
-    return parser
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--tiny", action="store_true", help="every width a sixteenth")
+    return options
 
 
 if __name__ == "__main__":

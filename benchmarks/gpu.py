@@ -1,6 +1,6 @@
 """How fast is a styled SDXL on a GPU, how much memory does it take, and how far is it from the floor?
 
-    python -m benchmarks.gpu -o benchmarks/results/gpu.json    # CUDA; about ten minutes on an H100
+    python -m benchmarks.gpu -o benchmarks/results/gpu.json    # CUDA; most of its time is compiling
     python -m benchmarks.gpu --tiny                            # every width a sixteenth, in seconds, anywhere
 
 SDXL's true shape with random weights, bf16, 1024 px, 30 guided steps of the network: plain, styled by us and
@@ -8,6 +8,8 @@ styled by diffusers in the style block, one picture and eight, eager and compile
 """
 
 import argparse
+import gc
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -16,9 +18,10 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from benchmarks.full_size import Arm, arms_of, device_name, peak_bytes, step
-from benchmarks.rounds import ratio, report
+from benchmarks.full_size import Arm, arms_of, difference, finished, peak_bytes, step
+from benchmarks.rounds import device_name, positive, ratio, report
 from benchmarks.sdxl import (
     ADAPTER,
     SDXL_UNET,
@@ -30,6 +33,7 @@ from benchmarks.sdxl import (
     style_in,
     write_adapter,
 )
+from instantstyle import Style
 from instantstyle.adapter import layers_of
 
 ARMS = ("plain", "ours style", "diffusers style")
@@ -54,37 +58,69 @@ def for_pictures(inputs: Mapping[str, Any], pictures: int) -> dict[str, Any]:
     }
 
 
+@torch.no_grad()
 def drawn(unet: Any, inputs: Mapping[str, Any], steps: int) -> float:
-    """Seconds of so many steps, one after the other."""
+    """Seconds of so many steps; nothing is waited for in between, as in a pipeline."""
+    finished(unet.device)
     begun = perf_counter()
     for _ in range(steps):
-        step(unet, inputs)
+        unet(**inputs, return_dict=False)
+    finished(unet.device)
     return perf_counter() - begun
 
 
-def measured(
-    unet: Any, arms: Mapping[str, Arm], inputs: Mapping[str, Any], steps: int, rounds: int
-) -> dict[str, dict[str, float]]:
-    """Each arm's seconds and its peak of memory, in rounds; a step of each goes before, uncounted."""
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    peaks: dict[str, int] = {}
-    for number in range(rounds + 1):
-        for name, arm in arms.items():
+def arms_in(
+    unet: Any, path: Path, inputs: Mapping[str, Any], style: Style
+) -> tuple[dict[str, Arm], dict[str, Tensor]]:
+    """The arms with their peaks of memory, and their answers.
+
+    Each makes its peak before the next is made: diffusers' adapter lies in the GPU's memory from then on. The
+    step before is for the compiler, which needs memory of its own.
+    """
+    arms, answers = {}, {}
+    for name, arm in arms_of(unet, path, style):
+        if name in ARMS:
             with arm.styling():
+                step(unet, inputs)
                 peak_bytes(unet.device)
-                spent = drawn(unet, inputs, steps if number else 1)
-                peaks[name] = peak_bytes(unet.device)
-            if number:
-                seconds[name].append(spent)
+                answers[name], _ = step(unet, inputs)
+                arm.cost["peak_bytes"] = peak_bytes(unet.device)
+            arms[name] = arm
+    return arms, answers
+
+
+def timed(
+    unet: Any, arms: Mapping[str, Arm], inputs: Mapping[str, Any], steps: int, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of each arm's drawing, in rounds, every other backwards; an uncounted step goes before."""
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    for number in range(rounds):
+        for name in reversed(arms) if number % 2 else arms:
+            with arms[name].styling():
+                drawn(unet, inputs, 1)
+                seconds[name].append(drawn(unet, inputs, steps))
+    return seconds
+
+
+def measured(
+    unet: Any, path: Path, inputs: Mapping[str, Any], style: Style, steps: int, rounds: int
+) -> dict[str, Any]:
+    """`arms`: each one's seconds and peak; `max_relative_error`: ours against diffusers'."""
+    arms, answers = arms_in(unet, path, inputs, style)
+    seconds = timed(unet, arms, inputs, steps, rounds)
     plain, theirs = seconds["plain"], seconds["diffusers style"]
     return {
-        name: {
-            "seconds": median(spent),
-            "to_plain": ratio(spent, plain),
-            "to_diffusers": ratio(spent, theirs),
-            "peak_bytes": peaks[name],
-        }
-        for name, spent in seconds.items()
+        "max_relative_error": difference(answers["ours style"], answers["diffusers style"]),
+        "style_effect": difference(answers["plain"], answers["diffusers style"]),
+        "arms": {
+            name: {
+                "seconds": median(spent),
+                "to_plain": ratio(spent, plain),
+                "to_diffusers": ratio(spent, theirs),
+                "peak_bytes": arms[name].cost["peak_bytes"],
+            }
+            for name, spent in seconds.items()
+        },
     }
 
 
@@ -94,28 +130,31 @@ def floor(device: str, pictures: int, steps: int) -> float | None:
     return None if speed is None else STEP_FLOP * pictures * steps / speed
 
 
-def ways(unet: Any, compiled: bool) -> Iterator[str]:
-    """Eager, then compiled; the network changes in between."""
-    yield "eager"
+def settings(unet: Any, compiled: bool, counts: Sequence[int]) -> Iterator[tuple[str, int]]:
+    """Eager, then compiled, each for every number of pictures; the network changes in between."""
+    for pictures in counts:
+        yield "eager", pictures
     if compiled:
         unet.compile()
-        yield "compiled"
+        for pictures in counts:
+            # For this number alone: else the second would be compiled for any number, and run slower.
+            torch.compiler.reset()
+            yield "compiled", pictures
 
 
 def results_of(unet: Any, path: Path, side: int, args: argparse.Namespace) -> dict[str, Any]:
-    inputs = inputs_of(unet, side, args.seed)
-    arms = {name: arm for name, arm in arms_of(unet, path, style_in(inputs)) if name in ARMS}
-    where, found = device_name(unet.device), []
-    for way in ways(unet, args.compile):
-        for pictures in args.pictures:
-            asked = for_pictures(inputs, pictures)
-            arms_measured = measured(unet, arms, asked, args.steps, args.rounds)
-            least = floor(where, pictures, args.steps)
-            found.append({"way": way, "pictures": pictures, "floor_seconds": least, "arms": arms_measured})
+    inputs, where, found = inputs_of(unet, side, args.seed), device_name(unet.device), []
+    for way, pictures in settings(unet, args.compile, args.pictures):
+        asked, least = for_pictures(inputs, pictures), floor(where, pictures, args.steps)
+        told = measured(unet, path, asked, style_in(inputs), args.steps, args.rounds)
+        found.append({"way": way, "pictures": pictures, "floor_seconds": least, **told})
+        # What the arms of one setting left behind is no part of the next one's peak.
+        gc.collect()
     return {"device": where, "steps": args.steps, "settings": found}
 
 
 def main(words: Sequence[str] | None = None) -> None:
+    words = sys.argv[1:] if words is None else words
     args = _parser().parse_args(words)
     on_gpu = torch.cuda.is_available()
     if not (on_gpu or args.tiny):
@@ -126,16 +165,17 @@ def main(words: Sequence[str] | None = None) -> None:
         path = Path(folder, ADAPTER)
         write_adapter(path, layers_of(unet), embedding_dim(unet), args.seed)
         results = results_of(filled(unet, device, dtype, args.seed), path, 8 if args.tiny else 128, args)
-    report((__doc__ or "").splitlines()[0], args, results)
+    question = (__doc__ or "").splitlines()[0]
+    report(question, args, results, command=["benchmarks.gpu", *words], device=device)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, nargs="+", default=[1, 8], help="at once")
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pictures", type=positive, nargs="+", default=[1, 8], help="at once")
+    parser.add_argument("--steps", type=positive, default=30)
+    parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--tiny", action="store_true", help="every width a sixteenth")

@@ -2,13 +2,16 @@
 
     python -m benchmarks.resident -o benchmarks/results/resident.json    # writes 4.4 GB to a temporary folder
 
-Each arm in a fresh process: the resident bytes after it is ready, less those before. SDXL's network, adapter
-and image encoder (OpenCLIP ViT-bigG/14) have their true shapes, in float16, and numbers that mean nothing.
-The network's own are never touched and take no memory; all that an arm keeps is read once, as drawing reads
-it. What an arm imports is not counted: it runs on a small network first.
+Each arm in a fresh process: the resident bytes after it is ready, less those before; and the same once memory
+that nobody holds is handed back to the system. Before, it is handed back in any case, or what an arm keeps
+would lie unseen in what imports have left free. SDXL's network, adapter and image encoder (OpenCLIP
+ViT-bigG/14) have their true shapes, in float16, and numbers that mean nothing. The network's own are never
+touched and take no memory; all that an arm keeps is read once, as drawing reads it. What an arm imports is
+not counted: it runs on a small network first.
 """
 
 import argparse
+import ctypes
 import gc
 import json
 import os
@@ -159,19 +162,32 @@ def resident_bytes() -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
+def hand_back() -> None:
+    """Memory that nobody holds, to the system; only glibc keeps it until it is asked."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def measured(arm: str, folder: Path, size: str) -> dict[str, int]:
-    """In this process: resident bytes that the arm adds, and the bytes of the tensors that it names."""
+    """In this process: resident bytes that the arm adds, those of them that somebody holds, and the bytes of
+    the tensors that it names.
+    """
     make = ARMS[arm]
     touch(make(network("tiny"), folder / "tiny")[1])
     unet = network(size)
-    gc.collect()
+    hand_back()
     before = resident_bytes()
     kept, tensors = make(unet, folder / size)
     touch(tensors)
     gc.collect()
     after = resident_bytes()
+    hand_back()
+    held = resident_bytes()
     assert kept
-    return {"resident_bytes": after - before, "tensor_bytes": sum(tensor.nbytes for tensor in tensors)}
+    read = sum(tensor.nbytes for tensor in tensors)
+    return {"resident_bytes": after - before, "held_bytes": held - before, "tensor_bytes": read}
 
 
 def in_fresh_process(arm: str, folder: Path, size: str) -> dict[str, int]:

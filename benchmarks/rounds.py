@@ -3,6 +3,7 @@
 import argparse
 import json
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any
 
 import diffusers
 import torch
+
+CPU = torch.device("cpu")
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -38,10 +41,20 @@ def ratio(ones: Sequence[float], others: Sequence[float]) -> float:
     return median(one / other for one, other in zip(ones, others, strict=True))
 
 
-def machine() -> dict[str, Any]:
+def device_name(device: torch.device) -> str:
+    """As its maker calls it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    told = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*: (.+)", told.read_text()) if told.exists() else None
+    return named[1] if named else platform.processor() or platform.machine()
+
+
+def machine(device: torch.device = CPU) -> dict[str, Any]:
     """What the seconds depend on."""
+    threads = "" if device.type == "cuda" else f"{torch.get_num_threads()} threads of "
     return {
-        "machine": f"{torch.get_num_threads()} threads, {platform.machine()}",
+        "machine": f"{threads}{device_name(device)}",
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
     }
@@ -50,17 +63,34 @@ def machine() -> dict[str, Any]:
 def parser(question: str | None, rounds: int) -> argparse.ArgumentParser:
     """The options that all of these have."""
     made = argparse.ArgumentParser(description=question)
-    made.add_argument("--rounds", type=int, default=rounds)
+    made.add_argument("--rounds", type=positive, default=rounds)
     made.add_argument("-o", "--output", type=Path)
     return made
 
 
-def report(question: str, args: argparse.Namespace, results: Mapping[str, Any]) -> None:
-    """JSON on the screen and in the file asked for."""
-    command = shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
-    settings = {"command": command, **machine(), **{k: v for k, v in vars(args).items() if k != "output"}}
+def positive(word: str) -> int:
+    """What `--rounds` and its like take."""
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is no whole number from 1")
+    return int(word)
+
+
+def report(
+    question: str,
+    args: argparse.Namespace,
+    results: Mapping[str, Any],
+    *,
+    command: Sequence[str] | None = None,
+    device: torch.device = CPU,
+) -> None:
+    """JSON on the screen and in the file asked for; `command`: the module and its words, where they are not
+    this process's.
+    """
+    module, *words = command or [f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
+    told = {name: value for name, value in vars(args).items() if name != "output"}
+    settings = {"command": shlex.join(["python", "-m", module, *words]), **machine(device), **told}
     told = json.dumps({"question": question, "settings": settings, "results": results}, indent=1)
     print(told)
     if args.output:
-        args.output.parent.mkdir(exist_ok=True)
+        args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.write_text(f"{told}\n")

@@ -16,7 +16,7 @@ from instantstyle.architectures import SDXL
 def run(tmp_path_factory):
     """Exit code and report of one tiny run."""
     path = tmp_path_factory.mktemp("benchmark") / "full_size.json"
-    code = main(["--tiny", "--side", "8", "--repeats", "1", "-o", str(path)])
+    code = main(["--tiny", "--side", "8", "--rounds", "1", "-o", str(path)])
     return code, json.loads(path.read_text())
 
 
@@ -32,9 +32,9 @@ def test_a_tiny_run_succeeds(run):
 def test_the_report_says_what_ran_and_where(run):
     assert set(run[1]) == {"question", "settings", "results"}
     settings = run[1]["settings"]
-    assert settings["command"].startswith("python -m benchmarks.full_size --tiny --side 8 --repeats 1")
-    assert settings["device"]
-    assert {"dtype", "torch", "diffusers", "threads", "tiny", "side", "seed", "repeats"} <= set(settings)
+    assert settings["command"].startswith("python -m benchmarks.full_size --tiny --side 8 --rounds 1")
+    assert settings["machine"]
+    assert {"dtype", "torch", "diffusers", "tiny", "side", "seed", "rounds"} <= set(settings)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on CUDA the step is in half precision, not judged")
@@ -87,7 +87,7 @@ def test_a_style_that_changes_nothing_proves_nothing():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on CUDA the step is in half precision, not judged")
 def test_paths_that_differ_end_with_exit_code_1(monkeypatch, capsys):
     monkeypatch.setitem(full_size.SCALES, "all", 0.99)
-    assert main(["--tiny", "--side", "8", "--repeats", "1"]) == 1
+    assert main(["--tiny", "--side", "8", "--rounds", "1"]) == 1
     blocks = json.loads(capsys.readouterr().out)["results"]["blocks"]
     assert blocks["style"]["equal"]
     assert not blocks["all"]["equal"]

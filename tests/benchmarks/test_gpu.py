@@ -18,6 +18,7 @@ def test_every_setting_has_every_arm(tmp_path):
     assert [(one["way"], one["pictures"]) for one in found] == [("eager", 1), ("eager", 2)]
     for one in found:
         assert tuple(one["arms"]) == ARMS
+        assert one["max_relative_error"] < one["style_effect"] / 10
         assert one["arms"]["plain"]["to_plain"] == 1
         assert all(arm["seconds"] > 0 for arm in one["arms"].values())
 
