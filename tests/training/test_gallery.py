@@ -3,6 +3,7 @@ import torch
 from instantstyle.world import MINI_SCOPE
 from training.mini import gallery
 from training.mini.gallery import Gallery
+from training.mini.settings import PICTURE
 
 from ..helpers import dice
 
@@ -15,7 +16,7 @@ def test_each_view_is_of_the_scene_beside_it(monkeypatch):
     monkeypatch.setattr(gallery, "BATCHES", 2)
     scenes, (seen, same) = Gallery(MINI_SCOPE, [light, light]).pick(4, dice(0))
     assert seen.equal(same)
-    assert torch.allclose(seen, light(scenes.pictures(64)), atol=1e-6)
+    assert torch.allclose(seen, light(scenes.pictures(PICTURE)), atol=1e-6)
 
 
 def test_scenes_are_hung_anew_when_they_have_been_used_enough(monkeypatch):

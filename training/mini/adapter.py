@@ -21,7 +21,7 @@ from training.mini.stage import Scalar, Stage, averaged
 from training.mini.unet import UnetStage
 from training.mini.words import describe
 
-NO_IMAGE, NO_TEXT = 0.1, 0.35  # of the pictures, of the captions, for guidance
+NO_IMAGE, NO_TEXT = 0.1, 0.5  # of the pictures, of the captions, for guidance
 
 
 class AdapterStage(Stage[nn.ModuleDict]):

@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from PIL import Image
 from torch import Generator, Tensor
 
 from instantstyle import InstantStyle, Style
 from instantstyle.blocks import Spec
 from instantstyle.metrics import Scores, score
 from instantstyle.world import MINI_SCOPE, Scenes, as_image, sample_scenes, thing_words
+from training.mini.paintings import paintings
 from training.mini.settings import PICTURE
 
 
@@ -38,11 +38,13 @@ class Pairs:
         return torch.arange(len(self.things)).repeat_interleave(self.things.shape[1])
 
     @property
-    def pixels(self) -> Float[Tensor, "reference 3 64 64"]:
+    def pixels(self) -> Float[Tensor, "reference 3 size size"]:
         return self.scenes.pictures(PICTURE, Generator().manual_seed(self.seed))
 
-    def pictures(self) -> list[Image.Image]:
-        return [as_image(picture) for picture in self.pixels]
+    @property
+    def painted(self) -> Float[Tensor, "reference 3 size size"]:
+        """The same looks' colours in pictures of no thing, from outside the world."""
+        return paintings(self.scenes.look, PICTURE, Generator().manual_seed(self.seed))
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Arm:
 
     blocks: Spec | None  # None: no reference
     content_scale: float = 0.0
+    painted: bool = False  # the reference is a picture of no thing in the same colours
 
 
 def draw(
@@ -68,7 +71,8 @@ def styles(styled: InstantStyle, pairs: Pairs, arm: Arm) -> list[Style | None]:
     """Each reference's style, told what it shows if the arm removes content."""
     if arm.blocks is None:
         return [None] * len(pairs.things)
-    plain = [styled.style(picture) for picture in pairs.pictures()]
+    pictures = pairs.painted if arm.painted else pairs.pixels
+    plain = [styled.style(as_image(picture)) for picture in pictures]
     if not arm.content_scale:
         return [*plain]
     reader = styled.text_encoder
@@ -90,7 +94,7 @@ def draw_one(
     return out.images.float().cpu()
 
 
-def scored(pictures: Float[Tensor, "picture 3 64 64"], pairs: Pairs) -> Scores:
+def scored(pictures: Float[Tensor, "picture 3 height width"], pairs: Pairs) -> Scores:
     return score(pictures, pairs.things.flatten(), pairs.scenes[pairs.references])
 
 
@@ -101,4 +105,5 @@ ARMS = {
     "style blocks, content removed": Arm("style", content_scale=0.5),
     "layout blocks": Arm("layout"),
     "style and layout blocks": Arm("style+layout"),
+    "style blocks, a picture of no thing": Arm("style", painted=True),
 }

@@ -3,7 +3,7 @@
     python -m training.mini.begin
 
 Writes states without an optimiser's memory, with the counts of `results/training.json`. The towers' helping
-heads do not ship: `vision` begun so learns them anew.
+heads do not ship: `vision` begun so learns them anew. Nor does `vae`: `vae-full` then keeps its own latents.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def shipped(package: Path) -> dict[str, Weights]:
     unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float32)
     drawn, seeing = dict(unet.state_dict()), towers(model).state_dict()
     return {
-        "vae": AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32).state_dict(),
+        "vae-full": AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32).state_dict(),
         "clip": seeing,
         "vision": seeing,
         "unet": drawn,

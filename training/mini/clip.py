@@ -23,7 +23,8 @@ from instantstyle.encoders import CLIP_MEAN, CLIP_STD
 from instantstyle.world import FILLS, GROUNDS, MINI_SCOPE, Scenes, sample_scenes
 from instantstyle.world.render import distances
 from instantstyle.world.things import fields
-from training.mini.settings import PICTURE, SHARED, TOWER_1, TOWER_2, VISION, WORDS
+from training.mini.paintings import paintings
+from training.mini.settings import SEEN, SHARED, TOWER_1, TOWER_2, VISION, WORDS
 from training.mini.stage import Scalar, Stage, total, weights_of
 from training.mini.vae import Pictures
 from training.mini.words import FACTS, describe, tokenizer, tokens
@@ -31,6 +32,7 @@ from training.mini.words import FACTS, describe, tokenizer, tokens
 MEAN, STD = (torch.tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
 CELLS, SHAPES_AFTER = 2, 3  # a patch tells its shape on CELLS² points, read after so many layers
 MEASURES = 15 + 4 + 3  # palette, box, pitch and the doubled angle
+PAINTED = 4  # for so many scenes one picture of no thing
 
 Embeds = Float[Tensor, "row shared"]
 
@@ -76,7 +78,7 @@ def spread_positions(vision: CLIPVisionModelWithProjection) -> None:
     The usual start is twenty times weaker than them, and a small tower then sees colours long before shapes.
     """
     positions = vision.vision_model.embeddings.position_embedding.weight
-    side, quarter = PICTURE // VISION["patch_size"], positions.shape[1] // 4
+    side, quarter = SEEN // VISION["patch_size"], positions.shape[1] // 4
     place = torch.arange(side).float()[:, None] * torch.pi * (2.0 ** torch.linspace(-3, 0, quarter))
     waves = torch.cat([place.sin(), place.cos()], 1)
     positions[1:] = 0.4 * torch.cat([waves.repeat_interleave(side, 0), waves.repeat(side, 1)], 1)
@@ -96,21 +98,27 @@ class ClipStage(Stage[Towers]):
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         scenes = sample_scenes(batch, generator, MINI_SCOPE)
         captions = describe(scenes, generator, thing=0.75, layout=0.35, look=0.5)
-        pictures = jitter(scenes.pictures(PICTURE, generator), generator)
-        image, patches = self.seen(pictures)
+        pictures = jitter(scenes.pictures(SEEN, generator), generator)
+        painted = paintings(scenes.look[: batch // PAINTED], SEEN, generator)
+        seen, patches = self.seen(torch.cat([pictures, painted]))
+        image, patches, free = seen[:batch], patches[:batch], seen[batch:]
         outlined = F.binary_cross_entropy_with_logits(self.module.shapes(patches), patch_shapes(scenes))
         textured = self.texturing(patches, scenes)
         texts = self.read(captions.words)
         pairing = self.pairings(image, texts, captions.matches())
-        seen = self.reading(image, captions.facts, torch.ones_like(captions.named))
+        told = self.reading(image, captions.facts, torch.ones_like(captions.named))
         said = total(self.reading(text, captions.facts, captions.named) for text in texts)
         measured = F.mse_loss(self.module.measures(image), measures(scenes))
         # Raw embeddings keep a length near that of a unit-variance vector: they are added and subtracted.
-        length = total((embeds.pow(2).mean(-1) - 1).pow(2).mean() for embeds in (image, *texts))
-        loss = pairing + 3 * seen + 3 * said + 5 * measured + 20 * outlined + 3 * textured + 0.02 * length
-        parts = dict(pairing=pairing, measured=measured, outlined=outlined, textured=textured)
-        told = {name: value.detach() for name, value in parts.items()}
-        return loss, {**told, **self.right(image.detach(), captions.facts)}
+        coloured = self.colours(free, captions.facts[: len(free)], scenes.look.palette[: len(free)])
+        length = total((embeds.pow(2).mean(-1) - 1).pow(2).mean() for embeds in (image, free, *texts))
+        facts = 3 * told + 3 * said + 5 * measured + 20 * outlined + 3 * textured + coloured
+        parts = dict(
+            pairing=pairing, measured=measured, outlined=outlined, textured=textured, coloured=coloured
+        )
+        report = {name: value.detach() for name, value in parts.items()}
+        loss = pairing + facts + 0.02 * length
+        return loss, {**report, **self.right(image.detach(), captions.facts)}
 
     def seen(self, pictures: Pictures) -> tuple[Embeds, Float[Tensor, "picture patch hidden"]]:
         """Embeddings, and what the patches are to tell their shapes from."""
@@ -127,6 +135,14 @@ class ClipStage(Stage[Towers]):
         fills, grounds = self.module.fills(mean(inside)), self.module.grounds(mean(1 - inside))
         wrong_fill = F.cross_entropy(fills, scenes.look.fill)
         return wrong_fill + F.cross_entropy(grounds, scenes.look.ground)
+
+    def colours(
+        self, free: Embeds, facts: Int[Tensor, "row fact"], palette: Float[Tensor, "row 5 3"]
+    ) -> Scalar:
+        """What is to be told of a picture of no thing: its colours; of all else any answer is as likely."""
+        named = torch.tensor([name in ("body", "behind") for name in FACTS]).expand(len(free), -1)
+        told = self.module.measures(free)[:, : palette[0].numel()]
+        return self.reading(free, facts, named) + 5 * F.mse_loss(told, palette.flatten(1))
 
     def read(self, words: list[str]) -> list[Embeds]:
         """The words' embeddings by each text tower, the one that shares the pictures' space first."""
@@ -179,7 +195,7 @@ def patch_shapes(scenes: Scenes) -> Float[Tensor, "picture patch point"]:
 
     A shape's colours are accidental; told so patch by patch, a small tower sees things within minutes.
     """
-    side = PICTURE // VISION["patch_size"]
+    side = SEEN // VISION["patch_size"]
     shapes = fields().to(scenes.thing.device)[scenes.thing]
     inside = torch.stack(distances(shapes, scenes.layout, side * CELLS), 1)
     patches = F.unfold(torch.sigmoid(inside * 20), CELLS, stride=CELLS)

@@ -3,25 +3,32 @@
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
 from training.mini.clip import ClipStage, Towers, levelled
 from training.mini.device import dice
-from training.mini.settings import PICTURE, SEED
+from training.mini.settings import FINER, PICTURE, SEED, SEEN
 from training.mini.stage import averaged
-from training.mini.vae import Pictures, VaeStage
+from training.mini.vae import Pictures, VaeFullStage, VaeStage
 from training.mini.words import tokens
 
 Words = tuple[Float[Tensor, "caption word cross"], Float[Tensor, "caption shared"]]
 
 
 class Latents:
-    """Pictures ↔ latents of unit variance a channel."""
+    """Pictures as they are drawn ↔ latents of unit variance a channel.
+
+    While `vae-full` is not trained, pictures are made smaller for `vae`, whose latents are the same, and come
+    back so.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.vae = averaged(VaeStage(), folder)
+        full = (folder / "vae-full.pt").exists()
+        self.vae = averaged(VaeFullStage(folder) if full else VaeStage(), folder)
+        self.shrunk = 1 if full else FINER
         pictures = sample_scenes(256, dice(SEED), MINI_SCOPE).pictures(PICTURE)
         raw = self._raw(pictures)
         self.mean = raw.mean((0, 2, 3), keepdim=True)
@@ -29,7 +36,7 @@ class Latents:
 
     @torch.no_grad()
     def _raw(self, pictures: Pictures) -> Float[Tensor, "picture channel y x"]:
-        return self.vae.encode(pictures * 2 - 1).latent_dist.mode()
+        return self.vae.encode(F.avg_pool2d(pictures, self.shrunk) * 2 - 1).latent_dist.mode()
 
     def encode(self, pictures: Pictures) -> Float[Tensor, "picture channel y x"]:
         return (self._raw(pictures) - self.mean) / self.std
@@ -59,8 +66,13 @@ class Clip:
         return states * kept[:, None, None], second.text_embeds * kept[:, None]
 
     @torch.no_grad()
-    def image(self, pictures: Float[Tensor, "picture 3 64 64"]) -> Float[Tensor, "picture shared"]:
-        return self.towers.vision(levelled(pictures)).image_embeds
+    def image(self, pictures: Pictures) -> Float[Tensor, "picture shared"]:
+        return self.towers.vision(levelled(as_seen(pictures))).image_embeds
+
+
+def as_seen(pictures: Pictures) -> Float[Tensor, "picture 3 seen seen"]:
+    """Pictures of any larger size as the image tower and the judge look at them."""
+    return F.adaptive_avg_pool2d(pictures, SEEN)
 
 
 def placement(scenes: Scenes, size: int, told: Bool[Tensor, " scene"]) -> Float[Tensor, "scene 6"]:

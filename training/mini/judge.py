@@ -12,9 +12,9 @@ from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
 from instantstyle.world.render import distances
 from instantstyle.world.things import fields
 from training.mini.clip import jitter
-from training.mini.frozen import Latents
+from training.mini.frozen import Latents, as_seen
 from training.mini.precision import quick
-from training.mini.settings import PICTURE
+from training.mini.settings import PICTURE, SEEN
 from training.mini.stage import Scalar, Stage, total
 
 WEIGHTS = {"ground": 3, "fill": 3}  # the faintest facts, and the last to be learnt
@@ -27,10 +27,11 @@ class JudgeStage(Stage[Judge]):
         self.latents = Latents(folder)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
-        scenes = sample_scenes(batch, generator, MINI_SCOPE)
-        pictures = scenes.pictures(PICTURE, generator)
+        # Held-out kinds too: a judge that has never met them learns that they do not occur.
+        scenes = sample_scenes(batch, generator, MINI_SCOPE, held_out=None)
         some = batch // THROUGH
-        pictures = torch.cat([self.latents.decode(self.latents.encode(pictures[:some])), pictures[some:]])
+        drawn = self.latents.decode(self.latents.encode(scenes[:some].pictures(PICTURE, generator)))
+        pictures = torch.cat([as_seen(drawn), scenes[some:].pictures(SEEN, generator)])
         with quick():
             seen = self.module(jitter(pictures, generator))
         facts = facts_of(scenes)

@@ -18,9 +18,13 @@ SMALL_SCOPE = Scope(
 )
 """What `unet-small` draws, at `SMALL_PICTURE`: shapes first, few looks."""
 
-PICTURE = 64  # px
-SMALL_PICTURE = 32  # px, of `unet-small`: 8 × 8 latents, where shapes are learnt soonest
-LATENT_CHANNELS, LATENT_SIDE = 8, 4  # channels; px to a latent
+PICTURE = 128  # px, as it draws
+SMALL_PICTURE = 64  # px, of `unet-small`: 8 × 8 latents, where shapes are learnt soonest
+SEEN = (
+    64  # px at which pictures are looked at: by the image tower, by the judge, and where latents are learnt
+)
+FINER = PICTURE // SEEN  # what is drawn has so many pixels for one that is seen
+LATENT_CHANNELS, LATENT_SIDE = 8, 8  # channels; px to a latent, of a picture as it is drawn
 WORDS = 24  # tokens of a caption at most, start and end included
 SHARED = 128  # width of the space that image and text tower share
 
@@ -37,15 +41,17 @@ class Pace:
 
 CPU = {
     "vae": Pace(minutes=37.0, batch=16, lr=1.2e-3),
+    "vae-full": Pace(minutes=18.0, batch=8, lr=1e-3),
     "clip": Pace(minutes=9.0, batch=32, lr=1e-3),
-    "vision": Pace(minutes=36.0, batch=32, lr=7e-4),
+    "vision": Pace(minutes=52.0, batch=32, lr=7e-4),
     "unet-small": Pace(minutes=8.0, batch=32, lr=1e-3),
-    "unet": Pace(minutes=52.0, batch=32, lr=1.1e-3),
-    "adapter": Pace(minutes=24.0, batch=32, lr=3e-3),
-    "judge": Pace(minutes=32.0, batch=32, lr=1e-3),
+    "unet": Pace(minutes=105.0, batch=32, lr=1.1e-3),
+    "adapter": Pace(minutes=38.5, batch=32, lr=3e-3),
+    "judge": Pace(minutes=50.0, batch=32, lr=1e-3),
 }
 CUDA = {
-    "vae": Pace(minutes=6.0, batch=64, lr=1e-3),
+    "vae": Pace(minutes=3.0, batch=64, lr=1e-3),
+    "vae-full": Pace(minutes=4.0, batch=32, lr=1e-3),
     "clip": Pace(minutes=4.0, batch=1024, lr=1e-3),
     "vision": Pace(minutes=4.0, batch=1024, lr=7e-4),
     "unet-small": Pace(minutes=4.0, batch=512, lr=1e-3),
@@ -64,9 +70,16 @@ VAE: dict[str, Any] = dict(
     layers_per_block=1,
     norm_num_groups=8,
     mid_block_add_attention=False,
-    sample_size=PICTURE,
+    sample_size=SEEN,
     force_upcast=False,
 )
+VAE_FULL: dict[str, Any] = dict(
+    block_out_channels=(16, *VAE["block_out_channels"]),  # one level more, to the size of what is drawn
+    down_block_types=("DownEncoderBlock2D",) * 4,
+    up_block_types=("UpDecoderBlock2D",) * 4,
+    sample_size=PICTURE,
+)
+"""Where `vae-full` is other than `vae`."""
 
 TOWER_1: dict[str, Any] = dict(
     hidden_size=64, intermediate_size=256, num_hidden_layers=3, num_attention_heads=2
@@ -79,7 +92,7 @@ VISION: dict[str, Any] = dict(
     intermediate_size=480,
     num_hidden_layers=5,
     num_attention_heads=5,
-    image_size=PICTURE,
+    image_size=SEEN,
     patch_size=8,
     projection_dim=SHARED,
     hidden_act="gelu",

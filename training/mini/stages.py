@@ -11,6 +11,7 @@ from training.mini.stage import Stage, train
 
 STAGES = {
     "vae": "vae.VaeStage",
+    "vae-full": "vae.VaeFullStage",
     "clip": "clip.ClipStage",
     "vision": "clip.ClipStage",
     "unet-small": "unet.UnetStage",

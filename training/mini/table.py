@@ -17,6 +17,7 @@ import instantstyle
 from instantstyle.metrics import Scores, facts_of, interval, judge
 from instantstyle.world import MINI_SCOPE, sample_scenes
 from training.mini.arms import ARMS, Pairs, draw, scored
+from training.mini.settings import PICTURE
 
 SHOWN = {
     "asked": "asked thing seen",
@@ -60,7 +61,7 @@ def judge_accuracy(count: int, seed: int) -> dict[str, float]:
     """The judge on scenes never trained on, drawn by the world itself."""
     scenes = sample_scenes(count, Generator().manual_seed(seed), MINI_SCOPE, held_out=True)
     with torch.no_grad():
-        seen = judge()(scenes.pictures(64))
+        seen = judge()(scenes.pictures(PICTURE))
     right = {name: (seen[name] == shown).float().mean() for name, shown in facts_of(scenes).items()}
     return {name: round(share.item(), 3) for name, share in right.items()}
 

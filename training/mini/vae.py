@@ -1,17 +1,24 @@
-"""Stage `vae`: pictures ↔ latents, 4 px to a latent."""
+"""Stages `vae` and `vae-full`: pictures ↔ latents, learnt at half the size, then drawn from at the full one.
 
+`vae` finds the latents, 4 px to each, on small pictures, where that is quick. `vae-full` keeps them: its
+encoder reads the same ones off pictures of twice the side, and its decoder draws these, with edges as sharp.
+So whatever draws latents need not know which of the two is there.
+"""
+
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from jaxtyping import Float
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from instantstyle.world import MINI_SCOPE, sample_scenes
 from training.mini.precision import quick
-from training.mini.settings import PICTURE, SMALL_PICTURE, VAE
-from training.mini.stage import Scalar, Stage
+from training.mini.settings import FINER, PICTURE, SEEN, SMALL_PICTURE, VAE, VAE_FULL
+from training.mini.stage import Scalar, Stage, averaged, weights_of
 
 KL, EDGES, NOISE = 3e-4, 1.0, 0.1
 SMALL = 0.2  # of the batches are small pictures, for `unet-small`
@@ -30,7 +37,7 @@ class VaeStage(Stage[AutoencoderKL]):
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         small = torch.rand(1, generator=generator).item() < SMALL
-        side = SMALL_PICTURE if small else PICTURE
+        side = SMALL_PICTURE // FINER if small else SEEN
         pictures = sample_scenes(batch, generator, MINI_SCOPE).pictures(side, generator) * 2 - 1
         with quick():
             posterior = self.module.encode(pictures).latent_dist
@@ -38,10 +45,54 @@ class VaeStage(Stage[AutoencoderKL]):
             # A little noise on top: the decoder must forgive what the UNet gets slightly wrong.
             latents = latents + NOISE * torch.randn(latents.shape, generator=generator)
             drawn = self.module.decode(latents).sample.float()
-        error = (opponent(drawn) - opponent(pictures)).abs().mean()
         kl = 0.5 * (posterior.mean.pow(2) + posterior.var - 1 - posterior.logvar).mean()
-        psnr = -10 * torch.log10((drawn.detach() - pictures).pow(2).mean() / 4)
-        return error + EDGES * edge_error(drawn, pictures) + KL * kl, dict(psnr=psnr, kl=kl.detach())
+        return unlike(drawn, pictures) + KL * kl, dict(psnr=psnr(drawn, pictures), kl=kl.detach())
+
+
+class VaeFullStage(Stage[AutoencoderKL]):
+    """Begins with all that fits of `vae`. Where there is no `vae`, the latents it keeps are its own."""
+
+    def __init__(self, folder: Path, name: str = "vae-full") -> None:
+        self.name, self.module = name, AutoencoderKL(**{**VAE, **VAE_FULL})
+        self.module.register_to_config(scaling_factor=1.0)
+        self.kept, self.shrunk = self.module, 1
+        if (folder / "vae.pt").exists():
+            self.kept, self.shrunk = averaged(VaeStage(), folder), FINER
+            self.module.load_state_dict(fitting(weights_of("vae", folder), self.module), strict=False)
+
+    def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
+        pictures = sample_scenes(batch, generator, MINI_SCOPE).pictures(PICTURE, generator) * 2 - 1
+        with quick():
+            with torch.no_grad():
+                wanted = self.kept.encode(F.avg_pool2d(pictures, self.shrunk)).latent_dist
+            found = self.module.encode(pictures).latent_dist
+            latents = wanted.sample(generator)
+            latents = latents + NOISE * torch.randn(latents.shape, generator=generator)
+            drawn = self.module.decode(latents).sample.float()
+        missed = F.mse_loss(found.mean.float(), wanted.mean.float())
+        spread = 0.01 * F.mse_loss(found.logvar.float(), wanted.logvar.float())
+        told = dict(psnr=psnr(drawn, pictures), missed=missed.detach())
+        return unlike(drawn, pictures) + missed + spread, told
+
+
+def fitting(weights: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """Of `vae`'s weights those that `vae-full` has too: its encoder has one level more at the entrance."""
+    own, found = module.state_dict(), {}
+    for name, weight in weights.items():
+        moved = re.sub(r"(?<=encoder\.down_blocks\.)\d", lambda number: str(int(number[0]) + 1), name)
+        if moved in own and own[moved].shape == weight.shape:
+            found[moved] = weight
+    return found
+
+
+def unlike(drawn: Pictures, wanted: Pictures) -> Scalar:
+    """L1 in light and colour, and in edges."""
+    return (opponent(drawn) - opponent(wanted)).abs().mean() + EDGES * edge_error(drawn, wanted)
+
+
+def psnr(drawn: Pictures, wanted: Pictures) -> Scalar:
+    """In dB, of pictures in -1..1."""
+    return -10 * torch.log10((drawn.detach() - wanted).pow(2).mean() / 4)
 
 
 def opponent(pictures: Pictures) -> Pictures:

@@ -58,8 +58,9 @@ class Judge(nn.Module):
         self.facts = nn.ModuleDict({name: nn.Linear(256, kinds) for name, kinds in FACTS.items()})
         self.palette = nn.Linear(256, 15)
 
-    def forward(self, pictures: Float[Tensor, "picture 3 64 64"]) -> Readings:
-        """RGB in 0..1 → readings."""
+    def forward(self, pictures: Float[Tensor, "picture 3 height width"]) -> Readings:
+        """RGB in 0..1 → readings; what is larger than SIZE is averaged down to it."""
+        pictures = F.adaptive_avg_pool2d(pictures, SIZE)
         levels = self.levels(torch.cat([pictures * 2 - 1, local_contrast(pictures)], 1))
         inside, last = self.inside(levels[1]), levels[-1]
         textures = [_apart(F.gelu(level), inside.sigmoid()) for level in levels[:2]]
