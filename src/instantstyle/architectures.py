@@ -145,7 +145,10 @@ MINI = Architecture(
     cross_dim=None,
     blocks=_SDXL_BLOCKS,
     roles=MINI_ROLES,
-    sources=dict.fromkeys(MINI_ROLES, "findings/results/blocks.json: each block alone, by the judge"),
+    sources={
+        "style": "findings/results/blocks.json: each block alone, by the judge",
+        "layout": "training/mini/results/table.json: its arm, by the judge",
+    },
     # training/mini/settings.py: UNET.
     depths={
         "down_blocks.1": (1, 64),
