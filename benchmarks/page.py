@@ -219,6 +219,7 @@ def page(files: dict[str, dict[str, Any]]) -> str:
         table=table,
         commands=commands(files),
         full=results["full_size"],
+        side=files["full_size"]["settings"]["side"],
         many=results["bundled"]["many"],
         resident=resident(results["resident"]),
         shares=shares(results["shares"]),

@@ -51,7 +51,7 @@ BY_GPU = {"device": "NVIDIA H200", "steps": 30, "settings": [SETTING, {**SETTING
 
 
 def results(found):
-    settings = {"command": "python -m benchmarks.x", "machine": "m", "torch": "t", "diffusers": "d"}
+    settings = {"command": "python -m benchmarks.x", "machine": "m", "torch": "t", "diffusers": "d", "side": 32}
     return {"question": "Which?", "settings": settings, "results": found}
 
 
