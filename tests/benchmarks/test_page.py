@@ -51,7 +51,8 @@ BY_GPU = {"device": "NVIDIA H200", "steps": 30, "settings": [SETTING, {**SETTING
 
 
 def results(found):
-    settings = {"command": "python -m benchmarks.x", "machine": "m", "torch": "t", "diffusers": "d", "side": 32}
+    where = {"machine": "m", "torch": "t", "diffusers": "d"}
+    settings = {"command": "python -m benchmarks.x", "side": 32, **where}
     return {"question": "Which?", "settings": settings, "results": found}
 
 
