@@ -153,6 +153,8 @@ def test_every_deed_is_done_by_the_keyboard_alone(visit, ink, tmp_path):
         visitor.tab_to(place)
         if place == "hints":
             visitor.page.keyboard.press("Enter")
+            # The hint becomes content by way of the server.
+            visitor.page.wait_for_timeout(2000)
         elif place == "prompt":
             visitor.page.keyboard.type("a rocket")
     visitor.page.keyboard.press("Enter")
