@@ -28,7 +28,7 @@ from diffusers.loaders import IPAdapterMixin
 from diffusers.utils import is_accelerate_available
 from torch import Tensor, nn
 
-from benchmarks.rounds import parser, positive, ratio, report
+from benchmarks.rounds import parser, positive, ratio, report, taken
 from benchmarks.sdxl import (
     ADAPTER,
     SDXL_UNET,
@@ -174,19 +174,11 @@ def first_steps(
     return answers, ready
 
 
-def timed(
-    unet: Any, inputs: Mapping[str, Any], arms: Mapping[str, Arm], rounds: int
-) -> dict[str, list[float]]:
-    """Seconds of each arm's step within a call, in rounds, every other backwards: what else the machine does
-    falls upon all of them.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for number in range(rounds):
-        for name in reversed(arms) if number % 2 else arms:
-            with arms[name].styling():
-                step(unet, inputs)
-                seconds[name].append(step(unet, inputs)[1])
-    return seconds
+def later_step(unet: Any, inputs: Mapping[str, Any], arm: Arm) -> float:
+    """Seconds of an arm's step within a call."""
+    with arm.styling():
+        step(unet, inputs)
+        return step(unet, inputs)[1]
 
 
 def difference(one: Tensor, other: Tensor) -> float:
@@ -218,7 +210,7 @@ def results_of(unet: Any, path: Path, side: int, seed: int, rounds: int) -> dict
     """`arms`: what each costs; `blocks`: how ours and diffusers' compare."""
     inputs, tolerance = inputs_of(unet, side, seed), TOLERANCES.get(unet.dtype)
     answers, arms = first_steps(unet, inputs, arms_of(unet, path, style_in(inputs)))
-    seconds = timed(unet, inputs, arms, rounds)
+    seconds = taken({name: partial(later_step, unet, inputs, arm) for name, arm in arms.items()}, rounds)
     blocks = {name: compared(name, answers, seconds) for name in SCALES}
     return {
         "tolerance": tolerance,

@@ -11,6 +11,7 @@ import argparse
 import gc
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.full_size import Arm, arms_of, difference, finished, peak_bytes, step
-from benchmarks.rounds import device_name, positive, ratio, report
+from benchmarks.rounds import device_name, positive, ratio, report, taken
 from benchmarks.sdxl import (
     ADAPTER,
     SDXL_UNET,
@@ -89,17 +90,11 @@ def arms_in(
     return arms, answers
 
 
-def timed(
-    unet: Any, arms: Mapping[str, Arm], inputs: Mapping[str, Any], steps: int, rounds: int
-) -> dict[str, list[float]]:
-    """Seconds of each arm's drawing, in rounds, every other backwards; an uncounted step goes before."""
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for number in range(rounds):
-        for name in reversed(arms) if number % 2 else arms:
-            with arms[name].styling():
-                drawn(unet, inputs, 1)
-                seconds[name].append(drawn(unet, inputs, steps))
-    return seconds
+def drawing(unet: Any, inputs: Mapping[str, Any], steps: int, arm: Arm) -> float:
+    """Seconds of an arm's drawing; an uncounted step goes before."""
+    with arm.styling():
+        drawn(unet, inputs, 1)
+        return drawn(unet, inputs, steps)
 
 
 def measured(
@@ -107,7 +102,7 @@ def measured(
 ) -> dict[str, Any]:
     """`arms`: each one's seconds and peak; `max_relative_error`: ours against diffusers'."""
     arms, answers = arms_in(unet, path, inputs, style)
-    seconds = timed(unet, arms, inputs, steps, rounds)
+    seconds = taken({name: partial(drawing, unet, inputs, steps, arm) for name, arm in arms.items()}, rounds)
     plain, theirs = seconds["plain"], seconds["diffusers style"]
     return {
         "max_relative_error": difference(answers["ours style"], answers["diffusers style"]),

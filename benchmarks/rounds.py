@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -21,19 +22,28 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def timed(arms: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each arm in each round; a round before the first warms up and is not counted.
+    """Seconds of each arm in each round; a round before the first warms up and is not counted."""
+    for name in reversed(arms):
+        arms[name]()
+    return taken({name: partial(_clocked, arm) for name, arm in arms.items()}, rounds)
+
+
+def taken(arms: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """What each arm says that it took, in each round.
 
     Every other round runs backwards: the arm that follows a slow one must not pay for it each time.
     """
     seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for number in range(rounds + 1):
-        order = list(arms) if number % 2 else list(reversed(arms))
-        for name in order:
-            begun = perf_counter()
-            arms[name]()
-            if number:
-                seconds[name].append(perf_counter() - begun)
+    for number in range(rounds):
+        for name in reversed(arms) if number % 2 else arms:
+            seconds[name].append(arms[name]())
     return seconds
+
+
+def _clocked(arm: Callable[[], Any]) -> float:
+    begun = perf_counter()
+    arm()
+    return perf_counter() - begun
 
 
 def ratio(ones: Sequence[float], others: Sequence[float]) -> float:
