@@ -3,12 +3,12 @@
 import pytest
 
 from instantstyle.vocabulary import advice, known_things
-from instantstyle.world import LAYOUTS, THINGS, thing_words
+from instantstyle.world import LAYOUTS, MINI_SCOPE, THINGS, thing_words
 
 
 @pytest.mark.parametrize("layout", range(len(LAYOUTS)))
 def test_every_caption_of_the_world_is_known(layout):
-    assert all(known_things(thing_words(number, layout)) for number in range(len(THINGS)))
+    assert all(known_things(thing_words(number, layout)) for number in range(MINI_SCOPE.things))
 
 
 def test_a_known_word_needs_no_advice():

@@ -2,26 +2,27 @@
 
 import re
 
-from .world import LAYOUTS, THINGS, thing_words
+from .world import LAYOUTS, MINI_SCOPE, THINGS, thing_words
 
 
 def known_things(text: str) -> list[str]:
-    """The things of the small world that the text names, one or several of them."""
+    """The things mini draws that the text names, one or several of them."""
     words = text.lower()
-    return [thing for number, thing in enumerate(THINGS) if re.search(_one_or_many(number), words)]
+    return [thing for number, thing in enumerate(MINI_SCOPE.names) if re.search(_one_or_many(number), words)]
 
 
 def phrases() -> list[str]:
     """A phrase for each thing: what a picture may show."""
-    return [thing_words(thing) for thing in range(len(THINGS))]
+    return [thing_words(thing) for thing in range(MINI_SCOPE.things)]
 
 
 def advice(prompt: str) -> str | None:
     """One line for a prompt that names nothing the bundled model can draw; None for one that does."""
     if known_things(prompt):
         return None
-    some = ", ".join(THINGS[:: max(1, len(THINGS) // 8)])
-    return f"The model mini knows no word of {prompt!r}; it draws {len(THINGS)} things, among them {some}."
+    names = MINI_SCOPE.names
+    some = ", ".join(names[:: max(1, len(names) // 8)])
+    return f"The model mini knows no word of {prompt!r}; it draws {len(names)} things, among them {some}."
 
 
 def _one_or_many(number: int) -> str:

@@ -3,10 +3,16 @@
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
+import instantstyle
+from instantstyle.metrics import Judge
+from instantstyle.world import THINGS
 from training.mini import begin
+from training.mini.begin import grown
 from training.mini.export import pipeline
+from training.mini.frozen import Clip
 from training.mini.settings import CPU
 from training.mini.stage import Run
 from training.mini.stages import build
@@ -28,6 +34,19 @@ def test_a_stage_goes_on_with_the_counts_that_were_published(folder, name):
     run = Run(build(name, folder), folder, CPU[name])
     assert run.images > 0
     assert run.steps == 0
+
+
+def test_words_and_kinds_that_were_known_are_known_in_a_world_that_has_grown(folder):
+    """The shipped text encoder reads the same as the one begun, though its vocabulary is another."""
+    words = ["a rocket", "two cacti, flat with bold outline, red on plain teal"]
+    states, _ = Clip(folder).text(words, torch.tensor([True, True]))
+    read, *_ = instantstyle.load("mini").pipe.encode_prompt(words, do_classifier_free_guidance=False)
+    assert torch.allclose(read.float(), states, atol=1e-2)
+    shipped = load_file(PACKAGE / "metrics/judge.safetensors")
+    begun = grown({name: weight.float() for name, weight in shipped.items()}, Judge())
+    for name, weight in shipped.items():
+        assert begun[name][: len(weight)].equal(weight.float())
+    assert len(begun["facts.thing.bias"]) == len(THINGS)
 
 
 def test_the_drawing_network_is_the_one_that_ships(folder):

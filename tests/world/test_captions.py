@@ -51,6 +51,9 @@ def test_a_caption_says_what_it_is_asked_to(scene, says_layout, says_look, words
         ("tent", "bottom", "a tent at the bottom"),
         ("cactus", "two", "two cacti"),
         ("butterfly", "row", "three butterflies in a row"),
+        ("fox", "two", "two foxes"),
+        ("monkey", "two", "two monkeys"),
+        ("unicorn", "centre", "a unicorn"),
         ("fish", "ring", "five fish in a ring"),
     ],
 )

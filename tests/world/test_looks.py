@@ -63,11 +63,11 @@ def test_oklch_becomes_the_known_srgb(lightness, chroma, hue, srgb):
     assert colour.tolist() == pytest.approx(srgb, abs=0.01)
 
 
-def test_one_look_in_eight_is_held_out():
+def test_about_one_look_in_eight_is_held_out():
     kinds = torch.tensor(list(product(*(range(len(names)) for names in KINDS.values()))))
     looks = sample_looks(len(kinds), dice(0))
     looks = Looks(looks.palette, *kinds.T, looks.pitch, looks.angle, looks.phase, looks.grain)
-    assert looks.held_out.float().mean() == 1 / 8
+    assert looks.held_out.float().mean() == pytest.approx(1 / 8, abs=0.005)
 
 
 def test_only_the_chosen_kinds_are_drawn():

@@ -1,7 +1,10 @@
+from itertools import combinations
+
 import pytest
 import torch
 
 from instantstyle.world import THINGS
+from instantstyle.world.captions import COLOURS
 from instantstyle.world.things import EXTENT, fields
 
 UNIT = 96 / (2 * EXTENT)  # samples to half a thing's longer side
@@ -29,6 +32,14 @@ def test_lines_lie_within_the_silhouette():
 
 
 def test_no_two_things_look_alike():
-    shapes = fields()[:, 0].flatten(1)
+    shapes = fields().flatten(1)
     apart = torch.cdist(shapes, shapes, p=1) / shapes.shape[1]
     assert apart[~torch.eye(len(THINGS), dtype=torch.bool)].min() > 0.02
+
+
+def test_no_name_is_met_in_another_ones_words():
+    """A prompt is searched for names, word by word; colours are told apart from things."""
+    words = [set(name.split()) for name in THINGS]
+    assert len(set(THINGS)) == len(THINGS) >= 130
+    assert not any(one & other for one, other in combinations(words, 2))
+    assert not set.union(*words) & set(COLOURS)

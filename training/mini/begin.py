@@ -4,6 +4,7 @@
 
 Writes states without an optimiser's memory, with the counts of `results/training.json`. The towers' helping
 heads do not ship: `vision` begun so learns them anew. Nor does `vae`: `vae-full` then keeps its own latents.
+Where the world has grown since, words and kinds that the model knew keep what it knew of them.
 """
 
 import argparse
@@ -14,13 +15,21 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file
-from torch import Tensor
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+from torch import Tensor, nn
+from transformers import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionModelWithProjection,
+)
 
+from instantstyle.metrics import Judge
 from training.mini.adapter import installed
 from training.mini.clip import Towers
+from training.mini.words import tokenizer
 
 Weights = Mapping[str, Tensor]
+Rows = Sequence[tuple[int, int]]  # where a row was, and where it goes
 
 
 def shipped(package: Path) -> dict[str, Weights]:
@@ -34,7 +43,7 @@ def shipped(package: Path) -> dict[str, Weights]:
         "vision": seeing,
         "unet": drawn,
         "adapter": installed(unet, adapter(model / "ip-adapter_mini.safetensors")).state_dict(),
-        "judge": floats(package / "metrics" / "judge.safetensors"),
+        "judge": grown(floats(package / "metrics" / "judge.safetensors"), Judge()),
     }
 
 
@@ -44,8 +53,29 @@ def towers(model: Path) -> Towers:
     first = CLIPTextModel.from_pretrained(model / "text_encoder", torch_dtype=torch.float32)
     second = CLIPTextModelWithProjection.from_pretrained(model / "text_encoder_2", torch_dtype=torch.float32)
     found.vision.load_state_dict(image.state_dict())
-    found.text_1.text_model.load_state_dict(first.state_dict())
-    found.text_2.load_state_dict(second.state_dict())
+    pieces = same_pieces(CLIPTokenizer.from_pretrained(model / "tokenizer"), tokenizer())
+    plain = found.text_1.text_model
+    plain.load_state_dict(grown(first.state_dict(), plain, pieces))
+    found.text_2.load_state_dict(grown(second.state_dict(), found.text_2, pieces))
+    return found
+
+
+def same_pieces(old: CLIPTokenizer, new: CLIPTokenizer) -> Rows:
+    """The numbers, in both vocabularies, of the pieces that are in both."""
+    numbers = new.get_vocab()
+    return [(number, numbers[piece]) for piece, number in old.get_vocab().items() if piece in numbers]
+
+
+def grown(weights: Weights, module: nn.Module, pieces: Rows = ()) -> dict[str, Tensor]:
+    """The weights in the module's shapes: rows of new kinds and new pieces are the module's own.
+
+    The world's lists only grow at their ends, but a vocabulary is sorted anew.
+    """
+    found = {}
+    for name, own in module.state_dict().items():
+        moved = pieces if "token_embedding" in name else [(row, row) for row in range(len(weights[name]))]
+        before, after = zip(*moved, strict=True)
+        found[name] = own.index_copy(0, torch.tensor(after), weights[name][list(before)])
     return found
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from instantstyle.world import Scenes, Scope, sample_scenes
+from training.mini.precision import quick
 from training.mini.settings import PICTURE
 from training.mini.vae import Pictures
 
@@ -33,4 +34,5 @@ class Gallery:
         self.scenes, self.left = sample_scenes(count, generator, self.scope), count * USES
         pieces = [self.scenes[start : start + PIECE] for start in range(0, count, PIECE)]
         pictures = [piece.pictures(self.side, generator) for piece in pieces]
-        self.seen = [torch.cat([view(part) for part in pictures]) for view in self.views]
+        with quick():
+            self.seen = [torch.cat([view(part).float() for part in pictures]) for view in self.views]

@@ -1,9 +1,10 @@
 """Make the world's shapes: each thing's glyph of Noto Emoji as two signed-distance fields.
 
     npm pack @fontsource/noto-emoji && tar xf fontsource-noto-emoji-*.tgz
-    python -m training.mini.shapes package/ src/instantstyle/world/shapes.safetensors
+    python -m training.mini.shapes package/ src/instantstyle/world/shapes.png
 
-Needs the extra `train`. The result ships with the package, so nobody else needs the font.
+Needs the extra `train`. The result ships with the package, so nobody else needs the font: a picture of gray
+levels, a thing below the other, its silhouette to the left and its line art to the right.
 """
 
 import sys
@@ -12,16 +13,13 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import torch
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
-from safetensors.torch import save_file
 from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
-from instantstyle.world.things import EXTENT, GLYPHS
+from instantstyle.world.things import EXTENT, FIELD, GLYPHS, LEVELS
 
 CANVAS = 640  # px a glyph is drawn on
-FIELD = 96  # px a field is kept at
 WEIGHT = 700  # the bold cut: its lines survive at 64 px
 
 
@@ -61,12 +59,18 @@ def fields(ink: np.ndarray) -> np.ndarray:
     return np.stack([signed_distance(part)[np.ix_(rows, cols)] / half for part in (filled, ink)])
 
 
+def as_gray(drawn: np.ndarray) -> np.ndarray:
+    """Fields, [thing, 2, FIELD, FIELD] → gray levels, [thing * FIELD, 2 * FIELD]; far outside they end."""
+    levels = np.clip(np.round(drawn * LEVELS) + LEVELS, 0, 255).astype(np.uint8)
+    return levels.swapaxes(1, 2).reshape(-1, 2 * FIELD)
+
+
 def main(package: Path, target: Path) -> None:
     by_code = fonts(package)
-    drawn = [fields(mask(glyph, by_code[ord(glyph)])) for glyph in GLYPHS.values()]
+    drawn = np.stack([fields(mask(glyph, by_code[ord(glyph)])) for glyph in GLYPHS.values()])
     for name, glyph in GLYPHS.items():
         print(f"{name:12} {glyph} {unicodedata.name(glyph).lower()}")
-    save_file({"fields": torch.tensor(np.stack(drawn), dtype=torch.float16)}, target)
+    Image.fromarray(as_gray(drawn)).save(target, optimize=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Its own accuracy on held-out scenes stands in the model card beside every figure it gave.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -48,14 +49,16 @@ class Judge(nn.Module):
     the perceptron averaged apart inside and outside of the thing.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 192)) -> None:
+    def __init__(
+        self, widths: tuple[int, ...] = (32, 64, 128, 192), kinds: Mapping[str, int] = FACTS
+    ) -> None:
         super().__init__()
         steps = zip((6, *widths), widths, strict=False)
         self.stem = nn.ModuleList(nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in steps)
         self.mixers = nn.ModuleList(_mixer(width) for width in widths)
         self.inside = nn.Conv2d(widths[1], 1, 1)
         self.hidden = nn.Linear(widths[-1] * 17 + 2 * (widths[0] + widths[1]), 256)
-        self.facts = nn.ModuleDict({name: nn.Linear(256, kinds) for name, kinds in FACTS.items()})
+        self.facts = nn.ModuleDict({name: nn.Linear(256, count) for name, count in kinds.items()})
         self.palette = nn.Linear(256, 15)
 
     def forward(self, pictures: Float[Tensor, "picture 3 height width"]) -> Readings:
@@ -111,6 +114,7 @@ def _mixer(width: int) -> nn.Sequential:
 def judge() -> Judge:
     """The trained judge that ships with the package."""
     weights = load_file(Path(__file__).with_name("judge.safetensors"))
-    network = Judge()
+    # The world's lists only grow at their ends: a judge trained before tells the first kinds of each.
+    network = Judge(kinds={name: len(weights[f"facts.{name}.bias"]) for name in FACTS})
     network.load_state_dict({name: weight.float() for name, weight in weights.items()})
     return network.eval().requires_grad_(False)

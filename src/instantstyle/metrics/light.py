@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 LEVELS = 64  # quantiles of lightness
-UNRELATED = 0.233
+UNRELATED = 0.251
 """As `palette.UNRELATED`."""
 
 

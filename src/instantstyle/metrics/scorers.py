@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import JobError
-from ..world import THINGS, Scenes
+from ..world import MINI_SCOPE, Scenes
 from .judge import judge
 from .look import NAME, compared, to_others, traits
 from .pixels import common_side
@@ -134,11 +134,11 @@ def first_named(names: Sequence[str], scores: Mapping[str, object] | Sequence[st
 def _thing(prompt: str) -> int:
     """The place in THINGS of what a prompt of the small world asks for."""
     words = prompt.lower().split()
-    found = [place for place, thing in enumerate(THINGS) if thing in words]
+    found = [place for place, thing in enumerate(MINI_SCOPE.names) if thing in words]
     if len(found) != 1:
         raise JobError(
             f"The small world's judge needs one thing to look for, and {prompt!r} names "
-            f"{len(found) or 'none'}; it knows {', '.join(THINGS)}."
+            f"{len(found) or 'none'}; it knows {', '.join(MINI_SCOPE.names)}."
         )
     return found[0]
 

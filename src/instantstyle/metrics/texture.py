@@ -16,7 +16,7 @@ WAVES = (3.0, 4.5, 7.0, 11.0)
 """Wavelengths in px of the small picture: from nearly the finest that it can hold to a twelfth of its side.
 Coarser ones answer to what is shown."""
 TURNS = 4  # orientations
-UNRELATED = 0.752
+UNRELATED = 0.938
 """As `palette.UNRELATED`."""
 
 _OCTAVE, _TURN = 0.55, 0.7  # bandwidths: σ of log frequency, and σ of angle in steps between orientations

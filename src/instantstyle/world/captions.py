@@ -22,7 +22,12 @@ _PLACES = {
     "row": "three {many} in a row",
     "ring": "five {many} in a ring",
 }
-_MANY = {"fish": "fish", "butterfly": "butterflies", "cactus": "cacti"}
+_SAME = "fish", "blowfish", "sheep", "deer", "bison", "squid", "shrimp", "moai"
+_MANY = dict(zip(_SAME, _SAME, strict=True)) | {
+    "cactus": "cacti", "mouse": "mice", "tooth": "teeth", "die": "dice", "ox": "oxen",
+    "snowman": "snowmen", "wolf": "wolves", "leaf": "leaves", "knife": "knives", "scarf": "scarves",
+    "mango": "mangoes", "potato": "potatoes", "tomato": "tomatoes", "volcano": "volcanoes",
+}  # fmt: skip
 COLOURS = ("black", "white", "gray", *dict.fromkeys(name for _, name in _HUES))
 
 
@@ -41,8 +46,15 @@ def colour_name(red: float, green: float, blue: float) -> str:
 def thing_words(thing: int, layout: int = 0) -> str:
     """'a rocket', 'an anchor on the left', 'two rockets'."""
     name = THINGS[thing]
-    one = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-    return _PLACES[LAYOUTS[layout]].format(one=one, many=_MANY.get(name, name + "s"))
+    one = f"{'an' if name[0] in 'aeiou' and name != 'unicorn' else 'a'} {name}"
+    return _PLACES[LAYOUTS[layout]].format(one=one, many=_MANY.get(name) or _plural(name))
+
+
+def _plural(name: str) -> str:
+    """By the rules: 'cherries', 'foxes', 'owls'."""
+    if name.endswith("y") and name[-2] not in "aeiou":
+        return name[:-1] + "ies"
+    return name + ("es" if name.endswith(("s", "x", "ch", "sh")) else "s")
 
 
 def look_words(looks: Looks, row: int) -> str:

@@ -10,9 +10,13 @@ from torch import Generator, Tensor
 
 from .batch import Batch, Dice
 
+# A kind's place is what networks learn and what decides what is held out: new kinds go to the end.
 GROUNDS = ("plain", "gradient", "striped", "dotted", "cloudy", "checkered")
-FILLS = ("flat", "gradient", "hatched", "halftone", "contour", "swirling", "speckled", "mosaic")
-OUTLINES = ("no outline", "thin outline", "bold outline", "glowing outline", "shadow")
+FILLS = (
+    "flat", "gradient", "hatched", "halftone", "contour", "swirling", "speckled", "mosaic",
+    "watercolour", "stained glass", "engraved", "pixelated",
+)  # fmt: skip
+OUTLINES = ("no outline", "thin outline", "bold outline", "glowing outline", "shadow", "neon outline")
 
 GROUND, GROUND_2, BODY, BODY_2, INK = range(5)  # what each of a palette's five colours paints
 

@@ -1,6 +1,7 @@
 """Scenes → pictures, from signed-distance fields, vectorised over the batch; any size, CPU or GPU."""
 
 from collections.abc import Callable, Mapping
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from .things import EXTENT, fields
 
 BOLD, THIN, GLOW, SHADE = 0.055, 0.022, 0.12, 0.03
 """Reach of the outlines in half pictures, chosen at 64 px by eye."""
+BLOCKS = 32  # a side, of a pixelated picture
 
 Plane = Float[Tensor, "picture size size"]
 Colour = Float[Tensor, "picture 3 #size #size"]
@@ -24,11 +26,13 @@ def render(
     """Draw each (thing, look, layout) without its grain; RGB in 0..1."""
     shape, lines = distances(fields().to(thing.device)[thing], layouts, size)
     canvas = Canvas(looks, size)
+    shape, ink = canvas.wavered(shape), canvas.colour(INK)
     picture = canvas.ground()
     picture = canvas.paint(picture, picture * 0.45, canvas.is_outline("shadow") * canvas.shadow(shape))
-    picture = canvas.paint(picture, canvas.colour(INK), canvas.is_outline("glowing outline") * glow(shape))
-    picture = canvas.paint(picture, canvas.body(shape), canvas.cover(shape))
-    return canvas.paint(picture, canvas.colour(INK), canvas.ink(shape, lines)).clamp(0, 1)
+    picture = canvas.paint(picture, ink, canvas.is_outline("glowing outline") * glow(shape))
+    picture = canvas.paint(picture, canvas.body(shape), canvas.cover(shape) * canvas.opacity())
+    picture = canvas.paint(picture, ink, canvas.ink(shape, lines))
+    return canvas.pixelated(canvas.lit(picture, shape)).clamp(0, 1)
 
 
 def distances(thing: Float[Tensor, "picture 2 h w"], layouts: Layouts, size: int) -> tuple[Plane, Plane]:
@@ -101,6 +105,10 @@ class Canvas:
         """1 for the pictures with this outline, 0 for the others."""
         return (self.looks.outline == OUTLINES.index(name)).float()[:, None, None]
 
+    def is_fill(self, name: str) -> Float[Tensor, "picture 1 1"]:
+        """1 for the pictures with this fill, 0 for the others."""
+        return (self.looks.fill == FILLS.index(name)).float()[:, None, None]
+
     def ground(self) -> Float[Tensor, "picture 3 size size"]:
         pattern = {
             "plain": self._nothing,
@@ -123,6 +131,10 @@ class Canvas:
             "swirling": self._swirls,
             "speckled": lambda: soft(self._noise(11.0, 0) + 0.5 * self._noise(17.0, 3) - 0.15, 0.08),
             "mosaic": self._tiles,
+            "watercolour": lambda: self._wash(shape),
+            "stained glass": self._panes,
+            "engraved": self._nothing,
+            "pixelated": self._nothing,
         }
         amount = self._each_its_own(self.looks.fill, FILLS, pattern)
         return self.paint(self.colour(BODY), self.colour(BODY_2), amount)
@@ -133,13 +145,36 @@ class Canvas:
         thicker = 0.02 * bold - 0.01 * self.is_outline("no outline")
         drawn = self.cover(lines + thicker) * self.cover(shape + 0.045)
         edge = (bold + thin) * self.cover(BOLD * bold + THIN * thin - shape.abs())
-        return torch.maximum(drawn, edge)
+        cut = self.is_fill("stained glass") * self._leads() + self.is_fill("engraved") * self._cuts(shape)
+        return torch.maximum(torch.maximum(drawn, edge), cut * self.cover(shape))
 
     def shadow(self, shape: Plane) -> Plane:
         """The silhouette moved right and down, with a soft edge."""
         moved = torch.stack([self.across - 0.08, self.down - 0.09], -1).expand(len(shape), -1, -1, -1)
         fallen = F.grid_sample(shape[:, None], moved, padding_mode="border", align_corners=False)[:, 0]
         return torch.sigmoid(fallen / SHADE)
+
+    def wavered(self, shape: Plane) -> Plane:
+        """The silhouette as a brush finds it, where the look is watercolour."""
+        return shape + 0.025 * self.is_fill("watercolour") * self._noise(9.0, 1)
+
+    def opacity(self) -> Float[Tensor, "picture 1 1"]:
+        """Of the body: through watercolour the ground is seen."""
+        return 1 - 0.2 * self.is_fill("watercolour")
+
+    def lit(self, picture: Colour, shape: Plane) -> Colour:
+        """With a tube of light along the silhouette, where it is neon, which shines in the body's colour."""
+        tube = 1 - (1 - self.colour(INK)) * 0.5  # the ink's hue, on its way to white
+        near, line = torch.exp(-((shape / GLOW) ** 2)), self.cover(THIN - shape.abs())
+        shining = self.paint(picture, self.colour(BODY).clamp(min=0.3), 0.8 * near)
+        return torch.where(
+            self.is_outline("neon outline")[:, None] > 0, self.paint(shining, tube, line), picture
+        )
+
+    def pixelated(self, picture: Colour) -> Colour:
+        """In blocks of one colour each, where the look is pixelated."""
+        blocks = F.interpolate(F.adaptive_avg_pool2d(picture, BLOCKS), picture.shape[-2:])
+        return torch.where(self.is_fill("pixelated")[:, None] > 0, blocks, picture)
 
     def _each_its_own(
         self,
@@ -173,6 +208,45 @@ class Canvas:
         """Tiles, each of its own shade: a hash of the tile's place."""
         row, column = (torch.floor(axis * 4 * self.pitch) for axis in (self.v, self.u))
         return soft(torch.sin(column * 12.9 + row * 78.2 + self.looks.phase[:, 0, None, None]), 0.3)
+
+    def _wash(self, shape: Plane) -> Plane:
+        """Pigment: pooled at the edge, uneven within; the darker of the two colours is where it is thick."""
+        thick = 0.3 + 0.25 * self._noise(5.0, 2) + 0.7 * torch.exp(-shape.clamp(min=0) / 0.04)
+        light = self.looks.palette.mean(2)
+        darker = (light[:, BODY_2] < light[:, BODY])[:, None, None]
+        return torch.where(darker, thick, 1 - thick).clamp(0, 1)
+
+    def _cuts(self, shape: Plane) -> Plane:
+        """An engraver's lines, the thicker the nearer to the edge."""
+        return soft(torch.sin(50 * self.pitch * self.v) - 0.1 - 3 * shape.clamp(0, 0.25), 0.3)
+
+    def _panes(self) -> Plane:
+        """Each pane of its own shade."""
+        return self._nearest_panes()[2]
+
+    def _leads(self) -> Plane:
+        """The lines between panes: where two are equally near."""
+        first, second, _ = self._nearest_panes()
+        return self.cover(0.03 - (second - first) / 2)
+
+    def _nearest_panes(self) -> tuple[Plane, Plane, Plane]:
+        """Distance to the nearest pane's middle and to the second nearest's, and the nearest one's shade.
+
+        Worley's cells (SIGGRAPH 1996): one middle in each square of a lattice, moved by a hash of its place.
+        """
+        cells = 2.6 * self.pitch
+        begin = self.looks.phase[:, 3, None, None]
+        row, column = torch.floor(self.v * cells), torch.floor(self.u * cells)
+        first, second, shade = (torch.full_like(self.u, far) for far in (9.0, 9.0, 0.0))
+        for down, across in product((-1, 0, 1), repeat=2):
+            lot = torch.sin((column + across) * 12.9 + (row + down) * 78.2 + begin)
+            other = torch.sin((column + across) * 39.3 + (row + down) * 11.1 + begin)
+            x, y = column + across + 0.5 + 0.4 * lot, row + down + 0.5 + 0.4 * other
+            far = torch.hypot(self.u * cells - x, self.v * cells - y) / cells
+            shade = torch.where(far < first, soft(lot + other, 0.4), shade)
+            second = torch.minimum(second, torch.maximum(first, far))
+            first = torch.minimum(first, far)
+        return first, second, shade
 
     def _noise(self, frequency: float, start: int) -> Plane:
         """Smooth clouds in about -1..1: four crossing waves."""

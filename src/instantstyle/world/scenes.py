@@ -45,8 +45,14 @@ class Scope:
     kinds: LookKinds = field(default_factory=LookKinds)
     layouts: tuple[float, ...] = (1.0,) * len(LAYOUTS)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The things that are drawn: the first so many."""
+        return THINGS[: self.things]
+
 
 MINI_SCOPE = Scope(
+    things=24,
     kinds=LookKinds.named(
         grounds=("plain", "plain", "gradient", "striped", "dotted"),
         fills=("flat", "flat", "gradient", "hatched", "mosaic"),
@@ -55,7 +61,7 @@ MINI_SCOPE = Scope(
     ),
     layouts=(0.7, 0.06, 0.06, 0.06, 0.06, 0.06, 0.0, 0.0),
 )
-"""The bundled model's first version: all 24 things, the looks that survive at 64 px, six layouts."""
+"""The bundled model's first version: the first 24 things, the looks that survive at 64 px, six layouts."""
 
 
 def sample_scenes(
