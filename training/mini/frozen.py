@@ -11,7 +11,7 @@ from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
 from training.mini.clip import ClipStage, Towers, levelled
 from training.mini.device import dice
 from training.mini.settings import FINER, PICTURE, SEED, SEEN
-from training.mini.stage import averaged
+from training.mini.stage import averaged, weights_of
 from training.mini.vae import Pictures, VaeFullStage, VaeStage
 from training.mini.words import tokens
 
@@ -22,12 +22,17 @@ class Latents:
     """Pictures as they are drawn ↔ latents of unit variance a channel.
 
     While `vae-full` is not trained, pictures are made smaller for `vae`, whose latents are the same, and come
-    back so.
+    back so. Where `decoder` is trained, that one draws.
     """
 
     def __init__(self, folder: Path) -> None:
         full = (folder / "vae-full.pt").exists()
         self.vae = averaged(VaeFullStage(folder) if full else VaeStage(), folder)
+        if (folder / "decoder.pt").exists():
+            trained = weights_of("decoder", folder)
+            self.vae.load_state_dict(
+                {name.removeprefix("vae."): trained[name] for name in trained if name.startswith("vae.")}
+            )
         self.shrunk = 1 if full else FINER
         pictures = sample_scenes(256, dice(SEED), MINI_SCOPE).pictures(PICTURE)
         raw = self._raw(pictures)
@@ -43,7 +48,11 @@ class Latents:
 
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "picture channel y x"]) -> Pictures:
-        return (self.vae.decode(latents * self.std + self.mean).sample / 2 + 0.5).clamp(0, 1)
+        return (self.draw(latents) / 2 + 0.5).clamp(0, 1)
+
+    def draw(self, latents: Float[Tensor, "picture channel y x"]) -> Pictures:
+        """In -1..1 and a little beyond, as the decoder learns it."""
+        return self.vae.decode(latents * self.std + self.mean).sample
 
 
 class Clip:

@@ -46,6 +46,7 @@ CPU = {
     "vision": Pace(minutes=52.0, batch=32, lr=7e-4),
     "unet-small": Pace(minutes=8.0, batch=32, lr=1e-3),
     "unet": Pace(minutes=105.0, batch=32, lr=1.1e-3),
+    "decoder": Pace(minutes=30.0, batch=16, lr=5e-4),
     "adapter": Pace(minutes=38.5, batch=32, lr=3e-3),
     "judge": Pace(minutes=50.0, batch=32, lr=1e-3),
 }
@@ -56,6 +57,7 @@ CUDA = {
     "vision": Pace(minutes=4.0, batch=1024, lr=7e-4),
     "unet-small": Pace(minutes=4.0, batch=512, lr=1e-3),
     "unet": Pace(minutes=12.0, batch=256, lr=8e-4),
+    "decoder": Pace(minutes=3.0, batch=64, lr=5e-4),
     "adapter": Pace(minutes=4.0, batch=256, lr=8e-4),
     "judge": Pace(minutes=2.0, batch=512, lr=2e-3),
 }

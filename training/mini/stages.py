@@ -16,6 +16,7 @@ STAGES = {
     "vision": "clip.ClipStage",
     "unet-small": "unet.UnetStage",
     "unet": "unet.UnetStage",
+    "decoder": "decoder.DecoderStage",
     "adapter": "adapter.AdapterStage",
     "judge": "judge.JudgeStage",
 }
