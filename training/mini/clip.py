@@ -196,7 +196,7 @@ def patch_shapes(scenes: Scenes) -> Float[Tensor, "picture patch point"]:
     A shape's colours are accidental; told so patch by patch, a small tower sees things within minutes.
     """
     side = SEEN // VISION["patch_size"]
-    shapes = fields().to(scenes.thing.device)[scenes.thing]
+    shapes = fields(scenes.thing.device)[scenes.thing]
     inside = torch.stack(distances(shapes, scenes.layout, side * CELLS), 1)
     patches = F.unfold(torch.sigmoid(inside * 20), CELLS, stride=CELLS)
     return patches.transpose(1, 2)

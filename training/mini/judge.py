@@ -47,5 +47,5 @@ class JudgeStage(Stage[Judge]):
 
 def insides(scenes: Scenes) -> Float[Tensor, "scene 16 16"]:
     """How far each cell lies inside the thing, 0..1."""
-    shape, _ = distances(fields().to(scenes.thing.device)[scenes.thing], scenes.layout, 16)
+    shape, _ = distances(fields(scenes.thing.device)[scenes.thing], scenes.layout, 16)
     return torch.sigmoid(shape * 20)

@@ -16,7 +16,7 @@ from .judge import judge
 from .look import NAME, compared, to_others, traits
 from .pixels import common_side
 from .vision import Reads, Sees, sight, words
-from .world import apart, score
+from .world import apart, scores_of
 from .world import to_others as alike_in_world
 
 
@@ -84,14 +84,13 @@ class InWorld:
 
         Of several pictures their `consistency` and `repetition` too.
         """
-        pixels = torch.stack([_pixels(picture) for picture in drawn])
         shown = self.scenes[torch.full((len(drawn),), case.number)]
         things = torch.tensor([_thing(prompt) for prompt in case.prompts])
-        seen = judge()(pixels)
+        seen = judge()(torch.stack([_pixels(picture) for picture in drawn]))
         # As `world.palette_match`, against all references rather than those of the pictures at hand.
         gaps = apart(seen.palette, self.scenes.look.palette)
         own = 1 - gaps[:, case.number] / gaps.mean(1)
-        scores = replace(score(pixels, things, shown), palette=own)
+        scores = replace(scores_of(seen, things, shown), palette=own)
         parts = ("look", "layout", "leak", "ground", "fill", "outline", "palette")
         found = {name: getattr(scores, name).tolist() for name in parts}
         return {**found, "subject": scores.asked.tolist(), **alike_in_world(seen)}

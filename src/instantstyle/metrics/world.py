@@ -8,10 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..world import MINI_SCOPE, Scenes, sample_scenes
+from ..world.looks import BODY, GROUND
 from .judge import Judge, Readings, facts_of, judge
 
 LOOK_PARTS = ("ground", "fill", "outline", "palette")
-COLOURS = [0, 2]
+COLOURS = [GROUND, BODY]
 """Of a palette, ground and body only: ink may be hidden, and the patterns' second colours by their first."""
 
 
@@ -48,7 +49,11 @@ def score(
     network: Judge | None = None,
 ) -> Scores:
     """Score each picture against the thing asked for and the scene its reference shows."""
-    seen = (network or judge())(pictures)
+    return scores_of((network or judge())(pictures), asked, references)
+
+
+def scores_of(seen: Readings, asked: Int[Tensor, " picture"], references: Scenes) -> Scores:
+    """As `score`, of pictures that the judge has looked at."""
     same = {fact: (seen[fact] == shown).float() for fact, shown in facts_of(references).items()}
     return Scores(
         asked=(seen["thing"] == asked).float(),

@@ -24,7 +24,7 @@ def render(
     thing: Int[Tensor, " picture"], looks: Looks, layouts: Layouts, size: int = 64
 ) -> Float[Tensor, "picture 3 {size} {size}"]:
     """Draw each (thing, look, layout) without its grain; RGB in 0..1."""
-    shape, lines = distances(fields().to(thing.device)[thing], layouts, size)
+    shape, lines = distances(fields(thing.device)[thing], layouts, size)
     canvas = Canvas(looks, size)
     shape, ink = canvas.wavered(shape), canvas.colour(INK)
     picture = canvas.ground()

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+CPU = torch.device("cpu")
 EXTENT = 1.3  # a field covers [-EXTENT, EXTENT]; the thing's longer side spans [-1, 1]
 FIELD = 96  # px a side of a field as it is kept
 LEVELS = 128  # a level of gray is 1 / LEVELS of half the thing's longer side; the edge is at LEVELS
@@ -67,8 +68,13 @@ THINGS = tuple(GLYPHS)
 
 
 @cache
-def fields() -> Float[Tensor, "thing 2 height width"]:
-    """Silhouette and line art of every thing, in units of half its longer side, positive inside."""
+def fields(device: torch.device = CPU) -> Float[Tensor, "thing 2 height width"]:
+    """Silhouette and line art of every thing, in units of half its longer side, positive inside.
+
+    Kept on every device that has asked for them.
+    """
+    if device != CPU:
+        return fields().to(device)
     with Image.open(Path(__file__).with_name("shapes.png")) as sheet:
         gray = torch.from_numpy(np.array(sheet)).float()
     sides = gray.view(len(THINGS), FIELD, 2, FIELD).transpose(1, 2)
