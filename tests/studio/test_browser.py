@@ -154,7 +154,7 @@ def test_every_deed_is_done_by_the_keyboard_alone(visit, ink, tmp_path):
         if place == "hints":
             visitor.page.keyboard.press("Enter")
             # The hint becomes content by way of the server.
-            visitor.page.wait_for_timeout(2000)
+            visitor.see("#content .token").wait_for()
         elif place == "prompt":
             visitor.page.keyboard.type("a rocket")
     visitor.page.keyboard.press("Enter")
