@@ -7,12 +7,15 @@ Every figure is read from a file that a command wrote.
 
 import json
 from pathlib import Path
+from textwrap import fill
 
 from findings import study, tables
+from instantstyle.world import FILLS, GROUNDS, LAYOUTS, MINI_SCOPE, OUTLINES, Scope
 from training.mini.table import markdown
 
 RESULTS = Path(__file__).parent / "results"
 CARD, README = Path("docs/mini.md"), Path("README.md")
+WIDTH = 126  # of a line of the card
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 
@@ -20,6 +23,23 @@ def training_rows(stages: dict[str, dict[str, float]]) -> str:
     lines = ["| stage | pictures seen | minutes |", "|---|---|---|"]
     lines += [f"| {name} | {stage['images']:,} | {stage['minutes']:.0f} |" for name, stage in stages.items()]
     return "\n".join(lines)
+
+
+def scope_words(scope: Scope) -> str:
+    """What is drawn in this scope: '24 things, each on any of …'."""
+    look, layouts = scope.kinds, [place for place, often in enumerate(scope.layouts) if often]
+    grounds, fills, outlines, places = (
+        f"{len(chosen)} {kind} ({', '.join(names[place] for place in sorted(chosen))})"
+        for kind, names, chosen in (
+            ("grounds", GROUNDS, {*look.grounds}),
+            ("fills", FILLS, {*look.fills}),
+            ("outlines", OUTLINES, {*look.outlines}),
+            ("layouts", LAYOUTS, {*layouts}),
+        )
+    )
+    return (
+        f"{scope.things} things, each on any of {grounds}, in any of {fills} and {outlines}, and in {places}"
+    )
 
 
 def read(name: str) -> dict:
@@ -31,6 +51,8 @@ def render() -> str:
     probe = study.read(study.RESULTS, ["blocks"])["blocks"]
     template = (Path(__file__).parent / "card.md").read_text()
     return template.format(
+        scope=fill(scope_words(MINI_SCOPE), WIDTH),
+        known=MINI_SCOPE.things,
         training=training_rows(training["stages"]),
         machine=training["machine"],
         judge=", ".join(f"{fact} {share:.0%}" for fact, share in table["judge"].items()),
