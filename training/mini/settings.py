@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from instantstyle.world import LookKinds, Scope
+from instantstyle.world import MINI_SCOPE, LookKinds, Scope
 
 SEED = 20260401  # of everything drawn in training
 
 SMALL_SCOPE = Scope(
+    things=MINI_SCOPE.things,
     kinds=LookKinds.named(
         grounds=("plain", "gradient"),
         fills=("flat", "gradient"),
