@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from instantstyle.world import FILLS, GROUNDS, OUTLINES, LookKinds, sample_looks
-from instantstyle.world.looks import Looks, oklch_to_srgb
+from instantstyle.world.looks import BODY, INK, Looks, oklch_to_srgb
 from instantstyle.world.render import render
 
 from ..helpers import dice
@@ -77,3 +77,40 @@ def test_only_the_chosen_kinds_are_drawn():
     assert {FILLS[kind] for kind in looks.fill} == {"flat", "mosaic"}
     assert {OUTLINES[kind] for kind in looks.outline} == {"shadow"}
     assert not looks.grain.any()
+
+
+def cat_in(look, upright, **kinds: int) -> torch.Tensor:
+    """A large cat in the look, but for these kinds."""
+    changed = replace(look, **{fact: torch.tensor([kind]) for fact, kind in kinds.items()})
+    return render(torch.tensor([1]), changed, upright("centre"))
+
+
+def test_a_pixelated_picture_is_made_of_blocks_of_one_colour(look, upright):
+    picture = cat_in(look, upright, fill=FILLS.index("pixelated"))
+    blocks = picture.unfold(2, 2, 2).unfold(3, 2, 2)
+    assert (blocks.amax((4, 5)) - blocks.amin((4, 5))).max() < 1e-6
+
+
+@pytest.mark.parametrize(("fill", "shines"), [("watercolour", True), ("flat", False)])
+def test_through_watercolour_the_ground_is_seen(look, upright, fill, shines):
+    other = look.palette.clone()
+    other[:, 0] = 1 - other[:, 0]
+    mine, others = (
+        cat_in(replace(look, palette=palette), upright, fill=FILLS.index(fill), ground=0)
+        for palette in (look.palette, other)
+    )
+    inside = slice(30, 34)
+    assert ((mine - others)[..., inside, inside].abs().max() > 0.05) == shines
+
+
+@pytest.mark.parametrize("fill", ["stained glass", "engraved"])
+def test_ink_is_laid_over_the_body_where_it_is_cut_into_pieces(look, upright, fill):
+    def inked(kind: str) -> float:
+        """The share of pixels that are nearer to the ink's colour than to the body's."""
+        picture = cat_in(look, upright, fill=FILLS.index(kind))
+        from_ink, from_body = (
+            (picture - look.palette[:, part, :, None, None]).abs().sum(1) for part in (INK, BODY)
+        )
+        return (from_ink < from_body).float().mean().item()
+
+    assert inked(fill) > 1.2 * inked("flat")
