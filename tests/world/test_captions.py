@@ -54,6 +54,7 @@ def test_a_caption_says_what_it_is_asked_to(scene, says_layout, says_look, words
         ("fox", "two", "two foxes"),
         ("monkey", "two", "two monkeys"),
         ("unicorn", "centre", "a unicorn"),
+        ("hourglass", "centre", "an hourglass"),
         ("fish", "ring", "five fish in a ring"),
     ],
 )

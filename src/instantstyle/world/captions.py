@@ -46,7 +46,8 @@ def colour_name(red: float, green: float, blue: float) -> str:
 def thing_words(thing: int, layout: int = 0) -> str:
     """'a rocket', 'an anchor on the left', 'two rockets'."""
     name = THINGS[thing]
-    one = f"{'an' if name[0] in 'aeiou' and name != 'unicorn' else 'a'} {name}"
+    vowel = (name[0] in "aeiou") != (name in ("unicorn", "hourglass"))  # by sound, not by letter
+    one = f"{'an' if vowel else 'a'} {name}"
     return _PLACES[LAYOUTS[layout]].format(one=one, many=_MANY.get(name) or _plural(name))
 
 
