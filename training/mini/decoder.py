@@ -23,15 +23,13 @@ from training.mini.vae import psnr, unlike
 from training.mini.words import describe
 
 GUESSED = 0.5  # of the latents are the UNet's guesses, the rest have noise on top
-GUESSED_UNTIL = (
-    500  # the noisiest step guessed from: beyond it the UNet chooses what is there, and may be right
-)
+GUESSED_UNTIL = 500  # the noisiest step guessed from; beyond it the UNet may rightly see another thing
 NOISE = 0.4  # at most, where latents have unit variance
 CRITIC = 0.03  # its weight beside what differs; chosen by eye
 
 
 class Critic(nn.Sequential):
-    """Above 0 where a patch of 22 px looks drawn by the world, below where by the decoder."""
+    """Above 0 where a patch of 38 px looks drawn by the world, below where by the decoder."""
 
     def __init__(self) -> None:
         super().__init__(
