@@ -1,6 +1,7 @@
 """Scenes → pictures, from signed-distance fields, vectorised over the batch; any size, CPU or GPU."""
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from itertools import product
 
 import torch
@@ -32,7 +33,9 @@ def render(
     picture = canvas.paint(picture, ink, canvas.is_outline("glowing outline") * glow(shape))
     picture = canvas.paint(picture, canvas.body(shape), canvas.cover(shape) * canvas.opacity())
     picture = canvas.paint(picture, ink, canvas.ink(shape, lines))
-    return canvas.pixelated(canvas.lit(picture, shape)).clamp(0, 1)
+    picture = canvas.paint(picture, canvas.colour(BODY).clamp(min=0.3), canvas.shine(shape))
+    picture = canvas.paint(picture, 1 - (1 - ink) * 0.5, canvas.tube(shape))
+    return canvas.pixelated(picture).clamp(0, 1)
 
 
 def distances(thing: Float[Tensor, "picture 2 h w"], layouts: Layouts, size: int) -> tuple[Plane, Plane]:
@@ -96,6 +99,9 @@ class Canvas:
         return (distance / self.pixel + 0.5).clamp(0, 1)
 
     def paint(self, below: Colour, above: Colour, amount: Plane) -> Float[Tensor, "picture 3 size size"]:
+        """`above` over `below`, by its amount; what no picture of the batch has costs nothing."""
+        if not amount.any():
+            return below.expand(-1, -1, *amount.shape[-2:])
         return below + (above - below) * amount[:, None]
 
     def colour(self, which: int) -> Float[Tensor, "picture 3 1 1"]:
@@ -111,7 +117,6 @@ class Canvas:
 
     def ground(self) -> Float[Tensor, "picture 3 size size"]:
         pattern = {
-            "plain": self._nothing,
             "gradient": lambda: (self.u + 1) / 2,
             "striped": lambda: soft(torch.sin(12 * self.pitch * self.u)),
             "dotted": lambda: self._dots(2.6, 0.33),
@@ -123,7 +128,6 @@ class Canvas:
 
     def body(self, shape: Plane) -> Float[Tensor, "picture 3 size size"]:
         pattern = {
-            "flat": self._nothing,
             "gradient": lambda: (self.v * 0.7 + 0.5).clamp(0, 1),
             "hatched": lambda: soft(torch.sin(26 * self.pitch * self.u), 0.25),
             "halftone": lambda: self._dots(4.5, 0.42 * (0.6 + 0.4 * self.u)),
@@ -132,9 +136,7 @@ class Canvas:
             "speckled": lambda: soft(self._noise(11.0, 0) + 0.5 * self._noise(17.0, 3) - 0.15, 0.08),
             "mosaic": self._tiles,
             "watercolour": lambda: self._wash(shape),
-            "stained glass": self._panes,
-            "engraved": self._nothing,
-            "pixelated": self._nothing,
+            "stained glass": lambda: self._panes[2],
         }
         amount = self._each_its_own(self.looks.fill, FILLS, pattern)
         return self.paint(self.colour(BODY), self.colour(BODY_2), amount)
@@ -145,8 +147,9 @@ class Canvas:
         thicker = 0.02 * bold - 0.01 * self.is_outline("no outline")
         drawn = self.cover(lines + thicker) * self.cover(shape + 0.045)
         edge = (bold + thin) * self.cover(BOLD * bold + THIN * thin - shape.abs())
-        cut = self.is_fill("stained glass") * self._leads() + self.is_fill("engraved") * self._cuts(shape)
-        return torch.maximum(torch.maximum(drawn, edge), cut * self.cover(shape))
+        cuts = {"stained glass": self._leads, "engraved": lambda: self._cuts(shape)}
+        cut = self._each_its_own(self.looks.fill, FILLS, cuts) * self.cover(shape)
+        return torch.maximum(torch.maximum(drawn, edge), cut)
 
     def shadow(self, shape: Plane) -> Plane:
         """The silhouette moved right and down, with a soft edge."""
@@ -156,25 +159,31 @@ class Canvas:
 
     def wavered(self, shape: Plane) -> Plane:
         """The silhouette as a brush finds it, where the look is watercolour."""
-        return shape + 0.025 * self.is_fill("watercolour") * self._noise(9.0, 1)
+        brush = {"watercolour": lambda: 0.025 * self._noise(9.0, 1)}
+        return shape + self._each_its_own(self.looks.fill, FILLS, brush)
 
     def opacity(self) -> Float[Tensor, "picture 1 1"]:
         """Of the body: through watercolour the ground is seen."""
         return 1 - 0.2 * self.is_fill("watercolour")
 
-    def lit(self, picture: Colour, shape: Plane) -> Colour:
-        """With a tube of light along the silhouette, where it is neon, which shines in the body's colour."""
-        tube = 1 - (1 - self.colour(INK)) * 0.5  # the ink's hue, on its way to white
-        near, line = torch.exp(-((shape / GLOW) ** 2)), self.cover(THIN - shape.abs())
-        shining = self.paint(picture, self.colour(BODY).clamp(min=0.3), 0.8 * near)
-        return torch.where(
-            self.is_outline("neon outline")[:, None] > 0, self.paint(shining, tube, line), picture
+    def shine(self, shape: Plane) -> Plane:
+        """How strongly the light of a neon tube is seen about it."""
+        light = {"neon outline": lambda: 0.8 * glow(-shape.abs())}
+        return self._each_its_own(self.looks.outline, OUTLINES, light)
+
+    def tube(self, shape: Plane) -> Plane:
+        """The tube itself, along the silhouette."""
+        return self._each_its_own(
+            self.looks.outline, OUTLINES, {"neon outline": lambda: self.cover(THIN - shape.abs())}
         )
 
     def pixelated(self, picture: Colour) -> Colour:
         """In blocks of one colour each, where the look is pixelated."""
-        blocks = F.interpolate(F.adaptive_avg_pool2d(picture, BLOCKS), picture.shape[-2:])
-        return torch.where(self.is_fill("pixelated")[:, None] > 0, blocks, picture)
+        rows = self.looks.fill == FILLS.index("pixelated")
+        if not rows.any():
+            return picture
+        blocks = F.adaptive_avg_pool2d(picture[rows], BLOCKS)
+        return picture.index_put((rows,), F.interpolate(blocks, picture.shape[-2:]))
 
     def _each_its_own(
         self,
@@ -182,14 +191,12 @@ class Canvas:
         names: tuple[str, ...],
         pattern: Mapping[str, Callable[[], Plane]],
     ) -> Plane:
-        """Each picture's own pattern; only the kinds that occur are computed."""
-        out = self._nothing()
-        for kind in kinds.unique().tolist():
+        """Each picture's own pattern, or none; only the kinds that occur are computed."""
+        out = torch.zeros_like(self.u)
+        occurring = (kind for kind in kinds.unique().tolist() if names[kind] in pattern)
+        for kind in occurring:
             out = torch.where((kinds == kind)[:, None, None], pattern[names[kind]](), out)
         return out
-
-    def _nothing(self) -> Plane:
-        return torch.zeros_like(self.u)
 
     def _checks(self) -> Plane:
         return soft(torch.sin(8 * self.pitch * self.u) * torch.sin(8 * self.pitch * self.v))
@@ -220,16 +227,13 @@ class Canvas:
         """An engraver's lines, the thicker the nearer to the edge."""
         return soft(torch.sin(50 * self.pitch * self.v) - 0.1 - 3 * shape.clamp(0, 0.25), 0.3)
 
-    def _panes(self) -> Plane:
-        """Each pane of its own shade."""
-        return self._nearest_panes()[2]
-
     def _leads(self) -> Plane:
         """The lines between panes: where two are equally near."""
-        first, second, _ = self._nearest_panes()
+        first, second, _ = self._panes
         return self.cover(0.03 - (second - first) / 2)
 
-    def _nearest_panes(self) -> tuple[Plane, Plane, Plane]:
+    @cached_property
+    def _panes(self) -> tuple[Plane, Plane, Plane]:
         """Distance to the nearest pane's middle and to the second nearest's, and the nearest one's shade.
 
         Worley's cells (SIGGRAPH 1996): one middle in each square of a lattice, moved by a hash of its place.
