@@ -1,7 +1,8 @@
 """Stage `adapter`: IP-Adapter (arXiv 2308.06721) in its standard way, the UNet frozen.
 
-All eleven blocks; the reference is the very picture to be drawn; image and text dropped independently for
-guidance. Trained so, it hands over the reference's thing as well as its look: the leak that the method cures.
+All eleven blocks; the reference is the very picture to be drawn; image and text dropped independently, the
+text more often than guidance needs, so that the picture has to say what it shows. Trained so, it hands over
+the reference's thing as well as its look: the leak that the method cures.
 """
 
 from pathlib import Path
@@ -21,7 +22,7 @@ from training.mini.stage import Scalar, Stage, averaged
 from training.mini.unet import UnetStage
 from training.mini.words import describe
 
-NO_IMAGE, NO_TEXT = 0.1, 0.5  # of the pictures, of the captions, for guidance
+NO_IMAGE, NO_TEXT = 0.1, 0.7  # of the pictures, of the captions
 
 
 class AdapterStage(Stage[nn.ModuleDict]):

@@ -46,9 +46,9 @@ CPU = {
     "clip": Pace(minutes=9.0, batch=32, lr=1e-3),
     "vision": Pace(minutes=52.0, batch=32, lr=7e-4),
     "unet-small": Pace(minutes=8.0, batch=32, lr=1e-3),
-    "unet": Pace(minutes=105.0, batch=32, lr=1.1e-3),
-    "decoder": Pace(minutes=30.0, batch=16, lr=5e-4),
-    "adapter": Pace(minutes=38.5, batch=32, lr=3e-3),
+    "unet": Pace(minutes=141.0, batch=32, lr=1.1e-3),
+    "decoder": Pace(minutes=32.0, batch=16, lr=5e-4),
+    "adapter": Pace(minutes=72.0, batch=32, lr=3e-3),
     "judge": Pace(minutes=50.0, batch=32, lr=1e-3),
 }
 CUDA = {
