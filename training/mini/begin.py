@@ -3,7 +3,8 @@
     python -m training.mini.begin
 
 Writes states without an optimiser's memory, with the counts of `results/training.json`. The towers' helping
-heads do not ship: `vision` begun so learns them anew. Nor does `vae`: `vae-full` then keeps its own latents.
+heads do not ship: `vision` begun so learns them anew. Nor does `vae`: `vae-full` then keeps its own latents,
+and begins with what `decoder` made of it.
 Where the world has grown since, words and kinds that the model knew keep what it knew of them.
 """
 
