@@ -77,11 +77,13 @@ def without_projection(tower: CLIPTextModelWithProjection) -> CLIPTextModel:
 
 def training_record(folder: Path, before: dict) -> dict:
     """How much each stage was trained, from its own counts; of one that is not in `folder`, as `before`."""
-    stages = {name: before["stages"][name] for name in CPU if name in before["stages"]}
+    stages = {}
     for name in CPU:
         if (file := folder / f"{name}.pt").exists():
             state = state_in(file)
             stages[name] = {"images": state["images"], "minutes": round(state["seconds"] / 60, 1)}
+        elif name in before["stages"]:
+            stages[name] = before["stages"][name]
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
     return {"machine": where, "stages": stages}
 
