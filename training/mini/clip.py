@@ -106,8 +106,8 @@ class ClipStage(Stage[Towers]):
         textured = self.texturing(patches, scenes)
         texts = self.read(captions.words)
         pairing = self.pairings(image, texts, captions.matches())
-        told = self.reading(image, captions.facts, torch.ones_like(captions.named))
-        said = total(self.reading(text, captions.facts, captions.named) for text in texts)
+        told = reading(self.module.facts, image, captions.facts, torch.ones_like(captions.named))
+        said = total(reading(self.module.facts, text, captions.facts, captions.named) for text in texts)
         measured = F.mse_loss(self.module.measures(image), measures(scenes))
         # Raw embeddings keep a length near that of a unit-variance vector: they are added and subtracted.
         coloured = self.colours(free, captions.facts[: len(free)], scenes.look.palette[: len(free)])
@@ -142,7 +142,7 @@ class ClipStage(Stage[Towers]):
         """What is to be told of a picture of no thing: its colours; of all else any answer is as likely."""
         named = torch.tensor([name in ("body", "behind") for name in FACTS]).expand(len(free), -1)
         told = self.module.measures(free)[:, : palette[0].numel()]
-        return self.reading(free, facts, named) + 5 * F.mse_loss(told, palette.flatten(1))
+        return reading(self.module.facts, free, facts, named) + 5 * F.mse_loss(told, palette.flatten(1))
 
     def read(self, words: list[str]) -> list[Embeds]:
         """The words' embeddings by each text tower, the one that shares the pictures' space first."""
@@ -164,18 +164,6 @@ class ClipStage(Stage[Towers]):
         logits = self.module.sharpness[tower].exp() * cosine + self.module.offset[tower]
         return -F.logsigmoid(torch.where(matches, logits, -logits)).sum() / len(image)
 
-    def reading(
-        self, embeds: Embeds, facts: Int[Tensor, "row fact"], named: Bool[Tensor, "row fact"]
-    ) -> Scalar:
-        """Cross-entropy of all facts; what a caption leaves open has all answers equally likely."""
-        losses = []
-        for head, fact, said in zip(self.module.facts.values(), facts.T, named.T, strict=True):
-            logits = head(embeds)
-            known = F.one_hot(fact, logits.shape[1]).float()
-            wanted = torch.where(said[:, None], known, torch.full_like(logits, 1 / logits.shape[1]))
-            losses.append(F.cross_entropy(logits, wanted))
-        return torch.stack(losses).sum()
-
     @torch.no_grad()
     def right(self, image: Embeds, facts: Int[Tensor, "row fact"]) -> dict[str, Scalar]:
         """How often each fact is told right from the picture."""
@@ -183,6 +171,19 @@ class ClipStage(Stage[Towers]):
         return {
             f"see_{name}": (head(image).argmax(-1) == fact).float().mean() for (name, head), fact in heads
         }
+
+
+def reading(
+    heads: nn.ModuleDict, embeds: Embeds, facts: Int[Tensor, "row fact"], named: Bool[Tensor, "row fact"]
+) -> Scalar:
+    """Cross-entropy of all facts; what a caption leaves open has all answers equally likely."""
+    losses = []
+    for head, fact, said in zip(heads.values(), facts.T, named.T, strict=True):
+        logits = head(embeds)
+        known = F.one_hot(fact, logits.shape[1]).float()
+        wanted = torch.where(said[:, None], known, torch.full_like(logits, 1 / logits.shape[1]))
+        losses.append(F.cross_entropy(logits, wanted))
+    return torch.stack(losses).sum()
 
 
 def levelled(pictures: Pictures) -> Pictures:

@@ -11,7 +11,7 @@ from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
 from training.mini.clip import ClipStage, Towers, levelled
 from training.mini.device import dice
 from training.mini.settings import FINER, PICTURE, SEED, SEEN
-from training.mini.stage import averaged, weights_of
+from training.mini.stage import averaged, part_of
 from training.mini.vae import Pictures, VaeFullStage, VaeStage
 from training.mini.words import tokens
 
@@ -29,10 +29,7 @@ class Latents:
         full = (folder / "vae-full.pt").exists()
         self.vae = averaged(VaeFullStage(folder) if full else VaeStage(), folder)
         if (folder / "decoder.pt").exists():
-            trained = weights_of("decoder", folder)
-            self.vae.load_state_dict(
-                {name.removeprefix("vae."): trained[name] for name in trained if name.startswith("vae.")}
-            )
+            self.vae.load_state_dict(part_of("decoder", "vae", folder))
         self.shrunk = 1 if full else FINER
         pictures = sample_scenes(256, dice(SEED), MINI_SCOPE).pictures(PICTURE)
         raw = self._raw(pictures)
@@ -56,11 +53,13 @@ class Latents:
 
 
 class Clip:
-    """The CLIP stage's towers as SDXL uses them."""
+    """The CLIP stage's towers as SDXL uses them, the first text tower as `text` has left it."""
 
     def __init__(self, folder: Path) -> None:
         latest = "vision" if (folder / "vision.pt").exists() else "clip"
         self.towers: Towers = averaged(ClipStage(folder, latest), folder)
+        if (folder / "text.pt").exists():
+            self.towers.text_1.load_state_dict(part_of("text", "tower", folder))
 
     @torch.no_grad()
     def text(self, words: list[str], kept: Bool[Tensor, " caption"]) -> Words:

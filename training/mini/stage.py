@@ -172,6 +172,12 @@ def weights_of(name: str, folder: Path) -> dict[str, Tensor]:
     return state_in(folder / f"{name}.pt")["averaged"]
 
 
+def part_of(name: str, part: str, folder: Path) -> dict[str, Tensor]:
+    """Those of the stage's averaged weights that are of one part of its module, as that part names them."""
+    weights, within = weights_of(name, folder), f"{part}."
+    return {key.removeprefix(within): weights[key] for key in weights if key.startswith(within)}
+
+
 def state_in(file: Path) -> dict[str, Any]:
     """What a run has written, on the default device."""
     return torch.load(file, map_location=torch.get_default_device(), weights_only=True)

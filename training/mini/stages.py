@@ -14,6 +14,7 @@ STAGES = {
     "vae-full": "vae.VaeFullStage",
     "clip": "clip.ClipStage",
     "vision": "clip.ClipStage",
+    "text": "text.TextStage",
     "unet-small": "unet.UnetStage",
     "unet": "unet.UnetStage",
     "decoder": "decoder.DecoderStage",
