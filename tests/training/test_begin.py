@@ -29,7 +29,7 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["vae-full", "clip", "vision", "unet", "adapter", "judge"])
+@pytest.mark.parametrize("name", ["vae-full", "clip", "vision", "text", "unet", "adapter", "judge"])
 def test_a_stage_goes_on_with_the_counts_that_were_published(folder, name):
     run = Run(build(name, folder), folder, CPU[name])
     assert run.images > 0

@@ -3,8 +3,8 @@
     python -m training.mini.begin
 
 Writes states without an optimiser's memory, with the counts of `results/training.json`. The towers' helping
-heads do not ship: `vision` begun so learns them anew. Nor does `vae`: `vae-full` then keeps its own latents,
-and begins with what `decoder` made of it.
+heads do not ship: `vision` and `text` begun so learn them anew. Nor does `vae`: `vae-full` then keeps its own
+latents, and begins with what `decoder` made of it.
 Where the world has grown since, words and kinds that the model knew keep what it knew of them.
 """
 
@@ -27,6 +27,7 @@ from transformers import (
 from instantstyle.metrics import Judge
 from training.mini.adapter import installed
 from training.mini.clip import Towers
+from training.mini.text import with_heads
 from training.mini.words import tokenizer
 
 Weights = Mapping[str, Tensor]
@@ -37,11 +38,13 @@ def shipped(package: Path) -> dict[str, Weights]:
     """Stage → the weights that ship of it."""
     model = package / "models" / "mini"
     unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float32)
-    drawn, seeing = dict(unet.state_dict()), towers(model).state_dict()
+    seen = towers(model)
+    drawn, seeing = dict(unet.state_dict()), seen.state_dict()
     return {
         "vae-full": AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32).state_dict(),
         "clip": seeing,
         "vision": seeing,
+        "text": with_heads(seen).state_dict(),
         "unet": drawn,
         "adapter": installed(unet, adapter(model / "ip-adapter_mini.safetensors")).state_dict(),
         "judge": grown(floats(package / "metrics" / "judge.safetensors"), Judge()),

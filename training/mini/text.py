@@ -17,7 +17,7 @@ from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
 from instantstyle.world.layouts import Layouts
 from instantstyle.world.render import distances, grid
 from instantstyle.world.things import fields
-from training.mini.clip import reading
+from training.mini.clip import Towers, reading
 from training.mini.frozen import Clip
 from training.mini.settings import TOWER_1
 from training.mini.stage import Scalar, Stage
@@ -51,10 +51,7 @@ class TextStage(Stage[nn.ModuleDict]):
     """Goes on from the tower that `clip` has trained, with the heads that tell a caption's facts."""
 
     def __init__(self, folder: Path, name: str = "text") -> None:
-        towers = Clip(folder).towers
-        self.name, tower = name, towers.text_1.requires_grad_(True)
-        sketcher = Sketcher(TOWER_1["hidden_size"])
-        self.module = nn.ModuleDict({"tower": tower, "facts": towers.facts, "sketcher": sketcher})
+        self.name, self.module = name, with_heads(Clip(folder).towers)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         scenes = sample_scenes(batch, generator, MINI_SCOPE)
@@ -66,6 +63,13 @@ class TextStage(Stage[nn.ModuleDict]):
         named = captions.named[:, 0]
         sketched = wrong[named].mean()
         return 10 * sketched + said, dict(sketched=sketched.detach(), said=said.detach())
+
+
+def with_heads(towers: Towers) -> nn.ModuleDict:
+    """The first text tower, to be trained, with the heads that tell what it has learnt."""
+    sketcher = Sketcher(TOWER_1["hidden_size"])
+    tower = towers.text_1.requires_grad_(True)
+    return nn.ModuleDict({"tower": tower, "facts": towers.facts, "sketcher": sketcher})
 
 
 def places(layouts: Layouts) -> Places:
