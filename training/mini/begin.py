@@ -106,7 +106,8 @@ def main(words: Sequence[str] | None = None) -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     counts = json.loads((Path(__file__).parent / "results" / "training.json").read_text())["stages"]
     for name, weights in shipped(args.package).items():
-        count = counts[name]
+        if not (count := counts.get(name)):
+            continue  # never trained, so what ships has nothing of it to go on from
         state = dict(module=weights, averaged=weights, images=count["images"], seconds=60 * count["minutes"])
         torch.save(state, args.folder / f"{name}.pt")
 

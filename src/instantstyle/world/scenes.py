@@ -39,7 +39,7 @@ class Scenes(Batch):
 
 @dataclass(frozen=True)
 class Scope:
-    """How much of the world is drawn from: the bundled model knows a part of it."""
+    """How much of the world is drawn from: the bundled model's first version knows a part of it."""
 
     things: int = len(THINGS)
     kinds: LookKinds = field(default_factory=LookKinds)
@@ -52,7 +52,7 @@ class Scope:
 
 
 MINI_SCOPE = Scope(
-    things=132,
+    things=24,
     kinds=LookKinds.named(
         grounds=("plain", "plain", "gradient", "striped", "dotted"),
         fills=("flat", "flat", "gradient", "hatched", "mosaic"),
@@ -61,7 +61,7 @@ MINI_SCOPE = Scope(
     ),
     layouts=(0.7, 0.06, 0.06, 0.06, 0.06, 0.06, 0.0, 0.0),
 )
-"""What the bundled model knows: the first 132 things, the looks that a small network can draw, six layouts."""
+"""The bundled model's first version: the first 24 things, the looks that survive at 64 px, six layouts."""
 
 
 def sample_scenes(
