@@ -85,4 +85,4 @@ def test_there_may_be_many_more_references_than_things():
 
 def test_more_things_than_are_left_are_refused():
     with pytest.raises(JobError, match="take fewer"):
-        from_world(4, 24, seed=1)
+        from_world(4, MINI_SCOPE.things, seed=1)
