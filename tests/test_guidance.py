@@ -164,7 +164,8 @@ def test_without_guidance_nothing_unconditional_is_computed(
     assert keys == [halves] * steps * (len(styled.adapter.layers) + styled_layers)
 
 
-def test_a_style_for_each_prompt_stays_with_its_prompt(styled, reference):
+def test_a_style_for_each_prompt_stays_with_its_prompt(around, reference):
+    styled, _ = around(words)
     inks = [styled.style(reference), styled.style(reference.rotate(90))]
     given = {**FOUR, **SMALL, "blocks": "all", "guidance_interval": MIDDLE}
     both = styled(["a", "b"], style=inks, **given).images
@@ -172,7 +173,7 @@ def test_a_style_for_each_prompt_stays_with_its_prompt(styled, reference):
         styled(prompt, style=ink, **{**given, "seed": seed}).images
         for prompt, ink, seed in zip("ab", inks, (3, 4), strict=True)
     ]
-    assert_close(both, torch.cat(alone), rtol=1e-4, atol=1e-5)
+    assert_close(both, torch.cat(alone), rtol=1e-9, atol=1e-9)
 
 
 def test_rescaled_guidance_stays_as_it_is(styled):
