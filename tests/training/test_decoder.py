@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from instantstyle.world import MINI_SCOPE, sample_scenes
-from training.mini import settings
 from training.mini.decoder import GUESSED, DecoderStage
 from training.mini.frozen import Latents
 from training.mini.settings import CPU, PICTURE
@@ -12,7 +11,7 @@ from training.mini.stage import Run
 from training.mini.stages import build
 
 from ..helpers import dice
-from .test_every_stage import TINY
+from .test_every_stage import tiny
 
 pytestmark = pytest.mark.slow
 
@@ -25,10 +24,7 @@ def folder(tmp_path_factory):
     """One in which the stages before it have been begun."""
     folder = tmp_path_factory.mktemp("before")
     torch.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, sizes in TINY.items():
-            for size, value in sizes.items():
-                patch.setitem(getattr(settings, name), size, value)
+    with tiny():
         for name in ("vae-full", "clip", "unet"):
             Run(build(name, folder), folder, CPU[name]).save()
         yield folder

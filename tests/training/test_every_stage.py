@@ -1,6 +1,7 @@
 """From nothing to a picture: every stage at tiny size for two steps, the export, and `instantstyle.load`."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,21 @@ TINY = {
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Iterator[Path]:
-    """The states of all stages, one started from the other."""
-    folder = tmp_path_factory.mktemp("stages")
+@contextmanager
+def tiny() -> Iterator[None]:
+    """A block in which every network is built at tiny size."""
     with pytest.MonkeyPatch.context() as patch:
         for name, sizes in TINY.items():
             for size, value in sizes.items():
                 patch.setitem(getattr(settings, name), size, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Iterator[Path]:
+    """The states of all stages, one started from the other."""
+    folder = tmp_path_factory.mktemp("stages")
+    with tiny():
         main(["--steps", "2", "--batch", "4", "--folder", str(folder)])
         yield folder
 

@@ -16,7 +16,7 @@ from training.mini.stages import build
 from training.mini.text import CELLS, POINTS, cells, places
 
 from ..helpers import dice
-from .test_every_stage import TINY
+from .test_every_stage import tiny
 
 SCENES = sample_scenes(64, dice(0), MINI_SCOPE)
 
@@ -26,10 +26,7 @@ def folder(tmp_path_factory):
     """One in which the towers have been begun."""
     folder = tmp_path_factory.mktemp("before")
     torch.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, sizes in TINY.items():
-            for size, value in sizes.items():
-                patch.setitem(getattr(settings, name), size, value)
+    with tiny():
         Run(build("clip", folder), folder, CPU["clip"]).save()
         yield folder
 

@@ -6,6 +6,7 @@ cells of a grid, so that shapes lie in the states in a form that the UNet can re
 learn is one way of drawing for all things, and not each thing by itself. The head does not ship.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -66,10 +67,10 @@ class TextStage(Stage[nn.ModuleDict]):
 
 
 def with_heads(towers: Towers) -> nn.ModuleDict:
-    """The first text tower, to be trained, with the heads that tell what it has learnt."""
+    """The first text tower with the heads that tell what it has learnt, all to be trained."""
     sketcher = Sketcher(TOWER_1["hidden_size"])
-    tower = towers.text_1.requires_grad_(True)
-    return nn.ModuleDict({"tower": tower, "facts": towers.facts, "sketcher": sketcher})
+    module = nn.ModuleDict({"tower": towers.text_1, "facts": towers.facts, "sketcher": sketcher})
+    return module.requires_grad_(True)
 
 
 def places(layouts: Layouts) -> Places:
@@ -89,6 +90,6 @@ def places(layouts: Layouts) -> Places:
 def cells(scenes: Scenes) -> Float[Tensor, "scene cell point"]:
     """How far the points of each cell lie inside silhouette and lines of the scene's first thing, 0..1."""
     one = scenes.layout.present & (torch.arange(scenes.layout.present.shape[1]) == 0)
-    alone = Layouts(**{**vars(scenes.layout), "present": one})
+    alone = replace(scenes.layout, present=one)
     inside = torch.stack(distances(fields(scenes.thing.device)[scenes.thing], alone, CELLS * POINTS), 1)
     return F.unfold(torch.sigmoid(inside * 2 * CELLS * POINTS / 3), POINTS, stride=POINTS).transpose(1, 2)
