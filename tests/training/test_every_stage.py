@@ -14,7 +14,7 @@ from instantstyle.world import MINI_SCOPE, as_image, sample_scenes
 from training.mini import settings
 from training.mini.__main__ import main
 from training.mini.export import export, export_judge, pipeline
-from training.mini.frozen import Clip, Latents
+from training.mini.frozen import Clip, Latents, where_kept
 from training.mini.stages import STAGES
 from training.mini.vae import with_statistics
 
@@ -112,14 +112,15 @@ def test_the_latents_mean_and_spread_are_worked_into_the_autoencoder_that_ships(
 
 def test_the_shipped_pipeline_reads_words_as_in_training(folder):
     words = ["a rocket", "two cacti, flat with shadow, red on plain teal"]
-    states, pooled = Clip(folder).text(words, torch.tensor([True, True]))
+    states, pooled = Clip(folder).text(words)
     read, _, read_pooled, _ = pipeline(folder).encode_prompt(words, do_classifier_free_guidance=False)
     assert torch.allclose(read, states, atol=1e-5)
     assert torch.allclose(read_pooled, pooled, atol=1e-5)
 
 
 def test_words_that_are_dropped_are_zeros_as_a_missing_negative_prompt_is(folder):
-    states, pooled = Clip(folder).text(["a rocket", "a cat"], torch.tensor([True, False]))
+    words = Clip(folder).text(["a rocket", "a cat"])
+    states, pooled = where_kept(words, torch.tensor([True, False]))
     assert states[0].any()
     assert not states[1].any()
     assert not pooled[1].any()

@@ -23,7 +23,7 @@ def test_scenes_are_hung_anew_when_they_have_been_used_enough(monkeypatch):
     monkeypatch.setattr(gallery, "BATCHES", 1)
     monkeypatch.setattr(gallery, "USES", 2)
     walls, lot = Gallery(MINI_SCOPE, [light]), dice(0)
-    hung = [(walls.pick(4, lot), walls.seen[0])[1] for _ in range(4)]
+    hung = [(walls.pick(4, lot), walls.known[0])[1] for _ in range(4)]
     assert hung[0] is hung[1]
     assert hung[1] is not hung[2]
     assert hung[2] is hung[3]
@@ -38,6 +38,6 @@ def test_nothing_held_out_hangs():
 
 def test_pictures_are_as_large_as_the_gallery_is_told():
     _, (sizes,) = Gallery(
-        MINI_SCOPE, [lambda pictures: torch.tensor([pictures.shape[-2:]] * len(pictures))], 32
+        MINI_SCOPE, [lambda pictures: torch.tensor([pictures.shape[-2:]] * len(pictures))], side=32
     ).pick(1, dice(0))
     assert sizes.tolist() == [[32, 32]]

@@ -13,12 +13,12 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor
 from torch import Generator, Tensor, nn
 
-from instantstyle.world import MINI_SCOPE
+from instantstyle.world import MINI_SCOPE, Scenes
 from training.mini.device import dice
-from training.mini.frozen import placement
+from training.mini.frozen import Words, placement, where_kept
 from training.mini.gallery import Gallery
 from training.mini.settings import CROSS, IMAGE_TOKENS, PICTURE, SHARED
-from training.mini.stage import Scalar, Stage, averaged
+from training.mini.stage import Scalar, Stage, averaged, mean_where
 from training.mini.unet import UnetStage
 from training.mini.words import describe
 
@@ -29,23 +29,26 @@ class AdapterStage(Stage[nn.ModuleDict]):
     def __init__(self, folder: Path, name: str = "adapter") -> None:
         self.name = name
         self.drawing = UnetStage(folder)
-        self.gallery = Gallery(MINI_SCOPE, [self.drawing.latents.encode, self.drawing.clip.image])
+        views = [self.drawing.latents.encode, self.drawing.clip.image]
+        self.gallery = Gallery(MINI_SCOPE, views, self.told)
         unet = averaged(self.drawing, folder)
         self.module = installed(unet, first_weights(unet))
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
-        scenes, (latents, seen) = self.gallery.pick(batch, generator)
-        captions = describe(scenes, generator, thing=1.0, layout=0.3, look=0.0)
-        dropped = torch.tensor([[NO_TEXT], [NO_IMAGE]])
-        has_text, has_image = torch.rand(2, batch, generator=generator) >= dropped
-        seen = seen * has_image[:, None]
-        words = self.drawing.clip.text(captions.words, has_text)
-        told = torch.zeros(batch, dtype=torch.bool)
+        scenes, (latents, seen, *words) = self.gallery.pick(batch, generator)
+        lots = torch.rand(2, batch, generator=generator)
+        has_text, has_image = lots[0] >= NO_TEXT, lots[1] >= NO_IMAGE
         times = self.drawing.diffusion.times(batch, generator, favour=1.5)
-        added = dict(time_ids=placement(scenes, PICTURE, told), image_embeds=[seen[:, None]])
-        predicted, wanted = self.drawing.predict(latents, words, times, generator, **added)
+        where = placement(scenes, PICTURE, torch.zeros(batch, dtype=torch.bool))
+        image = (seen * has_image[:, None])[:, None]
+        words = where_kept(words, has_text)
+        predicted, wanted = self.drawing.predict(latents, words, times, generator, where, image)
         error = (predicted - wanted).pow(2).mean((1, 2, 3))
-        return error.mean(), dict(with_image=error[has_image].mean().detach())
+        return error.mean(), dict(with_image=mean_where(has_image, error.detach()))
+
+    def told(self, scenes: Scenes, generator: Generator) -> Words:
+        """What the scenes show and where, as the towers read it; how it looks is for the image to say."""
+        return self.drawing.clip.text(describe(scenes, generator, thing=1.0, layout=0.3, look=0.0).words)
 
 
 def first_weights(unet: UNet2DConditionModel) -> dict[str, dict[str, Tensor]]:

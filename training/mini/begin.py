@@ -2,9 +2,9 @@
 
     python -m training.mini.begin
 
-Writes states without an optimiser's memory, with the counts of `results/training.json`. The towers' helping
-heads do not ship: `vision` and `text` begun so learn them anew. Nor does `vae`: `vae-full` then keeps its own
-latents, and begins with what `decoder` made of it.
+Writes states without an optimiser's memory, with the counts of `results/training.json`; their minutes begin
+anew. The towers' helping heads do not ship: `vision` and `text` begun so learn them anew. Nor does `vae`:
+`vae-full` begins with what `decoder` made of it; trained further it moves the latents, so `unet` must follow.
 Where the world has grown since, words and kinds that the model knew keep what it knew of them.
 """
 
@@ -104,11 +104,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--package", type=Path, default=Path("src/instantstyle"))
     args = parser.parse_args(words)
     args.folder.mkdir(parents=True, exist_ok=True)
-    counts = json.loads((Path(__file__).parent / "results" / "training.json").read_text())["stages"]
+    trained = json.loads((Path(__file__).parent / "results" / "training.json").read_text())
     for name, weights in shipped(args.package).items():
-        if not (count := counts.get(name)):
+        if not (earlier := trained.get(name)):
             continue  # never trained, so what ships has nothing of it to go on from
-        state = dict(module=weights, averaged=weights, images=count["images"], seconds=60 * count["minutes"])
+        seen = sum(leg["images"] for leg in earlier)
+        state = dict(module=weights, averaged=weights, images=seen, seconds=0.0, earlier=earlier)
         torch.save(state, args.folder / f"{name}.pt")
 
 

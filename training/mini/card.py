@@ -11,6 +11,7 @@ from textwrap import fill
 
 from findings import study, tables
 from instantstyle.world import FILLS, GROUNDS, LAYOUTS, MINI_SCOPE, OUTLINES, Scope
+from training.mini.stage import Leg
 from training.mini.table import markdown
 
 RESULTS = Path(__file__).parent / "results"
@@ -19,9 +20,14 @@ WIDTH = 126  # of a line of the card
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 
-def training_rows(stages: dict[str, dict[str, float]]) -> str:
-    lines = ["| stage | pictures seen | minutes |", "|---|---|---|"]
-    lines += [f"| {name} | {stage['images']:,} | {stage['minutes']:.0f} |" for name, stage in stages.items()]
+def training_rows(trained: dict[str, list[Leg]]) -> str:
+    """A row for each leg of each stage."""
+    lines = ["| stage | machine | pictures seen | minutes |", "|---|---|---|---|"]
+    lines += [
+        f"| {name} | {leg['machine']} | {leg['images']:,} | {leg['minutes']:.0f} |"
+        for name, run in trained.items()
+        for leg in run
+    ]
     return "\n".join(lines)
 
 
@@ -47,14 +53,13 @@ def read(name: str) -> dict:
 
 
 def render() -> str:
-    table, training = read("table"), read("training")
+    table = read("table")
     probe = study.read(study.RESULTS, ["blocks"])["blocks"]
     template = (Path(__file__).parent / "card.md").read_text()
     return template.format(
         scope=fill(scope_words(MINI_SCOPE), WIDTH),
         known=MINI_SCOPE.things,
-        training=training_rows(training["stages"]),
-        machine=training["machine"],
+        training=training_rows(read("training")),
         judge=", ".join(f"{fact} {share:.0%}" for fact, share in table["judge"].items()),
         arms=markdown(table["arms"]),
         table=table["settings"],

@@ -36,6 +36,15 @@ def share(parts: Sequence[Tensor]) -> None:
         part.copy_(mean.view_as(part))
 
 
+def mean(number: float) -> float:
+    """Of what all processes have."""
+    if size() == 1:
+        return number  # and a GPU's work is not waited for
+    shared = torch.tensor([number])
+    share([shared])
+    return shared.item()
+
+
 def together(processes: int, work: Callable[..., None], *arguments: Any) -> None:
     """Do `work` in so many processes at once; in this one if one is enough."""
     if processes == 1:

@@ -14,11 +14,12 @@ from torch import Generator, nn
 from torch.func import functional_call
 
 from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
+from training.mini.drawing import LatentBatch
 from training.mini.frozen import placement
 from training.mini.precision import quick
 from training.mini.settings import PICTURE
 from training.mini.stage import Scalar, Stage, averaged
-from training.mini.unet import LatentBatch, UnetStage
+from training.mini.unet import UnetStage
 from training.mini.vae import psnr, unlike
 from training.mini.words import describe
 
@@ -83,8 +84,8 @@ class DecoderStage(Stage[nn.ModuleDict]):
         """
         count = len(latents)
         captions = describe(scenes, generator, thing=1.0, layout=0.5, look=0.8)
-        words = self.drawing.clip.text(captions.words, torch.ones(count, dtype=torch.bool))
+        words = self.drawing.clip.text(captions.words)
         times = torch.randint(GUESSED_UNTIL, (count,), generator=generator)
-        added = dict(time_ids=placement(scenes, PICTURE, torch.zeros(count, dtype=torch.bool)))
-        predicted, wanted = self.drawing.predict(latents, words, times, generator, **added)
+        where = placement(scenes, PICTURE, torch.zeros(count, dtype=torch.bool))
+        predicted, wanted = self.drawing.predict(latents, words, times, generator, where)
         return latents - self.drawing.diffusion.noise[times][:, None, None, None] * (predicted - wanted)

@@ -3,6 +3,7 @@
 A run makes this torch's default device, so that all that is made in it is there, random numbers too.
 """
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
@@ -19,6 +20,11 @@ def here() -> torch.device:
 def at_home() -> AbstractContextManager[object]:
     """A run's block; the CPU is the default anyway, and to have torch say so costs time at every call."""
     return here() if here().type == "cuda" else nullcontext()
+
+
+def machine() -> str:
+    """Where this is computed, as people call it."""
+    return torch.cuda.get_device_name() if here().type == "cuda" else f"{os.cpu_count()} CPU cores"
 
 
 def dice(seed: int) -> Generator:

@@ -7,7 +7,6 @@ Writes the package's model and judge, and how long each stage was trained.
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ from training.mini.clip import text_config
 from training.mini.frozen import Clip, Latents
 from training.mini.judge import JudgeStage
 from training.mini.settings import CPU, SCHEDULE, TOWER_1, UNET
-from training.mini.stage import averaged, state_in, weights_of
+from training.mini.stage import Leg, averaged, legs, state_in, weights_of
 from training.mini.vae import with_statistics
 from training.mini.words import save_tokenizer, tokenizer
 
@@ -75,17 +74,10 @@ def without_projection(tower: CLIPTextModelWithProjection) -> CLIPTextModel:
     return plain.eval()
 
 
-def training_record(folder: Path, before: dict) -> dict:
-    """How much each stage was trained, from its own counts; of one that is not in `folder`, as `before`."""
-    stages = {}
-    for name in CPU:
-        if (file := folder / f"{name}.pt").exists():
-            state = state_in(file)
-            stages[name] = {"images": state["images"], "minutes": round(state["seconds"] / 60, 1)}
-        elif name in before["stages"]:
-            stages[name] = before["stages"][name]
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
-    return {"machine": where, "stages": stages}
+def training_record(folder: Path, before: dict[str, list[Leg]]) -> dict[str, list[Leg]]:
+    """How each stage was trained, from its own counts; of one that is not in `folder`, as `before`."""
+    trained = {file.stem: legs(state_in(file)) for file in folder.glob("*.pt")}
+    return {name: trained.get(name, before.get(name)) for name in CPU if name in trained | before}
 
 
 def main() -> None:
@@ -97,7 +89,7 @@ def main() -> None:
     export_judge(args.folder, args.package / "metrics" / "judge.safetensors")
     record = Path(__file__).parent / "results" / "training.json"
     record.parent.mkdir(exist_ok=True)
-    before = json.loads(record.read_text()) if record.exists() else {"stages": {}}
+    before = json.loads(record.read_text()) if record.exists() else {}
     record.write_text(json.dumps(training_record(args.folder, before), indent=1) + "\n")
 
 

@@ -62,20 +62,23 @@ class Clip:
             self.towers.text_1.load_state_dict(part_of("text", "tower", folder))
 
     @torch.no_grad()
-    def text(self, words: list[str], kept: Bool[Tensor, " caption"]) -> Words:
-        """Both towers' last hidden states but one, side by side, and the second's projection.
-
-        Zeros where a caption is not kept, as SDXL's pipeline sends for an absent negative prompt.
-        """
+    def text(self, words: list[str]) -> Words:
+        """Both towers' last hidden states but one, side by side, and the second's projection."""
         ids = tokens(words)
         first = self.towers.text_1.text_model(ids, output_hidden_states=True)
         second = self.towers.text_2(ids, output_hidden_states=True)
         states = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], -1)
-        return states * kept[:, None, None], second.text_embeds * kept[:, None]
+        return states, second.text_embeds
 
     @torch.no_grad()
     def image(self, pictures: Pictures) -> Float[Tensor, "picture shared"]:
         return self.towers.vision(levelled(as_seen(pictures))).image_embeds
+
+
+def where_kept(words: Words, kept: Bool[Tensor, " caption"]) -> Words:
+    """Zeros where a caption is not kept, as SDXL's pipeline sends for an absent negative prompt."""
+    states, pooled = words
+    return states * kept[:, None, None], pooled * kept[:, None]
 
 
 def as_seen(pictures: Pictures) -> Float[Tensor, "picture 3 seen seen"]:

@@ -53,16 +53,16 @@ CPU = {
     "judge": Pace(minutes=50.0, batch=32, lr=1e-3),
 }
 CUDA = {
-    "vae": Pace(minutes=3.0, batch=64, lr=1e-3),
-    "vae-full": Pace(minutes=4.0, batch=32, lr=1e-3),
-    "clip": Pace(minutes=4.0, batch=1024, lr=1e-3),
-    "vision": Pace(minutes=4.0, batch=1024, lr=7e-4),
-    "text": Pace(minutes=1.0, batch=1024, lr=2e-3),
-    "unet-small": Pace(minutes=4.0, batch=512, lr=1e-3),
-    "unet": Pace(minutes=12.0, batch=256, lr=8e-4),
-    "decoder": Pace(minutes=3.0, batch=64, lr=5e-4),
-    "adapter": Pace(minutes=4.0, batch=256, lr=8e-4),
-    "judge": Pace(minutes=2.0, batch=512, lr=2e-3),
+    "vae": Pace(minutes=2.0, batch=64, lr=1.2e-3),
+    "vae-full": Pace(minutes=2.1, batch=64, lr=1e-3),
+    "clip": Pace(minutes=2.1, batch=512, lr=7e-4),
+    "vision": Pace(minutes=3.0, batch=512, lr=7e-4),
+    "text": Pace(minutes=0.8, batch=512, lr=2e-3),
+    "unet-small": Pace(minutes=1.0, batch=256, lr=1e-3),
+    "unet": Pace(minutes=6.9, batch=256, lr=1.2e-3),
+    "decoder": Pace(minutes=2.5, batch=64, lr=5e-4),
+    "adapter": Pace(minutes=5.3, batch=256, lr=3e-3),
+    "judge": Pace(minutes=2.1, batch=512, lr=1e-3),
 }
 
 VAE: dict[str, Any] = dict(

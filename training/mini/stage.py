@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
 from training.mini import crew
-from training.mini.device import dice
+from training.mini.device import dice, machine
 from training.mini.settings import SEED, Pace
 
 SAVE_EVERY, REPORT_EVERY = 120, 30  # seconds
 
 Scalar = Float[Tensor, ""]
+Leg = dict[str, Any]
+"""Of a stage's training what one machine did: its name, the pictures seen there, the minutes they took."""
 Trained = TypeVar("Trained", bound=nn.Module)
 
 
@@ -49,6 +51,7 @@ class Run(Generic[Trained]):
             stage.parameters(), lr=pace.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True
         )
         self.images, self.steps, self.seconds = 0, 0, 0.0
+        self.earlier: list[Leg] = []
         if self.file.exists():
             self.load()
 
@@ -60,7 +63,7 @@ class Run(Generic[Trained]):
         state = state_in(self.file)
         self.stage.module.load_state_dict(state["module"])
         self.averaged.load_state_dict(state["averaged"])
-        self.images, self.seconds = state["images"], state["seconds"]
+        self.images, self.seconds, self.earlier = state["images"], state["seconds"], state["earlier"]
         if "optimiser" in state:  # not in one begun from what ships
             self.optimiser.load_state_dict(state["optimiser"])
             self.steps = state["steps"]
@@ -73,6 +76,8 @@ class Run(Generic[Trained]):
             images=self.images,
             steps=self.steps,
             seconds=self.seconds,
+            machine=machine(),
+            earlier=self.earlier,
         )
         part = self.file.with_suffix(".part")
         torch.save(state, part)
@@ -98,9 +103,7 @@ class Run(Generic[Trained]):
 
     def _spend(self, seconds: float) -> None:
         """Count the time, the same in all processes: the rate of learning hangs on it."""
-        spent = torch.tensor([seconds])
-        crew.share([spent])
-        self.seconds += spent.item()
+        self.seconds += crew.mean(seconds)
 
     def _descend(self, loss: Scalar) -> None:
         self.optimiser.zero_grad(set_to_none=True)
@@ -125,16 +128,16 @@ class Report:
     """Means over some steps, told in one line of JSON."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, Scalar] = {}
         self.count = 0
 
     def add(self, parts: Mapping[str, Scalar]) -> None:
         for name, value in parts.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+            self.sums[name] = self.sums[name] + value.detach() if name in self.sums else value.detach()
         self.count += 1
 
     def tell(self, run: Run) -> None:
-        means = {name: round(value / self.count, 4) for name, value in self.sums.items()}
+        means = {name: round(float(value) / self.count, 4) for name, value in self.sums.items()}
         counts = dict(stage=run.stage.name, images=run.images, minutes=round(run.seconds / 60, 1))
         print(json.dumps({**counts, **means}), flush=True)
 
@@ -178,9 +181,25 @@ def part_of(name: str, part: str, folder: Path) -> dict[str, Tensor]:
     return {key.removeprefix(within): weights[key] for key in weights if key.startswith(within)}
 
 
+def legs(state: dict[str, Any]) -> list[Leg]:
+    """How a state came about: what it was begun from, then its own run."""
+    before = sum(leg["images"] for leg in state["earlier"])
+    if state["images"] == before:
+        return state["earlier"]
+    own = dict(
+        machine=state["machine"], images=state["images"] - before, minutes=round(state["seconds"] / 60, 1)
+    )
+    return [*state["earlier"], own]
+
+
 def state_in(file: Path) -> dict[str, Any]:
     """What a run has written, on the default device."""
     return torch.load(file, map_location=torch.get_default_device(), weights_only=True)
+
+
+def mean_where(chosen: Bool[Tensor, " row"], values: Float[Tensor, " row"]) -> Scalar:
+    """The mean of the chosen; nought of none. A GPU is not waited for, as it is where rows are picked out."""
+    return (values * chosen).sum() / chosen.sum().clamp(min=1)
 
 
 def total(losses: Iterable[Scalar]) -> Scalar:

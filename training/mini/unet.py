@@ -1,29 +1,24 @@
 """Stages `unet-small` and `unet`: noise → latents, told by words; small and in few looks first, then all."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from instantstyle.world import MINI_SCOPE, Scope
-from training.mini.frozen import Clip, Latents, Words, placement
+from instantstyle.world import MINI_SCOPE, Scenes, Scope
+from training.mini.drawing import Drawing, LatentBatch, Placements, Times
+from training.mini.frozen import Clip, Latents, Words, placement, where_kept
 from training.mini.gallery import Gallery
-from training.mini.precision import quick
 from training.mini.settings import PICTURE, SCHEDULE, SMALL_PICTURE, SMALL_SCOPE, UNET
-from training.mini.stage import Scalar, Stage, weights_of
+from training.mini.stage import Scalar, Stage, mean_where, weights_of
 from training.mini.words import describe
 
 DROPPED = 0.1  # of the captions, for guidance
 FAVOUR = 1.3  # high noise, a little
 TOLD = 0.5  # of the placements, so that layout can still be learnt
 POOLED = 0.5  # of the pooled embeddings; the rest have to be read word by word, and references with them
-
-LatentBatch = Float[Tensor, "picture channel y x"]
-Times = Int[Tensor, " picture"]
 
 
 class Diffusion:
@@ -58,31 +53,37 @@ class UnetStage(Stage[UNet2DConditionModel]):
         self.clip, self.diffusion = Clip(folder), Diffusion()
         self.latents = Latents(folder)
         self.side = SMALL_PICTURE if small else PICTURE
-        self.gallery = Gallery(self.scope, [self.latents.encode], self.side)
+        self.drawing = Drawing(self.module)
+        self.gallery = Gallery(self.scope, [self.latents.encode], self.told, self.side)
         if not small and (folder / "unet-small.pt").exists():
             self.module.load_state_dict(weights_of("unet-small", folder))
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
-        scenes, (latents,) = self.gallery.pick(batch, generator)
-        captions = describe(scenes, generator, thing=0.95, layout=0.3, look=0.6)
-        kept = torch.rand(batch, generator=generator) >= DROPPED
-        told = torch.rand(batch, generator=generator) < TOLD
+        scenes, (latents, *words) = self.gallery.pick(batch, generator)
+        lots = torch.rand(3, batch, generator=generator)
+        kept, told, summed = lots[0] >= DROPPED, lots[1] < TOLD, lots[2] < POOLED
         times = self.diffusion.times(batch, generator, favour=FAVOUR)
-        states, pooled = self.clip.text(captions.words, kept)
-        words = states, pooled * (torch.rand(batch, 1, generator=generator) < POOLED)
-        added = dict(time_ids=placement(scenes, self.side, told))
-        predicted, wanted = self.predict(latents, words, times, generator, **added)
+        states, pooled = where_kept(words, kept)
+        words = states, pooled * summed[:, None]
+        where = placement(scenes, self.side, told)
+        predicted, wanted = self.predict(latents, words, times, generator, where)
         error = (predicted - wanted).pow(2).mean((1, 2, 3))
-        high, low = error.detach()[times > 600].mean(), error.detach()[times <= 600].mean()
+        high, low = (mean_where(part, error.detach()) for part in (times > 600, times <= 600))
         return error.mean(), dict(high_noise=high, low_noise=low)
 
+    def told(self, scenes: Scenes, generator: Generator) -> Words:
+        """The scenes' captions, as the towers read them."""
+        return self.clip.text(describe(scenes, generator, thing=0.95, layout=0.3, look=0.6).words)
+
     def predict(
-        self, latents: LatentBatch, words: Words, times: Times, generator: Generator, **added: Any
+        self,
+        latents: LatentBatch,
+        words: Words,
+        times: Times,
+        generator: Generator,
+        where: Placements,
+        *images: Tensor,
     ) -> tuple[LatentBatch, LatentBatch]:
         """The velocity predicted on freshly noised latents, and the true one."""
-        states, pooled = words
         noisy, wanted = self.diffusion.noised(latents, times, generator)
-        conditions = dict(text_embeds=pooled, **added)
-        with quick():
-            predicted = self.module(noisy, times, states, added_cond_kwargs=conditions).sample
-        return predicted.float(), wanted
+        return self.drawing(noisy, times, *words, where, *images), wanted

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution as Posterior
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
@@ -45,34 +46,44 @@ class VaeStage(Stage[AutoencoderKL]):
             # A little noise on top: the decoder must forgive what the UNet gets slightly wrong.
             latents = latents + NOISE * torch.randn(latents.shape, generator=generator)
             drawn = self.module.decode(latents).sample.float()
-        kl = 0.5 * (posterior.mean.pow(2) + posterior.var - 1 - posterior.logvar).mean()
+        kl = divergence(posterior)
         return unlike(drawn, pictures) + KL * kl, dict(psnr=psnr(drawn, pictures), kl=kl.detach())
 
 
 class VaeFullStage(Stage[AutoencoderKL]):
-    """Begins with all that fits of `vae`. Where there is no `vae`, the latents it keeps are its own."""
+    """Begins with all that fits of `vae` and keeps its latents. Where there is no `vae`, it finds its own."""
 
     def __init__(self, folder: Path, name: str = "vae-full") -> None:
         self.name, self.module = name, AutoencoderKL(**{**VAE, **VAE_FULL})
         self.module.register_to_config(scaling_factor=1.0)
-        self.kept, self.shrunk = self.module, 1
+        self.kept: AutoencoderKL | None = None
         if (folder / "vae.pt").exists():
-            self.kept, self.shrunk = averaged(VaeStage(), folder), FINER
+            self.kept = averaged(VaeStage(), folder)
             self.module.load_state_dict(fitting(weights_of("vae", folder), self.module), strict=False)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         pictures = sample_scenes(batch, generator, MINI_SCOPE).pictures(PICTURE, generator) * 2 - 1
         with quick():
-            with torch.no_grad():
-                wanted = self.kept.encode(F.avg_pool2d(pictures, self.shrunk)).latent_dist
             found = self.module.encode(pictures).latent_dist
-            latents = wanted.sample(generator)
+            drawn_from, astray = self.latents(found, pictures)
+            latents = drawn_from.sample(generator)
             latents = latents + NOISE * torch.randn(latents.shape, generator=generator)
             drawn = self.module.decode(latents).sample.float()
+        return unlike(drawn, pictures) + astray, dict(psnr=psnr(drawn, pictures), astray=astray.detach())
+
+    def latents(self, found: Posterior, pictures: Pictures) -> tuple[Posterior, Scalar]:
+        """What the decoder is to draw from, and how far the encoder is astray of what it should find."""
+        if self.kept is None:
+            return found, KL * divergence(found)
+        with torch.no_grad():
+            wanted = self.kept.encode(F.avg_pool2d(pictures, FINER)).latent_dist
         missed = F.mse_loss(found.mean.float(), wanted.mean.float())
-        spread = 0.01 * F.mse_loss(found.logvar.float(), wanted.logvar.float())
-        told = dict(psnr=psnr(drawn, pictures), missed=missed.detach())
-        return unlike(drawn, pictures) + missed + spread, told
+        return wanted, missed + 0.01 * F.mse_loss(found.logvar.float(), wanted.logvar.float())
+
+
+def divergence(posterior: Posterior) -> Scalar:
+    """Mean Kullback–Leibler divergence from a unit normal, a latent (arXiv 1312.6114)."""
+    return 0.5 * (posterior.mean.pow(2) + posterior.var - 1 - posterior.logvar).mean()
 
 
 def fitting(weights: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:

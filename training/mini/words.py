@@ -68,7 +68,8 @@ def describe(scenes: Scenes, generator: Generator, *, thing: float, layout: floa
     says_thing = says_thing | ~says_look
     named = torch.where(_OF_LOOK.to(says_look.device), says_look[:, None], says_thing[:, None])
     named[:, 1] = says_layout & says_thing
-    words = [_words(scenes, row, named[row]) for row in range(len(scenes))]
+    read, said = scenes.to("cpu"), named.cpu()  # row by row, a GPU would be waited for at every word
+    words = [_words(read, row, said[row]) for row in range(len(scenes))]
     return Captions(words, shown(scenes), named)
 
 
