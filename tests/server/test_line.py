@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from urllib.request import urlopen
 
 import httpx2
 import pytest
@@ -167,8 +166,8 @@ def test_what_is_held_when_told_to_stop_is_finished(painter, service):
 
 def reachable(url: str) -> bool:
     try:
-        urlopen(f"{url}/healthz", timeout=1).close()
-    except OSError:
+        httpx2.get(f"{url}/healthz", timeout=1)
+    except httpx2.TransportError:
         return False
     return True
 

@@ -20,8 +20,11 @@ def client(tmp_path_factory) -> Iterator[openai.OpenAI]:
     folder = tmp_path_factory.mktemp("served")
     settings = Settings(keys=Keys([ADA]), folder=folder, bounds=Bounds(pictures=2))
     service = Service([Painter.loaded("mini", None, None, "cpu")], settings)
-    with running(service) as (_, url, _):
-        yield openai.OpenAI(base_url=f"{url}/v1", api_key=ADA, max_retries=0, timeout=120)
+    with (
+        running(service) as (_, url, _),
+        openai.OpenAI(base_url=f"{url}/v1", api_key=ADA, max_retries=0, timeout=120) as client,
+    ):
+        yield client
 
 
 def shown(entry) -> tuple[int, int]:
