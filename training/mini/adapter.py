@@ -1,10 +1,12 @@
 """Stage `adapter`: IP-Adapter (arXiv 2308.06721) in its standard way, the UNet frozen.
 
-All eleven blocks; the reference is the very picture to be drawn; image and text dropped independently, the
-text more often than guidance needs, so that the picture has to say what it shows. Trained so, it hands over
-the reference's thing as well as its look: the leak that the method cures.
+All eleven blocks; the reference is the very picture to be drawn, or sometimes one of no thing in the same
+colours; image and text dropped independently, the text more often than guidance needs, so that the picture
+has to say what it shows. Trained so, it hands over the reference's thing as well as its look: the leak that
+the method cures.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,16 @@ from torch import Generator, Tensor, nn
 
 from instantstyle.world import MINI_SCOPE, Scenes
 from training.mini.device import dice
-from training.mini.frozen import Words, placement, where_kept
+from training.mini.frozen import placement, where_kept
 from training.mini.gallery import Gallery
+from training.mini.paintings import paintings
 from training.mini.settings import CROSS, IMAGE_TOKENS, PICTURE, SHARED
 from training.mini.stage import Scalar, Stage, averaged, mean_where
 from training.mini.unet import UnetStage
 from training.mini.words import describe
 
 NO_IMAGE, NO_TEXT = 0.1, 0.7  # of the pictures, of the captions
+PAINTED = 0.15  # of the pictures: shown as one of no thing in the same colours
 
 
 class AdapterStage(Stage[nn.ModuleDict]):
@@ -35,20 +39,26 @@ class AdapterStage(Stage[nn.ModuleDict]):
         self.module = installed(unet, first_weights(unet))
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
-        scenes, (latents, seen, *words) = self.gallery.pick(batch, generator)
-        lots = torch.rand(2, batch, generator=generator)
-        has_text, has_image = lots[0] >= NO_TEXT, lots[1] >= NO_IMAGE
+        scenes, (latents, seen, painted, *words) = self.gallery.pick(batch, generator)
+        lots = torch.rand(3, batch, generator=generator)
+        has_text, has_image, has_thing = lots[0] >= NO_TEXT, lots[1] >= NO_IMAGE, lots[2] >= PAINTED
         times = self.drawing.diffusion.times(batch, generator, favour=1.5)
         where = placement(scenes, PICTURE, torch.zeros(batch, dtype=torch.bool))
+        seen = torch.where(has_thing[:, None], seen, painted)
         image = (seen * has_image[:, None])[:, None]
         words = where_kept(words, has_text)
         predicted, wanted = self.drawing.predict(latents, words, times, generator, where, image)
         error = (predicted - wanted).pow(2).mean((1, 2, 3))
         return error.mean(), dict(with_image=mean_where(has_image, error.detach()))
 
-    def told(self, scenes: Scenes, generator: Generator) -> Words:
-        """What the scenes show and where, as the towers read it; how it looks is for the image to say."""
-        return self.drawing.clip.text(describe(scenes, generator, thing=1.0, layout=0.3, look=0.0).words)
+    def told(self, scenes: Scenes, generator: Generator) -> Sequence[Tensor]:
+        """Pictures of no thing in the scenes' colours; what the scenes show and where, in words.
+
+        As the towers see and read them. How it looks is for the image to say.
+        """
+        painted = self.drawing.clip.image(paintings(scenes.look, PICTURE, generator))
+        words = self.drawing.clip.text(describe(scenes, generator, thing=1.0, layout=0.3, look=0.0).words)
+        return painted, *words
 
 
 def first_weights(unet: UNet2DConditionModel) -> dict[str, dict[str, Tensor]]:
