@@ -15,7 +15,9 @@ from training.mini import settings
 from training.mini.__main__ import main
 from training.mini.export import export, export_judge, pipeline
 from training.mini.frozen import Clip, Latents, where_kept
+from training.mini.needed import PARTS, loss, needed
 from training.mini.stages import STAGES
+from training.mini.unet import UnetStage
 from training.mini.vae import with_statistics
 
 from ..helpers import dice
@@ -127,3 +129,16 @@ def test_words_that_are_dropped_are_zeros_as_a_missing_negative_prompt_is(folder
     _, negative, _, negative_pooled = pipeline(folder).encode_prompt("a cat")
     assert not negative.any()
     assert not negative_pooled.any()
+
+
+def test_each_part_is_left_out_alone_and_put_back(folder):
+    stage = UnetStage(folder)
+    whole = loss(stage, 4, seed=0)
+    found = needed(stage, 4, seed=0)
+    assert found.keys() == {*PARTS}
+    assert loss(stage, 4, seed=0) == whole
+    for name in ("mid_block.resnets.0.conv2", "mid_block.resnets.1.conv2"):
+        torch.nn.init.normal_(stage.module.get_parameter(f"{name}.weight"))
+    assert loss(stage, 4, seed=0) != whole
+    again = needed(stage, 4, seed=0)
+    assert again["mid_block"]["both"] == found["mid_block"]["both"]
