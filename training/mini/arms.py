@@ -54,6 +54,7 @@ class Arm:
     blocks: Spec | None  # None: no reference
     content_scale: float = 0.0
     painted: bool = False  # the reference is a picture of no thing in the same colours
+    words: bool = True  # False: nothing is asked for, so that the reference says all
 
 
 def draw(
@@ -89,7 +90,7 @@ def draw_one(
 ) -> Float[Tensor, "picture 3 height width"]:
     """One reference's pictures, a seed for each thing."""
     injection = {} if style is None else dict(style=style, blocks=arm.blocks)
-    prompts = [thing_words(thing) for thing in things]
+    prompts = [thing_words(thing) if arm.words else "" for thing in things]
     out = styled(prompts, seed=seed, output_type="pt", **injection, **arguments)
     return out.images.float().cpu()
 
@@ -106,4 +107,5 @@ ARMS = {
     "layout blocks": Arm("layout"),
     "style and layout blocks": Arm("style+layout"),
     "style blocks, a picture of no thing": Arm("style", painted=True),
+    "all blocks, no words": Arm("all", words=False),
 }

@@ -41,6 +41,8 @@ def table(
     rows = {}
     for name, arm in ARMS.items():
         rows[name] = measured(scored(draw(styled, pairs, arm, **arguments), pairs), pairs)
+        if not arm.words:
+            del rows[name]["asked"]
         print(f"{name:32}", {score: rows[name][score][0] for score in rows[name]}, flush=True)
     rows[ITSELF] = measured(scored(pairs.pixels[pairs.references], pairs), pairs)
     del rows[ITSELF]["asked"]
