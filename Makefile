@@ -55,7 +55,7 @@ findings: .venv/.installed-dev
 	$(BIN)/python -m findings.costs -o $(RESULTS)/costs.json
 	$(BIN)/python -m findings.page
 	$(BIN)/python -m training.mini.card
-	$(BIN)/python -m training.mini.samples -o docs/images/mini.png
+	$(BIN)/python -m training.mini.samples -o docs/images/mini.jpg
 	$(BIN)/instantstyle demo -o docs/images/demo.png --force
 
 # Begun work is no proof that it can be begun.

@@ -30,7 +30,7 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["vae-full", "clip", "vision", "unet", "adapter", "judge"])
+@pytest.mark.parametrize("name", ["vae-full", "clip", "vision", "text", "unet", "adapter", "judge"])
 def test_a_stage_goes_on_with_the_counts_that_were_published(folder, name):
     run = Run(build(name, folder), folder, CPU[name])
     assert run.images > 0
@@ -38,13 +38,13 @@ def test_a_stage_goes_on_with_the_counts_that_were_published(folder, name):
 
 
 def test_only_stages_that_were_trained_are_gone_on_with(folder):
-    """What ships of the towers was trained before there was a stage `text`, whose counts nobody knows."""
+    """Of a stage without counts nobody knows how far it had come."""
     trained = json.loads((Path(begin.__file__).parent / "results/training.json").read_text())
     assert {file.stem for file in folder.iterdir()} <= trained.keys()
 
 
 def test_words_and_kinds_that_were_known_are_known_in_a_world_that_has_grown(folder):
-    """The shipped text encoder reads the same as the one begun, though its vocabulary is another."""
+    """The shipped text encoder reads the same as the one begun, whatever pieces its vocabulary has gained."""
     words = ["a rocket", "two cacti, flat with bold outline, red on plain teal"]
     states, _ = Clip(folder).text(words)
     read, *_ = instantstyle.load("mini").pipe.encode_prompt(words, do_classifier_free_guidance=False)

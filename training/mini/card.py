@@ -8,6 +8,7 @@ Every figure is read from a file that a command wrote.
 import json
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 from findings import study, tables
 from instantstyle.world import FILLS, GROUNDS, LAYOUTS, MINI_SCOPE, OUTLINES, Scope
@@ -28,6 +29,19 @@ def training_rows(trained: dict[str, list[Leg]]) -> str:
         for name, run in trained.items()
         for leg in run
     ]
+    return "\n".join(lines)
+
+
+def needed_rows(found: dict[str, Any]) -> str:
+    """A row for each part of the network, in the order in which they are passed."""
+    lines = [
+        "| part | activations | loss without its transformers | without its resnets too |",
+        "|---|---|---|---|",
+    ]
+    for name, size in found["handed on"].items():
+        losses = found["without"].get(name, {})
+        cells = [f"{losses[kind]:.3f}" if kind in losses else "–" for kind in ("transformers", "both")]
+        lines.append(f"| `{name}` | {size:,.1f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -53,7 +67,7 @@ def read(name: str) -> dict:
 
 
 def render() -> str:
-    table = read("table")
+    table, needed = read("table"), read("needed")
     probe = study.read(study.RESULTS, ["blocks"])["blocks"]
     template = (Path(__file__).parent / "card.md").read_text()
     return template.format(
@@ -68,6 +82,8 @@ def render() -> str:
         probe_things=len(probe["settings"]["asked"]),
         alone=tables.blocks(probe["results"], "alone"),
         off=tables.blocks(probe["results"], "off"),
+        needed=needed,
+        needed_rows=needed_rows(needed),
     )
 
 

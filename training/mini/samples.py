@@ -1,6 +1,6 @@
-"""What mini draws by words alone → docs/images/mini.png.
+"""What mini draws by words alone → docs/images/mini.jpg.
 
-    python -m training.mini.samples -o docs/images/mini.png
+    python -m training.mini.samples -o docs/images/mini.jpg
 
 All its things by name, then held-out scenes by their whole captions, and what these captions are of.
 """
@@ -16,7 +16,7 @@ from instantstyle.grids import contact_sheet
 from instantstyle.world import MINI_SCOPE, as_image, caption, sample_scenes, thing_words
 from training.mini.settings import PICTURE
 
-ACROSS = 8
+ACROSS = 12
 
 
 def sheet(styled: instantstyle.InstantStyle, seed: int) -> Image.Image:
@@ -45,7 +45,7 @@ def main() -> None:
     args = parser.parse_args()
     styled = instantstyle.load(args.model)
     styled.pipe.set_progress_bar_config(disable=True)
-    sheet(styled, args.seed).save(args.output)
+    sheet(styled, args.seed).save(args.output, quality=88)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from .batch import Batch
 from .layouts import LAYOUTS, Layouts, sample_layouts
-from .looks import LookKinds, Looks, sample_looks
+from .looks import FILLS, GROUNDS, OUTLINES, LookKinds, Looks, sample_looks
 from .render import render
 from .things import THINGS
 
@@ -39,7 +39,7 @@ class Scenes(Batch):
 
 @dataclass(frozen=True)
 class Scope:
-    """How much of the world is drawn from: the bundled model's first version knows a part of it."""
+    """How much of the world is drawn from: the bundled model knows a part of it."""
 
     things: int = len(THINGS)
     kinds: LookKinds = field(default_factory=LookKinds)
@@ -52,16 +52,16 @@ class Scope:
 
 
 MINI_SCOPE = Scope(
-    things=24,
+    things=132,
     kinds=LookKinds.named(
-        grounds=("plain", "plain", "gradient", "striped", "dotted"),
-        fills=("flat", "flat", "gradient", "hatched", "mosaic"),
-        outlines=("no outline", "thin outline", "bold outline", "glowing outline"),
+        grounds=(*("plain",) * 4, *("gradient",) * 2, *GROUNDS[2:]),
+        fills=(*("flat",) * 6, *("gradient",) * 3, *FILLS[2:]),
+        outlines=("thin outline", "bold outline", *OUTLINES),
         grain=0.0,
     ),
     layouts=(0.7, 0.06, 0.06, 0.06, 0.06, 0.06, 0.0, 0.0),
 )
-"""The bundled model's first version: the first 24 things, the looks that survive at 64 px, six layouts."""
+"""What the bundled model knows: the first 132 things, all looks but for grain, plain ones more often, six layouts."""
 
 
 def sample_scenes(
