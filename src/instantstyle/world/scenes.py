@@ -61,7 +61,7 @@ MINI_SCOPE = Scope(
     ),
     layouts=(0.7, 0.06, 0.06, 0.06, 0.06, 0.06, 0.0, 0.0),
 )
-"""What the bundled model knows: the first 132 things, all looks but for grain, plain ones more often, six layouts."""
+"""What the bundled model knows: the first 132 things, all looks but grain, plain ones more, six layouts."""
 
 
 def sample_scenes(
