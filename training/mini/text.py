@@ -76,15 +76,11 @@ def with_heads(towers: Towers) -> nn.ModuleDict:
 def places(layouts: Layouts) -> Places:
     """Each cell's middle on its scene's first thing, in waves too; where a step across and one down lead."""
     down, across = (axis.flatten() for axis in grid(CELLS, layouts.x.device))
-    x, y, size = (column[:, :1] for column in (layouts.x, layouts.y, layouts.size))
-    cos, sin = layouts.turn.cos()[:, None], layouts.turn.sin()[:, None]
-    flip = torch.where(layouts.mirrored, -1.0, 1.0)[:, None]
-    right, low = (across - x) / size, (down - y) / size
-    middle = torch.stack([(cos * right + sin * low) * flip, cos * low - sin * right], -1)
-    steps = torch.stack([cos * flip, -sin, sin * flip, cos], -1) / (2 * size[..., None])
+    moved = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5)]
+    middle, right, low = (torch.stack(layouts.on_thing(0, across + x, down + y), -1) for x, y in moved)
     octaves = torch.pi * 2.0 ** torch.arange(-1, WAVES - 1)
     waves = (middle[..., None] * octaves).flatten(2)
-    return torch.cat([middle, steps.expand(-1, CELLS**2, -1), waves.sin(), waves.cos()], -1)
+    return torch.cat([middle, right - middle, low - middle, waves.sin(), waves.cos()], -1)
 
 
 def cells(scenes: Scenes) -> Float[Tensor, "scene cell point"]:

@@ -48,6 +48,21 @@ class Layouts(Batch):
         top, left, bottom, right = (((edge + 1) / 2).clamp(0, 1) for edge in (top, left, bottom, right))
         return torch.stack([top, left, bottom - top, right - left], 1)
 
+    def on_thing(
+        self, slot: int, across: Float[Tensor, "*point"], down: Float[Tensor, "*point"]
+    ) -> tuple[Float[Tensor, "layout *point"], Float[Tensor, "layout *point"]]:
+        """Where points of the picture lie on the copy in that slot, turned and mirrored back: across, down.
+
+        The picture is [-1, 1], and so is the copy's longer side.
+        """
+        columns = (self.x[:, slot], self.y[:, slot], self.size[:, slot], self.turn.cos(), self.turn.sin())
+        flips = torch.where(self.mirrored, -1.0, 1.0)
+        x, y, size, cos, sin, flip = (
+            column.reshape(-1, *(1,) * across.dim()) for column in (*columns, flips)
+        )
+        right, low = (across - x) / size, (down - y) / size
+        return (cos * right + sin * low) * flip, cos * low - sin * right
+
 
 def sample_layouts(
     count: int, generator: Generator | None = None, weights: tuple[float, ...] = (1.0,) * len(LAYOUTS)

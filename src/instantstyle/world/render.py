@@ -42,16 +42,12 @@ def distances(thing: Float[Tensor, "picture 2 h w"], layouts: Layouts, size: int
     """Distance to silhouette and to lines at every pixel, positive inside; several copies are united."""
     down, across = grid(size, thing.device)
     united = thing.new_full((len(thing), 2, size, size), -4.0)
-    cos, sin = (part[:, None, None] for part in (layouts.turn.cos(), layouts.turn.sin()))
-    flip = torch.where(layouts.mirrored, -1.0, 1.0)[:, None, None]
     for slot in range(layouts.present.shape[1]):
         rows = layouts.present[:, slot].nonzero()[:, 0]
         if not len(rows):
             continue
-        x, y, scale = (column[rows, slot, None, None] for column in (layouts.x, layouts.y, layouts.size))
-        right, low = (across - x) / scale, (down - y) / scale
-        u, v = (cos[rows] * right + sin[rows] * low) * flip[rows], cos[rows] * low - sin[rows] * right
-        united[rows] = torch.maximum(united[rows], _read(thing[rows], u, v) * scale[:, None])
+        inside = _read(thing[rows], *layouts[rows].on_thing(slot, across, down))
+        united[rows] = torch.maximum(united[rows], inside * layouts.size[rows, slot, None, None, None])
     return united[:, 0], united[:, 1]
 
 
