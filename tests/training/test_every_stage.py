@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import instantstyle
 from instantstyle.metrics import Judge
 from instantstyle.world import MINI_SCOPE, as_image, sample_scenes
-from training.mini import settings
+from training.mini import frozen, gallery, settings
 from training.mini.__main__ import main
 from training.mini.export import export, export_judge, pipeline
 from training.mini.frozen import Clip, Latents, where_kept
@@ -35,8 +35,10 @@ pytestmark = pytest.mark.slow
 
 @contextmanager
 def tiny() -> Iterator[None]:
-    """A block in which every network is built at tiny size."""
+    """A block in which every network is built at tiny size, and few pictures are hung and measured."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gallery, "BATCHES", 4)
+        patch.setattr(frozen, "MEASURED", 16)
         for name, sizes in TINY.items():
             for size, value in sizes.items():
                 patch.setitem(getattr(settings, name), size, value)

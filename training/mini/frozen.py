@@ -15,6 +15,8 @@ from training.mini.stage import averaged, part_of
 from training.mini.vae import Pictures, VaeFullStage, VaeStage
 from training.mini.words import tokens
 
+MEASURED = 256  # pictures, of whose latents the mean and spread are taken
+
 Words = tuple[Float[Tensor, "caption word cross"], Float[Tensor, "caption shared"]]
 
 
@@ -31,7 +33,7 @@ class Latents:
         if (folder / "decoder.pt").exists():
             self.vae.load_state_dict(part_of("decoder", "vae", folder))
         self.shrunk = 1 if full else FINER
-        pictures = sample_scenes(256, dice(SEED), MINI_SCOPE).pictures(PICTURE)
+        pictures = sample_scenes(MEASURED, dice(SEED), MINI_SCOPE).pictures(PICTURE)
         raw = self._raw(pictures)
         self.mean = raw.mean((0, 2, 3), keepdim=True)
         self.std = raw.std((0, 2, 3), keepdim=True)
