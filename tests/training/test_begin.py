@@ -1,6 +1,7 @@
 """Training goes on from the model that ships."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 import instantstyle
 from instantstyle.metrics import Judge
 from instantstyle.world import THINGS
-from training.mini import begin
+from training.mini import begin, frozen
 from training.mini.begin import grown
 from training.mini.export import pipeline
 from training.mini.frozen import Clip
@@ -24,10 +25,13 @@ PACKAGE = Path("src/instantstyle")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory) -> Iterator[Path]:
+    """The states begun; where a test goes on with one, latents are measured on few pictures."""
     folder = tmp_path_factory.mktemp("begun")
     begin.main(["--folder", str(folder)])
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen, "MEASURED", 16)
+        yield folder
 
 
 @pytest.mark.parametrize("name", ["vae-full", "clip", "vision", "text", "unet", "adapter", "judge"])
