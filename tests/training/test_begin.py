@@ -1,7 +1,6 @@
 """Training goes on from the model that ships."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,13 +24,16 @@ PACKAGE = Path("src/instantstyle")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Iterator[Path]:
-    """The states begun; where a test goes on with one, latents are measured on few pictures."""
+def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("begun")
     begin.main(["--folder", str(folder)])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frozen, "MEASURED", 16)
-        yield folder
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def few_measured(monkeypatch):
+    """Latents are measured on few pictures; nothing here rests on how they are spread."""
+    monkeypatch.setattr(frozen, "MEASURED", 16)
 
 
 @pytest.mark.parametrize("name", ["vae-full", "clip", "vision", "text", "unet", "adapter", "judge"])
