@@ -18,10 +18,10 @@ from PIL import Image
 import instantstyle
 from benchmarks.bundled import PROMPT, ours
 from benchmarks.rounds import parser, ratio, report, timed
-from instantstyle.collect import Exhibit
+from instantstyle.evaluation.experiment import from_world
+from instantstyle.generation.inputs import Exhibit
 from instantstyle.metrics import Case, InWorld
-from instantstyle.trials import from_world
-from instantstyle.world import Scenes
+from instantstyle.synthetic import Scenes
 
 FULL = "full drawing"
 

@@ -20,7 +20,7 @@ from transformers import CLIPImageProcessorPil
 import instantstyle
 from benchmarks.rounds import parser, positive, ratio, report, timed
 from instantstyle.models.registry import MINI_FOLDER
-from instantstyle.world import MINI_SCOPE, as_image, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, as_image, sample_scenes
 
 PROMPT = "a rocket"
 ADAPTER = "ip-adapter_mini.safetensors"

@@ -41,9 +41,9 @@ from benchmarks.sdxl import (
     write_adapter,
 )
 from instantstyle import Style, Use
-from instantstyle.adapter import Adapter, injected, layers_of, side_by_side
-from instantstyle.checkpoint import AdapterFile
-from instantstyle.moment import Moment
+from instantstyle.core.denoising_state import Moment
+from instantstyle.core.ip_adapter import Adapter, injected, layers_of, side_by_side
+from instantstyle.loaders.ip_adapter_checkpoint import AdapterFile
 
 SCALES = {"style": {"up": {"block_0": [0.0, 1.0, 0.0]}}, "all": 1.0}
 """Our blocks in diffusers' words: the documentation of its `set_ip_adapter_scale`."""

@@ -35,7 +35,7 @@ from benchmarks.sdxl import (
     write_adapter,
 )
 from instantstyle import Style
-from instantstyle.adapter import layers_of
+from instantstyle.core.ip_adapter import layers_of
 
 ARMS = ("plain", "ours style", "diffusers style")
 

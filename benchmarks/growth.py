@@ -18,7 +18,7 @@ from torch import Generator
 import instantstyle
 from benchmarks.bundled import PROMPT, ours
 from benchmarks.rounds import parser, report, timed
-from instantstyle.world import MINI_SCOPE, as_image, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, as_image, sample_scenes
 
 COUNTS = (1, 2, 4, 8, 16)
 SIDE, MARGIN, DOT = 240, 40, 3  # px of a plot

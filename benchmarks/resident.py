@@ -33,8 +33,8 @@ from benchmarks.full_size import Guest
 from benchmarks.rounds import parser, report
 from benchmarks.sdxl import ADAPTER, SDXL_UNET, TINY_UNET, embedding_dim, sketched, write_adapter
 from instantstyle import Style, Use
-from instantstyle.adapter import Adapter, Bound, layers_of
-from instantstyle.checkpoint import AdapterFile
+from instantstyle.core.ip_adapter import Adapter, Bound, layers_of
+from instantstyle.loaders.ip_adapter_checkpoint import AdapterFile
 
 VIT_BIGG = {
     "hidden_size": 1664,

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor
 
 from instantstyle import Style
-from instantstyle.blocks import Layer
-from instantstyle.checkpoint import layer_names
+from instantstyle.loaders.ip_adapter_checkpoint import layer_names
+from instantstyle.unet.blocks import Layer
 
 SDXL_UNET = {
     "sample_size": 128,

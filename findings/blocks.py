@@ -8,8 +8,8 @@ The package's own probe (`instantstyle probe`) on held-out scenes; the model car
 from typing import Any
 
 from findings.study import ASKED, Means, means_of, parser, report, shipped, tell, trials_of
-from instantstyle.probe import ALL, Finding, arms, probe
-from instantstyle.trials import NO_REFERENCE, Trials, opened
+from instantstyle.evaluation.experiment import NO_REFERENCE, Trials, opened
+from instantstyle.evaluation.probe import ALL, Finding, arms, probe
 
 REFERENCES = 16  # fewer than the other questions have: there are two arms for each block
 

@@ -13,7 +13,7 @@ from statistics import median
 from benchmarks.rounds import ratio, timed
 from findings.cures import PLACES, arms, cures_in
 from findings.study import parser, report, shipped, trials_of
-from instantstyle.trials import Trials
+from instantstyle.evaluation.experiment import Trials
 
 REFERENCES = 2  # a negative reference is another one
 

@@ -9,9 +9,9 @@ references, prompts and seeds. What each costs in time: findings.costs.
 from typing import Any
 
 from findings.study import ASKED, REFERENCES, Means, means_of, parser, report, shipped, tell, trials_of
-from instantstyle.evaluate import ARMS, evaluate
-from instantstyle.evaluate.arms import CURES, settings_of
-from instantstyle.trials import NO_REFERENCE, Arm, Trials, opened
+from instantstyle.evaluation import ARMS, evaluate
+from instantstyle.evaluation.arms import CURES, settings_of
+from instantstyle.evaluation.experiment import NO_REFERENCE, Arm, Trials, opened
 
 REMOVALS: dict[str, dict[str, Any]] = {
     "subtract 0.5": {"removal": "subtract", "content_scale": 0.5},

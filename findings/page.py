@@ -14,13 +14,13 @@ from findings import tables, verdicts
 from findings.claims import WORDS, claims
 from findings.evidence import estimate
 from findings.study import RESULTS, read
+from instantstyle.core.conditioning import Use
 from instantstyle.errors import JobError
-from instantstyle.evaluate import Point
-from instantstyle.evaluate.arms import Setting
-from instantstyle.evaluate.curves import figure
-from instantstyle.files import whole
-from instantstyle.trials import Arm
-from instantstyle.use import Use
+from instantstyle.evaluation import Point
+from instantstyle.evaluation.arms import Setting
+from instantstyle.evaluation.curves import figure
+from instantstyle.evaluation.experiment import Arm
+from instantstyle.utils.atomic_write import whole
 
 PAGE = Path("docs/findings.md")
 QUESTIONS = ("cures", "scales", "blocks", "costs")

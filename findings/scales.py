@@ -9,9 +9,9 @@ style and layout blocks.
 from typing import Any
 
 from findings.study import ASKED, REFERENCES, Means, means_of, parser, report, shipped, tell, trials_of
-from instantstyle.evaluate import ARMS, evaluate
-from instantstyle.evaluate.arms import Setting, settings_of
-from instantstyle.trials import NO_REFERENCE, Trials, opened
+from instantstyle.evaluation import ARMS, evaluate
+from instantstyle.evaluation.arms import Setting, settings_of
+from instantstyle.evaluation.experiment import NO_REFERENCE, Trials, opened
 
 SWEPT = (ARMS["all"], ARMS["style"], ARMS["style+layout"])
 SCALES = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4)

@@ -17,11 +17,11 @@ from typing import Any
 import instantstyle
 from benchmarks.rounds import machine
 from instantstyle.errors import JobError
-from instantstyle.files import whole
-from instantstyle.journal import Journal
+from instantstyle.evaluation.experiment import Arm, Trials, from_world, of_arm
 from instantstyle.metrics import InWorld
 from instantstyle.models.registry import MINI_FOLDER
-from instantstyle.trials import Arm, Trials, from_world, of_arm
+from instantstyle.utils.atomic_write import whole
+from instantstyle.utils.result_journal import Journal
 
 RESULTS = Path(__file__).parent / "results"
 WORK = Path("build/findings")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import instantstyle
-from instantstyle.world import MINI_SCOPE, as_image, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, as_image, sample_scenes
 
 from .cli.conftest import model  # noqa: F401
 

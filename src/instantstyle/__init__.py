@@ -20,10 +20,10 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from .core.conditioning import Use
+    from .core.pipeline import InstantStyle
+    from .core.style import Style
     from .models import load
-    from .pipeline import InstantStyle
-    from .style import Style
-    from .use import Use
 
 __version__ = "0.1.0"
 
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 # Loaded when first asked for: importing us must not cost the seconds that torch and diffusers take.
-_LAZY = {"InstantStyle": ".pipeline", "Style": ".style", "Use": ".use", "load": ".models"}
+_LAZY = {"InstantStyle": ".core.pipeline", "Style": ".core.style", "Use": ".core.conditioning", "load": ".models"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from instantstyle.batch import Ledger, Outcome, Row, draw_rows
 
 from ..cli.conftest import model, run
 from .disk import Disk
-from .painter import Painter
+from .stand_in import Painter
 
 __all__ = ["Disk", "model", "run"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from instantstyle.batch import Ledger
 from instantstyle.cli import app
-from instantstyle.pictures import read_recipe
+from instantstyle.imaging.png_metadata import read_recipe
 
 from .conftest import pictures
 
@@ -100,7 +100,7 @@ def test_faulty_rows_are_told_one_a_line_and_nothing_is_made(batch, tmp_path):
 def test_a_row_that_fails_makes_the_code_one_until_it_is_tried_again(batch, tmp_path, monkeypatch):
     (tmp_path / "jobs.csv").write_text("prompt\na rocket\na crown\n")
     with monkeypatch.context() as patch:
-        patch.setattr("instantstyle.pipeline.check_drawn", _refusing_crowns())
+        patch.setattr("instantstyle.core.pipeline.check_drawn", _refusing_crowns())
         done = batch("jobs.csv")
     assert done.code == 1
     assert "failed, line 3: ValueError: no crowns today" in done.err

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from instantstyle.pictures import read_recipe
+from instantstyle.imaging.png_metadata import read_recipe
 
 from ..guards.test_documented_commands import commands
 from .conftest import pictures

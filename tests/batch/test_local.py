@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from instantstyle import drawing
 from instantstyle.batch import TooLarge, backend_named
 from instantstyle.batch.backends import local
 from instantstyle.errors import JobError
+from instantstyle.generation import generate as drawing
 from instantstyle.recipe import Recipe
 
 SHORT = {"num_inference_steps": 2, "height": 16, "width": 16}

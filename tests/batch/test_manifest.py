@@ -6,10 +6,10 @@ from PIL import Image
 from instantstyle import JobError
 from instantstyle.batch import Refused, Row, crossed, manifest, seeds_of
 from instantstyle.batch.rows import planned
-from instantstyle.images import fingerprint
+from instantstyle.imaging.loading import fingerprint
 from instantstyle.recipe import Recipe
 
-from .painter import rows_of
+from .stand_in import rows_of
 
 SEED = {"seed": 0}
 

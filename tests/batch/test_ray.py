@@ -16,11 +16,11 @@ from ray.cluster_utils import Cluster
 
 from instantstyle.batch import Ledger, Row, backend_named, draw_rows, manifest
 from instantstyle.batch.backends import Deserted, ray_cluster
-from instantstyle.pictures import read_recipe
+from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.recipe import Recipe
 
 from .conftest import pictures
-from .painter import Painter, rows_of
+from .stand_in import Painter, rows_of
 from .workers import DIARY, Hand, Stillborn, Together, Witness
 
 pytestmark = pytest.mark.slow
@@ -139,7 +139,9 @@ def test_a_node_is_lost_in_the_middle_and_nothing_else_is(
     assert sum(verb == "begins" for verb, _ in told) == 9
     # Here too in the numbers that the first worker found to be the fastest.
     chosen = read_recipe(tmp_path / "far" / rows[0].file).dtype
-    monkeypatch.setattr("instantstyle.models.precision.fastest_on_cpu", lambda: getattr(torch, str(chosen)))
+    monkeypatch.setattr(
+        "instantstyle.models.default_dtype.fastest_on_cpu", lambda: getattr(torch, str(chosen))
+    )
     drawn_into(tmp_path / "here", rows, backend_named("local", "cpu"))
     assert pictures(tmp_path / "far") == pictures(tmp_path / "here")
 

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from instantstyle import drawing
 from instantstyle.batch import backend_named
 from instantstyle.batch.backends import local
 from instantstyle.batch.backends.ray_pool import room
 from instantstyle.batch.backends.ray_worker import Parcel, Worker
 from instantstyle.errors import JobError, MissingExtra
+from instantstyle.generation import generate as drawing
 from instantstyle.recipe import Recipe
 
 from ..guards.test_import_weight import loaded_by

@@ -10,7 +10,7 @@ from instantstyle.batch import Ledger, Outcome, Pace, Row, write_report
 from instantstyle.batch.progress import duration
 from instantstyle.recipe import Recipe
 
-from .painter import Painter, rows_of
+from .stand_in import Painter, rows_of
 
 
 def test_the_time_left_is_told_by_what_was_drawn_in_this_run():

@@ -7,11 +7,11 @@ from PIL import Image
 
 from instantstyle import JobError
 from instantstyle.batch import Ledger, Row
-from instantstyle.pictures import read_recipe
+from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.recipe import Recipe
 
 from .conftest import pictures
-from .painter import Painter, rows_of
+from .stand_in import Painter, rows_of
 
 
 def test_each_row_becomes_a_picture_that_knows_its_recipe(draw, folder):

@@ -6,7 +6,7 @@ from time import monotonic, sleep
 
 from instantstyle.batch.backends.ray_worker import Look, Worker
 
-from .painter import Painter
+from .stand_in import Painter
 
 DIARY = "INSTANTSTYLE_TEST_DIARY"
 """Environment variable: where the workers write what they do."""

@@ -8,8 +8,8 @@ import torch
 from benchmarks import full_size
 from benchmarks.full_size import equal, main
 from benchmarks.sdxl import SDXL_UNET, embedding_dim, sketched
-from instantstyle.adapter import layers_of
-from instantstyle.architectures import SDXL
+from instantstyle.core.ip_adapter import layers_of
+from instantstyle.unet.architectures import SDXL
 
 
 @pytest.fixture(scope="module")

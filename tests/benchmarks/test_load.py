@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.load import Answer, Server, client, holds_picture, stage, stored, told
+from instantstyle.generation.worker import Painter
 from instantstyle.server import Bounds, Settings
-from instantstyle.server.painter import Painter
 from instantstyle.server.service import Service
 
 from ..server.conftest import running

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from instantstyle.cli.demo import _held_out_rows
+from instantstyle.generation.comparison_sheet import CELL, GAP, HEAD
 from instantstyle.models import CARDS
-from instantstyle.sheet import CELL, GAP, HEAD
-from instantstyle.world import THINGS
+from instantstyle.synthetic import THINGS
 
 
 @pytest.fixture(autouse=True)

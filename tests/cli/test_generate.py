@@ -7,9 +7,9 @@ import sys
 import pytest
 from PIL import Image
 
-from instantstyle.pictures import read_recipe
+from instantstyle.imaging.png_metadata import read_recipe
 
-from ..test_images import bomb, cut
+from ..imaging.test_loading import bomb, cut
 
 SHORT = ("--steps", 2, "--height", 16, "--width", 16, "--seed", 7)
 

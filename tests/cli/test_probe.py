@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from instantstyle.cli import evaluate, probe
-from instantstyle.cli.trials import spread
+from instantstyle.cli.evaluation_options import spread
 from instantstyle.errors import BlockError, ImageError, InstantStyleError, JobError
 
 SMALL = ["--steps", 1, "--height", 16, "--width", 16]

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from instantstyle import __version__
-from instantstyle.pictures import save_png
+from instantstyle.imaging.png_metadata import save_png
 from instantstyle.recipe import Recipe
 
 

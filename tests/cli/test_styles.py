@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from instantstyle import Style
-from instantstyle.pictures import read_recipe
+from instantstyle.imaging.png_metadata import read_recipe
 
 from .test_generate import SHORT, ink, pixels, refused  # noqa: F401
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 from instantstyle.cli import generate
 from instantstyle.cli import sweep as cli_sweep
-from instantstyle.sweep import grid_in
+from instantstyle.generation.sweep import grid_in
 
-from ..test_probed import STYLE, probe_file
+from ..unet.test_probe_file import STYLE, probe_file
 from .test_generate import SHORT, refused
 
 

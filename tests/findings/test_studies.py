@@ -12,7 +12,7 @@ from findings.claims import CLAIMS, WORDS
 from findings.page import CURVES, QUESTIONS, drawn, page
 from findings.study import RESULTS, read, report, trials_of, weights
 from instantstyle import InstantStyle, JobError
-from instantstyle.probe import probe
+from instantstyle.evaluation.probe import probe
 
 from ..conftest import make_pipe
 

@@ -23,7 +23,7 @@ def loaded_by(code: str) -> set[str]:
         "instantstyle",
         "instantstyle.cli",
         "instantstyle.recipe",
-        "instantstyle.images",
+        "instantstyle.imaging.loading",
         "instantstyle.server",
         "instantstyle.studio",
     ],

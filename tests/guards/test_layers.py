@@ -22,6 +22,6 @@ def test_this_check_can_fail(tmp_path):
     upside_down.write_text(
         '[tool.importlinter]\nroot_package = "instantstyle"\n'
         '[[tool.importlinter.contracts]]\nname = "upside down"\ntype = "layers"\n'
-        'layers = ["instantstyle.errors", "instantstyle.blocks"]\n'
+        'layers = ["instantstyle.errors", "instantstyle.unet.blocks"]\n'
     )
     assert lint("--config", str(upside_down)).returncode != 0

@@ -64,9 +64,9 @@ def test_a_claim_names_file_test_and_figure_or_why_there_is_none(claim):
 
 
 def test_this_check_can_fail():
-    assert missing("`src/instantstyle/pipe.py` `tests/test_style.py::test_nothing`") == [
+    assert missing("`src/instantstyle/pipe.py` `tests/core/test_style.py::test_nothing`") == [
         "src/instantstyle/pipe.py",
-        "tests/test_style.py::test_nothing",
+        "tests/core/test_style.py::test_nothing",
     ]
     assert dead("[a](probe.md#nowhere) [b](nowhere.md) [c](probe.md)") == ["probe.md#nowhere", "nowhere.md#"]
     assert len(claims()) > 20

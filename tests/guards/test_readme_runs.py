@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from instantstyle.world import MINI_SCOPE, as_image, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, as_image, sample_scenes
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from instantstyle.clipspace import mix
+from instantstyle.core.content_removal import mix
 
 
 def test_a_tensor_of_the_wrong_shape_is_refused():

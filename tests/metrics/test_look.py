@@ -6,10 +6,11 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from instantstyle.metrics import LookScores, composition, consistency, light, look, palette, texture
+from instantstyle.metrics import LookScores, composition, consistency, look, palette, texture
+from instantstyle.metrics import brightness as light
 from instantstyle.metrics.look import likeness, traits
 from instantstyle.metrics.pixels import common_side, oklab
-from instantstyle.world import Scenes, as_image, sample_scenes
+from instantstyle.synthetic import Scenes, as_image, sample_scenes
 
 from ..helpers import dice
 

@@ -5,9 +5,9 @@ import torch
 from PIL import Image
 
 from instantstyle.errors import JobError
+from instantstyle.evaluation.experiment import from_world
 from instantstyle.metrics import ByPixels, Case, InWorld, all_scores, score
-from instantstyle.trials import from_world
-from instantstyle.world import MINI_SCOPE, THINGS, as_image, sample_scenes, thing_words
+from instantstyle.synthetic import MINI_SCOPE, THINGS, as_image, sample_scenes, thing_words
 
 from ..helpers import dice
 

@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import save_file
 
 from ..conftest import make_image_encoder, make_pipe
-from ..test_checkpoint import flat
+from ..loaders.test_ip_adapter_checkpoint import flat
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import save_file
 
 from instantstyle import ModelError
-from instantstyle.architectures import SD15, SDXL
-from instantstyle.models.cards import MARKS
 from instantstyle.models.identify import look, what_is
+from instantstyle.models.resolve import MARKS
+from instantstyle.unet.architectures import SD15, SDXL
 
 
 def adapter(family, dim, cross_dim):

@@ -8,14 +8,14 @@ from safetensors.torch import save_file
 import instantstyle
 from instantstyle.errors import ModelError
 from instantstyle.models import CARDS, Card
-from instantstyle.models.cards import MARKS, card_for
-from instantstyle.models.inventory import config_files
+from instantstyle.models.clip_sources import IMAGE_SOURCES, TEXT_SOURCES, SeparateTextEncoder, Tower
 from instantstyle.models.load import pipeline_of
 from instantstyle.models.registry import Source, Weights
-from instantstyle.models.towers import IMAGE_SOURCES, TEXT_SOURCES, SeparateTextEncoder, Tower
+from instantstyle.models.required_files import config_files
+from instantstyle.models.resolve import MARKS, card_for
 
 from ..conftest import EMBEDDING_DIM, HIDDEN, make_image_encoder, make_pipe, make_unet
-from ..test_checkpoint import flat
+from ..loaders.test_ip_adapter_checkpoint import flat
 
 
 def test_a_folder_becomes_a_ready_instantstyle(folder, styled, reference, short):
@@ -168,7 +168,7 @@ def test_where_the_pipeline_has_no_tower_that_fits_words_are_read_by_another(fol
     monkeypatch.setitem(
         TEXT_SOURCES, EMBEDDING_DIM, replace(TEXT_SOURCES[1024], title="the small text tower")
     )
-    monkeypatch.setattr("instantstyle.pipeline.text_encoder_of", lambda pipe, width: None)
+    monkeypatch.setattr("instantstyle.core.pipeline.text_encoder_of", lambda pipe, width: None)
     loaded = instantstyle.load(folder)
     assert isinstance(loaded.text_encoder, SeparateTextEncoder)
 

@@ -6,7 +6,7 @@ import torch
 import instantstyle
 from instantstyle import metrics
 from instantstyle.models.registry import MINI_FOLDER
-from instantstyle.world import MINI_SCOPE, THINGS, Scenes, as_image, sample_scenes, thing_words
+from instantstyle.synthetic import MINI_SCOPE, THINGS, Scenes, as_image, sample_scenes, thing_words
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
 import instantstyle
 from instantstyle.models.registry import MINI_FOLDER
-from instantstyle.world import MINI_SCOPE, as_image, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, as_image, sample_scenes
 
 from ..helpers import dice
 

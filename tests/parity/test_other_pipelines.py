@@ -21,7 +21,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from instantstyle import InstantStyle
-from instantstyle.adapter import layers_of
+from instantstyle.core.ip_adapter import layers_of
 
 from ..conftest import CROSS_DIM, base_projection, layer_weights, make_pipe, text_config
 from .theirs import SCALES, adapted, generators

@@ -15,10 +15,10 @@ import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
+from instantstyle.generation.worker import Painter
 from instantstyle.models.registry import MINI_FOLDER
 from instantstyle.server import Bounds, Settings
 from instantstyle.server.app import app_for
-from instantstyle.server.painter import Painter
 from instantstyle.server.service import Service
 
 SHORT = {"num_inference_steps": 2, "size": "16x16"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from instantstyle.generation.worker import Painter
 from instantstyle.server import Settings
-from instantstyle.server.painter import Painter
 from instantstyle.server.service import Service
 
 from .conftest import running

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, Phase, given, settings, strategies
 from PIL import Image
 from schemathesis.specs.openapi import unregister_string_format
 
+from instantstyle.generation.worker import Painter
 from instantstyle.server import Bounds, Settings
-from instantstyle.server.painter import Painter
 from instantstyle.server.service import Service
 
 from .conftest import png, running

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instantstyle.drawing import draw
-from instantstyle.pictures import read_recipe
+from instantstyle.generation.generate import draw
+from instantstyle.generation.worker import Painter
+from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.recipe import Recipe, Reference
-from instantstyle.server.painter import Painter
 
 from .conftest import SHORT, message, picture, png
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import openai
 import pytest
 
+from instantstyle.generation.worker import Painter
 from instantstyle.server import Bounds, Keys, Settings
-from instantstyle.server.painter import Painter
 from instantstyle.server.service import Service
 
 from .conftest import picture, running
-from .test_access import ADA
+from .test_auth import ADA
 
 SHORT = {"num_inference_steps": 2, "seed": 7}
 

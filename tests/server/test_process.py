@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from instantstyle.server.access import VARIABLE
+from instantstyle.server.auth import VARIABLE
 
 from .conftest import picture
-from .test_access import ADA, BOB, bearing
+from .test_auth import ADA, BOB, bearing
 
 pytestmark = pytest.mark.slow
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from instantstyle.library import SUFFIX
+from instantstyle.core.style_library import SUFFIX
 from instantstyle.server import Keys
 
 from .conftest import SHORT, message, picture
-from .test_access import ADA, BOB, bearing
+from .test_auth import ADA, BOB, bearing
 
 STYLES, GENERATIONS = "/v1/styles", "/v1/images/generations"
 

@@ -9,7 +9,7 @@ from PIL import Image
 from instantstyle.recipe import Recipe
 from instantstyle.studio import Settings
 from instantstyle.studio.easel import Easel
-from instantstyle.studio.keep import Keep
+from instantstyle.studio.image_store import Keep
 
 SHORT = {"num_inference_steps": "2", "width": "16", "height": "16"}
 """What keeps a drawing by the small random model short, as it is typed."""

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from instantstyle.world import MINI_SCOPE, as_image, sample_scenes, thing_words
+from instantstyle.synthetic import MINI_SCOPE, as_image, sample_scenes, thing_words
 
 from .visitor import Visitor, browser, running
 

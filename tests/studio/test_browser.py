@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from instantstyle.pictures import read_recipe
-from instantstyle.world import MINI_SCOPE, as_image, sample_scenes, thing_words
+from instantstyle.imaging.png_metadata import read_recipe
+from instantstyle.synthetic import MINI_SCOPE, as_image, sample_scenes, thing_words
 
 from .visitor import CHROMIUM, Visitor, browser, running
 

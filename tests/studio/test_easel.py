@@ -6,9 +6,9 @@ import pytest
 
 from instantstyle import JobError
 from instantstyle.recipe import Recipe
-from instantstyle.studio.asked import Asked, recipe_for
+from instantstyle.studio.comparisons import compared, swept
 from instantstyle.studio.easel import Cancelled, Finished, Unfinished, looked_at
-from instantstyle.studio.strips import compared, swept
+from instantstyle.studio.form_values import Asked, recipe_for
 
 from .conftest import SHORT
 
@@ -38,7 +38,7 @@ def test_looks_are_spread_and_none_is_taken_of_what_is_finished(steps, looks, du
 
 
 def test_what_is_drawn_is_what_the_command_draws(easel, recipe):
-    from instantstyle.drawing import draw
+    from instantstyle.generation.generate import draw
 
     *_, watched = easel.draw([recipe], Event())
     [(image, made)] = draw(easel.styled, recipe)

@@ -9,10 +9,10 @@ from instantstyle import JobError
 pytest.importorskip("gradio", reason="the studio is an extra")
 
 from instantstyle.studio import page as pages
-from instantstyle.studio.filling import toggled
-from instantstyle.studio.look import theme
+from instantstyle.studio.form_events import toggled
+from instantstyle.studio.html import caption, status
 from instantstyle.studio.page import page_for
-from instantstyle.studio.words import caption, status
+from instantstyle.studio.theme import theme
 
 
 def built(build):

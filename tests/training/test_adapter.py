@@ -1,11 +1,11 @@
-"""What the adapter stage trains is what `instantstyle.checkpoint` reads, layer by layer."""
+"""What the adapter stage trains is what `instantstyle.loaders.ip_adapter_checkpoint` reads, layer by layer."""
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from instantstyle.adapter import layers_of
-from instantstyle.checkpoint import AdapterFile
+from instantstyle.core.ip_adapter import layers_of
+from instantstyle.loaders.ip_adapter_checkpoint import AdapterFile
 from training.mini.adapter import first_weights, installed, standard_file
 from training.mini.settings import CROSS, IMAGE_TOKENS, SHARED
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 import instantstyle
 from instantstyle.metrics import Judge
-from instantstyle.world import THINGS
+from instantstyle.synthetic import THINGS
 from training.mini import begin, frozen
 from training.mini.begin import grown
 from training.mini.export import pipeline

@@ -3,7 +3,7 @@
 import json
 
 from findings import study
-from instantstyle.world import LookKinds, Scope
+from instantstyle.synthetic import LookKinds, Scope
 from training.mini.card import render, scope_words
 
 BLOCKS = ["up_blocks.0.attentions.0", "up_blocks.0.attentions.1"]

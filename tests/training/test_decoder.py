@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from instantstyle.world import MINI_SCOPE, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, sample_scenes
 from training.mini.decoder import GUESSED, DecoderStage
 from training.mini.frozen import Latents
 from training.mini.settings import CPU, PICTURE

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 import instantstyle
 from instantstyle.metrics import Judge
-from instantstyle.world import MINI_SCOPE, as_image, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, as_image, sample_scenes
 from training.mini import frozen, gallery, settings
 from training.mini.__main__ import main
 from training.mini.export import export, export_judge, pipeline

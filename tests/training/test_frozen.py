@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import torch
 
-from instantstyle.world import sample_scenes
+from instantstyle.synthetic import sample_scenes
 from training.mini.frozen import placement
 
 from ..helpers import dice

@@ -1,6 +1,6 @@
 import torch
 
-from instantstyle.world import MINI_SCOPE
+from instantstyle.synthetic import MINI_SCOPE
 from training.mini import gallery
 from training.mini.gallery import Gallery
 from training.mini.settings import PICTURE

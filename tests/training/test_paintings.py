@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from instantstyle.world import MINI_SCOPE, sample_scenes
-from instantstyle.world.looks import BODY, GROUND
+from instantstyle.synthetic import MINI_SCOPE, sample_scenes
+from instantstyle.synthetic.looks import BODY, GROUND
 from training.mini.paintings import clouds, paintings, strokes
 
 from ..helpers import dice

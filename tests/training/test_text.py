@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from instantstyle.world import MINI_SCOPE, sample_scenes
-from instantstyle.world.things import EXTENT, fields
+from instantstyle.synthetic import MINI_SCOPE, sample_scenes
+from instantstyle.synthetic.things import EXTENT, fields
 from training.mini import settings
 from training.mini.frozen import Clip
 from training.mini.settings import CPU

@@ -3,18 +3,9 @@ import re
 import pytest
 import torch
 
-from instantstyle.world import FILLS, MINI_SCOPE, THINGS, caption, look_words, sample_scenes, thing_words
+from instantstyle.synthetic import FILLS, MINI_SCOPE, THINGS, caption, look_words, sample_scenes, thing_words
 from training.mini.settings import WORDS
-from training.mini.words import (
-    FACTS,
-    Captions,
-    byte_pairs,
-    describe,
-    every_phrase,
-    shown,
-    tokenizer,
-    tokens,
-)
+from training.mini.words import FACTS, Captions, byte_pairs, describe, every_phrase, shown, tokenizer, tokens
 
 from ..helpers import dice
 

@@ -15,7 +15,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor
 from torch import Generator, Tensor, nn
 
-from instantstyle.world import MINI_SCOPE, Scenes
+from instantstyle.synthetic import MINI_SCOPE, Scenes
 from training.mini.device import dice
 from training.mini.frozen import placement, where_kept
 from training.mini.gallery import Gallery

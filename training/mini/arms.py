@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from instantstyle import InstantStyle, Style
-from instantstyle.blocks import Spec
 from instantstyle.metrics import Scores, score
-from instantstyle.world import MINI_SCOPE, Scenes, as_image, sample_scenes, thing_words
+from instantstyle.synthetic import MINI_SCOPE, Scenes, as_image, sample_scenes, thing_words
+from instantstyle.unet.blocks import Spec
 from training.mini.paintings import paintings
 from training.mini.settings import PICTURE
 

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torch import Generator
 
-from instantstyle.grids import contact_sheet
-from instantstyle.world import (
+from instantstyle.imaging.grid import contact_sheet
+from instantstyle.synthetic import (
     FILLS,
     GROUNDS,
     LAYOUTS,

@@ -11,7 +11,7 @@ from textwrap import fill
 from typing import Any
 
 from findings import study, tables
-from instantstyle.world import FILLS, GROUNDS, LAYOUTS, MINI_SCOPE, OUTLINES, Scope
+from instantstyle.synthetic import FILLS, GROUNDS, LAYOUTS, MINI_SCOPE, OUTLINES, Scope
 from training.mini.stage import Leg
 from training.mini.table import markdown
 

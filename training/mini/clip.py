@@ -19,10 +19,10 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from instantstyle.encoders import CLIP_MEAN, CLIP_STD
-from instantstyle.world import FILLS, GROUNDS, MINI_SCOPE, Scenes, sample_scenes
-from instantstyle.world.render import distances
-from instantstyle.world.things import fields
+from instantstyle.core.clip_encoders import CLIP_MEAN, CLIP_STD
+from instantstyle.synthetic import FILLS, GROUNDS, MINI_SCOPE, Scenes, sample_scenes
+from instantstyle.synthetic.render import distances
+from instantstyle.synthetic.things import fields
 from training.mini.paintings import paintings
 from training.mini.settings import SEEN, SHARED, TOWER_1, TOWER_2, VISION, WORDS
 from training.mini.stage import Scalar, Stage, total, weights_of

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, nn
 from torch.func import functional_call
 
-from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
 from training.mini.drawing import LatentBatch
 from training.mini.frozen import placement
 from training.mini.precision import quick

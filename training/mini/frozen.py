@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
 from training.mini.clip import ClipStage, Towers, levelled
 from training.mini.device import dice
 from training.mini.settings import FINER, PICTURE, SEED, SEEN

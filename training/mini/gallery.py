@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
-from instantstyle.world import Scenes, Scope, sample_scenes
+from instantstyle.synthetic import Scenes, Scope, sample_scenes
 from training.mini.precision import quick
 from training.mini.settings import PICTURE
 from training.mini.vae import Pictures

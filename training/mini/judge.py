@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from instantstyle.metrics import Judge, facts_of
-from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
-from instantstyle.world.render import distances
-from instantstyle.world.things import fields
+from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
+from instantstyle.synthetic.render import distances
+from instantstyle.synthetic.things import fields
 from training.mini.clip import jitter
 from training.mini.frozen import Latents, as_seen
 from training.mini.precision import quick

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from instantstyle.world import MINI_SCOPE, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, sample_scenes
 from training.mini.device import dice
 from training.mini.frozen import placement
 from training.mini.settings import PICTURE

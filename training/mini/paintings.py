@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from instantstyle.world.batch import Dice
-from instantstyle.world.looks import BODY, BODY_2, GROUND, GROUND_2, INK, Looks
+from instantstyle.synthetic.batch import Dice
+from instantstyle.synthetic.looks import BODY, BODY_2, GROUND, GROUND_2, INK, Looks
 from training.mini.vae import Pictures
 
 OCTAVES = (2, 4, 8, 16)  # cells a side of the clouds' layers, each half as strong as the one before

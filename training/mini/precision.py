@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from instantstyle.models.precision import fastest_on_cpu
+from instantstyle.models.default_dtype import fastest_on_cpu
 
 
 def quick() -> AbstractContextManager[None]:

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Generator
 
 import instantstyle
-from instantstyle.grids import contact_sheet
-from instantstyle.world import MINI_SCOPE, as_image, caption, sample_scenes, thing_words
+from instantstyle.imaging.grid import contact_sheet
+from instantstyle.synthetic import MINI_SCOPE, as_image, caption, sample_scenes, thing_words
 from training.mini.settings import PICTURE
 
 ACROSS = 12

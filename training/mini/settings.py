@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from instantstyle.world import MINI_SCOPE, LookKinds, Scope
+from instantstyle.synthetic import MINI_SCOPE, LookKinds, Scope
 
 SEED = 20260401  # of everything drawn in training
 

@@ -1,7 +1,7 @@
 """Make the world's shapes: each thing's glyph of Noto Emoji as two signed-distance fields.
 
     npm pack @fontsource/noto-emoji && tar xf fontsource-noto-emoji-*.tgz
-    python -m training.mini.shapes package/ src/instantstyle/world/shapes.png
+    python -m training.mini.shapes package/ src/instantstyle/synthetic/shapes.png
 
 Needs the extra `train`. The result ships with the package, so nobody else needs the font: a picture of gray
 levels, a thing below the other, its silhouette to the left and its line art to the right.
@@ -17,7 +17,7 @@ from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
-from instantstyle.world.things import EXTENT, FIELD, GLYPHS, LEVELS
+from instantstyle.synthetic.things import EXTENT, FIELD, GLYPHS, LEVELS
 
 CANVAS = 640  # px a glyph is drawn on
 WEIGHT = 700  # the bold cut: its lines survive at 64 px

@@ -14,8 +14,9 @@ import torch
 from torch import Generator
 
 import instantstyle
-from instantstyle.metrics import Scores, facts_of, interval, judge
-from instantstyle.world import MINI_SCOPE, sample_scenes
+from instantstyle.metrics import Scores, facts_of, interval
+from instantstyle.metrics import classifier as judge
+from instantstyle.synthetic import MINI_SCOPE, sample_scenes
 from training.mini.arms import ARMS, Pairs, draw, scored
 from training.mini.settings import PICTURE
 

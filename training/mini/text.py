@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from instantstyle.world import MINI_SCOPE, Scenes, sample_scenes
-from instantstyle.world.layouts import Layouts
-from instantstyle.world.render import distances, grid
-from instantstyle.world.things import fields
+from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
+from instantstyle.synthetic.layouts import Layouts
+from instantstyle.synthetic.render import distances, grid
+from instantstyle.synthetic.things import fields
 from training.mini.clip import Towers, reading
 from training.mini.frozen import Clip
 from training.mini.settings import TOWER_1

@@ -7,7 +7,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Generator, Tensor
 
-from instantstyle.world import MINI_SCOPE, Scenes, Scope
+from instantstyle.synthetic import MINI_SCOPE, Scenes, Scope
 from training.mini.drawing import Drawing, LatentBatch, Placements, Times
 from training.mini.frozen import Clip, Latents, Words, placement, where_kept
 from training.mini.gallery import Gallery

@@ -16,7 +16,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution as Po
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from instantstyle.world import MINI_SCOPE, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, sample_scenes
 from training.mini.precision import quick
 from training.mini.settings import FINER, PICTURE, SEEN, SMALL_PICTURE, VAE, VAE_FULL
 from training.mini.stage import Scalar, Stage, averaged, weights_of

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from transformers import CLIPTokenizer
 
 from instantstyle.metrics import facts_of
-from instantstyle.world import (
+from instantstyle.synthetic import (
     FILLS,
     GROUNDS,
     LAYOUTS,
@@ -25,8 +25,8 @@ from instantstyle.world import (
     look_words,
     thing_words,
 )
-from instantstyle.world.captions import COLOURS
-from instantstyle.world.looks import BODY, GROUND, Looks
+from instantstyle.synthetic.captions import COLOURS
+from instantstyle.synthetic.looks import BODY, GROUND, Looks
 from training.mini.settings import WORDS
 
 FACTS = {

@@ -11,9 +11,9 @@ from itertools import groupby
 from pathlib import Path
 
 from ..errors import JobError
-from ..pictures import recipe_in
+from ..imaging.png_metadata import recipe_in
 from ..recipe import Recipe
-from .remote import store_at
+from .fsspec_store import store_at
 from .rows import Batch, Row, planned
 from .store import Store
 

@@ -10,15 +10,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..collect import SUFFIXES, shown_in
-from ..drawing import check, is_plain
+from ..core.style_library import SUFFIX as SAVED
+from ..core.style_library import find
 from ..errors import InstantStyleError, JobError
-from ..images import fingerprint
-from ..library import SUFFIX as SAVED
-from ..library import find
+from ..generation.generate import check, is_plain
+from ..generation.inputs import SUFFIXES, shown_in
+from ..imaging.loading import fingerprint
 from ..recipe import Recipe
+from .manifest_formats import Line, lines_of
 from .rows import Row
-from .tables import Line, lines_of
 
 _LISTS = ("references", "layout_references", "negative_references")
 _SINGLE = ("mask", "image")

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from ..grids import TILE, contact_sheet
-from ..images import to_rgb
-from ..pictures import write_png
+from ..imaging.grid import TILE, contact_sheet
+from ..imaging.loading import to_rgb
+from ..imaging.png_metadata import write_png
 from ..recipe import Recipe
 from .rows import Row, cut
 from .store import Store

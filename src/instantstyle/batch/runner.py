@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from ..errors import InstantStyleError
-from ..pictures import write_png
+from ..imaging.png_metadata import write_png
 from ..recipe import Recipe
 from .backends import Backend, Deserted, Drawing, TooLarge
 from .ledger import Ledger

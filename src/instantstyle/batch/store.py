@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from ..files import clear_drafts, whole
-from ..images import opened
+from ..imaging.loading import opened
+from ..utils.atomic_write import clear_drafts, whole
 
 
 class Store(ABC):

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option
 
-from . import options, trials
+from . import evaluation_options as trials
+from . import options
 from .console import note, progress
-from .trials import Listing as COMMAND
-from .trials import named
-from .work import picture, references
+from .drawing_options import picture, references
+from .evaluation_options import Listing as COMMAND
+from .evaluation_options import named
 
 if TYPE_CHECKING:
     from ..batch import Ledger, Row
@@ -128,8 +129,8 @@ def _rows(
     defaults: dict[str, Any],
 ) -> list["Row"]:
     from ..batch import Refused, crossed, manifest, seeds_of
-    from ..collect import prompts as read_prompts
     from ..errors import JobError
+    from ..generation.inputs import prompts as read_prompts
 
     if (jobs is None) == (prompts is None) or (jobs and (styles or seeds)):
         raise JobError(

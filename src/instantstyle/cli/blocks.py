@@ -7,8 +7,8 @@ import typer
 
 def run(model: Annotated[str, typer.Argument(help="A family of networks: sdxl, sd15 or mini.")]) -> None:
     """List the blocks of a network in the order in which they run, with their roles."""
-    from ..architectures import ARCHITECTURES
     from ..errors import ModelError, did_you_mean
+    from ..unet.architectures import ARCHITECTURES
 
     known = {architecture.name: architecture for architecture in ARCHITECTURES}
     if model not in known:

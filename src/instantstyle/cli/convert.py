@@ -15,7 +15,7 @@ def run(
     force: options.Force = False,
 ) -> None:
     """Write an adapter anew, in the standard names and the dtype it has, as .safetensors."""
-    from ..conversion import convert, described
+    from ..loaders.convert import convert, described
 
     adapter = convert(source, destination, force=force)
     note(", ".join(f"{name} {value}" for name, value in described(adapter).items() if name != "format"))

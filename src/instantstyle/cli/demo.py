@@ -9,7 +9,7 @@ from . import options
 from .console import progress
 
 if TYPE_CHECKING:
-    from ..sheet import Row
+    from ..generation.comparison_sheet import Row
 
 
 def run(
@@ -26,10 +26,10 @@ def run(
 
     Without --style the references are three pictures of the small world in looks never trained on.
     """
-    from ..images import open_reference
+    from ..generation.comparison_sheet import Row, comparison
+    from ..imaging.loading import open_reference
+    from ..imaging.png_metadata import check_destination, save_png
     from ..models import load
-    from ..pictures import check_destination, save_png
-    from ..sheet import Row, comparison
 
     check_destination(output, force=force)
     own = [Row(open_reference(path), content) for path in style or ()]
@@ -45,9 +45,9 @@ def _held_out_rows(prompt: str, seed: int) -> list["Row"]:
     """Three pictures in looks that mini was never trained on; none shows what is asked."""
     import torch
 
-    from ..sheet import Row
-    from ..vocabulary import known_things
-    from ..world import MINI_SCOPE, THINGS, as_image, sample_scenes, thing_words
+    from ..generation.comparison_sheet import Row
+    from ..synthetic import MINI_SCOPE, THINGS, as_image, sample_scenes, thing_words
+    from ..synthetic.vocabulary import known_things
 
     generator = torch.Generator().manual_seed(seed)
     scenes = sample_scenes(200, generator, MINI_SCOPE, held_out=True)

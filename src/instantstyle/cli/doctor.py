@@ -10,7 +10,7 @@ from . import options
 from .console import gigabytes
 
 if TYPE_CHECKING:
-    from ..models.inventory import Item
+    from ..models.required_files import Item
 
 
 def run(
@@ -25,8 +25,8 @@ def run(
     if look is not None:
         _look(look)
         return
-    from ..models.cards import resolved
-    from ..models.inventory import broken, commands, inventory, missing, optional
+    from ..models.required_files import broken, commands, inventory, missing, optional
+    from ..models.resolve import resolved
 
     card, given = resolved(model, adapter)
     items = inventory(card, given, image_encoder)
@@ -47,7 +47,7 @@ def run(
 
 
 def _report(name: str, items: Sequence["Item"], absent: Sequence["Item"]) -> None:
-    from ..hub import looked_in
+    from ..utils.hub import looked_in
 
     if not absent:
         print(f"{name}: all {len(items)} files are here, {gigabytes(sum(item.size for item in items))}")

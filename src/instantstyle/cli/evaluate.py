@@ -5,9 +5,10 @@ from typing import Annotated
 
 from typer import Option
 
-from . import options, trials
+from . import evaluation_options as trials
+from . import options
 from .console import progress
-from .trials import Listing as COMMAND
+from .evaluation_options import Listing as COMMAND
 
 __all__ = ["COMMAND", "run"]
 
@@ -46,11 +47,11 @@ def run(
 
     What the references show is read from contents.json beside them: {"ink.png": "a cat"}.
     """
-    from ..collect import prompts as read_prompts
-    from ..drawing import opened
     from ..errors import JobError
-    from ..evaluate import arms_of, evaluate, scales_of
-    from ..trials import Trials
+    from ..evaluation import arms_of, evaluate, scales_of
+    from ..evaluation.experiment import Trials
+    from ..generation.generate import opened
+    from ..generation.inputs import prompts as read_prompts
 
     if not styles or not prompts:
         raise JobError("An evaluation needs --styles, pictures or a folder, and --prompts, words or a file.")

@@ -1,7 +1,7 @@
 """`instantstyle generate "a rocket" --style ink.png --content "a cat"`: words in, pictures out."""
 
 from . import options
-from .work import draw_to_files, picture, recipe_of, references, show_plan
+from .drawing_options import draw_to_files, picture, recipe_of, references, show_plan
 
 
 def run(

@@ -28,8 +28,8 @@ def run(
     from dataclasses import replace
     from pathlib import Path
 
-    from ..style import Style
-    from ..stylefile import check_destination
+    from ..core.style import Style
+    from ..core.style_file import check_destination
 
     weighed = [_weighed(part) for part in parts]
     named = " ".join(_stem(source) for source, _ in weighed)

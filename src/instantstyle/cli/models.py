@@ -24,7 +24,7 @@ def run() -> None:
 
 
 def _row(card: "Card") -> tuple[str, ...]:
-    from ..models.inventory import inventory, missing
+    from ..models.required_files import inventory, missing
 
     items = inventory(card)
     absent = missing(items)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 from .console import gigabytes
 
 if TYPE_CHECKING:
-    from ..models.plan import Plan
+    from ..models.load_plan import Plan
 
 
 def show(plan: "Plan", model: str) -> None:
     """One line for each file of weights, then blocks and tensors, then the sum."""
-    from ..blocks import listed
-    from ..models.inventory import missing
+    from ..models.required_files import missing
+    from ..unet.blocks import listed
 
     dtype = str(plan.dtype).removeprefix("torch.")
     print(f"device {plan.device}, dtype {dtype}")

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from . import options, trials
+from . import evaluation_options as trials
+from . import options
 from .console import note, progress
-from .trials import Listing as COMMAND
+from .evaluation_options import Listing as COMMAND
 
 if TYPE_CHECKING:
-    from ..probe import Finding
+    from ..evaluation.probe import Finding
 
 __all__ = ["COMMAND", "run"]
 
@@ -41,12 +42,12 @@ def run(
 
     Without --styles the references are scenes of the small world, judged by what is known of them.
     """
-    from ..collect import prompts as read_prompts
-    from ..drawing import opened
     from ..errors import JobError
+    from ..evaluation.experiment import Trials, from_world
+    from ..evaluation.probe import probe
+    from ..generation.generate import opened
+    from ..generation.inputs import prompts as read_prompts
     from ..metrics import ByPixels, InWorld
-    from ..probe import probe
-    from ..trials import Trials, from_world
 
     if styles:
         if not prompts:

@@ -18,9 +18,9 @@ def run(
 ) -> None:
     """Print the recipe that a picture carries, as JSON; of a sweep's grid its base recipe and both axes."""
     from ..errors import JobError
-    from ..pictures import read_recipe
+    from ..generation.sweep import grid_in
+    from ..imaging.png_metadata import read_recipe
     from ..recipe import Recipe
-    from ..sweep import grid_in
 
     if (picture is None) != schema:
         raise JobError("A recipe is read from a picture, which is to be named; --schema stands alone.")

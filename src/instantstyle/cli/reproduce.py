@@ -23,8 +23,8 @@ def run(
     References are looked for in --references, beside the picture, where the recipe says, and in the library;
     they are known by their content. Exit code 0: bit-identical; 1: it differs; 2: refused.
     """
-    from ..pictures import check_destination, save_png
-    from ..reproduction import reproduce
+    from ..generation.reproduce import reproduce
+    from ..imaging.png_metadata import check_destination, save_png
 
     if output:
         check_destination(output, force=force)

@@ -1,7 +1,7 @@
 """`instantstyle restyle photo.jpg --style ink.png`: a picture keeps what it shows and takes on a style."""
 
 from . import options
-from .work import draw_to_files, picture, recipe_of, references
+from .drawing_options import draw_to_files, picture, recipe_of, references
 
 
 def run(
@@ -36,7 +36,7 @@ def run(
     Image-to-image: --strength says how far the result may leave the picture (0.6; with --control canny 1,
     as a ControlNet then holds the edges). The result has the picture's proportions and the model's size.
     """
-    from ..structure import STRENGTH
+    from ..imaging.control_image import STRENGTH
 
     default = 1.0 if control == "canny" else STRENGTH
     recipe = recipe_of(

@@ -45,8 +45,8 @@ def run(
     Bound to a model, it draws with the plain base: neither adapter nor image encoder need be there. Its
     pictures are not kept, but for a thumbnail.
     """
-    from ..drawing import check_blocks, check_reference, opened
-    from ..stylefile import check_destination
+    from ..core.style_file import check_destination
+    from ..generation.generate import check_blocks, check_reference, opened
 
     if bind and model not in (None, bind):
         raise JobError(f"--bind {bind} makes it with {bind}, and --model says {model}; leave --model out.")

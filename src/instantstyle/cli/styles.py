@@ -22,9 +22,9 @@ COLUMNS = ("name", "bound for", "size", "style")
 @app.command("list")
 def listed() -> None:
     """List the styles in the library."""
+    from ..core.style import Style
+    from ..core.style_library import names, place_of
     from ..errors import StyleError
-    from ..library import names, place_of
-    from ..style import Style
 
     rows = []
     for name in names():
@@ -46,8 +46,8 @@ def add(
     force: options.Force = False,
 ) -> None:
     """Copy a style file into the library."""
-    from ..library import add
-    from ..style import Style
+    from ..core.style import Style
+    from ..core.style_library import add
 
     Style.load(file)
     print(add(file, name, force=force))
@@ -60,10 +60,10 @@ def show(
     force: options.Force = False,
 ) -> None:
     """Say what a style is: what is removed, which families it is bound for, its size; or draw its card."""
-    from ..library import find, place_of
-    from ..pictures import save_png
-    from ..style import Style
-    from ..stylecard import drawn, lines
+    from ..core.style import Style
+    from ..core.style_library import find, place_of
+    from ..generation.style_card import drawn, lines
+    from ..imaging.png_metadata import save_png
 
     path = find(name) or place_of(name)
     style, size = Style.load(path), gigabytes(path.stat().st_size)
@@ -77,7 +77,7 @@ def show(
 @app.command()
 def remove(name: Known) -> None:
     """Delete a style from the library."""
-    from ..library import remove
+    from ..core.style_library import remove
 
     print(remove(name))
 

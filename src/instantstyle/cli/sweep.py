@@ -7,7 +7,7 @@ from typer import Option
 
 from . import options
 from .console import progress
-from .work import picture, ready, recipe_of, references
+from .drawing_options import picture, ready, recipe_of, references
 
 X = Annotated[
     str, Option("--x", metavar="FIELD=VALUES", help="scale=0.2:1.4:0.2, seed=1,2,3: a column each.")
@@ -53,9 +53,9 @@ def run(
     A field is what `generate` takes (scale, style, content, steps, blocks …) or a name from its recipe.
     Values are a range first:last:step, or one by one with commas; all else is equal, the seed too.
     """
-    from ..axis import Axis
-    from ..pictures import check_destination
-    from ..sweep import Grid, save, sweep
+    from ..generation.sweep import Grid, save, sweep
+    from ..generation.sweep_axis import Axis
+    from ..imaging.png_metadata import check_destination
 
     check_destination(output, force=force)
     base = recipe_of(

@@ -3,7 +3,7 @@
 
 def run() -> None:
     """Print our version and those of the libraries that a picture depends on."""
-    from ..drawing import versions
+    from ..generation.generate import versions
 
     for name, number in versions().items():
         print(f"{name} {number}")

@@ -1,12 +1,12 @@
 """How well a picture does what was asked; each score returns its parts."""
 
+from .classifier import Judge, Readings, facts_of, judge
 from .csd import open_csd
-from .judge import Judge, Readings, facts_of, judge
+from .encoder_scores import SightScores, WordScores, edge_drawing, sight, words
+from .encoders import Tower, open_pair, open_tower
 from .look import LookScores, consistency, look
 from .scorers import ByPixels, BySight, ByWords, Case, InWorld, Scorer, all_scores
-from .towers import Tower, open_pair, open_tower
-from .vision import SightScores, WordScores, edge_drawing, sight, words
-from .world import Scores, interval, score
+from .synthetic_scores import Scores, interval, score
 
 __all__ = [
     "ByPixels",

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..encoders import CLIP_MEAN, CLIP_STD
+from ..core.clip_encoders import CLIP_MEAN, CLIP_STD
 from ..errors import CheckpointError
-from .towers import Tower
+from .encoders import Tower
 
 _NAMES = (
     (r"^conv1\.weight$", "embeddings.patch_embedding.weight"),

@@ -17,7 +17,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from . import composition, light, palette, texture
+from . import brightness as light
+from . import composition, palette, texture
 from .pixels import common_side, lab
 
 NAME = "pixels"

@@ -11,13 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import JobError
-from ..world import MINI_SCOPE, Scenes
-from .judge import judge
+from ..synthetic import MINI_SCOPE, Scenes
+from .classifier import judge
+from .encoder_scores import Reads, Sees, sight, words
 from .look import NAME, compared, to_others, traits
 from .pixels import common_side
-from .vision import Reads, Sees, sight, words
-from .world import apart, scores_of
-from .world import to_others as alike_in_world
+from .synthetic_scores import apart, scores_of
+from .synthetic_scores import to_others as alike_in_world
 
 
 @dataclass(frozen=True, eq=False)

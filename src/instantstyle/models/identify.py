@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoint import AdapterFile
-from ..encoders import IMAGE_TOWERS
+from ..core.clip_encoders import IMAGE_TOWERS
 from ..errors import CheckpointError, ModelError
-from ..shelf import Shelf, shelf
-from .cards import family_of
-from .towers import image_tower_for
+from ..loaders.ip_adapter_checkpoint import AdapterFile
+from ..loaders.state_dict import Shelf, shelf
+from .clip_sources import image_tower_for
+from .resolve import family_of
 
 ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 

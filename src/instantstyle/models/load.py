@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from ..checkpoint import AdapterFile
-from ..encoders import ImageEncoder
+from ..core.clip_encoders import ImageEncoder
+from ..core.pipeline import InstantStyle
 from ..errors import ModelError
-from ..hub import fetch, is_offline
-from ..pipeline import InstantStyle
-from .cards import resolved, without_adapter
-from .inventory import Item, absence, config_card, config_files, inventory, missing
-from .precision import default_dtype
+from ..loaders.ip_adapter_checkpoint import AdapterFile
+from ..utils.hub import fetch, is_offline
+from .clip_sources import TEXT_SOURCES, SeparateTextEncoder, image_tower_for, no_image_tower
+from .default_dtype import default_dtype
 from .registry import Card
-from .towers import TEXT_SOURCES, SeparateTextEncoder, image_tower_for, no_image_tower
+from .required_files import Item, absence, config_card, config_files, inventory, missing
+from .resolve import resolved, without_adapter
 
 
 def load(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..architectures import MINI, SD15, SDXL, Architecture
+from ..unet.architectures import MINI, SD15, SDXL, Architecture
 
 MINI_FOLDER = Path(__file__).parent / "mini"
 

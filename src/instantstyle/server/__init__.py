@@ -3,8 +3,8 @@
 Nothing here needs FastAPI until `serve` is called.
 """
 
-from .access import Keys, check_exposure, read_keys
-from .bounds import Bounds
+from .auth import Keys, check_exposure, read_keys
+from .limits import Bounds
 from .settings import Settings
 
 __all__ = ["Bounds", "Keys", "Settings", "check_exposure", "read_keys", "serve"]

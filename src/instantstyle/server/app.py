@@ -10,12 +10,12 @@ from starlette.responses import Response
 
 from .. import __version__
 from ..models.registry import CARDS
-from .door import Door
-from .faults import answer_faults, as_json
-from .image_routes import image_routes
+from .dependencies import Owner
+from .error_handlers import answer_faults, as_json
+from .middleware import Door
+from .routes.images import image_routes
+from .routes.styles import style_routes
 from .service import Service
-from .style_routes import style_routes
-from .who import Owner
 
 _FAULT = {"description": "Refused, in OpenAI's shape: `error.message` says what, and what to do."}
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from fastapi import Request
 
-from .desk import Desk
-from .line import Job, Line, Work
-from .meters import Meters
-from .painter import Painter, at_work
-from .refusal import Refusal
+from ..generation.worker import Painter, at_work
+from .errors import Refusal
+from .job_queue import Job, Line, Work
+from .metrics import Meters
+from .request_files import Desk
 from .settings import Settings
-from .store import Store
+from .style_store import Store
 
 _BLINK = 0.2
 """Seconds between two looks at whether a client is still there."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .access import Keys
-from .bounds import Bounds
+from .auth import Keys
+from .limits import Bounds
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from typing import Any
 import gradio as gr
 
 from ..errors import InstantStyleError
-from ..pictures import read_recipe
+from ..imaging.png_metadata import read_recipe
 from ..recipe import Recipe
-from ..vocabulary import advice
-from .asked import Asked, recipe_for
+from ..synthetic.vocabulary import advice
+from .comparisons import Strip, compared, swept
 from .easel import Cancelled, Easel, Finished
-from .form import Form
-from .keep import Keep, newest
-from .stage import History, Stage
-from .strips import Strip, compared, swept
-from .words import caption, status
+from .form_values import Asked, recipe_for
+from .html import caption, status
+from .image_store import Keep, newest
+from .input_panel import Form
+from .output_panel import History, Stage
 
 MOST = 64
 """Pictures that a browser remembers."""

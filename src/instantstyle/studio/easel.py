@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from ..drawing import check, draw, opened, readied
+from ..core.pipeline import InstantStyle
+from ..core.style import Style
 from ..errors import JobError
-from ..pipeline import InstantStyle
-from ..preview import Look, OnLook
+from ..generation.callbacks import Look, OnLook
+from ..generation.generate import check, draw, opened, readied
 from ..recipe import Recipe
-from ..style import Style
+from .content_suggestions import closest
 from .settings import Settings
-from .suggestion import closest
 
 Told = TypeVar("Told")
 

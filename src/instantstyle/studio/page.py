@@ -7,15 +7,15 @@ import gradio as gr
 
 from .. import __version__
 from ..errors import JobError
-from . import form as forms
-from . import stage as stages
+from . import input_panel as forms
+from . import output_panel as stages
 from .actions import Actions
 from .easel import Easel
-from .filling import Filling, toggled
-from .keep import Keep
-from .look import CSS, theme
+from .form_events import Filling, toggled
+from .image_store import Keep
+from .output_panel import Stage
 from .settings import NAME, Settings
-from .stage import Stage
+from .theme import CSS, theme
 
 UPLOAD = "32mb"
 """Of a file that is sent: as the service reads."""

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...devices import pick_device
-from ...drawing import Ready, is_plain, load_for, readied
+from ...generation.generate import Ready, is_plain, load_for, readied
 from ...recipe import Recipe
+from ...utils.device import pick_device
 from ..rows import Row
 from . import Drawing, TooLarge
 
 if TYPE_CHECKING:
-    from ...pipeline import InstantStyle
+    from ...core.pipeline import InstantStyle
 
 # What torch says where memory is lacking, of a GPU (its OutOfMemoryError too), of Apple's, and of a CPU.
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory")

@@ -10,19 +10,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ...drawing import Ready, is_plain, readied
-from ...images import open_reference
-from ...library import find
-from ...probed import named
+from ...core.style_library import find
+from ...generation.generate import Ready, is_plain, readied
+from ...imaging.loading import open_reference
 from ...recipe import Recipe, Reference
+from ...unet.probe_file import named
 from ..rows import NAMED, Row
 from . import Drawing
 from .local import Local, dtype_of
 
 if TYPE_CHECKING:
-    from ...pipeline import InstantStyle
-    from ...style import Style
-    from ...use import Use
+    from ...core.conditioning import Use
+    from ...core.pipeline import InstantStyle
+    from ...core.style import Style
 
 
 @dataclass(frozen=True)

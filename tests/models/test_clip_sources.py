@@ -1,0 +1,86 @@
+"""Image encoders are chosen by what an adapter needs; a separate text tower comes with the first words."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection
+
+from instantstyle import ModelError
+from instantstyle.core.clip_encoders import TextEncoder
+from instantstyle.models.clip_sources import TEXT_SOURCES, SeparateTextEncoder, image_tower_for
+
+from ..conftest import text_config
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "folder"),
+    [
+        ("base", 1280, "sdxl_models/image_encoder"),
+        ("base", 1024, "models/image_encoder"),
+        ("plus", 1280, "models/image_encoder"),
+        ("full", 1280, "models/image_encoder"),
+        ("plus", 1664, "sdxl_models/image_encoder"),
+    ],
+)
+def test_the_encoder_is_the_one_that_the_adapter_needs(kind, width, folder):
+    tower = image_tower_for(kind, width)
+    assert tower is not None
+    assert [file.rpartition("/")[0] for file in tower.files] == [folder, folder]
+
+
+def test_an_adapter_that_reads_something_else_has_no_known_encoder():
+    assert image_tower_for("plus", 1024) is None
+
+
+def test_nothing_is_fetched_before_words_are_embedded(hub):
+    encoder = SeparateTextEncoder(TEXT_SOURCES[1024], 1024, torch.device("cpu"))
+    assert encoder.projection_dim == 1024
+
+
+def test_a_tower_out_of_reach_says_what_to_get(hub):
+    encoder = SeparateTextEncoder(TEXT_SOURCES[1024], 1024, torch.device("cpu"))
+    with pytest.raises(
+        ModelError, match=r"Removing content needs the text tower of OpenCLIP ViT-H/14"
+    ) as refusal:
+        encoder.embed(["a cat"])
+    assert "hf download laion/CLIP-ViT-H-14-laion2B-s32B-b79K" in str(refusal.value)
+    assert "offline" in str(refusal.value)
+
+
+def test_a_tower_inside_a_whole_clip_is_read_whatever_its_config_says(snapshot, tokenizer_folder):
+    """As OpenCLIP publishes them: both towers in one file, and 512 in config.json for the text projection."""
+    tower = replace(TEXT_SOURCES[1024], repo="owner/clip", revision="a" * 40)
+    folder = snapshot(tower.repo, tower.revision)
+    text = text_config().to_dict()
+    clip = CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=24)).eval()
+    clip.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["projection_dim"] = 512
+    (folder / "config.json").write_text(json.dumps(config))
+    for file in ("vocab.json", "merges.txt"):
+        (folder / file).write_bytes((tokenizer_folder / file).read_bytes())
+    (folder / "tokenizer_config.json").write_text('{"model_max_length": 77}')
+    embeds = SeparateTextEncoder(tower, 24, torch.device("cpu")).embed(["a cat"])
+    assert embeds.shape == (1, 24)
+    alone = CLIPTextModelWithProjection(text_config()).eval()
+    alone.load_state_dict(clip.state_dict(), strict=False)
+    assert_close(embeds, TextEncoder(alone, _tokenizer(tokenizer_folder)).embed(["a cat"]))
+
+
+VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+}
+
+
+def _tokenizer(folder):
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(folder, model_max_length=77)

@@ -1,0 +1,92 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from instantstyle.synthetic import (
+    FILLS,
+    GROUNDS,
+    LAYOUTS,
+    OUTLINES,
+    THINGS,
+    Scenes,
+    caption,
+    colour_name,
+    look_words,
+    thing_words,
+)
+
+
+@pytest.fixture
+def scene(look, upright) -> Scenes:
+    kinds = {
+        "ground": torch.tensor([GROUNDS.index("striped")]),
+        "fill": torch.tensor([FILLS.index("hatched")]),
+        "outline": torch.tensor([OUTLINES.index("bold outline")]),
+    }
+    return Scenes(torch.tensor([THINGS.index("rocket")]), replace(look, **kinds), upright("two"))
+
+
+@pytest.mark.parametrize(
+    ("says_layout", "says_look", "words"),
+    [
+        (False, False, "a rocket"),
+        (True, False, "two rockets"),
+        (False, True, "a rocket, hatched with bold outline, red on striped white"),
+        (True, True, "two rockets, hatched with bold outline, red on striped white"),
+    ],
+)
+def test_a_caption_says_what_it_is_asked_to(scene, says_layout, says_look, words):
+    assert caption(scene, 0, layout=says_layout, look=says_look) == words
+
+
+@pytest.mark.parametrize(
+    ("thing", "layout", "words"),
+    [
+        ("cat", "centre", "a cat"),
+        ("anchor", "centre", "an anchor"),
+        ("umbrella", "left", "an umbrella on the left"),
+        ("key", "right", "a key on the right"),
+        ("moon", "top", "a moon at the top"),
+        ("tent", "bottom", "a tent at the bottom"),
+        ("cactus", "two", "two cacti"),
+        ("butterfly", "row", "three butterflies in a row"),
+        ("fox", "two", "two foxes"),
+        ("monkey", "two", "two monkeys"),
+        ("unicorn", "centre", "a unicorn"),
+        ("hourglass", "centre", "an hourglass"),
+        ("fish", "ring", "five fish in a ring"),
+    ],
+)
+def test_things_are_named_with_their_article_number_and_place(thing, layout, words):
+    assert thing_words(THINGS.index(thing), LAYOUTS.index(layout)) == words
+
+
+def test_no_two_things_or_places_share_their_words():
+    words = [thing_words(thing, layout) for thing in range(len(THINGS)) for layout in range(len(LAYOUTS))]
+    assert len(set(words)) == len(words)
+
+
+@pytest.mark.parametrize(
+    ("colour", "name"),
+    [
+        ((1, 1, 1), "white"),
+        ((0.05, 0.05, 0.1), "black"),
+        ((0.5, 0.52, 0.5), "gray"),
+        ((0.9, 0.1, 0.1), "red"),
+        ((0.9, 0.1, 0.15), "red"),
+        ((0.95, 0.5, 0.1), "orange"),
+        ((0.9, 0.8, 0.1), "yellow"),
+        ((0.1, 0.6, 0.2), "green"),
+        ((0.1, 0.6, 0.6), "teal"),
+        ((0.1, 0.2, 0.8), "blue"),
+        ((0.5, 0.1, 0.8), "purple"),
+        ((0.9, 0.2, 0.6), "pink"),
+    ],
+)
+def test_colours_have_their_everyday_names(colour, name):
+    assert colour_name(*map(float, colour)) == name
+
+
+def test_a_look_is_named_by_its_kinds_and_two_of_its_colours(scene):
+    assert look_words(scene.look, 0) == "hatched with bold outline, red on striped white"
