@@ -19,7 +19,7 @@ import instantstyle
 from benchmarks.bundled import PROMPT, ours
 from benchmarks.rounds import parser, ratio, report, timed
 from instantstyle.evaluation.experiment import from_world
-from instantstyle.generation.inputs import Exhibit
+from instantstyle.generation.inputs import ReferenceImage
 from instantstyle.metrics import Case, InWorld
 from instantstyle.synthetic import Scenes
 
@@ -45,7 +45,7 @@ Drawn = list[list[Image.Image]]
 
 def drawn(
     styled: instantstyle.InstantStyle,
-    exhibits: Sequence[Exhibit],
+    exhibits: Sequence[ReferenceImage],
     prompts: Sequence[str],
     seed: int,
     told: Mapping[str, Any],
@@ -66,7 +66,7 @@ def apart(ones: Drawn, others: Drawn) -> float:
 
 
 def scores(
-    pictures: Drawn, exhibits: Sequence[Exhibit], scenes: Scenes, prompts: Sequence[str]
+    pictures: Drawn, exhibits: Sequence[ReferenceImage], scenes: Scenes, prompts: Sequence[str]
 ) -> dict[str, float]:
     """Means of what the judge says of all pictures."""
     judged = InWorld(scenes)

@@ -40,10 +40,15 @@ from benchmarks.sdxl import (
     style_in,
     write_adapter,
 )
-from instantstyle import Style, Use
-from instantstyle.core.denoising_state import Moment
-from instantstyle.core.ip_adapter import Adapter, injected, layers_of, side_by_side
-from instantstyle.loaders.ip_adapter_checkpoint import AdapterFile
+from instantstyle import Style, StyleConditioning
+from instantstyle.core.denoising_state import DenoisingState
+from instantstyle.core.ip_adapter import (
+    IPAdapter,
+    cross_attention_layers,
+    inject_attention_processors,
+    merge_bound_styles,
+)
+from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 
 SCALES = {"style": {"up": {"block_0": [0.0, 1.0, 0.0]}}, "all": 1.0}
 """Our blocks in diffusers' words: the documentation of its `set_ip_adapter_scale`."""
@@ -110,8 +115,8 @@ def our_arm(unet: Any, path: Path, style: Style, blocks: str) -> Iterator[tuple[
     has read; the network needs only the keys and values.
     """
     started = perf_counter()
-    adapter = Adapter(AdapterFile.open(path), unet)
-    bound = side_by_side([adapter.bind(Use(style, blocks=blocks))])
+    adapter = IPAdapter(IPAdapterCheckpoint.open(path), unet)
+    bound = merge_bound_styles([adapter.bind(StyleConditioning(style, blocks=blocks))])
     ready = [keys for styles in bound.values() for keys in styles]
     cost = {
         "prepare_seconds": perf_counter() - started,
@@ -119,8 +124,8 @@ def our_arm(unet: Any, path: Path, style: Style, blocks: str) -> Iterator[tuple[
         "network_bytes": sum(keys.key.nbytes + keys.value.nbytes for keys in ready),
     }
     # A moment asks no more of a pipeline while no style is masked or timed.
-    moment = Moment(SimpleNamespace(do_classifier_free_guidance=True))
-    yield f"ours {blocks}", Arm(partial(injected, unet, bound, moment), cost)
+    moment = DenoisingState(SimpleNamespace(do_classifier_free_guidance=True))
+    yield f"ours {blocks}", Arm(partial(inject_attention_processors, unet, bound, moment), cost)
 
 
 def their_arms(unet: Any, path: Path) -> Iterator[tuple[str, Arm]]:
@@ -230,7 +235,7 @@ def main(words: Sequence[str] | None = None) -> int:
     unet = sketched(TINY_UNET if args.tiny else SDXL_UNET)
     with TemporaryDirectory() as folder:
         path = Path(folder, ADAPTER)
-        write_adapter(path, layers_of(unet), embedding_dim(unet), args.seed)
+        write_adapter(path, cross_attention_layers(unet), embedding_dim(unet), args.seed)
         results = results_of(filled(unet, device, dtype, args.seed), path, args.side, args.seed, args.rounds)
     args.dtype = str(dtype).removeprefix("torch.")
     report(_question(), args, results, command=["benchmarks.full_size", *words], device=device)

@@ -35,7 +35,7 @@ from benchmarks.sdxl import (
     write_adapter,
 )
 from instantstyle import Style
-from instantstyle.core.ip_adapter import layers_of
+from instantstyle.core.ip_adapter import cross_attention_layers
 
 ARMS = ("plain", "ours style", "diffusers style")
 
@@ -158,7 +158,7 @@ def main(words: Sequence[str] | None = None) -> None:
     unet = sketched(TINY_UNET if args.tiny else SDXL_UNET)
     with TemporaryDirectory() as folder:
         path = Path(folder, ADAPTER)
-        write_adapter(path, layers_of(unet), embedding_dim(unet), args.seed)
+        write_adapter(path, cross_attention_layers(unet), embedding_dim(unet), args.seed)
         results = results_of(filled(unet, device, dtype, args.seed), path, 8 if args.tiny else 128, args)
     question = (__doc__ or "").splitlines()[0]
     report(question, args, results, command=["benchmarks.gpu", *words], device=device)

@@ -32,9 +32,9 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from benchmarks.full_size import Guest
 from benchmarks.rounds import parser, report
 from benchmarks.sdxl import ADAPTER, SDXL_UNET, TINY_UNET, embedding_dim, sketched, write_adapter
-from instantstyle import Style, Use
-from instantstyle.core.ip_adapter import Adapter, Bound, layers_of
-from instantstyle.loaders.ip_adapter_checkpoint import AdapterFile
+from instantstyle import Style, StyleConditioning
+from instantstyle.core.ip_adapter import Bound, IPAdapter, cross_attention_layers
+from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 
 VIT_BIGG = {
     "hidden_size": 1664,
@@ -76,10 +76,12 @@ def write_files(folder: Path, size: str) -> None:
     """What the arms load: an adapter, an image encoder and a style bound with that adapter."""
     unet = sketched(SIZES[size][0])
     folder.mkdir()
-    write_adapter(folder / ADAPTER, layers_of(unet), embedding_dim(unet), SEED)
+    write_adapter(folder / ADAPTER, cross_attention_layers(unet), embedding_dim(unet), SEED)
     write_encoder(folder / ENCODER, SIZES[size][1])
     ink = style(embedding_dim(unet))
-    ink.bound(Adapter(AdapterFile.open(folder / ADAPTER), unet).binding(ink)).save(folder / STYLE)
+    ink.with_binding(IPAdapter(IPAdapterCheckpoint.open(folder / ADAPTER), unet).binding(ink)).save(
+        folder / STYLE
+    )
 
 
 def write_encoder(folder: Path, shape: Mapping[str, Any]) -> None:
@@ -101,21 +103,21 @@ def style(width: int) -> Style:
 def bound_file(unet: Any, folder: Path) -> Kept:
     """Our style file, bound: neither adapter nor encoder."""
     ink = Style.load(folder / STYLE)
-    bound = in_halves(Adapter(None, unet).bind(Use(ink)))
+    bound = in_halves(IPAdapter(None, unet).bind(StyleConditioning(ink)))
     return (ink, bound), tensors_of(bound)
 
 
 def bound_here(unet: Any, folder: Path) -> Kept:
     """Bound by the adapter, which stays, with nothing of its weights; the picture was seen elsewhere."""
-    adapter, ink = Adapter(AdapterFile.open(folder / ADAPTER), unet), style(embedding_dim(unet))
-    bound = in_halves(adapter.bind(Use(ink)))
+    adapter, ink = IPAdapter(IPAdapterCheckpoint.open(folder / ADAPTER), unet), style(embedding_dim(unet))
+    bound = in_halves(adapter.bind(StyleConditioning(ink)))
     return (adapter, ink, bound), tensors_of(bound)
 
 
 def in_halves(bound: Bound) -> Bound:
     """As layers keep them that draw in float16."""
     return {
-        name: tuple(keys.like(torch.empty(0, dtype=torch.float16)) for keys in styles)
+        name: tuple(keys.to(torch.empty(0, dtype=torch.float16)) for keys in styles)
         for name, styles in bound.items()
     }
 

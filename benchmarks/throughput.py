@@ -25,13 +25,13 @@ import torch
 
 from benchmarks.bundled import reference
 from benchmarks.rounds import parser, report, timed
-from instantstyle.batch import Backend, Ledger, Row, backend_named, crossed, draw_rows
+from instantstyle.batch import Backend, BatchRow, Ledger, backend_named, crossed, draw_rows
 
 PROMPTS = ("a rocket", "a crown", "a mushroom")
 ONE = "this process"
 
 
-def seconds_for(rows: Sequence[Row], backend: Backend, size: int = 1) -> float:
+def seconds_for(rows: Sequence[BatchRow], backend: Backend, size: int = 1) -> float:
     """Of a run into a new folder, `size` pictures in a call; every row must become a picture."""
     with TemporaryDirectory() as folder:
         begun = perf_counter()
@@ -43,7 +43,7 @@ def seconds_for(rows: Sequence[Row], backend: Backend, size: int = 1) -> float:
         return elapsed
 
 
-def here(rows: Sequence[Row], args: argparse.Namespace) -> dict[str, list[float]]:
+def here(rows: Sequence[BatchRow], args: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds of each arm of this process, in turn."""
     backend = backend_named("local", "cpu")
 
@@ -62,7 +62,7 @@ def here(rows: Sequence[Row], args: argparse.Namespace) -> dict[str, list[float]
     return timed(arms, args.rounds)
 
 
-def by_cluster(rows: Sequence[Row], workers: int, rounds: int) -> list[float]:
+def by_cluster(rows: Sequence[BatchRow], workers: int, rounds: int) -> list[float]:
     """Seconds of each round; before them enough is drawn for every worker to have its model."""
     import ray
 
@@ -75,7 +75,7 @@ def by_cluster(rows: Sequence[Row], workers: int, rounds: int) -> list[float]:
         ray.shutdown()
 
 
-def measured(rows: Sequence[Row], args: argparse.Namespace) -> dict[str, object]:
+def measured(rows: Sequence[BatchRow], args: argparse.Namespace) -> dict[str, object]:
     """Pictures a minute of each arm, and what a picture costs more by way of the cluster."""
     seconds = here(rows, args)
     for workers in dict.fromkeys((1, args.workers)):

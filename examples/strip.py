@@ -14,7 +14,7 @@ def strip(styled: instantstyle.InstantStyle, prompt: str, one: str, other: str, 
     """`steps` pictures side by side: the first in one style, the last in the other."""
     begin, end = styled.style(one), styled.style(other)
     shares = [place / (steps - 1) for place in range(steps)]
-    drawn = [styled(prompt, style=begin.towards(end, share), seed=7).images[0] for share in shares]
+    drawn = [styled(prompt, style=begin.interpolate(end, share), seed=7).images[0] for share in shares]
     whole = Image.new("RGB", (sum(picture.width for picture in drawn), drawn[0].height))
     for place, picture in enumerate(drawn):
         whole.paste(picture, (place * picture.width, 0))

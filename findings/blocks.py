@@ -8,19 +8,19 @@ The package's own probe (`instantstyle probe`) on held-out scenes; the model car
 from typing import Any
 
 from findings.study import ASKED, Means, means_of, parser, report, shipped, tell, trials_of
-from instantstyle.evaluation.experiment import NO_REFERENCE, Trials, opened
+from instantstyle.evaluation.experiment import NO_REFERENCE, Experiment, opened
 from instantstyle.evaluation.probe import ALL, Finding, arms, probe
 
 REFERENCES = 16  # fewer than the other questions have: there are two arms for each block
 
 
-def means(trials: Trials) -> Means:
+def means(trials: Experiment) -> Means:
     """Of a finished probe: every arm's, under its own name."""
     journal = opened(trials, "probe.json")
     return means_of(trials, journal, {arm.name: arm for arm in arms(trials.styled.architecture.blocks)})
 
 
-def results_of(trials: Trials, found: Finding) -> dict[str, Any]:
+def results_of(trials: Experiment, found: Finding) -> dict[str, Any]:
     """Proposed roles and those that ship, the blocks, and all means."""
     architecture = trials.styled.architecture
     return {

@@ -13,12 +13,12 @@ from statistics import median
 from benchmarks.rounds import ratio, timed
 from findings.cures import PLACES, arms, cures_in
 from findings.study import parser, report, shipped, trials_of
-from instantstyle.evaluation.experiment import Trials
+from instantstyle.evaluation.experiment import Experiment
 
 REFERENCES = 2  # a negative reference is another one
 
 
-def results_of(trials: Trials, rounds: int) -> dict[str, dict[str, float]]:
+def results_of(trials: Experiment, rounds: int) -> dict[str, dict[str, float]]:
     """By arm: seconds of one picture, and against its place without a cure (no reference: against itself)."""
     single = replace(trials, prompts=trials.prompts[:1])
     seconds = timed({arm.name: partial(single.drawn, arm, 0) for arm in arms()}, rounds)

@@ -11,7 +11,7 @@ from typing import Any
 from findings.study import ASKED, REFERENCES, Means, means_of, parser, report, shipped, tell, trials_of
 from instantstyle.evaluation import ARMS, evaluate
 from instantstyle.evaluation.arms import CURES, settings_of
-from instantstyle.evaluation.experiment import NO_REFERENCE, Arm, Trials, opened
+from instantstyle.evaluation.experiment import NO_REFERENCE, Arm, Experiment, opened
 
 REMOVALS: dict[str, dict[str, Any]] = {
     "subtract 0.5": {"removal": "subtract", "content_scale": 0.5},
@@ -44,7 +44,7 @@ def arms() -> list[Arm]:
     return [NO_REFERENCE, *places, ARMS["style+layout"]]
 
 
-def means(trials: Trials) -> Means:
+def means(trials: Experiment) -> Means:
     """Draws what is missing, at scale 1; a report with all pictures lies in the trials' folder."""
     evaluate(trials, arms(), [1.0], tell)
     journal = opened(trials, "evaluate.json")
@@ -53,7 +53,7 @@ def means(trials: Trials) -> Means:
     )
 
 
-def results_of(trials: Trials) -> dict[str, Any]:
+def results_of(trials: Experiment) -> dict[str, Any]:
     """Which arms there are and what they cure, and their means."""
     return {
         "plain": NO_REFERENCE.name,

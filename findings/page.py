@@ -14,20 +14,20 @@ from findings import tables, verdicts
 from findings.claims import WORDS, claims
 from findings.evidence import estimate
 from findings.study import RESULTS, read
-from instantstyle.core.conditioning import Use
+from instantstyle.core.conditioning import StyleConditioning
 from instantstyle.errors import JobError
 from instantstyle.evaluation import Point
 from instantstyle.evaluation.arms import Setting
 from instantstyle.evaluation.curves import figure
 from instantstyle.evaluation.experiment import Arm
-from instantstyle.utils.atomic_write import whole
+from instantstyle.utils.atomic_write import atomic_write
 
 PAGE = Path("docs/findings.md")
 QUESTIONS = ("cures", "scales", "blocks", "costs")
 CURVES = {"leak": "findings-leak.svg", "subject": "findings-subject.svg"}
 """The scores that palette is drawn against, and the files in images/ beside the page."""
 
-DEFAULT = Use.scale
+DEFAULT = StyleConditioning.scale
 """The scale of a call that names none."""
 
 Files = Mapping[str, Mapping[str, Any]]
@@ -123,7 +123,7 @@ def _counted(name: str, told: Mapping[str, Any]) -> str:
 
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path, force=True) as draft:
+    with atomic_write(path, force=True) as draft:
         draft.write_text(text, encoding="utf-8")
 
 

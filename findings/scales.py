@@ -11,7 +11,7 @@ from typing import Any
 from findings.study import ASKED, REFERENCES, Means, means_of, parser, report, shipped, tell, trials_of
 from instantstyle.evaluation import ARMS, evaluate
 from instantstyle.evaluation.arms import Setting, settings_of
-from instantstyle.evaluation.experiment import NO_REFERENCE, Trials, opened
+from instantstyle.evaluation.experiment import NO_REFERENCE, Experiment, opened
 
 SWEPT = (ARMS["all"], ARMS["style"], ARMS["style+layout"])
 SCALES = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4)
@@ -22,14 +22,14 @@ def settings() -> list[Setting]:
     return settings_of([NO_REFERENCE, *SWEPT], SCALES)
 
 
-def means(trials: Trials) -> Means:
+def means(trials: Experiment) -> Means:
     """Draws what is missing; by `all blocks at 0.2`. A report with all pictures lies in its folder."""
     evaluate(trials, SWEPT, SCALES, tell)
     journal = opened(trials, "evaluate.json")
     return means_of(trials, journal, {setting.drawn.name: setting.drawn for setting in settings()})
 
 
-def results_of(trials: Trials) -> dict[str, Any]:
+def results_of(trials: Experiment) -> dict[str, Any]:
     """The arms and scales, and each setting's means."""
     return {
         "plain": NO_REFERENCE.name,

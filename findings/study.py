@@ -17,11 +17,11 @@ from typing import Any
 import instantstyle
 from benchmarks.rounds import machine
 from instantstyle.errors import JobError
-from instantstyle.evaluation.experiment import Arm, Trials, from_world, of_arm
+from instantstyle.evaluation.experiment import Arm, Experiment, from_world, of_arm
 from instantstyle.metrics import InWorld
 from instantstyle.models.registry import MINI_FOLDER
-from instantstyle.utils.atomic_write import whole
-from instantstyle.utils.result_journal import Journal
+from instantstyle.utils.atomic_write import atomic_write
+from instantstyle.utils.result_journal import ResultJournal
 
 RESULTS = Path(__file__).parent / "results"
 WORK = Path("build/findings")
@@ -57,14 +57,14 @@ def weights() -> str:
 
 def trials_of(
     styled: instantstyle.InstantStyle, args: argparse.Namespace, name: str, model: str = ""
-) -> Trials:
+) -> Experiment:
     """Held-out scenes as references, things to ask for that none of them shows, and the judge.
 
     The weights are part of what the model is called: what others drew is never gone on with.
     """
     shown, scenes, asked = from_world(args.references, args.asked, args.seed)
     steps = {} if args.steps is None else {"num_inference_steps": args.steps}
-    return Trials(
+    return Experiment(
         styled,
         shown,
         asked,
@@ -83,12 +83,12 @@ def shipped() -> instantstyle.InstantStyle:
     return styled
 
 
-def means_of(trials: Trials, journal: Journal, arms: Mapping[str, Arm]) -> Means:
+def means_of(trials: Experiment, journal: ResultJournal, arms: Mapping[str, Arm]) -> Means:
     """Each arm's means by the name it is to have, of the judge's scores."""
     return {name: _scores(trials, journal, arm) for name, arm in arms.items()}
 
 
-def _scores(trials: Trials, journal: Journal, arm: Arm) -> dict[str, list[float]]:
+def _scores(trials: Experiment, journal: ResultJournal, arm: Arm) -> dict[str, list[float]]:
     names = list(dict.fromkeys(name for cell in journal.cells.values() for name in cell))
     found = {name.partition(" (")[0]: of_arm(trials, journal, arm, name) for name in names}
     return {name: [round(mean(row), 5) for row in rows.values()] for name, rows in found.items()}
@@ -99,7 +99,7 @@ def tell(done: int, cells: int) -> None:
     print(f"\r{done}/{cells} cells", end="\n" if done == cells else "", file=sys.stderr, flush=True)
 
 
-def report(question: str, args: argparse.Namespace, trials: Trials, results: Mapping[str, Any]) -> None:
+def report(question: str, args: argparse.Namespace, trials: Experiment, results: Mapping[str, Any]) -> None:
     """Question, settings and results as JSON, in the file asked for."""
     command = shlex.join(["python", "-m", f"findings.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
     settings = {
@@ -113,7 +113,7 @@ def report(question: str, args: argparse.Namespace, trials: Trials, results: Map
     }
     told = {"question": question, "settings": settings, "results": results}
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    with whole(args.output, force=True) as draft:
+    with atomic_write(args.output, force=True) as draft:
         draft.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     print(args.output)
 

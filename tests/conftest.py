@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from instantstyle import InstantStyle
-from instantstyle.core.ip_adapter import layers_of
+from instantstyle.core.ip_adapter import cross_attention_layers
 
 CROSS_DIM = 32
 EMBEDDING_DIM = 24
@@ -162,7 +162,7 @@ def pipe(tokenizer_folder: Path) -> StableDiffusionXLPipeline:
 
 @pytest.fixture(scope="session")
 def layers():
-    return layers_of(make_unet())
+    return cross_attention_layers(make_unet())
 
 
 @pytest.fixture(scope="session")

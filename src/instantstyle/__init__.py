@@ -20,7 +20,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .core.conditioning import Use
+    from .core.conditioning import StyleConditioning
     from .core.pipeline import InstantStyle
     from .core.style import Style
     from .models import load
@@ -37,14 +37,19 @@ __all__ = [
     "MissingExtra",
     "ModelError",
     "Style",
+    "StyleConditioning",
     "StyleError",
-    "Use",
     "__version__",
     "load",
 ]
 
 # Loaded when first asked for: importing us must not cost the seconds that torch and diffusers take.
-_LAZY = {"InstantStyle": ".core.pipeline", "Style": ".core.style", "Use": ".core.conditioning", "load": ".models"}
+_LAZY = {
+    "InstantStyle": ".core.pipeline",
+    "Style": ".core.style",
+    "StyleConditioning": ".core.conditioning",
+    "load": ".models",
+}
 
 
 def __getattr__(name: str) -> Any:

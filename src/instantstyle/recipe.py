@@ -4,6 +4,7 @@ Every face (command, server, batch) makes a `Recipe` and hands it down; every pi
 """
 
 import json
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 
@@ -145,6 +146,20 @@ class Recipe(Value):
         """The same recipe with some fields changed, validated anew."""
         return type(self).model_validate({**self.model_dump(), **changes})
 
+    def files(self) -> tuple[Reference, ...]:
+        """List every file that the recipe names, in the order of `FILE_FIELDS`."""
+        fields = (getattr(self, name) for name in FILE_FIELDS)
+        return tuple(file for value in fields if value for file in _as_tuple(value))
+
+    def map_files(self, change: Callable[[Reference], Reference]) -> "Recipe":
+        """Return the recipe with `change` applied to every file that it names, validated anew."""
+
+        def changed(value: Reference | tuple[Reference, ...]) -> Reference | tuple[Reference, ...]:
+            return tuple(map(change, value)) if isinstance(value, tuple) else change(value)
+
+        named = {name: value for name in FILE_FIELDS if (value := getattr(self, name))}
+        return self.but(**{name: changed(value) for name, value in named.items()})
+
     def a1111(self) -> str:
         """The `parameters` text that galleries and other front ends know how to show."""
         negative = [f"Negative prompt: {self.negative_prompt}"] if self.negative_prompt else []
@@ -185,6 +200,14 @@ class Recipe(Value):
             "Style blocks": self.blocks if isinstance(self.blocks, str) else json.dumps(self.blocks),
             "Style scale": self.scale,
         }
+
+
+FILE_FIELDS = ("references", "layout_references", "negative_references", "mask", "image")
+"""Fields of a recipe that name files: three lists of references, and two single ones."""
+
+
+def _as_tuple(value: Reference | tuple[Reference, ...]) -> tuple[Reference, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _names(references: tuple[Reference, ...]) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from instantstyle.batch import Ledger, Outcome, Row, draw_rows
+from instantstyle.batch import BatchRow, Ledger, Outcome, draw_rows
 
 from ..cli.conftest import model, run
 from .disk import Disk
@@ -35,7 +35,7 @@ def draw(folder) -> Callable[..., list[Outcome]]:
 
 def draw_into(
     output: str | Path,
-    rows: Sequence[Row],
+    rows: Sequence[BatchRow],
     painter: Painter,
     size: int = 1,
     *,

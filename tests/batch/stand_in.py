@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from PIL import Image
 
-from instantstyle.batch import Row, TooLarge
+from instantstyle.batch import BatchRow, TooLarge
 from instantstyle.batch.backends import Drawing
 from instantstyle.recipe import Recipe
 
@@ -29,15 +29,15 @@ class Painter:
         if any(self.bad in recipe.prompt for recipe in recipes):
             raise ValueError("this cannot\nbe drawn")
         # As a model's rounding does, the picture shows in what company it was drawn.
-        company = "".join(Row(recipe).key for recipe in recipes)
+        company = "".join(BatchRow(recipe).key for recipe in recipes)
         drawn = [recipe.but(dtype=recipe.dtype or self.dtype) for recipe in recipes]
-        return [(_picture(company + Row(recipe).key), recipe) for recipe in drawn]
+        return [(_picture(company + BatchRow(recipe).key), recipe) for recipe in drawn]
 
 
 def _picture(told: str) -> Image.Image:
     return Image.frombytes("RGB", (4, 8), sha256(told.encode()).digest() * 3)
 
 
-def rows_of(count: int, **fields) -> list[Row]:
+def rows_of(count: int, **fields) -> list[BatchRow]:
     """Rows that differ in words."""
-    return [Row(Recipe(prompt=f"thing {n}", seed=n, **fields), f"row {n}") for n in range(1, count + 1)]
+    return [BatchRow(Recipe(prompt=f"thing {n}", seed=n, **fields), f"row {n}") for n in range(1, count + 1)]

@@ -44,7 +44,7 @@ def test_a_style_is_seen_once_for_all_its_rows(backend, recipes, styled):
 
 def test_drawn_alone_a_picture_is_the_very_one_that_generate_draws(backend, recipes, styled):
     [(picture, made)] = backend.draw(recipes[1:2])
-    [(expected, recipe)] = drawing.draw(styled, recipes[1])
+    [(expected, recipe)] = drawing.generate(styled, recipes[1])
     assert picture.tobytes() == expected.tobytes()
     assert made == recipe
 

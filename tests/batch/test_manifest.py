@@ -4,9 +4,9 @@ import pytest
 from PIL import Image
 
 from instantstyle import JobError
-from instantstyle.batch import Refused, Row, crossed, manifest, seeds_of
+from instantstyle.batch import BatchRow, Refused, crossed, manifest, seeds_of
 from instantstyle.batch.rows import planned
-from instantstyle.imaging.loading import fingerprint
+from instantstyle.imaging.loading import file_sha256
 from instantstyle.recipe import Recipe
 
 from .stand_in import rows_of
@@ -44,7 +44,7 @@ def test_all_ways_of_writing_mean_the_same(tmp_path, name):
     assert (rocket.recipe.prompt, rocket.recipe.content, rocket.recipe.seed) == ("a rocket", ("a cat",), 3)
     assert (crown.recipe.seed, crown.recipe.scale) == (0, 0.5)
     assert [reference.sha256 for reference in crown.recipe.references] == [
-        fingerprint(tmp_path / "refs" / name) for name in ("ink.png", "neon.png")
+        file_sha256(tmp_path / "refs" / name) for name in ("ink.png", "neon.png")
     ]
 
 
@@ -163,7 +163,7 @@ def test_seeds_that_are_none_are_refused(text):
 
 def test_rows_lie_together_by_model_and_by_style():
     rows = [
-        Row(Recipe(prompt=str(place), seed=place, model=model, scale=scale))
+        BatchRow(Recipe(prompt=str(place), seed=place, model=model, scale=scale))
         for place, (model, scale) in enumerate([("a", 1), ("b", 1), ("a", 0.5), ("a", 1), ("b", 1), ("a", 1)])
     ]
     batches = [[int(row.recipe.prompt) for row in batch] for batch in planned(rows, 2)]
@@ -174,7 +174,7 @@ def test_a_row_is_known_by_what_it_is_made_of_and_named_by_what_it_shows():
     one, other = rows_of(2)
     assert one.key != other.key
     assert one.file.startswith("thing-1-1-")
-    assert Row(one.recipe, "elsewhere").key == one.key
-    strange = Row(Recipe(prompt="../../etc/passwd\n火箭" * 30, seed=0)).file
+    assert BatchRow(one.recipe, "elsewhere").key == one.key
+    strange = BatchRow(Recipe(prompt="../../etc/passwd\n火箭" * 30, seed=0)).file
     assert "/" not in strange
     assert len(strange.encode()) < 255

@@ -14,8 +14,8 @@ import pytest
 import torch
 from ray.cluster_utils import Cluster
 
-from instantstyle.batch import Ledger, Row, backend_named, draw_rows, manifest
-from instantstyle.batch.backends import Deserted, ray_cluster
+from instantstyle.batch import BatchRow, Ledger, backend_named, draw_rows, manifest
+from instantstyle.batch.backends import NoWorkers, ray_cluster
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.recipe import Recipe
 
@@ -77,7 +77,7 @@ def test_each_reference_is_seen_by_one_worker_whoever_draws_with_it(
         reference.rotate(90 * angle).save(name)
     styles = [{"references": ({"name": name},), "scale": 1 + n % 2} for n in range(10) for name in names]
     rows = [
-        Row(Recipe.model_validate({"prompt": f"thing {n}", "seed": n, **style}))
+        BatchRow(Recipe.model_validate({"prompt": f"thing {n}", "seed": n, **style}))
         for n, style in enumerate(styles)
     ]
     drawn_into(tmp_path / "far", rows, backend(cluster, Together, monkeypatch))
@@ -93,7 +93,7 @@ def test_a_row_that_costs_its_worker_the_life_fails_and_the_others_are_drawn(
     cluster, second, diary, tmp_path, monkeypatch
 ):
     rows = rows_of(6)
-    fatal = [Row(rows[0].recipe.but(prompt="fatal")), *rows[1:]]
+    fatal = [BatchRow(rows[0].recipe.but(prompt="fatal")), *rows[1:]]
     outcomes = drawn_into(tmp_path / "far", fatal, backend(cluster, Hand, monkeypatch))
     [failed] = [outcome for outcome in outcomes if outcome.error]
     assert failed.row == fatal[0]
@@ -104,7 +104,7 @@ def test_a_row_that_costs_its_worker_the_life_fails_and_the_others_are_drawn(
 
 
 def test_where_no_worker_can_begin_the_run_ends_and_its_rows_wait(cluster, diary, tmp_path, monkeypatch):
-    with pytest.raises(Deserted, match=r"No worker of the Ray cluster can begin.*on each node\?"):
+    with pytest.raises(NoWorkers, match=r"No worker of the Ray cluster can begin.*on each node\?"):
         drawn_into(tmp_path / "far", rows_of(2), backend(cluster, Stillborn, monkeypatch))
     with Ledger.opened(tmp_path / "far") as ledger:
         assert len(ledger.waiting(rows_of(2))) == 2

@@ -9,7 +9,7 @@ import pytest
 from instantstyle.batch import backend_named
 from instantstyle.batch.backends import local
 from instantstyle.batch.backends.ray_pool import room
-from instantstyle.batch.backends.ray_worker import Parcel, Worker
+from instantstyle.batch.backends.ray_worker import PackedRecipe, Worker
 from instantstyle.errors import JobError, MissingExtra
 from instantstyle.generation import generate as drawing
 from instantstyle.recipe import Recipe
@@ -45,8 +45,8 @@ def sent(thing):
 
 
 def test_a_worker_without_the_files_draws_what_another_has_looked_at(worker, recipe, styled, tmp_path):
-    [(expected, made)] = list(drawing.draw(styled, recipe))
-    look = sent(worker.look(sent(Parcel.packed(recipe)), "float32"))
+    [(expected, made)] = list(drawing.generate(styled, recipe))
+    look = sent(worker.look(sent(PackedRecipe.packed(recipe)), "float32"))
     for path in tmp_path.glob("*.png"):
         path.unlink()
     never = styled.image_encoder.model.register_forward_hook(_never)
@@ -61,8 +61,8 @@ def test_a_bound_style_travels_with_its_keys_and_values(worker, recipe, styled, 
     bound = Recipe.model_validate(
         {"prompt": "a crown", "seed": 1, "references": [{"name": str(path)}], **SHORT}
     )
-    [(expected, _)] = list(drawing.draw(styled, bound))
-    look = sent(worker.look(sent(Parcel.packed(bound)), "float32"))
+    [(expected, _)] = list(drawing.generate(styled, bound))
+    look = sent(worker.look(sent(PackedRecipe.packed(bound)), "float32"))
     path.unlink()
     assert look.style.bindings
     [(picture, _)] = worker.draw(look, [bound])
@@ -72,7 +72,7 @@ def test_a_bound_style_travels_with_its_keys_and_values(worker, recipe, styled, 
 def test_the_numbers_that_a_worker_chose_load_nothing_anew(worker, recipe, styled, monkeypatch):
     loads = []
     monkeypatch.setattr(local, "load_for", lambda *_, **__: loads.append(1) or styled)
-    parcel = Parcel.packed(recipe)
+    parcel = PackedRecipe.packed(recipe)
     worker.draw(worker.look(parcel, worker.dtype(parcel)), [recipe])
     assert loads == [1]
 

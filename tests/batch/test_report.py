@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from instantstyle.batch import Ledger, Outcome, Pace, Row, write_report
+from instantstyle.batch import BatchRow, Ledger, Outcome, Progress, write_report
 from instantstyle.batch.progress import duration
 from instantstyle.recipe import Recipe
 
@@ -15,7 +15,7 @@ from .stand_in import Painter, rows_of
 
 def test_the_time_left_is_told_by_what_was_drawn_in_this_run():
     seconds = iter([60.0, 70.0])
-    pace = Pace(total=102, drawn=2, clock=lambda: next(seconds))
+    pace = Progress(total=102, drawn=2, clock=lambda: next(seconds))
     first, second = rows_of(2)
     assert pace.count(Outcome(first)) == f"3/102 {first.file}"
     assert pace.count(Outcome(second, error="no memory")) == "4/102 failed, row 2: no memory, 16 min left"
@@ -28,8 +28,8 @@ def test_durations_are_told_in_units_that_fit():
 
 @pytest.fixture
 def page(draw, folder) -> str:
-    hostile = Row(Recipe(prompt='<script>alert("x")</script>', seed=0), "line <9>")
-    rows = [*rows_of(2), hostile, Row(Recipe(prompt="impossible & <b>", seed=0))]
+    hostile = BatchRow(Recipe(prompt='<script>alert("x")</script>', seed=0), "line <9>")
+    rows = [*rows_of(2), hostile, BatchRow(Recipe(prompt="impossible & <b>", seed=0))]
     draw(rows, Painter())
     with Ledger.opened(folder) as ledger:
         return Path(write_report(ledger.store, rows, ledger.states(rows))).read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from instantstyle import JobError
-from instantstyle.batch import Ledger, Row
+from instantstyle.batch import BatchRow, Ledger
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.recipe import Recipe
 
@@ -43,7 +43,7 @@ def test_a_picture_that_is_there_is_counted_though_the_ledger_is_lost(draw, fold
 
 
 def test_a_bad_row_is_kept_with_its_error_and_the_others_are_drawn(draw, folder):
-    rows = [*rows_of(2), Row(Recipe(prompt="impossible", seed=0), "line 9"), *rows_of(4)[2:]]
+    rows = [*rows_of(2), BatchRow(Recipe(prompt="impossible", seed=0), "line 9"), *rows_of(4)[2:]]
     outcomes = draw(rows, Painter(), size=5)
     [failed] = [outcome for outcome in outcomes if outcome.error]
     assert failed.told == "line 9: ValueError: this cannot be drawn"
@@ -53,7 +53,7 @@ def test_a_bad_row_is_kept_with_its_error_and_the_others_are_drawn(draw, folder)
 
 
 def test_a_failed_row_is_left_alone_until_it_is_to_be_tried_again(draw, folder):
-    rows = [Row(Recipe(prompt="impossible", seed=0)), *rows_of(1)]
+    rows = [BatchRow(Recipe(prompt="impossible", seed=0)), *rows_of(1)]
     draw(rows, Painter())
     assert draw(rows, Painter(bad="nothing")) == []
     assert [outcome.error for outcome in draw(rows, Painter(bad="nothing"), retry=True)] == [None]

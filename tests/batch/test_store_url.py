@@ -2,7 +2,7 @@
 
 import pytest
 
-from instantstyle.batch.store_url import Address
+from instantstyle.batch.store_url import StoreUrl
 
 
 @pytest.mark.parametrize(
@@ -21,13 +21,13 @@ from instantstyle.batch.store_url import Address
     ],
 )
 def test_an_address_is_printed_without_password_and_query(url, told):
-    address = Address(url)
+    address = StoreUrl(url)
     assert str(address) == told
     assert "sec" not in repr(address)
 
 
 def test_faults_are_told_in_one_line_without_what_is_secret():
-    address = Address("ftp://me:hush%2Fhush@host/drawn?token=quiet")
+    address = StoreUrl("ftp://me:hush%2Fhush@host/drawn?token=quiet")
     fault = ValueError(
         f"no {address.url}\nby me with hush/hush, token=quiet; see https://other/place?signature=abc&x=1 or "
         "sftp://you:word@there/x."
@@ -39,14 +39,14 @@ def test_faults_are_told_in_one_line_without_what_is_secret():
 
 def test_a_password_that_is_taken_for_a_port_is_not_told():
     fault = ValueError("Port could not be cast to integer value as 'hush'")
-    assert "hush" not in Address("ftp://me:hush/hush@host/drawn").told(fault)
+    assert "hush" not in StoreUrl("ftp://me:hush/hush@host/drawn").told(fault)
 
 
 def test_a_fault_without_words_is_told_by_its_kind():
-    assert Address("s3://pictures").told(TimeoutError()) == "TimeoutError"
+    assert StoreUrl("s3://pictures").told(TimeoutError()) == "TimeoutError"
 
 
 def test_a_store_is_the_same_whatever_its_password_and_another_on_another_host():
-    same = {Address(url).key for url in ("ftp://me:a@host/x", "ftp://me:b@host/x/", "ftp://me@host/x")}
+    same = {StoreUrl(url).key for url in ("ftp://me:a@host/x", "ftp://me:b@host/x/", "ftp://me@host/x")}
     assert len(same) == 1
-    assert Address("ftp://me:a@other/x").key not in same
+    assert StoreUrl("ftp://me:a@other/x").key not in same

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from time import monotonic, sleep
 
-from instantstyle.batch.backends.ray_worker import Look, Worker
+from instantstyle.batch.backends.ray_worker import EncodedRecipe, Worker
 
 from .stand_in import Painter
 
@@ -56,7 +56,7 @@ class Hand:
 
     def look(self, parcel, dtype):
         tell("looks", *parcel.files)
-        return Look(parcel.recipe, parcel.plain, None, (), {})
+        return EncodedRecipe(parcel.recipe, parcel.plain, None, (), {})
 
     def draw(self, look, recipes):
         tell("begins", recipes[0].prompt)

@@ -8,7 +8,7 @@ import torch
 from benchmarks import full_size
 from benchmarks.full_size import equal, main
 from benchmarks.sdxl import SDXL_UNET, embedding_dim, sketched
-from instantstyle.core.ip_adapter import layers_of
+from instantstyle.core.ip_adapter import cross_attention_layers
 from instantstyle.unet.architectures import SDXL
 
 
@@ -72,7 +72,7 @@ def test_keys_and_values_are_what_our_network_holds(results):
 
 def test_the_full_size_is_sdxls():
     unet = sketched(SDXL_UNET)
-    assert [layer.width for layer in layers_of(unet)] == list(SDXL.layers.values())
+    assert [layer.width for layer in cross_attention_layers(unet)] == list(SDXL.layers.values())
     assert embedding_dim(unet) == 1280
     # 10.3 GB in float32.
     assert sum(weight.numel() for weight in unet.parameters()) == 2_567_463_684

@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.load import Answer, Server, client, holds_picture, stage, stored, told
 from instantstyle.generation.worker import Painter
-from instantstyle.server import Bounds, Settings
+from instantstyle.server import Limits, Settings
 from instantstyle.server.service import Service
 
 from ..server.conftest import running
@@ -24,7 +24,7 @@ def test_latencies_become_a_rate_and_two_percentiles():
 
 
 def test_a_crowd_is_counted_and_who_is_sent_away_is_not_lost(tmp_path):
-    settings = Settings(folder=tmp_path, bounds=Bounds(waiting=1))
+    settings = Settings(folder=tmp_path, bounds=Limits(waiting=1))
     service = Service([Painter.loaded("mini", None, None, "cpu")], settings)
     with running(service) as (_, url, _):
         server = Server(int(url.rpartition(":")[2]))

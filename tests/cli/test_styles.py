@@ -175,7 +175,7 @@ def test_styles_are_mixed_by_name_and_file(run, style, model, tmp_path):
     run("styles", "add", FILE)
     done = run("mix", "ink=0.7", "teal.style.safetensors=0.3", "-o", "both.style.safetensors")
     assert (done.code, done.out, done.err) == (0, "both.style.safetensors\n", "")
-    assert Style.load("both.style.safetensors").told == "ink.png × 0.7 + teal.png × 0.3"
+    assert Style.load("both.style.safetensors").label == "ink.png × 0.7 + teal.png × 0.3"
     run("mix", "teal.style.safetensors=0.3", "ink=0.7", "-o", "htob.style.safetensors")
     both, other = ((tmp_path / f"{name}.style.safetensors").read_bytes() for name in ("both", "htob"))
     assert both == other

@@ -6,26 +6,26 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch.testing import assert_close
 
 from instantstyle.core.attention_processor import (
-    Standing,
     StyledAttnProcessor,
-    StyleKeys,
+    StyleKeyValueCache,
+    StyleKeyValues,
     _shrunk,
     styled_attention,
 )
-from instantstyle.core.denoising_state import Moment
+from instantstyle.core.denoising_state import DenoisingState
 from instantstyle.errors import StyleError
 
 
 def keys(scale=1.0, width=16, pictures=1, **where_and_when):
     shape = 2, pictures, 4, width
-    return StyleKeys(torch.randn(shape), torch.randn(shape), torch.tensor(scale), **where_and_when)
+    return StyleKeyValues(torch.randn(shape), torch.randn(shape), torch.tensor(scale), **where_and_when)
 
 
 def moment(guided=False, timesteps=(), latents=(8, 8)):
     """That of a pipeline at the last of some timesteps."""
     scheduler = SimpleNamespace(timesteps=torch.tensor([*timesteps, -1]))
-    found = Moment(SimpleNamespace(do_classifier_free_guidance=guided, scheduler=scheduler))
-    found.see((torch.zeros(1, 4, *latents), -1), {})
+    found = DenoisingState(SimpleNamespace(do_classifier_free_guidance=guided, scheduler=scheduler))
+    found.record_call((torch.zeros(1, 4, *latents), -1), {})
     return found
 
 
@@ -33,7 +33,7 @@ def moment(guided=False, timesteps=(), latents=(8, 8)):
 def strength(keys, pixels, latents):
     """Of a style in a layer of so many pixels."""
     attn = Attention(16, cross_attention_dim=12, heads=2, dim_head=8)
-    return Standing(keys).acting(attn, torch.randn(1, pixels, 16), moment(latents=latents))[2]
+    return StyleKeyValueCache(keys).acting(attn, torch.randn(1, pixels, 16), moment(latents=latents))[2]
 
 
 def by_hand(query, key, value):
@@ -85,7 +85,7 @@ def test_an_odd_batch_under_guidance_is_refused():
 
 
 def test_the_scale_is_not_rounded_to_a_half():
-    assert keys(scale=0.8).like(torch.zeros(1, dtype=torch.bfloat16)).scale == torch.tensor(0.8)
+    assert keys(scale=0.8).to(torch.zeros(1, dtype=torch.bfloat16)).scale == torch.tensor(0.8)
 
 
 def test_the_processor_owns_no_weights():
@@ -130,7 +130,7 @@ def test_a_mask_that_fits_no_resolution_is_an_error():
         strength(keys(mask=torch.ones(4, 4)), 5, (8, 8))
 
 
-class Untouchable(StyleKeys):
+class Untouchable(StyleKeyValues):
     """Keys and values that nobody may ask for."""
 
     def for_batch(self, *_):
@@ -142,7 +142,7 @@ class Untouchable(StyleKeys):
     ("idle", "busy", "told"),
     [
         (moment(timesteps=[]), moment(timesteps=[9]), {"curve": lambda done: float(done >= 0.5)}),
-        (moment(), moment(guided=True), {"against": True}),
+        (moment(), moment(guided=True), {"unconditional": True}),
     ],
     ids=["its time has not come", "nothing draws away from it"],
 )
@@ -162,11 +162,11 @@ def test_a_mask_is_laid_over_a_layer_once_for_pictures_of_one_size(attn, monkeyp
     monkeypatch.setattr(
         "instantstyle.core.attention_processor._shrunk", lambda *given: laid.append(given) or _shrunk(*given)
     )
-    standing, now = Standing(keys(mask=torch.eye(4))), moment(latents=(4, 4))
+    standing, now = StyleKeyValueCache(keys(mask=torch.eye(4))), moment(latents=(4, 4))
     first, again = (standing.acting(attn, torch.randn(1, 16, 16), now)[2] for _ in range(2))
     assert len(laid) == 1
     assert first.equal(again)
-    now.see((torch.zeros(1, 4, 2, 8), -1), {})
+    now.record_call((torch.zeros(1, 4, 2, 8), -1), {})
     assert not standing.acting(attn, torch.randn(1, 16, 16), now)[2].equal(first)
     assert len(laid) == 2
 

@@ -10,7 +10,7 @@ from instantstyle import InstantStyle, Style, StyleError
 from instantstyle.core.bank import COUNT, unrelated_pictures
 from instantstyle.core.clip_encoders import ImageEncoder
 from instantstyle.core.content_removal import MOST
-from instantstyle.core.reference_encoder import Sight
+from instantstyle.core.reference_encoder import ReferenceEncoder
 
 
 class Known(ImageEncoder):
@@ -29,7 +29,7 @@ INK = Style(torch.tensor([[0.6, 0.0, 0.0, 0.8]]), torch.zeros(4), content=("a ca
 
 @pytest.fixture
 def sight(image_encoder):
-    return Sight(Known(image_encoder), of_patches=False)
+    return ReferenceEncoder(Known(image_encoder), uses_patch_features=False)
 
 
 def cosine(style: Style) -> float:
@@ -45,28 +45,28 @@ def test_the_bank_is_the_same_each_time_and_of_different_pictures():
 
 @pytest.mark.parametrize("removal", ["subtract", "project"])
 def test_the_reference_ends_as_close_to_the_words_as_unrelated_pictures_are(sight, removal):
-    ink = INK.tuned(removal=removal)
-    assert cosine(ink.tuned(sight.enough(ink))) == pytest.approx(0.2, abs=1e-5)
+    ink = INK.with_removal(removal=removal)
+    assert cosine(ink.with_removal(sight.auto_content_scale(ink))) == pytest.approx(0.2, abs=1e-5)
 
 
 def test_one_unrelated_picture_that_shows_the_thing_does_not_matter(sight):
-    assert sight.enough(INK) < 0.6
+    assert sight.auto_content_scale(INK) < 0.6
 
 
 def test_a_reference_that_shows_nothing_of_the_words_is_left_as_it_is(sight):
     far = replace(INK, image_embeds=torch.tensor([[0.1, 1.0, 0.0, 0.0]]))
-    assert sight.enough(far) == 0
+    assert sight.auto_content_scale(far) == 0
 
 
 def test_side_by_side_the_one_that_needs_most_decides(sight):
     far, near = torch.tensor([[0.1, 1.0, 0.0, 0.0]]), INK.image_embeds
     both = replace(INK, image_embeds=torch.cat([far, near]), weights=(1.0, 1.0), combine="concat")
-    assert sight.enough(both) == pytest.approx(sight.enough(INK))
+    assert sight.auto_content_scale(both) == pytest.approx(sight.auto_content_scale(INK))
 
 
 def test_the_bank_is_seen_once(sight):
     for _ in range(3):
-        sight.enough(INK)
+        sight.auto_content_scale(INK)
     assert sight.encoder.shown == COUNT
 
 
@@ -76,7 +76,7 @@ def test_a_call_and_a_style_choose_alike(styled, reference, short):
     drawn = styled("a", style=ink, seed=1, **short).images
     told = {"content": "a cat", "content_scale": "auto"}
     assert styled("a", style=reference, seed=1, **told, **short).images.equal(drawn)
-    assert styled.style(ink.tuned(0.7), content_scale="auto").content_scale == ink.content_scale
+    assert styled.style(ink.with_removal(0.7), content_scale="auto").content_scale == ink.content_scale
 
 
 def test_it_is_what_the_encoder_says_of_both(styled, reference):
@@ -85,7 +85,7 @@ def test_it_is_what_the_encoder_says_of_both(styled, reference):
     seen = torch.cat([styled.image_encoder.embed([picture]) for picture in unrelated_pictures()])
     unrelated = torch.cosine_similarity(seen, words, dim=-1).median()
     before, after = (
-        torch.cosine_similarity(style.embedding(), words, dim=0) for style in (ink.tuned(0.0), ink)
+        torch.cosine_similarity(style.embedding(), words, dim=0) for style in (ink.with_removal(0.0), ink)
     )
     assert_close(after, torch.minimum(before, unrelated.clamp(min=0)), rtol=1e-4, atol=1e-5)
 
@@ -106,7 +106,7 @@ def test_what_cannot_be_chosen_is_refused_by_name(styled, reference):
         "give content=": lambda: styled.style(reference, content_scale="auto"),
         "a number, 0 not at all, or 'auto'": lambda: styled.style(reference, content_scale="lots"),
         "this pipeline has none": lambda: InstantStyle(styled.pipe)("a", style=bound, content_scale="auto"),
-        "only bound": lambda: styled("a", style=bound.only_bound(), content_scale="auto"),
+        "only bound": lambda: styled("a", style=bound.bound_only(), content_scale="auto"),
     }.items():
         with pytest.raises(StyleError, match=told):
             ask()

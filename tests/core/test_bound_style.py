@@ -9,9 +9,9 @@ from PIL import Image
 from torch.testing import assert_close
 
 import instantstyle
-from instantstyle import InstantStyle, ModelError, Style, StyleError, Use
-from instantstyle.core.ip_adapter import Adapter
-from instantstyle.loaders.ip_adapter_checkpoint import AdapterFile
+from instantstyle import InstantStyle, ModelError, Style, StyleConditioning, StyleError
+from instantstyle.core.ip_adapter import IPAdapter
+from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 
 from ..cli.conftest import model  # noqa: F401
 from ..conftest import layer_weights, make_image_encoder, make_pipe, make_unet, plus_projection
@@ -38,13 +38,13 @@ def through_a_file(style, folder, **how) -> Style:
 
 
 def test_a_bound_style_draws_alone_as_with_its_adapter_bit_for_bit(styled, bare, ink, short, tmp_path):
-    wanted = styled("a", style=ink.unbound(), seed=1, **short).images
+    wanted = styled("a", style=ink.without_bindings(), seed=1, **short).images
     assert bare("a", style=ink, seed=1, **short).images.equal(wanted)
     assert bare("a", style=through_a_file(ink, tmp_path, exact=True), seed=1, **short).images.equal(wanted)
 
 
 def test_in_halves_it_draws_the_same_to_rounding(styled, bare, ink, short, tmp_path):
-    wanted = styled("a", style=ink.unbound(), seed=1, **short).images
+    wanted = styled("a", style=ink.without_bindings(), seed=1, **short).images
     drawn = bare("a", style=through_a_file(ink, tmp_path), seed=1, **short).images
     assert_close(drawn, wanted, rtol=2e-3, atol=2e-3)
     assert not drawn.equal(styled("a", seed=1, **short).images)
@@ -65,7 +65,7 @@ WAYS = {
     "curve": {"curve": [0.0, 1.0]},
     "mask": {"mask": torch.eye(4)},
     "weights": {"blocks": {"style": 0.3, "layout": 0.7}},
-    "against": {"against": True},
+    "against": {"unconditional": True},
     "mode": {"blocks": "precise-style"},
 }
 
@@ -74,11 +74,11 @@ WAYS = {
 def test_a_use_does_with_a_bound_style_what_it_does_with_another(styled, bare, ink, short, way):
     bound = styled.bind(ink, "all")
     drawn, wanted, plainly = (
-        drawer("a", style=Use(style, **settings), seed=1, **short).images
+        drawer("a", style=StyleConditioning(style, **settings), seed=1, **short).images
         for drawer, style, settings in [
             (bare, bound, WAYS[way]),
-            (styled, ink.unbound(), WAYS[way]),
-            (styled, ink.unbound(), {}),
+            (styled, ink.without_bindings(), WAYS[way]),
+            (styled, ink.without_bindings(), {}),
         ]
     )
     assert drawn.equal(wanted)
@@ -87,7 +87,11 @@ def test_a_use_does_with_a_bound_style_what_it_does_with_another(styled, bare, i
 
 def test_bound_and_other_styles_act_side_by_side_and_one_for_each_prompt(styled, ink, teal, short):
     other = styled.style(teal)
-    for style in ([ink, other], [Use(ink), Use(other, "layout")], Use(ink, negative=other)):
+    for style in (
+        [ink, other],
+        [StyleConditioning(ink), StyleConditioning(other, "layout")],
+        StyleConditioning(ink, negative_style=other),
+    ):
         prompt = ["a", "b"] if isinstance(style, list) and isinstance(style[0], Style) else "a"
         plain = (
             [replace(one, bindings=()) if isinstance(one, Style) else one for one in style]
@@ -109,7 +113,7 @@ def test_blocks_that_are_not_bound_are_refused_with_those_that_are(bare, styled,
 def test_another_network_of_the_same_blocks_is_refused(ink):
     wide = make_unet(block_out_channels=(8, 16, 32), attention_head_dim=(1, 2, 4))
     with pytest.raises(StyleError, match="another sdxl than this network"):
-        Adapter(None, wide).bind(Use(ink))
+        IPAdapter(None, wide).bind(StyleConditioning(ink))
 
 
 def test_a_style_of_another_family_is_refused_by_both_names(bare, ink):
@@ -124,7 +128,7 @@ def test_what_needs_an_adapter_says_so(bare, ink, reference):
     for work in (
         lambda: bare("a", style=reference),
         lambda: bare.style(reference),
-        lambda: bare("a", style=ink.unbound()),
+        lambda: bare("a", style=ink.without_bindings()),
         lambda: bare.bind(ink),
         lambda: bare("a", style=ink, content="a mat"),
         lambda: bare.image_encoder,
@@ -195,7 +199,7 @@ def test_styles_of_patches_are_bound_too(pipe, layers, image_encoder, reference,
 
 
 def test_another_pipeline_around_has_no_adapter_either(bare, ink, tokenizer_folder, short):
-    other = bare.around(make_pipe(tokenizer_folder))
+    other = bare.with_pipeline(make_pipe(tokenizer_folder))
     assert other("a", style=ink, seed=1, **short).images.equal(bare("a", style=ink, seed=1, **short).images)
 
 
@@ -203,21 +207,21 @@ def test_a_mix_by_keys_lies_between_its_parts(bare, styled, ink, teal, short):
     other = styled.bind(teal)
     [a, middle, b] = [
         bare("a", style=style, seed=1, **short).images
-        for style in (ink.only_bound(), ink.only_bound().towards(other, 0.5), other)
+        for style in (ink.bound_only(), ink.bound_only().interpolate(other, 0.5), other)
     ]
     assert max((middle - a).norm(), (middle - b).norm()) < (a - b).norm()
 
 
 def test_layers_have_a_bound_styles_own_memory_and_no_copy_of_it(bare, ink, tmp_path):
     kept = through_a_file(ink, tmp_path)
-    own = {half.data_ptr() for pair in kept.binding("sdxl").layers.values() for half in pair}
-    bound = bare.adapter.bind(Use(kept))
+    own = {half.data_ptr() for pair in kept.bound_for("sdxl").layers.values() for half in pair}
+    bound = bare.adapter.bind(StyleConditioning(kept))
     assert {half.data_ptr() for [keys] in bound.values() for half in (keys.key, keys.value)} == own
     assert all(keys.key.dtype == torch.float16 for [keys] in bound.values())
 
 
 def test_binding_reads_only_what_it_binds(pipe, state, image_encoder, reference):
-    styled = InstantStyle(pipe, adapter=AdapterFile.open(state), image_encoder=image_encoder)
+    styled = InstantStyle(pipe, adapter=IPAdapterCheckpoint.open(state), image_encoder=image_encoder)
     styled.bind(reference)
     numbers = {
         name.split(".")[1] for name in styled.adapter.file.tensors_read if name.startswith("ip_adapter")

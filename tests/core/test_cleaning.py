@@ -5,10 +5,10 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from instantstyle import InstantStyle, Style, StyleError, Use
-from instantstyle.core.attention_processor import Shift
+from instantstyle import InstantStyle, Style, StyleConditioning, StyleError
+from instantstyle.core.attention_processor import TokenShift
 from instantstyle.core.cleaning import CENTRE, HEAD, RATE, RATES, damping, head_and_tail, shift
-from instantstyle.generation.style_card import drawn, lines
+from instantstyle.generation.style_card import draw_card, lines
 
 from ..conftest import layer_weights, plus_projection
 from ..helpers import dice
@@ -70,10 +70,10 @@ def test_by_half_it_stands_half_way():
 
 
 def test_what_is_added_fades_by_its_rows_rate():
-    added = Shift(torch.ones(2, 1, 4, 16), torch.ones(2, 1, 4, 16), torch.tensor([0.0, RATE]))
+    added = TokenShift(torch.ones(2, 1, 4, 16), torch.ones(2, 1, 4, 16), torch.tensor([0.0, RATE]))
     ready, now = keys(shift=added), moment(timesteps=[9])
     assert ready.needs_watching
-    assert now.done == 0.5
+    assert now.progress == 0.5
     found = ready.now(now)
     assert_close(found.key[0], ready.key[0] + 1)
     assert_close(found.value[1], ready.value[1] + damping(torch.tensor(0.5)))
@@ -81,7 +81,9 @@ def test_what_is_added_fades_by_its_rows_rate():
 
 def test_steps_as_a_tensor_are_the_steps():
     for timesteps in ([], [3], [9, 5, 3]):
-        assert moment(timesteps=timesteps).passed.item() == pytest.approx(moment(timesteps=timesteps).done)
+        assert moment(timesteps=timesteps).progress_tensor.item() == pytest.approx(
+            moment(timesteps=timesteps).progress
+        )
 
 
 @pytest.fixture
@@ -105,7 +107,7 @@ def test_cleaning_needs_no_words_and_changes_the_picture(styled, reference, ink,
 def test_cleaning_by_nothing_is_the_plain_style_bit_for_bit(styled, reference, ink, short, guidance):
     arguments = {**short, "guidance_scale": guidance, "seed": 1}
     plain = styled("a", style=reference, **arguments).images
-    assert styled("a", style=ink.tuned(0.0), **arguments).images.equal(plain)
+    assert styled("a", style=ink.with_removal(0.0), **arguments).images.equal(plain)
     assert not styled("a", style=ink, **arguments).images.equal(plain)
 
 
@@ -123,7 +125,7 @@ def test_a_cleaned_picture_is_the_same_alone_and_in_a_batch(styled, ink, teal, s
 
 def test_what_a_layer_sees_at_the_first_step_is_head_against_tail(styled, ink):
     """By hand: the head's and the tail's tokens through the adapter's own matrices."""
-    [(name, [ready])] = list(styled.adapter.bind(Use(ink)).items())[:1]
+    [(name, [ready])] = list(styled.adapter.bind(StyleConditioning(ink)).items())[:1]
     layer = next(layer for layer in styled.adapter.layers if layer.name == name)
     head, tail = head_and_tail(styled.adapter.tokens(ink)[1], HEAD)
     to_key, to_value = styled.adapter.file.read_layer(layer.number)
@@ -134,15 +136,15 @@ def test_what_a_layer_sees_at_the_first_step_is_head_against_tail(styled, ink):
 
 
 def test_a_negative_style_stands_in_the_tails_place(styled, ink, teal):
-    plain = styled.adapter.bind(Use(teal))
-    for name, [ready] in styled.adapter.bind(Use(ink, negative=teal)).items():
+    plain = styled.adapter.bind(StyleConditioning(teal))
+    for name, [ready] in styled.adapter.bind(StyleConditioning(ink, negative_style=teal)).items():
         assert ready.shift.key[0].eq(0).all()
         assert_close(ready.key[0], plain[name][0].key[1])
         assert ready.shift.key[1].ne(0).any()
 
 
 def test_against_a_style_nothing_is_drawn_towards_its_tail(styled, ink):
-    for [ready] in styled.adapter.bind(Use(ink, against=True)).values():
+    for [ready] in styled.adapter.bind(StyleConditioning(ink, unconditional=True)).values():
         assert ready.shift.key[1].eq(0).all()
         assert ready.shift.key[0].ne(0).any()
         assert ready.shift.rates.tolist() == pytest.approx([RATE, RATE])
@@ -153,7 +155,9 @@ def test_pictures_side_by_side_are_cleaned_each_by_itself(styled, reference):
     both = styled.style([reference, other], combine="concat", removal="clean")
     one, two = (styled.style(picture, removal="clean") for picture in (reference, other))
     name = styled.adapter.layers[0].name
-    added = [styled.adapter.bind(Use(style, "all"))[name][0].shift.key for style in (both, one, two)]
+    added = [
+        styled.adapter.bind(StyleConditioning(style, "all"))[name][0].shift.key for style in (both, one, two)
+    ]
     assert_close(added[0], torch.cat(added[1:], dim=2), rtol=1e-4, atol=1e-5)
 
 
@@ -169,7 +173,7 @@ def test_bound_it_draws_alone_bit_for_bit(styled, ink, short, tmp_path):
     path = styled.bind(ink).save(tmp_path / "ink.style.safetensors", exact=True)
     bare = InstantStyle(styled.pipe)
     assert bare("a", style=path, seed=1, **short).images.equal(wanted)
-    alone = Style.load(path).only_bound().save(tmp_path / "alone.style.safetensors", exact=True)
+    alone = Style.load(path).bound_only().save(tmp_path / "alone.style.safetensors", exact=True)
     assert bare("a", style=alone, seed=1, **short).images.equal(wanted)
 
 
@@ -181,8 +185,8 @@ def test_halves_keep_what_is_added(styled, ink, short, tmp_path):
 
 def test_what_was_cleaned_is_bound_no_longer_when_it_is_tuned(styled, ink):
     bound = styled.bind(ink)
-    assert bound.tuned(1.0, "clean").bindings == bound.bindings
-    assert bound.tuned(0.5).bindings == bound.tuned(removal="subtract").bindings == ()
+    assert bound.with_removal(1.0, "clean").bindings == bound.bindings
+    assert bound.with_removal(0.5).bindings == bound.with_removal(removal="subtract").bindings == ()
 
 
 def test_words_beside_cleaning_are_refused(styled, reference, ink):
@@ -196,29 +200,29 @@ def test_words_beside_cleaning_are_refused(styled, reference, ink):
 
 def test_words_that_were_taken_out_before_are_kept_to_be_retuned(styled, reference):
     cat = styled.style(reference, content="a cat")
-    cleaned = cat.tuned(removal="clean")
+    cleaned = cat.with_removal(removal="clean")
     assert repr(cleaned) == f"Style(picture − its tail × 1, {cat.encoder})"
     assert_close(cleaned.embedding(), styled.style(reference).embedding())
-    assert_close(cleaned.tuned(removal="subtract").embedding(), cat.embedding())
+    assert_close(cleaned.with_removal(removal="subtract").embedding(), cat.embedding())
 
 
 def test_a_styles_card_tells_that_it_is_cleaned(ink):
     assert dict(lines(ink, "1 kB"))["removed"] == "its tail (× 1, clean)"
-    assert drawn(ink, "1 kB").getcolors(1) is None
+    assert draw_card(ink, "1 kB").getcolors(1) is None
 
 
 def test_cleaned_styles_mix_with_their_like(ink, teal):
     with pytest.raises(StyleError, match="tune all of them"):
         Style.mix({ink: 1, teal: 1})
-    made = Style.mix({ink: 1, teal.tuned(removal="clean"): 1})
-    assert made.tuning == ink.tuning
+    made = Style.mix({ink: 1, teal.with_removal(removal="clean"): 1})
+    assert made.removal_settings == ink.removal_settings
 
 
 def test_keys_of_cleaned_and_other_styles_are_mixed(styled, ink, teal, short):
-    parts = styled.bind(ink).only_bound(), styled.bind(teal).only_bound()
+    parts = styled.bind(ink).bound_only(), styled.bind(teal).bound_only()
     middle = Style.mix([(part, 1) for part in parts])
     [name, *_] = middle.bindings[0].layers
-    assert_close(middle.bindings[0].shift(name)[0], 0.5 * parts[0].bindings[0].shift(name)[0])
+    assert_close(middle.bindings[0].shift_for(name)[0], 0.5 * parts[0].bindings[0].shift_for(name)[0])
     assert InstantStyle(styled.pipe)("a", style=middle, seed=1, **short).images.isfinite().all()
 
 

@@ -4,7 +4,12 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
-from instantstyle.core.clip_encoders import ImageEncoder, TextEncoder, no_text_encoder, text_encoder_of
+from instantstyle.core.clip_encoders import (
+    ImageEncoder,
+    TextEncoder,
+    find_text_encoder,
+    missing_text_encoder_error,
+)
 from instantstyle.errors import CheckpointError, ImageError, StyleError
 
 from ..conftest import EMBEDDING_DIM, HIDDEN, make_image_encoder
@@ -140,13 +145,13 @@ def test_a_text_model_without_projection_is_refused(pipe):
 
 
 def test_the_pipelines_own_text_tower_serves_only_if_it_fits(pipe):
-    assert text_encoder_of(pipe, EMBEDDING_DIM) is not None
-    assert text_encoder_of(pipe, 1024) is None
-    assert text_encoder_of(object(), EMBEDDING_DIM) is None
+    assert find_text_encoder(pipe, EMBEDDING_DIM) is not None
+    assert find_text_encoder(pipe, 1024) is None
+    assert find_text_encoder(object(), EMBEDDING_DIM) is None
 
 
 def test_the_missing_text_tower_is_named_where_it_is_known():
-    assert "laion/CLIP-ViT-H-14-laion2B-s32B-b79K" in str(no_text_encoder(1024))
+    assert "laion/CLIP-ViT-H-14-laion2B-s32B-b79K" in str(missing_text_encoder_error(1024))
 
 
 def test_half_precision_towers_give_float32(reference):

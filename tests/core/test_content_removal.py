@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from instantstyle.core.content_removal import (
     MOST,
-    enough,
+    auto_content_scale,
     highest_cluster,
     mask,
     mix,
@@ -143,7 +143,7 @@ def cosine(embed, content) -> float:
 def test_enough_leaves_the_picture_exactly_as_close_as_an_unrelated_one(removal, phrases, unrelated):
     content = draw(phrases, 40, seed=3)
     picture = draw(40, seed=4) + content.sum(dim=0)
-    amount = enough(picture, content, unrelated, removal)
+    amount = auto_content_scale(picture, content, unrelated, removal)
     assert cosine(picture, content) > unrelated
     assert 0 < amount < MOST
     assert cosine(remove(picture, content, amount, removal), content) == pytest.approx(unrelated, abs=1e-9)
@@ -153,7 +153,7 @@ def test_enough_leaves_the_picture_exactly_as_close_as_an_unrelated_one(removal,
 def test_enough_is_never_too_much(seed, unrelated, removal):
     """Nothing where the picture is no closer already, else down to the unrelated cosine, and not below 0."""
     picture, content = draw(8, seed=seed), draw(2, 8, seed=seed + 1)
-    amount, before = enough(picture, content, unrelated, removal), cosine(picture, content)
+    amount, before = auto_content_scale(picture, content, unrelated, removal), cosine(picture, content)
     assert 0 <= amount <= MOST
     if before <= max(unrelated, 0):
         assert amount == 0
@@ -164,14 +164,14 @@ def test_enough_is_never_too_much(seed, unrelated, removal):
 
 def test_enough_of_a_content_beside_the_look_takes_all_of_it_out():
     picture = LOOK + 0.3 * CAT
-    assert enough(picture, CAT[None], 0.0, "subtract") == pytest.approx(0.3)
-    assert enough(picture, CAT[None], 0.0, "project") == pytest.approx(1.0)
+    assert auto_content_scale(picture, CAT[None], 0.0, "subtract") == pytest.approx(0.3)
+    assert auto_content_scale(picture, CAT[None], 0.0, "project") == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("removal", ["subtract", "project"])
 def test_of_words_without_a_direction_nothing_is_enough(removal):
-    assert enough(E, torch.zeros(1, 8, dtype=torch.float64), 0.1, removal) == 0
+    assert auto_content_scale(E, torch.zeros(1, 8, dtype=torch.float64), 0.1, removal) == 0
 
 
 def test_what_would_take_more_than_a_recipe_holds_is_bounded():
-    assert enough(CAT, 1e-3 * CAT[None], 0.0, "subtract") == MOST
+    assert auto_content_scale(CAT, 1e-3 * CAT[None], 0.0, "subtract") == MOST

@@ -78,7 +78,7 @@ import instantstyle
 from instantstyle import BlockError, CheckpointError, InstantStyle
 from instantstyle.core.attention_processor import StyledAttnProcessor
 from instantstyle.core.clip_encoders import TextEncoder
-from instantstyle.loaders.ip_adapter_checkpoint import AdapterFile
+from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 
 from ..conftest import text_config
 
@@ -144,8 +144,8 @@ def test_a_part_of_a_blocks_name_is_no_block(styled, reference, short, part):
 
 
 def test_keys_and_values_are_made_once_and_not_at_each_step(styled, reference, short, monkeypatch):
-    read, asked = AdapterFile.read_layer, []
-    monkeypatch.setattr(AdapterFile, "read_layer", lambda file, n: asked.append(n) or read(file, n))
+    read, asked = IPAdapterCheckpoint.read_layer, []
+    monkeypatch.setattr(IPAdapterCheckpoint, "read_layer", lambda file, n: asked.append(n) or read(file, n))
     with styled.using(styled.style(reference)) as pipe:
         made = held(pipe)
         pipe("a", **{**short, "num_inference_steps": 4})

@@ -22,8 +22,8 @@ from torch.testing import assert_close
 
 from instantstyle import InstantStyle, JobError, ModelError
 from instantstyle.core.attention_processor import styled_attention
-from instantstyle.core.guidance_interval import CALL, SCALE, guided_within
-from instantstyle.core.ip_adapter import layers_of
+from instantstyle.core.guidance_interval import CALL, SCALE, limit_guidance
+from instantstyle.core.ip_adapter import cross_attention_layers
 
 from ..conftest import base_projection, layer_weights
 from ..parity.test_other_pipelines import (
@@ -61,8 +61,11 @@ def around(styled, tokenizer_folder, image_encoder):
         guest, told = way(pipe)
         guest.set_progress_bar_config(disable=True)
         if way in SDXL_WAYS:
-            return styled.around(guest.to(torch.float64)), told
-        state = {"image_proj": base_projection(), "ip_adapter": layer_weights(layers_of(pipe.unet))}
+            return styled.with_pipeline(guest.to(torch.float64)), told
+        state = {
+            "image_proj": base_projection(),
+            "ip_adapter": layer_weights(cross_attention_layers(pipe.unet)),
+        }
         return InstantStyle(guest.to(torch.float64), adapter=state, image_encoder=image_encoder), told
 
     return made
@@ -273,7 +276,7 @@ def test_a_compiled_network_is_compiled_for_both_batches_and_no_more(styled, in_
 )
 def test_what_is_no_interval_is_refused_with_one_that_is(pipe, interval):
     with pytest.raises(JobError, match=r"guidance_interval is .*0 ≤ start ≤ end ≤ 1, such as \(0\.2, 0\.8\)"):
-        guided_within(pipe, interval)
+        limit_guidance(pipe, interval)
 
 
 def test_it_is_refused_before_any_reference_is_seen(styled):
@@ -290,7 +293,7 @@ def test_it_is_refused_before_any_reference_is_seen(styled):
 )
 def test_pipelines_whose_batches_have_three_parts_are_refused(kind, by):
     with pytest.raises(ModelError, match=f"{kind.__name__} guides by {by}"):
-        guided_within(object.__new__(kind), MIDDLE)
+        limit_guidance(object.__new__(kind), MIDDLE)
 
 
 def test_pipelines_that_keep_their_guidance_elsewhere_are_refused():
@@ -298,7 +301,7 @@ def test_pipelines_that_keep_their_guidance_elsewhere_are_refused():
         def __call__(self, prompt): ...
 
     with pytest.raises(ModelError, match="does not keep its guidance scale"):
-        guided_within(Other(), MIDDLE)
+        limit_guidance(Other(), MIDDLE)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from instantstyle import StyleError, Use
+from instantstyle import StyleConditioning, StyleError
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_more_styles_than_prompts_are_refused(styled, inks, short):
 
 def test_uses_act_together_in_blocks_of_their_own(styled, inks, short):
     ink, neon = inks
-    together = drawn(styled, [Use(ink, "style"), Use(neon, "layout")], short)
+    together = drawn(styled, [StyleConditioning(ink, "style"), StyleConditioning(neon, "layout")], short)
     with styled.using(ink, blocks="style"), styled.using(neon, blocks="layout"):
         assert styled(
             "a", seed=1, **short
@@ -46,7 +46,10 @@ def test_uses_act_together_in_blocks_of_their_own(styled, inks, short):
 
 def test_uses_in_one_block_add_in_any_order(styled, inks, short):
     ink, neon = inks
-    there, back = ([Use(ink), Use(neon)], [Use(neon), Use(ink)])
+    there, back = (
+        [StyleConditioning(ink), StyleConditioning(neon)],
+        [StyleConditioning(neon), StyleConditioning(ink)],
+    )
     assert_close(drawn(styled, there, short), drawn(styled, back, short), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(drawn(styled, there, short), drawn(styled, ink, short), rtol=1e-2)
 
@@ -112,9 +115,9 @@ def test_nothing_of_ours_is_left_in_the_network(styled, inks, short):
 
 def test_content_beside_a_use_is_refused_with_the_way_to_say_it(styled, inks, short):
     with pytest.raises(StyleError, match=r"styled\.style\("):
-        drawn(styled, Use(inks[0]), short, content="a cat")
+        drawn(styled, StyleConditioning(inks[0]), short, content="a cat")
 
 
 def test_styles_and_uses_do_not_mix_in_one_list(styled, inks, short):
-    with pytest.raises(StyleError, match="make all of them a Use"):
-        drawn(styled, [inks[0], Use(inks[1])], short, ["a", "b"])
+    with pytest.raises(StyleError, match="make all of them a StyleConditioning"):
+        drawn(styled, [inks[0], StyleConditioning(inks[1])], short, ["a", "b"])

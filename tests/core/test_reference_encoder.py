@@ -5,7 +5,7 @@ from PIL import Image
 
 from instantstyle import InstantStyle, StyleError
 from instantstyle.core.clip_encoders import ImageEncoder
-from instantstyle.core.reference_encoder import REMEMBERED, Sight
+from instantstyle.core.reference_encoder import REMEMBERED, ReferenceEncoder
 
 from ..conftest import layer_weights, plus_projection
 
@@ -30,26 +30,26 @@ def grey(level: int) -> Image.Image:
 
 
 def test_the_same_pixels_are_seen_once_whatever_picture_they_are_in(encoder):
-    sight = Sight(encoder, of_patches=False)
-    first, _ = sight.look([grey(10), grey(20)])
-    again, _ = sight.look([grey(20).copy(), grey(10)])
+    sight = ReferenceEncoder(encoder, uses_patch_features=False)
+    first, _ = sight.encode([grey(10), grey(20)])
+    again, _ = sight.encode([grey(20).copy(), grey(10)])
     assert encoder.shown == 2
     assert again.equal(first.flip(0))
 
 
 def test_another_crop_is_another_look(encoder):
-    sight = Sight(encoder, of_patches=False)
+    sight = ReferenceEncoder(encoder, uses_patch_features=False)
     for crop in ("center", "pad", "center"):
-        sight.look([Image.new("RGB", (60, 40), "red")], crop)
+        sight.encode([Image.new("RGB", (60, 40), "red")], crop)
     assert encoder.shown == 2
 
 
 def test_only_the_latest_pictures_are_remembered(encoder):
-    sight = Sight(encoder, of_patches=False)
-    sight.look([grey(level) for level in range(REMEMBERED + 1)])
-    sight.look([grey(REMEMBERED)])
+    sight = ReferenceEncoder(encoder, uses_patch_features=False)
+    sight.encode([grey(level) for level in range(REMEMBERED + 1)])
+    sight.encode([grey(REMEMBERED)])
     assert encoder.shown == REMEMBERED + 1
-    sight.look([grey(0)])
+    sight.encode([grey(0)])
     assert encoder.shown == REMEMBERED + 2
 
 

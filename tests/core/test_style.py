@@ -22,16 +22,16 @@ def test_repr_tells_what_it_is_made_of():
     cat = ink().with_content(["a cat"], WORDS, 0.5)
     assert repr(ink()) == "Style(ink.png, CLIP-4)"
     assert repr(cat) == 'Style(ink.png − "a cat" × 0.5, CLIP-4)'
-    assert repr(cat.tuned(1.0, "project")) == 'Style(ink.png ⊥ "a cat" × 1, CLIP-4)'
-    assert repr(cat.tuned(removal="mask")) == 'Style(ink.png ∖ "a cat" × 1, CLIP-4)'
-    assert repr(ink().tuned(0.8, "clean")) == "Style(ink.png − its tail × 0.8, CLIP-4)"
+    assert repr(cat.with_removal(1.0, "project")) == 'Style(ink.png ⊥ "a cat" × 1, CLIP-4)'
+    assert repr(cat.with_removal(removal="mask")) == 'Style(ink.png ∖ "a cat" × 1, CLIP-4)'
+    assert repr(ink().with_removal(0.8, "clean")) == "Style(ink.png − its tail × 0.8, CLIP-4)"
 
 
 def test_another_way_begins_with_its_own_amount_unless_one_is_given():
     cat = ink().with_content(["a cat"], WORDS, 0.7)
-    assert cat.tuned(removal="mask").content_scale == 1.0
-    assert cat.tuned(removal="subtract").content_scale == 0.7
-    assert cat.tuned(0.3, "mask").content_scale == 0.3
+    assert cat.with_removal(removal="mask").content_scale == 1.0
+    assert cat.with_removal(removal="subtract").content_scale == 0.7
+    assert cat.with_removal(0.3, "mask").content_scale == 0.3
     assert ink().with_content(["a cat"], WORDS, removal="mask").content_scale == 1.0
 
 
@@ -49,8 +49,8 @@ def test_two_phrases_are_told_and_removed_together():
 
 def test_removal_can_be_retuned_without_the_picture():
     cat = ink().with_content(["a cat"], WORDS, 1.0)
-    assert_close(cat.tuned(0.5).embedding(), torch.eye(4)[0] - 0.25)
-    assert_close(cat.tuned(0.0).embedding(), ink().embedding())
+    assert_close(cat.with_removal(0.5).embedding(), torch.eye(4)[0] - 0.25)
+    assert_close(cat.with_removal(0.0).embedding(), ink().embedding())
 
 
 def test_references_count_by_their_weights_in_any_order():

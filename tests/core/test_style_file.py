@@ -14,9 +14,9 @@ from safetensors.torch import load, save
 from torch.testing import assert_close
 
 from instantstyle import JobError, Style, StyleError
-from instantstyle.core.bound_style import Binding
-from instantstyle.core.style_file import FORMAT, KEY, VERSION, Imprint, _hash, _text
-from instantstyle.imaging.thumbnail import thumbnail_of
+from instantstyle.core.bound_style import BoundKeyValues
+from instantstyle.core.style_file import FORMAT, KEY, VERSION, StyleMetadata, _hash, _text
+from instantstyle.imaging.thumbnail import make_thumbnail
 from instantstyle.unet.architectures import SDXL
 
 from ..helpers import dice
@@ -25,8 +25,8 @@ LAYER = "up_blocks.0.attentions.1.transformer_blocks.0.attn2"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "style-file.md"
 
 
-def binding(seed: int = 0, family: str = "sdxl", adapter: str = "a" * 16, layers=(LAYER,)) -> Binding:
-    return Binding(family, adapter, pairs(seed, layers))
+def binding(seed: int = 0, family: str = "sdxl", adapter: str = "a" * 16, layers=(LAYER,)) -> BoundKeyValues:
+    return BoundKeyValues(family, adapter, pairs(seed, layers))
 
 
 def pairs(seed: int, layers=(LAYER,)):
@@ -38,7 +38,7 @@ def pairs(seed: int, layers=(LAYER,)):
 
 def cleaned() -> Style:
     """A style whose bound part holds what cleaning adds."""
-    fades = Binding("sdxl", "a" * 16, pairs(0), pairs(5))
+    fades = BoundKeyValues("sdxl", "a" * 16, pairs(0), pairs(5))
     return whole(removal="clean", content_scale=1.0, bindings=(fades,))
 
 
@@ -135,21 +135,23 @@ def test_keys_and_values_are_kept_in_halves_unless_exact(path):
 
 def test_a_style_that_was_loaded_can_still_be_retuned(path):
     found = Style.load(whole().save(path))
-    assert_close(found.tuned(0.1, "subtract").embedding(), whole().tuned(0.1, "subtract").embedding())
-    assert_close(found.weighed([1, 3]).embedding(), whole(weights=(1.0, 3.0)).embedding())
+    assert_close(
+        found.with_removal(0.1, "subtract").embedding(), whole().with_removal(0.1, "subtract").embedding()
+    )
+    assert_close(found.with_weights([1, 3]).embedding(), whole(weights=(1.0, 3.0)).embedding())
 
 
 def test_what_was_retuned_is_bound_no_longer(path):
     found = Style.load(whole().save(path))
-    assert found.tuned(found.content_scale, found.removal).bindings == found.bindings
-    assert found.tuned(0.1).bindings == found.weighed([1, 3]).bindings == ()
+    assert found.with_removal(found.content_scale, found.removal).bindings == found.bindings
+    assert found.with_removal(0.1).bindings == found.with_weights([1, 3]).bindings == ()
 
 
 def test_a_style_may_be_kept_without_its_ingredients(path):
-    found = Style.load(whole().only_bound().save(path, exact=True))
-    assert same(found, whole().only_bound())
+    found = Style.load(whole().bound_only().save(path, exact=True))
+    assert same(found, whole().bound_only())
     with pytest.raises(StyleError, match="only bound"):
-        found.tuned(0.1)
+        found.with_removal(0.1)
     with pytest.raises(StyleError, match="only bound"):
         found.embedding()
 
@@ -173,7 +175,7 @@ def test_a_style_file_ends_as_such(tmp_path):
 
 
 def test_keys_too_large_for_halves_are_refused_and_kept_exactly(path):
-    huge = Binding("sdxl", "a" * 16, {LAYER: (torch.full((2, 4, 8), 1e6),) * 2})
+    huge = BoundKeyValues("sdxl", "a" * 16, {LAYER: (torch.full((2, 4, 8), 1e6),) * 2})
     with pytest.raises(StyleError, match="exact=True"):
         whole(bindings=(huge,)).save(path)
     assert (
@@ -196,8 +198,8 @@ def test_bound_for_sdxls_style_block_it_is_half_a_megabyte_at_most(path):
         torch.zeros(1280),
         content=("a cat",),
         content_embeds=torch.randn(1, 1280),
-        thumbnail=thumbnail_of([Image.fromarray(noise)]),
-        bindings=(Binding("sdxl", "a" * 16, layers),),
+        thumbnail=make_thumbnail([Image.fromarray(noise)]),
+        bindings=(BoundKeyValues("sdxl", "a" * 16, layers),),
     )
     assert style.bindings[0].size == 2 * 10 * 2 * 2 * 4 * 1280 * 2
     assert 400_000 < style.save(path).stat().st_size <= 500_000
@@ -321,7 +323,7 @@ def documented(heading: str) -> set[str]:
 
 def test_the_document_lists_every_field_and_every_tensor(path):
     own = {"format", "version", "sha256"}
-    assert documented("Fields") == {*Imprint.model_fields, *own}
+    assert documented("Fields") == {*StyleMetadata.model_fields, *own}
     tensors = {
         re.sub(r"bound\.sdxl\..*\.(key|value)", r"bound.<family>.<layer>.\1", n)
         for n in cleaned()._tensors(False)

@@ -54,7 +54,7 @@ def test_a_common_content_can_still_be_retuned_in_a_mix():
     made = Style.mix({cat(style(0)): 1, cat(style(1)): 1})
     assert made.content == ("a cat",)
     assert_close(made.embedding(), torch.tensor([0.25, 0.25, -0.25, -0.25]))
-    assert_close(made.tuned(0.0).embedding(), torch.tensor([0.5, 0.5, 0, 0]))
+    assert_close(made.with_removal(0.0).embedding(), torch.tensor([0.5, 0.5, 0, 0]))
 
 
 def test_contents_that_differ_are_taken_out_of_each_part_for_good():
@@ -90,12 +90,12 @@ def test_what_makes_no_mix_is_refused(parts, told):
 
 def test_towards_leads_from_one_style_to_another():
     a, b = style(0), style(1)
-    assert a.towards(b, 0) is a
-    assert a.towards(b, 1) is b
-    assert_close(a.towards(b, 0.25).embedding(), torch.tensor([0.75, 0.25, 0, 0]))
-    assert same(a.towards(b, 0.25), b.towards(a, 0.75))
+    assert a.interpolate(b, 0) is a
+    assert a.interpolate(b, 1) is b
+    assert_close(a.interpolate(b, 0.25).embedding(), torch.tensor([0.75, 0.25, 0, 0]))
+    assert same(a.interpolate(b, 0.25), b.interpolate(a, 0.75))
     with pytest.raises(StyleError, match="0 stays here"):
-        a.towards(b, 1.5)
+        a.interpolate(b, 1.5)
 
 
 def test_minus_takes_more_words_out_beside_the_first():
@@ -115,7 +115,7 @@ def test_a_mix_on_embeddings_is_not_bound():
 
 
 def test_styles_that_are_only_bound_are_mixed_by_their_keys():
-    made = Style.mix({bound(0).only_bound(): 3, bound(1).only_bound(): 1})
+    made = Style.mix({bound(0).bound_only(): 3, bound(1).bound_only(): 1})
     assert not made.has_ingredients
     [(layer, pair)] = made.bindings[0].layers.items()
     parts = [binding(seed).layers[layer] for seed in (0, 1)]

@@ -11,9 +11,9 @@ from PIL import Image
 
 from instantstyle import InstantStyle
 from instantstyle.evaluation import Point, arms_of, evaluate
-from instantstyle.evaluation.experiment import Trials
+from instantstyle.evaluation.experiment import Experiment
 from instantstyle.evaluation.report import report
-from instantstyle.generation.inputs import Exhibit
+from instantstyle.generation.inputs import ReferenceImage
 from instantstyle.metrics import ByPixels, ByWords
 from instantstyle.synthetic import as_image, sample_scenes
 
@@ -24,15 +24,15 @@ TINY = {"num_inference_steps": 1, "height": 16, "width": 16}
 
 
 @pytest.fixture(scope="module")
-def trials(tokenizer_folder, state, image_encoder, tmp_path_factory) -> Trials:
+def trials(tokenizer_folder, state, image_encoder, tmp_path_factory) -> Experiment:
     styled = InstantStyle(make_pipe(tokenizer_folder), adapter=state, image_encoder=image_encoder)
     reader = styled.text_encoder
     assert reader
     shown = [as_image(picture) for picture in sample_scenes(2, dice(0)).pictures(64)]
-    references = [Exhibit("ink & co.png", shown[0], "a cat"), Exhibit("oil.png", shown[1])]
+    references = [ReferenceImage("ink & co.png", shown[0], "a cat"), ReferenceImage("oil.png", shown[1])]
     scorers = [ByWords(styled.image_encoder, reader, "small CLIP"), ByPixels()]
     folder = tmp_path_factory.mktemp("evaluate") / "results"
-    return Trials(styled, references, ["a", "b"], scorers, folder, "<small>", arguments=TINY)
+    return Experiment(styled, references, ["a", "b"], scorers, folder, "<small>", arguments=TINY)
 
 
 @pytest.fixture(scope="module")

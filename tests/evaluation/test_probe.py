@@ -10,13 +10,13 @@ from PIL import Image
 
 from instantstyle import InstantStyle
 from instantstyle.errors import BlockError, JobError
-from instantstyle.evaluation.experiment import Trials
+from instantstyle.evaluation.experiment import Experiment
 from instantstyle.evaluation.probe import Effect, probe, proposed, ranked, roles_in
-from instantstyle.generation.inputs import Exhibit
+from instantstyle.generation.inputs import ReferenceImage
 from instantstyle.metrics import ByPixels, ByWords
 from instantstyle.metrics.scorers import first_named
 from instantstyle.unet.blocks import Block
-from instantstyle.unet.probe_file import roles_of
+from instantstyle.unet.probe_file import read_roles
 
 TINY = {"num_inference_steps": 1, "height": 16, "width": 16}
 CARRIER = Block.parse("up_blocks.1.attentions.1")
@@ -41,15 +41,17 @@ def _block(name: str, layers) -> Block:
 
 
 @pytest.fixture(scope="module")
-def trials(carried, tmp_path_factory) -> Trials:
+def trials(carried, tmp_path_factory) -> Experiment:
     """References are pictures in the look that the block knows, drawn with everything on."""
     grey = Image.new("RGB", (32, 32), "grey")
     shown = [
-        Exhibit(f"{number}.png", carried("a", style=grey, blocks="all", seed=1000 * number, **TINY).images[0])
+        ReferenceImage(
+            f"{number}.png", carried("a", style=grey, blocks="all", seed=1000 * number, **TINY).images[0]
+        )
         for number in range(2)
     ]
     folder = tmp_path_factory.mktemp("probe") / "results"
-    return Trials(carried, shown, ["a"], [ByPixels()], folder, model="small", arguments=TINY)
+    return Experiment(carried, shown, ["a"], [ByPixels()], folder, model="small", arguments=TINY)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def test_the_silent_blocks_have_no_effect_at_all(finding):
 
 
 def test_the_file_says_which_blocks_and_how_surely(finding, trials):
-    assert roles_of(finding.path)["style"] == (CARRIER,)
+    assert read_roles(finding.path)["style"] == (CARRIER,)
     held = json.loads(finding.path.read_text())
     assert held["roles"]["style"]["confidence"] == 1
     assert held["settings"]["scores"] == ["pixels"]
@@ -127,7 +129,7 @@ def test_a_networks_roles_become_the_probed_ones(finding, trials):
 
 def test_a_probe_of_another_network_is_refused(finding, trials):
     with pytest.raises(BlockError, match="another network"):
-        roles_of(finding.path, trials.styled.architecture.blocks[1:])
+        read_roles(finding.path, trials.styled.architecture.blocks[1:])
 
 
 def test_a_probe_that_was_not_finished_proposes_nothing(finding, tmp_path):
@@ -135,7 +137,7 @@ def test_a_probe_that_was_not_finished_proposes_nothing(finding, tmp_path):
     del held["roles"]
     (tmp_path / "half.json").write_text(json.dumps(held))
     with pytest.raises(JobError, match="not finished"):
-        roles_of(tmp_path / "half.json")
+        read_roles(tmp_path / "half.json")
 
 
 def effect(mean: float, low: float) -> Effect:

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from instantstyle import JobError
-from instantstyle.generation.reproduce import compared, located
-from instantstyle.imaging.loading import fingerprint
+from instantstyle.generation.reproduce import compared, locate_files
+from instantstyle.imaging.loading import file_sha256
 from instantstyle.imaging.png_metadata import read_recipe, save_png
 from instantstyle.recipe import Recipe
 
@@ -99,18 +99,18 @@ def test_all_that_is_missing_is_told_at_once(tmp_path):
     named = [{"name": name, "sha256": "0" * 64} for name in ("a.png", "b.png")]
     recipe = RECIPE.but(references=named[:1], mask=named[1])
     with pytest.raises(JobError, match=r"a\.png .*b\.png"):
-        located(recipe, [tmp_path])
+        locate_files(recipe, [tmp_path])
 
 
 def test_a_style_of_the_library_is_found_by_name_and_by_content(library, tmp_path):
     library.mkdir(exist_ok=True)
     kept = library / "ink.style.safetensors"
     kept.write_bytes(b"a style")
-    for name, sha256 in (("ink", fingerprint(kept)), ("renamed", fingerprint(kept)), ("ink", None)):
+    for name, sha256 in (("ink", file_sha256(kept)), ("renamed", file_sha256(kept)), ("ink", None)):
         recipe = RECIPE.but(references=[{"name": name, "sha256": sha256}])
-        assert located(recipe, [tmp_path]).references[0].name == str(kept)
+        assert locate_files(recipe, [tmp_path]).references[0].name == str(kept)
     with pytest.raises(JobError, match="another file"):
-        located(RECIPE.but(references=[{"name": "ink", "sha256": "0" * 64}]), [tmp_path])
+        locate_files(RECIPE.but(references=[{"name": "ink", "sha256": "0" * 64}]), [tmp_path])
     kept.unlink()
 
 

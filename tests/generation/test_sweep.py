@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from instantstyle.errors import BlockError, JobError
-from instantstyle.generation.generate import draw
+from instantstyle.generation.generate import generate
 from instantstyle.generation.sweep import SIDE, Grid, grid_in, save, sweep
-from instantstyle.generation.sweep_axis import Axis
+from instantstyle.generation.sweep_axis import SweepAxis
 from instantstyle.imaging.grid import GAP, HEAD, LABEL, TILE
 from instantstyle.recipe import Recipe
 
@@ -33,12 +33,12 @@ def tile(sheet: Image.Image, down: int, across: int) -> Image.Image:
 
 def alone(styled, recipe: Recipe) -> Image.Image:
     """The cell's picture drawn by itself, as large as in the grid."""
-    [(picture, _)] = draw(styled, recipe)
+    [(picture, _)] = generate(styled, recipe)
     return picture.resize((TILE, TILE), Image.Resampling.LANCZOS)
 
 
 def test_every_cell_is_the_picture_that_its_own_recipe_makes(styled, base):
-    grid = Grid(base, Axis("scale", (0.5, 2.0)), Axis("blocks", ("style", "all")))
+    grid = Grid(base, SweepAxis("scale", (0.5, 2.0)), SweepAxis("blocks", ("style", "all")))
     sheet, _ = sweep(styled, grid)
     shown = set()
     for down, row in enumerate(grid.rows):
@@ -50,14 +50,14 @@ def test_every_cell_is_the_picture_that_its_own_recipe_makes(styled, base):
 
 
 def test_cells_differ_from_the_base_in_the_axes_alone(base):
-    grid = Grid(base, Axis("scale", (0.5, 1.0)), Axis("blocks", ("style", "all")))
+    grid = Grid(base, SweepAxis("scale", (0.5, 1.0)), SweepAxis("blocks", ("style", "all")))
     told = [(recipe.scale, recipe.blocks) for recipe in grid.cells]
     assert told == [(0.5, "style"), (1.0, "style"), (0.5, "all"), (1.0, "all")]
     assert {recipe.but(scale=base.scale, blocks=base.blocks) == base for recipe in grid.cells} == {True}
 
 
 def test_one_axis_is_one_row(styled, base):
-    grid = Grid(base, Axis("seed", (1, 2)))
+    grid = Grid(base, SweepAxis("seed", (1, 2)))
     assert ([recipe.seed for recipe in grid.cells], grid.columns, grid.lines) == (
         [1, 2],
         ["seed 1", "seed 2"],
@@ -72,30 +72,32 @@ def test_a_reference_is_seen_once_for_the_whole_grid(styled, base, tmp_path, mon
     seen, encoder = [], styled.image_encoder
     embed = encoder.embed
     monkeypatch.setattr(encoder, "embed", lambda images, crop: seen.append(1) or embed(images, crop))
-    sweep(styled, Grid(base, Axis("scale", (0.5, 1.0)), Axis.parse("style=ink.png,teal.png")))
+    sweep(styled, Grid(base, SweepAxis("scale", (0.5, 1.0)), SweepAxis.parse("style=ink.png,teal.png")))
     assert len(seen) == 2
 
 
 def test_cells_that_differ_in_their_seeds_alone_are_made_ready_once(styled, base, monkeypatch):
     made, style = [], styled.style
     monkeypatch.setattr(styled, "style", lambda *given, **named: made.append(1) or style(*given, **named))
-    sweep(styled, Grid(base, Axis("seed", (1, 2, 3)), Axis("scale", (0.5, 1.0))))
+    sweep(styled, Grid(base, SweepAxis("seed", (1, 2, 3)), SweepAxis("scale", (0.5, 1.0))))
     assert len(made) == 2
 
 
 def test_a_listener_is_told_of_every_picture(styled, base):
     told = []
-    sweep(styled, Grid(base, Axis("scale", (0.5, 1.0))), lambda done, of: told.append((done, of)))
+    sweep(styled, Grid(base, SweepAxis("scale", (0.5, 1.0))), lambda done, of: told.append((done, of)))
     assert told == [(1, 2), (2, 2)]
 
 
 def test_large_pictures_are_made_small(styled, base):
-    sheet, _ = sweep(styled, Grid(base.but(height=1024), Axis("scale", (0.0,))))
+    sheet, _ = sweep(styled, Grid(base.but(height=1024), SweepAxis("scale", (0.0,))))
     assert sheet.size == (LABEL + SIDE + 2 * GAP, HEAD + SIDE + GAP)
 
 
 def test_the_picture_carries_base_and_axes_complete(styled, base, tmp_path):
-    grid = Grid(base.but(num_inference_steps=None), Axis("scale", (0.5, 1.0)), Axis("content_scale", (0.5,)))
+    grid = Grid(
+        base.but(num_inference_steps=None), SweepAxis("scale", (0.5, 1.0)), SweepAxis("content_scale", (0.5,))
+    )
     sheet, drawn = sweep(styled, grid)
     save(sheet, drawn, "grid.png")
     with Image.open("grid.png") as image:
@@ -110,7 +112,7 @@ def test_the_picture_carries_base_and_axes_complete(styled, base, tmp_path):
 
 
 def test_a_grid_can_be_drawn_again_from_its_picture(styled, base):
-    grid = Grid(base, Axis.parse("style=,ink.png"), Axis("seed", (1, 2)))
+    grid = Grid(base, SweepAxis.parse("style=,ink.png"), SweepAxis("seed", (1, 2)))
     sheet, drawn = sweep(styled, grid)
     kept = grid_in(save(sheet, drawn, "grid.png"))
     assert kept
@@ -119,7 +121,7 @@ def test_a_grid_can_be_drawn_again_from_its_picture(styled, base):
 
 def test_a_probes_file_is_kept_as_names_of_blocks(styled, base, tmp_path):
     probe_file(tmp_path / "probe.json")
-    grid = Grid(base.but(blocks="probe.json"), Axis("blocks", ("style", "probe.json")))
+    grid = Grid(base.but(blocks="probe.json"), SweepAxis("blocks", ("style", "probe.json")))
     _, drawn = sweep(styled, grid)
     assert grid.columns[1] == "blocks probe.json"
     assert (drawn.x.values, drawn.base.blocks) == (("style", "+".join(STYLE)), "+".join(STYLE))
@@ -127,7 +129,7 @@ def test_a_probes_file_is_kept_as_names_of_blocks(styled, base, tmp_path):
 
 def test_wrong_blocks_in_the_last_cell_are_refused_before_the_first_is_drawn(styled, base):
     told = []
-    grid = Grid(base, Axis("blocks", ("style", "stile")))
+    grid = Grid(base, SweepAxis("blocks", ("style", "stile")))
     with pytest.raises(BlockError, match="Did you mean style"):
         sweep(styled, grid, lambda done, of: told.append(done))
     assert told == []
@@ -136,9 +138,9 @@ def test_wrong_blocks_in_the_last_cell_are_refused_before_the_first_is_drawn(sty
 @pytest.mark.parametrize(
     ("x", "y", "told"),
     [
-        (Axis("seed", (1,)), Axis("seed", (2,)), "Both axes go over seed"),
-        (Axis("seed", (1,)), Axis("scale", (1.0,)), "scale acts on a reference, and there is none"),
-        (Axis("seed", (1, -1)), None, "seed is -1"),
+        (SweepAxis("seed", (1,)), SweepAxis("seed", (2,)), "Both axes go over seed"),
+        (SweepAxis("seed", (1,)), SweepAxis("scale", (1.0,)), "scale acts on a reference, and there is none"),
+        (SweepAxis("seed", (1, -1)), None, "seed is -1"),
     ],
 )
 def test_a_grid_that_makes_no_sense_is_refused(x, y, told):

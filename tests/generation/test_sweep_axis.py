@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instantstyle.errors import ImageError, JobError
-from instantstyle.generation.sweep_axis import FIXED, MOST, Axis
+from instantstyle.generation.sweep_axis import FIXED, MOST, SweepAxis
 from instantstyle.recipe import Recipe
 
 BASE = Recipe(prompt="a rocket", seed=7)
 
 
 def values(text: str) -> list:
-    axis = Axis.parse(text)
+    axis = SweepAxis.parse(text)
     return [getattr(BASE.but(**{axis.field: value}), axis.field) for value in axis.values]
 
 
@@ -62,7 +62,7 @@ def test_a_style_is_named_by_its_file_and_fingerprint(tmp_path, monkeypatch):
 
 def test_a_style_that_is_not_there_is_refused():
     with pytest.raises(ImageError, match=r"nowhere\.png does not exist"):
-        Axis.parse("style=nowhere.png")
+        SweepAxis.parse("style=nowhere.png")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_style_that_is_not_there_is_refused():
 )
 def test_what_is_no_axis_is_refused_in_one_line(text, told):
     with pytest.raises(JobError, match=told) as refusal:
-        Axis.parse(text)
+        SweepAxis.parse(text)
     assert "\n" not in str(refusal.value)
 
 
@@ -119,11 +119,11 @@ def test_a_value_that_its_field_does_not_take_is_refused_by_the_recipe(text, tol
     ],
 )
 def test_a_label_says_the_option_and_the_value(changes, field, label):
-    assert Axis(field, (None,)).label(BASE.but(**changes)) == label
+    assert SweepAxis(field, (None,)).label(BASE.but(**changes)) == label
 
 
 @pytest.mark.parametrize("field", FIXED)
 def test_a_field_that_makes_no_sense_to_sweep_is_refused_by_name(field):
     assert field in Recipe.model_fields
     with pytest.raises(JobError, match=f"cannot go over {field}: "):
-        Axis(field, (None,))
+        SweepAxis(field, (None,))

@@ -13,7 +13,7 @@ PUBLIC = [
     "ModelError",
     "Style",
     "StyleError",
-    "Use",
+    "StyleConditioning",
     "__version__",
     "load",
 ]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from instantstyle import ImageError
-from instantstyle.imaging.loading import fingerprint, fit, open_reference
+from instantstyle.imaging.loading import file_sha256, fit, open_reference
 
 
 def colour(image: Image.Image, at: tuple[int, int] = (0, 0)) -> tuple[int, ...]:
@@ -205,4 +205,4 @@ def test_an_unknown_crop_names_the_known_ones():
 
 def test_a_fingerprint_is_that_of_the_bytes(tmp_path):
     empty_of_words = written(tmp_path / "a", b"abc")
-    assert fingerprint(empty_of_words).startswith("ba7816bf8f01cfea")
+    assert file_sha256(empty_of_words).startswith("ba7816bf8f01cfea")

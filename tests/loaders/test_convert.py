@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from instantstyle import CheckpointError, JobError
 from instantstyle.loaders.convert import convert
-from instantstyle.loaders.ip_adapter_checkpoint import AdapterFile
+from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from instantstyle.unet.architectures import SDXL
 
 from ..conftest import base_projection
@@ -32,7 +32,7 @@ def test_a_dump_becomes_standard_with_dtypes_kept(tmp_path, dump, state, layers)
     for name, tensor in flat(state).items():
         dtype = torch.half if name.startswith("image_proj") else torch.bfloat16
         assert written[name].equal(tensor.to(dtype))
-    AdapterFile.open(tmp_path / "out.safetensors").check(layers)
+    IPAdapterCheckpoint.open(tmp_path / "out.safetensors").check(layers)
 
 
 def test_the_file_says_what_it_is(tmp_path, dump):
@@ -55,7 +55,7 @@ def test_nothing_is_overwritten_unless_forced(tmp_path, dump):
         convert(dump, out)
     assert out.read_bytes() == b"precious"
     convert(dump, out, force=True)
-    assert AdapterFile.open(out).kind == "base"
+    assert IPAdapterCheckpoint.open(out).kind == "base"
 
 
 def test_a_file_can_be_converted_onto_itself(tmp_path, state):
@@ -91,7 +91,7 @@ def test_module_paths_are_numbered_where_the_network_is_known(tmp_path):
         for place, (path, width) in enumerate(SDXL.layers.items())
         for x in "kv"
     }
-    file = AdapterFile.open(flat({"image_proj": base_projection(cross_dim=2048)}) | tensors)
+    file = IPAdapterCheckpoint.open(flat({"image_proj": base_projection(cross_dim=2048)}) | tensors)
     assert file.base is SDXL
     assert file.read_layer(69)[0][0, 0] == 34
 

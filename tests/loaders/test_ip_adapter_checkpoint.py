@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from instantstyle.errors import CheckpointError
-from instantstyle.loaders.ip_adapter_checkpoint import AdapterFile
-from instantstyle.loaders.state_dict import shelf
+from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from instantstyle.loaders.state_dict import open_state_dict
 from instantstyle.unet.architectures import MINI, SD15, SDXL
 from instantstyle.unet.blocks import Layer
 
@@ -60,17 +60,17 @@ def saved(tmp_path, state):
     ],
 )
 def test_kind_tokens_and_widths_are_found_from_the_tensors(state, projection, facts):
-    file = AdapterFile.open({**state, "image_proj": projection()})
+    file = IPAdapterCheckpoint.open({**state, "image_proj": projection()})
     assert (file.kind, file.tokens, file.embedding_dim) == facts
     assert file.cross_dim == CROSS_DIM
 
 
 def test_a_fitting_adapter_passes(saved, layers):
-    AdapterFile.open(saved).check(layers)
+    IPAdapterCheckpoint.open(saved).check(layers)
 
 
 def test_checking_reads_no_tensor(saved, layers):
-    file = AdapterFile.open(saved)
+    file = IPAdapterCheckpoint.open(saved)
     file.check(layers)
     assert file.tensors_read == ()
 
@@ -80,7 +80,7 @@ def test_style_alone_reads_the_twenty_tensors_69_to_87_of_sdxl(tmp_path):
         f"ip_adapter.{n}.to_{x}_ip.weight": torch.zeros(8, CROSS_DIM) for n in range(1, 140, 2) for x in "kv"
     }
     save_file(flat({"image_proj": base_projection()}) | tensors, tmp_path / "sdxl.safetensors")
-    file = AdapterFile.open(tmp_path / "sdxl.safetensors")
+    file = IPAdapterCheckpoint.open(tmp_path / "sdxl.safetensors")
     file.check(sdxl_layers())
     for layer in sdxl_layers():
         if str(layer.block) == "up_blocks.0.attentions.1":
@@ -93,13 +93,13 @@ def test_style_alone_reads_the_twenty_tensors_69_to_87_of_sdxl(tmp_path):
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "bare pickle"])
 def test_a_bin_file_of_tensors_is_read(tmp_path, state, layers, legacy):
     torch.save(state, tmp_path / "a.bin", _use_new_zipfile_serialization=not legacy)
-    file = AdapterFile.open(tmp_path / "a.bin")
+    file = IPAdapterCheckpoint.open(tmp_path / "a.bin")
     file.check(layers)
     assert file.read_layer(3)[1].equal(state["ip_adapter"]["3.to_v_ip.weight"])
 
 
 def test_files_are_known_by_content_not_by_ending(saved, layers):
-    AdapterFile.open(saved.rename(saved.with_suffix(".bin"))).check(layers)
+    IPAdapterCheckpoint.open(saved.rename(saved.with_suffix(".bin"))).check(layers)
 
 
 def by_path(layers, state):
@@ -123,7 +123,7 @@ def test_dumps_of_training_scripts_are_the_same_adapter(state, layers, form):
         dump |= by_path(layers, state)
     if form.startswith("both"):
         dump["unet.conv_in.weight"] = torch.zeros(1)
-    file = AdapterFile.open(dump)
+    file = IPAdapterCheckpoint.open(dump)
     file.check(layers)
     for layer in layers:
         key, value = file.read_layer(layer.number)
@@ -141,11 +141,11 @@ def test_the_base_is_found_from_the_layers(family):
         for x in "kv"
     }
     projection = base_projection(cross_dim=cross_dim)
-    assert AdapterFile.open({"image_proj": projection, "ip_adapter": tensors}).base is family
+    assert IPAdapterCheckpoint.open({"image_proj": projection, "ip_adapter": tensors}).base is family
 
 
 def test_an_unknown_base_is_none(state):
-    assert AdapterFile.open(state).base is None
+    assert IPAdapterCheckpoint.open(state).base is None
 
 
 def sdxl_sixteenth(projection):
@@ -162,7 +162,7 @@ def sdxl_sixteenth(projection):
 def test_style_reads_at_most_a_fifth_of_the_file(tmp_path, dim):
     path = tmp_path / "sdxl.safetensors"
     save_file(sdxl_sixteenth(base_projection(dim, 2048 // 16)), path)
-    file = AdapterFile.open(path)
+    file = IPAdapterCheckpoint.open(path)
     file.read_projection()
     for number in range(69, 89, 2):
         file.read_layer(number)
@@ -183,7 +183,7 @@ class Payload:
 def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path, capsys, write):
     write({"image_proj": Payload()}, tmp_path / "evil.bin")
     with pytest.raises(CheckpointError, match="refused"):
-        AdapterFile.open(tmp_path / "evil.bin")
+        IPAdapterCheckpoint.open(tmp_path / "evil.bin")
     assert capsys.readouterr().out == ""
 
 
@@ -191,25 +191,25 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path, capsys, write
 def test_anything_but_tensors_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "a.bin")
     with pytest.raises(CheckpointError, match="refused"):
-        AdapterFile.open(tmp_path / "a.bin")
+        IPAdapterCheckpoint.open(tmp_path / "a.bin")
 
 
 @pytest.mark.parametrize("kept", [0, 5, 400])
 def test_a_file_cut_short_is_refused(saved, kept):
     saved.write_bytes(saved.read_bytes()[:kept])
     with pytest.raises(CheckpointError, match="not a whole"):
-        AdapterFile.open(saved)
+        IPAdapterCheckpoint.open(saved)
 
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"no adapter file .*gone\.bin"):
-        AdapterFile.open(tmp_path / "gone.bin")
+        IPAdapterCheckpoint.open(tmp_path / "gone.bin")
 
 
 @pytest.mark.parametrize("part", ["image_proj", "ip_adapter"])
 def test_a_file_that_lacks_a_whole_part_is_refused(state, part):
     with pytest.raises(CheckpointError, match=f"no {part} tensors"):
-        AdapterFile.open({**state, part: {}})
+        IPAdapterCheckpoint.open({**state, part: {}})
 
 
 def test_missing_misshapen_and_extra_tensors_are_all_listed_at_once(state, layers):
@@ -218,7 +218,7 @@ def test_missing_misshapen_and_extra_tensors_are_all_listed_at_once(state, layer
     tensors["7.to_k_ip.weight"] = torch.zeros(3, CROSS_DIM)
     tensors["99.to_k_ip.weight"] = torch.zeros(8, CROSS_DIM)
     with pytest.raises(CheckpointError) as refused:
-        AdapterFile.open({**state, "ip_adapter": tensors}).check(layers)
+        IPAdapterCheckpoint.open({**state, "ip_adapter": tensors}).check(layers)
     faults = str(refused.value).partition("network: ")[2].split("; ")
     assert [fault.split(",")[0].rstrip(".") for fault in faults] == [
         "missing ip_adapter.1.to_k_ip.weight",
@@ -230,7 +230,7 @@ def test_missing_misshapen_and_extra_tensors_are_all_listed_at_once(state, layer
 
 def test_an_adapter_of_another_base_is_refused_with_both_cross_dims():
     tensors = {f"1.to_{x}_ip.weight": torch.zeros(8, 768) for x in "kv"}
-    file = AdapterFile.open({"image_proj": base_projection(cross_dim=768), "ip_adapter": tensors})
+    file = IPAdapterCheckpoint.open({"image_proj": base_projection(cross_dim=768), "ip_adapter": tensors})
     with pytest.raises(CheckpointError, match=r"768 \(Stable Diffusion 1.5\); the network has 2048 \(SDXL\)"):
         file.check(sdxl_layers(cross_dim=2048))
 
@@ -241,7 +241,7 @@ def test_a_projection_with_parts_missing_is_refused_with_their_names(state):
     with pytest.raises(
         CheckpointError, match=r"norm_out\.bias; missing image_proj\.layers\.2\.0\.to_kv\.weight"
     ):
-        AdapterFile.open({**state, "image_proj": projection})
+        IPAdapterCheckpoint.open({**state, "image_proj": projection})
 
 
 def zeros(shapes):
@@ -277,12 +277,12 @@ PERCEPTRON = zeros({f"image_proj.{name}.weight": (4, 4) for name in ("proj.0", "
 )
 def test_foreign_families_are_refused_by_name(state, tensors, family):
     with pytest.raises(CheckpointError, match=family):
-        AdapterFile.open({**flat({**state, "image_proj": {}}), **tensors})
+        IPAdapterCheckpoint.open({**flat({**state, "image_proj": {}}), **tensors})
 
 
 def test_a_projection_of_no_known_kind_is_refused(state):
     with pytest.raises(CheckpointError, match="expected exactly one of"):
-        AdapterFile.open({**state, "image_proj": {"something.weight": torch.zeros(1)}})
+        IPAdapterCheckpoint.open({**state, "image_proj": {"something.weight": torch.zeros(1)}})
 
 
 def test_a_resampler_whose_heads_do_not_fit_is_refused(state):
@@ -292,7 +292,7 @@ def test_a_resampler_whose_heads_do_not_fit_is_refused(state):
         projection[f"layers.{depth}.0.to_kv.weight"] = torch.zeros(200, 64)
         projection[f"layers.{depth}.0.to_out.weight"] = torch.zeros(64, 100)
     with pytest.raises(CheckpointError, match="no heads 64 wide"):
-        AdapterFile.open({**state, "image_proj": projection})
+        IPAdapterCheckpoint.open({**state, "image_proj": projection})
 
 
 SIZES = st.lists(st.sampled_from([0, 1, 2, 3, 4, 32, 64, 128]), max_size=3)
@@ -318,7 +318,7 @@ def test_tensors_of_any_names_and_shapes_are_an_adapter_or_a_checkpoint_error(la
     projection = flat({"image_proj": base_projection()}) if whole else {}
     tensors = projection | {name: torch.zeros(shape) for name, shape in shapes.items()}
     with suppress(CheckpointError):
-        file = AdapterFile.open(tensors)
+        file = IPAdapterCheckpoint.open(tensors)
         assert file.base is None
         assert file.cross_dim > 0
         assert file.embedding_dim > 0
@@ -330,7 +330,7 @@ def test_tensors_of_any_names_and_shapes_are_an_adapter_or_a_checkpoint_error(la
 )
 def test_a_dictionary_of_anything_is_a_checkpoint_error(state):
     with pytest.raises(CheckpointError):
-        AdapterFile.open(state)
+        IPAdapterCheckpoint.open(state)
 
 
 @given(
@@ -341,7 +341,7 @@ def test_a_file_of_any_bytes_is_a_checkpoint_error(tmp_path_factory, head, rest)
     path = tmp_path_factory.mktemp("any") / "a.bin"
     path.write_bytes(head + rest)
     with pytest.raises(CheckpointError):
-        AdapterFile.open(path)
+        IPAdapterCheckpoint.open(path)
 
 
 @given(st.binary(min_size=1, max_size=40), st.floats(0, 0.99))
@@ -355,20 +355,20 @@ def test_a_file_with_a_hole_torn_into_its_header_is_a_checkpoint_error_or_whole(
     content[begin : begin + len(torn)] = torn
     path.write_bytes(bytes(content))
     with suppress(CheckpointError):
-        AdapterFile.open(path)
+        IPAdapterCheckpoint.open(path)
 
 
 def test_layers_by_path_that_the_network_lacks_are_named(state, layers):
     dump = flat({"image_proj": state["image_proj"]}) | by_path(layers, state)
     dump["unet.up_blocks.9.attentions.0.transformer_blocks.0.attn2.processor.to_k_ip.weight"] = torch.zeros(1)
     with pytest.raises(CheckpointError, match=r"network: extra ip_adapter\.up_blocks\.9\."):
-        AdapterFile.open(dump).check(layers)
+        IPAdapterCheckpoint.open(dump).check(layers)
 
 
 def test_what_was_read_stays_when_the_file_is_written_over(tmp_path):
     path = tmp_path / "adapter.safetensors"
     save_file({"one": torch.ones(4)}, path)
-    read = shelf(path).read("one")
+    read = open_state_dict(path).read("one")
     with path.open("r+b") as file:
         file.seek(-16, 2)
         file.write(bytes(16))
@@ -376,7 +376,7 @@ def test_what_was_read_stays_when_the_file_is_written_over(tmp_path):
 
 
 def test_a_file_that_is_gone_when_a_tensor_is_wanted_says_which(saved):
-    file = AdapterFile.open(saved)
+    file = IPAdapterCheckpoint.open(saved)
     saved.unlink()
     with pytest.raises(CheckpointError, match=r"can no longer be read .*ip_adapter\.1\.to_k_ip\.weight"):
         file.read_layer(1)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from instantstyle.metrics import Judge, facts_of
+from instantstyle.metrics import SyntheticClassifier, facts_of
 from instantstyle.metrics import classifier as judge
 from instantstyle.metrics.classifier import FACTS
 from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
@@ -50,7 +50,7 @@ def test_larger_pictures_are_averaged_down(scenes):
 
 
 def test_an_untrained_one_reads_every_fact():
-    seen = Judge()(torch.zeros(2, 3, 64, 64))
+    seen = SyntheticClassifier()(torch.zeros(2, 3, 64, 64))
     assert {name: logits.shape for name, logits in seen.facts.items()} == {
         name: (2, kinds) for name, kinds in FACTS.items()
     }

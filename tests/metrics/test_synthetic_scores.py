@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from instantstyle.metrics import Judge, Readings, Scores, facts_of, interval, score
+from instantstyle.metrics import Readings, Scores, SyntheticClassifier, facts_of, interval, score
 from instantstyle.metrics.classifier import FACTS
 from instantstyle.metrics.synthetic_scores import palette_match, to_others
 from instantstyle.synthetic import THINGS, Scenes, sample_scenes
@@ -17,7 +17,7 @@ from ..helpers import dice
 PICTURES = torch.zeros(8, 3, 64, 64)
 
 
-class SeesAlways(Judge):
+class SeesAlways(SyntheticClassifier):
     """A judge that reads the same scenes off whatever it is shown."""
 
     def __init__(self, scenes: Scenes) -> None:

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 import instantstyle
 from instantstyle.errors import ModelError
 from instantstyle.models import CARDS, Card
-from instantstyle.models.clip_sources import IMAGE_SOURCES, TEXT_SOURCES, SeparateTextEncoder, Tower
+from instantstyle.models.clip_sources import IMAGE_SOURCES, TEXT_SOURCES, EncoderSource, SeparateTextEncoder
 from instantstyle.models.load import pipeline_of
 from instantstyle.models.registry import Source, Weights
 from instantstyle.models.required_files import config_files
@@ -87,7 +87,7 @@ def test_the_bundled_models_adapter_serves_no_other():
         instantstyle.load("someone/something", adapter="mini")
 
 
-TOWER = Tower(
+TOWER = EncoderSource(
     "a small tower", "owner/ip", "e" * 40, ("enc/config.json", "enc/model.safetensors"), Weights(1.0)
 )
 SMALL = Card(
@@ -168,7 +168,7 @@ def test_where_the_pipeline_has_no_tower_that_fits_words_are_read_by_another(fol
     monkeypatch.setitem(
         TEXT_SOURCES, EMBEDDING_DIM, replace(TEXT_SOURCES[1024], title="the small text tower")
     )
-    monkeypatch.setattr("instantstyle.core.pipeline.text_encoder_of", lambda pipe, width: None)
+    monkeypatch.setattr("instantstyle.core.pipeline.find_text_encoder", lambda pipe, width: None)
     loaded = instantstyle.load(folder)
     assert isinstance(loaded.text_encoder, SeparateTextEncoder)
 

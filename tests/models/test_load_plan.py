@@ -49,7 +49,7 @@ def test_a_plan_of_a_folder_is_what_loading_it_takes(folder):
 
 
 def test_a_plan_reads_no_weight(folder, monkeypatch):
-    monkeypatch.setattr("instantstyle.loaders.state_dict.SafetensorsShelf._read", None)
+    monkeypatch.setattr("instantstyle.loaders.state_dict.SafetensorsStateDict._read", None)
     assert plan(folder).memory > 0
 
 

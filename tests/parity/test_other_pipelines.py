@@ -21,7 +21,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from instantstyle import InstantStyle
-from instantstyle.core.ip_adapter import layers_of
+from instantstyle.core.ip_adapter import cross_attention_layers
 
 from ..conftest import CROSS_DIM, base_projection, layer_weights, make_pipe, text_config
 from .theirs import SCALES, adapted, generators
@@ -103,7 +103,7 @@ def test_latents_equal_diffusers(tokenizer_folder, styled, state, image_encoder,
     ).images
     pipe, told = way(styled.pipe)
     pipe.set_progress_bar_config(disable=True)
-    other = styled.around(pipe)
+    other = styled.with_pipeline(pipe)
     ours = other("a", style=reference, blocks=blocks, seed=3, **told, **SHORT).images
     plain = other("a", seed=3, **told, **SHORT).images
     assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -166,7 +166,7 @@ def test_latents_of_stable_diffusion_1_5_equal_diffusers(
     tokenizer_folder, image_encoder, reference, way, blocks
 ):
     pipe = make_sd15(tokenizer_folder)
-    state = {"image_proj": base_projection(), "ip_adapter": layer_weights(layers_of(pipe.unet))}
+    state = {"image_proj": base_projection(), "ip_adapter": layer_weights(cross_attention_layers(pipe.unet))}
     guest, told = way(pipe)
     guest.set_progress_bar_config(disable=True)
     styled = InstantStyle(guest, adapter=state, image_encoder=image_encoder)

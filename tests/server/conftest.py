@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from instantstyle.generation.worker import Painter
 from instantstyle.models.registry import MINI_FOLDER
-from instantstyle.server import Bounds, Settings
+from instantstyle.server import Limits, Settings
 from instantstyle.server.app import app_for
 from instantstyle.server.service import Service
 
@@ -38,7 +38,7 @@ def serve(settings, styled) -> Iterator[Callable[..., TestClient]]:
     def begun(
         kind: type[Painter] = Painter, bounds: dict | None = None, faults: bool = False, **changes
     ) -> TestClient:
-        changed = replace(settings, bounds=Bounds(**bounds or {}), **changes)
+        changed = replace(settings, bounds=Limits(**bounds or {}), **changes)
         app = app_for(Service([kind(styled)], changed))
         client = TestClient(app, base_url="http://localhost", raise_server_exceptions=not faults)
         opened.append(client.__enter__())

@@ -9,13 +9,13 @@ from PIL import Image
 from schemathesis.specs.openapi import unregister_string_format
 
 from instantstyle.generation.worker import Painter
-from instantstyle.server import Bounds, Settings
+from instantstyle.server import Limits, Settings
 from instantstyle.server.service import Service
 
 from .conftest import png, running
 
 # What a picture costs; more is refused, as it is meant to be.
-_BOUNDS = Bounds(pixels=64 * 64, steps=2, pictures=2)
+_BOUNDS = Limits(pixels=64 * 64, steps=2, pictures=2)
 
 _SOME = settings(
     max_examples=40,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instantstyle.generation.generate import draw
+from instantstyle.generation.generate import generate
 from instantstyle.generation.worker import Painter
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.recipe import Recipe, Reference
@@ -36,7 +36,7 @@ def events(response) -> list[tuple[str, dict]]:
 def test_a_picture_is_the_very_one_that_the_command_draws(client, styled):
     [told] = generate(client).json()["data"]
     recipe = Recipe(prompt="a rocket", seed=7, num_inference_steps=2, height=16, width=16)
-    [(image, _)] = draw(styled, recipe)
+    [(image, _)] = generate(styled, recipe)
     assert np.array_equal(picture(told), image)
 
 
@@ -92,7 +92,7 @@ def test_a_picture_that_is_sent_is_the_style_reference(client, styled, ink, tmp_
         height=16,
         width=16,
     )
-    [(image, _)] = draw(styled, recipe)
+    [(image, _)] = generate(styled, recipe)
     assert np.array_equal(picture(told), image)
 
 

@@ -14,10 +14,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from instantstyle.generation.worker import Painter, unfinished
-from instantstyle.server import Bounds
+from instantstyle.server import Limits
 from instantstyle.server.app import app_for
-from instantstyle.server.errors import Refusal
-from instantstyle.server.job_queue import Job, Line
+from instantstyle.server.errors import ApiError
+from instantstyle.server.job_queue import Job, JobQueue
 from instantstyle.server.service import Service
 
 from .conftest import SHORT, message, running
@@ -57,7 +57,7 @@ def painter(styled) -> Iterator[Waiting]:
 @pytest.fixture
 def service(painter, settings):
     def with_bounds(**bounds) -> Service:
-        return Service([painter], replace(settings, bounds=Bounds(**bounds)))
+        return Service([painter], replace(settings, bounds=Limits(**bounds)))
 
     return with_bounds
 
@@ -174,12 +174,12 @@ def reachable(url: str) -> bool:
 
 def test_a_closed_line_takes_nobody_in():
     async def enter() -> None:
-        line = Line(1, 1)
+        line = JobQueue(1, 1)
         line.close()
         assert line.take() is None
         line.enter(Job(lambda painter, job: None, 1.0))
 
-    with pytest.raises(Refusal, match="stopping"):
+    with pytest.raises(ApiError, match="stopping"):
         asyncio.run(enter())
 
 

@@ -6,7 +6,7 @@ import openai
 import pytest
 
 from instantstyle.generation.worker import Painter
-from instantstyle.server import Bounds, Keys, Settings
+from instantstyle.server import Keys, Limits, Settings
 from instantstyle.server.service import Service
 
 from .conftest import picture, running
@@ -18,7 +18,7 @@ SHORT = {"num_inference_steps": 2, "seed": 7}
 @pytest.fixture(scope="module")
 def client(tmp_path_factory) -> Iterator[openai.OpenAI]:
     folder = tmp_path_factory.mktemp("served")
-    settings = Settings(keys=Keys([ADA]), folder=folder, bounds=Bounds(pictures=2))
+    settings = Settings(keys=Keys([ADA]), folder=folder, bounds=Limits(pictures=2))
     service = Service([Painter.loaded("mini", None, None, "cpu")], settings)
     with (
         running(service) as (_, url, _),

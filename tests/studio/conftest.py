@@ -9,7 +9,7 @@ from PIL import Image
 from instantstyle.recipe import Recipe
 from instantstyle.studio import Settings
 from instantstyle.studio.easel import Easel
-from instantstyle.studio.image_store import Keep
+from instantstyle.studio.image_store import ImageStore
 
 SHORT = {"num_inference_steps": "2", "width": "16", "height": "16"}
 """What keeps a drawing by the small random model short, as it is typed."""
@@ -21,8 +21,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def keep(settings) -> Keep:
-    return Keep(settings.folder)
+def keep(settings) -> ImageStore:
+    return ImageStore(settings.folder)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from instantstyle import JobError
 from instantstyle.recipe import Recipe
 from instantstyle.studio.comparisons import compared, swept
 from instantstyle.studio.easel import Cancelled, Finished, Unfinished, looked_at
-from instantstyle.studio.form_values import Asked, recipe_for
+from instantstyle.studio.form_values import FormValues, recipe_for
 
 from .conftest import SHORT
 
@@ -21,7 +21,9 @@ def recipe() -> Recipe:
 @pytest.fixture
 def styled_recipe(sent, settings, keep) -> Recipe:
     return recipe_for(
-        Asked(picture=sent, prompt="a", content=("a cat",), seed="7", locked=True, **SHORT), settings, keep
+        FormValues(picture=sent, prompt="a", content=("a cat",), seed="7", locked=True, **SHORT),
+        settings,
+        keep,
     )
 
 
@@ -38,10 +40,10 @@ def test_looks_are_spread_and_none_is_taken_of_what_is_finished(steps, looks, du
 
 
 def test_what_is_drawn_is_what_the_command_draws(easel, recipe):
-    from instantstyle.generation.generate import draw
+    from instantstyle.generation.generate import generate
 
     *_, watched = easel.draw([recipe], Event())
-    [(image, made)] = draw(easel.styled, recipe)
+    [(image, made)] = generate(easel.styled, recipe)
     assert (watched.image.tobytes(), watched.recipe) == (image.tobytes(), made)
 
 

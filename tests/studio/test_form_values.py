@@ -4,13 +4,13 @@ import pytest
 
 from instantstyle import BlockError, ImageError, JobError, StyleError
 from instantstyle.recipe import Recipe
-from instantstyle.studio.form_values import AS_RESTORED, MIX, RESTORED, SAVED, Asked, recipe_for
+from instantstyle.studio.form_values import AS_RESTORED, MIX, RESTORED, SAVED, FormValues, recipe_for
 
 
 @pytest.fixture
 def asked(settings, keep):
     """The recipe for a page with these fields."""
-    return lambda **fields: recipe_for(Asked(**fields), settings, keep)
+    return lambda **fields: recipe_for(FormValues(**fields), settings, keep)
 
 
 def test_an_untouched_page_asks_for_the_plain_picture_of_its_prompt(asked):
@@ -37,11 +37,11 @@ def test_every_field_has_its_place_in_the_recipe(asked, sent):
 
 
 def test_a_browsers_empty_fields_are_the_models_own_choice(keep, settings):
-    untouched = Asked()
+    untouched = FormValues()
     values = [
         None if getattr(untouched, name) in ("", ()) else getattr(untouched, name) for name in vars(untouched)
     ]
-    assert Asked.of(values) == untouched
+    assert FormValues.of(values) == untouched
 
 
 def test_a_picture_is_kept_by_what_is_in_it(asked, sent, keep):

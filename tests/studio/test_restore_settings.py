@@ -3,7 +3,7 @@
 import pytest
 
 from instantstyle.recipe import Recipe, Reference
-from instantstyle.studio.form_values import MIX, PICTURE, RESTORED, SAVED, Asked, recipe_for
+from instantstyle.studio.form_values import MIX, PICTURE, RESTORED, SAVED, FormValues, recipe_for
 from instantstyle.studio.restore_settings import restored
 
 
@@ -16,7 +16,7 @@ def back(settings, keep):
 def same(settings, keep, back):
     """Asserts that the page which a recipe left the house for asks for that recipe again."""
 
-    def check(asked: Asked, source: str) -> None:
+    def check(asked: FormValues, source: str) -> None:
         recipe = recipe_for(asked, settings, keep)
         page = back(keep.told(recipe))
         assert page.asked.source == source
@@ -30,28 +30,28 @@ HOW = {"prompt": "a rocket", "scale": 0.6, "blocks": "all", "seed": "7", "locked
 
 
 def test_without_a_reference(same):
-    same(Asked(**HOW, negative_prompt="blurred", width="16", guidance_scale="3.5"), PICTURE)
+    same(FormValues(**HOW, negative_prompt="blurred", width="16", guidance_scale="3.5"), PICTURE)
 
 
 def test_with_a_picture_and_its_content(same, sent):
-    same(Asked(**HOW, picture=sent, content=("a cat",), content_scale="0.7", removal="project"), PICTURE)
+    same(FormValues(**HOW, picture=sent, content=("a cat",), content_scale="0.7", removal="project"), PICTURE)
 
 
 def test_with_a_saved_style(same, saved):
-    same(Asked(**HOW, source=SAVED, saved=saved("ink")), SAVED)
+    same(FormValues(**HOW, source=SAVED, saved=saved("ink")), SAVED)
 
 
 def test_with_two_mixed(same, saved):
     first, second = saved("ink"), saved("neon", content="a cat")
-    same(Asked(**HOW, source=MIX, first=first, second=second, share=0.3), MIX)
+    same(FormValues(**HOW, source=MIX, first=first, second=second, share=0.3), MIX)
 
 
 def test_what_the_page_has_no_place_for_is_carried(same, sent, settings, keep):
-    one = recipe_for(Asked(picture=sent), settings, keep).references[0]
+    one = recipe_for(FormValues(picture=sent), settings, keep).references[0]
     rest = Recipe(
         prompt="", seed=0, references=(one, one), combine="concat", layout_references=(one,), mask=one
     )
-    same(Asked(**HOW, source=RESTORED, rest=rest.to_json()), RESTORED)
+    same(FormValues(**HOW, source=RESTORED, rest=rest.to_json()), RESTORED)
 
 
 def test_a_reference_that_is_not_here_is_told_of_and_all_else_restored(back):

@@ -5,18 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from instantstyle.synthetic.batch import Batch, Dice
+from instantstyle.synthetic.batch import BatchRandom, TensorRows
 
 from ..helpers import dice
 
 
 @dataclass(frozen=True)
-class Inner(Batch):
+class Inner(TensorRows):
     number: Tensor
 
 
 @dataclass(frozen=True)
-class Outer(Batch):
+class Outer(TensorRows):
     pair: Tensor
     inner: Inner
 
@@ -62,15 +62,15 @@ def test_a_batch_moves_as_one():
 
 @given(st.floats(-10, 10, width=32), st.floats(0, 10, width=32), st.integers(1, 20))
 def test_uniform_draws_lie_between_the_ends(low, span, count):
-    drawn = Dice(count, dice(0)).uniform(low, low + span, 3)
+    drawn = BatchRandom(count, dice(0)).uniform(low, low + span, 3)
     assert drawn.shape == (count, 3)
     assert ((drawn >= low - 1e-5) & (drawn <= low + span + 1e-5)).all()
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1), st.integers(1, 50))
 def test_only_what_may_be_picked_is_picked(choices, count):
-    assert set(Dice(count, dice(0)).pick(tuple(choices)).tolist()) <= set(choices)
+    assert set(BatchRandom(count, dice(0)).pick(tuple(choices)).tolist()) <= set(choices)
 
 
 def test_a_chance_comes_true_so_often():
-    assert abs(Dice(4000, dice(0)).chance(0.3).float().mean() - 0.3) < 0.03
+    assert abs(BatchRandom(4000, dice(0)).chance(0.3).float().mean() - 0.3) < 0.03

@@ -18,14 +18,16 @@ from instantstyle.synthetic import (
     as_image,
     sample_scenes,
 )
-from instantstyle.synthetic.batch import Batch
+from instantstyle.synthetic.batch import TensorRows
 
 from ..helpers import dice
 
 
-def columns(batch: Batch) -> list[Tensor]:
+def columns(batch: TensorRows) -> list[Tensor]:
     parts = [getattr(batch, field.name) for field in fields(batch)]
-    return [column for part in parts for column in (columns(part) if isinstance(part, Batch) else [part])]
+    return [
+        column for part in parts for column in (columns(part) if isinstance(part, TensorRows) else [part])
+    ]
 
 
 def combinations(scenes: Scenes) -> set[tuple[int, ...]]:

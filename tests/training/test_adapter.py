@@ -4,8 +4,8 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from instantstyle.core.ip_adapter import layers_of
-from instantstyle.loaders.ip_adapter_checkpoint import AdapterFile
+from instantstyle.core.ip_adapter import cross_attention_layers
+from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from training.mini.adapter import first_weights, installed, standard_file
 from training.mini.settings import CROSS, IMAGE_TOKENS, SHARED
 
@@ -19,14 +19,14 @@ def unet() -> UNet2DConditionModel:
 
 
 @pytest.fixture
-def file(unet) -> AdapterFile:
+def file(unet) -> IPAdapterCheckpoint:
     """Of an adapter whose every layer differs."""
-    layers = layers_of(unet)
+    layers = cross_attention_layers(unet)
     module = installed(unet, first_weights(unet))
     with torch.no_grad():
         for number, weight in enumerate(module.parameters()):
             weight.add_(number)
-    file = AdapterFile.open(standard_file(module))
+    file = IPAdapterCheckpoint.open(standard_file(module))
     file.check(layers)
     return file
 
@@ -37,7 +37,7 @@ def test_the_file_is_a_base_adapter_of_the_models_widths(file):
 
 
 def test_each_layers_weights_stand_under_its_own_number(file, unet):
-    layers = layers_of(unet)
+    layers = cross_attention_layers(unet)
     assert [layer.number for layer in layers] == [*range(1, 2 * 17, 2)]
     for layer in layers:
         processor = unet.attn_processors[layer.name]
@@ -57,7 +57,7 @@ def test_the_projection_is_the_trained_one(file, unet):
 
 def test_keys_and_values_begin_as_copies_of_the_texts(unet):
     weights = first_weights(unet)["ip_adapter"]
-    for layer in layers_of(unet):
+    for layer in cross_attention_layers(unet):
         attention = unet.get_submodule(layer.name.removesuffix(".processor"))
         assert weights[f"{layer.number}.to_k_ip.weight"].equal(attention.to_k.weight)
         assert weights[f"{layer.number}.to_v_ip.weight"].equal(attention.to_v.weight)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 import instantstyle
-from instantstyle.metrics import Judge
+from instantstyle.metrics import SyntheticClassifier
 from instantstyle.synthetic import THINGS
 from training.mini import begin, frozen
 from training.mini.begin import grown
@@ -56,7 +56,7 @@ def test_words_and_kinds_that_were_known_are_known_in_a_world_that_has_grown(fol
     read, *_ = instantstyle.load("mini").pipe.encode_prompt(words, do_classifier_free_guidance=False)
     assert torch.allclose(read.float(), states, atol=1e-2)
     shipped = load_file(PACKAGE / "metrics/judge.safetensors")
-    begun = grown({name: weight.float() for name, weight in shipped.items()}, Judge())
+    begun = grown({name: weight.float() for name, weight in shipped.items()}, SyntheticClassifier())
     for name, weight in shipped.items():
         assert begun[name][: len(weight)].equal(weight.float())
     assert len(begun["facts.thing.bias"]) == len(THINGS)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import instantstyle
-from instantstyle.metrics import Judge
+from instantstyle.metrics import SyntheticClassifier
 from instantstyle.synthetic import MINI_SCOPE, as_image, sample_scenes
 from training.mini import frozen, gallery, settings
 from training.mini.__main__ import main
@@ -100,7 +100,7 @@ def test_what_ships_is_half_precision_and_whole(model):
 def test_the_exported_judge_is_one(folder, tmp_path):
     export_judge(folder, tmp_path / "judge.safetensors")
     weights = load_file(tmp_path / "judge.safetensors")
-    Judge().load_state_dict({name: weight.float() for name, weight in weights.items()})
+    SyntheticClassifier().load_state_dict({name: weight.float() for name, weight in weights.items()})
 
 
 def test_the_latents_mean_and_spread_are_worked_into_the_autoencoder_that_ships(folder, pictures):

@@ -1,7 +1,7 @@
 import pytest
 
 from instantstyle.errors import BlockError
-from instantstyle.unet.architectures import ARCHITECTURES, MINI, SD15, SDXL, identify
+from instantstyle.unet.architectures import ARCHITECTURES, MINI, SD15, SDXL, match_architecture
 from instantstyle.unet.blocks import Block
 
 
@@ -11,11 +11,11 @@ def names(blocks):
 
 @pytest.mark.parametrize("family", [SDXL, SD15])
 def test_a_family_is_known_by_its_blocks(family):
-    assert identify(names(family.blocks), family.cross_dim) is family
+    assert match_architecture(names(family.blocks), family.cross_dim) is family
 
 
 def test_equal_blocks_with_a_strange_cross_dim_are_taken_for_the_first_family():
-    assert identify(names(SDXL.blocks), 32) is SDXL
+    assert match_architecture(names(SDXL.blocks), 32) is SDXL
 
 
 def test_sdxl_has_eleven_blocks_and_style_is_the_seventh_to_run():
@@ -42,7 +42,7 @@ def test_mini_is_shaped_like_sdxl():
 
 
 def test_an_unknown_network_has_no_roles_but_its_blocks_can_be_named():
-    unknown = identify(names([Block("up_blocks", 0, 0), Block("mid_block", 0, 0)]), 64)
+    unknown = match_architecture(names([Block("up_blocks", 0, 0), Block("mid_block", 0, 0)]), 64)
     with pytest.raises(BlockError, match=r"no role 'style': .* Name blocks yourself: mid_block"):
         unknown.select("style")
     assert list(unknown.select("up_blocks.0.attentions.0")) == [Block("up_blocks", 0, 0)]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from instantstyle.errors import BlockError
 from instantstyle.unet.architectures import SD15, SDXL
-from instantstyle.unet.blocks import Block, listed
+from instantstyle.unet.blocks import Block, format_blocks
 
 STYLE = Block("up_blocks", 0, 1)
 LAYOUT = Block("down_blocks", 2, 1)
@@ -100,11 +100,11 @@ def test_what_cannot_be_chosen_is_refused_with_what_can(spec, message):
 
 
 def test_a_list_of_blocks_is_told_in_few_words():
-    assert listed(SDXL.blocks) == (
+    assert format_blocks(SDXL.blocks) == (
         "down_blocks.1.attentions.0–1, down_blocks.2.attentions.0–1, mid_block.attentions.0, "
         "up_blocks.0.attentions.0–2, up_blocks.1.attentions.0–2"
     )
-    assert listed([SD15.blocks[0], Block("down_blocks", 0, 3)]) == "down_blocks.0.attentions.0/3"
+    assert format_blocks([SD15.blocks[0], Block("down_blocks", 0, 3)]) == "down_blocks.0.attentions.0/3"
 
 
 def test_a_mode_selects_all_blocks_that_it_reaches():

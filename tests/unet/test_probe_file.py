@@ -5,11 +5,11 @@ import json
 import pytest
 
 from instantstyle.errors import BlockError, JobError
-from instantstyle.generation.generate import check, draw
+from instantstyle.generation.generate import generate, validate
 from instantstyle.recipe import Recipe
 from instantstyle.unet.architectures import MINI, SDXL
 from instantstyle.unet.blocks import Block
-from instantstyle.unet.probe_file import named
+from instantstyle.unet.probe_file import resolve_block_spec
 
 STYLE = ["up_blocks.1.attentions.0", "up_blocks.1.attentions.1"]
 LAYOUT = ["mid_block.attentions.0"]
@@ -58,7 +58,7 @@ def test_it_may_lie_anywhere(found, tmp_path):
 
 @pytest.mark.parametrize("spec", ["style", "up_blocks.0.*", {"all": 1.0, STYLE[0]: 0}, Block.parse(STYLE[0])])
 def test_a_selection_without_a_file_stays_as_it_is(spec):
-    assert named(spec) == spec
+    assert resolve_block_spec(spec) == spec
 
 
 def test_a_probe_of_another_network_with_the_same_blocks_is_refused(found):
@@ -91,7 +91,7 @@ def test_a_probe_of_other_blocks_is_refused(found):
 def test_what_no_probe_wrote_is_refused_in_one_line_before_a_model_is_loaded(found, changes, spec, told):
     probe_file(found, **changes)
     with pytest.raises((BlockError, JobError), match=told) as refusal:
-        check(Recipe(prompt="a", seed=1, model="/nowhere", blocks=spec))
+        validate(Recipe(prompt="a", seed=1, model="/nowhere", blocks=spec))
     assert "\n" not in str(refusal.value)
 
 
@@ -99,7 +99,7 @@ def test_what_no_probe_wrote_is_refused_in_one_line_before_a_model_is_loaded(fou
 def test_a_file_that_is_no_json_of_ours_is_refused(found, text):
     found.write_text(text)
     with pytest.raises(JobError, match=r"probe\.json is not"):
-        named("probe.json")
+        resolve_block_spec("probe.json")
 
 
 def test_a_call_draws_in_the_probed_blocks(found, styled, reference):
@@ -119,8 +119,8 @@ def test_the_recipe_names_the_blocks_so_that_the_file_may_go(found, styled, refe
     recipe = Recipe.model_validate(
         {"prompt": "a", "seed": 1, "references": [{"name": "ink.png"}], "blocks": "probe.json", **TINY}
     )
-    [(picture, made)] = draw(styled, recipe)
+    [(picture, made)] = generate(styled, recipe)
     found.unlink()
     assert made.blocks == "+".join(STYLE)
-    [(again, _)] = draw(styled, made)
+    [(again, _)] = generate(styled, made)
     assert again.tobytes() == picture.tobytes()

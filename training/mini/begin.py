@@ -24,7 +24,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from instantstyle.metrics import Judge
+from instantstyle.metrics import SyntheticClassifier
 from training.mini.adapter import installed
 from training.mini.clip import Towers
 from training.mini.text import with_heads
@@ -47,7 +47,7 @@ def shipped(package: Path) -> dict[str, Weights]:
         "text": with_heads(seen).state_dict(),
         "unet": drawn,
         "adapter": installed(unet, adapter(model / "ip-adapter_mini.safetensors")).state_dict(),
-        "judge": grown(floats(package / "metrics" / "judge.safetensors"), Judge()),
+        "judge": grown(floats(package / "metrics" / "judge.safetensors"), SyntheticClassifier()),
     }
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from instantstyle.metrics import Judge, facts_of
+from instantstyle.metrics import SyntheticClassifier, facts_of
 from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
 from instantstyle.synthetic.render import distances
 from instantstyle.synthetic.things import fields
@@ -21,9 +21,9 @@ WEIGHTS = {"ground": 3, "fill": 3}  # the faintest facts, and the last to be lea
 THROUGH = 8  # one picture in so many goes through the autoencoder, as all that is judged did
 
 
-class JudgeStage(Stage[Judge]):
+class JudgeStage(Stage[SyntheticClassifier]):
     def __init__(self, folder: Path, name: str = "judge") -> None:
-        self.name, self.module = name, Judge()
+        self.name, self.module = name, SyntheticClassifier()
         self.latents = Latents(folder)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:

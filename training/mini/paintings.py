@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from instantstyle.synthetic.batch import Dice
+from instantstyle.synthetic.batch import BatchRandom
 from instantstyle.synthetic.looks import BODY, BODY_2, GROUND, GROUND_2, INK, Looks
 from training.mini.vae import Pictures
 
@@ -21,7 +21,7 @@ Plane = Float[Tensor, "picture 1 size size"]
 
 def paintings(looks: Looks, size: int, generator: Generator) -> Pictures:
     """RGB in 0..1, one of each look: most of it the ground's colours, the rest the body's, some ink."""
-    dice = Dice(len(looks), generator)
+    dice = BatchRandom(len(looks), generator)
 
     def lot(low: float, high: float) -> Float[Tensor, "picture 1 1 1"]:
         return dice.uniform(low, high)[:, None, None, None]

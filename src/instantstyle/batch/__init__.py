@@ -3,18 +3,18 @@
 from .backends import Backend, TooLarge, backend_named
 from .ledger import Ledger
 from .manifest import Refused, crossed, manifest, seeds_of
-from .progress import Pace
+from .progress import Progress
 from .report import write_report
-from .rows import Row
+from .rows import BatchRow
 from .runner import Outcome, draw_rows
 
 __all__ = [
     "Backend",
+    "BatchRow",
     "Ledger",
     "Outcome",
-    "Pace",
+    "Progress",
     "Refused",
-    "Row",
     "TooLarge",
     "backend_named",
     "crossed",

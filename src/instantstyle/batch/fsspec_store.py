@@ -11,10 +11,10 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from ..errors import JobError, MissingExtra, did_you_mean
-from ..imaging.loading import decoded
-from ..utils.atomic_write import draft_of, is_draft, whole
-from .store import Folder, Store
-from .store_url import Address
+from ..imaging.loading import decode_image
+from ..utils.atomic_write import atomic_write, draft_of, is_draft
+from .store import LocalStore, Store
+from .store_url import StoreUrl
 
 LEDGERS_VARIABLE = "INSTANTSTYLE_LEDGERS"
 """Environment variable that puts the ledgers of such stores elsewhere."""
@@ -35,12 +35,12 @@ _PACKAGES = {"smbclient": "smbprotocol"}
 def store_at(output: str | Path) -> Store:
     """The folder or the store of this URL; `file://` is a folder like any other."""
     if isinstance(output, Path) or "://" not in output:
-        return Folder(Path(output))
-    address = Address(output)
+        return LocalStore(Path(output))
+    address = StoreUrl(output)
     system, root = _file_system(address)
     if "file" in _protocols(system):
-        return Folder(Path(root))
-    return Remote(address, system, root)
+        return LocalStore(Path(root))
+    return FsspecStore(address, system, root)
 
 
 def ledgers() -> Path:
@@ -51,10 +51,10 @@ def ledgers() -> Path:
     return Path(given) if given else user_state_path("instantstyle") / "batches"
 
 
-class Remote(Store):
+class FsspecStore(Store):
     """A store behind a URL. Its ledger is on this machine, for SQLite needs a file system."""
 
-    def __init__(self, address: Address, system: Any, root: str) -> None:
+    def __init__(self, address: StoreUrl, system: Any, root: str) -> None:
         self._address, self._system, self._root = address, system, root
         self._at_once = bool(AT_ONCE & _protocols(system))
         self.home, self.name = ledgers() / address.key, str(address).rpartition("/")[2]
@@ -64,7 +64,7 @@ class Remote(Store):
 
     def begin(self) -> None:
         """Refused here, before anything is drawn, where it cannot be written to."""
-        with whole(self.home / "url.txt", force=True) as draft:
+        with atomic_write(self.home / "url.txt", force=True) as draft:
             draft.write_text(f"{self}\n", encoding="utf-8")
         with self._faults_told(f"{self} cannot be written to"):
             if not self._at_once:
@@ -95,7 +95,7 @@ class Remote(Store):
     def picture(self, file: str) -> Iterator[Image.Image]:
         with self._faults_told(f"{self.at(file)} could not be read"):
             data = self._system.cat_file(self._path(file))
-        with decoded(data, self.at(file)) as image:
+        with decode_image(data, self.at(file)) as image:
             yield image
 
     def _path(self, file: str) -> str:
@@ -142,7 +142,7 @@ class Remote(Store):
             raise JobError(f"{what} ({self._address.told(fault)}).") from None
 
 
-def _file_system(address: Address) -> tuple[Any, str]:
+def _file_system(address: StoreUrl) -> tuple[Any, str]:
     """Of fsspec, and the path in it."""
     from fsspec.core import url_to_fs
 

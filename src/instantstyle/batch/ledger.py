@@ -11,10 +11,10 @@ from itertools import groupby
 from pathlib import Path
 
 from ..errors import JobError
-from ..imaging.png_metadata import recipe_in
+from ..imaging.png_metadata import recipe_from_image
 from ..recipe import Recipe
 from .fsspec_store import store_at
-from .rows import Batch, Row, planned
+from .rows import Batch, BatchRow, planned
 from .store import Store
 
 FILE, LOCK = "ledger.sqlite", "ledger.lock"
@@ -58,7 +58,7 @@ class Ledger:
             store.begin()
             yield cls(store, base)
 
-    def enter(self, rows: Sequence[Row], size: int) -> None:
+    def enter(self, rows: Sequence[BatchRow], size: int) -> None:
         """Rows that are new, in batches of `size`; those known keep their state and their batch.
 
         What is counted as drawn and is not there waits again; what is there is counted.
@@ -77,7 +77,7 @@ class Ledger:
             )
         self._compare_with_store()
 
-    def retry_failed(self, rows: Iterable[Row]) -> None:
+    def retry_failed(self, rows: Iterable[BatchRow]) -> None:
         """Those of the rows that failed wait again."""
         with self._base:
             self._base.executemany(
@@ -85,17 +85,17 @@ class Ledger:
                 ((row.key,) for row in rows),
             )
 
-    def states(self, rows: Iterable[Row]) -> dict[str, tuple[str, str | None]]:
+    def states(self, rows: Iterable[BatchRow]) -> dict[str, tuple[str, str | None]]:
         """By key: `waiting`, `drawn` or `failed`, and the error of a failed one."""
         asked = {row.key for row in rows}
         found = self._base.execute("SELECT key, state, error FROM rows")
         return {key: (state, error) for key, state, error in found if key in asked}
 
-    def waiting(self, rows: Iterable[Row]) -> set[str]:
+    def waiting(self, rows: Iterable[BatchRow]) -> set[str]:
         """The keys of those rows that are neither drawn nor failed."""
         return {key for key, (state, _) in self.states(rows).items() if state == "waiting"}
 
-    def others(self, rows: Iterable[Row]) -> int:
+    def others(self, rows: Iterable[BatchRow]) -> int:
         """How many pictures of former manifests the store has, which are no longer asked for."""
         asked = {row.key for row in rows}
         return sum(key not in asked for (key,) in self._base.execute("SELECT key FROM rows"))
@@ -108,7 +108,7 @@ class Ledger:
         ).fetchall()
         batches = [list(group) for _, group in groupby(found, key=lambda one: one[0])]
         return [
-            [Row(Recipe.from_json(recipe)) for _, _, recipe in batch]
+            [BatchRow(Recipe.from_json(recipe)) for _, _, recipe in batch]
             for batch in batches
             if any(key in keys for _, key, _ in batch)
         ]
@@ -130,11 +130,11 @@ class Ledger:
         )
         return dict(found.fetchall())
 
-    def mark_drawn(self, row: Row, dtype: str | None) -> None:
+    def mark_drawn(self, row: BatchRow, dtype: str | None) -> None:
         """Said only once its file is there."""
         self._mark(row.key, "drawn", dtype=dtype)
 
-    def mark_failed(self, row: Row, error: str) -> None:
+    def mark_failed(self, row: BatchRow, error: str) -> None:
         self._mark(row.key, "failed", error=error)
 
     def _compare_with_store(self) -> None:
@@ -148,7 +148,7 @@ class Ledger:
 
     def _dtype_of(self, file: str) -> str | None:
         with self.store.picture(file) as image:
-            return recipe_in(image, self.store.at(file)).dtype
+            return recipe_from_image(image, self.store.at(file)).dtype
 
     def _mark(self, key: str, state: str, *, error: str | None = None, dtype: str | None = None) -> None:
         with self._base:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ..core.style_library import SUFFIX as SAVED
-from ..core.style_library import find
+from ..core.style_library import find_style_file
 from ..errors import InstantStyleError, JobError
-from ..generation.generate import check, is_plain
+from ..generation.generate import is_plain, validate
 from ..generation.inputs import SUFFIXES, shown_in
-from ..imaging.loading import fingerprint
+from ..imaging.loading import file_sha256
 from ..recipe import Recipe
-from .manifest_formats import Line, lines_of
-from .rows import Row
+from .manifest_formats import ManifestRow, read_rows
+from .rows import BatchRow
 
 _LISTS = ("references", "layout_references", "negative_references")
 _SINGLE = ("mask", "image")
@@ -36,12 +36,12 @@ class Refused(JobError):
         super().__init__(f"{self.summary} {' '.join(faults)}")
 
 
-def manifest(path: Path, defaults: Mapping[str, Any] | None = None) -> list[Row]:
+def manifest(path: Path, defaults: Mapping[str, Any] | None = None) -> list[BatchRow]:
     """The rows of a .jsonl, .csv or .yaml file; `defaults` hold where a row says nothing.
 
     Files are looked for beside the manifest, then from where we are. `Refused` names every faulty row.
     """
-    return _checked(str(path), lines_of(path), defaults or {}, path.parent)
+    return _checked(str(path), read_rows(path), defaults or {}, path.parent)
 
 
 def crossed(
@@ -49,13 +49,15 @@ def crossed(
     prompts: Sequence[str],
     seeds: Sequence[int],
     defaults: Mapping[str, Any] | None = None,
-) -> list[Row]:
+) -> list[BatchRow]:
     """Every style with every prompt and every seed; in folders every picture and saved style is one.
 
     What a picture shows is read from contents.json beside it. Without styles those of the defaults hold.
     """
     lines = [
-        Line(f"{name or 'no style'} × {prompt!r} × seed {seed}", {**style, "prompt": prompt, "seed": seed})
+        ManifestRow(
+            f"{name or 'no style'} × {prompt!r} × seed {seed}", {**style, "prompt": prompt, "seed": seed}
+        )
         for name, style in _styles(styles)
         for prompt in prompts
         for seed in seeds
@@ -93,7 +95,7 @@ def _saved_in(source: Path) -> list[Path]:
     """Saved styles: those of a folder, or the one that is meant by file or name."""
     if source.is_dir():
         return sorted(source.glob(f"*{SAVED}"))
-    return [source] if find(source) else []
+    return [source] if find_style_file(source) else []
 
 
 def _has_pictures(source: Path) -> bool:
@@ -109,16 +111,16 @@ class _Reader:
     settings: dict[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.fingerprint = cache(fingerprint)
+        self.fingerprint = cache(file_sha256)
 
-    def row(self, line: Line) -> Row:
+    def row(self, line: ManifestRow) -> BatchRow:
         """`InstantStyleError` says what is wrong with it."""
         if line.fault:
             raise JobError(line.fault)
-        row = Row(self._recipe(line.fields), line.place)
-        if row.setting not in self.settings:
-            self.settings[row.setting] = _fault_of(row.recipe)
-        if fault := self.settings[row.setting]:
+        row = BatchRow(self._recipe(line.fields), line.place)
+        if row.settings_key not in self.settings:
+            self.settings[row.settings_key] = _fault_of(row.recipe)
+        if fault := self.settings[row.settings_key]:
             raise JobError(fault)
         return row
 
@@ -159,7 +161,7 @@ class _Reader:
         beside = self.home / fields["name"]
         name = str(beside) if beside.is_file() else fields["name"]
         try:
-            found = self.fingerprint(find(name) or name)
+            found = self.fingerprint(find_style_file(name) or name)
         except InstantStyleError as fault:
             faults.append(str(fault))
             return fields
@@ -168,7 +170,9 @@ class _Reader:
         return {**fields, "name": name, "sha256": found}
 
 
-def _checked(source: str, lines: Sequence[Line], defaults: Mapping[str, Any], home: Path) -> list[Row]:
+def _checked(
+    source: str, lines: Sequence[ManifestRow], defaults: Mapping[str, Any], home: Path
+) -> list[BatchRow]:
     reader = _Reader(defaults, home)
     rows, faults = [], []
     for line in lines:
@@ -186,7 +190,7 @@ def _checked(source: str, lines: Sequence[Line], defaults: Mapping[str, Any], ho
 def _fault_of(recipe: Recipe) -> str | None:
     """Of all that does not depend on prompt and seed."""
     try:
-        check(recipe)
+        validate(recipe)
         _refuse_idle(recipe)
         from ..models.load import check_model
 

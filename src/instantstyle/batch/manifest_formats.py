@@ -11,7 +11,7 @@ from ..errors import JobError, did_you_mean
 
 
 @dataclass(frozen=True)
-class Line:
+class ManifestRow:
     """What one row says, and where it stands; `fault` where it cannot be read as a row."""
 
     place: str
@@ -19,7 +19,7 @@ class Line:
     fault: str | None = None
 
 
-def lines_of(path: Path) -> list[Line]:
+def read_rows(path: Path) -> list[ManifestRow]:
     """A line for each row of the file, faulty ones too; `JobError` where the whole cannot be read."""
     suffix = path.suffix.lower()
     if suffix not in _READERS:
@@ -35,19 +35,19 @@ def lines_of(path: Path) -> list[Line]:
     return _READERS[suffix](text, path)
 
 
-def _json_lines(text: str, path: Path) -> list[Line]:
+def _json_lines(text: str, path: Path) -> list[ManifestRow]:
     numbered = enumerate(text.split("\n"), start=1)
     return [_json_line(f"line {number}", line) for number, line in numbered if line.strip()]
 
 
-def _json_line(place: str, text: str) -> Line:
+def _json_line(place: str, text: str) -> ManifestRow:
     try:
         return _mapping(place, json.loads(text))
     except ValueError as fault:
-        return Line(place, fault=f"this is not JSON: {fault}.")
+        return ManifestRow(place, fault=f"this is not JSON: {fault}.")
 
 
-def _comma_separated(text: str, path: Path) -> list[Line]:
+def _comma_separated(text: str, path: Path) -> list[ManifestRow]:
     """A header with the fields' names; empty cells say nothing, and a semicolon parts what is a list."""
     table = csv.reader(text.splitlines(keepends=True), strict=True)
     try:
@@ -61,14 +61,14 @@ def _comma_separated(text: str, path: Path) -> list[Line]:
         raise JobError(f"{path}, line {table.line_num}: {fault}.") from None
 
 
-def _cells(place: str, header: list[str], cells: list[str]) -> Line:
+def _cells(place: str, header: list[str], cells: list[str]) -> ManifestRow:
     if len(cells) != len(header):
-        return Line(place, fault=f"it has {len(cells)} cells, and the header {len(header)}.")
+        return ManifestRow(place, fault=f"it has {len(cells)} cells, and the header {len(header)}.")
     named = zip(header, map(str.strip, cells), strict=True)
     try:
-        return Line(place, {name: _cell(name, text) for name, text in named if text})
+        return ManifestRow(place, {name: _cell(name, text) for name, text in named if text})
     except ValueError as fault:
-        return Line(place, fault=f"this is not JSON: {fault}.")
+        return ManifestRow(place, fault=f"this is not JSON: {fault}.")
 
 
 def _cell(name: str, text: str) -> Any:
@@ -87,7 +87,7 @@ _COMPOUND = (
 )
 
 
-def _yaml_list(text: str, path: Path) -> list[Line]:
+def _yaml_list(text: str, path: Path) -> list[ManifestRow]:
     import yaml
 
     try:
@@ -99,13 +99,13 @@ def _yaml_list(text: str, path: Path) -> list[Line]:
     return [_mapping(f"row {number}", row) for number, row in enumerate(rows, start=1)]
 
 
-def _mapping(place: str, row: Any) -> Line:
+def _mapping(place: str, row: Any) -> ManifestRow:
     if isinstance(row, dict) and all(isinstance(name, str) for name in row):
-        return Line(place, row)
-    return Line(place, fault=f"it is {row!r}, not fields of a recipe with their values.")
+        return ManifestRow(place, row)
+    return ManifestRow(place, fault=f"it is {row!r}, not fields of a recipe with their values.")
 
 
-_READERS: dict[str, Callable[[str, Path], list[Line]]] = {
+_READERS: dict[str, Callable[[str, Path], list[ManifestRow]]] = {
     ".jsonl": _json_lines,
     ".csv": _comma_separated,
     ".yaml": _yaml_list,

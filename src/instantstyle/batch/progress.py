@@ -8,7 +8,7 @@ from .runner import Outcome
 
 
 @dataclass
-class Pace:
+class Progress:
     """Counts outcomes; the time left is told by those of this run, from its first one on.
 
     What went before the first was loading the model, which is not done for each.

@@ -15,7 +15,7 @@ from ..imaging.grid import TILE, contact_sheet
 from ..imaging.loading import to_rgb
 from ..imaging.png_metadata import write_png
 from ..recipe import Recipe
-from .rows import Row, cut
+from .rows import BatchRow, cut
 from .store import Store
 
 PAGE, SHEET = "index.html", "contact.png"
@@ -47,7 +47,7 @@ Seen = Mapping[str, _Glimpse]
 """By file."""
 
 
-def write_report(store: Store, rows: Sequence[Row], states: States) -> str:
+def write_report(store: Store, rows: Sequence[BatchRow], states: States) -> str:
     """The sheet and the page in the store, in place of former ones; returns where the page is."""
     drawn = [row for row in rows if _state(row, states) == "drawn"]
     # Each is read once, for a store may be far; and made small at once: whole, they would fill the memory.
@@ -75,14 +75,14 @@ def _small(picture: Image.Image, side: int) -> Image.Image:
     return image
 
 
-def _sheet(rows: Sequence[Row], seen: Seen) -> Image.Image:
+def _sheet(rows: Sequence[BatchRow], seen: Seen) -> Image.Image:
     """Pictures of one style side by side, as they stand in the manifest."""
     lines = [line for _, same in groupby(rows, key=_styled) for line in cut(list(same), ACROSS)]
     tiles = [[seen[row.file].tile for row in line] for line in lines]
     return contact_sheet([_styled(line[0]) for line in lines], [""] * ACROSS, tiles)
 
 
-def _page(name: str, rows: Sequence[Row], states: States, seen: Seen) -> str:
+def _page(name: str, rows: Sequence[BatchRow], states: States, seen: Seen) -> str:
     title = f"{name}: {_counted(rows, states)}"
     sections = [
         f"<h2>{escape(style)}</h2><ul>{''.join(_items(same, states, seen))}</ul>"
@@ -101,13 +101,13 @@ def _page(name: str, rows: Sequence[Row], states: States, seen: Seen) -> str:
     )
 
 
-def _counted(rows: Iterable[Row], states: States) -> str:
+def _counted(rows: Iterable[BatchRow], states: States) -> str:
     found = [_state(row, states) for row in rows]
     counts = {state: found.count(state) for state in ("drawn", "failed", "waiting")}
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
-def _items(rows: Iterable[Row], states: States, seen: Seen) -> Iterator[str]:
+def _items(rows: Iterable[BatchRow], states: States, seen: Seen) -> Iterator[str]:
     for row in rows:
         state, error = states.get(row.key, ("waiting", None))
         about = f"{escape(row.recipe.prompt)} <small>seed {row.recipe.seed}, {escape(row.place)}</small>"
@@ -118,11 +118,11 @@ def _items(rows: Iterable[Row], states: States, seen: Seen) -> Iterator[str]:
             yield f'<li>{about}<br><span class="error">{escape(error or state)}</span></li>'
 
 
-def _state(row: Row, states: States) -> str:
+def _state(row: BatchRow, states: States) -> str:
     return states.get(row.key, ("waiting", None))[0]
 
 
-def _styled(row: Row) -> str:
+def _styled(row: BatchRow) -> str:
     return _name(row.recipe) or "no style"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..recipe import Recipe
 
-Batch = Sequence["Row"]
+Batch = Sequence["BatchRow"]
 """Rows that are drawn in one call: they differ in prompt and seed alone."""
 
 NAMED = ("references", "layout_references", "negative_references", "mask", "image")
@@ -19,7 +19,7 @@ NAMED = ("references", "layout_references", "negative_references", "mask", "imag
 
 
 @dataclass(frozen=True)
-class Row:
+class BatchRow:
     """What is asked for. A picture is known by what it is made of, wherever its row stands."""
 
     recipe: Recipe
@@ -44,7 +44,7 @@ class Row:
         return f"{words}-{self.recipe.seed}-{self.key[:10]}.png"
 
     @cached_property
-    def setting(self) -> str:
+    def settings_key(self) -> str:
         """What rows of one batch have in common: all but prompt and seed."""
         return self.recipe.but(prompt="", seed=0).to_json()
 
@@ -56,11 +56,11 @@ class Row:
         return *parts, recipe.image is not None, recipe.control
 
 
-def planned(rows: Sequence[Row], size: int) -> list[Batch]:
+def planned(rows: Sequence[BatchRow], size: int) -> list[Batch]:
     """Batches of at most `size` rows: model by model, in it style by style, in the rows' own order."""
-    models: dict[tuple[object, ...], dict[str, list[Row]]] = {}
+    models: dict[tuple[object, ...], dict[str, list[BatchRow]]] = {}
     for row in rows:
-        models.setdefault(row.model, {}).setdefault(row.setting, []).append(row)
+        models.setdefault(row.model, {}).setdefault(row.settings_key, []).append(row)
     return [batch for styles in models.values() for same in styles.values() for batch in cut(same, size)]
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from ..errors import InstantStyleError
 from ..imaging.png_metadata import write_png
 from ..recipe import Recipe
-from .backends import Backend, Deserted, Drawing, TooLarge
+from .backends import Backend, Drawing, NoWorkers, TooLarge
 from .ledger import Ledger
-from .rows import Batch, Row, cut
+from .rows import Batch, BatchRow, cut
 
 Tell = Callable[[str], None]
 
@@ -19,7 +19,7 @@ Tell = Callable[[str], None]
 class Outcome:
     """What became of a row: its picture is there, or `error` says why not."""
 
-    row: Row
+    row: BatchRow
     error: str | None = None
 
     @property
@@ -28,7 +28,7 @@ class Outcome:
 
 
 def draw_rows(
-    ledger: Ledger, rows: Sequence[Row], backend: Backend, tell: Tell = lambda _: None
+    ledger: Ledger, rows: Sequence[BatchRow], backend: Backend, tell: Tell = lambda _: None
 ) -> Iterator[Outcome]:
     """An outcome for each of the rows that the ledger has waiting, as they come.
 
@@ -48,7 +48,7 @@ def draw_rows(
 class _Work:
     """Batches that wait and batches that are being drawn."""
 
-    def __init__(self, ledger: Ledger, rows: Sequence[Row], backend: Backend, tell: Tell) -> None:
+    def __init__(self, ledger: Ledger, rows: Sequence[BatchRow], backend: Backend, tell: Tell) -> None:
         self.ledger, self.backend, self.tell = ledger, backend, tell
         self.lacking = ledger.waiting(rows)
         # As they are asked for now: files may lie elsewhere than when the ledger first heard of them.
@@ -76,7 +76,7 @@ class _Work:
         batch = self.running.pop(future)
         try:
             drawn = future.result()
-        except Deserted:
+        except NoWorkers:
             raise
         # Whatever it is, a row that cannot be drawn must not stop the others.
         except Exception as fault:
@@ -90,7 +90,7 @@ class _Work:
             for row, drawing in zip(batch, drawn, strict=True):
                 yield from self._kept(row, drawing)
 
-    def _kept(self, row: Row, drawing: Drawing) -> Iterator[Outcome]:
+    def _kept(self, row: BatchRow, drawing: Drawing) -> Iterator[Outcome]:
         """A row of the batch that lay there already is drawn only for the sake of the others."""
         if row.key not in self.lacking:
             return
@@ -101,7 +101,7 @@ class _Work:
         self.lacking.discard(row.key)
         yield Outcome(row)
 
-    def _failed(self, row: Row, fault: Exception) -> Outcome:
+    def _failed(self, row: BatchRow, fault: Exception) -> Outcome:
         error = str(fault) if isinstance(fault, InstantStyleError) else f"{type(fault).__name__}: {fault}"
         error = " ".join(error.split())
         self.ledger.mark_failed(row, error)

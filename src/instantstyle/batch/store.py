@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from ..imaging.loading import opened
-from ..utils.atomic_write import clear_drafts, whole
+from ..imaging.loading import open_image
+from ..utils.atomic_write import atomic_write, clear_drafts
 
 
 class Store(ABC):
@@ -42,7 +42,7 @@ class Store(ABC):
         """As Pillow opens it, harmless by its header."""
 
 
-class Folder(Store):
+class LocalStore(Store):
     """A folder of this machine; the ledger lies beside the pictures."""
 
     def __init__(self, path: Path) -> None:
@@ -62,8 +62,8 @@ class Folder(Store):
 
     @contextmanager
     def writing(self, file: str) -> Iterator[BinaryIO]:
-        with whole(self.home / file, force=True) as draft, draft.open("xb") as opened_draft:
+        with atomic_write(self.home / file, force=True) as draft, draft.open("xb") as opened_draft:
             yield opened_draft
 
     def picture(self, file: str) -> AbstractContextManager[Image.Image]:
-        return opened(self.home / file)
+        return open_image(self.home / file)

@@ -16,7 +16,7 @@ _SLASHES = re.compile(r"(?<![:/])/+$")
 
 
 @dataclass(frozen=True)
-class Address:
+class StoreUrl:
     """The URL as it was given is for fsspec alone; printed, it is without password and query."""
 
     url: str = field(repr=False)

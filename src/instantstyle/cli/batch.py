@@ -14,7 +14,7 @@ from .evaluation_options import Listing as COMMAND
 from .evaluation_options import named
 
 if TYPE_CHECKING:
-    from ..batch import Ledger, Row
+    from ..batch import BatchRow, Ledger
 
 __all__ = ["COMMAND", "run"]
 
@@ -127,10 +127,10 @@ def _rows(
     prompts: Sequence[str] | None,
     seeds: str | None,
     defaults: dict[str, Any],
-) -> list["Row"]:
+) -> list["BatchRow"]:
     from ..batch import Refused, crossed, manifest, seeds_of
     from ..errors import JobError
-    from ..generation.inputs import prompts as read_prompts
+    from ..generation.inputs import read_prompts as read_prompts
 
     if (jobs is None) == (prompts is None) or (jobs and (styles or seeds)):
         raise JobError(
@@ -149,19 +149,19 @@ def _rows(
     return _once_each(rows)
 
 
-def _once_each(rows: Sequence["Row"]) -> list["Row"]:
+def _once_each(rows: Sequence["BatchRow"]) -> list["BatchRow"]:
     unlike = list({row.key: row for row in rows}.values())
     if repeated := len(rows) - len(unlike):
         note(f"{repeated} of {len(rows)} rows repeat others, and are drawn once")
     return unlike
 
 
-def _draw(ledger: "Ledger", rows: Sequence["Row"], drawer: Any) -> int:
+def _draw(ledger: "Ledger", rows: Sequence["BatchRow"], drawer: Any) -> int:
     """How many rows have failed, now or before; a bar where somebody watches, lines in a log."""
-    from ..batch import Pace, draw_rows
+    from ..batch import Progress, draw_rows
 
     states = [state for state, _ in ledger.states(rows).values()]
-    pace = Pace(len(rows), states.count("drawn"), states.count("failed"))
+    pace = Progress(len(rows), states.count("drawn"), states.count("failed"))
     lacking = states.count("waiting")
     _say_what_is_there(ledger, rows, pace)
     with progress(unit="pictures") as on_picture:
@@ -175,7 +175,7 @@ def _draw(ledger: "Ledger", rows: Sequence["Row"], drawer: Any) -> int:
     return pace.failed
 
 
-def _say_what_is_there(ledger: "Ledger", rows: Sequence["Row"], pace: Any) -> None:
+def _say_what_is_there(ledger: "Ledger", rows: Sequence["BatchRow"], pace: Any) -> None:
     if pace.drawn:
         note(f"{pace.drawn} of {pace.total} are drawn already")
     if pace.failed:

@@ -15,8 +15,8 @@ def run(
     force: options.Force = False,
 ) -> None:
     """Write an adapter anew, in the standard names and the dtype it has, as .safetensors."""
-    from ..loaders.convert import convert, described
+    from ..loaders.convert import convert, describe
 
     adapter = convert(source, destination, force=force)
-    note(", ".join(f"{name} {value}" for name, value in described(adapter).items() if name != "format"))
+    note(", ".join(f"{name} {value}" for name, value in describe(adapter).items() if name != "format"))
     print(destination)

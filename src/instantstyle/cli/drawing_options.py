@@ -34,17 +34,17 @@ def references(paths: Sequence[Path] | None, weights: Sequence[float] | None = N
 
 
 def picture(path: Path) -> dict[str, Any]:
-    from ..imaging.loading import fingerprint
+    from ..imaging.loading import file_sha256
 
-    return {"name": str(path), "sha256": fingerprint(path)}
+    return {"name": str(path), "sha256": file_sha256(path)}
 
 
 def _fingerprint(path: Path) -> str:
     """Of the picture, or of the file of the style that is meant."""
-    from ..core.style_library import find
-    from ..imaging.loading import fingerprint
+    from ..core.style_library import find_style_file
+    from ..imaging.loading import file_sha256
 
-    return fingerprint(find(path) or path)
+    return file_sha256(find_style_file(path) or path)
 
 
 def draw_to_files(
@@ -58,7 +58,7 @@ def draw_to_files(
     verbose: bool,
 ) -> None:
     """What can be refused is refused before anything is loaded; nothing is drawn that cannot be kept."""
-    from ..generation.generate import draw
+    from ..generation.generate import generate
     from ..imaging.png_metadata import check_destination, save_png
 
     paths = _destinations(output, named, recipe.seed, number)
@@ -66,7 +66,7 @@ def draw_to_files(
         check_destination(path, force=force)
     styled = ready([recipe], device, verbose=verbose)
     with progress(len(paths)) as on_step:
-        drawn = draw(styled, recipe, count=len(paths), on_step=on_step)
+        drawn = generate(styled, recipe, count=len(paths), on_step=on_step)
         for path, (image, made_by) in zip(paths, drawn, strict=True):
             if recipe.content_scale == "auto" and path == paths[0]:
                 note(f"content scale: {made_by.content_scale:g}, chosen by auto")
@@ -75,10 +75,10 @@ def draw_to_files(
 
 def ready(recipes: Sequence["Recipe"], device: str | None, *, verbose: bool) -> "InstantStyle":
     """The one model that draws all of them; what can be refused of any is refused before it is loaded."""
-    from ..generation.generate import check, load_for
+    from ..generation.generate import load_for, validate
 
     _refuse_idle_options(recipes)
-    check(*recipes)
+    validate(*recipes)
     styled = load_for(*recipes, device=device)
     styled.pipe.set_progress_bar_config(disable=True)
     _warn_of_unknown_words(recipes)
@@ -89,10 +89,10 @@ def ready(recipes: Sequence["Recipe"], device: str | None, *, verbose: bool) -> 
 
 def show_plan(recipe: "Recipe", device: str | None) -> None:
     """What drawing it would load."""
-    from ..generation.generate import check, plan_for
+    from ..generation.generate import plan_for, validate
     from .plan import show
 
-    check(recipe)
+    validate(recipe)
     show(plan_for(recipe, device), recipe.model)
 
 
@@ -131,18 +131,18 @@ def _warn_of_unknown_words(recipes: Sequence["Recipe"]) -> None:
 
 
 def _explain(recipe: "Recipe", styled: Any) -> None:
-    from ..core.style import saved
+    from ..core.style import find_saved
     from ..imaging.loading import open_reference
-    from ..unet.blocks import listed
+    from ..unet.blocks import format_blocks
 
     for reference in (*recipe.references, *recipe.layout_references, *recipe.negative_references):
-        if style := saved(reference.name):
+        if style := find_saved(reference.name):
             note(f"reference {reference.name}: {style!r}")
             continue
         width, height = open_reference(reference.name).size
         note(f"reference {reference.name}: {width}×{height}, made square by --crop {recipe.crop}")
     if recipe.references:
-        note(f"blocks: {listed(styled.architecture.select(recipe.blocks))}, scale {recipe.scale:g}")
+        note(f"blocks: {format_blocks(styled.architecture.select(recipe.blocks))}, scale {recipe.scale:g}")
     if recipe.layout_references:
-        note(f"layout blocks: {listed(styled.architecture.select('layout'))}")
+        note(f"layout blocks: {format_blocks(styled.architecture.select('layout'))}")
     note(f"model {recipe.model} ({type(styled.pipe).__name__}), first seed {recipe.seed}")

@@ -49,22 +49,22 @@ def run(
     """
     from ..errors import JobError
     from ..evaluation import arms_of, evaluate, scales_of
-    from ..evaluation.experiment import Trials
-    from ..generation.generate import opened
-    from ..generation.inputs import prompts as read_prompts
+    from ..evaluation.experiment import Experiment
+    from ..generation.generate import load_model
+    from ..generation.inputs import read_prompts as read_prompts
 
     if not styles or not prompts:
         raise JobError("An evaluation needs --styles, pictures or a folder, and --prompts, words or a file.")
     strengths, asked = scales_of(scales), read_prompts(prompts)
     shown = trials.gathered(styles, skip_bad)
-    styled = opened(model, adapter, image_encoder, device)
+    styled = load_model(model, adapter, image_encoder, device)
     styled.pipe.set_progress_bar_config(disable=True)
     if blocks:
         styled.adapter.architecture = styled.architecture.as_probed(blocks)
     chosen = arms_of(arms, styled.architecture, [reference.content for reference in shown])
     arguments = trials.named(num_inference_steps=steps, guidance_scale=guidance, height=height, width=width)
     scored_by = trials.scorers(styled, clip, dino, csd)
-    work = Trials(styled, shown, asked, scored_by, output, model, seed, batch, arguments)
+    work = Experiment(styled, shown, asked, scored_by, output, model, seed, batch, arguments)
     with progress(unit="cells") as on_cell:
         evaluate(work, chosen, strengths, on_cell)
     print(output / "report.html")

@@ -11,7 +11,7 @@ from .console import warn
 
 if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
-    from ..generation.inputs import Exhibit
+    from ..generation.inputs import ReferenceImage
     from ..metrics import Scorer
 
 LISTS = ("--styles", "--prompts", "--arms")
@@ -47,11 +47,11 @@ Batch = Annotated[int, Option(min=1, help="Prompts drawn at once; more are faste
 Seed = Annotated[int, Option(min=0, help="Of the first picture; the same in every arm.")]
 
 
-def gathered(styles: Sequence[Path], skip_bad: bool) -> list["Exhibit"]:
+def gathered(styles: Sequence[Path], skip_bad: bool) -> list["ReferenceImage"]:
     """The references; those that cannot be read are told, if they may be skipped."""
-    from ..generation.inputs import exhibits
+    from ..generation.inputs import load_references
 
-    found, bad = exhibits(styles, skip_bad=skip_bad)
+    found, bad = load_references(styles, skip_bad=skip_bad)
     for fault in bad:
         warn(f"skipped: {fault}")
     return found

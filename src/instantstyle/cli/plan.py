@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def show(plan: "Plan", model: str) -> None:
     """One line for each file of weights, then blocks and tensors, then the sum."""
     from ..models.required_files import missing
-    from ..unet.blocks import listed
+    from ..unet.blocks import format_blocks
 
     dtype = str(plan.dtype).removeprefix("torch.")
     print(f"device {plan.device}, dtype {dtype}")
@@ -21,7 +21,7 @@ def show(plan: "Plan", model: str) -> None:
         print(f"{part.item.part}: {where} ({gigabytes(part.item.size)} on disk{_held(part.memory)})")
     if absent := missing(plan.items):
         print(f"missing: {len(absent)} files; `instantstyle doctor {model}` lists them and how to get them")
-    print(f"blocks: {listed(plan.blocks) or 'none'}")
+    print(f"blocks: {format_blocks(plan.blocks) or 'none'}")
     read = f", {gigabytes(plan.adapter_bytes)} read with the projection" if plan.adapter_bytes else ""
     print(f"adapter tensors: {len(plan.tensors)}{_ends(plan.tensors)}{read}")
     print(f"style: {gigabytes(plan.style_bytes)} of keys and values")

@@ -43,10 +43,10 @@ def run(
     Without --styles the references are scenes of the small world, judged by what is known of them.
     """
     from ..errors import JobError
-    from ..evaluation.experiment import Trials, from_world
+    from ..evaluation.experiment import Experiment, from_world
     from ..evaluation.probe import probe
-    from ..generation.generate import opened
-    from ..generation.inputs import prompts as read_prompts
+    from ..generation.generate import load_model
+    from ..generation.inputs import read_prompts as read_prompts
     from ..metrics import ByPixels, InWorld
 
     if styles:
@@ -57,10 +57,10 @@ def run(
     else:
         shown, scenes, things = from_world(references, ASKED, seed)
         asked, scorers = read_prompts(prompts or things), [InWorld(scenes)]
-    styled = opened(model, adapter, image_encoder, device)
+    styled = load_model(model, adapter, image_encoder, device)
     styled.pipe.set_progress_bar_config(disable=True)
     arguments = trials.named(num_inference_steps=steps, guidance_scale=guidance, height=height, width=width)
-    work = Trials(styled, shown, asked, scorers, output, model, seed, batch, arguments)
+    work = Experiment(styled, shown, asked, scorers, output, model, seed, batch, arguments)
     with progress(unit="cells") as on_cell:
         found = probe(work, on_cell)
     _tell(found)

@@ -37,10 +37,10 @@ def run(
 
     Only this machine is listened to unless there are API keys. Stopped, it finishes what it has taken in.
     """
-    from ..server import Bounds, Settings, read_keys, serve
+    from ..server import Limits, Settings, read_keys, serve
 
     bounds = replace(
-        Bounds(),
+        Limits(),
         waiting=queue,
         seconds=time_limit,
         pixels=max_pixels,

@@ -46,17 +46,17 @@ def run(
     pictures are not kept, but for a thumbnail.
     """
     from ..core.style_file import check_destination
-    from ..generation.generate import check_blocks, check_reference, opened
+    from ..generation.generate import load_model, validate_blocks, validate_reference
 
     if bind and model not in (None, bind):
         raise JobError(f"--bind {bind} makes it with {bind}, and --model says {model}; leave --model out.")
     path = output or Path(f"{references[0].name.partition('.')[0]}.style.safetensors")
     check_destination(path, force=force)
     for reference in references:
-        check_reference(reference)
+        validate_reference(reference)
     if bind:
-        check_blocks(blocks, bind)
-    styled = opened(bind or model or "mini", adapter, image_encoder, device)
+        validate_blocks(blocks, bind)
+    styled = load_model(bind or model or "mini", adapter, image_encoder, device)
     style = styled.style(
         references,
         content=content or None,

@@ -23,19 +23,19 @@ COLUMNS = ("name", "bound for", "size", "style")
 def listed() -> None:
     """List the styles in the library."""
     from ..core.style import Style
-    from ..core.style_library import names, place_of
+    from ..core.style_library import list_names, path_of
     from ..errors import StyleError
 
     rows = []
-    for name in names():
-        path = place_of(name)
+    for name in list_names():
+        path = path_of(name)
         try:
             style = Style.load(path)
         except StyleError as fault:
             rows.append((name, "?", gigabytes(path.stat().st_size), str(fault)))
             continue
         bound = ", ".join(binding.family for binding in style.bindings) or "–"
-        rows.append((name, bound, gigabytes(path.stat().st_size), style.told))
+        rows.append((name, bound, gigabytes(path.stat().st_size), style.label))
     _print_table(rows)
 
 
@@ -61,14 +61,14 @@ def show(
 ) -> None:
     """Say what a style is: what is removed, which families it is bound for, its size; or draw its card."""
     from ..core.style import Style
-    from ..core.style_library import find, place_of
-    from ..generation.style_card import drawn, lines
+    from ..core.style_library import find_style_file, path_of
+    from ..generation.style_card import draw_card, lines
     from ..imaging.png_metadata import save_png
 
-    path = find(name) or place_of(name)
+    path = find_style_file(name) or path_of(name)
     style, size = Style.load(path), gigabytes(path.stat().st_size)
     if output is not None:
-        print(save_png(drawn(style, size), output, force=force))
+        print(save_png(draw_card(style, size), output, force=force))
         return
     for label, value in lines(style, size):
         print(f"{label}: {value}")

@@ -54,7 +54,7 @@ def run(
     Values are a range first:last:step, or one by one with commas; all else is equal, the seed too.
     """
     from ..generation.sweep import Grid, save, sweep
-    from ..generation.sweep_axis import Axis
+    from ..generation.sweep_axis import SweepAxis
     from ..imaging.png_metadata import check_destination
 
     check_destination(output, force=force)
@@ -84,7 +84,7 @@ def run(
         height=height,
         width=width,
     )
-    grid = Grid(base, Axis.parse(x), Axis.parse(y) if y else None)
+    grid = Grid(base, SweepAxis.parse(x), SweepAxis.parse(y) if y else None)
     styled = ready(grid.cells, device, verbose=verbose)
     with progress(unit="pictures") as on_picture:
         sheet, drawn = sweep(styled, grid, on_picture)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import StyleError
 from .cleaning import damping
-from .denoising_state import Moment
+from .denoising_state import DenoisingState
 
 
 def styled_attention(
@@ -32,7 +32,7 @@ def styled_attention(
 
 
 @dataclass(frozen=True)
-class Shift:
+class TokenShift:
     """What is added to a style's keys and values at the first step, and fades over the steps."""
 
     key: Float[Tensor, "2 pictures tokens width"]
@@ -40,18 +40,18 @@ class Shift:
     rates: Float[Tensor, "2"]
     """How fast, by row: 0 stays."""
 
-    def like(self, x: Tensor) -> "Shift":
+    def to(self, x: Tensor) -> "TokenShift":
         """The same where `x` is and in its dtype; but the rates stay float32."""
-        return Shift(self.key.to(x), self.value.to(x), self.rates.to(x.device))
+        return TokenShift(self.key.to(x), self.value.to(x), self.rates.to(x.device))
 
-    def at(self, moment: Moment) -> tuple[Tensor, Tensor]:
+    def at(self, moment: DenoisingState) -> tuple[Tensor, Tensor]:
         """What is added now."""
-        left = damping(moment.passed.to(self.rates), self.rates)[:, None, None, None].to(self.key)
+        left = damping(moment.progress_tensor.to(self.rates), self.rates)[:, None, None, None].to(self.key)
         return left * self.key, left * self.value
 
 
 @dataclass(frozen=True)
-class StyleKeys:
+class StyleKeyValues:
     """One style, ready for one layer: row 0 answers the unconditional half of a batch, row 1 the other.
 
     `pictures` is 1 where all pictures of a call share the style, else one for each prompt.
@@ -64,9 +64,9 @@ class StyleKeys:
     """Where it acts: 1 fully, 0 not at all; None everywhere."""
     curve: Callable[[float], float] | None = None
     """Share of the drawing done, 0..1 → factor on the scale; None is 1 throughout."""
-    shift: Shift | None = None
+    shift: TokenShift | None = None
     """Of a style that is cleaned."""
-    against: bool = False
+    unconditional: bool = False
     """Whether guidance draws away from it: without guidance it does nothing."""
 
     @property
@@ -74,7 +74,7 @@ class StyleKeys:
         """Whether it asks for the step or the size of what is drawn."""
         return any(part is not None for part in (self.mask, self.curve, self.shift))
 
-    def like(self, x: Tensor) -> "StyleKeys":
+    def to(self, x: Tensor) -> "StyleKeyValues":
         """The same where `x` is and in its dtype; but the scale stays float32, exact."""
         return replace(
             self,
@@ -82,10 +82,10 @@ class StyleKeys:
             value=self.value.to(x),
             scale=self.scale.to(x.device),
             mask=None if self.mask is None else self.mask.to(x.device),
-            shift=None if self.shift is None else self.shift.like(x),
+            shift=None if self.shift is None else self.shift.to(x),
         )
 
-    def now(self, moment: Moment) -> "StyleKeys":
+    def now(self, moment: DenoisingState) -> "StyleKeyValues":
         """With what is added to it at this step."""
         if self.shift is None:
             return self
@@ -101,11 +101,11 @@ class StyleKeys:
             raise StyleError(f"A batch of {batch} does not split into {what}; give one style a prompt.")
         return _spread(self.key[-halves:], images), _spread(self.value[-halves:], images)
 
-    def factor(self, moment: Moment) -> float:
+    def factor(self, moment: DenoisingState) -> float:
         """On the scale, now; 0 where the style does nothing at all."""
-        if self.against and not moment.guided:
+        if self.unconditional and not moment.is_guided:
             return 0.0
-        return 1.0 if self.curve is None else self.curve(moment.done)
+        return 1.0 if self.curve is None else self.curve(moment.progress)
 
 
 def _spread(rows: Float[Tensor, "halves pictures tokens width"], images: int) -> Tensor:
@@ -125,10 +125,10 @@ class StyledAttnProcessor:
     scale is a tensor, so that a compiled network is not compiled anew when it changes.
     """
 
-    def __init__(self, styles: Sequence[StyleKeys], moment: Moment) -> None:
-        self.styles = [Standing(style) for style in styles]
+    def __init__(self, styles: Sequence[StyleKeyValues], moment: DenoisingState) -> None:
+        self.styles = [StyleKeyValueCache(style) for style in styles]
         self.moment = moment
-        self._words = Words()
+        self._words = TextKeyValueCache()
 
     def __call__(
         self,
@@ -144,18 +144,20 @@ class StyledAttnProcessor:
         key, value = self._words.heads(attn, encoder_hidden_states)
         mask = _mask(attn, attention_mask, encoder_hidden_states)
         seen = styled_attention(query, key, value, self._acting(attn, pixels), mask)
-        return _left(attn, joined(seen).to(query.dtype), hidden_states)
+        return _left(attn, merge_heads(seen).to(query.dtype), hidden_states)
 
     def _acting(self, attn: Any, pixels: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         acting = [style.acting(attn, pixels, self.moment) for style in self.styles]
         return [each for each in acting if each is not None]
 
 
-def split(x: Float[Tensor, "batch tokens width"], heads: int) -> Float[Tensor, "batch heads tokens head"]:
+def split_heads(
+    x: Float[Tensor, "batch tokens width"], heads: int
+) -> Float[Tensor, "batch heads tokens head"]:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def joined(x: Float[Tensor, "batch heads tokens head"]) -> Float[Tensor, "batch tokens width"]:
+def merge_heads(x: Float[Tensor, "batch heads tokens head"]) -> Float[Tensor, "batch tokens width"]:
     return x.transpose(1, 2).flatten(2)
 
 
@@ -173,7 +175,7 @@ def _query(
     attn: Any, pixels: Float[Tensor, "batch pixels width"]
 ) -> Float[Tensor, "batch heads pixels head"]:
     """By the guest's own projection and norm."""
-    query = split(attn.to_q(pixels), attn.heads)
+    query = split_heads(attn.to_q(pixels), attn.heads)
     return query if attn.norm_q is None else attn.norm_q(query)
 
 
@@ -181,25 +183,27 @@ def _word_heads(attn: Any, words: Float[Tensor, "batch words cross_dim"]) -> tup
     """Key and value of the text, by the guest's own projections and norms."""
     if attn.norm_cross:
         words = attn.norm_encoder_hidden_states(words)
-    key, value = split(attn.to_k(words), attn.heads), split(attn.to_v(words), attn.heads)
+    key, value = split_heads(attn.to_k(words), attn.heads), split_heads(attn.to_v(words), attn.heads)
     return key if attn.norm_k is None else attn.norm_k(key), value
 
 
-class Standing:
+class StyleKeyValueCache:
     """One layer's keys and values of a style, kept for as long as batches of the same kind ask for them; and
     its mask, for as long as pictures are of one size.
 
     Not kept: where something is added to them at every step, and inside a compiled network.
     """
 
-    def __init__(self, keys: StyleKeys) -> None:
+    def __init__(self, keys: StyleKeyValues) -> None:
         self.keys = keys
         self._of: tuple[Any, ...] | None = None
         self._heads: tuple[Tensor, Tensor] | None = None
         self._laid_on: tuple[Any, ...] | None = None
         self._laid: Tensor | None = None
 
-    def acting(self, attn: Any, pixels: Tensor, moment: Moment) -> tuple[Tensor, Tensor, Tensor] | None:
+    def acting(
+        self, attn: Any, pixels: Tensor, moment: DenoisingState
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
         """Key, value, and the scale here and now, broadcasting over [batch heads pixels head]; None, and
         nothing is made, where it is 0.
         """
@@ -209,7 +213,7 @@ class Standing:
         key, value = self.heads(attn, pixels, moment)
         scale = self.keys.scale if factor == 1 else self.keys.scale * factor
         if self.keys.mask is not None:
-            scale = scale * self._area(self.keys.mask, moment.size_of(pixels.shape[1]))
+            scale = scale * self._area(self.keys.mask, moment.spatial_size(pixels.shape[1]))
         return key, value, scale
 
     def _area(self, mask: Tensor, size: tuple[int, int]) -> Float[Tensor, "pixels 1"]:
@@ -220,23 +224,23 @@ class Standing:
             self._laid_on, self._laid = (size, mask.device), _shrunk(mask, size).flatten()[:, None]
         return self._laid
 
-    def heads(self, attn: Any, pixels: Tensor, moment: Moment) -> tuple[Tensor, Tensor]:
+    def heads(self, attn: Any, pixels: Tensor, moment: DenoisingState) -> tuple[Tensor, Tensor]:
         """Key and value, [batch heads tokens head], where the pixels are and in their dtype."""
         if torch.compiler.is_compiling() or self.keys.shift is not None:
             return self._made(attn, pixels, moment)
-        kind = (len(pixels), moment.guided, pixels.dtype, pixels.device)
+        kind = (len(pixels), moment.is_guided, pixels.dtype, pixels.device)
         if self._heads is None or self._of != kind:
             self._of, self._heads = kind, self._made(attn, pixels, moment)
         return self._heads
 
-    def _made(self, attn: Any, pixels: Tensor, moment: Moment) -> tuple[Tensor, Tensor]:
+    def _made(self, attn: Any, pixels: Tensor, moment: DenoisingState) -> tuple[Tensor, Tensor]:
         """Moved once: from the second time on, `like` hands the same tensors back."""
-        self.keys = self.keys.like(pixels)
-        key, value = self.keys.now(moment).for_batch(len(pixels), moment.guided)
-        return split(key, attn.heads), split(value, attn.heads)
+        self.keys = self.keys.to(pixels)
+        key, value = self.keys.now(moment).for_batch(len(pixels), moment.is_guided)
+        return split_heads(key, attn.heads), split_heads(value, attn.heads)
 
 
-class Words:
+class TextKeyValueCache:
     """One layer's keys and values of the text, kept for as long as the text is the very same tensor.
 
     The network hands the same one down at every step. Not kept: where gradients are wanted, where a layer is

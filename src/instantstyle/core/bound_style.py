@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
-from ..unet.blocks import Block, Layer, listed
+from ..unet.blocks import Block, Layer, format_blocks
 
 KeyValue = tuple[Float[Tensor, "2 _ _"], Float[Tensor, "2 _ _"]]
 """Of one style in one layer, [2 tokens width] each, without a scale: row 0 is what 'no picture' says
@@ -16,7 +16,7 @@ there, row 1 the style. Axes without names, as layers differ in width."""
 
 
 @dataclass(frozen=True, eq=False)
-class Binding:
+class BoundKeyValues:
     """One style in some layers of one family, made by one adapter. Needs neither adapter nor image encoder.
 
     Row 0 of each is the same for all styles of an adapter, and kept all the same: where there is no adapter,
@@ -42,30 +42,30 @@ class Binding:
         pairs = [*self.layers.values(), *self.shifts.values()]
         return sum(tensor.nbytes for pair in pairs for tensor in pair)
 
-    def shift(self, name: str) -> KeyValue:
+    def shift_for(self, name: str) -> KeyValue:
         """What cleaning adds in a layer; zeros where there is none."""
         key, value = self.layers[name]
         return self.shifts.get(name, (torch.zeros_like(key), torch.zeros_like(value)))
 
-    def check_reaches(self, layers: Sequence[Layer], told: str) -> None:
+    def check_covers(self, layers: Sequence[Layer], told: str) -> None:
         """`StyleError` if these layers are not all bound."""
         absent = {layer.block for layer in layers if layer.block and layer.block not in self.blocks}
         if absent:
             raise StyleError(
-                f"{told} is bound for {listed(self.blocks)} of {self.family}, not for {listed(absent)}; "
+                f"{told} is bound for {format_blocks(self.blocks)} of {self.family}, not for {format_blocks(absent)}; "
                 f"use those, or bind it anew: instantstyle style … --bind {self.family} --blocks …"
             )
         for layer in layers:
-            pair = self.layers.get(plain_name(layer))
+            pair = self.layers.get(layer_key(layer))
             if pair is None or pair[0].shape[-1] != layer.width:
                 has = "no keys" if pair is None else f"keys {pair[0].shape[-1]} wide"
                 raise StyleError(
                     f"{told} is bound for another {self.family} than this network: it has {has} for "
-                    f"{plain_name(layer)}, which is {layer.width} wide; bind it with this model."
+                    f"{layer_key(layer)}, which is {layer.width} wide; bind it with this model."
                 )
 
 
-def mixed(parts: Sequence[tuple[Binding, float]]) -> Binding | None:
+def mixed(parts: Sequence[tuple[BoundKeyValues, float]]) -> BoundKeyValues | None:
     """Σ wᵢKᵢ / Σ wᵢ and Σ wᵢVᵢ / Σ wᵢ in the layers that all have; None where there is none.
 
     Not what binding the mixed embedding gives: an adapter's projection ends in a LayerNorm. What it shares
@@ -82,8 +82,8 @@ def mixed(parts: Sequence[tuple[Binding, float]]) -> Binding | None:
     shares = [(binding, weight / total) for binding, weight in parts]
     layers = {name: _sum([(binding.layers[name], share) for binding, share in shares]) for name in shared}
     cleaned = [name for name in shared if any(name in binding.shifts for binding, _ in parts)]
-    shifts = {name: _sum([(binding.shift(name), share) for binding, share in shares]) for name in cleaned}
-    return Binding(first.family, first.adapter, layers, shifts)
+    shifts = {name: _sum([(binding.shift_for(name), share) for binding, share in shares]) for name in cleaned}
+    return BoundKeyValues(first.family, first.adapter, layers, shifts)
 
 
 def _sum(shares: Sequence[tuple[KeyValue, float]]) -> KeyValue:
@@ -93,6 +93,6 @@ def _sum(shares: Sequence[tuple[KeyValue, float]]) -> KeyValue:
     return key, value
 
 
-def plain_name(layer: Layer) -> str:
+def layer_key(layer: Layer) -> str:
     """The layer's name without its processor's: the same in every network of the family."""
     return layer.name.removesuffix(".processor")

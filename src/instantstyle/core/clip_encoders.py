@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..errors import CheckpointError, ImageError, StyleError, did_you_mean
 from ..imaging.loading import fit
-from ..loaders.state_dict import shelf
+from ..loaders.state_dict import open_state_dict
 from ..recipe import CROPS
-from ..utils.weight_fingerprint import fingerprint_of
+from ..utils.weight_fingerprint import weight_fingerprint
 
 # github.com/openai/CLIP, clip/clip.py; OpenCLIP's ViT-H and ViT-bigG were trained with the same.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -117,7 +117,7 @@ class ImageEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """Tells this tower from others of its shape, in any dtype; asked once, it outlives the weights."""
-        return fingerprint_of(self.model.visual_projection.state_dict())
+        return weight_fingerprint(self.model.visual_projection.state_dict())
 
     def check_fits(self, kind: str, embedding_dim: int) -> None:
         """Refuse unless the tower suits an adapter of this kind, made for features of this width.
@@ -203,7 +203,7 @@ class TextEncoder:
         return self.model(tokens.input_ids.to(self.model.device)).text_embeds.float().cpu()
 
 
-def text_encoder_of(pipe: Any, embedding_dim: int) -> TextEncoder | None:
+def find_text_encoder(pipe: Any, embedding_dim: int) -> TextEncoder | None:
     """The pipeline's own second text tower, if it projects into a space of this width."""
     model, tokenizer = getattr(pipe, "text_encoder_2", None), getattr(pipe, "tokenizer_2", None)
     if tokenizer is None or getattr(model, "text_projection", None) is None:
@@ -212,7 +212,7 @@ def text_encoder_of(pipe: Any, embedding_dim: int) -> TextEncoder | None:
     return encoder if encoder.projection_dim == embedding_dim else None
 
 
-def no_text_encoder(embedding_dim: int) -> StyleError:
+def missing_text_encoder_error(embedding_dim: int) -> StyleError:
     """Removal was asked for, and nothing here can read the words: says what to get."""
     known = TEXT_TOWERS.get(embedding_dim)
     where = f"; for this width that is {known}" if known else ""
@@ -240,7 +240,7 @@ def _model_of(file: Path, dtype: torch.dtype) -> Any:
     from transformers.models.clip.configuration_clip import CLIPVisionConfig
     from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
-    tensors = shelf(file)
+    tensors = open_state_dict(file)
     config = CLIPVisionConfig(**_vision_settings(tensors.shapes, file))
     weights = {name: tensors.read(name) for name in tensors.shapes if name.startswith(_VISION_PARTS)}
     model: Any = CLIPVisionModelWithProjection(config)

@@ -23,7 +23,7 @@ Mask = str | Path | Image.Image | Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Use:
+class StyleConditioning:
     """One style, or one for each prompt, put to use. Several uses act side by side: their effects add."""
 
     style: Style | Sequence[Style]
@@ -37,9 +37,9 @@ class Use:
     """Share of the steps after which it acts no longer."""
     curve: Sequence[float] | None = None
     """Factors on the scale, spread evenly from first to last step, straight lines between."""
-    negative: Style | None = None
+    negative_style: Style | None = None
     """A style to draw away from, in the same blocks; without it, from no picture. Needs guidance."""
-    against: bool = False
+    unconditional: bool = False
     """True: guidance draws away from this style instead of towards it."""
 
     def __post_init__(self) -> None:
@@ -55,7 +55,7 @@ class Use:
             )
         if self.curve is not None and (not len(self.curve) or not all(map(isfinite, self.curve))):
             raise StyleError(f"curve is {self.curve!r}; it must be one finite number or several.")
-        if self.negative is not None and self.against:
+        if self.negative_style is not None and self.unconditional:
             raise StyleError("A use that is itself against its style can have no negative one beside it.")
 
     @property
@@ -74,26 +74,31 @@ class Use:
             return 0.0
         return 1.0 if self.curve is None else float(np.interp(done, *_points(self.curve)))
 
-    def by_mode(self) -> "list[Use]":
+    def expand_mode(self) -> "list[StyleConditioning]":
         """Itself, or the two uses that its mode (`precise-style`) consists of."""
         mode = MODES.get(self.blocks) if isinstance(self.blocks, str) else None
         if mode is None:
             return [self]
-        if self.against or self.negative is not None:
+        if self.unconditional or self.negative_style is not None:
             raise StyleError(
                 f"{self.blocks} has a side of its own that guidance draws away from; give no other."
             )
-        return [replace(self, blocks=dict(mode.acts)), replace(self, blocks=dict(mode.against), against=True)]
+        return [
+            replace(self, blocks=dict(mode.acts)),
+            replace(self, blocks=dict(mode.against), unconditional=True),
+        ]
 
 
-def as_uses(style: Any, **settings: Any) -> list[Use]:
-    """The uses that a call's `style` means: a `Use`, several, a `Style` or one `Style` for each prompt."""
+def as_conditionings(style: Any, **settings: Any) -> list[StyleConditioning]:
+    """The uses that a call's `style` means: a `StyleConditioning`, several, a `Style` or one `Style` for each prompt."""
     given = _uses_in(style)
     if not given:
-        return Use(style, **settings).by_mode()
+        return StyleConditioning(style, **settings).expand_mode()
     if told := sorted(name for name, value in settings.items() if not _untouched(name, value)):
-        raise StyleError(f"{', '.join(told)} beside a Use: say it in the Use itself.")
-    return [part for use in given for part in use.by_mode()]
+        raise StyleError(
+            f"{', '.join(told)} beside a StyleConditioning: say it in the StyleConditioning itself."
+        )
+    return [part for use in given for part in use.expand_mode()]
 
 
 def _untouched(name: str, value: Any) -> bool:
@@ -101,13 +106,13 @@ def _untouched(name: str, value: Any) -> bool:
     return value is default or (isinstance(value, str | float) and value == default)
 
 
-def _uses_in(styling: Any) -> list[Use]:
+def _uses_in(styling: Any) -> list[StyleConditioning]:
     """The uses that it consists of; none where it is something else."""
     listed = styling if isinstance(styling, list | tuple) else [styling]
-    return [one for one in listed if isinstance(one, Use)]
+    return [one for one in listed if isinstance(one, StyleConditioning)]
 
 
-def as_mask(mask: Mask) -> Float[Tensor, "rows columns"]:
+def load_mask(mask: Mask) -> Float[Tensor, "rows columns"]:
     """White as 1, black as 0."""
     if isinstance(mask, Tensor):
         flat = mask.float()
@@ -123,4 +128,4 @@ def _points(curve: Sequence[float]) -> tuple[np.ndarray, Sequence[float]]:
     return np.linspace(0, 1, len(curve)), curve
 
 
-_DEFAULTS = {name: field.default for name, field in Use.__dataclass_fields__.items()}
+_DEFAULTS = {name: field.default for name, field in StyleConditioning.__dataclass_fields__.items()}

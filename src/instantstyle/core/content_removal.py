@@ -127,7 +127,7 @@ def remove(
     return REMOVALS[removal](embeds, content, scale)
 
 
-def enough(
+def auto_content_scale(
     embed: Float[Tensor, " dim"], content: Float[Tensor, "phrases dim"], unrelated: float, removal: str
 ) -> float:
     """The least s after which cos(e', t) is no more than c₀, an unrelated picture's; t = Σ phrases. Ours.

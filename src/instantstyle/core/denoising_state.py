@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import StyleError
 
 
-class Moment:
+class DenoisingState:
     """Guidance is asked of the pipeline; step and size are seen by `watching` its network."""
 
     def __init__(self, pipe: Any) -> None:
@@ -21,12 +21,12 @@ class Moment:
         self._done: float | None = None
 
     @property
-    def guided(self) -> bool:
+    def is_guided(self) -> bool:
         """Asked at every step, as guidance may be switched off midway; outside of a call there is none."""
         return bool(getattr(self._pipe, "do_classifier_free_guidance", False))
 
     @property
-    def done(self) -> float:
+    def progress(self) -> float:
         """Share of the steps before this one: 0 at the first, near 1 at the last.
 
         Of the steps that are drawn: image-to-image leaves the first of a schedule out. Found once a step: all
@@ -38,7 +38,7 @@ class Moment:
         return self._done
 
     @property
-    def passed(self) -> Float[Tensor, ""]:
+    def progress_tensor(self) -> Float[Tensor, ""]:
         """The same as a tensor, which neither waits for a GPU nor has a compiled network compiled anew."""
         place, count = self._place()
         return place / count
@@ -50,7 +50,7 @@ class Moment:
         count = getattr(self._pipe, "num_timesteps", len(timesteps)) or len(timesteps)
         return (now - (len(timesteps) - count)).clamp(min=0), count
 
-    def size_of(self, pixels: int) -> tuple[int, int]:
+    def spatial_size(self, pixels: int) -> tuple[int, int]:
         """Height and width of a layer of so many pixels: the latents halved, rounding up, some times."""
         height, width = self._latent_size or (0, 0)
         while height * width > pixels:
@@ -60,7 +60,7 @@ class Moment:
         return height, width
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def tracking(self) -> Iterator[None]:
         """Inside the `with` block each call of the network is seen; after it nothing of ours is left."""
         hook = self._pipe.unet.register_forward_pre_hook(self._called, with_kwargs=True)
         try:
@@ -68,7 +68,7 @@ class Moment:
         finally:
             hook.remove()
 
-    def see(self, given: Sequence[Any], named: Mapping[str, Any]) -> None:
+    def record_call(self, given: Sequence[Any], named: Mapping[str, Any]) -> None:
         """What the network is called with: by place or by name, as pipelines differ in how they hand over
         sample and time step."""
         sample = given[0] if given else named["sample"]
@@ -77,4 +77,4 @@ class Moment:
         self._done = None
 
     def _called(self, _: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        self.see(given, named)
+        self.record_call(given, named)

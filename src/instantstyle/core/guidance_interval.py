@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ..errors import JobError, ModelError
-from .denoising_state import Moment
+from .denoising_state import DenoisingState
 
-Interval = tuple[float, float]
+GuidanceInterval = tuple[float, float]
 """Shares of the steps, 0 ≤ start ≤ end ≤ 1."""
 
 SCALE = "_guidance_scale"
@@ -33,7 +33,7 @@ THIRDS = ("image_guidance_scale", "pag_scale")
 """Arguments of pipelines whose batches have more than two parts."""
 
 
-def guided_within(pipe: Any, interval: Any) -> AbstractContextManager[None]:
+def limit_guidance(pipe: Any, interval: Any) -> AbstractContextManager[None]:
     """Inside the `with` block the pipeline's guidance acts within the `Interval` only; None: throughout.
 
     `JobError` for what is no interval, `ModelError` for a pipeline that guides in another way.
@@ -48,10 +48,10 @@ def guided_within(pipe: Any, interval: Any) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _standing_before(pipe: Any, interval: Interval) -> Iterator[None]:
+def _standing_before(pipe: Any, interval: GuidanceInterval) -> Iterator[None]:
     network = vars(pipe.unet)
     found = network.get(CALL)
-    network[CALL] = _Halving(pipe, interval, found or pipe.unet._call_impl)
+    network[CALL] = ConditionalOnlyForward(pipe, interval, found or pipe.unet._call_impl)
     try:
         yield
     finally:
@@ -60,18 +60,18 @@ def _standing_before(pipe: Any, interval: Interval) -> Iterator[None]:
             network[CALL] = found
 
 
-class _Halving:
+class ConditionalOnlyForward:
     """The network's call, which outside of the interval sees the prompt's half and nothing else."""
 
-    def __init__(self, pipe: Any, interval: Interval, call: Callable[..., Any]) -> None:
+    def __init__(self, pipe: Any, interval: GuidanceInterval, call: Callable[..., Any]) -> None:
         self._pipe, self._interval, self._call = pipe, interval, call
-        self._moment = Moment(pipe)
+        self._moment = DenoisingState(pipe)
         self._words: tuple[Any, Any] = None, None
 
     def __call__(self, *given: Any, **named: Any) -> Any:
-        self._moment.see(given, named)
+        self._moment.record_call(given, named)
         start, end = self._interval
-        if not self._moment.guided or start <= self._moment.done < end:
+        if not self._moment.is_guided or start <= self._moment.progress < end:
             return self._call(*given, **named)
         half = partial(_half, len(given[0] if given else named["sample"]))
         halved = {
@@ -120,7 +120,7 @@ def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return value
 
 
-def _checked(interval: Any) -> Interval:
+def _checked(interval: Any) -> GuidanceInterval:
     pair = isinstance(interval, list | tuple) and len(interval) == 2
     if not pair or not all(isinstance(share, int | float) for share in interval):
         raise JobError(f"guidance_interval is {interval!r}; {_LEGAL}")

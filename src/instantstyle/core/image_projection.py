@@ -47,7 +47,7 @@ def resampled_tokens(
     patches = F.linear(features, weights["proj_in.weight"], weights["proj_in.bias"])
     latents = weights["latents"].expand(len(features), -1, -1)
     for depth in range(_depth(weights)):
-        latents = latents + _ask(weights, f"layers.{depth}.0", patches, latents)
+        latents = latents + _perceiver_attention(weights, f"layers.{depth}.0", patches, latents)
         latents = latents + _feed_forward(weights, f"layers.{depth}.1", latents)
     return _norm(weights, "norm_out", F.linear(latents, weights["proj_out.weight"], weights["proj_out.bias"]))
 
@@ -63,7 +63,7 @@ def _depth(weights: Weights) -> int:
     return len({name.split(".")[1] for name in weights if name.startswith("layers.")})
 
 
-def _ask(
+def _perceiver_attention(
     weights: Weights,
     name: str,
     patches: Float[Tensor, "images patches dim"],

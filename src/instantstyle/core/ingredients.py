@@ -62,7 +62,7 @@ class Ingredients:
         return self.image_embeds.shape[-1]
 
     @property
-    def of_patches(self) -> bool:
+    def uses_patch_features(self) -> bool:
         """Whether it is for an adapter on patch features, among which words have no place."""
         return self.image_embeds.ndim == 3
 
@@ -72,7 +72,7 @@ class Ingredients:
         return len(self.image_embeds) > 0
 
     @property
-    def cleans(self) -> bool:
+    def uses_token_cleaning(self) -> bool:
         """Whether content is taken out of the tokens, by no words (`cleaning`)."""
         return self.removal == CLEAN and self.content_scale != 0
 
@@ -104,26 +104,26 @@ class Ingredients:
     def check_removable(self) -> None:
         """`StyleError` if no content can be taken out of this."""
         self.check_ingredients()
-        if self.of_patches:
+        if self.uses_patch_features:
             raise StyleError(
                 f"Content cannot be removed from {self.name}: it is made of patch features, "
                 "and words have no embedding among those. Use a base adapter (not Plus, not full)."
             )
 
     @property
-    def tuning(self) -> tuple[float, str]:
+    def removal_settings(self) -> tuple[float, str]:
         """How much is taken out, and how."""
         return self.content_scale, self.removal
 
     @property
-    def told(self) -> str:
+    def label(self) -> str:
         """Its name, and what is taken out of it: `ink.png − "a cat" × 0.5`."""
-        removed = self.removed
+        removed = self.removed_label
         sign = {"subtract": "−", "project": "⊥", "mask": "∖", CLEAN: "−"}[self.removal]
         return self.name + (f" {sign} {removed} × {self.content_scale:g}" if removed else "")
 
     @property
-    def removed(self) -> str:
+    def removed_label(self) -> str:
         """What is taken out of it: `"a cat"`, `("a cat" + "a mat")`, `its tail`; empty where nothing is.
 
         A style that is cleaned keeps the words that were taken out before, to be retuned.
@@ -144,7 +144,7 @@ def mixed(parts: Sequence[tuple[Ingredients, float]]) -> dict[str, Any]:
     first = parts[0][0]
     common = {"unconditional": first.unconditional, "encoder": first.encoder}
     common |= {"encoder_fingerprint": first.encoder_fingerprint}
-    if first.cleans:
+    if first.uses_token_cleaning:
         common |= {"content_scale": first.content_scale, "removal": first.removal}
     if not all(_same_content(part, first) for part, _ in parts):
         embeds = torch.stack([part.embedding() for part, _ in parts])
@@ -161,7 +161,7 @@ _REMOVED = ("content", "content_embeds", "content_scale", "removal")
 def _same_content(one: Ingredients, other: Ingredients) -> bool:
     if one.content_embeds is None or other.content_embeds is None:
         return one.content_embeds is other.content_embeds
-    told = [(part.content, *part.tuning) for part in (one, other)]
+    told = [(part.content, *part.removal_settings) for part in (one, other)]
     return told[0] == told[1] and one.content_embeds.equal(other.content_embeds)
 
 
@@ -170,18 +170,20 @@ def _check_alike(parts: Sequence[Ingredients]) -> None:
     first = parts[0]
     for part in parts:
         part.check_ingredients()
-        if (part.cleans or first.cleans) and part.tuning != first.tuning:
+        if (
+            part.uses_token_cleaning or first.uses_token_cleaning
+        ) and part.removal_settings != first.removal_settings:
             raise StyleError(
-                f"{part.told} and {first.told} cannot be mixed: clean acts on the tokens of the whole mix; "
+                f"{part.label} and {first.label} cannot be mixed: clean acts on the tokens of the whole mix; "
                 "tune all of them to it by one amount, or none."
             )
         if part.combine == "concat" and len(part.image_embeds) > 1:
             raise StyleError(
-                f"{part.told} lays tokens side by side, of which no mean is made; combine='average'."
+                f"{part.label} lays tokens side by side, of which no mean is made; combine='average'."
             )
         if part.image_embeds.shape[1:] != first.image_embeds.shape[1:] or is_foreign(part, first):
             raise StyleError(
-                f"{part.told} and {first.told} were seen by different image encoders ({_seen_by(part)} and "
+                f"{part.label} and {first.label} were seen by different image encoders ({_seen_by(part)} and "
                 f"{_seen_by(first)}) and cannot be mixed; make both with one."
             )
 

@@ -12,23 +12,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
-from ..loaders.ip_adapter_checkpoint import AdapterFile
-from ..unet.architectures import Architecture, identify
+from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from ..unet.architectures import Architecture, match_architecture
 from ..unet.blocks import Block, Layer, Spec
-from ..utils.weight_fingerprint import fingerprint_of
-from .attention_processor import Shift, StyledAttnProcessor, StyleKeys
-from .bound_style import Binding, KeyValue, plain_name
+from ..utils.weight_fingerprint import weight_fingerprint
+from .attention_processor import StyledAttnProcessor, StyleKeyValues, TokenShift
+from .bound_style import BoundKeyValues, KeyValue, layer_key
 from .cleaning import RATES, shift
-from .conditioning import Use, as_mask
-from .denoising_state import Moment
+from .conditioning import StyleConditioning, load_mask
+from .denoising_state import DenoisingState
 from .image_projection import project_tokens
 from .style import Style
 
-Bound = Mapping[str, tuple[StyleKeys, ...]]
+Bound = Mapping[str, tuple[StyleKeyValues, ...]]
 """Styles' keys and values by the name of the attention processor that will use them."""
 
 
-def layers_of(unet: Any) -> list[Layer]:
+def cross_attention_layers(unet: Any) -> list[Layer]:
     """The cross-attentions in diffusers' order (down, up, mid), by which adapters number their tensors."""
     layers = []
     for number, name in enumerate(unet.attn_processors):
@@ -38,27 +38,29 @@ def layers_of(unet: Any) -> list[Layer]:
     return layers
 
 
-class Adapter:
+class IPAdapter:
     """An IP-Adapter's weights fitted to one network. Reads only the layers that a style is bound to.
 
     Of the weights nothing is kept; of each style that lives, the keys and values that were made with them.
     Without a file it serves styles that are bound for the network's family already, and no others.
     """
 
-    def __init__(self, file: AdapterFile | None, unet: Any, architecture: Architecture | None = None) -> None:
-        self.given = file
-        self.layers = layers_of(unet)
+    def __init__(
+        self, file: IPAdapterCheckpoint | None, unet: Any, architecture: Architecture | None = None
+    ) -> None:
+        self.checkpoint = file
+        self.layers = cross_attention_layers(unet)
         self.architecture = architecture or self._identified()
         if file is not None:
             file.check(self.layers)
         self._made_of: WeakKeyDictionary[Style, dict[str, list[KeyValue]]] = WeakKeyDictionary()
 
     @property
-    def file(self) -> AdapterFile:
+    def file(self) -> IPAdapterCheckpoint:
         """The weights; `StyleError` where there are none."""
-        if self.given is None:
-            raise no_adapter(self.family)
-        return self.given
+        if self.checkpoint is None:
+            raise missing_adapter_error(self.family)
+        return self.checkpoint
 
     @property
     def family(self) -> str:
@@ -68,33 +70,35 @@ class Adapter:
     @cached_property
     def fingerprint(self) -> str:
         """By its projection, which every binding reads anyway."""
-        return fingerprint_of(self._projection_weights())
+        return weight_fingerprint(self._projection_weights())
 
-    def bind(self, use: Use) -> Bound:
+    def bind(self, use: StyleConditioning) -> Bound:
         """Keys and values of the style for the chosen blocks' layers: made here, once, not at every step."""
-        for style in (*use.styles, *([use.negative] if use.negative else [])):
+        for style in (*use.styles, *([use.negative_style] if use.negative_style else [])):
             self._check(style)
         weights = self.architecture.select(use.blocks)
         if use.scale == 0 or not weights:
             return {}
         layers = self._reached(weights)
         answers = [self._answers(style, layers) for style in use.styles]
-        away = self._answers(use.negative, layers) if use.negative else None
+        away = self._answers(use.negative_style, layers) if use.negative_style else None
         scale, mask = torch.tensor(float(use.scale)), _mask_of(use)
         bound = {}
         for layer in layers:
-            name = plain_name(layer)
+            name = layer_key(layer)
             said = [answer.layers[name] for answer in answers]
             other = away.layers[name] if away else (None, None)
             key, value = (
-                _sides([pair[which] for pair in said], other[which], use.against) for which in (0, 1)
+                _sides([pair[which] for pair in said], other[which], use.unconditional) for which in (0, 1)
             )
             weight = weights[layer.block] if layer.block else 0.0
-            added = _shift(answers, away, name, use.against)
-            bound[layer.name] = (StyleKeys(key, value, scale * weight, mask, use.factor, added, use.against),)
+            added = _shift(answers, away, name, use.unconditional)
+            bound[layer.name] = (
+                StyleKeyValues(key, value, scale * weight, mask, use.factor, added, use.unconditional),
+            )
         return bound
 
-    def binding(self, style: Style, blocks: Spec = "style") -> Binding:
+    def binding(self, style: Style, blocks: Spec = "style") -> BoundKeyValues:
         """The style's keys and values for these blocks, to be kept: in float32, with no scale in them."""
         self._check_made_for(style)
         layers = self._reached(self.architecture.select(blocks))
@@ -116,25 +120,25 @@ class Adapter:
         made = project_tokens(self.file.kind, self._projection_weights(), features)
         return made.unflatten(0, (2, len(seen)))
 
-    def _answers(self, style: Style, layers: Sequence[Layer]) -> Binding:
+    def _answers(self, style: Style, layers: Sequence[Layer]) -> BoundKeyValues:
         """Where the style is bound for this family that is what acts, so that it acts alike everywhere."""
-        binding = style.binding(self.family)
+        binding = style.bound_for(self.family)
         if binding is None:
             return self._made(style, layers)
-        binding.check_reaches(layers, style.told)
+        binding.check_covers(layers, style.label)
         return binding
 
-    def _made(self, style: Style, layers: Sequence[Layer]) -> Binding:
+    def _made(self, style: Style, layers: Sequence[Layer]) -> BoundKeyValues:
         """Once for each style and layer: what a style was bound to before is not made, nor read, again.
 
         Not signed with the adapter's fingerprint, which no drawing asks for.
         """
         made = self._made_of.setdefault(style, {})
-        made |= self._by_weights(style, [layer for layer in layers if plain_name(layer) not in made])
-        pairs = {plain_name(layer): made[plain_name(layer)] for layer in layers}
+        made |= self._by_weights(style, [layer for layer in layers if layer_key(layer) not in made])
+        pairs = {layer_key(layer): made[layer_key(layer)] for layer in layers}
         plain = {name: pair for name, (pair, *_) in pairs.items()}
         shifts = {name: added for name, (_, *rest) in pairs.items() for added in rest}
-        return Binding(self.family, "", plain, shifts)
+        return BoundKeyValues(self.family, "", plain, shifts)
 
     @torch.no_grad()
     def _by_weights(self, style: Style, layers: Sequence[Layer]) -> dict[str, list[KeyValue]]:
@@ -145,13 +149,13 @@ class Adapter:
         spoken, made = self._spoken(style) if layers else [], {}
         for layer in layers:
             matrices = self.file.read_layer(layer.number)
-            made[plain_name(layer)] = [_through(matrices, tokens) for tokens in spoken]
+            made[layer_key(layer)] = [_through(matrices, tokens) for tokens in spoken]
         return made
 
     def _spoken(self, style: Style) -> list[Float[Tensor, "2 tokens cross_dim"]]:
         """Its tokens; and where it is cleaned, each of its pictures by itself, what is added to them."""
         tokens = self._tokens_of_each(style)
-        added = [shift(tokens, style.content_scale)] if style.cleans else []
+        added = [shift(tokens, style.content_scale)] if style.uses_token_cleaning else []
         return [each.flatten(1, 2) for each in (tokens, *added)]
 
     def _reached(self, blocks: Mapping[Block, float]) -> list[Layer]:
@@ -159,33 +163,33 @@ class Adapter:
 
     def _identified(self) -> Architecture:
         dims = {layer.cross_dim for layer in self.layers}
-        return identify((layer.name for layer in self.layers), min(dims, default=None))
+        return match_architecture((layer.name for layer in self.layers), min(dims, default=None))
 
     def _projection_weights(self) -> dict[str, Tensor]:
         return {name: tensor.float().cpu() for name, tensor in self.file.read_projection().items()}
 
     def _check(self, style: Style) -> None:
         """Refuse what is neither bound for this family nor made for this adapter."""
-        if style.binding(self.family) is not None:
+        if style.bound_for(self.family) is not None:
             return
-        if self.given is None:
-            raise no_adapter(self.family, style)
+        if self.checkpoint is None:
+            raise missing_adapter_error(self.family, style)
         self._check_made_for(style)
 
     def _check_made_for(self, style: Style) -> None:
         style.check_ingredients()
         on_patches = self.file.kind != "base"
-        if style.dim != self.file.embedding_dim or style.of_patches != on_patches:
+        if style.dim != self.file.embedding_dim or style.uses_patch_features != on_patches:
             needed, given = (
                 _features(on_patches, self.file.embedding_dim),
-                _features(style.of_patches, style.dim),
+                _features(style.uses_patch_features, style.dim),
             )
             raise StyleError(
                 f"{style!r} is {given}; the adapter needs {needed}. Make it with this adapter's encoder."
             )
 
 
-def no_adapter(family: str, style: Style | None = None) -> StyleError:
+def missing_adapter_error(family: str, style: Style | None = None) -> StyleError:
     """Says what a pipeline without an adapter can do, and how to come by that."""
     bound = " and ".join(binding.family for binding in style.bindings) if style else ""
     has = f"{style!r} is bound for {bound} only" if bound else f"{style!r} is not bound" if style else ""
@@ -218,7 +222,9 @@ def _through(matrices: Sequence[Tensor], tokens: Float[Tensor, "2 tokens cross_d
     return key, value
 
 
-def _shift(answers: Sequence[Binding], away: Binding | None, name: str, against: bool) -> Shift | None:
+def _shift(
+    answers: Sequence[BoundKeyValues], away: BoundKeyValues | None, name: str, against: bool
+) -> TokenShift | None:
     """What cleaning adds to both sides of a layer, and how fast it fades; None where nothing is cleaned.
 
     A negative style, itself cleaned or not, stands in the tail's place. Against a style only that style is
@@ -227,13 +233,13 @@ def _shift(answers: Sequence[Binding], away: Binding | None, name: str, against:
     if not any(name in binding.shifts for binding in (*answers, *([away] if away else []))):
         return None
     slow, fast = RATES
-    said = [binding.shift(name) for binding in answers]
-    other = away.shift(name) if away else (None, None)
+    said = [binding.shift_for(name) for binding in answers]
+    other = away.shift_for(name) if away else (None, None)
     if against:
         said = [_without_first(pair) for pair in said]
     key, value = (_sides([pair[which] for pair in said], other[which], against) for which in (0, 1))
     rates = (fast, fast) if away or against else (slow, fast)
-    return Shift(key, value, torch.tensor(rates))
+    return TokenShift(key, value, torch.tensor(rates))
 
 
 def _without_first(pair: KeyValue) -> KeyValue:
@@ -242,9 +248,9 @@ def _without_first(pair: KeyValue) -> KeyValue:
     return key, value
 
 
-def side_by_side(bounds: Iterable[Bound]) -> Bound:
+def merge_bound_styles(bounds: Iterable[Bound]) -> Bound:
     """Several styles at once: where they meet in a layer, both act."""
-    together: dict[str, tuple[StyleKeys, ...]] = {}
+    together: dict[str, tuple[StyleKeyValues, ...]] = {}
     for bound in bounds:
         for name, styles in bound.items():
             together[name] = (*together.get(name, ()), *styles)
@@ -252,7 +258,7 @@ def side_by_side(bounds: Iterable[Bound]) -> Bound:
 
 
 @contextmanager
-def injected(unet: Any, bound: Bound, moment: Moment) -> Iterator[None]:
+def inject_attention_processors(unet: Any, bound: Bound, moment: DenoisingState) -> Iterator[None]:
     """The style acts inside the `with` block; after it the network holds the very processors of before.
 
     The other cross-attentions too are given processors of ours, without a style: those make the text's keys
@@ -263,7 +269,7 @@ def injected(unet: Any, bound: Bound, moment: Moment) -> Iterator[None]:
     # Now and not at the first step: a compiled network would be compiled again for what was moved in it.
     there = torch.empty(0, dtype=unet.dtype, device=unet.device)
     styled = {
-        name: StyledAttnProcessor([keys.like(there) for keys in bound.get(name, ())], moment)
+        name: StyledAttnProcessor([keys.to(there) for keys in bound.get(name, ())], moment)
         for name, processor in found.items()
         if name in bound or (bound and _reads_words_plainly(name, processor))
     }
@@ -272,7 +278,7 @@ def injected(unet: Any, bound: Bound, moment: Moment) -> Iterator[None]:
     del bound
     try:
         unet.set_attn_processor({**found, **styled})
-        with moment.watching() if watched else nullcontext():
+        with moment.tracking() if watched else nullcontext():
             yield
     finally:
         unet.set_attn_processor(found)
@@ -283,8 +289,8 @@ def _reads_words_plainly(name: str, processor: Any) -> bool:
     return name.endswith("attn2.processor") and type(processor).__name__ == "AttnProcessor2_0"
 
 
-def _mask_of(use: Use) -> Float[Tensor, "rows columns"] | None:
-    return None if use.mask is None else as_mask(use.mask)
+def _mask_of(use: StyleConditioning) -> Float[Tensor, "rows columns"] | None:
+    return None if use.mask is None else load_mask(use.mask)
 
 
 def _features(on_patches: bool, width: int) -> str:

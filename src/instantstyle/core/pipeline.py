@@ -11,29 +11,36 @@ from PIL import Image
 
 from ..errors import ModelError, StyleError
 from ..imaging.loading import open_reference
-from ..loaders.ip_adapter_checkpoint import AdapterFile
+from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..unet.architectures import Architecture
 from ..unet.blocks import Spec
-from .clip_encoders import ImageEncoder, TextEncoder, no_text_encoder, text_encoder_of
-from .conditioning import Mask, Use, as_uses
-from .denoising_state import Moment
-from .guidance_interval import Interval, guided_within
-from .ip_adapter import Adapter, injected, no_adapter, side_by_side
+from .clip_encoders import ImageEncoder, TextEncoder, find_text_encoder, missing_text_encoder_error
+from .conditioning import Mask, StyleConditioning, as_conditionings
+from .denoising_state import DenoisingState
+from .guidance_interval import GuidanceInterval, limit_guidance
+from .ip_adapter import IPAdapter, inject_attention_processors, merge_bound_styles, missing_adapter_error
 from .pipeline_checks import (
     check_arguments,
-    check_drawn,
+    check_output,
     check_pipeline,
-    generators,
-    known_to,
-    pictures_asked,
+    make_generators,
+    num_images,
+    supported_arguments,
 )
-from .reference_encoder import Amount, Sight, chosen
-from .style import Style, saved
+from .reference_encoder import ContentScale, ReferenceEncoder, resolve_content_scale
+from .style import Style, find_saved
 
-Reference = str | Path | Image.Image
+ReferenceLike = str | Path | Image.Image
 """A picture or its file; or a saved style: its .style.safetensors file, or its name in the library."""
 
-Styling = Style | Reference | Use | Sequence[Reference] | Sequence[Style] | Sequence[Use]
+StyleLike = (
+    Style
+    | ReferenceLike
+    | StyleConditioning
+    | Sequence[ReferenceLike]
+    | Sequence[Style]
+    | Sequence[StyleConditioning]
+)
 """A reference or several for one style, a ready style, one for each prompt, or uses that act together."""
 
 
@@ -66,36 +73,38 @@ class InstantStyle:
         if adapter is None and image_encoder is not None:
             raise ModelError("An image encoder serves an adapter, and there is none; give both or neither.")
         self.pipe = pipe
-        file = None if adapter is None else AdapterFile.open(adapter)
-        self.adapter = Adapter(file, pipe.unet, architecture)
+        file = None if adapter is None else IPAdapterCheckpoint.open(adapter)
+        self.adapter = IPAdapter(file, pipe.unet, architecture)
         own = getattr(pipe, "image_encoder", None)
-        self._sight = Sight.beside(file, own if image_encoder is None else image_encoder, keep_encoder)
+        self._reference_encoder = ReferenceEncoder.for_checkpoint(
+            file, own if image_encoder is None else image_encoder, keep_encoder
+        )
         self.text_encoder = self._text_encoder(text_encoder)
         self.defaults = dict(defaults or {})
 
-    def around(self, pipe: Any) -> "InstantStyle":
+    def with_pipeline(self, pipe: Any) -> "InstantStyle":
         """The same adapter and encoders around another pipeline: image-to-image, inpainting, ControlNet …
 
-        photo = styled.around(StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe))
+        photo = styled.with_pipeline(StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe))
         """
         check_pipeline(pipe)
         other = copy(self)
-        other.pipe, other.defaults = pipe, known_to(pipe, self.defaults)
+        other.pipe, other.defaults = pipe, supported_arguments(pipe, self.defaults)
         if pipe.unet is not self.pipe.unet:
-            other.adapter = Adapter(self.adapter.given, pipe.unet)
+            other.adapter = IPAdapter(self.adapter.checkpoint, pipe.unet)
         return other
 
     @property
-    def sight(self) -> Sight:
+    def reference_encoder(self) -> ReferenceEncoder:
         """The image encoder with its memory; `StyleError` where there is none."""
-        if self._sight is None:
-            raise no_adapter(self.adapter.family)
-        return self._sight
+        if self._reference_encoder is None:
+            raise missing_adapter_error(self.adapter.family)
+        return self._reference_encoder
 
     @property
     def image_encoder(self) -> ImageEncoder:
         """What references are seen with."""
-        return self.sight.encoder
+        return self.reference_encoder.encoder
 
     @property
     def architecture(self) -> Architecture:
@@ -104,10 +113,10 @@ class InstantStyle:
 
     def style(
         self,
-        reference: Style | Reference | Sequence[Style | Reference],
+        reference: Style | ReferenceLike | Sequence[Style | ReferenceLike],
         *,
         content: str | Sequence[str] | None = None,
-        content_scale: Amount | None = None,
+        content_scale: ContentScale | None = None,
         removal: str | None = None,
         crop: str = "center",
         weights: Sequence[float] | None = None,
@@ -118,28 +127,28 @@ class InstantStyle:
         `combine`: `average`, weighted, or `concat`, all their tokens side by side; in any order the same.
         Where styles are among the references they are mixed, each with what is taken out of it already.
         """
-        sources = [reference] if isinstance(reference, Style | Reference) else list(reference)
+        sources = [reference] if isinstance(reference, Style | ReferenceLike) else list(reference)
         counts = [1.0] * len(sources) if weights is None else [float(weight) for weight in weights]
         if not sources:
             raise StyleError("A style needs a reference; the list of them is empty.")
-        styles = [saved(source) for source in sources]
+        styles = [find_saved(source) for source in sources]
         if any(styles):
             style = self._mixed(sources, styles, counts, crop, combine)
         else:
             style = replace(self._seen(sources, crop, counts), combine=combine)
         return self._without(style, content, content_scale, removal)
 
-    def bind(self, style: Style | Reference | Sequence[Reference], blocks: Spec = "style") -> Style:
+    def bind(self, style: Style | ReferenceLike | Sequence[ReferenceLike], blocks: Spec = "style") -> Style:
         """The same style with its keys and values for these blocks inside.
 
         So it draws with any network of this family, where neither adapter nor image encoder need be.
         """
         ready = self._as_style(style)
-        self.sight.check(ready)
-        return ready.bound(self.adapter.binding(ready, blocks))
+        self.reference_encoder.check(ready)
+        return ready.with_binding(self.adapter.binding(ready, blocks))
 
     def minus(
-        self, style: Style | Reference, content: str | Sequence[str], content_scale: float | None = None
+        self, style: Style | ReferenceLike, content: str | Sequence[str], content_scale: float | None = None
     ) -> Style:
         """The style with these words taken out beside any that are taken out of it already."""
         ready, phrases = self._as_style(style), _phrases(content)
@@ -148,7 +157,7 @@ class InstantStyle:
     @contextmanager
     def using(
         self,
-        style: Styling,
+        style: StyleLike,
         *,
         blocks: Spec = "style",
         scale: float = 1.0,
@@ -156,7 +165,7 @@ class InstantStyle:
         start: float = 0.0,
         end: float = 1.0,
         curve: Sequence[float] | None = None,
-        negative_style: Style | Reference | None = None,
+        negative_style: Style | ReferenceLike | None = None,
     ) -> Iterator[Any]:
         """Inside the `with` block the plain pipeline draws in this style.
 
@@ -164,19 +173,23 @@ class InstantStyle:
         """
         away = None if negative_style is None else self._as_style(negative_style)
         when = {"start": start, "end": end, "curve": curve}
-        uses = as_uses(self._as_styling(style), blocks=blocks, scale=scale, mask=mask, negative=away, **when)
+        uses = as_conditionings(
+            self._as_styling(style), blocks=blocks, scale=scale, mask=mask, negative_style=away, **when
+        )
         self._check_seen_here(uses)
         bound = map(self.adapter.bind, uses)
-        with injected(self.pipe.unet, side_by_side(bound), Moment(self.pipe)):
+        with inject_attention_processors(
+            self.pipe.unet, merge_bound_styles(bound), DenoisingState(self.pipe)
+        ):
             yield self.pipe
 
     def __call__(
         self,
         prompt: str | Sequence[str] | None = None,
         *,
-        style: Styling | None = None,
+        style: StyleLike | None = None,
         content: str | Sequence[str] | None = None,
-        content_scale: Amount | None = None,
+        content_scale: ContentScale | None = None,
         removal: str | None = None,
         crop: str = "center",
         blocks: Spec = "style",
@@ -185,8 +198,8 @@ class InstantStyle:
         start: float = 0.0,
         end: float = 1.0,
         curve: Sequence[float] | None = None,
-        negative_style: Style | Reference | None = None,
-        guidance_interval: Interval | None = None,
+        negative_style: Style | ReferenceLike | None = None,
+        guidance_interval: GuidanceInterval | None = None,
         seed: int | None = None,
         num_images_per_prompt: int = 1,
         **arguments: Any,
@@ -194,7 +207,7 @@ class InstantStyle:
         """Draw; returns what the pipeline returns. Other arguments are the pipeline's own.
 
         `style`: a reference or several (pictures, saved styles), a ready `Style`, one `Style` for each
-        prompt, or `Use`s of styles that act together. `blocks`: a role (`"style"`, `"layout"`, `"all"`), a
+        prompt, or `StyleConditioning`s of styles that act together. `blocks`: a role (`"style"`, `"layout"`, `"all"`), a
         mode (`"precise-style"`), names, patterns, or a mapping from them to weights. `scale`: 0 is the plain
         pipeline, 1 the adapter as trained. `mask`: white where the style acts; `start`, `end`, `curve`: when,
         in shares of the steps; `negative_style`: what to draw away from. Picture i of the call is drawn from
@@ -204,8 +217,8 @@ class InstantStyle:
         """
         check_arguments(self.pipe, arguments, self.__call__)
         arguments = {**self.defaults, **arguments}
-        arguments |= generators(seed, arguments, pictures_asked(prompt, num_images_per_prompt, arguments))
-        guidance, styling = guided_within(self.pipe, guidance_interval), nullcontext()
+        arguments |= make_generators(seed, arguments, num_images(prompt, num_images_per_prompt, arguments))
+        guidance, styling = limit_guidance(self.pipe, guidance_interval), nullcontext()
         if style is not None:
             ready = self._as_styling(style, crop)
             if content or content_scale is not None or removal is not None:
@@ -216,21 +229,25 @@ class InstantStyle:
             raise StyleError(f"content={content!r} is to be taken out of a style, and style is None.")
         with styling, guidance:
             out = self.pipe(prompt=prompt, num_images_per_prompt=num_images_per_prompt, **arguments)
-        check_drawn(out, self.pipe)
+        check_output(out, self.pipe)
         return out
 
-    def _as_style(self, given: Style | Reference | Sequence[Reference], crop: str = "center") -> Style:
+    def _as_style(
+        self, given: Style | ReferenceLike | Sequence[ReferenceLike], crop: str = "center"
+    ) -> Style:
         return given if isinstance(given, Style) else self.style(given, crop=crop)
 
-    def _as_styling(self, given: Any, crop: str = "center") -> Style | list[Style] | list[Use]:
+    def _as_styling(self, given: Any, crop: str = "center") -> Style | list[Style] | list[StyleConditioning]:
         """References made styles; a list of references is one style, of styles one for each prompt."""
-        if isinstance(given, Use):
+        if isinstance(given, StyleConditioning):
             return [given]
         kinds = {type(one) for one in given} if isinstance(given, list | tuple) else set()
-        if not kinds & {Style, Use}:
+        if not kinds & {Style, StyleConditioning}:
             return self._as_style(given, crop)
         if len(kinds) > 1:
-            raise StyleError("References, styles and uses are mixed in one list; make all of them a Use.")
+            raise StyleError(
+                "References, styles and uses are mixed in one list; make all of them a StyleConditioning."
+            )
         return list(given)
 
     def _each_without(self, styling: Any, *removal: Any) -> Any:
@@ -238,11 +255,13 @@ class InstantStyle:
             return self._without(styling, *removal)
         if all(isinstance(one, Style) for one in styling):
             return [self._without(one, *removal) for one in styling]
-        raise StyleError("content beside a Use: take it out of the Use's style, styled.style(…, content=…).")
+        raise StyleError(
+            "content beside a StyleConditioning: take it out of the StyleConditioning's style, styled.style(…, content=…)."
+        )
 
     def _seen(self, sources: Sequence[Any], crop: str, weights: Sequence[float]) -> Style:
         images = [open_reference(source) for source in sources]
-        return self.sight.style(images, crop, weights, _name(sources))
+        return self.reference_encoder.style(images, crop, weights, _name(sources))
 
     def _mixed(
         self, sources: Any, styles: Sequence[Style | None], weights: Sequence[float], crop: str, combine: str
@@ -258,35 +277,42 @@ class InstantStyle:
         return Style.mix(zip(ready, weights, strict=True))
 
     def _without(
-        self, style: Style, content: str | Sequence[str] | None, scale: Amount | None, removal: str | None
+        self,
+        style: Style,
+        content: str | Sequence[str] | None,
+        scale: ContentScale | None,
+        removal: str | None,
     ) -> Style:
         if content:
             phrases = _phrases(content)
             style = style.with_content(phrases, self._embedded(style, phrases), removal=removal)
-        return style.tuned(chosen(scale, style.tuned(removal=removal), self._sight), removal)
+        return style.with_removal(
+            resolve_content_scale(scale, style.with_removal(removal=removal), self._reference_encoder),
+            removal,
+        )
 
     def _embedded(self, style: Style, phrases: Sequence[str]) -> Any:
         """The words in the space of the image encoder: [phrases dim]."""
         style.check_removable()
-        if self.adapter.given is None:
-            raise no_adapter(self.adapter.family)
+        if self.adapter.checkpoint is None:
+            raise missing_adapter_error(self.adapter.family)
         if self.text_encoder is None:
-            raise no_text_encoder(style.dim)
+            raise missing_text_encoder_error(style.dim)
         return self.text_encoder.embed(phrases)
 
-    def _check_seen_here(self, uses: Sequence[Use]) -> None:
+    def _check_seen_here(self, uses: Sequence[StyleConditioning]) -> None:
         """What is bound for this network acts as it is, whoever saw it."""
-        for style in (style for use in uses for style in (*use.styles, use.negative) if style):
-            if self._sight is not None and style.binding(self.adapter.family) is None:
-                self._sight.check(style)
+        for style in (style for use in uses for style in (*use.styles, use.negative_style) if style):
+            if self._reference_encoder is not None and style.bound_for(self.adapter.family) is None:
+                self._reference_encoder.check(style)
 
     def _text_encoder(self, given: tuple[Any, Any] | None) -> TextEncoder | None:
-        file = self.adapter.given
+        file = self.adapter.checkpoint
         if file is None or file.kind != "base":
             return None
         width = file.embedding_dim
         if given is None:
-            return text_encoder_of(self.pipe, width)
+            return find_text_encoder(self.pipe, width)
         encoder = TextEncoder(*given)
         if encoder.projection_dim != width:
             raise StyleError(
@@ -300,5 +326,5 @@ def _phrases(content: str | Sequence[str]) -> list[str]:
     return [content] if isinstance(content, str) else list(content)
 
 
-def _name(sources: Sequence[Reference]) -> str:
+def _name(sources: Sequence[ReferenceLike]) -> str:
     return " + ".join(Path(one).name if isinstance(one, str | Path) else "picture" for one in sources)

@@ -33,7 +33,7 @@ def check_arguments(pipe: Any, given: Iterable[str], ours: Callable[..., Any]) -
             raise JobError(f"{type(pipe).__name__} has no argument {name!r}.{nearest}")
 
 
-def known_to(pipe: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def supported_arguments(pipe: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the arguments that the pipeline has: image-to-image takes its size from the picture."""
     known = _parameters(pipe.__call__)
     return {name: value for name, value in arguments.items() if name in known}
@@ -44,7 +44,7 @@ def _parameters(call: Callable[..., Any]) -> list[str]:
     return [name for name, parameter in inspect.signature(call).parameters.items() if parameter.kind in named]
 
 
-def pictures_asked(prompt: str | Sequence[str] | None, each: Any, arguments: Mapping[str, Any]) -> int:
+def num_images(prompt: str | Sequence[str] | None, each: Any, arguments: Mapping[str, Any]) -> int:
     """`each` for every prompt; a caller may hand over their embeddings instead."""
     if isinstance(each, bool) or not isinstance(each, int) or each < 1:
         raise JobError(f"num_images_per_prompt is {each!r}; it must be a whole number from 1.")
@@ -54,7 +54,7 @@ def pictures_asked(prompt: str | Sequence[str] | None, each: Any, arguments: Map
     return each * (1 if isinstance(prompt, str) else len(prompt))
 
 
-def generators(seed: int | None, arguments: Mapping[str, Any], count: int) -> dict[str, Any]:
+def make_generators(seed: int | None, arguments: Mapping[str, Any], count: int) -> dict[str, Any]:
     """One for each picture, on the CPU, so that a picture depends on neither batch nor device."""
     if arguments.get("generator") is not None:
         if seed is not None:
@@ -72,7 +72,7 @@ def _checked_seed(seed: Any) -> int:
     return seed
 
 
-def check_drawn(out: Any, pipe: Any) -> None:
+def check_output(out: Any, pipe: Any) -> None:
     """`ModelError` where a picture is black or holds NaN: what an overflow of float16 ends in."""
     drawn: Any = getattr(out, "images", out[0] if isinstance(out, tuple) else ())
     spoilt = [place for place, picture in enumerate(drawn) if _is_spoilt(picture)]

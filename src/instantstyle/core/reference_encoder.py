@@ -12,35 +12,39 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import ModelError, StyleError
-from ..imaging.thumbnail import thumbnail_of
-from ..loaders.ip_adapter_checkpoint import AdapterFile
+from ..imaging.thumbnail import make_thumbnail
+from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from .bank import unrelated_pictures
 from .clip_encoders import ImageEncoder
-from .content_removal import enough
+from .content_removal import auto_content_scale
 from .style import Style
 
-Amount = float | str
+ContentScale = float | str
 """How much content is taken out; the word `auto`: as much as is enough, see `Sight.enough`."""
 
 REMEMBERED = 64
 """Pictures whose embeddings are kept: 5 kB each for a base adapter, at most 1.3 MB on patch features."""
 
 
-class Sight:
+class ReferenceEncoder:
     """An image encoder for one kind of adapter, with a memory of the pictures that it has seen.
 
     With `keep_encoder` off the encoder's weights are freed after each look; a picture that is remembered
     needs them no more.
     """
 
-    def __init__(self, encoder: ImageEncoder, *, of_patches: bool, keep_encoder: bool = True) -> None:
-        self.encoder, self.of_patches, self.keep_encoder = encoder, of_patches, keep_encoder
+    def __init__(
+        self, encoder: ImageEncoder, *, uses_patch_features: bool, keep_encoder: bool = True
+    ) -> None:
+        self.encoder, self.uses_patch_features, self.keep_encoder = encoder, uses_patch_features, keep_encoder
         self._seen: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
         self._blank: Tensor | None = None
         self._unrelated: Tensor | None = None
 
     @classmethod
-    def beside(cls, file: AdapterFile | None, encoder: Any, keep_encoder: bool = True) -> "Sight | None":
+    def for_checkpoint(
+        cls, file: IPAdapterCheckpoint | None, encoder: Any, keep_encoder: bool = True
+    ) -> "ReferenceEncoder | None":
         """That of the encoder which the adapter was trained with; None where there is no adapter."""
         if file is None:
             return None
@@ -50,13 +54,13 @@ class Sight:
             )
         opened = ImageEncoder.open(encoder)
         opened.check_fits(file.kind, file.embedding_dim)
-        return cls(opened, of_patches=file.kind != "base", keep_encoder=keep_encoder)
+        return cls(opened, uses_patch_features=file.kind != "base", keep_encoder=keep_encoder)
 
     def style(self, images: Sequence[Image.Image], crop: str, weights: Sequence[float], name: str) -> Style:
         """The pictures as a style; what saw them is noted in it."""
         # Before the look: after it the weights may be gone.
         fingerprint = self.encoder.fingerprint
-        embeds, blank = self.look(images, crop)
+        embeds, blank = self.encode(images, crop)
         return Style(
             embeds,
             blank,
@@ -65,7 +69,7 @@ class Sight:
             encoder=self.encoder.name,
             encoder_fingerprint=fingerprint,
             crop=crop,
-            thumbnail=thumbnail_of(images),
+            thumbnail=make_thumbnail(images),
         )
 
     def check(self, style: Style) -> None:
@@ -77,7 +81,7 @@ class Sight:
                 f"({self.encoder.name} {here}); make it with this one, or bind it with the one that saw it."
             )
 
-    def look(
+    def encode(
         self, images: Sequence[Image.Image], crop: str = "center"
     ) -> tuple[Float[Tensor, "images *features dim"], Float[Tensor, "*features dim"]]:
         """Raw projected embeddings, or for adapters on patches the patches' features; and no picture's."""
@@ -87,7 +91,7 @@ class Sight:
             self.encoder.free()
         return found, blank
 
-    def enough(self, style: Style) -> float:
+    def auto_content_scale(self, style: Style) -> float:
         """The least amount after which no reference is closer to the style's words than unrelated pictures.
 
         What is unrelated is the median cosine of the bank's pictures (`bank`) with the words; the equation is
@@ -97,8 +101,8 @@ class Sight:
         words = style.content_embeds
         assert words is not None
         cosines = F.cosine_similarity(self._of_unrelated_pictures(), words.sum(dim=0), dim=-1)
-        seen = style.tuned(0.0).embeddings()
-        return max(enough(embed, words, cosines.median().item(), style.removal) for embed in seen)
+        seen = style.with_removal(0.0).embeddings()
+        return max(auto_content_scale(embed, words, cosines.median().item(), style.removal) for embed in seen)
 
     def _of_unrelated_pictures(self) -> Float[Tensor, "pictures dim"]:
         """Seen once, and kept beside the memory, in which they would crowd out a person's own."""
@@ -112,14 +116,14 @@ class Sight:
         """Zeros for a base adapter, not the mean: it was trained against zeros."""
         if self._blank is None:
             width = self.encoder.projection_dim
-            self._blank = self.encoder.blank_features() if self.of_patches else torch.zeros(width)
+            self._blank = self.encoder.blank_features() if self.uses_patch_features else torch.zeros(width)
         return self._blank
 
     def _of(self, image: Image.Image, crop: str) -> Float[Tensor, "*features dim"]:
         """One by one, so that a picture's embedding depends on no other beside it."""
         key = (_fingerprint(image), crop)
         if key not in self._seen:
-            look = self.encoder.features if self.of_patches else self.encoder.embed
+            look = self.encoder.features if self.uses_patch_features else self.encoder.embed
             self._seen[key] = look([image], crop)[0]
         self._seen.move_to_end(key)
         while len(self._seen) > REMEMBERED:
@@ -127,7 +131,9 @@ class Sight:
         return self._seen[key]
 
 
-def chosen(scale: Amount | None, style: Style, sight: Sight | None) -> float | None:
+def resolve_content_scale(
+    scale: ContentScale | None, style: Style, sight: ReferenceEncoder | None
+) -> float | None:
     """The number that `auto` comes to for this style; anything else as it is."""
     if not isinstance(scale, str):
         return scale
@@ -148,7 +154,7 @@ def chosen(scale: Amount | None, style: Style, sight: Sight | None) -> float | N
             f"content_scale='auto' holds {style.name} against pictures that an image encoder has to see, and "
             "this pipeline has none; give a number, or tune the style where its encoder is."
         )
-    return sight.enough(style)
+    return sight.auto_content_scale(style)
 
 
 CHOOSING = ("subtract", "project")

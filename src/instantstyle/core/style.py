@@ -12,14 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
-from ..imaging.thumbnail import beside
+from ..imaging.thumbnail import combine_thumbnails
 from . import bound_style as keys
 from . import ingredients
-from .bound_style import Binding
+from .bound_style import BoundKeyValues
 from .content_removal import CLEAN, default_scale
 from .ingredients import Ingredients
-from .style_file import PLAIN, SHIFTED, Imprint, bound_name, bound_pairs, imprinted, read, write
-from .style_library import find
+from .style_file import PLAIN, SHIFTED, StyleMetadata, bound_name, bound_pairs, read, validate_metadata, write
+from .style_library import find_style_file
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,7 +38,7 @@ class Style(Ingredients):
     author: str = ""
     licence: str = ""
     notes: str = ""
-    bindings: tuple[Binding, ...] = ()
+    bindings: tuple[BoundKeyValues, ...] = ()
     """Keys and values, at most once for each family of networks."""
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Style(Ingredients):
                 "they come from different CLIPs. Use the text tower that was trained with the image tower."
             )
         cleaned = replace(self, content=tuple(content), content_embeds=content_embeds, bindings=())
-        return cleaned.tuned(content_scale, removal)
+        return cleaned.with_removal(content_scale, removal)
 
     def minus(
         self,
@@ -85,7 +85,7 @@ class Style(Ingredients):
         both = torch.cat([self.content_embeds, content_embeds.to(self.content_embeds)])
         return self.with_content([*self.content, *content], both)
 
-    def tuned(self, content_scale: float | None = None, removal: str | None = None) -> "Style":
+    def with_removal(self, content_scale: float | None = None, removal: str | None = None) -> "Style":
         """The same, its content removed by another amount or in another way; None leaves as it is.
 
         An amount means something else in each way, so that another way without an amount begins with its own
@@ -95,32 +95,32 @@ class Style(Ingredients):
         usual = self.content_scale if way == self.removal else default_scale(way)
         scale = usual if content_scale is None else content_scale
         acts = bool(self.content) or CLEAN in (way, self.removal)
-        changed = acts and (scale, way) != self.tuning
+        changed = acts and (scale, way) != self.removal_settings
         if changed:
             self.check_ingredients()
         kept = () if changed else self.bindings
         return replace(self, content_scale=scale, removal=way, bindings=kept)
 
-    def weighed(self, weights: Sequence[float]) -> "Style":
+    def with_weights(self, weights: Sequence[float]) -> "Style":
         """The same references counting otherwise; bound no longer."""
         self.check_ingredients()
         return replace(self, weights=tuple(map(float, weights)), bindings=())
 
-    def binding(self, family: str) -> Binding | None:
+    def bound_for(self, family: str) -> BoundKeyValues | None:
         """Its keys and values for this family of networks, if it is bound for it."""
         return next((binding for binding in self.bindings if binding.family == family), None)
 
-    def bound(self, binding: Binding) -> "Style":
+    def with_binding(self, binding: BoundKeyValues) -> "Style":
         """The same with these keys and values, instead of any earlier ones for that family."""
         others = [other for other in self.bindings if other.family != binding.family]
         return replace(self, bindings=(*others, binding))
 
-    def unbound(self) -> "Style":
+    def without_bindings(self) -> "Style":
         """The ingredients alone."""
         self.check_ingredients()
         return replace(self, bindings=())
 
-    def only_bound(self) -> "Style":
+    def bound_only(self) -> "Style":
         """The keys and values alone: drawn with as before, but never again retuned or bound anew."""
         return replace(self, **_NOTHING, combine="average", content_embeds=None)
 
@@ -134,7 +134,7 @@ class Style(Ingredients):
         """
         return _mixed(parts.items() if isinstance(parts, Mapping) else parts, on)
 
-    def towards(self, other: "Style", share: float) -> "Style":
+    def interpolate(self, other: "Style", share: float) -> "Style":
         """This style moved towards another: at 0 it is this one, at 1 the other."""
         if not 0 <= share <= 1:
             raise StyleError(f"towards cannot go {share!r} of the way; 0 stays here, 1 is there.")
@@ -150,13 +150,13 @@ class Style(Ingredients):
     @staticmethod
     def load(source: str | Path) -> "Style":
         """From a style file, or by a name in the library; `StyleError` unless it is whole and ours."""
-        path = find(source) or Path(source)
+        path = find_style_file(source) or Path(source)
         imprint, tensors = read(path)
         fields = imprint.model_dump(exclude={"bound"})
         embeds = {name: tensors[name].float() for name in _EMBEDS if name in tensors}
         thumbnail = tensors["thumbnail"].numpy().tobytes() if "thumbnail" in tensors else b""
         bindings = (
-            Binding(
+            BoundKeyValues(
                 family, adapter, bound_pairs(tensors, family, PLAIN), bound_pairs(tensors, family, SHIFTED)
             )
             for family, adapter in imprint.bound.items()
@@ -166,10 +166,10 @@ class Style(Ingredients):
         except StyleError as fault:
             raise StyleError(f"{path} is no style: {fault}") from None
 
-    def _imprint(self) -> Imprint:
+    def _imprint(self) -> StyleMetadata:
         bound = {binding.family: binding.adapter for binding in self.bindings}
-        told = {name: getattr(self, name) for name in Imprint.model_fields if name != "bound"}
-        return imprinted(self, {**told, "bound": bound})
+        told = {name: getattr(self, name) for name in StyleMetadata.model_fields if name != "bound"}
+        return validate_metadata(self, {**told, "bound": bound})
 
     def _tensors(self, exact: bool) -> dict[str, Tensor]:
         embeds = {name: getattr(self, name) for name in _EMBEDS} if self.has_ingredients else {}
@@ -193,14 +193,14 @@ class Style(Ingredients):
     def __repr__(self) -> str:
         """`Style(ink.png − "a cat" × 0.5, CLIP-1280)`; bound: `…, bound for sdxl)`."""
         families = " and ".join(binding.family for binding in self.bindings)
-        return f"Style({self.told}, {self.encoder}{f', bound for {families}' if families else ''})"
+        return f"Style({self.label}, {self.encoder}{f', bound for {families}' if families else ''})"
 
 
-def saved(source: Any) -> Style | None:
+def find_saved(source: Any) -> Style | None:
     """A ready style, or the one that a path or a name of the library means; None for a picture."""
     if isinstance(source, Style):
         return source
-    return None if find(source) is None else Style.load(source)
+    return None if find_style_file(source) is None else Style.load(source)
 
 
 _EMBEDS = ("image_embeds", "unconditional", "content_embeds")
@@ -209,7 +209,7 @@ _NOTHING = {"image_embeds": torch.zeros(0, 0), "unconditional": torch.zeros(0), 
 
 
 def _mixed(given: Iterable[tuple[Any, float]], on: str | None) -> Style:
-    parts = _in_order([(saved(part) or Style.load(part), _checked(weight)) for part, weight in given])
+    parts = _in_order([(find_saved(part) or Style.load(part), _checked(weight)) for part, weight in given])
     styles = [style for style, _ in parts]
     if not styles:
         raise StyleError("A mix needs a style of a weight above 0; there is none.")
@@ -222,7 +222,7 @@ def _mixed(given: Iterable[tuple[Any, float]], on: str | None) -> Style:
     return Style(
         name=" + ".join(f"{_told(style)} × {weight:g}" for style, weight in parts),
         crop=styles[0].crop,
-        thumbnail=beside([style.thumbnail for style in styles]),
+        thumbnail=combine_thumbnails([style.thumbnail for style in styles]),
         author=", ".join(dict.fromkeys(style.author for style in styles if style.author)),
         licence="; ".join(dict.fromkeys(style.licence for style in styles if style.licence)),
         **made(parts),
@@ -253,7 +253,7 @@ def _on_keys(parts: Sequence[tuple[Style, float]]) -> dict[str, Any]:
 def _in_order(parts: Iterable[tuple[Style, float]]) -> list[tuple[Style, float]]:
     """The heaviest first, equal ones by name and numbers: a sum of floats depends on its order."""
     return sorted(
-        (part for part in parts if part[1] > 0), key=lambda part: (-part[1], part[0].told, _digest(part[0]))
+        (part for part in parts if part[1] > 0), key=lambda part: (-part[1], part[0].label, _digest(part[0]))
     )
 
 
@@ -272,7 +272,7 @@ def _checked(weight: Any) -> float:
 
 
 def _told(style: Style) -> str:
-    return f"({style.told})" if " " in style.told else style.told
+    return f"({style.label})" if " " in style.label else style.label
 
 
 def _bound_for(style: Style) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..errors import JobError, StyleError
 from ..recipe import Combine, Crop, Removal
-from ..utils.atomic_write import check_free, whole
+from ..utils.atomic_write import atomic_write, check_writable
 from .style_library import SUFFIX
 
 FORMAT = "instantstyle style"
@@ -42,7 +42,7 @@ _BOUND = re.compile(r"bound\.([a-z0-9-]+)\.(.+)\.(key|value)(_shift)?")
 Half = Literal["key", "value", "key_shift", "value_shift"]
 
 
-class Imprint(BaseModel):
+class StyleMetadata(BaseModel):
     """What a style file says of itself, beside its tensors; each field stands in docs/style-file.md."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,10 +63,10 @@ class Imprint(BaseModel):
     notes: Text = ""
 
 
-def imprinted(what: object, fields: Mapping[str, Any]) -> Imprint:
+def validate_metadata(what: object, fields: Mapping[str, Any]) -> StyleMetadata:
     """The fields, checked; `StyleError` that tells every fault of `what`."""
     try:
-        return Imprint.model_validate(fields)
+        return StyleMetadata.model_validate(fields)
     except ValidationError as faults:
         told = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in faults.errors())
         raise StyleError(f"{what} is no style: {_one_line(told)}.") from None
@@ -76,22 +76,22 @@ def check_destination(path: Path, *, force: bool = False) -> None:
     """`JobError` unless a style file can be written there."""
     if not path.name.endswith(SUFFIX):
         raise JobError(f"{path} should end in {SUFFIX}: by that a style is known wherever one is named.")
-    check_free(path, force=force)
+    check_writable(path, force=force)
 
 
-def write(path: Path, imprint: Imprint, tensors: Mapping[str, Tensor], *, force: bool = False) -> Path:
+def write(path: Path, imprint: StyleMetadata, tensors: Mapping[str, Tensor], *, force: bool = False) -> Path:
     """There whole or not at all; the same style is the same bytes."""
     check_destination(path, force=force)
     # Copies: safetensors refuses tensors that share their memory.
     tensors = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
     fields = {"format": FORMAT, "version": VERSION, **imprint.model_dump(mode="json")}
     data = as_bytes(tensors, {KEY: _text({**fields, "sha256": _hash(fields, tensors)})})
-    with whole(path, force=force) as draft:
+    with atomic_write(path, force=force) as draft:
         draft.write_bytes(data)
     return path
 
 
-def read(path: Path) -> tuple[Imprint, dict[str, Tensor]]:
+def read(path: Path) -> tuple[StyleMetadata, dict[str, Tensor]]:
     """All that is in the file; `StyleError` in one line unless it is whole, ours and of this version."""
     _check_size(path)
     try:
@@ -107,7 +107,9 @@ def read(path: Path) -> tuple[Imprint, dict[str, Tensor]]:
         raise StyleError(
             f"{path} was changed after it was made: its content hash is another. Fetch it again."
         )
-    imprint = imprinted(path, {name: fields[name] for name in fields if name not in ("format", "version")})
+    imprint = validate_metadata(
+        path, {name: fields[name] for name in fields if name not in ("format", "version")}
+    )
     if faults := _faults(imprint, tensors):
         raise StyleError(f"{path} is no style: {'; '.join(faults)}.")
     return imprint, tensors
@@ -175,7 +177,7 @@ def _text(fields: Mapping[str, Any]) -> str:
     return json.dumps(fields, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
 
-def _faults(imprint: Imprint, tensors: Mapping[str, Tensor]) -> list[str]:
+def _faults(imprint: StyleMetadata, tensors: Mapping[str, Tensor]) -> list[str]:
     """Every tensor that is missing, strange, misshapen or without numbers."""
     shifted = any(match and match[4] for match in map(_BOUND.fullmatch, tensors))
     cleans = imprint.removal == "clean" and imprint.content_scale != 0
@@ -188,7 +190,7 @@ def _faults(imprint: Imprint, tensors: Mapping[str, Tensor]) -> list[str]:
     ]
 
 
-def _strange_names(imprint: Imprint, tensors: Mapping[str, Tensor]) -> list[str]:
+def _strange_names(imprint: StyleMetadata, tensors: Mapping[str, Tensor]) -> list[str]:
     known = {"image_embeds", "unconditional", "content_embeds", "thumbnail"}
     found = {name: _BOUND.fullmatch(name) for name in tensors if name not in known}
     strange = [f"extra {name}" for name, match in found.items() if not match or match[1] not in imprint.bound]
@@ -196,7 +198,7 @@ def _strange_names(imprint: Imprint, tensors: Mapping[str, Tensor]) -> list[str]
     return strange + [f"nothing bound for {family}" for family in imprint.bound if family not in bound]
 
 
-def _ingredient_faults(imprint: Imprint, tensors: Mapping[str, Tensor]) -> list[str]:
+def _ingredient_faults(imprint: StyleMetadata, tensors: Mapping[str, Tensor]) -> list[str]:
     seen, blank = tensors.get("image_embeds"), tensors.get("unconditional")
     words = tensors.get("content_embeds")
     if seen is None and blank is None and words is None:
@@ -216,7 +218,7 @@ def _ingredient_faults(imprint: Imprint, tensors: Mapping[str, Tensor]) -> list[
     return faults
 
 
-def _binding_faults(imprint: Imprint, tensors: Mapping[str, Tensor]) -> list[str]:
+def _binding_faults(imprint: StyleMetadata, tensors: Mapping[str, Tensor]) -> list[str]:
     faults = []
     for name, tensor in tensors.items():
         if match := _BOUND.fullmatch(name):

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from ..errors import StyleError, did_you_mean
-from ..utils.atomic_write import check_free, whole
+from ..utils.atomic_write import atomic_write, check_writable
 
 SUFFIX = ".style.safetensors"
 
@@ -15,7 +15,7 @@ FOLDER_VARIABLE = "INSTANTSTYLE_STYLES"
 _NAME = re.compile(r"\w[\w .+-]{0,99}")
 
 
-def folder() -> Path:
+def library_folder() -> Path:
     """Where the library is, whether or not it is there yet: ~/.local/share/instantstyle/styles on Linux."""
     from platformdirs import user_data_path
 
@@ -23,12 +23,12 @@ def folder() -> Path:
     return Path(given) if given else user_data_path("instantstyle") / "styles"
 
 
-def names() -> list[str]:
+def list_names() -> list[str]:
     """Of all styles in the library, in order."""
-    return sorted(path.name.removesuffix(SUFFIX) for path in folder().glob(f"*{SUFFIX}"))
+    return sorted(path.name.removesuffix(SUFFIX) for path in library_folder().glob(f"*{SUFFIX}"))
 
 
-def find(source: object) -> Path | None:
+def find_style_file(source: object) -> Path | None:
     """The style file that a person means by a path or a name; None: a picture, or nothing of ours.
 
     A file that exists is always itself: a name means a style of the library only where there is no such file.
@@ -48,7 +48,7 @@ def find(source: object) -> Path | None:
     return None
 
 
-def place_of(name: str) -> Path:
+def path_of(name: str) -> Path:
     """Where the style of this name lies; `StyleError` with the names that there are."""
     if not _NAME.fullmatch(name) or not _place(name).is_file():
         raise _unknown(name)
@@ -62,27 +62,27 @@ def add(source: Path, name: str | None = None, *, force: bool = False) -> Path:
         raise StyleError(
             f"A style cannot be called {name!r}; use letters, digits, spaces and . _ + -, 100 at most."
         )
-    folder().mkdir(parents=True, exist_ok=True)
-    check_free(_place(name), force=force)
-    with whole(_place(name), force=force) as draft:
+    library_folder().mkdir(parents=True, exist_ok=True)
+    check_writable(_place(name), force=force)
+    with atomic_write(_place(name), force=force) as draft:
         draft.write_bytes(source.read_bytes())
     return _place(name)
 
 
 def remove(name: str) -> Path:
     """The file is gone; returns where it was."""
-    path = place_of(name)
+    path = path_of(name)
     path.unlink()
     return path
 
 
 def _place(name: str) -> Path:
-    return folder() / f"{name}{SUFFIX}"
+    return library_folder() / f"{name}{SUFFIX}"
 
 
 def _unknown(name: str, before: str = "") -> StyleError:
-    known = names()
+    known = list_names()
     has = f"it has {', '.join(known)}" if known else "it is empty; `instantstyle styles add` fills it"
     return StyleError(
-        f"There is {before}no style {name!r} in the library ({folder()}); {has}.{did_you_mean(name, known)}"
+        f"There is {before}no style {name!r} in the library ({library_folder()}); {has}.{did_you_mean(name, known)}"
     )

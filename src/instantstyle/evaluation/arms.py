@@ -6,7 +6,7 @@ from math import inf, nan
 
 from ..core.content_removal import CLEAN, CONTENT_SCALES
 from ..errors import BlockError, JobError, did_you_mean
-from ..generation.sweep_axis import Axis
+from ..generation.sweep_axis import SweepAxis
 from ..unet.architectures import Architecture
 from .experiment import NO_REFERENCE, Arm
 
@@ -92,7 +92,7 @@ def arms_of(
 def scales_of(text: str) -> list[float]:
     """`0.2:1.2:0.2` from first to last by steps, or `0.5,1` one by one; as a sweep's axis reads them."""
     try:
-        scales = {float(value) for value in Axis.parse(f"scale={text}").values}
+        scales = {float(value) for value in SweepAxis.parse(f"scale={text}").values}
     except ValueError:
         scales = {nan}
     except JobError as fault:

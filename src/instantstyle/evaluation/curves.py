@@ -16,7 +16,7 @@ LINE = 18  # px, of the legend in a figure
 
 
 @dataclass(frozen=True)
-class Axis:
+class PlotAxis:
     """A score drawn from `low` to `high` onto pixels from `start` to `end`."""
 
     name: str
@@ -85,14 +85,14 @@ def _svg(drawn: str, height: int, title: str) -> str:
     )
 
 
-def _axis(points: Sequence[Point], name: str, start: float, end: float) -> Axis:
+def _axis(points: Sequence[Point], name: str, start: float, end: float) -> PlotAxis:
     values = [value for point in points for value in point.scores[name]] or [0.0]
     # A twentieth of room at both ends; a hundredth where all values are one.
     room = max(0.05 * (max(values) - min(values)), 0.01)
-    return Axis(name, min(values) - room, max(values) + room, start, end)
+    return PlotAxis(name, min(values) - room, max(values) + room, start, end)
 
 
-def _frame(x: Axis, y: Axis) -> str:
+def _frame(x: PlotAxis, y: PlotAxis) -> str:
     lines = ['<g font-size="11" fill="#444" stroke="none" font-family="sans-serif">']
     for tick in x.ticks():
         place = x.at(tick)
@@ -111,13 +111,13 @@ def _frame(x: Axis, y: Axis) -> str:
     return "".join(lines)
 
 
-def _line(points: Sequence[Point], x: Axis, y: Axis, colour: str) -> str:
+def _line(points: Sequence[Point], x: PlotAxis, y: PlotAxis, colour: str) -> str:
     places = [(x.at(point.scores[x.name][0]), y.at(point.scores[y.name][0])) for point in points]
     path = "M" + "L".join(f"{left:.1f} {top:.1f}" for left, top in places)
     return f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
 
 
-def _mark(point: Point, x: Axis, y: Axis, colour: str) -> str:
+def _mark(point: Point, x: PlotAxis, y: PlotAxis, colour: str) -> str:
     across, up = point.scores[x.name], point.scores[y.name]
     left, top = x.at(across[0]), y.at(up[0])
     whiskers = (

@@ -14,12 +14,12 @@ from PIL import Image
 from ..core.pipeline import InstantStyle
 from ..core.style import Style
 from ..errors import JobError
-from ..generation.inputs import Exhibit
+from ..generation.inputs import ReferenceImage
 from ..imaging.loading import open_reference
 from ..imaging.png_metadata import save_png
 from ..metrics import Case, Scorer, all_scores
 from ..synthetic import MINI_SCOPE, Scenes, as_image, sample_scenes, thing_words
-from ..utils.result_journal import Journal
+from ..utils.result_journal import ResultJournal
 
 OnCell = Callable[[int, int], None]
 """Told after each cell: cells done, cells in all."""
@@ -47,7 +47,7 @@ NO_REFERENCE = Arm(PLAIN, styled=False)
 
 
 @dataclass(frozen=True)
-class Trials:
+class Experiment:
     """What is drawn, and how it is scored; reference r is drawn from `seed + 1000 r`, prompt p one on each.
 
     Its own seeds, so that a bootstrap over references is one over noise as well; the same in every arm, so
@@ -55,7 +55,7 @@ class Trials:
     """
 
     styled: InstantStyle
-    references: Sequence[Exhibit]
+    references: Sequence[ReferenceImage]
     prompts: Sequence[str]
     scorers: Sequence[Scorer]
     folder: Path
@@ -80,7 +80,7 @@ class Trials:
             "arguments": dict(self.arguments),
         }
 
-    def run(self, arms: Sequence[Arm], journal: Journal, on_cell: OnCell | None = None) -> None:
+    def run(self, arms: Sequence[Arm], journal: ResultJournal, on_cell: OnCell | None = None) -> None:
         """Draw and score every cell that the journal lacks; arms in their order, no reference first."""
         todo = list(self.cells(arms))
         styles: dict[int, Style] = {}
@@ -110,7 +110,7 @@ class Trials:
         """A finished cell's pictures."""
         return [open_reference(path) for path in self.picture_paths(arm, number)]
 
-    def _is_done(self, journal: Journal, arm: Arm, number: int) -> bool:
+    def _is_done(self, journal: ResultJournal, arm: Arm, number: int) -> bool:
         drawn = all(path.is_file() for path in self.picture_paths(arm, number))
         return drawn and self.key(arm, number) in journal.cells
 
@@ -149,16 +149,16 @@ class Trials:
         return styles[number]
 
 
-def opened(trials: Trials, name: str, **settings: Any) -> Journal:
+def opened(trials: Experiment, name: str, **settings: Any) -> ResultJournal:
     """The journal in the trials' folder, which is made where it is not there."""
     try:
         trials.folder.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise JobError(f"{trials.folder} cannot be a folder of results ({fault.strerror}).") from None
-    return Journal(trials.folder / name, {**trials.settings(), **settings})
+    return ResultJournal(trials.folder / name, {**trials.settings(), **settings})
 
 
-def of_arm(trials: Trials, journal: Journal, arm: Arm, score: str) -> dict[int, list[float]]:
+def of_arm(trials: Experiment, journal: ResultJournal, arm: Arm, score: str) -> dict[int, list[float]]:
     """A score's numbers in an arm, by reference; references without it are left out."""
     found = {}
     for _, number in trials.cells([arm]):
@@ -168,7 +168,7 @@ def of_arm(trials: Trials, journal: Journal, arm: Arm, score: str) -> dict[int, 
     return found
 
 
-def from_world(references: int, asked: int, seed: int) -> tuple[list[Exhibit], Scenes, list[str]]:
+def from_world(references: int, asked: int, seed: int) -> tuple[list[ReferenceImage], Scenes, list[str]]:
     """Things to ask for, and held-out scenes of the small world as references, none of which shows one."""
     if asked >= MINI_SCOPE.things:
         raise JobError(
@@ -182,7 +182,7 @@ def from_world(references: int, asked: int, seed: int) -> tuple[list[Exhibit], S
     # 192 px: what the image encoder sees is then as sharp as a person's own picture.
     pictures = scenes.pictures(192, torch.Generator().manual_seed(seed))
     exhibits = [
-        Exhibit(f"scene {number}", as_image(picture), thing_words(int(thing)))
+        ReferenceImage(f"scene {number}", as_image(picture), thing_words(int(thing)))
         for number, (picture, thing) in enumerate(zip(pictures, scenes.thing, strict=True))
     ]
     return exhibits, scenes, [thing_words(thing) for thing in wanted.tolist()]

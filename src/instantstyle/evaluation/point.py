@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from ..metrics import interval
-from ..utils.atomic_write import whole
-from ..utils.result_journal import Journal
+from ..utils.atomic_write import atomic_write
+from ..utils.result_journal import ResultJournal
 from .arms import SCALES, Setting, settings_of
-from .experiment import NO_REFERENCE, Arm, OnCell, Trials, of_arm, opened
+from .experiment import NO_REFERENCE, Arm, Experiment, OnCell, of_arm, opened
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Point:
 
 
 def evaluate(
-    trials: Trials,
+    trials: Experiment,
     arms: Sequence[Arm],
     scales: Sequence[float] = SCALES,
     on_cell: OnCell | None = None,
@@ -43,12 +43,12 @@ def evaluate(
     journal.write(points=[_told(point) for point in points])
     _write(trials.folder / "scores.csv", _picture_rows(trials, journal, settings))
     _write(trials.folder / "points.csv", _point_rows(points))
-    with whole(trials.folder / "report.html", force=True) as draft:
+    with atomic_write(trials.folder / "report.html", force=True) as draft:
         draft.write_text(report(trials, points), encoding="utf-8")
     return points
 
 
-def point_of(trials: Trials, journal: Journal, setting: Setting) -> Point:
+def point_of(trials: Experiment, journal: ResultJournal, setting: Setting) -> Point:
     """Means and intervals of one arm at one scale."""
     cells = [journal.cells[trials.key(setting.drawn, n)] for _, n in trials.cells([setting.drawn])]
     names = dict.fromkeys(name for cell in cells for name in cell)
@@ -70,7 +70,7 @@ def _told(point: Point) -> dict[str, Any]:
     }
 
 
-def _picture_rows(trials: Trials, journal: Journal, settings: Sequence[Setting]) -> list[list[Any]]:
+def _picture_rows(trials: Experiment, journal: ResultJournal, settings: Sequence[Setting]) -> list[list[Any]]:
     names = list(dict.fromkeys(name for cell in journal.cells.values() for name in cell))
     rows: list[list[Any]] = [["arm", "scale", "reference", "prompt", *names]]
     for setting in settings:
@@ -100,5 +100,5 @@ def _scale(setting: Setting) -> str:
 def _write(path: Path, rows: Sequence[Sequence[Any]]) -> None:
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    with whole(path, force=True) as draft:
+    with atomic_write(path, force=True) as draft:
         draft.write_text(text.getvalue(), encoding="utf-8")

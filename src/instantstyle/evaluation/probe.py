@@ -24,9 +24,9 @@ from ..imaging.grid import contact_sheet, heat_map
 from ..imaging.png_metadata import save_png
 from ..metrics.scorers import first_named
 from ..unet.blocks import Block
-from ..utils.atomic_write import whole
-from ..utils.result_journal import Journal
-from .experiment import NO_REFERENCE, Arm, OnCell, Trials, of_arm, opened
+from ..utils.atomic_write import atomic_write
+from ..utils.result_journal import ResultJournal
+from .experiment import NO_REFERENCE, Arm, Experiment, OnCell, of_arm, opened
 
 ALL = Arm("all blocks", {"blocks": "all"})
 KINDS = ("look", "layout", "subject")
@@ -77,7 +77,7 @@ class Finding:
     path: Path
 
 
-def probe(trials: Trials, on_cell: OnCell | None = None) -> Finding:
+def probe(trials: Experiment, on_cell: OnCell | None = None) -> Finding:
     """Draw what is missing, rank the blocks, write probe.json, probe.csv, heatmap.png and contact.png."""
     blocks = trials.styled.architecture.blocks
     if len(blocks) < 2:
@@ -102,7 +102,7 @@ def arms(blocks: Sequence[Block]) -> list[Arm]:
     ]
 
 
-def effects_of(trials: Trials, journal: Journal) -> Effects:
+def effects_of(trials: Experiment, journal: ResultJournal) -> Effects:
     """Every block's effect on look, layout and subject, by the first scorer that gives these; and the net."""
     names = [name for cell in journal.cells.values() for name in cell]
     scores = {kind: name for kind in KINDS if (name := first_named([kind], names))}
@@ -116,7 +116,7 @@ def effects_of(trials: Trials, journal: Journal) -> Effects:
     return {kind: dict(zip(blocks, ranked(*both), strict=True)) for kind, both in ways.items()}
 
 
-def _ways(trials: Trials, journal: Journal, score: str) -> tuple[Tensor, Tensor]:
+def _ways(trials: Experiment, journal: ResultJournal, score: str) -> tuple[Tensor, Tensor]:
     """Each block's effect where it acts alone, and where it alone is off: [block reference] both."""
 
     def means(arm: Arm) -> Float[Tensor, " reference"]:
@@ -216,11 +216,11 @@ def _write_table(path: Path, effects: Effects) -> None:
         table.writerow(
             [block, *(f"{getattr(on[block], name):.4f}" for on in effects.values() for name in _COLUMNS)]
         )
-    with whole(path, force=True) as draft:
+    with atomic_write(path, force=True) as draft:
         draft.write_text(text.getvalue(), encoding="utf-8")
 
 
-def _write_pictures(trials: Trials, effects: Effects) -> None:
+def _write_pictures(trials: Experiment, effects: Effects) -> None:
     """Heat map: block × score, alone and off. Contact sheet: the first prompt, block alone × reference."""
     blocks = trials.styled.architecture.blocks
     columns = [f"{kind}: {way}" for kind in effects for way in ("alone", "off")]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..metrics.scorers import first_named
 from .curves import anchor, curves, titled
-from .experiment import Trials
+from .experiment import Experiment
 from .point import Point
 
 STYLE = ("look", "style")
@@ -31,7 +31,7 @@ summary{cursor:pointer;padding:4px 0}.grid td,.grid th{padding:2px;border:0;text
 """
 
 
-def report(trials: Trials, points: Sequence[Point]) -> str:
+def report(trials: Experiment, points: Sequence[Point]) -> str:
     """The file's text."""
     names = list(dict.fromkeys(name for point in points for name in point.scores))
     parts = [
@@ -49,11 +49,11 @@ def report(trials: Trials, points: Sequence[Point]) -> str:
     return "\n".join(parts)
 
 
-def _title(trials: Trials) -> str:
+def _title(trials: Experiment) -> str:
     return f"{trials.model or trials.styled.architecture.title}: style against its price"
 
 
-def _protocol(trials: Trials) -> str:
+def _protocol(trials: Experiment) -> str:
     return (
         f"{len(trials.references)} styles × {len(trials.prompts)} prompts, equal seeds in every arm (from "
         f"{trials.seed}); means over pictures, with 95 % intervals by bootstrap over styles. Each score "
@@ -89,7 +89,7 @@ def _row(point: Point, names: Sequence[str]) -> str:
     return "".join(f"<td>{cell}</td>" for cell in cells)
 
 
-def _pictures(trials: Trials, point: Point, name: str) -> str:
+def _pictures(trials: Experiment, point: Point, name: str) -> str:
     """Behind a point: a row for each reference, a column for each prompt.
 
     The id stands inside of what is folded, so that browsers unfold it for whoever comes by a link.

@@ -10,14 +10,14 @@ from PIL import Image
 OnStep = Callable[[int, int], None]
 """Told after each step: steps done of this picture, steps in all."""
 
-Look = Callable[[], Image.Image]
+Preview = Callable[[], Image.Image]
 """The picture as it is now. Each look costs what decoding the finished picture costs."""
 
-OnLook = Callable[[int, int, Look], None]
+OnPreview = Callable[[int, int, Preview], None]
 """Told as `OnStep` is, and offered a look; what is not looked at costs nothing."""
 
 
-def callback(on_step: OnStep | None = None, on_look: OnLook | None = None) -> Any:
+def step_callback(on_step: OnStep | None = None, on_look: OnPreview | None = None) -> Any:
     """As diffusers calls it, `callback_on_step_end`. What they raise ends the drawing."""
 
     def tell(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -25,13 +25,13 @@ def callback(on_step: OnStep | None = None, on_look: OnLook | None = None) -> An
         if on_step:
             on_step(done, steps)
         if on_look:
-            on_look(done, steps, partial(decoded, pipe, tensors["latents"]))
+            on_look(done, steps, partial(decode_latents, pipe, tensors["latents"]))
         return tensors
 
     return tell
 
 
-def decoded(pipe: Any, latents: Any) -> Image.Image:
+def decode_latents(pipe: Any, latents: Any) -> Image.Image:
     """The first of the latents [pictures channels height width] through the VAE, noise and all.
 
     It is what the sampler holds at this step, not a guess at where it leads.

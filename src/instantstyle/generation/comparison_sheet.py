@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..core.pipeline import InstantStyle, Reference
+from ..core.pipeline import InstantStyle, ReferenceLike
 from ..core.style import Style
 from ..imaging.loading import fit, open_reference
 
@@ -17,7 +17,7 @@ CELL, GAP, HEAD = 192, 12, 44  # px: a picture's side, the space around it, the 
 class Row:
     """A reference, and the words for what it shows, if they are known."""
 
-    reference: Reference
+    reference: ReferenceLike
     content: str | None = None
 
 
@@ -75,7 +75,7 @@ def comparison(
     return sheet
 
 
-def _seen(styled: InstantStyle, reference: Reference, crop: str) -> Image.Image:
+def _seen(styled: InstantStyle, reference: ReferenceLike, crop: str) -> Image.Image:
     """The reference as the image encoder sees it, so that nothing is cut off unnoticed."""
     image = open_reference(reference)
     return fit(image, max(styled.image_encoder.image_size, CELL), crop)

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from .. import __version__
-from ..core.style_library import find
+from ..core.style_library import find_style_file
 from ..errors import JobError
 from ..imaging.loading import open_reference
 from ..recipe import Recipe, Reference
 from ..unet.architectures import ARCHITECTURES
-from ..unet.probe_file import named
+from ..unet.probe_file import resolve_block_spec
 from ..utils.device import pick_device
-from .callbacks import OnLook, OnStep, callback
+from .callbacks import OnPreview, OnStep, step_callback
 
 if TYPE_CHECKING:
-    from ..core.conditioning import Use
+    from ..core.conditioning import StyleConditioning
     from ..core.pipeline import InstantStyle
     from ..core.style import Style
     from ..models.load_plan import Plan
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 _BESIDE_OURS = ("torch", "diffusers", "transformers")
 
 
-def check(*recipes: Recipe) -> None:
+def validate(*recipes: Recipe) -> None:
     """What can be refused at once, before the seconds that loading a model takes."""
     for name in dict.fromkeys(reference.name for recipe in recipes for reference in _styles(recipe)):
-        check_reference(name)
+        validate_reference(name)
     pictures = [picture for recipe in recipes for picture in (recipe.mask, recipe.image) if picture]
     for name in dict.fromkeys(picture.name for picture in pictures):
         open_reference(name)
@@ -40,14 +40,14 @@ def check(*recipes: Recipe) -> None:
             raise JobError(
                 f"The style would begin at {recipe.start:g} of the steps and end at {recipe.end:g}."
             )
-        check_blocks(recipe.blocks, recipe.model)
+        validate_blocks(recipe.blocks, recipe.model)
         if recipe.removal == "clean" and recipe.content:
             raise JobError("Removal by clean reads no words, and content names some; leave one of them out.")
 
 
-def check_blocks(blocks: Any, model: str) -> None:
+def validate_blocks(blocks: Any, model: str) -> None:
     """A probe's file that cannot be read is refused; where a family is named, blocks that it has not."""
-    named(blocks)
+    resolve_block_spec(blocks)
     for architecture in ARCHITECTURES:
         if architecture.name == model:
             architecture.select(blocks)
@@ -63,13 +63,13 @@ def load_for(
     """
     plain = all(map(is_plain, (recipe, *others))) if plain is None else plain
     parts = recipe.model, recipe.adapter, recipe.image_encoder
-    styled = opened(*parts, device, plain=plain, dtype=recipe.dtype)
-    from ..models import from_picture
+    styled = load_model(*parts, device, plain=plain, dtype=recipe.dtype)
+    from ..models import image_to_image_pipeline
 
-    return from_picture(styled, recipe.control) if recipe.image else styled
+    return image_to_image_pipeline(styled, recipe.control) if recipe.image else styled
 
 
-def opened(
+def load_model(
     model: str,
     adapter: str | None,
     image_encoder: str | None,
@@ -100,14 +100,14 @@ def is_plain(recipe: Recipe) -> bool:
     scale = recipe.content_scale
     if isinstance(scale, str) or recipe.adapter or recipe.image_encoder or recipe.content:
         return False
-    if not names or not all(map(find, names)):
+    if not names or not all(map(find_style_file, names)):
         return False
     from ..models.load_plan import architecture_of
 
     family = architecture_of(recipe.model)
     styles = [_mixed(group) for group in groups if group]
-    styles[0] = styles[0].tuned(scale, recipe.removal) if recipe.references else styles[0]
-    return family is not None and all(style.binding(family.name) is not None for style in styles)
+    styles[0] = styles[0].with_removal(scale, recipe.removal) if recipe.references else styles[0]
+    return family is not None and all(style.bound_for(family.name) is not None for style in styles)
 
 
 def plan_for(recipe: Recipe, device: str | None = None) -> "Plan":
@@ -125,36 +125,36 @@ def plan_for(recipe: Recipe, device: str | None = None) -> "Plan":
     )
 
 
-def draw(
+def generate(
     styled: "InstantStyle",
     recipe: Recipe,
     *,
     count: int = 1,
     on_step: OnStep | None = None,
-    on_look: OnLook | None = None,
+    on_look: OnPreview | None = None,
 ) -> Iterator[tuple[Image.Image, Recipe]]:
     """`count` pictures, seeds counting up, each with the recipe that makes it again.
 
     One call each, not one batch: a picture is then the same whatever is drawn beside it, large ones need no
     more memory, and what is drawn is out of harm's way before the next begins.
     """
-    ready = readied(styled, recipe)
+    ready = prepare(styled, recipe)
     for seed in range(recipe.seed, recipe.seed + count):
-        yield from ready.draw([recipe.but(seed=seed)], on_step, on_look)
+        yield from ready.generate([recipe.but(seed=seed)], on_step, on_look)
 
 
 @dataclass(frozen=True, eq=False)
-class Ready:
+class PreparedRecipe:
     """A model with all that recipes have in common which differ in prompt and seed alone, looked at once."""
 
     styled: "InstantStyle"
     recipe: Recipe
     style: "Style | None"
-    uses: "Sequence[Use]"
+    uses: "Sequence[StyleConditioning]"
     begun: Mapping[str, Any]
 
-    def draw(
-        self, recipes: Sequence[Recipe], on_step: OnStep | None = None, on_look: OnLook | None = None
+    def generate(
+        self, recipes: Sequence[Recipe], on_step: OnStep | None = None, on_look: OnPreview | None = None
     ) -> list[tuple[Image.Image, Recipe]]:
         """In one call. Each picture has its own noise; beside others it may differ by rounding."""
         from torch import Generator
@@ -164,7 +164,7 @@ class Ready:
             [recipe.prompt for recipe in asked],
             style=self.uses or None,
             generator=[Generator("cpu").manual_seed(recipe.seed) for recipe in asked],
-            callback_on_step_end=callback(on_step, on_look),
+            callback_on_step_end=step_callback(on_step, on_look),
             **self.begun,
             **_pipeline_arguments(self.recipe, len(asked)),
         )
@@ -174,11 +174,11 @@ class Ready:
         ]
 
 
-def readied(styled: "InstantStyle", recipe: Recipe) -> Ready:
+def prepare(styled: "InstantStyle", recipe: Recipe) -> PreparedRecipe:
     """Its references seen, its blocks named."""
-    recipe = recipe.but(blocks=styled.architecture.named(recipe.blocks))
+    recipe = recipe.but(blocks=styled.architecture.resolve_blocks(recipe.blocks))
     style = _style(styled, recipe)
-    return Ready(styled, recipe, style, _uses(styled, recipe, style), _begun(styled, recipe))
+    return PreparedRecipe(styled, recipe, style, _uses(styled, recipe, style), _begun(styled, recipe))
 
 
 def versions() -> dict[str, str]:
@@ -191,9 +191,9 @@ def _styles(recipe: Recipe) -> list[Reference]:
     return [*recipe.references, *recipe.layout_references, *recipe.negative_references]
 
 
-def check_reference(name: str | Path) -> None:
+def validate_reference(name: str | Path) -> None:
     """What is neither a picture nor a saved style that can be read is refused."""
-    if find(name) is None:
+    if find_style_file(name) is None:
         open_reference(name)
         return
     from ..core.style import Style
@@ -222,9 +222,9 @@ def _style(styled: "InstantStyle", recipe: Recipe) -> "Style | None":
     )
 
 
-def _uses(styled: "InstantStyle", recipe: Recipe, style: "Style | None") -> "list[Use]":
+def _uses(styled: "InstantStyle", recipe: Recipe, style: "Style | None") -> "list[StyleConditioning]":
     """The style in its blocks, and another picture's layout in the layout blocks."""
-    from ..core.conditioning import Use
+    from ..core.conditioning import StyleConditioning
 
     def seen(references: tuple[Reference, ...]) -> "Style | None":
         names = [reference.name for reference in references]
@@ -233,19 +233,19 @@ def _uses(styled: "InstantStyle", recipe: Recipe, style: "Style | None") -> "lis
     where: dict[str, Any] = {"scale": recipe.scale, "start": recipe.start, "end": recipe.end}
     where |= {"mask": recipe.mask and recipe.mask.name}
     away, layout = seen(recipe.negative_references), seen(recipe.layout_references)
-    uses = [Use(style, recipe.blocks, negative=away, **where)] if style else []
-    return [*uses, Use(layout, "layout", **where)] if layout else uses
+    uses = [StyleConditioning(style, recipe.blocks, negative_style=away, **where)] if style else []
+    return [*uses, StyleConditioning(layout, "layout", **where)] if layout else uses
 
 
 def _begun(styled: "InstantStyle", recipe: Recipe) -> dict[str, Any]:
     """What a pipeline that begins from a picture is given of it."""
     if recipe.image is None:
         return {}
-    from ..imaging.control_image import as_large_as_drawn, edges
+    from ..imaging.control_image import canny_edges, resize_to_area
 
-    photo = as_large_as_drawn(open_reference(recipe.image.name), _side(styled.pipe))
+    photo = resize_to_area(open_reference(recipe.image.name), _side(styled.pipe))
     strength = {} if recipe.strength is None else {"strength": recipe.strength}
-    control = {"control_image": edges(photo)} if recipe.control == "canny" else {}
+    control = {"control_image": canny_edges(photo)} if recipe.control == "canny" else {}
     return {"image": photo, **strength, **control}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import ImageError, JobError, did_you_mean
-from ..imaging.loading import fingerprint, open_reference
+from ..imaging.loading import file_sha256, open_reference
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
 CONTENTS = ("contents.json", "contents.csv")
@@ -17,7 +17,7 @@ CONTENTS = ("contents.json", "contents.csv")
 
 
 @dataclass(frozen=True, eq=False)
-class Exhibit:
+class ReferenceImage:
     """A reference among others: what it is called, the picture, and the words for what it shows if known."""
 
     name: str
@@ -26,12 +26,14 @@ class Exhibit:
     sha256: str | None = None
 
 
-def exhibits(sources: Sequence[Path], *, skip_bad: bool = False) -> tuple[list[Exhibit], list[ImageError]]:
+def load_references(
+    sources: Sequence[Path], *, skip_bad: bool = False
+) -> tuple[list[ReferenceImage], list[ImageError]]:
     """The pictures, of folders all of them by name; and those that could not be read, where they are skipped.
 
     Each has its own name: a second ink.png is called `ink.png (2)`.
     """
-    found: list[Exhibit] = []
+    found: list[ReferenceImage] = []
     bad: list[ImageError] = []
     for path, content in shown_in(sources):
         try:
@@ -41,7 +43,7 @@ def exhibits(sources: Sequence[Path], *, skip_bad: bool = False) -> tuple[list[E
                 raise ImageError(f"{fault} To go on without it: --skip-bad.") from None
             bad.append(fault)
             continue
-        found.append(Exhibit(_unused(path.name, found), image, content, fingerprint(path)))
+        found.append(ReferenceImage(_unused(path.name, found), image, content, file_sha256(path)))
     if not found:
         raise JobError(f"There is no picture in {', '.join(map(str, sources)) or 'no files'} to read.")
     return found, bad
@@ -54,7 +56,7 @@ def shown_in(sources: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
         yield path, shows[path.parent].get(path.name)
 
 
-def prompts(values: Sequence[str]) -> list[str]:
+def read_prompts(values: Sequence[str]) -> list[str]:
     """Prompts themselves, and those in files, a line each; blank lines are passed over."""
     found = [prompt for value in values for prompt in _prompts_in(value)]
     if not found:
@@ -122,6 +124,6 @@ def _read_contents(file: Path) -> dict[str, str]:
     return shown
 
 
-def _unused(name: str, taken: Sequence[Exhibit]) -> str:
+def _unused(name: str, taken: Sequence[ReferenceImage]) -> str:
     before = sum(other.name.partition(" (")[0] == name for other in taken)
     return f"{name} ({before + 1})" if before else name

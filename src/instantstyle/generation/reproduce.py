@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..core.style_library import SUFFIX, folder
+from ..core.style_library import SUFFIX, library_folder
 from ..errors import JobError
-from ..imaging.loading import fingerprint, open_reference
+from ..imaging.loading import file_sha256, open_reference
 from ..imaging.png_metadata import read_recipe
 from ..recipe import Recipe, Reference
-from .generate import OnStep, check, draw, load_for
+from .generate import OnStep, generate, load_for, validate
 
 _LISTS = ("references", "layout_references", "negative_references")
 _SINGLE = ("mask", "image")
@@ -59,11 +59,11 @@ def reproduce(
     recipe says; or in the library. `JobError` names all that are missing or are others.
     """
     before, image = read_recipe(path), open_reference(path)
-    recipe = located(before, [*folders, path.parent])
-    check(recipe)
+    recipe = locate_files(before, [*folders, path.parent])
+    validate(recipe)
     styled = load_for(recipe, device=device)
     styled.pipe.set_progress_bar_config(disable=True)
-    [(again, after)] = draw(styled, recipe, on_step=on_step)
+    [(again, after)] = generate(styled, recipe, on_step=on_step)
     # As the first picture tells it: where the files lie today is of no account.
     after = after.but(**{name: getattr(before, name) for name in (*_LISTS, *_SINGLE)})
     return again, after, compared(image, again, before, after)
@@ -86,7 +86,7 @@ def _differing(before: Recipe, after: Recipe) -> Iterator[str]:
             yield f"{name} {then.get(name) or 'unknown'} then, {now.get(name) or 'unknown'} now"
 
 
-def located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
+def locate_files(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
     """The recipe with each of its files where it is found now."""
     faults: list[str] = []
 
@@ -108,11 +108,11 @@ def _place(reference: Reference, folders: Sequence[Path]) -> Path:
     """By its name first; then whatever it is called today."""
     own = Path(reference.name)
     named = [path for path in (*(place / own.name for place in folders), own) if path.is_file()]
-    named += [path for path in (folder() / f"{own.name}{SUFFIX}",) if path.is_file()]
+    named += [path for path in (library_folder() / f"{own.name}{SUFFIX}",) if path.is_file()]
     if reference.sha256 is None and named:
         return named[0]
-    for path in (*named, *_files_in([*folders, folder()])):
-        if reference.sha256 == fingerprint(path):
+    for path in (*named, *_files_in([*folders, library_folder()])):
+        if reference.sha256 == file_sha256(path):
             return path
     raise _missing(reference, named, folders)
 
@@ -124,11 +124,11 @@ def _files_in(folders: Sequence[Path]) -> Iterator[Path]:
 
 
 def _missing(reference: Reference, named: Sequence[Path], folders: Sequence[Path]) -> JobError:
-    looked = ", ".join(str(place) for place in (*folders, folder()))
+    looked = ", ".join(str(place) for place in (*folders, library_folder()))
     if named:
         return JobError(
             f"{named[0]} is another file than the picture was drawn with (sha256 "
-            f"{fingerprint(named[0])[:12]}…, not {str(reference.sha256)[:12]}…); "
+            f"{file_sha256(named[0])[:12]}…, not {str(reference.sha256)[:12]}…); "
             "name the folder of the right one with --references."
         )
     told = f" (sha256 {reference.sha256[:12]}…)" if reference.sha256 else ""

@@ -2,11 +2,11 @@
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..core.bound_style import Binding
+from ..core.bound_style import BoundKeyValues
 from ..core.content_removal import CLEAN
 from ..core.style import Style
-from ..imaging.thumbnail import SIDE, opened_thumbnail
-from ..unet.blocks import listed
+from ..imaging.thumbnail import SIDE, decode_thumbnail
+from ..unet.blocks import format_blocks
 
 GAP, LINE, WIDTH = 16, 22, 720  # px: around things, from line to line, of the whole card
 
@@ -21,7 +21,7 @@ def lines(style: Style, size: str) -> list[tuple[str, str]]:
         "style": style.name,
         "references": f"{seen}, crop {style.crop}",
         "weights": ", ".join(f"{weight:g}" for weight in style.weights) if len(style.weights) > 1 else "",
-        "removed": removed if style.removed else "nothing",
+        "removed": removed if style.removed_label else "nothing",
         "encoder": f"{style.encoder} {style.encoder_fingerprint}".strip(),
         "bound for": "; ".join(map(_bound, style.bindings)) or "nothing: needs its adapter and encoder",
         "size": size,
@@ -32,13 +32,13 @@ def lines(style: Style, size: str) -> list[tuple[str, str]]:
     return [(label, value) for label, value in told.items() if value]
 
 
-def drawn(style: Style, size: str) -> Image.Image:
+def draw_card(style: Style, size: str) -> Image.Image:
     """The card as a picture: thumbnail at the left, the lines beside it."""
     text = lines(style, size)
     height = max(SIDE, LINE * len(text)) + 2 * GAP
     card = Image.new("RGB", (WIDTH, height), "white")
     if style.thumbnail:
-        card.paste(opened_thumbnail(style.thumbnail), (GAP, GAP))
+        card.paste(decode_thumbnail(style.thumbnail), (GAP, GAP))
     pen, font = ImageDraw.Draw(card), ImageFont.load_default(15)
     for place, (label, value) in enumerate(text):
         line = _cut(f"{label}: {' '.join(value.split())}".translate(_DRAWABLE), pen, font)
@@ -50,9 +50,9 @@ def drawn(style: Style, size: str) -> Image.Image:
 _DRAWABLE = str.maketrans({"×": "x", "−": "-", "–": "-", "⊥": "|", "∖": "\\"})
 
 
-def _bound(binding: Binding) -> str:
+def _bound(binding: BoundKeyValues) -> str:
     tokens = {key.shape[1] for key, _ in binding.layers.values()}
-    return f"{binding.family} ({listed(binding.blocks)}; {'/'.join(map(str, sorted(tokens)))} tokens)"
+    return f"{binding.family} ({format_blocks(binding.blocks)}; {'/'.join(map(str, sorted(tokens)))} tokens)"
 
 
 def _cut(line: str, pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:

@@ -13,8 +13,8 @@ from ..errors import JobError
 from ..imaging.grid import TILE, contact_sheet
 from ..imaging.png_metadata import read_text, save_png
 from ..recipe import Recipe
-from .generate import Ready, readied
-from .sweep_axis import Axis
+from .generate import PreparedRecipe, prepare
+from .sweep_axis import SweepAxis
 
 if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
@@ -40,8 +40,8 @@ class Grid:
     """A recipe for each cell: the base one but for the axes' fields; `y` goes down, `x` across."""
 
     base: Recipe
-    x: Axis
-    y: Axis | None = None
+    x: SweepAxis
+    y: SweepAxis | None = None
 
     def __post_init__(self) -> None:
         if self.y and self.x.field == self.y.field:
@@ -52,7 +52,7 @@ class Grid:
                 raise JobError(f"{axis.said} acts on a reference, and there is none; add --style PICTURE.")
 
     @property
-    def axes(self) -> tuple[Axis, ...]:
+    def axes(self) -> tuple[SweepAxis, ...]:
         return (self.x, self.y) if self.y else (self.x,)
 
     @cached_property
@@ -108,12 +108,12 @@ def sweep(
     for recipe in ready.cells:
         # Before the first drawing, as the last cell's blocks may be the wrong ones.
         styled.architecture.select(recipe.blocks)
-    known: dict[str, Ready] = {}
+    known: dict[str, PreparedRecipe] = {}
     pictures, base = [], ready.base
     for recipe in ready.cells:
         shared = recipe.but(prompt="", seed=0).to_json()
-        known[shared] = known.get(shared) or readied(styled, recipe)
-        [(picture, made)] = known[shared].draw([recipe])
+        known[shared] = known.get(shared) or prepare(styled, recipe)
+        [(picture, made)] = known[shared].generate([recipe])
         base = made if not pictures else base
         # Small at once: a grid of large pictures would fill the memory.
         picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
@@ -144,7 +144,7 @@ def _sheet(grid: Grid, pictures: list[Image.Image]) -> Image.Image:
 
 def _with_blocks_named(grid: Grid, styled: "InstantStyle") -> Grid:
     """The same with names of blocks for a probe's file; a file of another network is refused."""
-    named = styled.architecture.named
+    named = styled.architecture.resolve_blocks
     x, *down = (
         replace(axis, values=tuple(map(named, axis.values))) if axis.field == "blocks" else axis
         for axis in grid.axes
@@ -152,15 +152,15 @@ def _with_blocks_named(grid: Grid, styled: "InstantStyle") -> Grid:
     return Grid(grid.base.but(blocks=named(grid.base.blocks)), x, *down)
 
 
-def _told(axis: Axis, recipes: list[Recipe]) -> dict[str, Any]:
+def _told(axis: SweepAxis, recipes: list[Recipe]) -> dict[str, Any]:
     return {
         "field": axis.field,
         "values": [recipe.model_dump(mode="json")[axis.field] for recipe in recipes],
     }
 
 
-def _axis(told: dict[str, Any]) -> Axis:
-    return Axis(told["field"], tuple(told["values"]))
+def _axis(told: dict[str, Any]) -> SweepAxis:
+    return SweepAxis(told["field"], tuple(told["values"]))
 
 
 def _is_styled(recipe: Recipe) -> bool:

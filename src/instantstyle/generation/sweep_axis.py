@@ -8,9 +8,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from ..core.style_library import find
+from ..core.style_library import find_style_file
 from ..errors import JobError, did_you_mean
-from ..imaging.loading import fingerprint
+from ..imaging.loading import file_sha256
 from ..recipe import Recipe, Reference
 
 MOST = 50  # values of an axis: more is a slip of the pen in a range's step
@@ -34,7 +34,7 @@ FIXED = {
 
 
 @dataclass(frozen=True)
-class Axis:
+class SweepAxis:
     """A field of a recipe, and the values that it takes one after another, as `Recipe` takes them."""
 
     field: str
@@ -46,7 +46,7 @@ class Axis:
             raise JobError(f"{self.said} has {len(self.values)} values to take; give 1 to {MOST}.")
 
     @classmethod
-    def parse(cls, text: str) -> "Axis":
+    def parse(cls, text: str) -> "SweepAxis":
         """`scale=0.2:1.4:0.2`, from first to last by steps, or `blocks=style,all`, one by one."""
         said, equals, values = text.partition("=")
         if not equals:
@@ -120,7 +120,7 @@ def _value(field: str, word: str) -> Any:
 
 
 def _reference(name: str) -> dict[str, Any]:
-    return {"name": name, "sha256": fingerprint(find(name) or name)}
+    return {"name": name, "sha256": file_sha256(find_style_file(name) or name)}
 
 
 def _kinds(field: str) -> list[Any]:

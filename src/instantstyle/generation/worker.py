@@ -9,11 +9,11 @@ from PIL import Image
 
 from ..core.pipeline import InstantStyle
 from ..core.style import Style
-from ..models import from_picture
+from ..models import image_to_image_pipeline
 from ..recipe import Recipe
-from ..server.job_queue import Line
-from .callbacks import OnLook
-from .generate import draw, opened, readied
+from ..server.job_queue import JobQueue
+from .callbacks import OnPreview
+from .generate import generate, load_model, prepare
 
 
 class Painter:
@@ -27,30 +27,30 @@ class Painter:
         cls, model: str, adapter: str | None, image_encoder: str | None, device: str | None
     ) -> "Painter":
         """Warm: what a first drawing costs beyond others is paid before anyone asks."""
-        painter = cls(opened(model, adapter, image_encoder, device))
+        painter = cls(load_model(model, adapter, image_encoder, device))
         list(painter.draw(Recipe(prompt="", seed=0, model=model, num_inference_steps=1)))
         return painter
 
     def draw(
-        self, recipe: Recipe, count: int = 1, on_look: OnLook | None = None
+        self, recipe: Recipe, count: int = 1, on_look: OnPreview | None = None
     ) -> Iterator[tuple[Image.Image, Recipe]]:
         """As `drawing.draw`."""
         styled = self._restyling if recipe.image else self.styled
-        return draw(styled, recipe, count=count, on_look=on_look)
+        return generate(styled, recipe, count=count, on_look=on_look)
 
     def style(self, recipe: Recipe) -> Style:
         """What its references are like."""
-        style = readied(self.styled, recipe).style
+        style = prepare(self.styled, recipe).style
         assert style is not None
         return style
 
     @cached_property
     def _restyling(self) -> InstantStyle:
         """The same model's parts: nothing is loaded twice."""
-        return _quiet(from_picture(self.styled))
+        return _quiet(image_to_image_pipeline(self.styled))
 
 
-def labour(line: Line, painter: Painter) -> None:
+def labour(line: JobQueue, painter: Painter) -> None:
     """Until the line is closed and empty."""
     while (job := line.take()) is not None:
         begun = monotonic()
@@ -65,7 +65,7 @@ def labour(line: Line, painter: Painter) -> None:
             line.done(job, monotonic() - begun)
 
 
-def at_work(line: Line, painters: Sequence[Painter]) -> list[Thread]:
+def at_work(line: JobQueue, painters: Sequence[Painter]) -> list[Thread]:
     """A thread for each; they end with the line."""
     threads = [Thread(target=labour, args=(line, painter), daemon=True) for painter in painters]
     for thread in threads:
@@ -78,7 +78,7 @@ def unfinished(count: int, steps: int) -> set[int]:
     return {round(steps * part / (count + 1)) for part in range(1, count + 1)} - {0, steps}
 
 
-def watching(count: int, check: Callable[[], None], show: Callable[[int, Image.Image], None]) -> OnLook:
+def watching(count: int, check: Callable[[], None], show: Callable[[int, Image.Image], None]) -> OnPreview:
     """`check` after each step; `show` is handed the unfinished pictures, counted for each picture anew."""
 
     def on_look(done: int, steps: int, look: Callable[[], Image.Image]) -> None:

@@ -15,14 +15,14 @@ LOW, HIGH = 100, 200
 """Canny's thresholds, those that the Canny ControlNets were trained around (their model cards' example)."""
 
 
-def as_large_as_drawn(photo: Image.Image, side: int) -> Image.Image:
+def resize_to_area(photo: Image.Image, side: int) -> Image.Image:
     """The photo in its own proportions, with about as many pixels as a square of `side`."""
     scale = side / sqrt(photo.width * photo.height)
     width, height = (max(GRAIN, round(length * scale / GRAIN) * GRAIN) for length in photo.size)
     return photo.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def edges(photo: Image.Image) -> Image.Image:
+def canny_edges(photo: Image.Image) -> Image.Image:
     """Canny's edges (IEEE PAMI 8(6), 1986), white on black, by OpenCV."""
     try:
         import cv2

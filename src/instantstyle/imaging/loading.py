@@ -29,21 +29,21 @@ def open_reference(source: str | Path | Image.Image) -> Image.Image:
     if isinstance(source, Image.Image):
         with _faults_told("The picture"):
             return to_rgb(source)
-    with opened(source) as image:
+    with open_image(source) as image:
         return to_rgb(image)
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[Image.Image]:
+def open_image(path: str | Path) -> Iterator[Image.Image]:
     """The file as Pillow opens it, harmless by its header; faults inside the block are `ImageError`s too."""
     path = Path(path)
     _refuse_unreadable(path)
-    with decoded(path, str(path)) as image:
+    with decode_image(path, str(path)) as image:
         yield image
 
 
 @contextmanager
-def decoded(source: Path | bytes, name: str) -> Iterator[Image.Image]:
+def decode_image(source: Path | bytes, name: str) -> Iterator[Image.Image]:
     """The same of a file that is there, or of its bytes wherever they lie; faults call it `name`."""
     file = BytesIO(source) if isinstance(source, bytes) else source
     with _faults_told(name), warnings.catch_warnings():
@@ -86,7 +86,7 @@ def fit(image: Image.Image, size: int, crop: str = "center") -> Image.Image:
     return policies[crop](image, size)
 
 
-def fingerprint(path: str | Path) -> str:
+def file_sha256(path: str | Path) -> str:
     """SHA-256 of the file's bytes: which picture a recipe means, whatever the file is called today."""
     _refuse_unreadable(Path(path))
     return sha256(Path(path).read_bytes()).hexdigest()

@@ -9,8 +9,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from ..errors import JobError
 from ..recipe import Recipe
-from ..utils.atomic_write import check_free, whole
-from .loading import opened
+from ..utils.atomic_write import atomic_write, check_writable
+from .loading import open_image
 
 KEY = "instantstyle"
 """PNG text key of the recipe as JSON; beside it, `parameters` holds the text other tools show."""
@@ -21,7 +21,7 @@ def check_destination(path: str | Path, *, force: bool = False) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise JobError(f"{path} should end in .png: that is the format which carries its recipe.")
-    check_free(path, force=force)
+    check_writable(path, force=force)
     return path
 
 
@@ -38,7 +38,7 @@ def save_png(
     A sheet of pictures by several recipes carries none. `texts`: what else it is to carry, by PNG text key.
     """
     path = check_destination(path, force=force)
-    with whole(path, force=force) as draft, draft.open("xb") as file:
+    with atomic_write(path, force=force) as draft, draft.open("xb") as file:
         write_png(image, file, recipe, texts)
     return path
 
@@ -53,11 +53,11 @@ def write_png(
 
 def read_recipe(path: str | Path) -> Recipe:
     """The recipe inside a PNG that `save_png` wrote."""
-    with opened(path) as image:
-        return recipe_in(image, str(path))
+    with open_image(path) as image:
+        return recipe_from_image(image, str(path))
 
 
-def recipe_in(image: Image.Image, name: str) -> Recipe:
+def recipe_from_image(image: Image.Image, name: str) -> Recipe:
     """The same of one that is open already; `name` is what faults call it."""
     text = _text_in(image, KEY)
     if text is None:
@@ -67,7 +67,7 @@ def recipe_in(image: Image.Image, name: str) -> Recipe:
 
 def read_text(path: str | Path, key: str) -> str | None:
     """What a picture carries under a PNG text key; None where it carries nothing."""
-    with opened(path) as image:
+    with open_image(path) as image:
         return _text_in(image, key)
 
 

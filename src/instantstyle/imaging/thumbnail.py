@@ -14,7 +14,7 @@ QUALITY = 80
 """JPEG's own scale; beyond it a thumbnail grows faster than it improves."""
 
 
-def thumbnail_of(pictures: Sequence[Image.Image]) -> bytes:
+def make_thumbnail(pictures: Sequence[Image.Image]) -> bytes:
     """One picture whole, or several side by side, none larger than `SIDE`."""
     tiles = [_within(picture.convert("RGB"), SIDE) for picture in pictures]
     if len(tiles) == 1:
@@ -27,13 +27,13 @@ def thumbnail_of(pictures: Sequence[Image.Image]) -> bytes:
     return _jpeg(_within(row, SIDE))
 
 
-def beside(thumbnails: Sequence[bytes]) -> bytes:
+def combine_thumbnails(thumbnails: Sequence[bytes]) -> bytes:
     """The thumbnail of what was made of several styles; those that have none are left out."""
-    shown = [opened_thumbnail(data) for data in thumbnails if data]
-    return thumbnail_of(shown) if shown else b""
+    shown = [decode_thumbnail(data) for data in thumbnails if data]
+    return make_thumbnail(shown) if shown else b""
 
 
-def opened_thumbnail(data: bytes) -> Image.Image:
+def decode_thumbnail(data: bytes) -> Image.Image:
     """The picture; `StyleError` where the bytes are none of ours."""
     try:
         with Image.open(BytesIO(data), formats=("JPEG",)) as image:

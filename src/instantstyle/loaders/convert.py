@@ -6,11 +6,11 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from ..errors import JobError
-from ..utils.atomic_write import check_free, whole
-from .ip_adapter_checkpoint import AdapterFile
+from ..utils.atomic_write import atomic_write, check_writable
+from .ip_adapter_checkpoint import IPAdapterCheckpoint
 
 
-def convert(source: str | Path, destination: str | Path, *, force: bool = False) -> AdapterFile:
+def convert(source: str | Path, destination: str | Path, *, force: bool = False) -> IPAdapterCheckpoint:
     """Write the adapter anew, each tensor in the dtype it has; returns the file as it was read.
 
     Nobody ever sees half a file, and none is overwritten without `force`.
@@ -18,16 +18,16 @@ def convert(source: str | Path, destination: str | Path, *, force: bool = False)
     destination = Path(destination)
     if destination.suffix != ".safetensors":
         raise JobError(f"{destination} should end in .safetensors: that is the format which is written.")
-    check_free(destination, force=force)
-    adapter = AdapterFile.open(source)
+    check_writable(destination, force=force)
+    adapter = IPAdapterCheckpoint.open(source)
     # Cloned: tensors that are views into shared memory are not taken by safetensors.
     tensors = {name: tensor.contiguous().clone() for name, tensor in adapter.read_all().items()}
-    with whole(destination, force=force) as draft:
-        save_file(tensors, draft, metadata=dict(described(adapter)))
+    with atomic_write(destination, force=force) as draft:
+        save_file(tensors, draft, metadata=dict(describe(adapter)))
     return adapter
 
 
-def described(adapter: AdapterFile) -> Mapping[str, str]:
+def describe(adapter: IPAdapterCheckpoint) -> Mapping[str, str]:
     """What the file says of itself in its header; found anew from the tensors whenever it is read."""
     return {
         "format": "pt",

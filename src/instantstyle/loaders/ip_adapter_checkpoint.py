@@ -16,23 +16,23 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..unet.architectures import ARCHITECTURES, Architecture, of_adapter
 from ..unet.blocks import Layer
-from .projection_config import Projection, projection_of
-from .state_dict import Shelf, shelf
-from .unsupported_adapters import SUPPORTED, foreign_family
+from .projection_config import ProjectionConfig, detect_projection
+from .state_dict import LazyStateDict, open_state_dict
+from .unsupported_adapters import SUPPORTED, detect_unsupported
 
 PARTS = ("image_proj", "ip_adapter")
 
 _LAYER_TENSOR = re.compile(r"ip_adapter\.(\d{1,4})\.to_([kv])_ip\.weight")
 
 
-class AdapterFile:
+class IPAdapterCheckpoint:
     """An IP-Adapter's weights. Opening reads names and shapes; a tensor is read when asked for, and not kept.
 
     `kind` is the projection network: `base` (a pooled image embedding becomes a few tokens), `plus`
     (a resampler on patch features) or `full` (a token for each patch feature).
     """
 
-    def __init__(self, shelf: Shelf, name: str) -> None:
+    def __init__(self, shelf: LazyStateDict, name: str) -> None:
         self.name = name
         self._shelf = shelf
         self._read: dict[str, None] = {}
@@ -40,12 +40,12 @@ class AdapterFile:
         self._projection = self._projection_found()
 
     @classmethod
-    def open(cls, source: Any) -> "AdapterFile":
+    def open(cls, source: Any) -> "IPAdapterCheckpoint":
         """`source`: a path to .safetensors or .bin, or a state dict `{"image_proj": …, "ip_adapter": …}`."""
         if isinstance(source, cls):
             return source
         name = "the state dict" if isinstance(source, Mapping) else Path(source).name
-        return cls(shelf(source), name)
+        return cls(open_state_dict(source), name)
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -173,7 +173,7 @@ class AdapterFile:
         return tensor
 
     def _refuse_foreign(self) -> None:
-        family = foreign_family(self.shapes)
+        family = detect_unsupported(self.shapes)
         if family:
             raise CheckpointError(f"{self.name} is {family}; {SUPPORTED}.")
         absent = [part for part in PARTS if not self._part(part)]
@@ -183,9 +183,9 @@ class AdapterFile:
                 f"{self.name} is no IP-Adapter: no {' and no '.join(absent)} tensors in it; it has {has}."
             )
 
-    def _projection_found(self) -> Projection:
+    def _projection_found(self) -> ProjectionConfig:
         shapes = {name.partition(".")[2]: self.shapes[name] for name in self._part("image_proj")}
-        return projection_of(shapes, self.name)
+        return detect_projection(shapes, self.name)
 
 
 def layer_names(number: int) -> tuple[str, str]:

@@ -59,7 +59,7 @@ MARKS = {"base": "proj.weight", "full": "proj.3.weight", "plus": "latents"}
 
 
 @dataclass(frozen=True)
-class Projection:
+class ProjectionConfig:
     """What a projection network is, by its tensors' shapes."""
 
     kind: str
@@ -72,7 +72,7 @@ class Projection:
     """None for `full`: as many as the encoder has patches."""
 
 
-def projection_of(shapes: Shapes, name: str) -> Projection:
+def detect_projection(shapes: Shapes, name: str) -> ProjectionConfig:
     """What these tensors make up; `CheckpointError` with every missing, extra and misshapen one."""
     kinds = [kind for kind, mark in MARKS.items() if mark in shapes]
     if len(kinds) != 1:
@@ -86,7 +86,7 @@ def projection_of(shapes: Shapes, name: str) -> Projection:
     if faults:
         raise CheckpointError(f"{name} has a broken projection ({kinds[0]}): {'; '.join(faults)}.")
     tokens = {"base": sizes.get("flat", 0) // sizes["cross"], "plus": sizes.get("tokens")}.get(kinds[0])
-    return Projection(kinds[0], sizes["dim"], sizes["cross"], tokens)
+    return ProjectionConfig(kinds[0], sizes["dim"], sizes["cross"], tokens)
 
 
 def _tensors(kind: str, names: Iterable[str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ LARGEST_HEADER = 100_000_000
 """Bytes; safetensors' own bound: a longer list of names is no checkpoint."""
 
 
-class Shelf(ABC):
+class LazyStateDict(ABC):
     """Tensors by their standard names, of which shapes and sizes are known and none is read yet."""
 
     header_bytes = 0
@@ -49,7 +49,7 @@ class Shelf(ABC):
     def _read(self, name: str) -> Tensor: ...
 
 
-class SafetensorsShelf(Shelf):
+class SafetensorsStateDict(LazyStateDict):
     """Opened anew for each tensor: no handle stays, and only the wanted bytes are touched."""
 
     def __init__(self, path: Path) -> None:
@@ -76,7 +76,7 @@ class SafetensorsShelf(Shelf):
             ) from None
 
 
-class MemoryShelf(Shelf):
+class InMemoryStateDict(LazyStateDict):
     """Tensors that are in memory already, nested by part or flat."""
 
     def __init__(self, state: Any, source: str) -> None:
@@ -97,19 +97,19 @@ class MemoryShelf(Shelf):
         return self._tensors[name].detach()
 
 
-def shelf(source: Any) -> Shelf:
+def open_state_dict(source: Any) -> LazyStateDict:
     """`source`: a path, or tensors in memory. Files are told apart by content: people rename them."""
     if isinstance(source, Mapping):
-        return MemoryShelf(source, "the state dict")
+        return InMemoryStateDict(source, "the state dict")
     path = Path(source)
     if not path.is_file():
         raise CheckpointError(f"There is no adapter file {path}; give a .safetensors or .bin file.")
     with path.open("rb") as file:
         head = file.read(9)
     if head[8:] == b"{" or not head.startswith((b"PK", b"\x80")):
-        return SafetensorsShelf(path)
+        return SafetensorsStateDict(path)
     # Only zip files can be mapped; the format before them is a bare pickle.
-    return MemoryShelf(_unpickled(path, mapped=head.startswith(b"PK")), str(path))
+    return InMemoryStateDict(_unpickled(path, mapped=head.startswith(b"PK")), str(path))
 
 
 def _header(path: Path) -> tuple[int, dict[str, int]]:

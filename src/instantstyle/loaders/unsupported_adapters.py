@@ -13,14 +13,14 @@ FACE_WIDTH = 512
 
 
 @dataclass(frozen=True)
-class Family:
+class UnsupportedFamily:
     """One family, and how its files are told from ours."""
 
     title: str
     tell: Callable[[Shapes], bool]
 
 
-def foreign_family(shapes: Shapes) -> str | None:
+def detect_unsupported(shapes: Shapes) -> str | None:
     """'IP-Adapter-FaceID, which …' for an adapter of a family that is not supported; None for any other."""
     return next((family.title for family in _FAMILIES if family.tell(shapes)), None)
 
@@ -46,27 +46,31 @@ def _counts_every_layer(shapes: Shapes) -> bool:
 
 _FAMILIES = (
     # github.com/tencent-ailab/IP-Adapter, ip_adapter_faceid.py: a LoRA beside each layer.
-    Family(
+    UnsupportedFamily(
         "IP-Adapter-FaceID-Plus, which needs a face recogniser", _named("image_proj.perceiver_resampler.*")
     ),
-    Family("IP-Adapter-FaceID, which needs a face recogniser", _named("ip_adapter.*lora*")),
+    UnsupportedFamily("IP-Adapter-FaceID, which needs a face recogniser", _named("ip_adapter.*lora*")),
     # github.com/instantX-research/InstantID: a resampler that reads a face's embedding.
-    Family("InstantID, which needs a face recogniser", _reads("image_proj.proj_in.weight", FACE_WIDTH)),
+    UnsupportedFamily(
+        "InstantID, which needs a face recogniser", _reads("image_proj.proj_in.weight", FACE_WIDTH)
+    ),
     # huggingface.co/InstantX/SD3.5-Large-IP-Adapter; the names are those that diffusers converts.
-    Family(
+    UnsupportedFamily(
         "an IP-Adapter for SD3.5, whose tokens depend on the time step",
         _named("image_proj.time_embedding.*", "ip_adapter.*.norm_ip.*"),
     ),
     # github.com/XLabs-AI/x-flux: 19 double blocks.
-    Family("an IP-Adapter for FLUX (XLabs)", _named("*double_blocks.*", "ip_adapter_proj_model.*")),
+    UnsupportedFamily(
+        "an IP-Adapter for FLUX (XLabs)", _named("*double_blocks.*", "ip_adapter_proj_model.*")
+    ),
     # huggingface.co/InstantX/FLUX.1-dev-IP-Adapter: 57 layers counted from 0, tokens 4096 wide.
-    Family(
+    UnsupportedFamily(
         "an IP-Adapter for FLUX (InstantX)",
         lambda shapes: _two_layers(shapes) and _counts_every_layer(shapes),
     ),
-    Family("IP-Adapter-FaceID, which needs a face recogniser", _two_layers),
+    UnsupportedFamily("IP-Adapter-FaceID, which needs a face recogniser", _two_layers),
     # huggingface.co/Kwai-Kolors/Kolors-IP-Adapter-Plus: SDXL's layers, but CLIP-L/14-336 patches, 1024 wide.
-    Family(
+    UnsupportedFamily(
         "ip_adapter_plus_general for Kolors, which reads CLIP-L/14-336 patches",
         _reads("image_proj.proj_in.weight", 2048, 1024),
     ),

@@ -1,9 +1,9 @@
 """How well a picture does what was asked; each score returns its parts."""
 
-from .classifier import Judge, Readings, facts_of, judge
+from .classifier import Readings, SyntheticClassifier, facts_of, judge
 from .csd import open_csd
 from .encoder_scores import SightScores, WordScores, edge_drawing, sight, words
-from .encoders import Tower, open_pair, open_tower
+from .encoders import ImageScoreEncoder, open_pair, open_tower
 from .look import LookScores, consistency, look
 from .scorers import ByPixels, BySight, ByWords, Case, InWorld, Scorer, all_scores
 from .synthetic_scores import Scores, interval, score
@@ -13,14 +13,14 @@ __all__ = [
     "BySight",
     "ByWords",
     "Case",
+    "ImageScoreEncoder",
     "InWorld",
-    "Judge",
     "LookScores",
     "Readings",
     "Scorer",
     "Scores",
     "SightScores",
-    "Tower",
+    "SyntheticClassifier",
     "WordScores",
     "all_scores",
     "consistency",

@@ -42,7 +42,7 @@ class Readings:
         return self.facts[fact].argmax(-1)
 
 
-class Judge(nn.Module):
+class SyntheticClassifier(nn.Module):
     """Strided residual convolutions, then a small perceptron on every place and on their mean.
 
     Textures are faint: it sees the picture also with its local contrast evened out, and fine features go to
@@ -111,10 +111,10 @@ def _mixer(width: int) -> nn.Sequential:
 
 
 @cache
-def judge() -> Judge:
+def judge() -> SyntheticClassifier:
     """The trained judge that ships with the package."""
     weights = load_file(Path(__file__).with_name("judge.safetensors"))
     # The world's lists only grow at their ends: a judge trained before tells the first kinds of each.
-    network = Judge(kinds={name: len(weights[f"facts.{name}.bias"]) for name in FACTS})
+    network = SyntheticClassifier(kinds={name: len(weights[f"facts.{name}.bias"]) for name in FACTS})
     network.load_state_dict({name: weight.float() for name, weight in weights.items()})
     return network.eval().requires_grad_(False)

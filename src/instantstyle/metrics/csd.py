@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..core.clip_encoders import CLIP_MEAN, CLIP_STD
 from ..errors import CheckpointError
-from .encoders import Tower
+from .encoders import ImageScoreEncoder
 
 _NAMES = (
     (r"^conv1\.weight$", "embeddings.patch_embedding.weight"),
@@ -55,7 +55,7 @@ class StyleTower(torch.nn.Module):
         return self.tower(pixel_values).pooler_output @ self.projection
 
 
-def open_csd(file: str | Path, heads: int | None = None) -> Tower:
+def open_csd(file: str | Path, heads: int | None = None) -> ImageScoreEncoder:
     """The style encoder in a file; sizes from its tensors. `heads`: of attention, by default width / 64."""
     file = Path(file)
     state = {re.sub(r"^(module\.)?(backbone\.)?", "", name): t for name, t in _read(file).items()}
@@ -71,7 +71,9 @@ def open_csd(file: str | Path, heads: int | None = None) -> Tower:
     tower = _tower(weights, heads, file)
     side = tower.config.image_size
     model = StyleTower(tower, projection.float()).eval()
-    return Tower(model, f"CSD ({file.name})", side=side, mean=CLIP_MEAN, std=CLIP_STD, crop="center")
+    return ImageScoreEncoder(
+        model, f"CSD ({file.name})", side=side, mean=CLIP_MEAN, std=CLIP_STD, crop="center"
+    )
 
 
 def _read(file: Path) -> Mapping[str, Tensor]:

@@ -16,7 +16,7 @@ from ..errors import ModelError
 from ..imaging.loading import fit
 
 
-class Tower:
+class ImageScoreEncoder:
     """A loaded transformers model as `Sees`, and where it has a text half as `Reads` by `text`."""
 
     def __init__(self, model: Any, name: str, *, side: int, mean: Any, std: Any, crop: str) -> None:
@@ -35,7 +35,7 @@ class Tower:
         return _pooled(see(pixel_values=pixels))
 
 
-class TextTower:
+class TextScoreEncoder:
     """The text half of a CLIP or SigLIP."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
@@ -54,7 +54,7 @@ class TextTower:
         return _pooled(self.model.get_text_features(tokens.input_ids.to(self.model.device)))
 
 
-def open_tower(folder: str | Path) -> Tower:
+def open_tower(folder: str | Path) -> ImageScoreEncoder:
     """An image tower from its folder, with its own preprocessing; nothing is fetched."""
     from transformers import AutoModel
 
@@ -69,10 +69,10 @@ def open_tower(folder: str | Path) -> Tower:
             model: Any = AutoModel.from_pretrained(folder, local_files_only=True).eval()
     except (OSError, ValueError, RuntimeError) as fault:
         raise ModelError(f"The encoder in {folder} cannot be read: {str(fault).splitlines()[0]}") from None
-    return Tower(model, folder.name, **_preprocessing(folder, model))
+    return ImageScoreEncoder(model, folder.name, **_preprocessing(folder, model))
 
 
-def open_pair(folder: str | Path) -> tuple[Tower, TextTower]:
+def open_pair(folder: str | Path) -> tuple[ImageScoreEncoder, TextScoreEncoder]:
     """Both halves of a CLIP or SigLIP."""
     from transformers import AutoTokenizer
 
@@ -86,7 +86,7 @@ def open_pair(folder: str | Path) -> tuple[Tower, TextTower]:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as fault:
         raise ModelError(f"The tokenizer in {folder} cannot be read: {str(fault).splitlines()[0]}") from None
-    return tower, TextTower(tower.model, tokenizer)
+    return tower, TextScoreEncoder(tower.model, tokenizer)
 
 
 # CLIP's own, where a folder has no preprocessor_config.json.

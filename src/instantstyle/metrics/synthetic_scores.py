@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..synthetic import MINI_SCOPE, Scenes, sample_scenes
 from ..synthetic.looks import BODY, GROUND
-from .classifier import Judge, Readings, facts_of, judge
+from .classifier import Readings, SyntheticClassifier, facts_of, judge
 
 LOOK_PARTS = ("ground", "fill", "outline", "palette")
 COLOURS = [GROUND, BODY]
@@ -46,7 +46,7 @@ def score(
     pictures: Float[Tensor, "picture 3 height width"],
     asked: Int[Tensor, " picture"],
     references: Scenes,
-    network: Judge | None = None,
+    network: SyntheticClassifier | None = None,
 ) -> Scores:
     """Score each picture against the thing asked for and the scene its reference shows."""
     return scores_of((network or judge())(pictures), asked, references)

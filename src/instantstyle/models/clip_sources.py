@@ -16,7 +16,7 @@ from .registry import IP_ADAPTER_REPO, IP_ADAPTER_REVISION, SDXL_REPO, SDXL_REVI
 
 
 @dataclass(frozen=True)
-class Tower:
+class EncoderSource:
     """One tower on the hub: its folder, the files in it, and what they weigh."""
 
     title: str
@@ -30,19 +30,19 @@ class Tower:
         return [fetch(self.repo, file, self.revision) for file in self.files]
 
 
-def _image_tower(title: str, folder: str, weights: Weights) -> Tower:
+def _image_tower(title: str, folder: str, weights: Weights) -> EncoderSource:
     files = (f"{folder}/config.json", f"{folder}/model.safetensors")
-    return Tower(title, IP_ADAPTER_REPO, IP_ADAPTER_REVISION, files, weights)
+    return EncoderSource(title, IP_ADAPTER_REPO, IP_ADAPTER_REVISION, files, weights)
 
 
 _VIT_H = _image_tower("OpenCLIP ViT-H/14", "models/image_encoder", Weights(632.1, width=4))
 _VIT_BIGG = _image_tower("OpenCLIP ViT-bigG/14", "sdxl_models/image_encoder", Weights(1844.9))
 
-IMAGE_SOURCES: Mapping[tuple[int, int], Tower] = {(1280, 1024): _VIT_H, (1664, 1280): _VIT_BIGG}
+IMAGE_SOURCES: Mapping[tuple[int, int], EncoderSource] = {(1280, 1024): _VIT_H, (1664, 1280): _VIT_BIGG}
 """By (hidden width, projection width), as `encoders.IMAGE_TOWERS`."""
 
-TEXT_SOURCES: Mapping[int, Tower] = {
-    1024: Tower(
+TEXT_SOURCES: Mapping[int, EncoderSource] = {
+    1024: EncoderSource(
         title="the text tower of OpenCLIP ViT-H/14",
         repo="laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
         revision="1c2b8495b28150b8a4922ee1c8edee224c284c0c",
@@ -50,7 +50,7 @@ TEXT_SOURCES: Mapping[int, Tower] = {
         weights=Weights(986.1, width=4),
     ),
     # SDXL carries bigG's text tower, alone and in half precision; OpenCLIP's own repository holds 10 GB.
-    1280: Tower(
+    1280: EncoderSource(
         title="the text tower of OpenCLIP ViT-bigG/14, as SDXL carries it",
         repo=SDXL_REPO,
         revision=SDXL_REVISION,
@@ -67,7 +67,7 @@ TEXT_SOURCES: Mapping[int, Tower] = {
 """By the width of the space that they share with an image tower."""
 
 
-def image_tower_for(kind: str, width: int) -> Tower | None:
+def image_tower_for(kind: str, width: int) -> EncoderSource | None:
     """The image tower that an adapter of this kind needs; None for one that we do not know.
 
     Base adapters read projections, the others hidden states: 1280 is bigG for the one, ViT-H for the other.
@@ -91,7 +91,7 @@ class SeparateTextEncoder(TextEncoder):
     Few calls remove content, and the tower is as big as the rest of an SD1.5.
     """
 
-    def __init__(self, tower: Tower, width: int, device: torch.device) -> None:
+    def __init__(self, tower: EncoderSource, width: int, device: torch.device) -> None:
         self._tower, self._width, self._device = tower, width, device
         self._opened: TextEncoder | None = None
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ..core.clip_encoders import IMAGE_TOWERS
 from ..errors import CheckpointError, ModelError
-from ..loaders.ip_adapter_checkpoint import AdapterFile
-from ..loaders.state_dict import Shelf, shelf
+from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from ..loaders.state_dict import LazyStateDict, open_state_dict
 from .clip_sources import image_tower_for
 from .resolve import family_of
 
@@ -37,7 +37,7 @@ def look(folder: Path) -> Iterator[Found]:
 def what_is(path: Path) -> Found:
     """An adapter, an encoder, a model or another thing; of a file that cannot be read, why."""
     try:
-        tensors = shelf(path)
+        tensors = open_state_dict(path)
     except CheckpointError as fault:
         return Found(path, str(fault))
     if any(
@@ -50,9 +50,9 @@ def what_is(path: Path) -> Found:
     return Found(path, f"nothing that we know by its tensors ({len(tensors.shapes)} of them)")
 
 
-def _adapter(path: Path, tensors: Shelf) -> Found:
+def _adapter(path: Path, tensors: LazyStateDict) -> Found:
     try:
-        file = AdapterFile(tensors, path.name)
+        file = IPAdapterCheckpoint(tensors, path.name)
     except CheckpointError as fault:
         return Found(path, str(fault))
     base = file.base.title if file.base else f"an unknown network (cross dim {file.cross_dim})"

@@ -15,7 +15,9 @@ CANNY: Mapping[str, str] = {
 """Each family's ControlNet for Canny edges, those of diffusers' own guides; not pinned to a revision."""
 
 
-def from_picture(styled: InstantStyle, control: str = "none", controlnet: Any = None) -> InstantStyle:
+def image_to_image_pipeline(
+    styled: InstantStyle, control: str = "none", controlnet: Any = None
+) -> InstantStyle:
     """The same model as image-to-image; with `control="canny"` its ControlNet holds the edges.
 
     `controlnet`: a loaded `ControlNetModel`, instead of the family's own.
@@ -23,7 +25,7 @@ def from_picture(styled: InstantStyle, control: str = "none", controlnet: Any = 
     parts = {} if control == "none" else {"controlnet": _controlnet(styled, controlnet)}
     with quietly():
         pipe = diffusers_class("AutoPipelineForImage2Image").from_pipe(styled.pipe, **parts)
-    return styled.around(unmarked(pipe))
+    return styled.with_pipeline(unmarked(pipe))
 
 
 def _controlnet(styled: InstantStyle, given: Any) -> Any:

@@ -11,7 +11,7 @@ import torch
 from ..core.clip_encoders import ImageEncoder
 from ..core.pipeline import InstantStyle
 from ..errors import ModelError
-from ..loaders.ip_adapter_checkpoint import AdapterFile
+from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..utils.hub import fetch, is_offline
 from .clip_sources import TEXT_SOURCES, SeparateTextEncoder, image_tower_for, no_image_tower
 from .default_dtype import default_dtype
@@ -45,7 +45,7 @@ def load(
     card, adapter = resolved(str(model), adapter)
     _refuse_incomplete(card, adapter, image_encoder)
     dtype = dtype or default_dtype(device, exact=card.bundled)
-    file = AdapterFile.open(_adapter_of(card) if adapter is None else adapter)
+    file = IPAdapterCheckpoint.open(_adapter_of(card) if adapter is None else adapter)
     with quietly():
         encoder = ImageEncoder.open(image_encoder or _encoder_of(card, file), dtype)
         encoder.check_fits(file.kind, file.embedding_dim)
@@ -110,7 +110,7 @@ def _adapter_of(card: Card) -> Path:
     return fetch(card.adapter_repo, str(card.adapter), card.revision)
 
 
-def _encoder_of(card: Card, file: AdapterFile) -> Path:
+def _encoder_of(card: Card, file: IPAdapterCheckpoint) -> Path:
     """The model's own, or the one that the adapter's tensors ask for: never by a file's name."""
     if card.image_encoder is not None:
         return Path(card.pipeline) / card.image_encoder
@@ -120,7 +120,7 @@ def _encoder_of(card: Card, file: AdapterFile) -> Path:
     return tower.fetched()[0].parent
 
 
-def _add_text_tower(styled: InstantStyle, file: AdapterFile) -> None:
+def _add_text_tower(styled: InstantStyle, file: IPAdapterCheckpoint) -> None:
     """Where the pipeline has none that fits and we know one: its files are fetched when they are needed."""
     tower = TEXT_SOURCES.get(file.embedding_dim)
     if styled.text_encoder is None and file.kind == "base" and tower is not None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from ..core.ip_adapter import layers_of
+from ..core.ip_adapter import cross_attention_layers
 from ..errors import CheckpointError
-from ..loaders.ip_adapter_checkpoint import AdapterFile, layer_names
-from ..loaders.state_dict import shelf
-from ..unet.architectures import Architecture, identify
+from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint, layer_names
+from ..loaders.state_dict import open_state_dict
+from ..unet.architectures import Architecture, match_architecture
 from ..unet.blocks import Block, Layer, Spec
 from .default_dtype import default_dtype
 from .load import diffusers_class
@@ -98,26 +98,28 @@ def architecture_of(model: str | Path) -> Architecture | None:
     if card.architecture is not None or not (Path(card.pipeline) / "unet" / "config.json").is_file():
         return card.architecture
     layers = _layers_in(Path(card.pipeline))
-    return identify(
+    return match_architecture(
         (layer.name for layer in layers), min((layer.cross_dim for layer in layers), default=None)
     )
 
 
-def _adapter_file(items: Sequence[Item], adapter: Any) -> AdapterFile | None:
+def _adapter_file(items: Sequence[Item], adapter: Any) -> IPAdapterCheckpoint | None:
     found = next((item.path for item in items if item.part == "adapter"), adapter)
-    return None if found is None else AdapterFile.open(found)
+    return None if found is None else IPAdapterCheckpoint.open(found)
 
 
-def _network(card: Card, file: AdapterFile | None) -> tuple[Sequence[Layer], Architecture]:
+def _network(card: Card, file: IPAdapterCheckpoint | None) -> tuple[Sequence[Layer], Architecture]:
     """Layers and blocks by the tables where the family is known, else by the network's own settings."""
     family = card.architecture or (file.base if file else None)
     if family is not None and family.depths:
         return _tabled(family, file), family
     layers = _layers_in(Path(card.pipeline))
-    return layers, family or identify((layer.name for layer in layers), file.cross_dim if file else None)
+    return layers, family or match_architecture(
+        (layer.name for layer in layers), file.cross_dim if file else None
+    )
 
 
-def _tabled(family: Architecture, file: AdapterFile | None) -> list[Layer]:
+def _tabled(family: Architecture, file: IPAdapterCheckpoint | None) -> list[Layer]:
     cross_dim = family.cross_dim or (file.cross_dim if file else 0)
     return [
         Layer(2 * place + 1, name, width, cross_dim)
@@ -133,7 +135,7 @@ def _layers_in(folder: Path) -> list[Layer]:
         )
     network = diffusers_class("UNet2DConditionModel")
     with torch.device("meta"):
-        return layers_of(network.from_config(network.load_config(folder / "unet")))
+        return cross_attention_layers(network.from_config(network.load_config(folder / "unet")))
 
 
 def _weighs(item: Item) -> bool:
@@ -152,4 +154,4 @@ def _part(item: Item, dtype: torch.dtype, read: int | None) -> Part:
 
 def _numbers_in(path: Path) -> int:
     """How many numbers a file of weights holds, by its header."""
-    return sum(prod(shape) for shape in shelf(path).shapes.values())
+    return sum(prod(shape) for shape in open_state_dict(path).shapes.values())

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, ModelError
-from ..loaders.ip_adapter_checkpoint import AdapterFile
-from ..loaders.state_dict import shelf
+from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from ..loaders.state_dict import open_state_dict
 from ..utils.hub import cached, download_command, looked_in
 from .clip_sources import TEXT_SOURCES, image_tower_for
 from .registry import CARDS, Card, Source, Weights
@@ -204,7 +204,7 @@ def _features(card: Card, adapter: Any, found: Sequence[Item]) -> tuple[str, int
     source = found[0].path if found else adapter
     if source is None:
         return card.features
-    file = AdapterFile.open(source)
+    file = IPAdapterCheckpoint.open(source)
     return file.kind, file.embedding_dim
 
 
@@ -236,7 +236,7 @@ def _fault(path: Path) -> str | None:
     if path.suffix != ".safetensors":
         return None
     try:
-        shelf(path)
+        open_state_dict(path)
     except CheckpointError as fault:
         return str(fault)
     return None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, ModelError, did_you_mean
-from ..loaders.state_dict import shelf
+from ..loaders.state_dict import open_state_dict
 from ..unet.architectures import SD15, SDXL
 from .registry import CARDS, Card
 
@@ -63,7 +63,7 @@ def family_of(shapes: Mapping[str, Any]) -> str | None:
 
 def _of_single_file(path: Path) -> Card:
     try:
-        family = family_of(shelf(path).shapes)
+        family = family_of(open_state_dict(path).shapes)
     except CheckpointError as fault:
         raise ModelError(f"{path} cannot be a model: {fault}") from None
     if family is None:

@@ -4,10 +4,10 @@ Nothing here needs FastAPI until `serve` is called.
 """
 
 from .auth import Keys, check_exposure, read_keys
-from .limits import Bounds
+from .limits import Limits
 from .settings import Settings
 
-__all__ = ["Bounds", "Keys", "Settings", "check_exposure", "read_keys", "serve"]
+__all__ = ["Keys", "Limits", "Settings", "check_exposure", "read_keys", "serve"]
 
 
 def serve(settings: Settings) -> None:

@@ -12,7 +12,7 @@ from .. import __version__
 from ..models.registry import CARDS
 from .dependencies import Owner
 from .error_handlers import answer_faults, as_json
-from .middleware import Door
+from .middleware import RequestGuard
 from .routes.images import image_routes
 from .routes.styles import style_routes
 from .service import Service
@@ -37,7 +37,7 @@ def app_for(service: Service) -> FastAPI:
         responses={"4XX": _FAULT, "5XX": _FAULT},
     )
     settings = service.settings
-    app.add_middleware(Door, meters=service.meters, keys=settings.keys, bound=settings.bounds.body)
+    app.add_middleware(RequestGuard, meters=service.meters, keys=settings.keys, bound=settings.bounds.body)
     answer_faults(app)
     app.include_router(image_routes(service))
     app.include_router(style_routes(service))

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import JobError
-from .errors import Refusal
+from .errors import ApiError
 
 VARIABLE = "INSTANTSTYLE_API_KEYS"
 """Environment variable with keys, parted by commas or white space."""
@@ -91,7 +91,7 @@ def identified(headers: Mapping[str, str], keys: Keys) -> str:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         owner = keys.owner(given.strip()) if scheme.lower() == "bearer" else None
         if owner is None:
-            raise Refusal(
+            raise ApiError(
                 "This service needs an API key that it knows: Authorization: Bearer KEY.",
                 status=401,
                 code="invalid_api_key",
@@ -101,7 +101,7 @@ def identified(headers: Mapping[str, str], keys: Keys) -> str:
     origin = headers.get("origin")
     for url in (f"//{headers.get('host', '')}", *([origin] if origin else [])):
         if not is_here(_hostname(url)):
-            raise Refusal(
+            raise ApiError(
                 "Without API keys only programs of this machine are served, as 127.0.0.1 or localhost.",
                 status=403,
                 code="not_here",

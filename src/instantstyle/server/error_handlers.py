@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ..errors import InstantStyleError
-from .errors import Refusal
+from .errors import ApiError
 
 LONGEST = 600
 """Characters of a message: it may quote what was sent."""
@@ -38,13 +38,13 @@ def told(fault: BaseException) -> dict[str, Any]:
     return {"error": error}
 
 
-def as_refusal(fault: BaseException) -> Refusal:
+def as_refusal(fault: BaseException) -> ApiError:
     """What a visitor caused is told as it is."""
-    if isinstance(fault, Refusal):
+    if isinstance(fault, ApiError):
         return fault
     if isinstance(fault, InstantStyleError):
-        return Refusal(str(fault), code=type(fault).__name__)
-    return Refusal("The service failed at this request; its log says why.", status=500, code="failed")
+        return ApiError(str(fault), code=type(fault).__name__)
+    return ApiError("The service failed at this request; its log says why.", status=500, code="failed")
 
 
 def as_json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -64,11 +64,11 @@ async def _refused(request: Request, fault: Any) -> Response:
 
 async def _unreadable(request: Request, fault: Any) -> Response:
     places = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in fault.errors()]
-    return as_answer(Refusal(f"This request cannot be read: {'; '.join(places)}."))
+    return as_answer(ApiError(f"This request cannot be read: {'; '.join(places)}."))
 
 
 async def _http(request: Request, fault: Any) -> Response:
-    return as_answer(Refusal(str(fault.detail), status=fault.status_code, headers=fault.headers))
+    return as_answer(ApiError(str(fault.detail), status=fault.status_code, headers=fault.headers))
 
 
 def _kind(status: int) -> str:

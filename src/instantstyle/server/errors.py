@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ..errors import JobError
 
 
-class Refusal(JobError):
+class ApiError(JobError):
     """A sentence with its HTTP status, a word for programs, and headers."""
 
     def __init__(
@@ -20,9 +20,9 @@ class Refusal(JobError):
         self.status, self.code, self.headers = status, code, dict(headers or {})
 
 
-def full(seconds: int) -> Refusal:
+def full(seconds: int) -> ApiError:
     """The line is as long as it may be; `seconds`: when it will probably be shorter."""
-    return Refusal(
+    return ApiError(
         f"All workers are busy and the line is full; try again in {seconds} s.",
         status=429,
         code="busy",
@@ -30,9 +30,9 @@ def full(seconds: int) -> Refusal:
     )
 
 
-def too_slow(seconds: float) -> Refusal:
+def too_slow(seconds: float) -> ApiError:
     """Trying again would take as long again, so clients are told not to by themselves."""
-    return Refusal(
+    return ApiError(
         f"This took longer than the {seconds:g} s that a request may take here, waiting included; "
         "ask for fewer pictures, fewer steps or a smaller size.",
         status=503,
@@ -41,14 +41,14 @@ def too_slow(seconds: float) -> Refusal:
     )
 
 
-def stopping() -> Refusal:
+def stopping() -> ApiError:
     """What is held is finished; nothing new is begun."""
-    return Refusal("The service is stopping.", status=503, code="stopping", headers={"Retry-After": "10"})
+    return ApiError("The service is stopping.", status=503, code="stopping", headers={"Retry-After": "10"})
 
 
-def gone() -> Refusal:
+def gone() -> ApiError:
     """Nobody is there to read it; 499 is what logs write for that."""
-    return Refusal("The client went away.", status=499, code="client_gone")
+    return ApiError("The client went away.", status=499, code="client_gone")
 
 
 def too_large(bound: int) -> str:

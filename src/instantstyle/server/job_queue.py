@@ -68,7 +68,7 @@ class Job:
             yield told
 
 
-class Line:
+class JobQueue:
     """First come, first served, by as many workers as there are."""
 
     def __init__(self, bound: int, workers: int) -> None:

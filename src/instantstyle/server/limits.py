@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .errors import Refusal
+from .errors import ApiError
 from .schemas import Drawn
 
 
 @dataclass(frozen=True)
-class Bounds:
+class Limits:
     """Each is refused with its name where it is overstepped."""
 
     body: int = 32_000_000
@@ -35,7 +35,7 @@ class Bounds:
     def check(self, asked: Drawn) -> None:
         """`Refusal` that names everything a request has too much of."""
         if told := "; ".join(self._overstepped(asked)):
-            raise Refusal(f"This asks for more than is served here: {told}.", code="too_much")
+            raise ApiError(f"This asks for more than is served here: {told}.", code="too_much")
 
     def _overstepped(self, asked: Drawn) -> Iterator[str]:
         width, height = asked.sides or (0, 0)

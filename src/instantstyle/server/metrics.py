@@ -2,15 +2,15 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from .job_queue import Line
+from .job_queue import JobQueue
 
 _SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
 
-class Meters:
+class ServerMetrics:
     """Of one service; nothing here names a key, a prompt or a client."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: JobQueue) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._requests = self._counter("requests", "Requests answered", "route", "status")

@@ -9,8 +9,8 @@ from starlette.exceptions import HTTPException
 
 from .auth import Keys, identified
 from .error_handlers import as_answer
-from .errors import Refusal, too_large
-from .metrics import Meters
+from .errors import ApiError, too_large
+from .metrics import ServerMetrics
 
 OPEN = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
 """What is told to everyone."""
@@ -24,10 +24,10 @@ Send = Callable[[Message], Awaitable[None]]
 Answer = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
-class Door:
+class RequestGuard:
     """Whoever is not known is sent away before anything that they send is read."""
 
-    def __init__(self, app: Answer, meters: Meters, keys: Keys, bound: int) -> None:
+    def __init__(self, app: Answer, meters: ServerMetrics, keys: Keys, bound: int) -> None:
         """`bound`: bytes of a request."""
         self.app, self.meters, self.keys, self.bound = app, meters, keys, bound
 
@@ -53,7 +53,7 @@ class Door:
         if scope["path"] not in OPEN:
             try:
                 scope[OWNER] = identified(Headers(scope=scope), self.keys)
-            except Refusal as refusal:
+            except ApiError as refusal:
                 return as_answer(refusal)
         return self.app
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import Request
 from starlette.datastructures import UploadFile
 
-from .errors import Refusal
+from .errors import ApiError
 from .schemas import Asked
 
 MOST = 16
@@ -29,7 +29,7 @@ async def read_form(request: Request) -> tuple[dict[str, Any], Sent]:
             else:
                 fields.setdefault(plain, []).append(value)
     if len(pictures) > MOST:
-        raise Refusal(f"There are {len(pictures)} pictures; at most {MOST} are read.")
+        raise ApiError(f"There are {len(pictures)} pictures; at most {MOST} are read.")
     return {name: given[0] if len(given) == 1 else given for name, given in fields.items()}, pictures
 
 
@@ -42,9 +42,9 @@ def described(model: type[Asked]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
-def _misplaced(name: str) -> Refusal:
+def _misplaced(name: str) -> ApiError:
     if name == "mask":
-        return Refusal("There is no mask here: a style acts on the whole picture.")
+        return ApiError("There is no mask here: a style acts on the whole picture.")
     if name == "image":
-        return Refusal("image is to be a picture's file; addresses and paths are not followed here.")
-    return Refusal(f"{name} is a file, and only image may be one.")
+        return ApiError("image is to be a picture's file; addresses and paths are not followed here.")
+    return ApiError(f"{name} is a file, and only image may be one.")

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from ..core.style_library import SUFFIX
 from ..errors import ImageError, InstantStyleError
-from ..imaging.loading import opened
+from ..imaging.loading import open_image
 from ..recipe import Recipe, Reference
 
 _DATA_URL = re.compile(r"data:image/[\w.+-]{1,20};base64,")
@@ -18,7 +18,7 @@ _DATA_URL = re.compile(r"data:image/[\w.+-]{1,20};base64,")
 _LISTS = ("references", "layout_references", "negative_references")
 
 
-class Desk:
+class RequestFiles:
     """A folder that only this request knows. No name that was sent becomes a path."""
 
     def __init__(self, pixels: int) -> None:
@@ -32,7 +32,7 @@ class Desk:
         path = Path(self._folder.name, f"picture-{number}")
         path.write_bytes(data)
         try:
-            with opened(path) as image:
+            with open_image(path) as image:
                 width, height = image.size
         except ImageError as fault:
             raise ImageError(str(fault).replace(str(path), name)) from None

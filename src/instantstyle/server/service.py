@@ -10,12 +10,12 @@ from typing import Any
 from fastapi import Request
 
 from ..generation.worker import Painter, at_work
-from .errors import Refusal
-from .job_queue import Job, Line, Work
-from .metrics import Meters
-from .request_files import Desk
+from .errors import ApiError
+from .job_queue import Job, JobQueue, Work
+from .metrics import ServerMetrics
+from .request_files import RequestFiles
 from .settings import Settings
-from .style_store import Store
+from .style_store import StyleStore
 
 _BLINK = 0.2
 """Seconds between two looks at whether a client is still there."""
@@ -27,9 +27,9 @@ class Service:
     def __init__(self, painters: Sequence[Painter], settings: Settings) -> None:
         bounds = settings.bounds
         self.settings, self.painters = settings, painters
-        self.line = Line(bounds.waiting, len(painters))
-        self.store = Store(settings.folder, bound=bounds.styles, library=settings.library)
-        self.meters = Meters(self.line)
+        self.line = JobQueue(bounds.waiting, len(painters))
+        self.store = StyleStore(settings.folder, bound=bounds.styles, library=settings.library)
+        self.meters = ServerMetrics(self.line)
         self.began = int(time())
         # Pictures are decoded to be checked: by no more requests at once than there are workers.
         self._looking = asyncio.Semaphore(len(painters))
@@ -51,7 +51,7 @@ class Service:
         """`Refusal` where another is asked for than the one that draws."""
         called = self.settings.called
         if asked != called:
-            raise Refusal(
+            raise ApiError(
                 f"There is no model {asked!r} here; there is {called}.", status=404, code="model_not_found"
             )
 
@@ -64,13 +64,13 @@ class Service:
         for thread in self._threads:
             thread.join()
 
-    async def begin(self, request: Request, prepare: Callable[[Desk], Work]) -> AsyncIterator[Any]:
+    async def begin(self, request: Request, prepare: Callable[[RequestFiles], Work]) -> AsyncIterator[Any]:
         """In line; what the work tells comes from the iterator, its fault too.
 
         `prepare` is handed a desk for the request's pictures, and refuses there what it can. The line is left
         when the client goes away, and the desk cleared when all is over.
         """
-        desk = Desk(self.settings.bounds.upload)
+        desk = RequestFiles(self.settings.bounds.upload)
         try:
             async with self._looking:
                 work = await asyncio.to_thread(prepare, desk)
@@ -84,7 +84,7 @@ class Service:
         task.add_done_callback(self._tended.discard)
         return self._news(job, desk)
 
-    async def _news(self, job: Job, desk: Desk) -> AsyncIterator[Any]:
+    async def _news(self, job: Job, desk: RequestFiles) -> AsyncIterator[Any]:
         """Whoever stops reading leaves the line."""
         try:
             async for told in job.news():
@@ -94,7 +94,7 @@ class Service:
         finally:
             self.line.leave(job)
 
-    async def _tend(self, job: Job, request: Request, desk: Desk) -> None:
+    async def _tend(self, job: Job, request: Request, desk: RequestFiles) -> None:
         """A task of its own: a client may be gone before anyone has begun to answer it."""
         try:
             while not job.settled.is_set():

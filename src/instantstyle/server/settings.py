@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .auth import Keys
-from .limits import Bounds
+from .limits import Limits
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Settings:
     """Where styles are kept; None: beside this person's library."""
     library: bool = False
     """Whether the styles of this person's library may be named too."""
-    bounds: Bounds = field(default_factory=Bounds)
+    bounds: Limits = field(default_factory=Limits)
 
     @property
     def called(self) -> str:

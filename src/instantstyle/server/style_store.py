@@ -10,14 +10,14 @@ from typing import Any
 from platformdirs import user_data_path
 
 from ..core.style import Style
-from ..core.style_library import SUFFIX, names, place_of
-from .errors import Refusal
+from ..core.style_library import SUFFIX, list_names, path_of
+from .errors import ApiError
 
 _ID = re.compile(r"style-[0-9a-f]{24}")
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredStyle:
     """One style as it is listed."""
 
     id: str
@@ -37,7 +37,7 @@ class Stored:
         }
 
 
-class Store:
+class StyleStore:
     """What one owner keeps is unknown to all others."""
 
     def __init__(self, folder: Path | None = None, *, bound: int = 1000, library: bool = False) -> None:
@@ -45,7 +45,7 @@ class Store:
         self.folder = user_data_path("instantstyle") / "served" if folder is None else folder
         self.bound, self.library = bound, library
 
-    def add(self, owner: str, style: Style) -> Stored:
+    def add(self, owner: str, style: Style) -> StoredStyle:
         """Kept under a new id."""
         self.check_room(owner)
         path = self._folder(owner) / f"style-{secrets.token_hex(12)}{SUFFIX}"
@@ -56,16 +56,16 @@ class Store:
     def check_room(self, owner: str) -> None:
         """`Refusal` where as many are kept as may be."""
         if len(self._paths(owner)) >= self.bound:
-            raise Refusal(
+            raise ApiError(
                 f"{self.bound} styles are kept for you already, and no more may be; delete one first.",
                 code="too_many_styles",
             )
 
-    def all(self, owner: str) -> list[Stored]:
+    def all(self, owner: str) -> list[StoredStyle]:
         """The oldest first."""
         return sorted(map(_stored, self._paths(owner)), key=lambda one: (one.created, one.id))
 
-    def one(self, owner: str, style_id: str) -> Stored:
+    def one(self, owner: str, style_id: str) -> StoredStyle:
         """`Refusal` unless it is there and this owner's."""
         path = self._folder(owner) / f"{style_id}{SUFFIX}"
         if not _ID.fullmatch(style_id) or not path.is_file():
@@ -93,8 +93,8 @@ class Store:
         for kept in reversed(self.all(owner)):
             if kept.name == called:
                 return kept.path
-        if self.library and called in names():
-            return place_of(called)
+        if self.library and called in list_names():
+            return path_of(called)
         raise self._unknown(owner, called)
 
     def _paths(self, owner: str) -> list[Path]:
@@ -103,8 +103,8 @@ class Store:
     def _folder(self, owner: str) -> Path:
         return self.folder / owner
 
-    def _unknown(self, owner: str, called: str) -> Refusal:
-        return Refusal(
+    def _unknown(self, owner: str, called: str) -> ApiError:
+        return ApiError(
             f"There is no style {called!r} among the {len(self._paths(owner))} that are kept for you; "
             "GET /v1/styles lists them, POST /v1/styles adds one.",
             status=404,
@@ -118,8 +118,8 @@ def _id_of(path: Path) -> str | None:
 
 
 @lru_cache(maxsize=10_000)
-def _stored(path: Path) -> Stored:
+def _stored(path: Path) -> StoredStyle:
     """Read once: under its id a file never changes."""
     style = Style.load(path)
     created = int(path.stat().st_mtime)
-    return Stored(path.name.removesuffix(SUFFIX), style.name, style.content, created, path)
+    return StoredStyle(path.name.removesuffix(SUFFIX), style.name, style.content, created, path)

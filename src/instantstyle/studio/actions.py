@@ -15,11 +15,11 @@ from ..recipe import Recipe
 from ..synthetic.vocabulary import advice
 from .comparisons import Strip, compared, swept
 from .easel import Cancelled, Easel, Finished
-from .form_values import Asked, recipe_for
+from .form_values import FormValues, recipe_for
 from .html import caption, status
-from .image_store import Keep, newest
+from .image_store import ImageStore, newest
 from .input_panel import Form
-from .output_panel import History, Stage
+from .output_panel import History, OutputPanel
 
 MOST = 64
 """Pictures that a browser remembers."""
@@ -33,7 +33,9 @@ logger = logging.getLogger(__name__)
 class Actions:
     """What draws, and what shows what was drawn."""
 
-    def __init__(self, easel: Easel, keep: Keep, form: Form, stage: Stage, history: History) -> None:
+    def __init__(
+        self, easel: Easel, keep: ImageStore, form: Form, stage: OutputPanel, history: History
+    ) -> None:
         self.easel, self.keep = easel, keep
         self.form, self.stage, self.history = form, stage, history
         self._stops: dict[str, Event] = {}
@@ -80,7 +82,7 @@ class Actions:
 
     def _drawn(self, stop: Event, names: Any, values: tuple[Any, ...]) -> Updates:
         form, begun = self.form, monotonic()
-        recipe = recipe_for(Asked.of(values), self.easel.settings, self.keep)
+        recipe = recipe_for(FormValues.of(values), self.easel.settings, self.keep)
         yield {form.status: status("Drawing …"), form.cancel: gr.update(interactive=True)}
         for news in self.easel.draw([recipe], stop):
             if not isinstance(news, Finished):
@@ -100,7 +102,7 @@ class Actions:
     ) -> Updates:
         """Each is there as soon as it is made, instead of those that were there before."""
         form, stage = self.form, self.stage
-        asked = Asked.of(values)
+        asked = FormValues.of(values)
         # Of the seed that is shown, so that what is seen is among them.
         asked = replace(asked, locked=asked.locked or bool(asked.seed.strip()))
         recipe = recipe_for(asked, self.easel.settings, self.keep)
@@ -175,7 +177,7 @@ class Actions:
         }
 
 
-def in_words(fault: Exception, keep: Keep) -> str:
+def in_words(fault: Exception, keep: ImageStore) -> str:
     """What a visitor caused is told as it is; of what is our own mistake nothing but that it is."""
     if isinstance(fault, InstantStyleError):
         return keep.without_places(" ".join(str(fault).split()))

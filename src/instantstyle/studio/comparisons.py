@@ -2,7 +2,7 @@
 
 from ..errors import JobError
 from ..generation.sweep import Grid
-from ..generation.sweep_axis import Axis
+from ..generation.sweep_axis import SweepAxis
 from ..recipe import Recipe
 from .form_values import plain
 
@@ -31,7 +31,7 @@ def compared(recipe: Recipe) -> Strip:
 def swept(recipe: Recipe) -> Strip:
     """The same at every scale."""
     _check(recipe)
-    grid = Grid(recipe, Axis.parse(SCALES))
+    grid = Grid(recipe, SweepAxis.parse(SCALES))
     return list(zip(grid.columns, grid.cells, strict=True))
 
 

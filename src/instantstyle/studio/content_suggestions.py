@@ -14,6 +14,6 @@ def closest(styled: InstantStyle, image: Image.Image, count: int) -> list[str]:
     """
     assert styled.text_encoder is not None
     words = phrases()
-    seen, _ = styled.sight.look([image])
+    seen, _ = styled.reference_encoder.encode([image])
     cosines = F.cosine_similarity(seen, styled.text_encoder.embed(words), dim=-1)
     return [words[place] for place in cosines.topk(count).indices.tolist()]

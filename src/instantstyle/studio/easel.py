@@ -12,8 +12,8 @@ from PIL import Image
 from ..core.pipeline import InstantStyle
 from ..core.style import Style
 from ..errors import JobError
-from ..generation.callbacks import Look, OnLook
-from ..generation.generate import check, draw, opened, readied
+from ..generation.callbacks import OnPreview, Preview
+from ..generation.generate import generate, load_model, prepare, validate
 from ..recipe import Recipe
 from .content_suggestions import closest
 from .settings import Settings
@@ -55,7 +55,7 @@ class Easel:
     @classmethod
     def loaded(cls, settings: Settings) -> "Easel":
         """Warm: what a first drawing costs beyond others is paid before anyone asks."""
-        styled = opened(settings.model, settings.adapter, settings.image_encoder, settings.device)
+        styled = load_model(settings.model, settings.adapter, settings.image_encoder, settings.device)
         easel = cls(styled, settings)
         warm = Recipe(prompt="", seed=0, model=settings.model, num_inference_steps=1)
         list(easel.draw([warm], Event()))
@@ -83,7 +83,7 @@ class Easel:
 
     def style(self, recipe: Recipe) -> Style:
         """What its references are like, less what is taken out; `JobError` where there are none."""
-        style = self._done(lambda: readied(self.styled, recipe).style)
+        style = self._done(lambda: prepare(self.styled, recipe).style)
         if style is None:
             raise JobError("There is no style yet; drop a picture, or pick a saved style.")
         return style
@@ -99,19 +99,19 @@ class Easel:
 
     def _draw(self, recipes: Sequence[Recipe], stop: Event, tell: Callable[[Any], None]) -> None:
         try:
-            check(*recipes)
+            validate(*recipes)
             for place, recipe in enumerate(recipes):
                 if stop.is_set():
                     raise Cancelled("Cancelled.")
-                for image, made in draw(self.styled, recipe, on_look=self._watch(place, stop, tell)):
+                for image, made in generate(self.styled, recipe, on_look=self._watch(place, stop, tell)):
                     tell(Finished(place, image, made))
             tell(None)
         # Whatever it is: it belongs to whoever asked, and the next one is to be served.
         except BaseException as fault:
             tell(fault)
 
-    def _watch(self, place: int, stop: Event, tell: Callable[[Any], None]) -> OnLook:
-        def on_look(done: int, steps: int, look: Look) -> None:
+    def _watch(self, place: int, stop: Event, tell: Callable[[Any], None]) -> OnPreview:
+        def on_look(done: int, steps: int, look: Preview) -> None:
             if stop.is_set():
                 raise Cancelled("Cancelled.")
             due = done in looked_at(steps, self.settings.looks)

@@ -9,16 +9,16 @@ from typing import Any
 
 import gradio as gr
 
-from ..core.style_library import SUFFIX, add, names
+from ..core.style_library import SUFFIX, add, list_names
 from ..errors import InstantStyleError, JobError
 from ..imaging.loading import open_reference
 from ..imaging.png_metadata import read_recipe
 from ..synthetic.vocabulary import phrases
 from .actions import in_words
 from .easel import Easel
-from .form_values import RESTORED, Asked, recipe_for
+from .form_values import RESTORED, FormValues, recipe_for
 from .html import status
-from .image_store import Keep
+from .image_store import ImageStore
 from .input_panel import HINTS, SOURCES, Form, of_library
 from .restore_settings import restored
 
@@ -30,7 +30,7 @@ def told(fill: Callable[..., Change]) -> Callable[..., Change]:
     """Whatever goes wrong is told in words."""
 
     @wraps(fill)
-    def filled(self: "Filling", *values: Any) -> Change:
+    def filled(self: "FormEvents", *values: Any) -> Change:
         try:
             return fill(self, *values)
         except Exception as fault:
@@ -45,10 +45,10 @@ def toggled(phrase: str, content: Any) -> Any:
     return [one for one in taken if one != phrase] if phrase in taken else [*taken, phrase]
 
 
-class Filling:
+class FormEvents:
     """Nothing here draws."""
 
-    def __init__(self, easel: Easel, keep: Keep, form: Form) -> None:
+    def __init__(self, easel: Easel, keep: ImageStore, form: Form) -> None:
         self.easel, self.keep, self.form = easel, keep, form
 
     @told
@@ -68,10 +68,10 @@ class Filling:
     @told
     def saved(self, name: str, *values: Any) -> Change:
         """The style that the page describes, in the library from now on."""
-        form, asked = self.form, Asked.of(values)
+        form, asked = self.form, FormValues.of(values)
         if not name.strip():
             raise JobError("A style needs a name to be saved under, such as ink.")
-        if name.strip() in names():
+        if name.strip() in list_names():
             raise JobError(f"{name.strip()} is saved already; choose another name.")
         style = self.easel.style(recipe_for(asked, self.easel.settings, self.keep))
         with TemporaryDirectory(prefix="instantstyle-") as folder:
@@ -81,7 +81,7 @@ class Filling:
 
     def listed(self) -> Change:
         """The styles that there are now."""
-        form, library = self.form, names()
+        form, library = self.form, list_names()
         return {
             form.saved: gr.update(choices=library, info=of_library(library)),
             form.first: gr.update(choices=library),

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import BlockError, JobError
 from ..recipe import Recipe, Reference
-from .image_store import Keep, saved
+from .image_store import ImageStore, saved
 from .settings import Settings
 
 PICTURE, SAVED, MIX, RESTORED = "picture", "saved", "mix", "restored"
@@ -22,7 +22,7 @@ _WORD = re.compile(r"[A-Za-z_][\w.*?-]*")
 
 
 @dataclass(frozen=True)
-class Asked:
+class FormValues:
     """Named as the page's fields; an empty one is the model's own choice."""
 
     source: str = PICTURE
@@ -55,7 +55,7 @@ class Asked:
     """The recipe that was restored, as JSON: for what the page has no field for."""
 
     @classmethod
-    def of(cls, values: Iterable[Any]) -> "Asked":
+    def of(cls, values: Iterable[Any]) -> "FormValues":
         """From the fields' values in their order; an empty one may come as None."""
         named = zip(fields(cls), values, strict=True)
         return cls(**{field.name: value for field, value in named if value is not None})
@@ -70,7 +70,7 @@ NUMBERS = ("num_inference_steps", "guidance_scale", "width", "height")
 _CARRIED = ("combine", "guidance_interval", "layout_references", "negative_references", "mask")
 
 
-def recipe_for(asked: Asked, settings: Settings, keep: Keep) -> Recipe:
+def recipe_for(asked: FormValues, settings: Settings, keep: ImageStore) -> Recipe:
     """What is asked for, of the studio's model; a seed is drawn unless it is locked."""
     rest = Recipe.from_json(asked.rest) if asked.rest else None
     references = _references(asked, rest, keep)
@@ -100,7 +100,7 @@ def plain(recipe: Recipe) -> Recipe:
     return recipe.but(**nothing, **others)
 
 
-def _references(asked: Asked, rest: Recipe | None, keep: Keep) -> tuple[Reference, ...]:
+def _references(asked: FormValues, rest: Recipe | None, keep: ImageStore) -> tuple[Reference, ...]:
     if asked.source == RESTORED:
         return rest.references if rest else ()
     if asked.source == PICTURE:
@@ -117,7 +117,7 @@ def _references(asked: Asked, rest: Recipe | None, keep: Keep) -> tuple[Referenc
     return tuple(saved(name).model_copy(update={"weight": round(weight, 4)}) for name, weight in weights)
 
 
-def _blocks(asked: Asked, rest: Recipe | None) -> Any:
+def _blocks(asked: FormValues, rest: Recipe | None) -> Any:
     """Roles, names and patterns only: no file is opened because the page names it."""
     blocks = rest.blocks if rest and asked.blocks == AS_RESTORED else asked.blocks
     entries: Iterable[str] = [blocks] if isinstance(blocks, str) else blocks
@@ -136,7 +136,7 @@ def _amount(text: str) -> float | str | None:
         raise JobError(f"How much is taken out cannot be {text!r}; it is a number, or auto.") from None
 
 
-def _seed(asked: Asked) -> int:
+def _seed(asked: FormValues) -> int:
     text = asked.seed.strip()
     if not asked.locked:
         return secrets.randbelow(2**32)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..core.style_library import SUFFIX, folder, names, place_of
+from ..core.style_library import SUFFIX, library_folder, list_names, path_of
 from ..errors import ImageError
-from ..imaging.loading import fingerprint, open_reference
+from ..imaging.loading import file_sha256, open_reference
 from ..imaging.png_metadata import save_png
 from ..recipe import Recipe, Reference
 
@@ -21,7 +21,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PICTURE = re.compile(r"[\w-]{1,120}\.png")
 
 
-class Keep:
+class ImageStore:
     """Pictures by a name of our own, references by what is in them. No name that was sent becomes a path."""
 
     def __init__(self, folder: Path) -> None:
@@ -56,7 +56,7 @@ class Keep:
             open_reference(path)
         except ImageError as fault:
             raise ImageError(str(fault).replace(str(path), name)) from None
-        digest = fingerprint(path)
+        digest = file_sha256(path)
         place = self._references / digest / name
         if not place.is_file():
             place.parent.mkdir(exist_ok=True, mode=0o700)
@@ -68,9 +68,9 @@ class Keep:
         if reference.sha256 is None or not _DIGEST.fullmatch(reference.sha256):
             return None
         ours = sorted((self._references / reference.sha256).glob("*"))
-        styles = (place_of(name) for name in names())
+        styles = (path_of(name) for name in list_names())
         return next(
-            (path for path in (*ours, *styles) if fingerprint(path) == reference.sha256),
+            (path for path in (*ours, *styles) if file_sha256(path) == reference.sha256),
             None,
         )
 
@@ -91,13 +91,13 @@ class Keep:
 def shown(name: str) -> str:
     """A style of the library by its name there, anything else as its file."""
     path = Path(name)
-    return path.name.removesuffix(SUFFIX) if path.parent == folder() else path.name
+    return path.name.removesuffix(SUFFIX) if path.parent == library_folder() else path.name
 
 
 def saved(name: str) -> Reference:
     """A style of the library."""
-    place = place_of(name)
-    return Reference(name=str(place), sha256=fingerprint(place))
+    place = path_of(name)
+    return Reference(name=str(place), sha256=file_sha256(place))
 
 
 def newest(names: Iterable[str], others: Iterable[str], most: int) -> list[str]:

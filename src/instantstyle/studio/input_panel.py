@@ -6,9 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from ..core.style_library import names
+from ..core.style_library import list_names
 from ..recipe import CROPS
-from .form_values import MIX, PICTURE, SAVED, Asked
+from .form_values import MIX, PICTURE, SAVED, FormValues
 
 SOURCES = [("A picture", PICTURE), ("A saved style", SAVED), ("Two mixed", MIX)]
 REMOVALS = [("as usual", ""), *((name, name) for name in ("subtract", "project", "mask", "clean"))]
@@ -35,7 +35,7 @@ class Form:
     @property
     def inputs(self) -> list[Any]:
         """In the order of `Asked`'s fields."""
-        return [self.by_name[field.name] for field in fields(Asked)]
+        return [self.by_name[field.name] for field in fields(FormValues)]
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -60,7 +60,7 @@ def ask() -> dict[str, Any]:
             buttons=[],
             elem_id="reference",
         )
-    library = names()
+    library = list_names()
     with made["places"][SAVED]:
         made["saved"] = gr.Dropdown(library, value=None, label="Saved style", info=of_library(library))
     with made["places"][MIX]:

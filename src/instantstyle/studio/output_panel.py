@@ -8,7 +8,7 @@ import gradio as gr
 
 
 @dataclass(frozen=True)
-class Stage:
+class OutputPanel:
     """Where pictures appear."""
 
     picture: gr.Image
@@ -35,7 +35,7 @@ class History:
     clear: gr.Button
 
 
-def stage(forget: Callable[[Any], None]) -> Stage:
+def output_panel(forget: Callable[[Any], None]) -> OutputPanel:
     """The picture that is drawn, and what to do with it.
 
     `forget` is told the names of those side by side when nobody looks at them any more.
@@ -58,7 +58,7 @@ def stage(forget: Callable[[Any], None]) -> Stage:
     strip = _gallery("Side by side", columns=4, elem_id="strip")
     with gr.Accordion("Recipe", open=False, elem_id="recipe"):
         recipe = gr.JSON(show_label=False, open=True)
-    return Stage(
+    return OutputPanel(
         picture,
         caption,
         download,

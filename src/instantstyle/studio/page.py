@@ -11,9 +11,9 @@ from . import input_panel as forms
 from . import output_panel as stages
 from .actions import Actions
 from .easel import Easel
-from .form_events import Filling, toggled
-from .image_store import Keep
-from .output_panel import Stage
+from .form_events import FormEvents, toggled
+from .image_store import ImageStore
+from .output_panel import OutputPanel
 from .settings import NAME, Settings
 from .theme import CSS, theme
 
@@ -23,7 +23,7 @@ UPLOAD = "32mb"
 
 def opened(easel: Easel) -> gr.Blocks:
     """Served, and nobody told of it but those who ask here."""
-    settings, keep = easel.settings, Keep(easel.settings.folder)
+    settings, keep = easel.settings, ImageStore(easel.settings.folder)
     page = page_for(easel, keep)
     try:
         _launch(page, settings)
@@ -58,7 +58,7 @@ def _launch(page: gr.Blocks, settings: Settings) -> None:
     )
 
 
-def page_for(easel: Easel, keep: Keep) -> gr.Blocks:
+def page_for(easel: Easel, keep: ImageStore) -> gr.Blocks:
     """The page around a model."""
     # A day: what is sent and looked at meanwhile lies in Gradio's own folder.
     with gr.Blocks(title="instantstyle studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
@@ -67,14 +67,14 @@ def page_for(easel: Easel, keep: Keep) -> gr.Blocks:
             with gr.Column(elem_id="ask"):
                 asked = forms.ask()
             with gr.Column(elem_id="stage"):
-                stage = stages.stage(keep.remove)
+                stage = stages.output_panel(keep.remove)
             with gr.Column(elem_id="settings"):
                 architecture = easel.styled.architecture
                 settings = forms.settings([*architecture.roles, "all", *map(str, architecture.blocks)])
         history = stages.history()
         form = forms.form(asked, settings)
         _wire_drawing(page, Actions(easel, keep, form, stage, history), f"easel on {easel.device}")
-        _wire_filling(page, Filling(easel, keep, form), stage, f"easel on {easel.device}")
+        _wire_filling(page, FormEvents(easel, keep, form), stage, f"easel on {easel.device}")
     return page
 
 
@@ -110,7 +110,7 @@ def _wire_drawing(page: gr.Blocks, actions: Actions, device: str) -> None:
     history.clear.click(actions.forget, [history.names, stage.beside], forgotten, **_AT_ONCE)
 
 
-def _wire_filling(page: gr.Blocks, filling: Filling, stage: Stage, device: str) -> None:
+def _wire_filling(page: gr.Blocks, filling: FormEvents, stage: OutputPanel, device: str) -> None:
     form = filling.form
     at_easel = _at_easel(device)
     seen = [form.status, form.rest, form.content, *form.hints]

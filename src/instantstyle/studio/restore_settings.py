@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.style_library import names
+from ..core.style_library import list_names
 from ..recipe import Recipe, Reference
-from .form_values import AS_RESTORED, MIX, NUMBERS, PICTURE, RESTORED, SAME, SAVED, Asked
-from .image_store import LISTS, Keep, shown
+from .form_values import AS_RESTORED, MIX, NUMBERS, PICTURE, RESTORED, SAME, SAVED, FormValues
+from .image_store import LISTS, ImageStore, shown
 from .settings import Settings
 
 
@@ -16,16 +16,16 @@ from .settings import Settings
 class Restored:
     """The page as it was, and what is otherwise now."""
 
-    asked: Asked
+    asked: FormValues
     remarks: tuple[str, ...] = ()
 
 
-def restored(recipe: Recipe, settings: Settings, keep: Keep) -> Restored:
+def restored(recipe: Recipe, settings: Settings, keep: ImageStore) -> Restored:
     """The page that asks for this recipe. Its files are those of the same content that are here."""
     remarks: list[str] = []
     here = _with_files_here(recipe, keep, remarks)
     remarks += _differences(recipe, settings)
-    return Restored(Asked(**_source(here), **_settings(here), rest=here.to_json()), tuple(remarks))
+    return Restored(FormValues(**_source(here), **_settings(here), rest=here.to_json()), tuple(remarks))
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _written(value: object) -> str:
 def _source(recipe: Recipe) -> dict[str, Any]:
     """Which of the page's places the references fit."""
     references = recipe.references
-    library = names()
+    library = list_names()
     kept = [shown(reference.name) if shown(reference.name) in library else None for reference in references]
     alone = len(references) == 1 and references[0].weight == 1
     if not references:
@@ -67,7 +67,7 @@ def _source(recipe: Recipe) -> dict[str, Any]:
     return {"source": RESTORED}
 
 
-def _with_files_here(recipe: Recipe, keep: Keep, remarks: list[str]) -> Recipe:
+def _with_files_here(recipe: Recipe, keep: ImageStore, remarks: list[str]) -> Recipe:
     """Each file where it lies here; those that are not here are left out, and told of."""
 
     def placed(reference: Reference) -> Reference | None:

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 
 @dataclass(frozen=True)
-class Batch:
+class TensorRows:
     """Base of the world's frozen dataclasses: every field is a tensor (or a Batch) of equal length."""
 
     def __getitem__(self, rows: Any) -> Self:
@@ -41,10 +41,10 @@ class Batch:
 
 
 def _join(mine: Any, theirs: Any) -> Any:
-    return mine.joined(theirs) if isinstance(mine, Batch) else torch.cat([mine, theirs])
+    return mine.joined(theirs) if isinstance(mine, TensorRows) else torch.cat([mine, theirs])
 
 
-class Dice:
+class BatchRandom:
     """Draws of one length from one generator."""
 
     def __init__(self, count: int, generator: Generator | None = None) -> None:

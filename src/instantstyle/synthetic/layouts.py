@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from .batch import Batch, Dice
+from .batch import BatchRandom, TensorRows
 
 LAYOUTS = ("centre", "left", "right", "top", "bottom", "two", "row", "ring")
 SLOTS = 5  # at most so many copies of the thing in one picture
@@ -25,7 +25,7 @@ _PLACES = {
 
 
 @dataclass(frozen=True)
-class Layouts(Batch):
+class Layouts(TensorRows):
     kind: Int[Tensor, " layout"]
     x: Float[Tensor, "layout slot"]
     y: Float[Tensor, "layout slot"]
@@ -68,7 +68,7 @@ def sample_layouts(
     count: int, generator: Generator | None = None, weights: tuple[float, ...] = (1.0,) * len(LAYOUTS)
 ) -> Layouts:
     """`count` layouts, whether held out or not; `weights` say how likely each of LAYOUTS is."""
-    dice = Dice(count, generator)
+    dice = BatchRandom(count, generator)
     kind = torch.multinomial(torch.tensor(weights), count, replacement=True, generator=generator)
     x, y, size, present = (column[kind] for column in _table())
     return Layouts(

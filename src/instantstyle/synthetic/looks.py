@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from .batch import Batch, Dice
+from .batch import BatchRandom, TensorRows
 
 # A kind's place is what networks learn and what decides what is held out: new kinds go to the end.
 GROUNDS = ("plain", "gradient", "striped", "dotted", "cloudy", "checkered")
@@ -22,7 +22,7 @@ GROUND, GROUND_2, BODY, BODY_2, INK = range(5)  # what each of a palette's five 
 
 
 @dataclass(frozen=True)
-class Looks(Batch):
+class Looks(TensorRows):
     palette: Float[Tensor, "look 5 3"]  # sRGB in 0..1: ground, ground's pattern, body, body's pattern, ink
     ground: Int[Tensor, " look"]
     fill: Int[Tensor, " look"]
@@ -57,7 +57,7 @@ class LookKinds:
 
 def sample_looks(count: int, generator: Generator | None = None, kinds: LookKinds | None = None) -> Looks:
     """`count` looks, whether held out or not."""
-    kinds, dice = kinds or LookKinds(), Dice(count, generator)
+    kinds, dice = kinds or LookKinds(), BatchRandom(count, generator)
     return Looks(
         palette=sample_palettes(dice),
         ground=dice.pick(kinds.grounds),
@@ -70,7 +70,7 @@ def sample_looks(count: int, generator: Generator | None = None, kinds: LookKind
     )
 
 
-def sample_palettes(dice: Dice) -> Float[Tensor, "look 5 3"]:
+def sample_palettes(dice: BatchRandom) -> Float[Tensor, "look 5 3"]:
     """Five harmonious colours in OKLCH on a light or (one in three) dark ground; one in nine without hue."""
     dark = dice.chance(0.35)
 

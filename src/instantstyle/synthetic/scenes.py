@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Generator, Tensor
 
-from .batch import Batch
+from .batch import TensorRows
 from .layouts import LAYOUTS, Layouts, sample_layouts
 from .looks import FILLS, GROUNDS, OUTLINES, LookKinds, Looks, sample_looks
 from .render import render
@@ -16,7 +16,7 @@ from .things import THINGS
 
 
 @dataclass(frozen=True)
-class Scenes(Batch):
+class Scenes(TensorRows):
     thing: Int[Tensor, " scene"]
     look: Looks
     layout: Layouts

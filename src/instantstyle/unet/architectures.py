@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .blocks import Block, Roles, select
-from .probe_file import named, roles_of
+from .probe_file import read_roles, resolve_block_spec
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ class Architecture:
         """
         mode = MODES.get(spec) if isinstance(spec, str) else None
         wanted = [mode.against, mode.acts] if mode else [spec]
-        parts = [select(self.named(part), self.blocks, self.roles, self.title) for part in wanted]
+        parts = [select(self.resolve_blocks(part), self.blocks, self.roles, self.title) for part in wanted]
         return {block: weight for part in parts for block, weight in part.items()}
 
-    def named(self, spec: Any) -> Any:
+    def resolve_blocks(self, spec: Any) -> Any:
         """The selection with names of blocks for a probe's file in it; one of another network is refused."""
-        return named(spec, self.blocks, self.name)
+        return resolve_block_spec(spec, self.blocks, self.name)
 
     def as_probed(self, path: str | Path) -> "Architecture":
         """The same network with the roles that the probe proposes instead of its table's own."""
-        roles = roles_of(path, self.blocks, self.name)
+        roles = read_roles(path, self.blocks, self.name)
         return replace(self, roles=roles, sources=dict.fromkeys(roles, f"probed: {path}"))
 
 
@@ -195,7 +195,7 @@ def of_adapter(widths: Mapping[int, int], cross_dim: int) -> Architecture | None
     return None
 
 
-def identify(layer_names: Iterable[str], cross_dim: int | None = None) -> Architecture:
+def match_architecture(layer_names: Iterable[str], cross_dim: int | None = None) -> Architecture:
     """The family whose blocks these layers make up; one of equal cross dim before the first of equal names.
 
     A network that no table knows comes back without roles: its blocks can still be named.

@@ -99,7 +99,7 @@ def select(
     return {block: chosen[block] for block in sorted(chosen) if chosen[block] != 0}
 
 
-def listed(blocks: Iterable[Block]) -> str:
+def format_blocks(blocks: Iterable[Block]) -> str:
     """Blocks in few words: `mid_block.attentions.0, up_blocks.0.attentions.0–2`."""
     return ", ".join(_run(list(run)) for _, run in groupby(sorted(blocks), lambda block: block.group))
 
@@ -140,9 +140,11 @@ def _unknown(word: str, known: Sequence[Block], roles: Roles, network: str) -> s
         has = (
             f"; its roles are {', '.join(roles)}" if roles else ": nobody has published which blocks carry it"
         )
-        return f"{network} has no role {word!r}{has}. Name blocks yourself: {listed(known)}."
+        return f"{network} has no role {word!r}{has}. Name blocks yourself: {format_blocks(known)}."
     siblings = [block for block in known if (near := Block.of(word)) and block.group == near.group]
-    legal = listed(siblings) if siblings else f"{listed(known)}; roles {', '.join([*roles, 'all'])}"
+    legal = (
+        format_blocks(siblings) if siblings else f"{format_blocks(known)}; roles {', '.join([*roles, 'all'])}"
+    )
     nearest = did_you_mean(word, [*roles, "all", *map(str, known)])
     return f"{network} has no block {word}; it has {legal}{_roles_among(siblings, roles)}.{nearest}"
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from ..errors import BlockError, JobError
 from ..utils.result_journal import read
-from .blocks import Block, Roles, listed
+from .blocks import Block, Roles, format_blocks
 
 _WORD = re.compile(r"(.+\.json)(?::([\w-]+))?")
 """A probe's file, and the role that is meant: `probe.json` (its style), `probe.json:layout`."""
 
 
-def roles_of(path: str | Path, known: Sequence[Block] | None = None, network: str | None = None) -> Roles:
+def read_roles(path: str | Path, known: Sequence[Block] | None = None, network: str | None = None) -> Roles:
     """The roles proposed in a `probe.json`; `BlockError` where it is of a network other than the one at hand.
 
     `known`, `network`: that one's blocks and name; None takes the file's own word.
@@ -35,7 +35,7 @@ def roles_of(path: str | Path, known: Sequence[Block] | None = None, network: st
     return roles
 
 
-def named(spec: Any, known: Sequence[Block] | None = None, network: str | None = None) -> Any:
+def resolve_block_spec(spec: Any, known: Sequence[Block] | None = None, network: str | None = None) -> Any:
     """The same selection with the names of the blocks, where it names a probe's file; `spec` is a `Spec`.
 
     So what was chosen is still known when the file is gone.
@@ -43,9 +43,9 @@ def named(spec: Any, known: Sequence[Block] | None = None, network: str | None =
     if isinstance(spec, str):
         return "+".join(_named(word, known, network) for word in spec.split("+"))
     if isinstance(spec, Mapping):
-        return {named(word, known, network): weight for word, weight in spec.items()}
+        return {resolve_block_spec(word, known, network): weight for word, weight in spec.items()}
     if isinstance(spec, Iterable):
-        return tuple(named(word, known, network) for word in spec)
+        return tuple(resolve_block_spec(word, known, network) for word in spec)
     return spec
 
 
@@ -54,7 +54,7 @@ def _named(word: str, known: Sequence[Block] | None, network: str | None) -> str
     if found is None:
         return word
     path, role = found[1], found[2] or "style"
-    roles = roles_of(path, known, network)
+    roles = read_roles(path, known, network)
     if not roles.get(role):
         has = f"only for {', '.join(roles)}" if roles else "nor for any other role"
         raise BlockError(
@@ -71,7 +71,7 @@ def _check_network(
     if theirs[0] != here[0]:
         told = f"it was found on {theirs[0]}, and this one is {here[0]}"
     elif sorted(theirs[1]) != sorted(here[1]):
-        told = f"it has {listed(theirs[1])}, and this one {listed(here[1])}"
+        told = f"it has {format_blocks(theirs[1])}, and this one {format_blocks(here[1])}"
     else:
         return
     raise BlockError(f"{path} is of another network: {told}. Probe this one: instantstyle probe --model …")

@@ -12,7 +12,7 @@ from ..errors import JobError
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 
 
-def check_free(path: Path, *, force: bool = False) -> None:
+def check_writable(path: Path, *, force: bool = False) -> None:
     """`JobError` unless a file can be written there; asked before the work, so that none is wasted."""
     if path.is_dir():
         raise JobError(f"{path} is a folder; name a file in it, such as {path / f'out{path.suffix}'}.")
@@ -25,7 +25,7 @@ def check_free(path: Path, *, force: bool = False) -> None:
 
 
 @contextmanager
-def whole(path: Path, *, force: bool = False) -> Iterator[Path]:
+def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
     """A draft to be written in the `with` block; afterwards it is `path`, or after a fault nothing is."""
     # In the same folder, because a rename is atomic only within one file system.
     draft = path.with_name(draft_of(path.name))

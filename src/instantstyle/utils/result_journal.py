@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import JobError
-from .atomic_write import whole
+from .atomic_write import atomic_write
 
 VERSION = 1
 
 
-class Journal:
+class ResultJournal:
     """`settings` and `cells` of a piece of work; written whole after each cell, so that none is done twice.
 
     Whatever else the finished work has to say stands beside them in the same file.
@@ -38,7 +38,7 @@ class Journal:
         text = json.dumps(
             {"version": VERSION, "settings": self.settings, **findings, "cells": self.cells}, indent=1
         )
-        with whole(self.path, force=True) as draft:
+        with atomic_write(self.path, force=True) as draft:
             draft.write_text(text + "\n", encoding="utf-8")
 
     def _taken_up(self, held: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def fingerprint_of(tensors: Mapping[str, Tensor]) -> str:
+def weight_fingerprint(tensors: Mapping[str, Tensor]) -> str:
     """16 hex digits of names, shapes and signs: rounding to halves turns no number's sign."""
     told = sha256()
     for name, tensor in sorted(tensors.items()):

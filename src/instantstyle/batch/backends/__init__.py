@@ -20,7 +20,7 @@ class TooLarge(JobError):
     """So many pictures at once do not fit into memory."""
 
 
-class Deserted(JobError):
+class NoWorkers(JobError):
     """Nobody is left who could draw: the run ends, and what it lacks waits for the next."""
 
 

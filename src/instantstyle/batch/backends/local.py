@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...generation.generate import Ready, is_plain, load_for, readied
+from ...generation.generate import PreparedRecipe, is_plain, load_for, prepare
 from ...recipe import Recipe
 from ...utils.device import pick_device
-from ..rows import Row
+from ..rows import BatchRow
 from . import Drawing, TooLarge
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Local:
         self._plain = False
         self._styled: InstantStyle | None = None
         self._setting = ""
-        self._ready: Ready | None = None
+        self._ready: PreparedRecipe | None = None
 
     @property
     def size(self) -> int:
@@ -40,7 +40,7 @@ class Local:
     def draw(self, recipes: Sequence[Recipe]) -> list[Drawing]:
         """In one call; `TooLarge` where memory does not suffice, which is freed first."""
         try:
-            return self._ready_for(recipes[0]).draw(recipes)
+            return self._ready_for(recipes[0]).generate(recipes)
         except (RuntimeError, MemoryError) as fault:
             if not _is_of_memory(fault):
                 raise
@@ -48,19 +48,19 @@ class Local:
         _free_memory()
         raise TooLarge(f"There is no memory for {len(recipes)} such pictures at once ({self.device}).")
 
-    def _ready_for(self, recipe: Recipe) -> Ready:
-        row = Row(recipe)
-        if self._ready is None or row.setting != self._setting:
+    def _ready_for(self, recipe: Recipe) -> PreparedRecipe:
+        row = BatchRow(recipe)
+        if self._ready is None or row.settings_key != self._setting:
             self._ready = None
-            self.take_up(row, readied(self.loaded(row, is_plain(recipe)), recipe))
+            self.take_up(row, prepare(self.loaded(row, is_plain(recipe)), recipe))
         assert self._ready is not None
         return self._ready
 
-    def take_up(self, row: Row, ready: Ready) -> None:
+    def take_up(self, row: BatchRow, ready: PreparedRecipe) -> None:
         """From here on what the row has in common with others is drawn so."""
-        self._ready, self._setting = ready, row.setting
+        self._ready, self._setting = ready, row.settings_key
 
-    def loaded(self, row: Row, plain: bool) -> "InstantStyle":
+    def loaded(self, row: BatchRow, plain: bool) -> "InstantStyle":
         """The row's model; one that has an adapter draws bound styles (`plain`) too."""
         if self._styled is None or row.model not in self._models or (self._plain and not plain):
             # The former goes first: two would not fit where one does.
@@ -68,7 +68,7 @@ class Local:
             self._styled = load_for(row.recipe, device=self.device, plain=plain)
             self._styled.pipe.set_progress_bar_config(disable=True)
             named = row.recipe.but(dtype=dtype_of(self._styled))
-            self._models, self._plain = {row.model, Row(named).model}, plain
+            self._models, self._plain = {row.model, BatchRow(named).model}, plain
         return self._styled
 
 

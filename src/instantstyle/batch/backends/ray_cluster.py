@@ -10,11 +10,11 @@ from typing import Any
 
 from ...errors import JobError
 from ...recipe import Recipe
-from ..rows import Row
+from ..rows import BatchRow
 from . import Drawing
 from .local import SIZE_ON_GPU
-from .ray_pool import Lost, Pool, answer, joined, room
-from .ray_worker import Look, Parcel, Worker, named_in
+from .ray_pool import Pool, WorkerLost, answer, joined, room
+from .ray_worker import EncodedRecipe, PackedRecipe, Worker, named_in
 
 ATTEMPTS = 3
 """How often one batch may be lost: then it is not the machines, but the batch."""
@@ -59,16 +59,16 @@ class RayCluster:
             try:
                 with self._pool.lent() as worker:
                     return self._drawn(worker, recipes)
-            except Lost as loss:
+            except WorkerLost as loss:
                 if attempt == ATTEMPTS:
                     raise JobError(f"The worker that drew it was lost, {ATTEMPTS} times: {loss}") from None
         raise AssertionError("it was drawn, or else given up")
 
     def _drawn(self, worker: Any, recipes: Sequence[Recipe]) -> list[Drawing]:
-        look = self._look(Row(recipes[0]), worker)
+        look = self._look(BatchRow(recipes[0]), worker)
         return answer(self._ray, worker.draw.remote(look, recipes))
 
-    def _look(self, row: Row, worker: Any) -> Look:
+    def _look(self, row: BatchRow, worker: Any) -> EncodedRecipe:
         """By the worker at hand, unless another has seen one of the pictures."""
         marks = [(row.model, reference.sha256 or reference.name) for reference in named_in(row.recipe)]
         dtype = row.recipe.dtype or self._dtype(row, worker)
@@ -76,11 +76,11 @@ class RayCluster:
         def begin() -> Any:
             eye = next((self._eyes[mark] for mark in marks if mark in self._eyes), worker)
             self._eyes.update(dict.fromkeys(marks, eye))
-            return eye.look.remote(Parcel.packed(row.recipe), dtype)
+            return eye.look.remote(PackedRecipe.packed(row.recipe), dtype)
 
         try:
-            return self._once(self._looks, row.setting, begin)
-        except Lost:
+            return self._once(self._looks, row.settings_key, begin)
+        except WorkerLost:
             self._forget_eye(marks)
             raise
 
@@ -90,9 +90,11 @@ class RayCluster:
             lost = {self._eyes.get(mark) for mark in marks}
             self._eyes = {mark: eye for mark, eye in self._eyes.items() if eye not in lost}
 
-    def _dtype(self, row: Row, worker: Any) -> str:
+    def _dtype(self, row: BatchRow, worker: Any) -> str:
         """Of a model where recipes leave it open: one for the whole cluster, whatever machines are in it."""
-        return self._once(self._dtypes, row.model, lambda: worker.dtype.remote(Parcel.packed(row.recipe)))
+        return self._once(
+            self._dtypes, row.model, lambda: worker.dtype.remote(PackedRecipe.packed(row.recipe))
+        )
 
     def _once(self, known: dict[object, Any], what: object, begin: Callable[[], Any]) -> Any:
         """What one worker answers for all; asked again only where that failed."""

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from ...errors import JobError, MissingExtra
-from . import Deserted
+from . import NoWorkers
 
 LONGEST_WAIT = 600.0
 """Seconds without any worker until a run gives up: a cluster that grows with its work takes minutes to."""
@@ -24,7 +24,7 @@ FRUITLESS = 3
 _BETWEEN_LOOKS = 0.5  # seconds
 
 
-class Lost(Exception):
+class WorkerLost(Exception):
     """A worker, or what it held, is gone; what was asked of it may be asked of another."""
 
 
@@ -72,9 +72,9 @@ def answer(ray: Any, ref: Any) -> Any:
         cause = fault.cause
         if isinstance(cause, Exception) and not isinstance(cause, ray.exceptions.RayError):
             raise cause from None
-        raise Lost(_first_line(cause)) from None
+        raise WorkerLost(_first_line(cause)) from None
     except ray.exceptions.RayError as fault:
-        raise Lost(_first_line(fault)) from None
+        raise WorkerLost(_first_line(fault)) from None
 
 
 class Pool:
@@ -113,7 +113,7 @@ class Pool:
             if worker := self._first_of(refs):
                 return worker
             if monotonic() - begun > LONGEST_WAIT:
-                raise Deserted(
+                raise NoWorkers(
                     f"No worker of the Ray cluster came within {LONGEST_WAIT:.0f} s; see what keeps it "
                     "busy (ray status), and run the same command again."
                 )
@@ -130,20 +130,20 @@ class Pool:
             return None
         try:
             answer(self._ray, there[0])
-        except Lost as loss:
+        except WorkerLost as loss:
             self._replace(worker, loss)
             return None
         self._fruitless = 0
         return worker
 
-    def _replace(self, worker: Any, loss: Lost) -> None:
+    def _replace(self, worker: Any, loss: WorkerLost) -> None:
         """Should it be alive after all, it must not keep its place."""
         with suppress(self._ray.exceptions.RayError):
             self._ray.kill(worker)
         self._fruitless += 1
         self._put(self._begin())
         if self._fruitless > FRUITLESS * self.count:
-            raise Deserted(
+            raise NoWorkers(
                 f"No worker of the Ray cluster can begin: {loss} Is instantstyle installed on each node?"
             )
 

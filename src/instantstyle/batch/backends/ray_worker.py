@@ -10,23 +10,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ...core.style_library import find
-from ...generation.generate import Ready, is_plain, readied
+from ...core.style_library import find_style_file
+from ...generation.generate import PreparedRecipe, is_plain, prepare
 from ...imaging.loading import open_reference
 from ...recipe import Recipe, Reference
-from ...unet.probe_file import named
-from ..rows import NAMED, Row
+from ...unet.probe_file import resolve_block_spec
+from ..rows import NAMED, BatchRow
 from . import Drawing
 from .local import Local, dtype_of
 
 if TYPE_CHECKING:
-    from ...core.conditioning import Use
+    from ...core.conditioning import StyleConditioning
     from ...core.pipeline import InstantStyle
     from ...core.style import Style
 
 
 @dataclass(frozen=True)
-class Parcel:
+class PackedRecipe:
     """A recipe with the files that it names."""
 
     recipe: Recipe
@@ -36,14 +36,14 @@ class Parcel:
     """By the name in the recipe: the file's own name, and its content."""
 
     @classmethod
-    def packed(cls, recipe: Recipe) -> "Parcel":
+    def packed(cls, recipe: Recipe) -> "PackedRecipe":
         """Where the files are."""
         found: dict[str, Path] = {}
         for reference in named_in(recipe):
-            found[reference.name] = find(reference.name) or Path(reference.name)
+            found[reference.name] = find_style_file(reference.name) or Path(reference.name)
         files = {name: (path.name, path.read_bytes()) for name, path in found.items()}
         # A probe's file is read here too: the names of its blocks travel.
-        return cls(recipe.but(blocks=named(recipe.blocks)), is_plain(recipe), files)
+        return cls(recipe.but(blocks=resolve_block_spec(recipe.blocks)), is_plain(recipe), files)
 
     @contextmanager
     def unpacked(self) -> Iterator[Recipe]:
@@ -58,25 +58,25 @@ class Parcel:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class EncodedRecipe:
     """A `Ready` without its model, as it travels: what was seen in a recipe's files, instead of them."""
 
     recipe: Recipe
     plain: bool
     style: "Style | None"
-    uses: "Sequence[Use]"
+    uses: "Sequence[StyleConditioning]"
     begun: Mapping[str, Any]
 
     @classmethod
-    def at(cls, styled: "InstantStyle", parcel: Parcel) -> "Look":
+    def at(cls, styled: "InstantStyle", parcel: PackedRecipe) -> "EncodedRecipe":
         with parcel.unpacked() as recipe:
-            ready = readied(styled, recipe)
+            ready = prepare(styled, recipe)
             uses = [_with_mask(use) for use in ready.uses]
         asked = parcel.recipe.but(blocks=ready.recipe.blocks)
         return cls(asked, parcel.plain, ready.style, uses, ready.begun)
 
-    def on(self, styled: "InstantStyle") -> Ready:
-        return Ready(styled, self.recipe, self.style, self.uses, self.begun)
+    def on(self, styled: "InstantStyle") -> PreparedRecipe:
+        return PreparedRecipe(styled, self.recipe, self.style, self.uses, self.begun)
 
 
 class Worker:
@@ -85,19 +85,19 @@ class Worker:
     def __init__(self, device: str | None) -> None:
         self._local = Local(device)
 
-    def dtype(self, parcel: Parcel) -> str:
+    def dtype(self, parcel: PackedRecipe) -> str:
         """The numbers in which the model is loaded here where a recipe leaves them open."""
-        return dtype_of(self._local.loaded(Row(parcel.recipe), parcel.plain))
+        return dtype_of(self._local.loaded(BatchRow(parcel.recipe), parcel.plain))
 
-    def look(self, parcel: Parcel, dtype: str) -> Look:
+    def look(self, parcel: PackedRecipe, dtype: str) -> EncodedRecipe:
         """What the recipe's rows have in common: each of its references seen, once for the whole cluster."""
         parcel = replace(parcel, recipe=parcel.recipe.but(dtype=dtype))
-        return Look.at(self._local.loaded(Row(parcel.recipe), parcel.plain), parcel)
+        return EncodedRecipe.at(self._local.loaded(BatchRow(parcel.recipe), parcel.plain), parcel)
 
-    def draw(self, look: Look, recipes: Sequence[Recipe]) -> list[Drawing]:
+    def draw(self, look: EncodedRecipe, recipes: Sequence[Recipe]) -> list[Drawing]:
         """The very pictures that this machine would draw without a cluster."""
-        ready = look.on(self._local.loaded(Row(look.recipe), look.plain))
-        self._local.take_up(Row(recipes[0]), ready)
+        ready = look.on(self._local.loaded(BatchRow(look.recipe), look.plain))
+        self._local.take_up(BatchRow(recipes[0]), ready)
         return self._local.draw(recipes)
 
 
@@ -117,6 +117,6 @@ def _renamed(recipe: Recipe, rename: Callable[[Reference], Reference]) -> Recipe
     return recipe.but(**changes)
 
 
-def _with_mask(use: "Use") -> "Use":
+def _with_mask(use: "StyleConditioning") -> "StyleConditioning":
     """The mask itself instead of its file."""
     return replace(use, mask=open_reference(use.mask)) if isinstance(use.mask, str | Path) else use

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from ...errors import InstantStyleError
-from ...generation.generate import check
+from ...generation.generate import validate
 from ...generation.worker import Painter, watching
 from ...recipe import Recipe, Reference
 from ..dependencies import Owner
@@ -17,7 +17,7 @@ from ..error_handlers import as_json, told
 from ..job_queue import Job, Work
 from ..multipart import described, read_form
 from ..openai_format import Finished, Unfinished, answer, event, parted, recipe_for
-from ..request_files import Desk
+from ..request_files import RequestFiles
 from ..schemas import Drawn, Edit, Generation
 from ..service import Service
 
@@ -36,7 +36,7 @@ def image_routes(service: Service) -> APIRouter:
     async def generate(asked: Generation, request: Request, owner: Owner) -> Response:
         """Draw a prompt, in the style of a stored style or of the picture that comes with it."""
 
-        def recipe(desk: Desk) -> Recipe:
+        def recipe(desk: RequestFiles) -> Recipe:
             own = [desk.lay_base64(asked.style_image)] if asked.style_image else []
             return recipe_for(asked, service.settings, [*_stored(service, owner, asked, desk), *own])
 
@@ -48,7 +48,7 @@ def image_routes(service: Service) -> APIRouter:
         fields, sent = await read_form(request)
         asked = Edit.model_validate(fields)
 
-        def recipe(desk: Desk) -> Recipe:
+        def recipe(desk: RequestFiles) -> Recipe:
             references, photo = parted(asked, [desk.lay(data, called) for called, data in sent])
             stored = _stored(service, owner, asked, desk)
             return recipe_for(asked, service.settings, [*stored, *references], photo)
@@ -59,16 +59,16 @@ def image_routes(service: Service) -> APIRouter:
 
 
 async def _answered(
-    service: Service, request: Request, asked: Drawn, recipe: Callable[[Desk], Recipe], kind: str
+    service: Service, request: Request, asked: Drawn, recipe: Callable[[RequestFiles], Recipe], kind: str
 ) -> Response:
     """What can be refused is refused before it stands in line."""
     service.settings.bounds.check(asked)
     if asked.model is not None:
         service.check_model(asked.model)
 
-    def prepare(desk: Desk) -> Work:
+    def prepare(desk: RequestFiles) -> Work:
         made = recipe(desk)
-        check(made)
+        validate(made)
         return _drawing(service, desk, made, asked)
 
     news = await service.begin(request, prepare)
@@ -78,7 +78,7 @@ async def _answered(
     return as_json(await asyncio.to_thread(answer, pictures, asked))
 
 
-def _drawing(service: Service, desk: Desk, recipe: Recipe, asked: Drawn) -> Work:
+def _drawing(service: Service, desk: RequestFiles, recipe: Recipe, asked: Drawn) -> Work:
     """Tells of unfinished pictures where they are streamed, and of each picture that is done."""
 
     def work(painter: Painter, job: Job) -> None:
@@ -108,7 +108,7 @@ def _sent(name: str, content: dict[str, Any]) -> str:
     return f"event: {name}\ndata: {json.dumps(content)}\n\n"
 
 
-def _stored(service: Service, owner: str, asked: Drawn, desk: Desk) -> list[Reference]:
+def _stored(service: Service, owner: str, asked: Drawn, desk: RequestFiles) -> list[Reference]:
     if asked.style is None:
         return []
     return [desk.lay_style(service.store.read(owner, asked.style), asked.style)]

@@ -8,15 +8,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from ...generation.generate import check
+from ...generation.generate import validate
 from ...generation.worker import Painter
 from ...recipe import Recipe
 from ..dependencies import Owner
 from ..error_handlers import as_json
-from ..errors import Refusal
+from ..errors import ApiError
 from ..job_queue import Job, Work
 from ..multipart import Sent, described, read_form
-from ..request_files import Desk
+from ..request_files import RequestFiles
 from ..schemas import NewStyle
 from ..service import Service
 
@@ -56,10 +56,10 @@ def style_routes(service: Service) -> APIRouter:
     return routes
 
 
-def _seeing(service: Service, asked: NewStyle, sent: Sent, desk: Desk) -> Work:
+def _seeing(service: Service, asked: NewStyle, sent: Sent, desk: RequestFiles) -> Work:
     """By a worker, as it takes the model's image encoder."""
     if not sent:
-        raise Refusal("image is missing: send a picture whose style is to be kept.")
+        raise ApiError("image is missing: send a picture whose style is to be kept.")
     # One that would draw in this style: what can be made of it is the same room's to say.
     recipe = Recipe(
         prompt="",
@@ -68,7 +68,7 @@ def _seeing(service: Service, asked: NewStyle, sent: Sent, desk: Desk) -> Work:
         **asked.model_dump(exclude={"name"}),
         model=service.settings.model,
     )
-    check(recipe)
+    validate(recipe)
     name = asked.name or " + ".join(desk.names)
 
     def work(painter: Painter, job: Job) -> None:
