@@ -1,0 +1,83 @@
+"""What the method needs of diffusers' pipelines, UNets and attention modules, as structural types.
+
+diffusers registers a pipeline's components at run time, so that its classes do not declare them. These protocols
+name the attributes that the code relies on; they are checked by pyright, not at run time.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class AttentionModule(Protocol):
+    """The members of `diffusers.models.attention_processor.Attention` that a processor reads."""
+
+    heads: int
+    to_q: nn.Module
+    to_k: nn.Module
+    to_v: nn.Module
+    to_out: nn.ModuleList
+    spatial_norm: nn.Module | None
+    group_norm: nn.Module | None
+    norm_q: nn.Module | None
+    norm_k: nn.Module | None
+    norm_cross: nn.Module | None
+    residual_connection: bool
+    rescale_output_factor: float
+
+    def norm_encoder_hidden_states(self, encoder_hidden_states: Tensor) -> Tensor: ...
+
+    def prepare_attention_mask(self, attention_mask: Tensor, target_length: int, batch_size: int) -> Tensor: ...
+
+
+class UNet(Protocol):
+    """The members of `diffusers.UNet2DConditionModel` that styling uses."""
+
+    config: Any
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def attn_processors(self) -> Mapping[str, Any]: ...
+
+    def set_attn_processor(self, processor: dict[str, Any], /) -> None: ...
+
+    def get_submodule(self, target: str, /) -> nn.Module: ...
+
+    def register_forward_pre_hook(self, hook: Any, *, with_kwargs: bool = False) -> Any: ...
+
+
+class Scheduler(Protocol):
+    """The members of a diffusers scheduler that styling reads."""
+
+    timesteps: Tensor
+
+
+class Pipeline(Protocol):
+    """The members of a diffusers UNet pipeline that styling uses.
+
+    `do_classifier_free_guidance`, `num_timesteps` and the encoders are read where a pipeline has them.
+    """
+
+    unet: UNet
+    scheduler: Scheduler
+    vae: Any
+    vae_scale_factor: int
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def guidance_scale(self) -> float: ...
+
+    def to(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def set_progress_bar_config(self, **kwargs: Any) -> None: ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
