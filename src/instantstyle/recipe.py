@@ -205,6 +205,16 @@ class Recipe(Value):
 FILE_FIELDS = ("references", "layout_references", "negative_references", "mask", "image")
 """Fields of a recipe that name files: three lists of references, and two single ones."""
 
+FIELD_ALIASES = {
+    "style": "references",
+    "layout": "layout_references",
+    "negative_style": "negative_references",
+    "negative": "negative_prompt",
+    "steps": "num_inference_steps",
+    "guidance": "guidance_scale",
+}
+"""Short names of fields, as the command's options and the axes of a sweep have them."""
+
 
 def _as_tuple(value: Reference | tuple[Reference, ...]) -> tuple[Reference, ...]:
     return value if isinstance(value, tuple) else (value,)

@@ -9,21 +9,11 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from ..core.style_library import find_style_file
-from ..errors import JobError, did_you_mean
+from ..errors import JobError, suggest_nearest
 from ..imaging.loading import file_sha256
-from ..recipe import Recipe, Reference
+from ..recipe import FIELD_ALIASES, Recipe, Reference
 
 MOST = 50  # values of an axis: more is a slip of the pen in a range's step
-
-SHORT = {
-    "style": "references",
-    "layout": "layout_references",
-    "negative_style": "negative_references",
-    "negative": "negative_prompt",
-    "steps": "num_inference_steps",
-    "guidance": "guidance_scale",
-}
-"""Fields by the short words that the command's options have for them."""
 
 FIXED = {
     **dict.fromkeys(("model", "adapter", "image_encoder"), "one model draws the whole grid"),
@@ -54,14 +44,14 @@ class SweepAxis:
                 f"An axis is {text!r}; give a field and its values: scale=0.2:1.4:0.2, or blocks=style,all."
             )
         word = said.strip().replace("-", "_")
-        field = SHORT.get(word, word)
+        field = FIELD_ALIASES.get(word, word)
         _check_field(field)
         return cls(field, tuple(_value(field, word) for word in _words(field, values)))
 
     @property
     def said(self) -> str:
         """The field's name, or the option's shorter one."""
-        return next((short for short, field in SHORT.items() if field == self.field), self.field)
+        return next((short for short, field in FIELD_ALIASES.items() if field == self.field), self.field)
 
     def label(self, recipe: Recipe) -> str:
         """`scale 0.2`: what the field is in this recipe."""
@@ -74,7 +64,7 @@ def _check_field(field: str) -> None:
         raise JobError(f"A sweep cannot go over {field}: {FIXED[field]}. It can over {', '.join(free)}.")
     if field not in free:
         inside = next((f" Did you mean {name}?" for name in free if field and field in name), "")
-        nearest = inside or did_you_mean(field, [*free, *SHORT])
+        nearest = inside or suggest_nearest(field, [*free, *FIELD_ALIASES])
         raise JobError(f"Recipe has no field {field}; a sweep can go over {', '.join(free)}.{nearest}")
 
 

@@ -1,0 +1,6 @@
+"""Run the command as `python -m instantstyle`."""
+
+from .cli import main
+
+if __name__ == "__main__":
+    main()
