@@ -1,95 +1,304 @@
-"""A worker: one model on one device, loaded once, in a thread of its own."""
+"""One model on one device, used by a single thread: the worker behind the server and the studio."""
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import cached_property
-from threading import Thread
-from time import monotonic
+from queue import SimpleQueue
+from threading import Event, Thread, current_thread
+from typing import ParamSpec, TypeVar
 
 from PIL import Image
 
 from ..core.pipeline import InstantStyle
 from ..core.style import Style
+from ..errors import JobError
 from ..models import image_to_image_pipeline
 from ..recipe import Recipe
-from ..server.job_queue import JobQueue
-from .callbacks import OnPreview
-from .generate import generate, load_model, prepare
+from .callbacks import Preview
+from .generate import generate, load_model, prepare, validate
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class Painter:
-    """Draws recipes, and sees references, one at a time."""
+class Cancelled(JobError):
+    """The generation was cancelled before it finished."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One finished step of an image.
+
+    Attributes:
+        index: Position of the image among those requested, from 0.
+        step: Number of finished steps, from 1.
+        num_steps: Number of steps of the image.
+        preview: The decoded latents of this step, where a preview is due; see `preview_steps`.
+    """
+
+    index: int
+    step: int
+    num_steps: int
+    preview: Image.Image | None = None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One finished image.
+
+    Attributes:
+        index: Position of the image among those requested, from 0.
+        image: The image.
+        recipe: The complete recipe, from which the image can be generated again.
+    """
+
+    index: int
+    image: Image.Image
+    recipe: Recipe
+
+
+class ModelWorker:
+    """Run everything that needs one model in one thread, one task at a time in order of submission.
+
+    Every method can be called from any thread. A task that calls methods of its own worker runs them at
+    once, so that a long task (for example a loop over a job queue) can occupy the worker and generate.
+    The thread is a daemon: it does not keep the process alive. It ends with `close`, or when the worker is
+    garbage collected.
+
+    Example:
+        >>> worker = ModelWorker.load("mini", device="cpu")
+        >>> cancel = threading.Event()
+        >>> for event in worker.stream([recipe], cancel, previews=6):
+        ...     if isinstance(event, Finished):
+        ...         event.image.save("image.png")
+        ...     elif event.preview:
+        ...         event.preview.save("preview.png")
+        >>> style = worker.build_style(recipe)
+        >>> family = worker.run(lambda: worker.styled.architecture.name)
+        >>> worker.close()
+
+    Attributes:
+        styled: The model. Call it only in the worker's thread, by `run` or `submit`.
+    """
 
     def __init__(self, styled: InstantStyle) -> None:
-        self.styled = _quiet(styled)
+        """Start the thread.
+
+        Args:
+            styled: The model, on its device. Its progress bar is disabled.
+        """
+        self.styled = _without_progress_bar(styled)
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = Thread(target=_run_tasks, args=(self._tasks,), name="model-worker", daemon=True)
+        self._thread.start()
+        self._closed = False
+        weakref.finalize(self, self._tasks.put, None)
 
     @classmethod
-    def loaded(
-        cls, model: str, adapter: str | None, image_encoder: str | None, device: str | None
-    ) -> "Painter":
-        """Warm: what a first drawing costs beyond others is paid before anyone asks."""
-        painter = cls(load_model(model, adapter, image_encoder, device))
-        list(painter.draw(Recipe(prompt="", seed=0, model=model, num_inference_steps=1)))
-        return painter
+    def load(
+        cls,
+        model: str,
+        adapter: str | None = None,
+        image_encoder: str | None = None,
+        device: str | None = None,
+    ) -> "ModelWorker":
+        """Load a model and warm it up, so that the first request takes no longer than later ones.
 
-    def draw(
-        self, recipe: Recipe, count: int = 1, on_look: OnPreview | None = None
-    ) -> Iterator[tuple[Image.Image, Recipe]]:
-        """As `drawing.draw`."""
-        styled = self._restyling if recipe.image else self.styled
-        return generate(styled, recipe, count=count, on_look=on_look)
+        Args:
+            model: Name of a model of the registry, a folder or a repository.
+            adapter: IP-Adapter checkpoint; None for the model's own.
+            image_encoder: Image encoder of the adapter; None for the model's own.
+            device: A device of torch; None for a GPU where there is one, else the CPU.
 
-    def style(self, recipe: Recipe) -> Style:
-        """What its references are like."""
-        style = prepare(self.styled, recipe).style
-        assert style is not None
+        Returns:
+            A worker that has generated one image of one step.
+
+        Raises:
+            ModelError: The model cannot be found or loaded.
+            JobError: The device does not exist.
+        """
+        worker = cls(load_model(model, adapter, image_encoder, device))
+        warm_up = Recipe(prompt="", seed=0, model=model, num_inference_steps=1)
+        worker.generate([warm_up], lambda event: None)
+        return worker
+
+    @property
+    def device(self) -> str:
+        """The device of the model, as torch names it."""
+        return str(self.styled.pipe.device)
+
+    def submit(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """Queue a task and return at once.
+
+        Args:
+            task: Function to call in the worker's thread.
+            *args: Positional arguments of the function.
+            **kwargs: Keyword arguments of the function.
+
+        Returns:
+            A future of the function's result, or of the exception that it raised.
+
+        Raises:
+            JobError: The worker is closed.
+        """
+        if self._closed:
+            raise JobError("This model worker is closed; create another one.")
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(task(*args, **kwargs))
+            # Every error belongs to the caller; the thread goes on with the next task.
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._tasks.put(run)
+        return future
+
+    def run(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function in the worker's thread and wait for its result.
+
+        Called from the worker's own thread, it calls the function directly. Errors of the function are
+        raised here. Arguments and `JobError` as for `submit`.
+        """
+        if current_thread() is self._thread:
+            return task(*args, **kwargs)
+        return self.submit(task, *args, **kwargs).result()
+
+    def build_style(self, recipe: Recipe) -> Style:
+        """Encode the references of a recipe.
+
+        Args:
+            recipe: References, crop, and the content to remove.
+
+        Returns:
+            The style that the recipe's images are generated with.
+
+        Raises:
+            JobError: The recipe names no reference.
+        """
+        style = self.run(lambda: prepare(self.styled, recipe).style)
+        if style is None:
+            raise JobError("This recipe names no reference to build a style from.")
         return style
 
-    @cached_property
-    def _restyling(self) -> InstantStyle:
-        """The same model's parts: nothing is loaded twice."""
-        return _quiet(image_to_image_pipeline(self.styled))
+    def generate(
+        self,
+        recipes: Sequence[Recipe],
+        on_event: Callable[[Progress | Finished], None],
+        *,
+        count: int = 1,
+        previews: int = 0,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Generate the images of recipes and report each step and each image.
 
+        Args:
+            recipes: Recipes to generate, in order. A recipe with an `image` runs through the
+                image-to-image pipeline made of the same modules.
+            on_event: Called in the worker's thread after each step and each image.
+            count: Images for each recipe, with seeds that count up from the recipe's seed.
+            previews: Largest number of previews of one image; each costs one decoding by the VAE.
+            check: Called in the worker's thread before each recipe and after each step, before the step
+                is reported. Raise from it to cancel.
 
-def labour(line: JobQueue, painter: Painter) -> None:
-    """Until the line is closed and empty."""
-    while (job := line.take()) is not None:
-        begun = monotonic()
+        Raises:
+            InstantStyleError: A recipe cannot be generated. Errors of `on_event` and `check` are raised
+                as they are.
+        """
+
+        def run() -> None:
+            index = 0
+
+            def on_step(step: int, num_steps: int, decode: Preview) -> None:
+                check()
+                due = step in preview_steps(previews, num_steps)
+                on_event(Progress(index, step, num_steps, decode() if due else None))
+
+            for recipe in recipes:
+                check()
+                styled = self._image_to_image if recipe.image else self.styled
+                for image, complete in generate(styled, recipe, count=count, on_look=on_step):
+                    on_event(Finished(index, image, complete))
+                    index += 1
+
+        self.run(run)
+
+    def stream(
+        self, recipes: Sequence[Recipe], cancel: Event, *, previews: int = 0
+    ) -> Iterator[Progress | Finished]:
+        """Validate and generate recipes, yielding the events while the images are generated.
+
+        Closing the iterator early sets `cancel`, so the worker stops at its next step.
+
+        Args:
+            recipes: Recipes to generate, one image each.
+            cancel: Set it to cancel at the next step.
+            previews: As for `generate`.
+
+        Yields:
+            A `Progress` for each step and a `Finished` for each image, in order.
+
+        Raises:
+            Cancelled: `cancel` was set before the last step of the last image.
+            InstantStyleError: A recipe is invalid or cannot be generated.
+        """
+        events: SimpleQueue[Progress | Finished | None] = SimpleQueue()
+
+        def check() -> None:
+            if cancel.is_set():
+                raise Cancelled("Cancelled.")
+
+        def run() -> None:
+            validate(*recipes)
+            self.generate(recipes, events.put, previews=previews, check=check)
+
+        future = self.submit(run)
+        future.add_done_callback(lambda _: events.put(None))
         try:
-            job.check()
-            job.work(painter, job)
-            job.tell(None)
-        # Whatever it is: it belongs to whoever asked, and the next one is to be served.
-        except BaseException as fault:
-            job.tell(fault)
+            while (event := events.get()) is not None:
+                yield event
+            future.result()
         finally:
-            line.done(job, monotonic() - begun)
+            cancel.set()
+
+    def close(self) -> None:
+        """Refuse new tasks, wait until the submitted ones are done, and end the thread."""
+        self._closed = True
+        self._tasks.put(None)
+        self._thread.join()
+
+    @cached_property
+    def _image_to_image(self) -> InstantStyle:
+        """The image-to-image pipeline of the same modules; no weights are loaded again."""
+        return _without_progress_bar(image_to_image_pipeline(self.styled))
 
 
-def at_work(line: JobQueue, painters: Sequence[Painter]) -> list[Thread]:
-    """A thread for each; they end with the line."""
-    threads = [Thread(target=labour, args=(line, painter), daemon=True) for painter in painters]
-    for thread in threads:
-        thread.start()
-    return threads
+def preview_steps(previews: int, num_steps: int) -> list[int]:
+    """Spread previews evenly over the steps of one image.
+
+    Args:
+        previews: Largest number of previews.
+        num_steps: Number of steps of the image.
+
+    Returns:
+        The steps after which a preview is due, ascending, from 1. The last step is never among them, as
+        the finished image follows it. Few steps have fewer previews.
+    """
+    steps = {round(num_steps * number / (previews + 1)) for number in range(1, previews + 1)}
+    return sorted(steps - {0, num_steps})
 
 
-def unfinished(count: int, steps: int) -> set[int]:
-    """After which of the steps a picture is shown unfinished, `count` times where there are as many steps."""
-    return {round(steps * part / (count + 1)) for part in range(1, count + 1)} - {0, steps}
+def _run_tasks(tasks: "SimpleQueue[Callable[[], None] | None]") -> None:
+    """Run tasks until None. Takes no reference to the worker, which could not be collected otherwise."""
+    while (task := tasks.get()) is not None:
+        task()
+        # A task refers to its worker, and the name would keep it alive until the next task.
+        del task
 
 
-def watching(count: int, check: Callable[[], None], show: Callable[[int, Image.Image], None]) -> OnPreview:
-    """`check` after each step; `show` is handed the unfinished pictures, counted for each picture anew."""
-
-    def on_look(done: int, steps: int, look: Callable[[], Image.Image]) -> None:
-        check()
-        due = sorted(unfinished(count, steps))
-        if done in due:
-            show(due.index(done), look())
-
-    return on_look
-
-
-def _quiet(styled: InstantStyle) -> InstantStyle:
+def _without_progress_bar(styled: InstantStyle) -> InstantStyle:
     styled.pipe.set_progress_bar_config(disable=True)
     return styled

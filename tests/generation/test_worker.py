@@ -1,0 +1,187 @@
+"""`ModelWorker`: one thread per model, events of each step, cancellation, errors and shutdown."""
+
+import gc
+import threading
+import weakref
+from threading import Event, current_thread
+
+import pytest
+from PIL import Image
+
+from instantstyle import ImageError, JobError
+from instantstyle.generation.generate import generate
+from instantstyle.generation.worker import Cancelled, Finished, ModelWorker, Progress, preview_steps
+from instantstyle.recipe import Recipe, Reference
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return Recipe(prompt="a cat", seed=7, model="small", num_inference_steps=4, width=16, height=16)
+
+
+@pytest.fixture
+def ink(reference, tmp_path) -> Reference:
+    path = tmp_path / "ink.png"
+    reference.save(path)
+    return Reference(name=str(path))
+
+
+@pytest.fixture
+def worker(styled) -> ModelWorker:
+    return ModelWorker(styled)
+
+
+def test_each_step_is_reported_and_some_carry_a_preview(worker, recipe):
+    *steps, finished = worker.stream([recipe], Event(), previews=6)
+    assert [(event.step, event.num_steps) for event in steps] == [(step, 4) for step in range(1, 5)]
+    assert [bool(event.preview) for event in steps] == [True, True, True, False]
+    assert isinstance(finished, Finished)
+
+
+@pytest.mark.parametrize(
+    ("previews", "num_steps", "due"),
+    [
+        (4, 20, [4, 8, 12, 16]),
+        (6, 2, [1]),
+        (0, 20, []),
+        (0, 9, []),
+        (2, 9, [3, 6]),
+        (3, 2, [1]),
+        (1, 1, []),
+    ],
+)
+def test_previews_are_spread_over_the_steps_and_exclude_the_last(previews, num_steps, due):
+    assert preview_steps(previews, num_steps) == due
+
+
+def test_an_image_equals_the_one_that_generate_returns(worker, recipe):
+    *_, finished = worker.stream([recipe], Event())
+    [(image, complete)] = generate(worker.styled, recipe)
+    assert (finished.image.tobytes(), finished.recipe) == (image.tobytes(), complete)
+
+
+def test_events_number_the_images_over_all_recipes(worker, recipe):
+    events = []
+    worker.generate([recipe, recipe.but(seed=20)], events.append, count=2)
+    finished = [event for event in events if isinstance(event, Finished)]
+    assert [event.index for event in finished] == [0, 1, 2, 3]
+    assert [event.recipe.seed for event in finished] == [7, 8, 20, 21]
+    assert [event.index for event in events if isinstance(event, Progress)] == sorted([0, 1, 2, 3] * 4)
+
+
+def test_a_recipe_with_an_image_runs_through_the_image_to_image_pipeline(worker, recipe, tmp_path):
+    Image.new("RGB", (64, 32), "red").save(tmp_path / "wide.png")
+    restyle = recipe.but(image=Reference(name=str(tmp_path / "wide.png")), strength=1.0)
+    *_, finished = worker.stream([restyle], Event())
+    assert finished.image.width > finished.image.height
+
+
+def test_cancellation_takes_effect_at_the_next_step(worker, recipe):
+    cancel, events = Event(), []
+
+    def read():
+        for event in worker.stream([recipe], cancel):
+            events.append(event)
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        read()
+    assert events
+    assert all(isinstance(event, Progress) and event.step < 4 for event in events)
+
+
+def test_cancellation_takes_effect_between_recipes(worker, recipe):
+    cancel, events = Event(), []
+
+    def cancel_when_finished(event):
+        events.append(event)
+        if isinstance(event, Finished):
+            cancel.set()
+
+    def check():
+        if cancel.is_set():
+            raise Cancelled("Cancelled.")
+
+    with pytest.raises(Cancelled):
+        worker.generate([recipe, recipe], cancel_when_finished, check=check)
+    assert {event.index for event in events} == {0}
+
+
+def test_closing_the_iterator_cancels(worker, recipe):
+    cancel = Event()
+    events = worker.stream([recipe], cancel)
+    next(events)
+    events.close()
+    assert cancel.is_set()
+
+
+def test_an_error_reaches_the_caller_and_the_next_request_is_served(worker, recipe):
+    absent = Reference(name="nowhere.png")
+    with pytest.raises(ImageError, match=r"nowhere\.png"):
+        list(worker.stream([recipe.but(references=(absent,))], Event()))
+    assert list(worker.stream([recipe], Event()))
+
+
+def test_a_function_runs_in_the_worker_thread_and_its_error_reaches_the_caller(worker):
+    assert worker.run(current_thread) is worker._thread
+    assert worker.run(current_thread) is not current_thread()
+    with pytest.raises(ZeroDivisionError):
+        worker.run(lambda: 1 // 0)
+    assert worker.run(divmod, 7, 4) == (1, 3)
+
+
+def test_one_task_runs_at_a_time_in_order_of_submission(worker):
+    release, order = Event(), []
+    held = worker.submit(lambda: release.wait(60) and order.append("first"))
+    second = worker.submit(order.append, "second")
+    assert not second.done()
+    release.set()
+    second.result()
+    assert held.done()
+    assert order == ["first", "second"]
+
+
+def test_a_task_can_call_its_own_worker(worker, recipe):
+    events = []
+    worker.run(lambda: worker.generate([recipe], events.append))
+    assert isinstance(events[-1], Finished)
+
+
+def test_build_style_encodes_the_references_of_a_recipe(worker, recipe, ink):
+    style = worker.build_style(recipe.but(references=(ink,), content=("a cat",)))
+    assert style.content == ("a cat",)
+    with pytest.raises(JobError, match="names no reference"):
+        worker.build_style(recipe)
+
+
+def test_close_waits_for_submitted_tasks_and_refuses_new_ones(worker):
+    done = []
+    worker.submit(done.append, 1)
+    worker.close()
+    assert done == [1]
+    assert not worker._thread.is_alive()
+    with pytest.raises(JobError, match="closed"):
+        worker.submit(done.append, 2)
+
+
+def test_an_unused_worker_is_collected_and_its_thread_ends(styled, recipe):
+    worker = ModelWorker(styled)
+    list(worker.stream([recipe], Event()))
+    thread, alive = worker._thread, weakref.ref(worker)
+    del worker
+    gc.collect()
+    thread.join(60)
+    assert alive() is None
+    assert thread not in threading.enumerate()
+
+
+def test_load_warms_up_with_one_step(monkeypatch, styled):
+    monkeypatch.setattr("instantstyle.generation.worker.load_model", lambda *parts: styled)
+    steps = []
+    called = styled.pipe.scheduler.step
+    monkeypatch.setattr(
+        styled.pipe.scheduler, "step", lambda *args, **kwargs: steps.append(1) or called(*args, **kwargs)
+    )
+    worker = ModelWorker.load("small", device="cpu")
+    assert steps == [1]
+    assert worker.device == "cpu"
