@@ -1,53 +1,63 @@
-"""Everything a visitor can get wrong, as types.
+"""Exceptions that a caller or user can cause.
 
 InstantStyleError
-├── CheckpointError   an adapter or encoder file that cannot serve
-├── BlockError        a block, role or weight that the network does not have
-├── StyleError        a style that cannot be made, read or applied
-├── ImageError        a reference picture that cannot be read
-├── ModelError        a model that cannot be found or loaded
-├── JobError          a piece of work that cannot be begun or finished
-└── MissingExtra      an optional part that is not installed
+├── CheckpointError   an adapter or encoder file is not valid or does not fit the network
+├── BlockError        a block, role or weight does not exist in the network
+├── StyleError        a style cannot be computed, read or applied
+├── ImageError        an image cannot be read
+├── ModelError        a model cannot be found or loaded
+├── JobError          a job cannot be started or finished
+└── MissingExtra      an optional dependency is not installed
 
-A message says, in one line: what, where, what was found, what is legal, what to do next.
+A message states in one line what failed, where, the value found, the values allowed and the next step.
 """
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class InstantStyleError(Exception):
-    """Root of the family: `except InstantStyleError` catches all that a visitor can cause."""
+    """Base class: `except InstantStyleError` catches every error that a caller or user can cause."""
 
 
 class CheckpointError(InstantStyleError):
-    """An adapter or encoder file that cannot serve; names every fault at once."""
+    """An adapter or encoder file is not valid or does not fit the network; the message lists all problems."""
 
 
 class BlockError(InstantStyleError):
-    """A block, role or weight that the network does not have."""
+    """A block, role or weight does not exist in the network."""
 
 
 class StyleError(InstantStyleError):
-    """A style that cannot be made, read or applied."""
+    """A style cannot be computed, read or applied."""
 
 
 class ImageError(InstantStyleError):
-    """A reference picture that cannot be read."""
+    """An image cannot be read."""
 
 
 class ModelError(InstantStyleError):
-    """A model that cannot be found or loaded."""
+    """A model cannot be found or loaded."""
 
 
 class JobError(InstantStyleError):
-    """A piece of work that cannot be begun or finished."""
+    """A job cannot be started or finished."""
 
 
 class MissingExtra(InstantStyleError):
-    """An optional part that is not installed; the message holds the install line."""
+    """An optional dependency is not installed; the message contains the command that installs it."""
 
 
-def did_you_mean(word: str, known: list[str]) -> str:
-    """' Did you mean up_blocks.0.attentions.1?' or nothing: the nearest legal word, as a sentence."""
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" Did you mean {near[0]}?" if near else ""
+def suggest_nearest(word: str, known: Iterable[str]) -> str:
+    """Suggest the allowed word that is most similar to an unknown one, for the end of an error message.
+
+    Args:
+        word: The unknown word.
+        known: The allowed words.
+
+    Returns:
+        `" Did you mean up_blocks.0.attentions.1?"` with its leading space, or an empty string if no word
+        reaches a `difflib` similarity of 0.5.
+    """
+    nearest = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {nearest[0]}?" if nearest else ""

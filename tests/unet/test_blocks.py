@@ -1,3 +1,5 @@
+"""Block names, their order and the selection of blocks."""
+
 from contextlib import suppress
 from math import isfinite
 
@@ -12,34 +14,34 @@ from instantstyle.unet.blocks import Block, format_blocks
 STYLE = Block("up_blocks", 0, 1)
 LAYOUT = Block("down_blocks", 2, 1)
 
-addresses = st.builds(
+blocks = st.builds(
     Block, st.sampled_from(["down_blocks", "up_blocks"]), st.integers(0, 20), st.integers(0, 20)
 )
 
 
-@given(addresses)
-def test_an_address_survives_printing_and_parsing(block):
+@given(blocks)
+def test_a_printed_block_is_parsed_to_the_same_block(block):
     assert Block.parse(str(block)) == block
 
 
-def test_the_middle_block_has_no_index_in_its_address():
+def test_the_middle_block_has_no_index_in_its_name():
     assert str(Block.parse("mid_block.attentions.0")) == "mid_block.attentions.0"
 
 
 @pytest.mark.parametrize(
     "text", ["up_blocks.0", "up_blocks.0.attentions.1.transformer_blocks.0", "style", ""]
 )
-def test_what_is_no_address_is_refused(text):
-    with pytest.raises(BlockError, match="one looks like"):
+def test_a_string_that_is_not_a_block_name_is_rejected(text):
+    with pytest.raises(BlockError, match="is not a block name"):
         Block.parse(text)
 
 
-def test_a_layer_knows_its_block():
-    assert Block.of("up_blocks.0.attentions.1.transformer_blocks.9.attn2.processor") == STYLE
-    assert Block.of("conv_in.weight") is None
+def test_the_block_of_a_layer_is_found_from_its_name():
+    assert Block.from_layer_name("up_blocks.0.attentions.1.transformer_blocks.9.attn2.processor") == STYLE
+    assert Block.from_layer_name("conv_in.weight") is None
 
 
-def test_blocks_run_down_middle_up():
+def test_blocks_compare_in_execution_order_down_middle_up():
     groups = [block.group for block in sorted(set(SDXL.blocks))]
     assert groups == sorted(
         groups, key=["down_blocks.1", "down_blocks.2", "mid_block", "up_blocks.0", "up_blocks.1"].index
@@ -47,7 +49,7 @@ def test_blocks_run_down_middle_up():
 
 
 @pytest.mark.parametrize(
-    ("spec", "chosen"),
+    ("spec", "selected"),
     [
         ("style", {STYLE: 1.0}),
         ("layout", {LAYOUT: 1.0}),
@@ -62,17 +64,17 @@ def test_blocks_run_down_middle_up():
         ({"style": 0}, {}),
     ],
 )
-def test_blocks_are_chosen_by_role_name_pattern_list_or_mapping(spec, chosen):
-    assert SDXL.select(spec) == chosen
+def test_blocks_are_selected_by_role_name_pattern_list_or_mapping(spec, selected):
+    assert SDXL.select(spec) == selected
 
 
-def test_a_later_entry_stands_over_an_earlier_one():
-    chosen = SDXL.select({"all": 1, "up_blocks.1.*": 0, "style": 0.3})
-    assert len(chosen) == 8
-    assert chosen[STYLE] == 0.3
+def test_a_later_entry_overrides_an_earlier_one():
+    selected = SDXL.select({"all": 1, "up_blocks.1.*": 0, "style": 0.3})
+    assert len(selected) == 8
+    assert selected[STYLE] == 0.3
 
 
-def test_chosen_blocks_come_in_execution_order():
+def test_selected_blocks_are_in_execution_order():
     assert list(SDXL.select("style+layout")) == [LAYOUT, STYLE]
 
 
@@ -86,7 +88,7 @@ def test_chosen_blocks_come_in_execution_order():
         ("up_block.0.attentions.1", r"Did you mean up_blocks.0.attentions.1\?"),
         ("stlye", r"roles style, layout, strong-style, all\. Did you mean style\?"),
         ("up_blocks.9.*", "SDXL has no block"),
-        ([], "No block is named"),
+        ([], "No block is selected"),
         ([3], "blocks cannot be"),
         (7, "blocks cannot be 7"),
         ({"style": "much"}, "The weight of style is 'much'"),
@@ -94,12 +96,12 @@ def test_chosen_blocks_come_in_execution_order():
         ({"style": True}, "finite"),
     ],
 )
-def test_what_cannot_be_chosen_is_refused_with_what_can(spec, message):
+def test_an_impossible_selection_is_rejected_with_the_possible_ones(spec, message):
     with pytest.raises(BlockError, match=message):
         SDXL.select(spec)
 
 
-def test_a_list_of_blocks_is_told_in_few_words():
+def test_consecutive_blocks_are_formatted_as_a_range():
     assert format_blocks(SDXL.blocks) == (
         "down_blocks.1.attentions.0–1, down_blocks.2.attentions.0–1, mid_block.attentions.0, "
         "up_blocks.0.attentions.0–2, up_blocks.1.attentions.0–2"
@@ -107,7 +109,7 @@ def test_a_list_of_blocks_is_told_in_few_words():
     assert format_blocks([SD15.blocks[0], Block("down_blocks", 0, 3)]) == "down_blocks.0.attentions.0/3"
 
 
-def test_a_mode_selects_all_blocks_that_it_reaches():
+def test_a_mode_selects_the_blocks_of_both_halves():
     assert sorted(map(str, SDXL.select("precise-style"))) == [
         "down_blocks.2.attentions.1",
         "up_blocks.0.attentions.1",
@@ -116,10 +118,10 @@ def test_a_mode_selects_all_blocks_that_it_reaches():
 
 
 anything = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12), addresses),
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12), blocks),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
-        st.dictionaries(st.one_of(st.text(max_size=12), st.integers(), addresses), inner, max_size=3),
+        st.dictionaries(st.one_of(st.text(max_size=12), st.integers(), blocks), inner, max_size=3),
     ),
     max_leaves=6,
 )
@@ -127,9 +129,9 @@ near_misses = st.text(alphabet="updownblcks_mi.attens0123+*?[]style ", max_size=
 
 
 @given(st.one_of(anything, near_misses, st.dictionaries(near_misses, st.floats(), max_size=2)))
-def test_any_choice_of_blocks_is_a_selection_or_a_block_error(spec):
-    chosen = {}
+def test_any_value_is_a_selection_or_a_block_error(spec):
+    selected = {}
     with suppress(BlockError):
-        chosen = SDXL.select(spec)
-    assert set(chosen) <= set(SDXL.blocks)
-    assert all(isfinite(weight) and weight != 0 for weight in chosen.values())
+        selected = SDXL.select(spec)
+    assert set(selected) <= set(SDXL.blocks)
+    assert all(isfinite(weight) and weight != 0 for weight in selected.values())

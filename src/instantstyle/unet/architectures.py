@@ -1,77 +1,91 @@
-"""Which blocks each family of networks has, and what they carry: tables, each with its source."""
+"""UNet families: their blocks, roles and layer widths, as tables with sources."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
-from .blocks import Block, Roles, select
-from .probe_file import read_roles, resolve_block_spec
+from .blocks import Block, Roles, select_blocks
+
+
+def _no_roles() -> dict[str, tuple[Block, ...]]:
+    return {}
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A family: its transformer blocks in execution order and the roles that some of them play."""
+    """A UNet family: its transformer blocks, and the roles that some of them play."""
 
     name: str
+    """Name for commands and files: `sdxl`."""
     title: str
+    """Name for messages: `SDXL`."""
     cross_dim: int | None
-    """Width of the text tokens that its cross-attention reads; None when any width will do."""
+    """Width of the text tokens that the cross-attention reads; None if any width is accepted."""
     blocks: tuple[Block, ...]
-    roles: Roles = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)
-    """Where each role's row comes from."""
+    """All transformer blocks, in execution order."""
+    roles: Roles = field(default_factory=_no_roles)
+    """Blocks by role."""
+    sources: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Source of each role."""
     experimental: bool = False
-    """True where those who published the roles call them so."""
-    depths: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """By group (`up_blocks.0`): how many cross-attentions each of its blocks has, and how wide they are."""
+    """Whether the publishers of the roles call them experimental."""
+    depths: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    """By group (`up_blocks.0`): number of cross-attention layers in each of its blocks, and their width.
+    Empty if unknown."""
 
     @property
     def layers(self) -> dict[str, int]:
-        """Each cross-attention and its width, in the order by which adapters number them."""
+        """Width of each cross-attention layer by module path, in the order by which adapters number them."""
         return {
-            f"{block}.transformer_blocks.{place}.attn2": width
-            for block in sorted(self.blocks, key=lambda block: block.listing)
+            f"{block}.transformer_blocks.{position}.attn2": width
+            for block in sorted(self.blocks, key=lambda block: block.listing_order)
             for depth, width in [self.depths[block.group]]
-            for place in range(depth)
+            for position in range(depth)
         }
 
-    def select(self, spec: Any) -> dict[Block, float]:
-        """Blocks and weights chosen by a role, a name, a pattern, a probe's file, a list or a mapping.
+    def select(self, spec: object) -> dict[Block, float]:
+        """Select blocks and their weights.
 
-        Of a mode, all blocks that it reaches, whether it acts there or against.
+        Args:
+            spec: A `BlockSpec` or the name of a mode (see `MODES`). A mode selects all blocks that it uses,
+                in the conditional or the unconditional half.
+
+        Returns:
+            Weights by block, never 0. In execution order, except for modes.
+
+        Raises:
+            BlockError: The spec is not valid, or the network has no such block or role.
         """
+        from .probe_file import resolve_block_spec
+
+        # TODO(lead): delete this import and call once core/ip_adapter.py gets specs without probe files.
+        spec = resolve_block_spec(spec, self)
         mode = MODES.get(spec) if isinstance(spec, str) else None
-        wanted = [mode.against, mode.acts] if mode else [spec]
-        parts = [select(self.resolve_blocks(part), self.blocks, self.roles, self.title) for part in wanted]
-        return {block: weight for part in parts for block, weight in part.items()}
+        specs = [mode.unconditional, mode.conditional] if mode else [spec]
+        selections = [select_blocks(part, self.blocks, self.roles, self.title) for part in specs]
+        return {block: weight for selection in selections for block, weight in selection.items()}
 
-    def resolve_blocks(self, spec: Any) -> Any:
-        """The selection with names of blocks for a probe's file in it; one of another network is refused."""
-        return resolve_block_spec(spec, self.blocks, self.name)
+    def with_roles(self, roles: Roles, source: str) -> "Architecture":
+        """Return the same family with other roles.
 
-    def as_probed(self, path: str | Path) -> "Architecture":
-        """The same network with the roles that the probe proposes instead of its table's own."""
-        roles = read_roles(path, self.blocks, self.name)
-        return replace(self, roles=roles, sources=dict.fromkeys(roles, f"probed: {path}"))
+        Args:
+            roles: Blocks by role; they replace all roles of the table.
+            source: Source of all these roles.
+        """
+        return replace(self, roles=roles, sources=dict.fromkeys(roles, source))
 
 
-def _blocks(**counts: int) -> tuple[Block, ...]:
-    """`up_blocks_0=3` stands for up_blocks.0.attentions.0–2."""
-    found = []
+def _list_blocks(**counts: int) -> tuple[Block, ...]:
+    """List blocks by group: `up_blocks_0=3` stands for `up_blocks.0.attentions.0–2`."""
+    blocks: list[Block] = []
     for group, count in counts.items():
         stage, _, index = group.rpartition("_") if group[-1].isdigit() else (group, "", "0")
-        found += [Block(stage, int(index), attention) for attention in range(count)]
-    return tuple(sorted(found))
+        blocks += [Block(stage, int(index), attention) for attention in range(count)]
+    return tuple(sorted(blocks))
 
 
-def _named(*addresses: str) -> tuple[Block, ...]:
-    return tuple(map(Block.parse, addresses))
+_SDXL_BLOCKS = _list_blocks(down_blocks_1=2, down_blocks_2=2, mid_block=1, up_blocks_0=3, up_blocks_1=3)
 
-
-_SDXL_BLOCKS = _blocks(down_blocks_1=2, down_blocks_2=2, mid_block=1, up_blocks_0=3, up_blocks_1=3)
-
-_SD15_BLOCKS = _blocks(
+_SD15_BLOCKS = _list_blocks(
     down_blocks_0=2,
     down_blocks_1=2,
     down_blocks_2=2,
@@ -87,14 +101,14 @@ SDXL = Architecture(
     cross_dim=2048,
     blocks=_SDXL_BLOCKS,
     roles={
-        "style": _named("up_blocks.0.attentions.1"),
-        "layout": _named("down_blocks.2.attentions.1"),
+        "style": (Block.parse("up_blocks.0.attentions.1"),),
+        "layout": (Block.parse("down_blocks.2.attentions.1"),),
         "strong-style": tuple(b for b in _SDXL_BLOCKS if str(b) != "down_blocks.2.attentions.1"),
     },
     sources={
         "style": "arXiv 2404.02733, section 3.2 (its 'up block 0, attention 1')",
         "layout": "arXiv 2404.02733, section 3.2 (its 'down block 2, attention 1')",
-        "strong-style": "ComfyUI IPAdapter Plus, 'strong style transfer': all but the layout block",
+        "strong-style": "ComfyUI IPAdapter Plus, 'strong style transfer': all blocks but the layout block",
     },
     # huggingface.co/stabilityai/stable-diffusion-xl-base-1.0, unet/config.json.
     depths={
@@ -120,7 +134,7 @@ SD15 = Architecture(
         "layout": "the same file: 'down_blocks.2' and 'mid_block'",
     },
     experimental=True,
-    # huggingface.co/stable-diffusion-v1-5, unet/config.json: block_out_channels, one layer a block.
+    # huggingface.co/stable-diffusion-v1-5, unet/config.json: block_out_channels, one layer per block.
     depths={
         "down_blocks.0": (1, 320),
         "down_blocks.1": (1, 640),
@@ -132,22 +146,20 @@ SD15 = Architecture(
     },
 )
 
-MINI_ROLES = {
-    "style": _named("up_blocks.1.attentions.2"),
-    "layout": _named("up_blocks.1.attentions.1"),
-}
-"""Found by probing, and not where SDXL has them: in mini the adapter speaks through its last two blocks,
-on 8 × 8 latents. The last but one brings the layout, the last the colours."""
-
 MINI = Architecture(
     name="mini",
     title="mini",
     cross_dim=None,
     blocks=_SDXL_BLOCKS,
-    roles=MINI_ROLES,
+    # Not the blocks of SDXL's roles: in mini the adapter acts mostly through the last two blocks, on 8 × 8
+    # latents. The last but one determines the layout, the last the colours.
+    roles={
+        "style": (Block.parse("up_blocks.1.attentions.2"),),
+        "layout": (Block.parse("up_blocks.1.attentions.1"),),
+    },
     sources={
-        "style": "findings/results/blocks.json: each block alone, by the judge",
-        "layout": "training/mini/results/table.json: its arm, by the judge",
+        "style": "findings/results/blocks.json: each block alone, scored by the classifier",
+        "layout": "training/mini/results/table.json: the arm of this block, scored by the classifier",
     },
     # training/mini/settings.py: UNET.
     depths={
@@ -164,10 +176,12 @@ ARCHITECTURES = (SDXL, SD15, MINI)
 
 @dataclass(frozen=True)
 class Mode:
-    """Blocks in which a style acts, and those in which guidance pushes away from it instead."""
+    """A pair of weight tables, one for each half of a batch with classifier-free guidance."""
 
-    acts: Mapping[str, float]
-    against: Mapping[str, float]
+    conditional: Mapping[str, float]
+    """Weights by role where the style acts in the conditional half."""
+    unconditional: Mapping[str, float]
+    """Weights by role where it acts in the unconditional half, so that guidance pushes away from it."""
     source: str
 
 
@@ -180,29 +194,44 @@ MODES = {
     "precise-layout": Mode(
         {"layout": 1.0},
         {"all": 0.1, "layout": 0.0},
-        "after ComfyUI IPAdapter Plus, 'composition precise', which weighs otherwise; needs guidance",
+        "after ComfyUI IPAdapter Plus, 'composition precise', which uses other weights; needs guidance",
     ),
 }
-"""Modes of any family that has both roles; a role of the family's own is a selection of blocks."""
+"""Modes by name, for every family that has both roles. Unlike a role, which is a selection of blocks, a mode
+acts in both halves of the guided batch."""
 
 
-def of_adapter(widths: Mapping[int, int], cross_dim: int) -> Architecture | None:
-    """The family that an adapter was made for, by the widths of its numbered layers; None: none known."""
+def match_adapter_architecture(widths: Mapping[int, int], cross_dim: int) -> Architecture | None:
+    """Find the family that an adapter was trained for.
+
+    Args:
+        widths: Width of each of the adapter's layers by layer number.
+        cross_dim: Width of the adapter's image tokens.
+
+    Returns:
+        The first family with exactly these layers and this width, or None.
+    """
     for family in ARCHITECTURES:
-        numbered = {2 * place + 1: width for place, width in enumerate(family.layers.values())}
-        if numbered == widths and family.cross_dim in (None, cross_dim):
+        expected = {2 * position + 1: width for position, width in enumerate(family.layers.values())}
+        if expected == widths and family.cross_dim in (None, cross_dim):
             return family
     return None
 
 
 def match_architecture(layer_names: Iterable[str], cross_dim: int | None = None) -> Architecture:
-    """The family whose blocks these layers make up; one of equal cross dim before the first of equal names.
+    """Find the family of a network.
 
-    A network that no table knows comes back without roles: its blocks can still be named.
+    Args:
+        layer_names: Names of the network's cross-attention layers or their processors.
+        cross_dim: Width of its text tokens; None if unknown.
+
+    Returns:
+        The family with exactly the blocks that contain these layers: preferably one with this `cross_dim`,
+        otherwise the first in `ARCHITECTURES`. If there is none, an architecture `unknown` with these blocks
+        and no roles, whose blocks can still be selected by name.
     """
-    blocks = tuple(sorted({block for name in layer_names if (block := Block.of(name))}))
-    same = [family for family in ARCHITECTURES if family.blocks == blocks]
-    fitting = [family for family in same if family.cross_dim == cross_dim]
-    if not same:
+    blocks = tuple(sorted({block for name in layer_names if (block := Block.from_layer_name(name))}))
+    candidates = [family for family in ARCHITECTURES if family.blocks == blocks]
+    if not candidates:
         return Architecture("unknown", "This network", cross_dim, blocks)
-    return (fitting or same)[0]
+    return next((family for family in candidates if family.cross_dim == cross_dim), candidates[0])

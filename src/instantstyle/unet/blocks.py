@@ -1,4 +1,4 @@
-"""Blocks: what they are called, in which order they run, and how a person chooses among them."""
+"""Transformer blocks of a UNet: their names, their order and their selection by role, name or pattern."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,165 +7,240 @@ from fnmatch import fnmatchcase
 from functools import total_ordering
 from itertools import groupby
 from math import isfinite
-from typing import Any
+from typing import cast
 
-from ..errors import BlockError, did_you_mean
+from ..errors import BlockError, suggest_nearest
 
-STAGES = ("down_blocks", "mid_block", "up_blocks")
-"""The stages of a UNet in the order in which they run; diffusers lists their layers in another."""
+_EXECUTION_STAGES = ("down_blocks", "mid_block", "up_blocks")
+"""The stages of a UNet in the order in which the forward pass runs them."""
 
-LISTED = ("down_blocks", "up_blocks", "mid_block")
+_LISTING_STAGES = ("down_blocks", "up_blocks", "mid_block")
+"""The same stages in the order in which diffusers lists them in `unet.attn_processors`."""
 
-_ADDRESS = re.compile(r"(?:(down_blocks|up_blocks)\.(\d+)|(mid_block))\.attentions\.(\d+)(?:\.|$)")
+_BLOCK_NAME = re.compile(r"(?:(down_blocks|up_blocks)\.(\d+)|(mid_block))\.attentions\.(\d+)(?:\.|$)")
 
 
 @total_ordering
 @dataclass(frozen=True)
 class Block:
-    """A transformer block of the network: `up_blocks.0.attentions.1`. Blocks compare in execution order."""
+    """A transformer block of a UNet, such as `up_blocks.0.attentions.1`. Sorts in execution order."""
 
     stage: str
+    """`down_blocks`, `mid_block` or `up_blocks`."""
     index: int
+    """Position among the blocks of the stage; 0 for `mid_block`."""
     attention: int
+    """Position in the `attentions` list."""
 
     @classmethod
-    def parse(cls, address: str) -> "Block":
-        block = cls.of(address)
-        if block is None or str(block) != address:
-            raise BlockError(f"{address!r} is no block's address; one looks like up_blocks.0.attentions.1.")
+    def parse(cls, name: str) -> "Block":
+        """Parse the name of a block.
+
+        Args:
+            name: A full block name, such as `up_blocks.0.attentions.1`.
+
+        Raises:
+            BlockError: `name` is not the name of a block.
+        """
+        block = cls.from_layer_name(name)
+        if block is None or str(block) != name:
+            raise BlockError(
+                f"{name!r} is not a block name; block names have the form up_blocks.0.attentions.1."
+            )
         return block
 
     @classmethod
-    def of(cls, name: str) -> "Block | None":
-        """The block that a layer, processor or parameter of this name belongs to; None outside of any."""
-        found = _ADDRESS.match(name)
-        if found is None:
+    def from_layer_name(cls, name: str) -> "Block | None":
+        """Find the block that contains a layer.
+
+        Args:
+            name: Name of a layer, an attention processor or a parameter, relative to the UNet.
+
+        Returns:
+            The block, or None if the layer is outside of the transformer blocks.
+        """
+        match = _BLOCK_NAME.match(name)
+        if match is None:
             return None
-        stage, index, mid, attention = found.groups()
+        stage, index, mid, attention = match.groups()
         return cls(stage or mid, int(index or 0), int(attention))
 
     @property
     def group(self) -> str:
-        """What its siblings share: `up_blocks.0`, `mid_block`."""
+        """Name of the parent module without `attentions`: `up_blocks.0` or `mid_block`."""
         return self.stage if self.stage == "mid_block" else f"{self.stage}.{self.index}"
+
+    @property
+    def listing_order(self) -> tuple[int, int, int]:
+        """Sort key for diffusers' order (down, up, mid), by which adapters number their layers."""
+        return _LISTING_STAGES.index(self.stage), self.index, self.attention
+
+    @property
+    def _execution_order(self) -> tuple[int, int, int]:
+        return _EXECUTION_STAGES.index(self.stage), self.index, self.attention
 
     def __str__(self) -> str:
         return f"{self.group}.attentions.{self.attention}"
 
     def __lt__(self, other: "Block") -> bool:
-        return self._place() < other._place()
-
-    @property
-    def listing(self) -> tuple[int, int, int]:
-        """Sorts as diffusers lists a network's layers, by which adapters number theirs: down, up, mid."""
-        return LISTED.index(self.stage), self.index, self.attention
-
-    def _place(self) -> tuple[int, int, int]:
-        return STAGES.index(self.stage), self.index, self.attention
+        return self._execution_order < other._execution_order
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One cross-attention inside a block; `number` is its place among `unet.attn_processors` (always odd)."""
+    """A cross-attention layer of a UNet."""
 
     number: int
+    """Position in `unet.attn_processors`. Odd, because a self-attention precedes each of them."""
     name: str
+    """Name of its attention processor, `….transformer_blocks.0.attn2.processor`."""
     width: int
+    """Width of its keys and values."""
     cross_dim: int
+    """Width of the text tokens that it reads."""
 
     @property
     def block(self) -> Block | None:
-        return Block.of(self.name)
+        """The block that contains the layer; None if it is outside of the transformer blocks."""
+        return Block.from_layer_name(self.name)
 
 
-Spec = str | Block | Iterable[str | Block] | Mapping[str | Block, float]
-"""A role, a name, a pattern, a probe's file (`probe.json`, `probe.json:layout`), several joined by `+`, a
-list of them, or a mapping from them to weights."""
+BlockSpec = str | Block | Iterable[str | Block] | Mapping[str | Block, float]
+"""A selection of blocks: a role (`style`), `all`, a block name, a pattern (`up_blocks.0.*`), several of these
+joined by `+`, a list of them, or a mapping from them to weights.
+
+Where a user's own input enters, a spec may name a probe file too (`probe.json`, `probe.json:layout`).
+`probe_file.resolve_block_spec` replaces it by block names."""
 
 Roles = Mapping[str, tuple[Block, ...]]
+"""Blocks by the role that they play: `style`, `layout`."""
 
 
-def select(
-    spec: Any, known: Sequence[Block], roles: Roles, network: str = "This network"
+def select_blocks(
+    spec: object, known: Sequence[Block], roles: Roles, network: str = "This network"
 ) -> dict[Block, float]:
-    """The chosen blocks and their weights, in execution order; `spec` is a `Spec`.
+    """Select blocks and their weights.
 
-    Where two entries name the same block the later one stands; a block of weight 0 is not chosen, so that
-    `{"all": 1, "up_blocks.1.*": 0}` means all but those.
+    If two entries select the same block, the later one applies. A block of weight 0 is left out, so that
+    `{"all": 1, "up_blocks.1.*": 0}` selects all blocks but those.
+
+    Args:
+        spec: A `BlockSpec` without names of probe files.
+        known: The blocks of the network.
+        roles: The roles of the network.
+        network: Name of the network in error messages.
+
+    Returns:
+        Weights by block, in execution order. Entries without a weight of their own have weight 1.
+
+    Raises:
+        BlockError: `spec` is not a `BlockSpec`, it is empty, a weight is not a finite number, or the network
+            has no such block or role. The message lists what it has.
     """
-    chosen: dict[Block, float] = {}
-    for word, weight in _entries(spec):
-        chosen |= dict.fromkeys(_resolve(word, known, roles, network), _checked(word, weight))
-    return {block: chosen[block] for block in sorted(chosen) if chosen[block] != 0}
+    selected: dict[Block, float] = {}
+    for name, weight in _split_spec(spec):
+        selected |= dict.fromkeys(_match_blocks(name.strip(), known, roles, network), weight)
+    return {block: selected[block] for block in sorted(selected) if selected[block] != 0}
 
 
-def format_blocks(blocks: Iterable[Block]) -> str:
-    """Blocks in few words: `mid_block.attentions.0, up_blocks.0.attentions.0–2`."""
-    return ", ".join(_run(list(run)) for _, run in groupby(sorted(blocks), lambda block: block.group))
+def validate_weight(name: object, weight: object) -> float:
+    """Check the weight of an entry of a block spec.
 
+    Args:
+        name: The entry, for the error message.
+        weight: Any value.
 
-def _entries(spec: Any) -> list[tuple[str, Any]]:
-    if isinstance(spec, Mapping):
-        return [(part, weight) for word, weight in spec.items() for part in str(word).split("+")]
-    words = [spec] if isinstance(spec, str | Block) else list(spec) if isinstance(spec, Iterable) else [spec]
-    if not all(isinstance(word, str | Block) for word in words):
-        raise BlockError(
-            f"blocks cannot be {spec!r}; give a role, a name, a list of them or names with weights."
-        )
-    if not words:
-        raise BlockError('No block is named; for the plain pipeline pass style=None, for every block "all".')
-    return [(part, 1.0) for word in words for part in str(word).split("+")]
+    Returns:
+        The weight as a float.
 
-
-def _checked(word: str, weight: Any) -> float:
+    Raises:
+        BlockError: The weight is not a finite number.
+    """
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not isfinite(weight):
-        raise BlockError(f"The weight of {word} is {weight!r}; it must be a finite number, 1 acting fully.")
+        raise BlockError(
+            f"The weight of {name} is {weight!r}; it must be a finite number, 1 for full effect."
+        )
     return float(weight)
 
 
-def _resolve(word: str, known: Sequence[Block], roles: Roles, network: str) -> list[Block]:
-    word = word.strip()
-    if word == "all":
-        return list(known)
-    if word in roles:
-        return list(roles[word])
-    found = [block for block in known if fnmatchcase(str(block), word)]
-    if not found:
-        raise BlockError(_unknown(word, known, roles, network))
-    return found
-
-
-def _unknown(word: str, known: Sequence[Block], roles: Roles, network: str) -> str:
-    if word in ("style", "layout"):
-        has = (
-            f"; its roles are {', '.join(roles)}" if roles else ": nobody has published which blocks carry it"
-        )
-        return f"{network} has no role {word!r}{has}. Name blocks yourself: {format_blocks(known)}."
-    siblings = [block for block in known if (near := Block.of(word)) and block.group == near.group]
-    legal = (
-        format_blocks(siblings) if siblings else f"{format_blocks(known)}; roles {', '.join([*roles, 'all'])}"
+def invalid_spec_error(spec: object) -> BlockError:
+    """Build the error for a value that is not a `BlockSpec`."""
+    return BlockError(
+        f"blocks cannot be {spec!r}; pass a role, a name, a list of them or names with weights."
     )
-    nearest = did_you_mean(word, [*roles, "all", *map(str, known)])
-    return f"{network} has no block {word}; it has {legal}{_roles_among(siblings, roles)}.{nearest}"
 
 
-def _roles_among(blocks: Sequence[Block], roles: Roles) -> str:
-    """A role that all of them carry tells none of them from the others."""
-    named = [
-        f"{role}: .{block.attention}"
-        for role, carriers in roles.items()
-        if not set(blocks) <= set(carriers)
-        for block in carriers
-        if block in blocks
-    ]
-    return f" ({', '.join(named)})" if named else ""
+def format_blocks(blocks: Iterable[Block]) -> str:
+    """Format blocks as a short list: `mid_block.attentions.0, up_blocks.0.attentions.0–2`."""
+    return ", ".join(
+        _format_group(list(group)) for _, group in groupby(sorted(blocks), lambda block: block.group)
+    )
 
 
-def _run(blocks: list[Block]) -> str:
+def _split_spec(spec: object) -> list[tuple[str, float]]:
+    """Split a block spec into names without `+`, each with its weight."""
+    if isinstance(spec, Mapping):
+        entries = cast("Mapping[object, object]", spec).items()
+        return [
+            (part, validate_weight(part, weight)) for name, weight in entries for part in str(name).split("+")
+        ]
+    if isinstance(spec, str | Block):
+        names: list[object] = [spec]
+    elif isinstance(spec, Iterable):
+        names = list(cast("Iterable[object]", spec))
+    else:
+        raise invalid_spec_error(spec)
+    if not all(isinstance(name, str | Block) for name in names):
+        raise invalid_spec_error(cast("object", spec))
+    if not names:
+        raise BlockError(
+            'No block is selected; pass style=None for the plain pipeline, "all" for every block.'
+        )
+    return [(part, 1.0) for name in names for part in str(name).split("+")]
+
+
+def _match_blocks(name: str, known: Sequence[Block], roles: Roles, network: str) -> Sequence[Block]:
+    if name == "all":
+        return known
+    if name in roles:
+        return roles[name]
+    matches = [block for block in known if fnmatchcase(str(block), name)]
+    if not matches:
+        raise _unknown_block_error(name, known, roles, network)
+    return matches
+
+
+def _unknown_block_error(name: str, known: Sequence[Block], roles: Roles, network: str) -> BlockError:
+    if name in ("style", "layout"):
+        has = f"its roles are {', '.join(roles)}" if roles else "no published roles exist for it"
+        return BlockError(
+            f"{network} has no role {name!r}; {has}. Select blocks by name: {format_blocks(known)}."
+        )
+    unknown = Block.from_layer_name(name)
+    siblings = [block for block in known if unknown and block.group == unknown.group]
+    if siblings:
+        # A role that all siblings play does not help to choose among them.
+        played = [
+            f"{role}: .{block.attention}"
+            for role, blocks in roles.items()
+            if not set(siblings) <= set(blocks)
+            for block in blocks
+            if block in siblings
+        ]
+        legal = format_blocks(siblings) + (f" ({', '.join(played)})" if played else "")
+    else:
+        legal = f"{format_blocks(known)}; roles {', '.join([*roles, 'all'])}"
+    nearest = suggest_nearest(name, [*roles, "all", *map(str, known)])
+    return BlockError(f"{network} has no block {name}; it has {legal}.{nearest}")
+
+
+def _format_group(blocks: Sequence[Block]) -> str:
+    """Format blocks of one group, sorted: `up_blocks.0.attentions.0–2`, or `….0/3` if there are gaps."""
     first, last = blocks[0], blocks[-1]
     if len(blocks) == 1:
         return str(first)
-    numbers = [block.attention for block in blocks]
-    unbroken = last.attention - first.attention == len(blocks) - 1
-    tail = f"{first.attention}–{last.attention}" if unbroken else "/".join(map(str, numbers))
-    return f"{first.group}.attentions.{tail}"
+    contiguous = last.attention - first.attention == len(blocks) - 1
+    numbers = (
+        f"{first.attention}–{last.attention}" if contiguous else "/".join(str(b.attention) for b in blocks)
+    )
+    return f"{first.group}.attentions.{numbers}"

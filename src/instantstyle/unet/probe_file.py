@@ -1,77 +1,121 @@
-"""What `instantstyle probe` found, as the rest of the house takes it: roles, and names in a selection."""
+"""Files written by `instantstyle probe`: the roles that they propose, and their use in block specs."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from ..errors import BlockError, JobError
-from ..utils.result_journal import read
-from .blocks import Block, Roles, format_blocks
+from ..utils.result_journal import read_journal
+from .architectures import Architecture
+from .blocks import Block, BlockSpec, Roles, format_blocks, invalid_spec_error, validate_weight
 
-_WORD = re.compile(r"(.+\.json)(?::([\w-]+))?")
-"""A probe's file, and the role that is meant: `probe.json` (its style), `probe.json:layout`."""
+_PROBE_NAME = re.compile(r"(.+\.json)(?::([\w-]+))?")
+"""A probe file, optionally with a role: `probe.json` (its style role), `probe.json:layout`."""
 
 
-def read_roles(path: str | Path, known: Sequence[Block] | None = None, network: str | None = None) -> Roles:
-    """The roles proposed in a `probe.json`; `BlockError` where it is of a network other than the one at hand.
+def read_roles(path: str | Path, architecture: Architecture | None = None) -> Roles:
+    """Read the roles that a probe file proposes.
 
-    `known`, `network`: that one's blocks and name; None takes the file's own word.
+    Args:
+        path: The `probe.json` of a finished probe.
+        architecture: The network to use the roles with. None accepts a probe of any network.
+
+    Returns:
+        Blocks by role, possibly none for a role.
+
+    Raises:
+        BlockError: The probe ran on a network of another name or with other blocks.
+        JobError: The file cannot be read, is not a probe file, or the probe was not finished.
     """
     path = Path(path)
-    held = read(path)
-    if not isinstance(held.get("roles"), Mapping):
+    content = read_journal(path)
+    if not isinstance(content.get("roles"), Mapping):
         raise JobError(
-            f"{path} proposes no roles: it is no probe's, or the probe was not finished; "
-            "run it, or run it again to go on: instantstyle probe --model …"
+            f"{path} proposes no roles: it is not a probe file, or the probe was not finished; "
+            "run or resume it: instantstyle probe --model …"
         )
     try:
-        theirs = [Block.parse(name) for name in held["settings"]["blocks"]]
-        name = str(held["settings"]["network"])
-        roles = {role: tuple(map(Block.parse, found["blocks"])) for role, found in held["roles"].items()}
-    except (KeyError, TypeError, BlockError) as fault:
-        raise JobError(f"{path} is not as a probe wrote it ({fault}); probe anew.") from None
-    _check_network(path, (name, theirs), (network or name, theirs if known is None else known))
+        blocks = [Block.parse(name) for name in content["settings"]["blocks"]]
+        network = str(content["settings"]["network"])
+        roles = {role: tuple(map(Block.parse, found["blocks"])) for role, found in content["roles"].items()}
+    except (KeyError, TypeError, BlockError) as error:
+        raise JobError(f"{path} does not have the format of a probe file ({error}); probe again.") from None
+    if architecture is not None:
+        _validate_network(path, network, blocks, architecture)
     return roles
 
 
-def resolve_block_spec(spec: Any, known: Sequence[Block] | None = None, network: str | None = None) -> Any:
-    """The same selection with the names of the blocks, where it names a probe's file; `spec` is a `Spec`.
+def apply_probed_roles(architecture: Architecture, path: str | Path) -> Architecture:
+    """Replace the roles of an architecture by those that a probe file proposes.
 
-    So what was chosen is still known when the file is gone.
+    Raises:
+        BlockError: The probe ran on another network.
+        JobError: The file cannot be read or is not a finished probe file.
     """
-    if isinstance(spec, str):
-        return "+".join(_named(word, known, network) for word in spec.split("+"))
+    return architecture.with_roles(read_roles(path, architecture), f"probed: {path}")
+
+
+def resolve_block_spec(spec: object, architecture: Architecture | None = None) -> BlockSpec:
+    """Replace each probe file in a block spec by the names of the blocks that it proposes.
+
+    The result does not depend on the file any more, so that it can be stored and sent to other machines.
+
+    Args:
+        spec: A `BlockSpec`, in which `probe.json` means the style role of the file and `probe.json:layout`
+            another one. The names of modes are returned unchanged.
+        architecture: The network to select blocks from. None accepts a probe of any network.
+
+    Returns:
+        The same selection without file names.
+
+    Raises:
+        BlockError: `spec` is not a `BlockSpec`, a weight is not a finite number, a probe ran on another
+            network, or its file proposes no blocks for the role.
+        JobError: A file cannot be read or is not a finished probe file.
+    """
+
+    def resolve(name: object) -> str | Block:
+        if isinstance(name, str):
+            return "+".join(_resolve_name(part, architecture) for part in name.split("+"))
+        if isinstance(name, Block):
+            return name
+        raise invalid_spec_error(spec)
+
+    if isinstance(spec, str | Block):
+        return resolve(spec)
     if isinstance(spec, Mapping):
-        return {resolve_block_spec(word, known, network): weight for word, weight in spec.items()}
+        entries = cast("Mapping[object, object]", spec).items()
+        return {resolve(name): validate_weight(name, weight) for name, weight in entries}
     if isinstance(spec, Iterable):
-        return tuple(resolve_block_spec(word, known, network) for word in spec)
-    return spec
+        return tuple(resolve(name) for name in cast("Iterable[object]", spec))
+    raise invalid_spec_error(spec)
 
 
-def _named(word: str, known: Sequence[Block] | None, network: str | None) -> str:
-    found = _WORD.fullmatch(word.strip())
-    if found is None:
-        return word
-    path, role = found[1], found[2] or "style"
-    roles = read_roles(path, known, network)
+def _resolve_name(name: str, architecture: Architecture | None) -> str:
+    """Return a name of a block spec, or the block names that it stands for if it names a probe file."""
+    match = _PROBE_NAME.fullmatch(name.strip())
+    if match is None:
+        return name
+    path, role = match[1], match[2] or "style"
+    roles = read_roles(path, architecture)
     if not roles.get(role):
         has = f"only for {', '.join(roles)}" if roles else "nor for any other role"
         raise BlockError(
             f"{path} proposes no blocks for {role!r}, {has}; "
-            "name blocks yourself, or probe with more --styles."
+            "select blocks by name, or probe with more --styles."
         )
     return "+".join(map(str, roles[role]))
 
 
-def _check_network(
-    path: Path, theirs: tuple[str, Sequence[Block]], here: tuple[str, Sequence[Block]]
-) -> None:
-    """A name alone would not do, as many networks have none; nor blocks alone: mini has those of SDXL."""
-    if theirs[0] != here[0]:
-        told = f"it was found on {theirs[0]}, and this one is {here[0]}"
-    elif sorted(theirs[1]) != sorted(here[1]):
-        told = f"it has {format_blocks(theirs[1])}, and this one {format_blocks(here[1])}"
+def _validate_network(path: Path, network: str, blocks: Sequence[Block], architecture: Architecture) -> None:
+    # Both are compared: many networks share the name "unknown", and mini has the blocks of SDXL.
+    if network != architecture.name:
+        difference = f"it was made with {network}, and this one is {architecture.name}"
+    elif sorted(blocks) != sorted(architecture.blocks):
+        difference = f"it has {format_blocks(blocks)}, and this one {format_blocks(architecture.blocks)}"
     else:
         return
-    raise BlockError(f"{path} is of another network: {told}. Probe this one: instantstyle probe --model …")
+    raise BlockError(
+        f"{path} is a probe of another network: {difference}. Probe this one: instantstyle probe --model …"
+    )
