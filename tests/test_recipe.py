@@ -1,11 +1,11 @@
-"""A recipe survives its own JSON, refuses nonsense in one line, and reads as A1111's text."""
+"""A recipe round-trips through JSON, rejects invalid fields in one line, and formats as A1111's text."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from instantstyle import JobError
-from instantstyle.recipe import Recipe
+from instantstyle.recipe import FILE_FIELDS, STYLE_FIELDS, Recipe
 
 WHOLE = {
     "prompt": "a rocket",
@@ -40,7 +40,7 @@ recipes = st.builds(
 
 
 @given(recipes)
-def test_a_recipe_survives_its_json(recipe):
+def test_a_recipe_round_trips_through_json(recipe):
     assert Recipe.from_json(recipe.to_json()) == recipe
 
 
@@ -50,7 +50,7 @@ def test_a_recipe_is_frozen():
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("changes", "message"),
     [
         ({"seed": -1}, "seed is -1"),
         ({"seed": 2**63}, "seed is"),
@@ -68,35 +68,37 @@ def test_a_recipe_is_frozen():
         ({"guidance_interval": (0.8, 0.2)}, r"guidance_interval is \(0.8, 0.2\), should begin no later"),
         ({"guidance_interval": (0.8, 1.2)}, r"guidance_interval.1 is 1.2"),
         ({"guidance_interval": (0.8,)}, r"guidance_interval.1 is missing"),
+        ({"start": 0.9, "end": 0.1}, "begin at 0.9 of the steps and end at 0.1; start must not be greater"),
+        ({"removal": "clean"}, "'clean' reads no words, and content is given"),
         ({"num_inference_step": 3}, "no field num_inference_step .perhaps num_inference_steps"),
     ],
 )
-def test_nonsense_is_refused_in_one_line(fault, told):
-    with pytest.raises(JobError, match=told) as refusal:
-        Recipe.model_validate({**WHOLE, **fault})
-    assert "\n" not in str(refusal.value)
+def test_invalid_fields_raise_an_error_in_one_line(changes, message):
+    with pytest.raises(JobError, match=message) as error:
+        Recipe.model_validate({**WHOLE, **changes})
+    assert "\n" not in str(error.value)
 
 
-def test_all_faults_are_told_at_once():
+def test_all_errors_are_reported_at_once():
     with pytest.raises(JobError, match=r"scale is 99.*seed is -1"):
         Recipe(prompt="a", seed=-1, scale=99)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"prompt": "a"}'])
-def test_what_is_no_recipe_is_refused(text):
+def test_text_that_is_not_a_recipe_raises_an_error(text):
     with pytest.raises(JobError):
         Recipe.from_json(text)
 
 
-def test_a_change_is_validated_too():
+def test_replaced_fields_are_validated():
     recipe = Recipe.model_validate(WHOLE)
-    assert recipe.but(seed=2).seed == 2
+    assert recipe.replace(seed=2).seed == 2
     with pytest.raises(JobError, match="seed is -2"):
-        recipe.but(seed=-2)
+        recipe.replace(seed=-2)
 
 
-def test_the_text_for_other_front_ends_is_theirs():
-    assert Recipe.model_validate(WHOLE).a1111() == (
+def test_the_a1111_text_has_a1111s_format():
+    assert Recipe.model_validate(WHOLE).to_a1111() == (
         "a rocket\n"
         "Negative prompt: blurry\n"
         "Steps: 20, Sampler: DDIMScheduler, CFG scale: 7, CFG interval: 0.2-0.8, "
@@ -106,21 +108,44 @@ def test_the_text_for_other_front_ends_is_theirs():
     )
 
 
-def test_cleaning_is_told_though_it_names_no_content():
-    text = Recipe.model_validate({**WHOLE, "content": [], "removal": "clean", "content_scale": 1}).a1111()
+def test_the_a1111_text_names_token_cleaning_although_there_is_no_content():
+    text = Recipe.model_validate({**WHOLE, "content": [], "removal": "clean", "content_scale": 1}).to_a1111()
     assert "Style removal: clean, Style content scale: 1, " in text
 
 
-def test_an_amount_may_be_left_to_be_chosen():
+def test_the_content_scale_can_be_auto():
     recipe = Recipe.model_validate({**WHOLE, "content_scale": "auto"})
     assert recipe.content_scale == "auto"
     assert Recipe.from_json(recipe.to_json()) == recipe
 
 
 def test_values_with_separators_are_quoted():
-    text = Recipe(prompt="a", seed=1, model="C:\\models, mine", references=({"name": "a"},)).a1111()  # pyright: ignore
+    text = Recipe(prompt="a", seed=1, model="C:\\models, mine", references=({"name": "a"},)).to_a1111()  # pyright: ignore
     assert r'Model: "C:\\models, mine"' in text
 
 
-def test_without_a_negative_prompt_or_reference_their_lines_are_absent():
-    assert Recipe(prompt="a", seed=1).a1111() == "a\nSeed: 1, Model: mini, RNG: CPU"
+def test_the_a1111_text_omits_an_absent_negative_prompt_and_style():
+    assert Recipe(prompt="a", seed=1).to_a1111() == "a\nSeed: 1, Model: mini, RNG: CPU"
+
+
+@pytest.mark.parametrize("name", ["content", "negative_references"])
+def test_a_request_with_a_field_that_needs_a_reference_and_none_raises_an_error(name):
+    given = {"content": ["a cat"], "negative_references": [{"name": "oil.png"}]}
+    recipe = Recipe.model_validate({"prompt": "a", "seed": 1, name: given[name]})
+    with pytest.raises(JobError, match=f"{name} can only act on the style of a reference, and there is none"):
+        recipe.check_request()
+    recipe.replace(references=WHOLE["references"]).check_request()
+
+
+def test_every_file_is_listed_and_can_be_changed():
+    names = ("a.png", "b.png", "c.png", "d.png", "e.png")
+    lists = {name: [{"name": file}] for name, file in zip(FILE_FIELDS[:3], names[:3], strict=True)}
+    single = {name: {"name": file} for name, file in zip(FILE_FIELDS[3:], names[3:], strict=True)}
+    recipe = Recipe.model_validate({"prompt": "a", "seed": 1, **lists, **single})
+    assert tuple(file.name for file in recipe.files()) == names
+    moved = recipe.map_files(lambda file: file.model_copy(update={"name": f"x/{file.name}"}))
+    assert tuple(file.name for file in moved.files()) == tuple(f"x/{name}" for name in names)
+
+
+def test_fields_of_files_and_of_a_style_are_fields_of_a_recipe():
+    assert set(FILE_FIELDS) | set(STYLE_FIELDS) <= set(Recipe.model_fields)

@@ -1,12 +1,12 @@
-"""`Recipe`: everything that made a picture, as one frozen, validated, versioned value.
+"""`Recipe`: everything that determines an image, as one frozen, validated and versioned value.
 
-Every face (command, server, batch) makes a `Recipe` and hands it down; every picture carries one home.
+The command line, the server, the studio and the batch each build a `Recipe`; every image carries its own.
 """
 
 import json
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -21,74 +21,90 @@ from pydantic import (
 
 from .errors import JobError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 Crop = Literal["center", "pad", "squash"]
-"""How a reference becomes square: cut the long sides off, add white, or distort."""
+"""How a reference image becomes square: crop the long sides, pad with white, or distort."""
 
 Removal = Literal["subtract", "project", "mask", "clean"]
-"""How content leaves: the whole vector (arXiv 2404.02733), only along its direction, the elements that agree
-with it (MaskST, arXiv 2502.07466); or, without words, out of the tokens (CleanStyle, arXiv 2602.20721)."""
+"""How content is removed from a style: subtract the content embedding (arXiv 2404.02733), subtract only the
+projection onto its direction, zero the elements that agree with it (MaskST, arXiv 2502.07466), or, without a
+content phrase, damp the image tokens beyond the first singular component (CleanStyle, arXiv 2602.20721)."""
 
 Combine = Literal["average", "concat"]
-"""What several references become: one weighted embedding, or all their tokens side by side."""
+"""How several references are combined: one weighted mean embedding, or all their tokens side by side."""
 
 Control = Literal["none", "canny"]
-"""What holds the structure of the picture that a drawing begins from: its pixels alone, or its edges too."""
+"""What preserves the structure of the image to start from: its pixels only, or also a Canny ControlNet."""
 
 Dtype = Literal["float32", "float16", "bfloat16", "float64"]
-"""The numbers that the model is loaded in."""
+"""The dtype in which the model is loaded."""
 
 CROPS: tuple[str, ...] = get_args(Crop)
 
 
-def _in_order(interval: tuple[float, float]) -> tuple[float, float]:
-    """Refuses an end before the start."""
+def _validate_order(interval: tuple[float, float]) -> tuple[float, float]:
     if interval[0] > interval[1]:
         raise ValueError("should begin no later than it ends")
     return interval
 
 
-# Wide enough for every use known, narrow enough to catch a slipped decimal point.
-Amount = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Interval = Annotated[tuple[Share, Share], AfterValidator(_in_order)]
-Side = Annotated[int, Field(ge=8, le=16384, multiple_of=8)]
-Words = Annotated[str, Field(min_length=1)]
+# 10 is above every value known to be useful and low enough to catch a misplaced decimal point.
+Weight = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+FractionInterval = Annotated[tuple[Fraction, Fraction], AfterValidator(_validate_order)]
+ImageSide = Annotated[int, Field(ge=8, le=16384, multiple_of=8)]
+NonEmptyText = Annotated[str, Field(min_length=1)]
 
 
-def _kind_of_amount(value: object) -> str:
+def _content_scale_tag(value: object) -> str:
     return "auto" if value == "auto" else "number"
 
 
 ContentScale = Annotated[
-    Annotated[Amount, Tag("number")] | Annotated[Literal["auto"], Tag("auto")], Discriminator(_kind_of_amount)
+    Annotated[Weight, Tag("number")] | Annotated[Literal["auto"], Tag("auto")],
+    Discriminator(_content_scale_tag),
 ]
-"""How much content is taken out. `auto` is what a person asks for; what was drawn says the number chosen."""
+"""How much content is removed. `auto` occurs in requests; the recipe of an image holds the number chosen."""
 
 
-class Value(BaseModel):
-    """A frozen value that knows no unknown fields and tells all its faults in one line."""
+class StrictModel(BaseModel):
+    """A frozen model without unknown fields, whose validation errors are one `JobError` in one line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @model_validator(mode="wrap")
     @classmethod
-    def _tell_in_one_line(cls, fields: Any, validate: Any) -> Any:
+    def _raise_job_error(cls, fields: Any, validate: Callable[[Any], Self]) -> Self:
         try:
             return validate(fields)
-        except ValidationError as faults:
-            raise JobError(_told(cls, faults)) from None
+        except ValidationError as error:
+            known = list(cls.model_fields)
+            details = "; ".join(_describe_error(detail, known) for detail in error.errors())
+            raise JobError(f"{cls.__name__} is invalid: {details}.") from None
 
 
-class Reference(Value):
-    """One picture or saved style; `sha256` says which file it was, `name` what it was called."""
+class Reference(StrictModel):
+    """A file that a recipe names: an image or a saved style.
 
-    name: Words
+    Attributes:
+        name: Path of the file, or name of a style in the library.
+        sha256: SHA-256 of the file in hexadecimal, which identifies it under any name; None if unknown.
+        weight: Weight among the references of the same list, from 0 to 10.
+    """
+
+    name: NonEmptyText
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    weight: Amount = 1.0
+    weight: Weight = 1.0
 
 
-class Recipe(Value):
-    """What one picture is made of. Fields that are None are the model's own choice, filled in once drawn."""
+class Recipe(StrictModel):
+    """Everything that determines one image. A field that is None is left to the model.
+
+    The recipe that an image carries is complete: generating fills these fields in. Fractions count the
+    denoising steps, from 0 (before the first) to 1 (after the last).
+    """
 
     version: Literal[1] = 1
     prompt: str
@@ -96,54 +112,90 @@ class Recipe(Value):
     references: tuple[Reference, ...] = ()
     combine: Combine = "average"
     layout_references: tuple[Reference, ...] = ()
-    """Whose layout is wanted, where that is not the references' own."""
+    """References for the layout blocks, where the layout is not to follow `references`."""
     negative_references: tuple[Reference, ...] = ()
-    """Whose style is drawn away from."""
+    """References whose style guidance moves away from."""
     crop: Crop = "center"
-    content: tuple[Words, ...] = ()
+    content: tuple[NonEmptyText, ...] = ()
     content_scale: ContentScale | None = None
     removal: Removal | None = None
-    blocks: str | tuple[str, ...] | dict[str, Amount] = "style"
-    scale: Amount = 1.0
+    blocks: str | tuple[str, ...] | dict[str, Weight] = "style"
+    scale: Weight = 1.0
     mask: Reference | None = None
-    """White where the style acts."""
-    start: Share = 0.0
-    end: Share = 1.0
-    """Between which shares of the steps it acts."""
+    """Image that is white where the style acts."""
+    start: Fraction = 0.0
+    """Fraction of the steps after which the style begins to act."""
+    end: Fraction = 1.0
+    """Fraction of the steps after which it stops."""
     image: Reference | None = None
-    """The picture that the drawing begins from."""
+    """Image to start from (image-to-image)."""
     strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    """How far it may leave that picture."""
+    """How far the result may depart from `image`."""
     control: Control = "none"
-    model: Words = "mini"
+    model: NonEmptyText = "mini"
     adapter: str | None = None
     image_encoder: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
-    guidance_interval: Interval | None = None
-    """Between which shares of the steps guidance acts; None: throughout."""
-    height: Side | None = None
-    width: Side | None = None
+    guidance_interval: FractionInterval | None = None
+    """Fractions of the steps between which classifier-free guidance acts; None means throughout."""
+    height: ImageSide | None = None
+    width: ImageSide | None = None
     scheduler: str | None = None
     dtype: Dtype | None = None
     versions: dict[str, str] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _validate_combinations(self) -> Self:
+        if self.start > self.end:
+            raise ValueError(
+                f"the style would begin at {self.start:g} of the steps and end at {self.end:g}; "
+                "start must not be greater than end"
+            )
+        if self.removal == "clean" and self.content:
+            raise ValueError("removal 'clean' reads no words, and content is given; leave one of them out")
+        return self
+
+    def check_request(self) -> None:
+        """Check that no field is given that needs a reference where there is none.
+
+        Recipes of existing images may hold such fields, because a sweep also generates cells without a
+        reference; therefore this is not part of the validation.
+
+        Raises:
+            JobError: `content` or `negative_references` is given without `references`.
+        """
+        idle = [name for name in ("content", "negative_references") if getattr(self, name)]
+        if idle and not self.references:
+            raise JobError(
+                f"{' and '.join(idle)} can only act on the style of a reference, and there is none; "
+                "add a reference image or a saved style."
+            )
+
     def to_json(self) -> str:
-        """The recipe as JSON, complete: defaults are written out, so that they may change later."""
+        """Serialize the recipe with all its fields, so that defaults can change in later versions."""
         return self.model_dump_json()
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
-        """The recipe that `to_json` wrote."""
+        """Parse a recipe written by `to_json`.
+
+        Raises:
+            JobError: The text is not JSON, or not a valid recipe.
+        """
         try:
             fields = json.loads(text)
-        except ValueError as fault:
-            raise JobError(f"This recipe is not JSON: {fault}.") from None
+        except ValueError as error:
+            raise JobError(f"The recipe is not valid JSON: {error}.") from None
         return cls.model_validate(fields)
 
-    def but(self, **changes: Any) -> "Recipe":
-        """The same recipe with some fields changed, validated anew."""
+    def replace(self, **changes: Any) -> "Recipe":
+        """Return the recipe with some fields changed, validated again.
+
+        Raises:
+            JobError: The result is not a valid recipe.
+        """
         return type(self).model_validate({**self.model_dump(), **changes})
 
     def files(self) -> tuple[Reference, ...]:
@@ -152,22 +204,18 @@ class Recipe(Value):
         return tuple(file for value in fields if value for file in _as_tuple(value))
 
     def map_files(self, change: Callable[[Reference], Reference]) -> "Recipe":
-        """Return the recipe with `change` applied to every file that it names, validated anew."""
+        """Return the recipe with `change` applied to every file that it names, validated again."""
 
         def changed(value: Reference | tuple[Reference, ...]) -> Reference | tuple[Reference, ...]:
             return tuple(map(change, value)) if isinstance(value, tuple) else change(value)
 
-        named = {name: value for name in FILE_FIELDS if (value := getattr(self, name))}
-        return self.but(**{name: changed(value) for name, value in named.items()})
+        given = {name: value for name in FILE_FIELDS if (value := getattr(self, name))}
+        return self.replace(**{name: changed(value) for name, value in given.items()})
 
-    def a1111(self) -> str:
-        """The `parameters` text that galleries and other front ends know how to show."""
+    def to_a1111(self) -> str:
+        """Format the recipe as the `parameters` text of AUTOMATIC1111's web UI, which galleries display."""
         negative = [f"Negative prompt: {self.negative_prompt}"] if self.negative_prompt else []
-        settings = ", ".join(f"{name}: {_quoted(value)}" for name, value in self._settings().items())
-        return "\n".join([self.prompt, *negative, settings])
-
-    def _settings(self) -> dict[str, object]:
-        told = {
+        settings = {
             "Steps": self.num_inference_steps,
             "Sampler": self.scheduler,
             "CFG scale": self.guidance_scale,
@@ -175,25 +223,26 @@ class Recipe(Value):
             "Seed": self.seed,
             "Size": f"{self.width}x{self.height}" if self.width and self.height else None,
             "Model": self.model,
-            # Our noise is always drawn on the CPU, so that a seed means one picture on every machine.
+            # The initial noise is always sampled on the CPU, so that a seed gives the same image everywhere.
             "RNG": "CPU",
             "Denoising strength": self.strength if self.image else None,
             **self._style_settings(),
             "Version": self.versions.get("instantstyle"),
         }
-        return {name: value for name, value in told.items() if value is not None}
+        given = ", ".join(f"{name}: {_quote(value)}" for name, value in settings.items() if value is not None)
+        return "\n".join([self.prompt, *negative, given])
 
     def _style_settings(self) -> dict[str, object]:
         if not self.references and not self.layout_references:
             return {}
-        whole = (self.start, self.end) == (0, 1)
+        throughout = (self.start, self.end) == (0, 1)
         removes = bool(self.content) or self.removal == "clean"
         return {
-            "Style reference": _names(self.references),
-            "Style layout reference": _names(self.layout_references),
-            "Style negative reference": _names(self.negative_references),
+            "Style reference": _join_names(self.references),
+            "Style layout reference": _join_names(self.layout_references),
+            "Style negative reference": _join_names(self.negative_references),
             "Style mask": self.mask.name if self.mask else None,
-            "Style steps": None if whole else f"{self.start:g}-{self.end:g}",
+            "Style steps": None if throughout else f"{self.start:g}-{self.end:g}",
             "Style content": "; ".join(self.content) or None,
             "Style removal": (self.removal or "subtract") if removes else None,
             "Style content scale": self.content_scale if removes else None,
@@ -205,42 +254,33 @@ class Recipe(Value):
 FILE_FIELDS = ("references", "layout_references", "negative_references", "mask", "image")
 """Fields of a recipe that name files: three lists of references, and two single ones."""
 
-FIELD_ALIASES = {
-    "style": "references",
-    "layout": "layout_references",
-    "negative_style": "negative_references",
-    "negative": "negative_prompt",
-    "steps": "num_inference_steps",
-    "guidance": "guidance_scale",
-}
-"""Short names of fields, as the command's options and the axes of a sweep have them."""
+STYLE_FIELDS = (
+    *("negative_references", "combine", "crop", "content", "content_scale", "removal"),
+    *("blocks", "scale", "mask", "start", "end"),
+)
+"""Fields without effect where a recipe has neither `references` nor `layout_references`."""
 
 
 def _as_tuple(value: Reference | tuple[Reference, ...]) -> tuple[Reference, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _names(references: tuple[Reference, ...]) -> str | None:
+def _join_names(references: tuple[Reference, ...]) -> str | None:
     return "; ".join(reference.name for reference in references) or None
 
 
-def _quoted(value: object) -> str:
-    """A1111's own rule: a value that holds a separator is written as a JSON string."""
+def _quote(value: object) -> str:
+    """Write a value that contains a separator as a JSON string, as A1111 does."""
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ",:\n") else text
 
 
-def _told(cls: type[BaseModel], faults: ValidationError) -> str:
-    known = list(cls.model_fields)
-    return f"{cls.__name__} refused: {'; '.join(_fault(fault, known) for fault in faults.errors())}."
-
-
-def _fault(fault: Any, known: list[str]) -> str:
-    field = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
+def _describe_error(error: "ErrorDetails", known: list[str]) -> str:
+    field = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
         near = get_close_matches(field, known, n=1)
         return f"there is no field {field}{f' (perhaps {near[0]})' if near else ''}"
-    if fault["type"] == "missing":
+    if error["type"] == "missing":
         return f"{field} is missing"
-    rule = fault["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
-    return f"{field} is {fault['input']!r}, {rule}" if field else rule
+    rule = error["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
+    return f"{field} is {error['input']!r}, {rule}" if field else rule
