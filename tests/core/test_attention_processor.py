@@ -9,7 +9,7 @@ from instantstyle.core.attention_processor import (
     StyledAttnProcessor,
     StyleKeyValueCache,
     StyleKeyValues,
-    _shrunk,
+    resize_mask,
     styled_attention,
 )
 from instantstyle.core.denoising_state import DenoisingState
@@ -33,7 +33,9 @@ def moment(guided=False, timesteps=(), latents=(8, 8)):
 def strength(keys, pixels, latents):
     """Of a style in a layer of so many pixels."""
     attn = Attention(16, cross_attention_dim=12, heads=2, dim_head=8)
-    return StyleKeyValueCache(keys).acting(attn, torch.randn(1, pixels, 16), moment(latents=latents))[2]
+    return StyleKeyValueCache(keys).key_value_scale(
+        attn, torch.randn(1, pixels, 16), moment(latents=latents)
+    )[2]
 
 
 def by_hand(query, key, value):
@@ -69,19 +71,19 @@ def test_without_style_the_processor_is_the_guests_own(options, shape):
 
 def test_the_unconditional_half_comes_first_under_guidance():
     ready = keys()
-    key, _ = ready.for_batch(4, guided=True)
+    key, _ = ready.for_batch(4, is_guided=True)
     assert_close(key, ready.key.repeat_interleave(2, 1).flatten(0, 1))
 
 
 def test_without_guidance_all_are_conditional():
     ready = keys()
-    _, value = ready.for_batch(3, guided=False)
+    _, value = ready.for_batch(3, is_guided=False)
     assert_close(value, ready.value[1].expand(3, -1, -1))
 
 
 def test_an_odd_batch_under_guidance_is_refused():
     with pytest.raises(StyleError, match="batch of 3"):
-        keys().for_batch(3, guided=True)
+        keys().for_batch(3, is_guided=True)
 
 
 def test_the_scale_is_not_rounded_to_a_half():
@@ -102,14 +104,14 @@ def test_two_styles_in_one_layer_add_up():
 
 def test_each_prompt_has_its_own_style_for_all_of_its_images():
     ready = keys(pictures=2)
-    key, _ = ready.for_batch(8, guided=True)
+    key, _ = ready.for_batch(8, is_guided=True)
     ink, neon = ready.key[1]
     assert_close(key[4:], torch.stack([ink, ink, neon, neon]))
 
 
 def test_a_batch_that_has_no_style_for_each_is_refused():
     with pytest.raises(StyleError, match="one style a prompt"):
-        keys(pictures=2).for_batch(3, guided=False)
+        keys(pictures=2).for_batch(3, is_guided=False)
 
 
 @pytest.mark.parametrize("latents", [(114, 143), (128, 128), (7, 9)], ids=["912x1144", "square", "tiny"])
@@ -160,14 +162,15 @@ def test_a_style_that_does_nothing_now_makes_nothing(attn, idle, busy, told):
 def test_a_mask_is_laid_over_a_layer_once_for_pictures_of_one_size(attn, monkeypatch):
     laid = []
     monkeypatch.setattr(
-        "instantstyle.core.attention_processor._shrunk", lambda *given: laid.append(given) or _shrunk(*given)
+        "instantstyle.core.attention_processor.resize_mask",
+        lambda *given: laid.append(given) or resize_mask(*given),
     )
     standing, now = StyleKeyValueCache(keys(mask=torch.eye(4))), moment(latents=(4, 4))
-    first, again = (standing.acting(attn, torch.randn(1, 16, 16), now)[2] for _ in range(2))
+    first, again = (standing.key_value_scale(attn, torch.randn(1, 16, 16), now)[2] for _ in range(2))
     assert len(laid) == 1
     assert first.equal(again)
     now.record_call((torch.zeros(1, 4, 2, 8), -1), {})
-    assert not standing.acting(attn, torch.randn(1, 16, 16), now)[2].equal(first)
+    assert not standing.key_value_scale(attn, torch.randn(1, 16, 16), now)[2].equal(first)
     assert len(laid) == 2
 
 
@@ -242,16 +245,16 @@ def test_a_layer_that_is_more_than_a_projection_is_asked_each_time(attn):
 def test_a_styles_heads_are_made_once_for_batches_of_one_kind(attn):
     [style] = StyledAttnProcessor([keys()], moment(guided=True)).styles
     pixels = torch.randn(2, 9, 16)
-    first = style.heads(attn, pixels, moment(guided=True))
-    assert style.heads(attn, pixels + 1, moment(guided=True)) is first
-    assert style.heads(attn, pixels, moment()) is not first
-    assert len(style.heads(attn, pixels.repeat(2, 1, 1), moment(guided=True))[0]) == 4
-    assert style.heads(attn, pixels.double(), moment())[0].dtype == torch.float64
+    first = style.key_value(attn, pixels, moment(guided=True))
+    assert style.key_value(attn, pixels + 1, moment(guided=True)) is first
+    assert style.key_value(attn, pixels, moment()) is not first
+    assert len(style.key_value(attn, pixels.repeat(2, 1, 1), moment(guided=True))[0]) == 4
+    assert style.key_value(attn, pixels.double(), moment())[0].dtype == torch.float64
 
 
 @torch.no_grad()
 def test_of_one_picture_a_call_no_second_copy_of_a_style_is_kept(attn):
     [style] = StyledAttnProcessor([keys()], moment()).styles
-    key, value = style.heads(attn, torch.randn(2, 9, 16), moment(guided=True))
+    key, value = style.key_value(attn, torch.randn(2, 9, 16), moment(guided=True))
     held = style.keys.key, style.keys.value
     assert [key.data_ptr(), value.data_ptr()] == [tensor.data_ptr() for tensor in held]

@@ -7,8 +7,16 @@ from torch.testing import assert_close
 
 from instantstyle import InstantStyle, Style, StyleConditioning, StyleError
 from instantstyle.core.attention_processor import TokenShift
-from instantstyle.core.cleaning import CENTRE, HEAD, RATE, RATES, damping, head_and_tail, shift
-from instantstyle.generation.style_card import draw_card, lines
+from instantstyle.core.content_removal import (
+    CENTRE,
+    HEAD,
+    RATE,
+    RATES,
+    cleaning_weight,
+    head_and_tail,
+    token_shift,
+)
+from instantstyle.generation.style_card import render_style_card, describe_style
 
 from ..conftest import layer_weights, plus_projection
 from ..helpers import dice
@@ -37,36 +45,36 @@ def test_each_picture_is_parted_by_itself():
 
 
 def test_the_tail_is_held_back_wholly_at_first_and_less_and_less():
-    left = damping(torch.linspace(0, 1, 11))
+    left = cleaning_weight(torch.linspace(0, 1, 11))
     assert left[0] == 1
     assert (left.diff() < 0).all()
     assert left[-1] < 1e-5
 
 
 def test_half_of_it_is_back_where_the_schedule_has_its_centre():
-    assert_close(damping(torch.tensor(CENTRE)), torch.tensor(0.5), rtol=0, atol=2e-3)
+    assert_close(cleaning_weight(torch.tensor(CENTRE)), torch.tensor(0.5), rtol=0, atol=2e-3)
 
 
 def test_it_is_the_schedule_of_the_authors_code():
     """1 − S(γ(t − c)), worked out from numbers here: γ 20, c 0.3."""
     done = torch.tensor([0.2, 0.3, 0.4, 0.7], dtype=torch.float64)
     theirs = 1 - 1 / (1 + torch.exp(-20 * (done - 0.3)))
-    assert_close(damping(done), theirs, rtol=3e-3, atol=0)
+    assert_close(cleaning_weight(done), theirs, rtol=3e-3, atol=0)
 
 
 def test_at_rate_0_nothing_fades():
-    assert_close(damping(torch.tensor([0.0, 0.5, 1.0]), RATES[0]), torch.ones(3))
+    assert_close(cleaning_weight(torch.tensor([0.0, 0.5, 1.0]), RATES[0]), torch.ones(3))
 
 
 def test_at_the_first_step_the_look_stands_against_the_content():
     tokens = torch.stack([BLANK, LOOK + CONTENT])
-    assert_close(tokens + shift(tokens, 1.0), torch.stack([CONTENT, LOOK]))
+    assert_close(tokens + token_shift(tokens, 1.0), torch.stack([CONTENT, LOOK]))
 
 
 def test_by_half_it_stands_half_way():
     tokens = torch.stack([BLANK, LOOK + CONTENT])
     halfway = torch.stack([0.5 * (BLANK + CONTENT), LOOK + 0.5 * CONTENT])
-    assert_close(tokens + shift(tokens, 0.5), halfway)
+    assert_close(tokens + token_shift(tokens, 0.5), halfway)
 
 
 def test_what_is_added_fades_by_its_rows_rate():
@@ -74,9 +82,9 @@ def test_what_is_added_fades_by_its_rows_rate():
     ready, now = keys(shift=added), moment(timesteps=[9])
     assert ready.needs_watching
     assert now.progress == 0.5
-    found = ready.now(now)
+    found = ready.at_step(now)
     assert_close(found.key[0], ready.key[0] + 1)
-    assert_close(found.value[1], ready.value[1] + damping(torch.tensor(0.5)))
+    assert_close(found.value[1], ready.value[1] + cleaning_weight(torch.tensor(0.5)))
 
 
 def test_steps_as_a_tensor_are_the_steps():
@@ -129,7 +137,7 @@ def test_what_a_layer_sees_at_the_first_step_is_head_against_tail(styled, ink):
     layer = next(layer for layer in styled.adapter.layers if layer.name == name)
     head, tail = head_and_tail(styled.adapter.tokens(ink)[1], HEAD)
     to_key, to_value = styled.adapter.file.read_layer(layer.number)
-    first = ready.now(moment(timesteps=()))
+    first = ready.at_step(moment(timesteps=()))
     assert_close(ready.key[:, 0] + ready.shift.key[:, 0], torch.stack([tail, head]) @ to_key.mT)
     assert_close(ready.value[:, 0] + ready.shift.value[:, 0], torch.stack([tail, head]) @ to_value.mT)
     assert_close(first.key, ready.key + ready.shift.key)
@@ -207,8 +215,8 @@ def test_words_that_were_taken_out_before_are_kept_to_be_retuned(styled, referen
 
 
 def test_a_styles_card_tells_that_it_is_cleaned(ink):
-    assert dict(lines(ink, "1 kB"))["removed"] == "its tail (× 1, clean)"
-    assert draw_card(ink, "1 kB").getcolors(1) is None
+    assert dict(describe_style(ink, "1 kB"))["removed"] == "its tail (× 1, clean)"
+    assert render_style_card(ink, "1 kB").getcolors(1) is None
 
 
 def test_cleaned_styles_mix_with_their_like(ink, teal):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from instantstyle.core.attention_processor import _shrunk
+from instantstyle.core.attention_processor import resize_mask
 from instantstyle.core.conditioning import StyleConditioning, as_conditionings, load_mask
 from instantstyle.core.style import Style
 from instantstyle.errors import StyleError
@@ -83,7 +83,7 @@ def test_a_tensor_that_is_no_mask_is_refused(mask):
 def test_a_mask_of_any_size_keeps_its_range_and_its_amount(height, width, seed, rows, columns):
     """Laid over latents of any size, also smaller and larger than itself and of other proportions."""
     mask = torch.rand(height, width, generator=torch.Generator().manual_seed(seed))
-    laid = _shrunk(load_mask(mask), (rows, columns))
+    laid = resize_mask(load_mask(mask), (rows, columns))
     assert laid.shape == (rows, columns)
     assert mask.min() - 1e-5 <= laid.min() <= laid.max() <= mask.max() + 1e-5
     if height % rows == width % columns == 0:

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from instantstyle.core.content_removal import (
-    MOST,
+    LARGEST_SCALE,
     auto_content_scale,
     highest_cluster,
     mask,
-    mix,
     project,
     remove,
     subtract,
+    weighted_mean,
 )
 from instantstyle.errors import StyleError
 
@@ -58,13 +58,13 @@ def test_an_unknown_removal_names_the_known_ones():
 
 def test_mixing_is_a_weighted_mean_of_whole_pictures():
     pictures = draw(2, 8)
-    assert_close(mix(pictures, (3.0, 1.0)), 0.75 * pictures[0] + 0.25 * pictures[1])
-    assert_close(mix(pictures.flip(0), (1.0, 3.0)), mix(pictures, (3.0, 1.0)))
+    assert_close(weighted_mean(pictures, (3.0, 1.0)), 0.75 * pictures[0] + 0.25 * pictures[1])
+    assert_close(weighted_mean(pictures.flip(0), (1.0, 3.0)), weighted_mean(pictures, (3.0, 1.0)))
 
 
 def test_patch_features_mix_like_embeddings():
     patches = draw(2, 5, 8)
-    assert_close(mix(patches, (1.0, 1.0)), patches.mean(0))
+    assert_close(weighted_mean(patches, (1.0, 1.0)), patches.mean(0))
 
 
 def test_clean_leaves_embeddings_alone():
@@ -145,7 +145,7 @@ def test_enough_leaves_the_picture_exactly_as_close_as_an_unrelated_one(removal,
     picture = draw(40, seed=4) + content.sum(dim=0)
     amount = auto_content_scale(picture, content, unrelated, removal)
     assert cosine(picture, content) > unrelated
-    assert 0 < amount < MOST
+    assert 0 < amount < LARGEST_SCALE
     assert cosine(remove(picture, content, amount, removal), content) == pytest.approx(unrelated, abs=1e-9)
 
 
@@ -154,10 +154,10 @@ def test_enough_is_never_too_much(seed, unrelated, removal):
     """Nothing where the picture is no closer already, else down to the unrelated cosine, and not below 0."""
     picture, content = draw(8, seed=seed), draw(2, 8, seed=seed + 1)
     amount, before = auto_content_scale(picture, content, unrelated, removal), cosine(picture, content)
-    assert 0 <= amount <= MOST
+    assert 0 <= amount <= LARGEST_SCALE
     if before <= max(unrelated, 0):
         assert amount == 0
-    elif amount < MOST:
+    elif amount < LARGEST_SCALE:
         after = cosine(remove(picture, content, amount, removal), content)
         assert after == pytest.approx(max(unrelated, 0), abs=1e-5)
 
@@ -174,4 +174,4 @@ def test_of_words_without_a_direction_nothing_is_enough(removal):
 
 
 def test_what_would_take_more_than_a_recipe_holds_is_bounded():
-    assert auto_content_scale(CAT, 1e-3 * CAT[None], 0.0, "subtract") == MOST
+    assert auto_content_scale(CAT, 1e-3 * CAT[None], 0.0, "subtract") == LARGEST_SCALE

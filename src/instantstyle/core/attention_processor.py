@@ -1,8 +1,7 @@
-"""Decoupled cross-attention with keys and values that are ready before the first step."""
+"""Decoupled cross-attention whose style keys and values are computed before the first denoising step."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import StyleError
-from .cleaning import damping
+from .content_removal import cleaning_weight
 from .denoising_state import DenoisingState
+from .protocols import AttentionModule
 
 
 def styled_attention(
@@ -21,61 +21,75 @@ def styled_attention(
     styles: Iterable[tuple[Tensor, Tensor, Tensor]],
     mask: Tensor | None = None,
 ) -> Float[Tensor, "batch heads pixels head"]:
-    """Attention(Q, K, V) + Σ scale · Attention(Q, K', V'): arXiv 2308.06721, equation 5; one query for all.
+    """Compute Attention(Q, K, V) + Σ scale · Attention(Q, K', V'), IP-Adapter's equation 5 (arXiv 2308.06721).
 
-    `styles` hold keys and values [batch heads tokens head] and a scale that broadcasts over the outcome.
+    Text and styles share one query.
+
+    Args:
+        query: Query of the pixels.
+        key: Key of the text.
+        value: Value of the text.
+        styles: Of each style key and value, [batch heads tokens head], and a scale that broadcasts over the
+            result.
+        mask: Attention mask of the text; None for no mask.
+
+    Returns:
+        The sum of the text's and the styles' attention.
     """
-    seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    result = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     for style_key, style_value, scale in styles:
-        seen = seen + scale * F.scaled_dot_product_attention(query, style_key, style_value)
-    return seen
+        result = result + scale * F.scaled_dot_product_attention(query, style_key, style_value)
+    return result
 
 
 @dataclass(frozen=True)
 class TokenShift:
-    """What is added to a style's keys and values at the first step, and fades over the steps."""
+    """What token cleaning adds to a style's keys and values at the first step; it decays over the steps."""
 
     key: Float[Tensor, "2 pictures tokens width"]
     value: Float[Tensor, "2 pictures tokens width"]
     rates: Float[Tensor, "2"]
-    """How fast, by row: 0 stays."""
+    """Decay rate by row: unconditional, conditional. 0 keeps the shift constant."""
 
     def to(self, x: Tensor) -> "TokenShift":
-        """The same where `x` is and in its dtype; but the rates stay float32."""
+        """Cast to the device and dtype of `x`; the rates stay float32."""
         return TokenShift(self.key.to(x), self.value.to(x), self.rates.to(x.device))
 
-    def at(self, moment: DenoisingState) -> tuple[Tensor, Tensor]:
-        """What is added now."""
-        left = damping(moment.progress_tensor.to(self.rates), self.rates)[:, None, None, None].to(self.key)
-        return left * self.key, left * self.value
+    def at(self, state: DenoisingState) -> tuple[Tensor, Tensor]:
+        """Return what is added to key and value at the current step."""
+        weight = cleaning_weight(state.progress_tensor.to(self.rates), self.rates)
+        weight = weight[:, None, None, None].to(self.key)
+        return weight * self.key, weight * self.value
 
 
 @dataclass(frozen=True)
 class StyleKeyValues:
-    """One style, ready for one layer: row 0 answers the unconditional half of a batch, row 1 the other.
+    """Keys and values of one style, or of one style for each prompt, in one layer.
 
-    `pictures` is 1 where all pictures of a call share the style, else one for each prompt.
+    Row 0 serves the unconditional half of a batch, row 1 the conditional half. The axis `pictures` has length 1
+    where all images of a call share the style, else one entry for each prompt.
     """
 
     key: Float[Tensor, "2 pictures tokens width"]
     value: Float[Tensor, "2 pictures tokens width"]
     scale: Float[Tensor, ""]
+    """A tensor, so that a compiled network is not compiled again when the scale changes."""
     mask: Float[Tensor, "rows columns"] | None = None
-    """Where it acts: 1 fully, 0 not at all; None everywhere."""
+    """Weights in 0..1 over the whole image; None acts everywhere."""
     curve: Callable[[float], float] | None = None
-    """Share of the drawing done, 0..1 → factor on the scale; None is 1 throughout."""
+    """Maps the progress 0..1 to a factor on the scale; None is 1 throughout."""
     shift: TokenShift | None = None
-    """Of a style that is cleaned."""
+    """Present where the style uses token cleaning."""
     unconditional: bool = False
-    """Whether guidance draws away from it: without guidance it does nothing."""
+    """Whether guidance steers away from the style; without guidance it then has no effect."""
 
     @property
-    def needs_watching(self) -> bool:
-        """Whether it asks for the step or the size of what is drawn."""
-        return any(part is not None for part in (self.mask, self.curve, self.shift))
+    def needs_tracking(self) -> bool:
+        """Whether the current step or the latents' size is needed."""
+        return self.mask is not None or self.curve is not None or self.shift is not None
 
     def to(self, x: Tensor) -> "StyleKeyValues":
-        """The same where `x` is and in its dtype; but the scale stays float32, exact."""
+        """Cast to the device and dtype of `x`; the scale stays float32, so that it stays exact."""
         return replace(
             self,
             key=self.key.to(x),
@@ -85,206 +99,219 @@ class StyleKeyValues:
             shift=None if self.shift is None else self.shift.to(x),
         )
 
-    def now(self, moment: DenoisingState) -> "StyleKeyValues":
-        """With what is added to it at this step."""
+    def at_step(self, state: DenoisingState) -> "StyleKeyValues":
+        """Return the keys and values with the token shift of the current step added."""
         if self.shift is None:
             return self
-        key, value = self.shift.at(moment)
+        key, value = self.shift.at(state)
         return replace(self, key=self.key + key, value=self.value + value)
 
-    def for_batch(self, batch: int, guided: bool) -> tuple[Tensor, Tensor]:
-        """Keys and values [batch tokens width]; diffusers puts the unconditional half first."""
-        halves = 2 if guided else 1
-        images, odd = divmod(batch, halves * self.key.shape[1])
-        if odd:
-            what = "two halves" if guided else f"pictures in {self.key.shape[1]} styles"
-            raise StyleError(f"A batch of {batch} does not split into {what}; give one style a prompt.")
-        return _spread(self.key[-halves:], images), _spread(self.value[-halves:], images)
+    def for_batch(self, batch: int, is_guided: bool) -> tuple[Tensor, Tensor]:
+        """Repeat key and value for the rows of a batch.
 
-    def factor(self, moment: DenoisingState) -> float:
-        """On the scale, now; 0 where the style does nothing at all."""
-        if self.unconditional and not moment.is_guided:
+        diffusers puts the unconditional half of a guided batch first, and the images of a prompt side by side.
+
+        Args:
+            batch: Number of rows.
+            is_guided: Whether the batch has an unconditional half.
+
+        Returns:
+            Key and value, [batch tokens width]; views where each prompt has one image.
+
+        Raises:
+            StyleError: The rows do not split evenly into halves and styles.
+        """
+        halves = 2 if is_guided else 1
+        images, rest = divmod(batch, halves * self.key.shape[1])
+        if rest:
+            parts = "two halves" if is_guided else f"images in {self.key.shape[1]} styles"
+            raise StyleError(
+                f"A batch of {batch} does not split into {parts}; give one style for each prompt."
+            )
+        rows = self.key[-halves:], self.value[-halves:]
+        key, value = (x if images == 1 else x.repeat_interleave(images, dim=1) for x in rows)
+        return key.flatten(0, 1), value.flatten(0, 1)
+
+    def factor(self, state: DenoisingState) -> float:
+        """Return the factor on the scale at the current step; 0 where the style has no effect."""
+        if self.unconditional and not state.is_guided:
             return 0.0
-        return 1.0 if self.curve is None else self.curve(moment.progress)
-
-
-def _spread(rows: Float[Tensor, "halves pictures tokens width"], images: int) -> Tensor:
-    """Each prompt's images lie side by side in a batch; of one image nothing is copied."""
-    return (rows if images == 1 else rows.repeat_interleave(images, dim=1)).flatten(0, 1)
-
-
-def _shrunk(mask: Float[Tensor, "rows columns"], size: tuple[int, int]) -> Float[Tensor, "height width"]:
-    """Each pixel gets the mean of what it covers, so that no thin part of a mask falls between pixels."""
-    return F.adaptive_avg_pool2d(mask[None], size)[0]
+        return 1.0 if self.curve is None else self.curve(state.progress)
 
 
 class StyledAttnProcessor:
-    """What diffusers' `AttnProcessor2_0` does, plus the attention of styles, if any. Owns no weights.
+    """diffusers' `AttnProcessor2_0` with the attention of styles, if any, added. It owns no weights.
 
-    Serves one layer, whose keys and values of text and style it makes once a call and not at every step. A
-    scale is a tensor, so that a compiled network is not compiled anew when it changes.
+    Each instance serves one layer and caches the keys and values of text and styles, which are computed once a
+    call instead of at every step.
     """
 
-    def __init__(self, styles: Sequence[StyleKeyValues], moment: DenoisingState) -> None:
+    def __init__(self, styles: Sequence[StyleKeyValues], state: DenoisingState) -> None:
+        """
+        Args:
+            styles: The styles that act in this layer; none for plain cross-attention with cached text.
+            state: The state of the running pipeline, shared by all layers.
+        """
         self.styles = [StyleKeyValueCache(style) for style in styles]
-        self.moment = moment
-        self._words = TextKeyValueCache()
+        self.state = state
+        self.text = TextKeyValueCache()
 
     def __call__(
         self,
-        attn: Any,
+        attn: AttentionModule,
         hidden_states: Float[Tensor, "batch ..."],
         encoder_hidden_states: Float[Tensor, "batch words cross_dim"],
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
     ) -> Float[Tensor, "batch ..."]:
-        """`attn` is the guest's own attention module: it lends its projections, norms and settings."""
-        pixels = _entered(attn, hidden_states, temb)
-        query = _query(attn, pixels)
-        key, value = self._words.heads(attn, encoder_hidden_states)
-        mask = _mask(attn, attention_mask, encoder_hidden_states)
-        seen = styled_attention(query, key, value, self._acting(attn, pixels), mask)
-        return _left(attn, merge_heads(seen).to(query.dtype), hidden_states)
+        """Run one cross-attention layer, as diffusers calls it.
 
-    def _acting(self, attn: Any, pixels: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        acting = [style.acting(attn, pixels, self.moment) for style in self.styles]
-        return [each for each in acting if each is not None]
+        Args:
+            attn: The attention module, whose projections, norms and settings are used.
+            hidden_states: Features of the pixels, [batch pixels width] or [batch width rows columns].
+            encoder_hidden_states: Embeddings of the text.
+            attention_mask: Mask of the text; None for no mask.
+            temb: Time embedding, for a module with a spatial norm.
+
+        Returns:
+            The layer's output in the shape of `hidden_states`.
+        """
+        residual = hidden_states
+        if attn.spatial_norm is not None:
+            hidden_states = attn.spatial_norm(hidden_states, temb)
+        if hidden_states.ndim == 4:
+            hidden_states = hidden_states.flatten(2).transpose(1, 2)
+        if attn.group_norm is not None:
+            hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
+
+        query = split_heads(attn.to_q(hidden_states), attn.heads)
+        if attn.norm_q is not None:
+            query = attn.norm_q(query)
+        key, value = self.text.key_value(attn, encoder_hidden_states)
+        if attention_mask is not None:
+            batch, words, _ = encoder_hidden_states.shape
+            attention_mask = attn.prepare_attention_mask(attention_mask, words, batch)
+            attention_mask = attention_mask.view(batch, attn.heads, -1, attention_mask.shape[-1])
+
+        styles = [style.key_value_scale(attn, hidden_states, self.state) for style in self.styles]
+        active = [style for style in styles if style is not None]
+        result = styled_attention(query, key, value, active, attention_mask)
+
+        result = result.transpose(1, 2).flatten(2).to(query.dtype)
+        result = attn.to_out[1](attn.to_out[0](result))
+        if residual.ndim == 4:
+            result = result.transpose(1, 2).reshape(residual.shape)
+        if attn.residual_connection:
+            result = result + residual
+        # The factor is nearly always 1, and dividing by it would read and write all numbers once more.
+        return result if attn.rescale_output_factor == 1 else result / attn.rescale_output_factor
 
 
 def split_heads(
     x: Float[Tensor, "batch tokens width"], heads: int
 ) -> Float[Tensor, "batch heads tokens head"]:
+    """Split the width into attention heads."""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def merge_heads(x: Float[Tensor, "batch heads tokens head"]) -> Float[Tensor, "batch tokens width"]:
-    return x.transpose(1, 2).flatten(2)
-
-
-def _entered(attn: Any, x: Tensor, temb: Tensor | None) -> Float[Tensor, "batch pixels width"]:
-    if attn.spatial_norm is not None:
-        x = attn.spatial_norm(x, temb)
-    if x.ndim == 4:
-        x = x.flatten(2).transpose(1, 2)
-    if attn.group_norm is not None:
-        x = attn.group_norm(x.transpose(1, 2)).transpose(1, 2)
-    return x
-
-
-def _query(
-    attn: Any, pixels: Float[Tensor, "batch pixels width"]
-) -> Float[Tensor, "batch heads pixels head"]:
-    """By the guest's own projection and norm."""
-    query = split_heads(attn.to_q(pixels), attn.heads)
-    return query if attn.norm_q is None else attn.norm_q(query)
-
-
-def _word_heads(attn: Any, words: Float[Tensor, "batch words cross_dim"]) -> tuple[Tensor, Tensor]:
-    """Key and value of the text, by the guest's own projections and norms."""
-    if attn.norm_cross:
-        words = attn.norm_encoder_hidden_states(words)
-    key, value = split_heads(attn.to_k(words), attn.heads), split_heads(attn.to_v(words), attn.heads)
-    return key if attn.norm_k is None else attn.norm_k(key), value
+def resize_mask(mask: Float[Tensor, "rows columns"], size: tuple[int, int]) -> Float[Tensor, "pixels 1"]:
+    """Average the mask over the area of each pixel of a layer, so that thin parts are not skipped."""
+    return F.adaptive_avg_pool2d(mask[None], size)[0].flatten()[:, None]
 
 
 class StyleKeyValueCache:
-    """One layer's keys and values of a style, kept for as long as batches of the same kind ask for them; and
-    its mask, for as long as pictures are of one size.
+    """Keys, values and mask of one style in one layer, kept while batch, dtype, device and size stay the same.
 
-    Not kept: where something is added to them at every step, and inside a compiled network.
+    Nothing is kept where a token shift is added at every step, or inside a compiled network.
     """
 
-    def __init__(self, keys: StyleKeyValues) -> None:
-        self.keys = keys
-        self._of: tuple[Any, ...] | None = None
-        self._heads: tuple[Tensor, Tensor] | None = None
-        self._laid_on: tuple[Any, ...] | None = None
-        self._laid: Tensor | None = None
+    def __init__(self, style: StyleKeyValues) -> None:
+        self.style = style
+        self._key_value: tuple[Tensor, Tensor] | None = None
+        self._valid_for: tuple[int, bool, torch.dtype, torch.device] | None = None
+        self._mask: Tensor | None = None
+        self._mask_valid_for: tuple[tuple[int, int], torch.device] | None = None
 
-    def acting(
-        self, attn: Any, pixels: Tensor, moment: DenoisingState
+    def key_value_scale(
+        self, attn: AttentionModule, hidden_states: Tensor, state: DenoisingState
     ) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Key, value, and the scale here and now, broadcasting over [batch heads pixels head]; None, and
-        nothing is made, where it is 0.
+        """Return key, value and scale at the current step.
+
+        Args:
+            attn: The attention module, for its number of heads.
+            hidden_states: Features of the pixels, [batch pixels width].
+            state: The state of the running pipeline.
+
+        Returns:
+            Key and value, [batch heads tokens head], and a scale that broadcasts over
+            [batch heads pixels head]; None, with nothing computed, where the scale is 0.
         """
-        factor = self.keys.factor(moment)
+        factor = self.style.factor(state)
         if factor == 0:
             return None
-        key, value = self.heads(attn, pixels, moment)
-        scale = self.keys.scale if factor == 1 else self.keys.scale * factor
-        if self.keys.mask is not None:
-            scale = scale * self._area(self.keys.mask, moment.spatial_size(pixels.shape[1]))
+        key, value = self.key_value(attn, hidden_states, state)
+        scale = self.style.scale if factor == 1 else self.style.scale * factor
+        if self.style.mask is not None:
+            scale = scale * self._resized_mask(self.style.mask, state.spatial_size(hidden_states.shape[1]))
         return key, value, scale
 
-    def _area(self, mask: Tensor, size: tuple[int, int]) -> Float[Tensor, "pixels 1"]:
-        """The mask, laid over the layer's pixels."""
+    def key_value(
+        self, attn: AttentionModule, hidden_states: Tensor, state: DenoisingState
+    ) -> tuple[Tensor, Tensor]:
+        """Return key and value, [batch heads tokens head], on the device and in the dtype of the pixels."""
+        valid_for = (len(hidden_states), state.is_guided, hidden_states.dtype, hidden_states.device)
+        cacheable = not torch.compiler.is_compiling() and self.style.shift is None
+        if cacheable and self._key_value is not None and self._valid_for == valid_for:
+            return self._key_value
+        # Casts on the first call only; later calls return the same tensors unchanged.
+        self.style = self.style.to(hidden_states)
+        key, value = self.style.at_step(state).for_batch(len(hidden_states), state.is_guided)
+        heads = split_heads(key, attn.heads), split_heads(value, attn.heads)
+        if cacheable:
+            self._key_value, self._valid_for = heads, valid_for
+        return heads
+
+    def _resized_mask(self, mask: Tensor, size: tuple[int, int]) -> Float[Tensor, "pixels 1"]:
         if torch.compiler.is_compiling():
-            return _shrunk(mask, size).flatten()[:, None]
-        if self._laid is None or self._laid_on != (size, mask.device):
-            self._laid_on, self._laid = (size, mask.device), _shrunk(mask, size).flatten()[:, None]
-        return self._laid
-
-    def heads(self, attn: Any, pixels: Tensor, moment: DenoisingState) -> tuple[Tensor, Tensor]:
-        """Key and value, [batch heads tokens head], where the pixels are and in their dtype."""
-        if torch.compiler.is_compiling() or self.keys.shift is not None:
-            return self._made(attn, pixels, moment)
-        kind = (len(pixels), moment.is_guided, pixels.dtype, pixels.device)
-        if self._heads is None or self._of != kind:
-            self._of, self._heads = kind, self._made(attn, pixels, moment)
-        return self._heads
-
-    def _made(self, attn: Any, pixels: Tensor, moment: DenoisingState) -> tuple[Tensor, Tensor]:
-        """Moved once: from the second time on, `like` hands the same tensors back."""
-        self.keys = self.keys.to(pixels)
-        key, value = self.keys.now(moment).for_batch(len(pixels), moment.is_guided)
-        return split_heads(key, attn.heads), split_heads(value, attn.heads)
+            return resize_mask(mask, size)
+        if self._mask is None or self._mask_valid_for != (size, mask.device):
+            self._mask, self._mask_valid_for = resize_mask(mask, size), (size, mask.device)
+        return self._mask
 
 
 class TextKeyValueCache:
-    """One layer's keys and values of the text, kept for as long as the text is the very same tensor.
+    """Keys and values of the text in one layer, kept while the network passes the identical tensor.
 
-    The network hands the same one down at every step. Not kept: where gradients are wanted, where a layer is
-    more than a plain projection (a LoRA's strength may change midway), and inside a compiled network, whose
-    guards would see another tensor with every prompt.
+    Nothing is kept where gradients are needed, where a projection is more than `nn.Linear` (a LoRA's weight
+    may change between steps), and inside a compiled network, whose guards would fail for every new prompt.
     """
 
     def __init__(self) -> None:
-        self._of: tuple[Tensor, int] | None = None
-        self._heads: tuple[Tensor, Tensor] | None = None
+        self._key_value: tuple[Tensor, Tensor] | None = None
+        self._valid_for: tuple[Tensor, int] | None = None
 
-    def heads(self, attn: Any, words: Float[Tensor, "batch words cross_dim"]) -> tuple[Tensor, Tensor]:
-        """Key and value, [batch heads words head]."""
-        if torch.compiler.is_compiling() or not _keepable(attn, words):
-            return _word_heads(attn, words)
-        if self._heads is None or self._of is None or not _same(self._of, words):
-            self._of, self._heads = (words, words._version), _word_heads(attn, words)
-        return self._heads
-
-
-def _same(kept: tuple[Tensor, int], words: Tensor) -> bool:
-    """Neither another tensor nor the same one written to."""
-    return kept[0] is words and kept[1] == words._version
-
-
-def _keepable(attn: Any, words: Tensor) -> bool:
-    plain = type(attn.to_k) is type(attn.to_v) is nn.Linear
-    return plain and not torch.is_grad_enabled() and not words.is_inference()
-
-
-def _mask(attn: Any, mask: Tensor | None, words: Tensor) -> Tensor | None:
-    if mask is None:
-        return None
-    batch, length, _ = words.shape
-    prepared = attn.prepare_attention_mask(mask, length, batch)
-    return prepared.view(batch, attn.heads, -1, prepared.shape[-1])
-
-
-def _left(attn: Any, seen: Float[Tensor, "batch pixels width"], entered: Tensor) -> Tensor:
-    """The guest's way out: projection, dropout, residual, rescaling."""
-    out = attn.to_out[1](attn.to_out[0](seen))
-    if entered.ndim == 4:
-        out = out.transpose(1, 2).reshape(entered.shape)
-    if attn.residual_connection:
-        out = out + entered
-    # Nearly always 1, and a division by it a walk through all of the numbers.
-    return out if attn.rescale_output_factor == 1 else out / attn.rescale_output_factor
+    def key_value(
+        self, attn: AttentionModule, encoder_hidden_states: Float[Tensor, "batch words cross_dim"]
+    ) -> tuple[Tensor, Tensor]:
+        """Return key and value, [batch heads words head]."""
+        cacheable = (
+            not torch.compiler.is_compiling()
+            and type(attn.to_k) is type(attn.to_v) is nn.Linear
+            and not torch.is_grad_enabled()
+            and not encoder_hidden_states.is_inference()
+        )
+        if cacheable and self._key_value is not None and self._valid_for is not None:
+            text, version = self._valid_for
+            # The version counts in-place changes of the identical tensor.
+            if text is encoder_hidden_states and version == encoder_hidden_states._version:
+                return self._key_value
+        text = encoder_hidden_states
+        if attn.norm_cross:
+            text = attn.norm_encoder_hidden_states(text)
+        key, value = split_heads(attn.to_k(text), attn.heads), split_heads(attn.to_v(text), attn.heads)
+        if attn.norm_k is not None:
+            key = attn.norm_k(key)
+        if cacheable:
+            self._key_value = key, value
+            self._valid_for = encoder_hidden_states, encoder_hidden_states._version
+        return key, value

@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from PIL import Image
 
-from ..synthetic import MINI_SCOPE, as_image, sample_scenes
+from ..synthetic import MINI_SCOPE, sample_scenes, to_pil_image
 
 COUNT = 16
 """Enough for a median that the one scene which may show the named thing does not move."""
@@ -23,5 +23,5 @@ SEED = 0
 def unrelated_pictures() -> tuple[Image.Image, ...]:
     """`COUNT` of them."""
     scenes = sample_scenes(COUNT, torch.Generator().manual_seed(SEED), MINI_SCOPE, held_out=True)
-    drawn = scenes.pictures(SIDE, torch.Generator().manual_seed(SEED))
-    return tuple(as_image(picture) for picture in drawn)
+    drawn = scenes.render(SIDE, torch.Generator().manual_seed(SEED))
+    return tuple(to_pil_image(picture) for picture in drawn)

@@ -34,7 +34,7 @@ class BoundKeyValues:
     @property
     def blocks(self) -> tuple[Block, ...]:
         """Those whose layers it has, in execution order."""
-        return tuple(sorted({block for name in self.layers if (block := Block.of(name))}))
+        return tuple(sorted({block for name in self.layers if (block := Block.from_layer_name(name))}))
 
     @property
     def size(self) -> int:

@@ -12,11 +12,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ..errors import CheckpointError, ImageError, StyleError, did_you_mean
+from ..errors import CheckpointError, ImageError, StyleError, suggest_nearest
 from ..imaging.loading import fit
 from ..loaders.state_dict import open_state_dict
 from ..recipe import CROPS
-from ..utils.weight_fingerprint import weight_fingerprint
+from ..utils.weight_fingerprint import fingerprint_weights
 
 # github.com/openai/CLIP, clip/clip.py; OpenCLIP's ViT-H and ViT-bigG were trained with the same.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -117,7 +117,7 @@ class ImageEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """Tells this tower from others of its shape, in any dtype; asked once, it outlives the weights."""
-        return weight_fingerprint(self.model.visual_projection.state_dict())
+        return fingerprint_weights(self.model.visual_projection.state_dict())
 
     def check_fits(self, kind: str, embedding_dim: int) -> None:
         """Refuse unless the tower suits an adapter of this kind, made for features of this width.
@@ -159,7 +159,7 @@ class ImageEncoder:
         """What the tower sees; with `center` the same as transformers' `CLIPImageProcessor`."""
         if crop not in CROPS:
             raise ImageError(
-                f"crop cannot be {crop!r}; it is one of {', '.join(CROPS)}.{did_you_mean(crop, [*CROPS])}"
+                f"crop cannot be {crop!r}; it is one of {', '.join(CROPS)}.{suggest_nearest(crop, [*CROPS])}"
             )
         fitted = [np.asarray(fit(image, self.image_size, crop), dtype=np.float32) for image in images]
         pixels = torch.from_numpy(np.stack(fitted)).permute(0, 3, 1, 2) / 255

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import StyleError
 from ..imaging.loading import open_reference
 from ..unet.architectures import MODES
-from ..unet.blocks import Spec
+from ..unet.blocks import BlockSpec
 from .style import Style
 
 Mask = str | Path | Image.Image | Tensor
@@ -27,7 +27,7 @@ class StyleConditioning:
     """One style, or one for each prompt, put to use. Several uses act side by side: their effects add."""
 
     style: Style | Sequence[Style]
-    blocks: Spec = "style"
+    blocks: BlockSpec = "style"
     scale: float = 1.0
     """0 not at all, 1 as the adapter was trained."""
     mask: Mask | None = None
@@ -84,8 +84,8 @@ class StyleConditioning:
                 f"{self.blocks} has a side of its own that guidance draws away from; give no other."
             )
         return [
-            replace(self, blocks=dict(mode.acts)),
-            replace(self, blocks=dict(mode.against), unconditional=True),
+            replace(self, blocks=dict(mode.conditional)),
+            replace(self, blocks=dict(mode.unconditional), unconditional=True),
         ]
 
 

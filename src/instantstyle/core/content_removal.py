@@ -1,7 +1,23 @@
-"""Arithmetic on CLIP embeddings: take content out of a picture, mix pictures. Pure functions.
+"""Content removal: subtract, project or mask CLIP embeddings, or clean image tokens without words.
 
-All of them act on raw projected embeddings. They are not normalised: a CLIP image embedding is longer
-than a text embedding, and the adapter that reads the result was trained on raw ones.
+The functions on embeddings act on raw projected embeddings. These are not normalised: a CLIP image embedding is
+longer than a text embedding, and the adapter that reads the result was trained on raw ones.
+
+Token cleaning follows CleanStyle, arXiv 2602.20721: the style is in the first singular component of the image
+tokens, content in the tail. With T = UΣVᵀ = H + L (head and tail), B the unconditional tokens, d the share of the
+steps before the current one, and s the content scale:
+
+    weight         w(d) = S(γ(c − d)) / S(γc)           S the logistic function: 1 at first, ½ near c, then 0
+    conditional    T(d) = H + (1 − s·w(d)) · L          the tail is held back while shapes form
+    unconditional  B'   = B + s · (L − B)               guidance steers away from the tail
+
+Head, c, γ and the direction of the schedule are those of the authors' code (as published with the paper, in its
+settings for InstantStyle and StyleShot). This implementation differs in three ways. The authors split the keys
+and values of each layer at each step; here the tokens are split once, which is their option for the encoder's
+features: keys and values are linear in tokens, so that the shift is computed once and only weighted at each step.
+The authors shrink a singular value σ to σe^(−ασ), α = 0.01·w, whose effect depends on the units of a network's
+keys; here a share s of the tail is held back, whatever its σ. And their unconditional side has every component,
+the head's too, at σe^(−0.2σ), by which the large ones almost vanish; here it has the tail unchanged.
 """
 
 from collections.abc import Sequence
@@ -10,28 +26,40 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..errors import StyleError, did_you_mean
+from ..errors import StyleError, suggest_nearest
 
 CLEAN = "clean"
-"""The removal that acts on tokens and not here: see cleaning.py."""
+"""The removal that acts on image tokens instead of embeddings."""
 
 CONTENT_SCALES = {"subtract": 0.5, "project": 0.5, "mask": 1.0, CLEAN: 1.0}
-"""How much is removed where the caller does not say, by removal. Of subtract the public default of
-`InstantStyle`, and of project the same; mask and clean have no scale in their papers: they act in full."""
+"""Default content scale by removal. For subtract the public default of InstantStyle's code, and the same for
+project; mask and clean have no scale in their papers: they act in full."""
 
 CLUSTERS = 2
-"""Of the products in `mask`, of which the higher goes; as in the code of MaskST's authors."""
+"""Number of clusters of products in `mask`, of which the highest is removed; as in the code of MaskST's authors."""
 
-MOST = 10.0
-"""What `enough` goes up to: the largest amount that a recipe holds."""
+LARGEST_SCALE = 10.0
+"""Upper end of `auto_content_scale`: the largest content scale that a recipe holds."""
+
+HEAD = 1
+"""Singular components of the head, as in CleanStyle's code; base adapters have 4 in all, Plus adapters 16."""
+
+CENTRE = 0.3
+"""c of CleanStyle's code: about here half of the tail has returned."""
+
+RATE = 20.0
+"""γ of CleanStyle's code: the tail returns from a tenth to nine tenths within 0.22 of the steps."""
+
+RATES = (0.0, RATE)
+"""Decay rate of the shift by row of keys and values: the unconditional row keeps it, the conditional row does not."""
 
 
 def subtract(
     embeds: Float[Tensor, "*images dim"], content: Float[Tensor, "phrases dim"], scale: float
 ) -> Float[Tensor, "*images dim"]:
-    """e' = e − s · Σ t. arXiv 2404.02733, section 3.3: image feature minus content text feature.
+    """Compute e' = e − s · Σ t: image embedding minus content text embedding (arXiv 2404.02733, section 3.3).
 
-    There s = 1, and Figure 13 raises it step by step; the sum over several phrases is ours.
+    The paper has s = 1, and its Figure 13 raises it step by step. The sum over several phrases is an extension.
     """
     return embeds - scale * content.sum(dim=0)
 
@@ -39,11 +67,11 @@ def subtract(
 def project(
     embeds: Float[Tensor, "*images dim"], content: Float[Tensor, "phrases dim"], scale: float
 ) -> Float[Tensor, "*images dim"]:
-    """e' = e − s · (e·t̂) t̂: only what lies along the content goes; for several phrases, along their span.
+    """Compute e' = e − s · (e·t̂) t̂: remove only the part along the content, or along the span of several phrases.
 
-    After CLeaR, section 3.1, where t is of a picture drawn from the words; s and the span are ours.
-    t⁺t projects onto the rows of t, whatever their order and even where they repeat each other, which
-    removing one phrase after the other would not.
+    After CLeaR, section 3.1, where t is the embedding of an image generated from the words; s and the span are
+    extensions. t⁺t projects onto the rows of t, in any order and with repetitions, which removing one phrase after
+    the other would not.
     """
     onto_content = torch.linalg.pinv(content) @ content
     return embeds - scale * (embeds @ onto_content)
@@ -52,32 +80,39 @@ def project(
 def mask(
     embeds: Float[Tensor, "*images dim"], content: Float[Tensor, "phrases dim"], scale: float
 ) -> Float[Tensor, "*images dim"]:
-    """e' = e − s · m⊙e, mᵢ = 1 where eᵢtᵢ is in the highest cluster of all of e⊙t. MaskST, arXiv 2502.07466.
+    """Compute e' = e − s · m⊙e, with mᵢ = 1 where eᵢtᵢ is in the highest cluster of e⊙t (MaskST, arXiv 2502.07466).
 
-    At s = 1, the paper's only one, these elements are zero. Ours: an element whose product is 0 or below
-    stays, wherever the clusters part, as words and picture do not agree there. Of several phrases each has
-    its own clusters, and an element goes if it is high for any: in products with their sum, phrases that
-    differ in sign would hide each other. (The authors give one sentence that names several things.) Lengths
-    of e and t do not matter.
+    At s = 1, the paper's only value, these elements become zero. Two rules are extensions. An element whose
+    product is 0 or below stays, wherever the clusters are separated, because words and image do not agree there.
+    Each of several phrases has its own clusters, and an element is removed if it is high for any of them: in
+    products with the sum of the phrases, phrases of opposite sign would hide each other. (The authors use one
+    sentence that names several objects.) The lengths of e and t do not matter.
     """
     products = embeds[..., None, :] * content
-    high = torch.stack([_high(row) for row in products.flatten(0, -2)]).view(products.shape)
+    high = torch.stack([_in_highest_cluster(row) for row in products.flatten(0, -2)]).view(products.shape)
     return embeds - scale * (embeds * high.any(dim=-2))
 
 
-def _high(products: Float[Tensor, " dim"]) -> Bool[Tensor, " dim"]:
-    """Those of the highest cluster; none where all are 0 or below."""
+def _in_highest_cluster(products: Float[Tensor, " dim"]) -> Bool[Tensor, " dim"]:
     return (products >= highest_cluster(products, CLUSTERS)) & (products > 0)
 
 
 def highest_cluster(values: Float[Tensor, " count"], clusters: int) -> float:
-    """The least value in the highest cluster of the best k-means there is.
+    """Return the least value in the highest cluster of the optimal k-means clustering.
 
-    In one dimension clusters are stretches of the sorted values, so that the least sum of squares is found
-    exactly, cluster by cluster: best'(j) = minᵢ best(i − 1) + cost(i…j). No start, no chance.
+    In one dimension clusters are intervals of the sorted values, so that the least sum of squares is found
+    exactly, cluster by cluster: best'(j) = minᵢ best(i − 1) + cost(i…j). There is no random initialisation.
+
+    Args:
+        values: Values to cluster.
+        clusters: Number of clusters; as many as there are values at most.
     """
     ordered = values.double().sort().values
-    cost = _stretches(ordered)
+    # Σ (x − x̄)² = Σ x² − (Σ x)²/n of the interval from row to column; infinite where there is none.
+    sums, squares = (torch.cat([x.new_zeros(1), x.cumsum(0)]) for x in (ordered, ordered**2))
+    lengths = torch.arange(1, len(ordered) + 1) - torch.arange(len(ordered))[:, None]
+    cost = squares[1:] - squares[:-1, None] - (sums[1:] - sums[:-1, None]) ** 2 / lengths.clamp(min=1)
+    cost = cost.masked_fill(lengths < 1, torch.inf)
     best, start = cost[0], 0
     for _ in range(min(clusters, len(ordered)) - 1):
         best, starts = (best[:-1, None] + cost[1:]).min(dim=0)
@@ -85,28 +120,28 @@ def highest_cluster(values: Float[Tensor, " count"], clusters: int) -> float:
     return ordered[start].item()
 
 
-def _stretches(ordered: Float[Tensor, " count"]) -> Float[Tensor, "count count"]:
-    """Σ (x − x̄)² = Σ x² − (Σ x)²/n of the stretch from row to column; endless where none is."""
-    sums, squares = (torch.cat([x.new_zeros(1), x.cumsum(0)]) for x in (ordered, ordered**2))
-    lengths = torch.arange(1, len(ordered) + 1) - torch.arange(len(ordered))[:, None]
-    within = squares[1:] - squares[:-1, None] - (sums[1:] - sums[:-1, None]) ** 2 / lengths.clamp(min=1)
-    return within.masked_fill(lengths < 1, torch.inf)
-
-
 REMOVALS = {"subtract": subtract, "project": project, "mask": mask}
 
 
 def check_removal(removal: str) -> None:
-    """`StyleError` unless `removal` is one of `REMOVALS`, or clean."""
+    """Check the name of a removal.
+
+    Raises:
+        StyleError: `removal` is neither one of `REMOVALS` nor `"clean"`.
+    """
     if removal not in CONTENT_SCALES:
         known = [*CONTENT_SCALES]
         raise StyleError(
-            f"removal cannot be {removal!r}; it is one of {', '.join(known)}.{did_you_mean(removal, known)}"
+            f"removal cannot be {removal!r}; it is one of {', '.join(known)}.{suggest_nearest(removal, known)}"
         )
 
 
 def default_scale(removal: str) -> float:
-    """How much is removed in this way where nobody says."""
+    """Return the content scale that applies where none is given.
+
+    Raises:
+        StyleError: There is no such removal.
+    """
     check_removal(removal)
     return CONTENT_SCALES[removal]
 
@@ -117,9 +152,19 @@ def remove(
     scale: float,
     removal: str = "subtract",
 ) -> Float[Tensor, "*images dim"]:
-    """Take the content out of the picture's embedding, by the way that `removal` names.
+    """Remove the content from image embeddings.
 
-    At scale 0 the very embedding comes back; and from clean, which acts on tokens.
+    Args:
+        embeds: Raw projected image embeddings.
+        content: Raw projected text embeddings of the words to remove.
+        scale: How much is removed; 0 returns the identical tensor.
+        removal: One of `REMOVALS`; `"clean"` returns the identical tensor, as it acts on tokens.
+
+    Returns:
+        Embeddings of the same shape.
+
+    Raises:
+        StyleError: There is no such removal.
     """
     check_removal(removal)
     if scale == 0 or not len(content) or removal == CLEAN:
@@ -130,13 +175,21 @@ def remove(
 def auto_content_scale(
     embed: Float[Tensor, " dim"], content: Float[Tensor, "phrases dim"], unrelated: float, removal: str
 ) -> float:
-    """The least s after which cos(e', t) is no more than c₀, an unrelated picture's; t = Σ phrases. Ours.
+    """Return the least s after which cos(e', t) is at most c₀, that of an unrelated image; t = Σ phrases.
 
-    With a = e·t̂: subtract leaves a − s|t| along t̂ and b² = |e|² − a² beside it, whose cosine is c₀ at
-    s = (a − c₀b/√(1 − c₀²)) / |t|. Project leaves the share u = 1 − s of p, what of e lies in the phrases'
-    span, and all of q, what lies beside it: ua = c₀√(q² + u²p²), so that u = c₀q/√(a² − c₀²p²); for one
-    phrase both leave the same. Never negative, and 0 where the picture is no closer already; a c₀ below 0
-    counts as 0, so that never more is taken out than there is; at most `MOST`.
+    This rule is this project's own. With a = e·t̂: subtract leaves a − s|t| along t̂ and b² = |e|² − a² beside it,
+    whose cosine is c₀ at s = (a − c₀b/√(1 − c₀²)) / |t|. Project leaves the share u = 1 − s of p, the part of e in
+    the phrases' span, and all of q, the rest: ua = c₀√(q² + u²p²), so that u = c₀q/√(a² − c₀²p²). For one phrase
+    both leave the same.
+
+    Args:
+        embed: Raw projected embedding of the reference image.
+        content: Raw projected text embeddings of the words to remove.
+        unrelated: c₀; a value below 0 counts as 0, so that no more is removed than there is.
+        removal: `"subtract"` or `"project"`.
+
+    Returns:
+        A scale in 0..`LARGEST_SCALE`; 0 where the image is no closer to the words than c₀.
     """
     embed, content = embed.double(), content.double()
     direction, bound = content.sum(dim=0), max(unrelated, 0.0)
@@ -146,15 +199,51 @@ def auto_content_scale(
         return 0.0
     if removal == "subtract":
         beside = max(size**2 - along**2, 0.0) ** 0.5
-        return min(max((along - bound * beside / (1 - bound**2) ** 0.5) / length, 0.0), MOST)
-    left = project(embed, content, 1.0)
-    inside = (embed - left).norm().item()
-    return max(1 - bound * left.norm().item() / (along**2 - (bound * inside) ** 2) ** 0.5, 0.0)
+        scale = (along - bound * beside / (1 - bound**2) ** 0.5) / length
+        return min(max(scale, 0.0), LARGEST_SCALE)
+    rest = project(embed, content, 1.0)
+    inside = (embed - rest).norm().item()
+    return max(1 - bound * rest.norm().item() / (along**2 - (bound * inside) ** 2) ** 0.5, 0.0)
 
 
-def mix(
+def weighted_mean(
     embeds: Float[Tensor, "images *features dim"], weights: Sequence[float]
 ) -> Float[Tensor, "*features dim"]:
-    """Σ wᵢeᵢ / Σ wᵢ over pictures: each picture is weighed as a whole, and order does not matter."""
+    """Compute Σ wᵢeᵢ / Σ wᵢ over images: each image is weighted as a whole, and the order does not matter."""
     shares = torch.tensor(weights, dtype=embeds.dtype, device=embeds.device)
     return torch.tensordot(shares / shares.sum(), embeds, dims=1)
+
+
+def head_and_tail(
+    tokens: Float[Tensor, "*images tokens width"], rank: int
+) -> tuple[Float[Tensor, "*images tokens width"], Float[Tensor, "*images tokens width"]]:
+    """Split each image's tokens into their first `rank` singular components and the rest."""
+    u, sigma, v = torch.linalg.svd(tokens, full_matrices=False)
+    head = (u[..., :rank] * sigma[..., None, :rank]) @ v[..., :rank, :]
+    return head, tokens - head
+
+
+def cleaning_weight(progress: Tensor, rate: Tensor | float = RATE) -> Tensor:
+    """Compute w(d), the share of the first step's shift that is added at the current step.
+
+    Args:
+        progress: d, the share of the steps before the current one, 0..1.
+        rate: γ; 0 keeps the weight at 1.
+    """
+    rate = torch.as_tensor(rate).to(progress)
+    # Divided by its first value, which the authors' weight is not (it begins at 0.998): at rate 0 it is always 1.
+    return torch.sigmoid(rate * (CENTRE - progress)) / torch.sigmoid(rate * CENTRE)
+
+
+def token_shift(
+    tokens: Float[Tensor, "2 *images tokens width"], scale: float
+) -> Float[Tensor, "2 *images tokens width"]:
+    """Compute the first step's shift: s(L − B) for the unconditional row 0, −sL for the conditional row 1.
+
+    Args:
+        tokens: Unconditional tokens B in row 0, the style's tokens T in row 1.
+        scale: s, the content scale.
+    """
+    unconditional, conditional = tokens
+    _, tail = head_and_tail(conditional, HEAD)
+    return scale * torch.stack([tail - unconditional, -tail])

@@ -1,105 +1,100 @@
-"""Guidance between two points of the schedule only (arXiv 2404.07724); elsewhere half the work.
+"""Guidance within an interval of the schedule (arXiv 2404.07724); outside of it, half of the computation.
 
-Outside of the interval the network is given the prompt's half of a batch alone, and its answer is handed back
-twice: u + g · (t − u) with u = t is t, so that the pipeline's own guidance then changes nothing. The paper
-tells an interval by noise levels; we do by shares of the steps, as `start` and `end` of a style are told.
+Outside of the interval the UNet runs on the conditional half of the batch only, and its output is repeated for
+both halves: u + g · (t − u) with u = t is t, so that the pipeline's own guidance changes nothing. The paper defines
+the interval by noise levels; here it is defined by shares of the steps, as `start` and `end` of a style are.
 """
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from ..errors import JobError, ModelError
 from .denoising_state import DenoisingState
+from .protocols import Pipeline
 
 GuidanceInterval = tuple[float, float]
 """Shares of the steps, 0 ≤ start ≤ end ≤ 1."""
 
 SCALE = "_guidance_scale"
-"""Where diffusers' pipelines keep what `do_classifier_free_guidance` is asked of at every step."""
+"""Attribute in which diffusers' pipelines keep the scale behind `do_classifier_free_guidance`."""
 
 CALL = "_compiled_call_impl"
-"""What torch's modules call in place of their own `_call_impl` if it is there: whatever is compiled lies
-beneath, and is not compiled anew at each step, as it would be by hooks."""
+"""What `nn.Module` calls instead of `_call_impl` if it is set. A compiled forward lies beneath and is not compiled
+again at each step, as it would be with hooks."""
 
-WORDS = "encoder_hidden_states"
+TEXT = "encoder_hidden_states"
 
-THIRDS = ("image_guidance_scale", "pag_scale")
+OTHER_SCALES = ("image_guidance_scale", "pag_scale")
 """Arguments of pipelines whose batches have more than two parts."""
 
 
-def limit_guidance(pipe: Any, interval: Any) -> AbstractContextManager[None]:
-    """Inside the `with` block the pipeline's guidance acts within the `Interval` only; None: throughout.
-
-    `JobError` for what is no interval, `ModelError` for a pipeline that guides in another way.
-    """
-    if interval is None:
-        return nullcontext()
-    start, end = _checked(interval)
-    if (start, end) == (0, 1):
-        return nullcontext()
-    _check_guidance(pipe)
-    return _standing_before(pipe, (start, end))
-
-
 @contextmanager
-def _standing_before(pipe: Any, interval: GuidanceInterval) -> Iterator[None]:
-    network = vars(pipe.unet)
-    found = network.get(CALL)
-    network[CALL] = ConditionalOnlyForward(pipe, interval, found or pipe.unet._call_impl)
+def limit_guidance(pipe: Pipeline, interval: GuidanceInterval) -> Iterator[None]:
+    """Apply the pipeline's guidance only within the interval inside the `with` block.
+
+    Args:
+        pipe: A pipeline with classifier-free guidance as diffusers' UNet pipelines implement it.
+        interval: First and last share of the steps with guidance; (0, 1) changes nothing.
+
+    Raises:
+        JobError: `interval` is not a pair of shares in order.
+        ModelError: The pipeline has another kind of guidance.
+    """
+    start, end = _validated(interval)
+    if (start, end) == (0, 1):
+        yield
+        return
+    _check_guidance(pipe)
+    attributes = vars(pipe.unet)
+    original = attributes.get(CALL)
+    call = original or cast(Any, pipe.unet)._call_impl
+    attributes[CALL] = ConditionalOnlyForward(pipe, (start, end), call)
     try:
         yield
     finally:
-        del network[CALL]
-        if found is not None:
-            network[CALL] = found
+        del attributes[CALL]
+        if original is not None:
+            attributes[CALL] = original
 
 
 class ConditionalOnlyForward:
-    """The network's call, which outside of the interval sees the prompt's half and nothing else."""
+    """Calls the UNet; outside of the interval on the conditional half of the batch only."""
 
-    def __init__(self, pipe: Any, interval: GuidanceInterval, call: Callable[..., Any]) -> None:
+    def __init__(self, pipe: Pipeline, interval: GuidanceInterval, call: Callable[..., Any]) -> None:
         self._pipe, self._interval, self._call = pipe, interval, call
-        self._moment = DenoisingState(pipe)
-        self._words: tuple[Any, Any] = None, None
+        self._state = DenoisingState(pipe)
+        self._text: tuple[Tensor, Tensor] | None = None
 
-    def __call__(self, *given: Any, **named: Any) -> Any:
-        self._moment.record_call(given, named)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._state.record_call(args, kwargs)
         start, end = self._interval
-        if not self._moment.is_guided or start <= self._moment.progress < end:
-            return self._call(*given, **named)
-        half = partial(_half, len(given[0] if given else named["sample"]))
-        halved = {
-            name: self._same(part, half) if name == WORDS else half(part) for name, part in named.items()
-        }
+        if not self._state.is_guided or start <= self._state.progress < end:
+            return self._call(*args, **kwargs)
+        batch = len(args[0] if args else kwargs["sample"])
+
+        def conditional(tensor: Tensor) -> Tensor:
+            # diffusers puts the conditional half second.
+            return tensor[batch // 2 :] if tensor.ndim and len(tensor) == batch else tensor
+
+        halved = {name: _map_tensors(value, conditional) for name, value in kwargs.items() if name != TEXT}
+        if TEXT in kwargs:
+            # Returns the identical tensor for identical text: the text's K/V cache is keyed by identity.
+            if self._text is None or self._text[0] is not kwargs[TEXT]:
+                self._text = kwargs[TEXT], _map_tensors(kwargs[TEXT], conditional)
+            halved[TEXT] = self._text[1]
         with _unguided(self._pipe):
-            answer = self._call(*half(given), **halved)
-        return _each(answer, lambda tensor: torch.cat([tensor, tensor]))
-
-    def _same(self, words: Any, half: Callable[[Any], Any]) -> Any:
-        """Of the same words the very same half: layers know the text's keys and values by it."""
-        if self._words[0] is not words:
-            self._words = words, half(words)
-        return self._words[1]
-
-
-def _half(batch: int, told: Any) -> Any:
-    """Of all tensors that are as long as the batch the second half: there diffusers puts the prompts."""
-
-    def second(tensor: Tensor) -> Tensor:
-        return tensor[batch // 2 :] if tensor.ndim and len(tensor) == batch else tensor
-
-    return _each(told, second)
+            output = self._call(*_map_tensors(args, conditional), **halved)
+        return _map_tensors(output, lambda tensor: torch.cat([tensor, tensor]))
 
 
 @contextmanager
-def _unguided(pipe: Any) -> Iterator[None]:
-    """Inside the `with` block the pipeline tells styled layers that its batch has one half."""
+def _unguided(pipe: Pipeline) -> Iterator[None]:
+    """Set the guidance scale to 1, so that styled layers see a batch without an unconditional half."""
     scale = getattr(pipe, SCALE)
     setattr(pipe, SCALE, 1.0)
     try:
@@ -108,37 +103,36 @@ def _unguided(pipe: Any) -> Iterator[None]:
         setattr(pipe, SCALE, scale)
 
 
-def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same value with its tensors changed, however they are nested."""
+def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Apply `change` to every tensor in nested mappings, lists and tuples."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, Mapping):
-        # A diffusers output is a mapping too, and stays one.
-        return type(value)(**{name: _each(part, change) for name, part in value.items()})
+        # A diffusers output is a mapping too, and keeps its type.
+        return type(value)(**{name: _map_tensors(part, change) for name, part in value.items()})
     if isinstance(value, list | tuple):
-        return type(value)(_each(part, change) for part in value)
+        return type(value)(_map_tensors(part, change) for part in value)
     return value
 
 
-def _checked(interval: Any) -> GuidanceInterval:
-    pair = isinstance(interval, list | tuple) and len(interval) == 2
-    if not pair or not all(isinstance(share, int | float) for share in interval):
-        raise JobError(f"guidance_interval is {interval!r}; {_LEGAL}")
-    start, end = interval
-    if not 0 <= start <= end <= 1:
-        raise JobError(f"guidance_interval is {interval!r}; {_LEGAL}")
-    return start, end
+def _validated(interval: Any) -> GuidanceInterval:
+    is_pair = isinstance(interval, list | tuple) and len(interval) == 2
+    if is_pair and all(isinstance(share, int | float) for share in interval):
+        start, end = interval
+        if 0 <= start <= end <= 1:
+            return start, end
+    raise JobError(
+        f"guidance_interval is {interval!r}; "
+        "it is two shares of the steps, 0 ≤ start ≤ end ≤ 1, such as (0.2, 0.8)."
+    )
 
 
-_LEGAL = "it is two shares of the steps, 0 ≤ start ≤ end ≤ 1, such as (0.2, 0.8)."
-
-
-def _check_guidance(pipe: Any) -> None:
-    thirds = [name for name in THIRDS if name in inspect.signature(pipe.__call__).parameters]
-    if thirds:
+def _check_guidance(pipe: Pipeline) -> None:
+    other = [name for name in OTHER_SCALES if name in inspect.signature(pipe.__call__).parameters]
+    if other:
         raise ModelError(
-            f"{type(pipe).__name__} guides by {thirds[0]} as well, and its batches have more than two parts; "
-            "guidance_interval can only leave out the unconditional half. Leave it out here."
+            f"{type(pipe).__name__} has the argument {other[0]}, and its batches have more than two parts; "
+            "guidance_interval can only skip the unconditional half of two. Leave it out here."
         )
     if not hasattr(type(pipe), "guidance_scale"):
         raise ModelError(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
-from .content_removal import CLEAN, CONTENT_SCALES, check_removal, mix, remove
+from .content_removal import CLEAN, CONTENT_SCALES, check_removal, remove, weighted_mean
 
 COMBINATIONS = ("average", "concat")
 
@@ -79,7 +79,7 @@ class Ingredients:
     def embedding(self) -> Float[Tensor, "*features dim"]:
         """The references' weighted mean with the content taken out."""
         self.check_ingredients()
-        return self._cleaned(mix(self.image_embeds, self.weights))
+        return self._cleaned(weighted_mean(self.image_embeds, self.weights))
 
     def embeddings(self) -> Float[Tensor, "seen *features dim"]:
         """What goes through the adapter: the mean alone, or where `combine` is concat each reference."""

@@ -14,12 +14,12 @@ from torch import Tensor
 from ..errors import StyleError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..unet.architectures import Architecture, match_architecture
-from ..unet.blocks import Block, Layer, Spec
-from ..utils.weight_fingerprint import weight_fingerprint
+from ..unet.blocks import Block, BlockSpec, Layer
+from ..utils.weight_fingerprint import fingerprint_weights
 from .attention_processor import StyledAttnProcessor, StyleKeyValues, TokenShift
 from .bound_style import BoundKeyValues, KeyValue, layer_key
-from .cleaning import RATES, shift
 from .conditioning import StyleConditioning, load_mask
+from .content_removal import RATES, token_shift
 from .denoising_state import DenoisingState
 from .image_projection import project_tokens
 from .style import Style
@@ -52,7 +52,7 @@ class IPAdapter:
         self.layers = cross_attention_layers(unet)
         self.architecture = architecture or self._identified()
         if file is not None:
-            file.check(self.layers)
+            file.validate_layers(self.layers)
         self._made_of: WeakKeyDictionary[Style, dict[str, list[KeyValue]]] = WeakKeyDictionary()
 
     @property
@@ -70,7 +70,7 @@ class IPAdapter:
     @cached_property
     def fingerprint(self) -> str:
         """By its projection, which every binding reads anyway."""
-        return weight_fingerprint(self._projection_weights())
+        return fingerprint_weights(self._projection_weights())
 
     def bind(self, use: StyleConditioning) -> Bound:
         """Keys and values of the style for the chosen blocks' layers: made here, once, not at every step."""
@@ -98,7 +98,7 @@ class IPAdapter:
             )
         return bound
 
-    def binding(self, style: Style, blocks: Spec = "style") -> BoundKeyValues:
+    def binding(self, style: Style, blocks: BlockSpec = "style") -> BoundKeyValues:
         """The style's keys and values for these blocks, to be kept: in float32, with no scale in them."""
         self._check_made_for(style)
         layers = self._reached(self.architecture.select(blocks))
@@ -117,7 +117,7 @@ class IPAdapter:
         """
         seen = style.embeddings()
         features = torch.stack([style.unconditional.expand_as(seen), seen]).float().flatten(0, 1)
-        made = project_tokens(self.file.kind, self._projection_weights(), features)
+        made = project_tokens(self.file.projection_type, self._projection_weights(), features)
         return made.unflatten(0, (2, len(seen)))
 
     def _answers(self, style: Style, layers: Sequence[Layer]) -> BoundKeyValues:
@@ -155,7 +155,7 @@ class IPAdapter:
     def _spoken(self, style: Style) -> list[Float[Tensor, "2 tokens cross_dim"]]:
         """Its tokens; and where it is cleaned, each of its pictures by itself, what is added to them."""
         tokens = self._tokens_of_each(style)
-        added = [shift(tokens, style.content_scale)] if style.uses_token_cleaning else []
+        added = [token_shift(tokens, style.content_scale)] if style.uses_token_cleaning else []
         return [each.flatten(1, 2) for each in (tokens, *added)]
 
     def _reached(self, blocks: Mapping[Block, float]) -> list[Layer]:
@@ -178,7 +178,7 @@ class IPAdapter:
 
     def _check_made_for(self, style: Style) -> None:
         style.check_ingredients()
-        on_patches = self.file.kind != "base"
+        on_patches = self.file.projection_type != "base"
         if style.dim != self.file.embedding_dim or style.uses_patch_features != on_patches:
             needed, given = (
                 _features(on_patches, self.file.embedding_dim),
@@ -273,7 +273,7 @@ def inject_attention_processors(unet: Any, bound: Bound, moment: DenoisingState)
         for name, processor in found.items()
         if name in bound or (bound and _reads_words_plainly(name, processor))
     }
-    watched = any(style.needs_watching for styles in bound.values() for style in styles)
+    watched = any(style.needs_tracking for styles in bound.values() for style in styles)
     # The layers keep theirs, in the network's dtype.
     del bound
     try:

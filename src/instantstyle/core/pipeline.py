@@ -13,7 +13,7 @@ from ..errors import ModelError, StyleError
 from ..imaging.loading import open_reference
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..unet.architectures import Architecture
-from ..unet.blocks import Spec
+from ..unet.blocks import BlockSpec
 from .clip_encoders import ImageEncoder, TextEncoder, find_text_encoder, missing_text_encoder_error
 from .conditioning import Mask, StyleConditioning, as_conditionings
 from .denoising_state import DenoisingState
@@ -138,7 +138,9 @@ class InstantStyle:
             style = replace(self._seen(sources, crop, counts), combine=combine)
         return self._without(style, content, content_scale, removal)
 
-    def bind(self, style: Style | ReferenceLike | Sequence[ReferenceLike], blocks: Spec = "style") -> Style:
+    def bind(
+        self, style: Style | ReferenceLike | Sequence[ReferenceLike], blocks: BlockSpec = "style"
+    ) -> Style:
         """The same style with its keys and values for these blocks inside.
 
         So it draws with any network of this family, where neither adapter nor image encoder need be.
@@ -159,7 +161,7 @@ class InstantStyle:
         self,
         style: StyleLike,
         *,
-        blocks: Spec = "style",
+        blocks: BlockSpec = "style",
         scale: float = 1.0,
         mask: Mask | None = None,
         start: float = 0.0,
@@ -192,7 +194,7 @@ class InstantStyle:
         content_scale: ContentScale | None = None,
         removal: str | None = None,
         crop: str = "center",
-        blocks: Spec = "style",
+        blocks: BlockSpec = "style",
         scale: float = 1.0,
         mask: Mask | None = None,
         start: float = 0.0,
@@ -218,7 +220,10 @@ class InstantStyle:
         check_arguments(self.pipe, arguments, self.__call__)
         arguments = {**self.defaults, **arguments}
         arguments |= make_generators(seed, arguments, num_images(prompt, num_images_per_prompt, arguments))
-        guidance, styling = limit_guidance(self.pipe, guidance_interval), nullcontext()
+        guidance = (
+            nullcontext() if guidance_interval is None else limit_guidance(self.pipe, guidance_interval)
+        )
+        styling = nullcontext()
         if style is not None:
             ready = self._as_styling(style, crop)
             if content or content_scale is not None or removal is not None:
@@ -227,7 +232,7 @@ class InstantStyle:
             styling = self.using(ready, **where, start=start, end=end, curve=curve)
         elif content is not None:
             raise StyleError(f"content={content!r} is to be taken out of a style, and style is None.")
-        with styling, guidance:
+        with guidance, styling:
             out = self.pipe(prompt=prompt, num_images_per_prompt=num_images_per_prompt, **arguments)
         check_output(out, self.pipe)
         return out
@@ -308,7 +313,7 @@ class InstantStyle:
 
     def _text_encoder(self, given: tuple[Any, Any] | None) -> TextEncoder | None:
         file = self.adapter.checkpoint
-        if file is None or file.kind != "base":
+        if file is None or file.projection_type != "base":
             return None
         width = file.embedding_dim
         if given is None:

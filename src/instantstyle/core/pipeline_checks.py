@@ -1,4 +1,4 @@
-"""A call of a diffusers pipeline: what it must offer, what may be asked of it, and what came out."""
+"""Checks around a call of a diffusers pipeline: its interface, its arguments and its output."""
 
 import inspect
 import secrets
@@ -9,32 +9,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import JobError, ModelError, did_you_mean
+from ..errors import JobError, ModelError, suggest_nearest
+from .protocols import Pipeline
 
 
-def check_pipeline(pipe: Any) -> None:
-    """What we lean on: a UNet with named processors, and a pipeline that tells whether guidance is on."""
+def check_pipeline(pipe: object) -> None:
+    """Check that the pipeline has a UNet with named attention processors and reports whether guidance is on.
+
+    Raises:
+        ModelError: It does not.
+    """
     if not hasattr(getattr(pipe, "unet", None), "attn_processors"):
         raise ModelError(
             f"{type(pipe).__name__} has no UNet to style; use a diffusers pipeline for SD1.5 or SDXL."
         )
     if not hasattr(type(pipe), "do_classifier_free_guidance"):
         raise ModelError(
-            f"{type(pipe).__name__} does not tell whether guidance is on; use one of diffusers' own."
+            f"{type(pipe).__name__} does not report whether guidance is on; use one of diffusers' own pipelines."
         )
 
 
-def check_arguments(pipe: Any, given: Iterable[str], ours: Callable[..., Any]) -> None:
-    """One that the pipeline does not have is an error; `ours` is the call whose words are legal beside."""
+def check_arguments(pipe: Pipeline, names: Iterable[str], own_call: Callable[..., Any]) -> None:
+    """Check that the pipeline has arguments of these names.
+
+    Args:
+        pipe: The pipeline to call.
+        names: Names of keyword arguments.
+        own_call: The call whose argument names are suggested beside the pipeline's.
+
+    Raises:
+        JobError: The pipeline has no argument of a name.
+    """
     known = _parameters(pipe.__call__)
-    for name in given:
+    for name in names:
         if name not in known:
-            nearest = did_you_mean(name, [*known, *_parameters(ours)])
+            nearest = suggest_nearest(name, [*known, *_parameters(own_call)])
             raise JobError(f"{type(pipe).__name__} has no argument {name!r}.{nearest}")
 
 
-def supported_arguments(pipe: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the arguments that the pipeline has: image-to-image takes its size from the picture."""
+def supported_arguments(pipe: Pipeline, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the arguments that the pipeline has: image-to-image takes its size from the image, for example."""
     known = _parameters(pipe.__call__)
     return {name: value for name, value in arguments.items() if name in known}
 
@@ -44,51 +58,78 @@ def _parameters(call: Callable[..., Any]) -> list[str]:
     return [name for name, parameter in inspect.signature(call).parameters.items() if parameter.kind in named]
 
 
-def num_images(prompt: str | Sequence[str] | None, each: Any, arguments: Mapping[str, Any]) -> int:
-    """`each` for every prompt; a caller may hand over their embeddings instead."""
-    if isinstance(each, bool) or not isinstance(each, int) or each < 1:
-        raise JobError(f"num_images_per_prompt is {each!r}; it must be a whole number from 1.")
+def num_images(prompt: str | Sequence[str] | None, per_prompt: Any, arguments: Mapping[str, Any]) -> int:
+    """Count the images of a call.
+
+    Args:
+        prompt: One prompt or several; None where the caller passes `prompt_embeds`.
+        per_prompt: `num_images_per_prompt`, a whole number from 1.
+        arguments: The pipeline's other arguments.
+
+    Raises:
+        JobError: `per_prompt` is not a whole number from 1.
+    """
+    if isinstance(per_prompt, bool) or not isinstance(per_prompt, int) or per_prompt < 1:
+        raise JobError(f"num_images_per_prompt is {per_prompt!r}; it must be a whole number from 1.")
     embeds = arguments.get("prompt_embeds")
     if prompt is None:
-        return each * (1 if embeds is None else len(embeds))
-    return each * (1 if isinstance(prompt, str) else len(prompt))
+        return per_prompt * (1 if embeds is None else len(embeds))
+    return per_prompt * (1 if isinstance(prompt, str) else len(prompt))
 
 
 def make_generators(seed: int | None, arguments: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """One for each picture, on the CPU, so that a picture depends on neither batch nor device."""
+    """Make one random generator for each image.
+
+    Generators are on the CPU, so that an image depends on neither batch nor device.
+
+    Args:
+        seed: Seed of the first image, 0 to 2⁶³ − 1; image i gets `seed + i`. None draws a new seed.
+        arguments: The pipeline's other arguments.
+        count: Number of images.
+
+    Returns:
+        `{"generator": [...]}`; empty where the caller passes a generator.
+
+    Raises:
+        JobError: The seed is out of range, or there are a seed and a generator.
+    """
     if arguments.get("generator") is not None:
         if seed is not None:
             raise JobError(f"seed={seed} and a generator exclude each other; give one of them.")
         return {}
-    first = secrets.randbelow(2**32) if seed is None else _checked_seed(seed)
-    return {"generator": [torch.Generator("cpu").manual_seed(first + i) for i in range(count)]}
-
-
-def _checked_seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+    if seed is None:
+        seed = secrets.randbelow(2**32)
+    elif isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise JobError(
             f"seed is {seed!r}; it must be a whole number from 0 to 2⁶³ − 1, or None for a new one."
         )
-    return seed
+    return {"generator": [torch.Generator("cpu").manual_seed(seed + i) for i in range(count)]}
 
 
-def check_output(out: Any, pipe: Any) -> None:
-    """`ModelError` where a picture is black or holds NaN: what an overflow of float16 ends in."""
-    drawn: Any = getattr(out, "images", out[0] if isinstance(out, tuple) else ())
-    spoilt = [place for place, picture in enumerate(drawn) if _is_spoilt(picture)]
-    if not spoilt:
+def check_output(output: Any, pipe: Pipeline) -> None:
+    """Check that no image is black or holds NaN, which is what an overflow of float16 ends in.
+
+    Args:
+        output: What the pipeline returned: an object with `images`, or a tuple that begins with them.
+        pipe: The pipeline, for its dtypes.
+
+    Raises:
+        ModelError: An image is black or not finite.
+    """
+    images: Any = getattr(output, "images", output[0] if isinstance(output, tuple) else ())
+    invalid = [place for place, image in enumerate(images, start=1) if _is_invalid(image)]
+    if not invalid:
         return
-    which = ", ".join(str(place + 1) for place in spoilt)
     dtypes = f"UNet {pipe.unet.dtype}, VAE {pipe.vae.dtype}".replace("torch.", "")
     raise ModelError(
-        f"Picture {which} of {len(drawn)} came out black or without numbers ({dtypes}): numbers overflowed. "
-        "Load with dtype=torch.bfloat16 or torch.float32, or give the pipeline a VAE made for float16."
+        f"Image {', '.join(map(str, invalid))} of {len(images)} is black or not finite ({dtypes}): numbers "
+        "overflowed. Load with dtype=torch.bfloat16 or torch.float32, or give the pipeline a VAE made for float16."
     )
 
 
-def _is_spoilt(picture: Any) -> bool:
-    """Latents may rightly be anything finite; a picture whose every pixel is 0 is what NaN is saved as."""
-    if isinstance(picture, Tensor):
-        return not picture.isfinite().all()
-    array = np.asarray(picture)
+def _is_invalid(image: Any) -> bool:
+    """Latents may be anything finite; an image whose every pixel is 0 is what NaN is converted to."""
+    if isinstance(image, Tensor):
+        return not image.isfinite().all()
+    array = np.asarray(image)
     return not np.isfinite(array).all() or not array.any()

@@ -53,8 +53,8 @@ class ReferenceEncoder:
                 "There is no image encoder to see a reference with; pass image_encoder=, a model or a folder."
             )
         opened = ImageEncoder.open(encoder)
-        opened.check_fits(file.kind, file.embedding_dim)
-        return cls(opened, uses_patch_features=file.kind != "base", keep_encoder=keep_encoder)
+        opened.check_fits(file.projection_type, file.embedding_dim)
+        return cls(opened, uses_patch_features=file.projection_type != "base", keep_encoder=keep_encoder)
 
     def style(self, images: Sequence[Image.Image], crop: str, weights: Sequence[float], name: str) -> Style:
         """The pictures as a style; what saw them is noted in it."""

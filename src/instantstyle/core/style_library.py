@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from ..errors import StyleError, did_you_mean
+from ..errors import StyleError, suggest_nearest
 from ..utils.atomic_write import atomic_write, check_writable
 
 SUFFIX = ".style.safetensors"
@@ -84,5 +84,5 @@ def _unknown(name: str, before: str = "") -> StyleError:
     known = list_names()
     has = f"it has {', '.join(known)}" if known else "it is empty; `instantstyle styles add` fills it"
     return StyleError(
-        f"There is {before}no style {name!r} in the library ({library_folder()}); {has}.{did_you_mean(name, known)}"
+        f"There is {before}no style {name!r} in the library ({library_folder()}); {has}.{suggest_nearest(name, known)}"
     )
