@@ -148,13 +148,16 @@ class Recipe(StrictModel):
 
     @model_validator(mode="after")
     def _validate_combinations(self) -> Self:
+        # JobError, not ValueError: pydantic runs this outside of the wrapper that translates its own errors.
         if self.start > self.end:
-            raise ValueError(
-                f"the style would begin at {self.start:g} of the steps and end at {self.end:g}; "
-                "start must not be greater than end"
+            raise JobError(
+                f"Recipe is invalid: the style would begin at {self.start:g} of the steps and end at "
+                f"{self.end:g}; start must not be greater than end."
             )
         if self.removal == "clean" and self.content:
-            raise ValueError("removal 'clean' reads no words, and content is given; leave one of them out")
+            raise JobError(
+                "Recipe is invalid: removal 'clean' reads no words, and content is given; leave one out."
+            )
         return self
 
     def check_request(self) -> None:
