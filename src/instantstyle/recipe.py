@@ -263,6 +263,16 @@ STYLE_FIELDS = (
 )
 """Fields without effect where a recipe has neither `references` nor `layout_references`."""
 
+FIELD_ALIASES = {
+    "style": "references",
+    "layout": "layout_references",
+    "negative_style": "negative_references",
+    "negative": "negative_prompt",
+    "steps": "num_inference_steps",
+    "guidance": "guidance_scale",
+}
+"""Short names of fields, used by the options of the command and the axes of a sweep."""
+
 
 def _as_tuple(value: Reference | tuple[Reference, ...]) -> tuple[Reference, ...]:
     return value if isinstance(value, tuple) else (value,)
