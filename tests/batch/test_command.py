@@ -29,7 +29,7 @@ def test_a_manifest_is_drawn_and_a_log_tells_how_far_it_is(batch, tmp_path):
     done = batch("jobs.csv", "--style", "ink.png", "--report")
     assert (done.code, done.out) == (0, "out/index.html\n")
     assert "2/2 a-crown-2-" in done.err
-    assert "2 of 2 pictures are in out, 0 failed" in done.err
+    assert "2 of 2 images are in out, 0 failed" in done.err
     recipes = [read_recipe(path) for path in sorted((tmp_path / "out").glob("a-*.png"))]
     assert [(recipe.prompt, recipe.seed) for recipe in recipes] == [("a crown", 2), ("a rocket", 1)]
     assert [recipe.references[0].name for recipe in recipes] == ["ink.png", "ink.png"]
@@ -82,7 +82,7 @@ def test_a_cross_product_is_drawn_once_each_and_a_bar_is_shown_to_a_person(batch
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     done = batch("--styles", "ink.png", "--prompts", "prompts.txt", "--seeds", "1:2")
     assert (done.code, done.out) == (0, "out\n")
-    assert "2 of 4 rows repeat others, and are drawn once" in done.err
+    assert "2 of 4 rows repeat others and are generated once" in done.err
     assert len(pictures(tmp_path / "out")) == 2
 
 
@@ -91,8 +91,8 @@ def test_faulty_rows_are_told_one_a_line_and_nothing_is_made(batch, tmp_path):
     done = batch("jobs.csv")
     assert (done.code, done.out) == (2, "")
     first, second, summary = done.err.splitlines()
-    assert first.startswith("line 2: Recipe refused: seed is '-1'")
-    assert second.startswith("line 4: Recipe refused: seed is 'x'")
+    assert first.startswith("line 2: Recipe is invalid: seed is '-1'")
+    assert second.startswith("line 4: Recipe is invalid: seed is 'x'")
     assert summary == "instantstyle: jobs.csv: 2 of 3 rows are faulty; nothing was drawn."
     assert not (tmp_path / "out").exists()
 
@@ -104,16 +104,16 @@ def test_a_row_that_fails_makes_the_code_one_until_it_is_tried_again(batch, tmp_
         done = batch("jobs.csv")
     assert done.code == 1
     assert "failed, line 3: ValueError: no crowns today" in done.err
-    assert "1 of 2 pictures are in out, 1 failed" in done.err
+    assert "1 of 2 images are in out, 1 failed" in done.err
     left = batch("jobs.csv")
     assert left.code == 1
-    assert "1 failed before, and are left alone without --retry-failed" in left.err
+    assert "1 failed before; --retry-failed tries them again" in left.err
     assert batch("jobs.csv", "--retry-failed").code == 0
 
 
 def test_while_another_run_draws_into_the_folder_it_is_refused(batch, tmp_path):
     (tmp_path / "jobs.csv").write_text("prompt\na rocket\n")
-    with Ledger.opened(tmp_path / "out"):
+    with Ledger.open(tmp_path / "out"):
         done = batch("jobs.csv")
     assert done.code == 2
     assert "out is drawn into by another run" in done.err

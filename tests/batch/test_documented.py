@@ -31,10 +31,10 @@ def test_the_pages_lines_do_as_they_say(run, tmp_path):
         done = run(*shlex.split(line, comments=True)[1:], *few)
         assert done.code == 0, f"{line}: {done.err}"
         told.append(done)
-    assert "12 of 12 pictures are in pictures, 0 failed" in told[2].err
-    assert "3 of 3 are drawn already" in told[4].err
+    assert "12 of 12 images are in pictures, 0 failed" in told[2].err
+    assert "3 of 3 exist already" in told[4].err
     assert [done.out for done in told if "identical" in done.out] == ["bit-identical\n"] * 2
-    assert "8 of 8 pictures are in pictures" in told[-1].err
+    assert "8 of 8 images are in pictures" in told[-1].err
     drawn = [name for name in pictures(tmp_path / "drawn") if name.startswith("a-")]
     assert sorted(read_recipe(tmp_path / "drawn" / name).prompt for name in drawn) == [
         "a crown",

@@ -66,7 +66,7 @@ def test_what_is_there_is_counted_though_the_ledger_is_elsewhere(draw, ledgers):
     draw(rows_of(3), Painter(dtype="bfloat16"))
     ledgers.rename(ledgers.with_name("of another machine"))
     assert draw(rows_of(3), Painter()) == []
-    with Ledger.opened(URL) as ledger:
+    with Ledger.open(URL) as ledger:
         assert ledger.dtypes() == {"mini": "bfloat16"}
 
 
@@ -78,17 +78,17 @@ def test_one_listing_tells_what_is_there_however_many_rows(draw, monkeypatch):
         asked.append(given)
         return listing(*given, **more)
 
-    with Ledger.opened(URL) as ledger:
+    with Ledger.open(URL) as ledger:
         monkeypatch.setattr(MemoryFileSystem, "ls", ls)
         for name in ("info", "exists", "isfile", "cat_file"):
             monkeypatch.setattr(MemoryFileSystem, name, lambda *_: pytest.fail("asked of a single picture"))
-        ledger.enter(rows_of(40), 1)
-        assert ledger.waiting(rows_of(40)) == set()
+        ledger.add_rows(rows_of(40), 1)
+        assert ledger.waiting_keys(rows_of(40)) == set()
     assert len(asked) == 1
 
 
 def test_a_second_run_on_the_same_store_is_refused_and_one_on_another_is_not(draw):
-    with Ledger.opened(f"{URL}/"):
+    with Ledger.open(f"{URL}/"):
         with pytest.raises(JobError, match="memory://drawn/today is drawn into by another run"):
             draw(rows_of(1), Painter())
         assert len(draw_into("memory://drawn/elsewhere", rows_of(1), Painter())) == 1
@@ -123,7 +123,7 @@ def test_who_may_not_delete_may_draw(draw, monkeypatch):
 def test_file_is_a_folder_like_any_other(folder):
     draw_into(f"file://{folder}", rows_of(2), Painter())
     assert (folder / "ledger.sqlite").is_file()
-    with Ledger.opened(folder), pytest.raises(JobError, match="drawn into by another run"):
+    with Ledger.open(folder), pytest.raises(JobError, match="drawn into by another run"):
         draw_into(f"file://{folder}", rows_of(2), Painter())
 
 
@@ -227,9 +227,9 @@ def test_the_command_draws_into_a_store(run, model, tmp_path):
     words = ("batch", "jobs.csv", "--model", model, "--steps", 2, "--height", 16, "--width", 16, "--report")
     done = run(*words, "--out", URL)
     assert (done.code, done.out) == (0, f"{URL}/index.html\n")
-    assert f"1 of 1 pictures are in {URL}, 0 failed" in done.err
+    assert f"1 of 1 images are in {URL}, 0 failed" in done.err
     again = run(*words, "--out", URL)
-    assert "1 of 1 are drawn already" in again.err
+    assert "1 of 1 exist already" in again.err
     refused = run(*words, "--out", "memroy://me:secret@host/x")
     assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
     assert "secret" not in refused.err
@@ -237,7 +237,7 @@ def test_the_command_draws_into_a_store(run, model, tmp_path):
 
 def _report(output: str, count: int) -> str:
     rows = rows_of(count)
-    with Ledger.opened(output) as ledger:
+    with Ledger.open(output) as ledger:
         return write_report(ledger.store, rows, ledger.states(rows))
 
 

@@ -97,7 +97,7 @@ def test_the_command_is_killed_in_the_middle_and_goes_on(run, model, tmp_path, r
     assert len(list((tmp_path / "out").glob("*.png"))) < 12
     again = run(*words, "--out", "out")
     assert (again.code, again.out) == (0, "out\n")
-    assert "are drawn already" in again.err
+    assert "exist already" in again.err
     assert run(*words, "--out", "undisturbed").code == 0
     assert pictures(tmp_path / "out") == pictures(tmp_path / "undisturbed")
     assert len(pictures(tmp_path / "out")) == 12

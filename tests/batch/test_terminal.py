@@ -45,7 +45,7 @@ def test_a_terminal_shows_a_bar_with_the_time_left_and_a_log_has_a_line_a_pictur
     assert re.search(rf"[1-{ROWS - 1}]/{ROWS} pictures \d:\d\d:\d\d", seen)
     # Drawn over itself, and gone at the end: no line for each.
     assert ".png" not in seen
-    assert f"{ROWS} of {ROWS} pictures are in seen, 0 failed" in seen
+    assert f"{ROWS} of {ROWS} images are in seen, 0 failed" in seen
 
     lines = run(*words, "--out", "told").err.splitlines()
     told = [line for line in lines if re.match(rf"\d/{ROWS} thing-\d-.*\.png", line)]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from instantstyle.cli.demo import _held_out_rows
+from instantstyle.cli.demo import _sample_held_out_rows
 from instantstyle.generation.comparison_sheet import CELL, GAP, HEAD
 from instantstyle.models import CARDS
 from instantstyle.synthetic import THINGS
@@ -66,7 +66,7 @@ def test_a_reference_that_is_not_there_is_one_line_and_leaves_nothing(run, tmp_p
 @pytest.mark.parametrize("seed", range(5))
 def test_no_reference_of_ours_shows_what_is_asked_for(seed):
     asked = [*THINGS[:10], "two cacti"]
-    rows = _held_out_rows(", ".join(asked), seed)
+    rows = _sample_held_out_rows(", ".join(asked), seed)
     shown = [row.content.partition(" ")[2] for row in rows if row.content]
     assert len(shown) == 3
     assert not {*shown} & {*asked, "cactus"}

@@ -163,7 +163,7 @@ def test_a_bad_reference_is_refused_and_nothing_written(generate, tmp_path, trap
         (("--steps", 0), "num_inference_steps is 0"),
         (("--seed", -1), "seed is -1"),
         (("--height", 17), "multiple of 8"),
-        (("--content", "a cat"), "add --style"),
+        (("--content", "a cat"), "add a reference image"),
         (("-o", "out.jpg"), "should end in .png"),
         (("-o", "no/such/out.png"), "make it first"),
         (("--model", "minni"), "Did you mean mini?"),
@@ -260,7 +260,7 @@ def test_an_interval_of_guidance_shows_and_is_in_the_recipe(generate):
     assert generate("-o", "part.png", "--guidance-interval", "0.5:1").code == 0
     assert read_recipe("part.png").guidance_interval == (0.5, 1.0)
     assert read_recipe("throughout.png").guidance_interval is None
-    assert "CFG interval: 0.5-1" in read_recipe("part.png").a1111()
+    assert "CFG interval: 0.5-1" in read_recipe("part.png").to_a1111()
     assert pixels("whole.png") == pixels("throughout.png") != pixels("part.png")
 
 
@@ -274,7 +274,7 @@ def test_an_interval_of_guidance_shows_and_is_in_the_recipe(generate):
         (("--style", "ink.png", "--start", 0.9, "--end", 0.1), "begin at 0.9 of the steps and end at 0.1"),
         (("--style", "ink.png", "--mask", "nowhere.png"), "nowhere.png does not exist"),
         (("--style", "ink.png", "--combine", "median"), "'average' or 'concat'"),
-        (("--negative-style", "ink.png"), "add --style"),
+        (("--negative-style", "ink.png"), "add a reference image"),
     ],
 )
 def test_ways_that_make_no_sense_are_refused(generate, words, reason):

@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from instantstyle.cli import evaluate, probe
-from instantstyle.cli.evaluation_options import spread
+from instantstyle.cli.evaluation_options import repeat_list_flags
 from instantstyle.errors import BlockError, ImageError, InstantStyleError, JobError
 
 SMALL = ["--steps", 1, "--height", 16, "--width", 16]
@@ -40,7 +40,7 @@ def pictures(tmp_path):
 
 def test_several_words_after_one_flag_are_a_list():
     words = ["--styles", "a.png", "b.png", "--seed", "3", "--prompts", "a cat", "-o", "out"]
-    assert spread(words) == [
+    assert repeat_list_flags(words) == [
         *("--styles", "a.png", "--styles", "b.png"),
         *("--seed", "3", "--prompts", "a cat", "-o", "out"),
     ]

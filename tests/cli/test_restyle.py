@@ -37,7 +37,7 @@ def test_the_recipe_says_what_it_began_from_and_how_far_it_went(restyle):
     recipe = read_recipe("out.png")
     assert recipe.image is not None
     assert (recipe.image.name, recipe.strength, recipe.control) == ("photo.png", 0.5, "none")
-    assert "Denoising strength: 0.5" in recipe.a1111()
+    assert "Denoising strength: 0.5" in recipe.to_a1111()
 
 
 def test_guidance_for_a_part_of_the_steps_is_another_picture(restyle):

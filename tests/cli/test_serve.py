@@ -33,14 +33,14 @@ def test_options_become_settings(run, served, tmp_path):
     assert run("serve", *words).code == 0
     [settings] = served
     assert (settings.host, settings.devices, len(settings.keys)) == ("0.0.0.0", ("cpu",), 1)
-    assert (settings.bounds.waiting, settings.bounds.steps) == (3, 9)
+    assert (settings.limits.queue, settings.limits.steps) == (3, 9)
 
 
 def test_another_host_without_a_key_is_refused_before_anything_is_loaded(run, monkeypatch):
     monkeypatch.delenv("INSTANTSTYLE_API_KEYS", raising=False)
     outcome = run("serve", "--host", "0.0.0.0", "--model", "nowhere")
     assert outcome.code == 2
-    assert "On 0.0.0.0 others can reach this service, and it has no API key" in outcome.err
+    assert "On 0.0.0.0 other machines can reach this service, and it has no API key" in outcome.err
 
 
 @pytest.mark.parametrize("absent", ["fastapi", "uvicorn", "python_multipart", "prometheus_client"])

@@ -11,7 +11,7 @@ from instantstyle.studio import Settings
 def opened(monkeypatch) -> list[Settings]:
     """The settings with which the studio would have begun."""
     handed: list[Settings] = []
-    monkeypatch.setattr("instantstyle.studio.studio", lambda settings, on_open: handed.append(settings))
+    monkeypatch.setattr("instantstyle.studio.run_studio", lambda settings, on_open: handed.append(settings))
     return handed
 
 
@@ -29,7 +29,7 @@ def test_options_become_settings(run, opened, tmp_path):
 
 @pytest.mark.parametrize(
     ("password", "told"),
-    [(None, "On 0.0.0.0 others can reach the studio, and it has no password"), ("short", "is short")],
+    [(None, "On 0.0.0.0 other machines can reach the studio, and it has no password"), ("short", "is too short")],
 )
 def test_another_host_without_a_password_is_refused_at_once(run, monkeypatch, password, told):
     monkeypatch.delenv("INSTANTSTYLE_STUDIO_PASSWORD", raising=False)

@@ -1,6 +1,6 @@
 """The `instantstyle` command: one file per verb; the only place that prints or exits.
 
-Verbs import what they need when they run, so that `--help` and every refusal are instant.
+Verbs import what they need when they run, so that `--help` and early errors need no seconds of imports.
 """
 
 import sys
@@ -29,11 +29,11 @@ from . import (
     sweep,
     version,
 )
-from .console import complain, hush_libraries
+from .console import print_error, silence_libraries
 
 app = typer.Typer(
     name="instantstyle",
-    help="The style of a picture without its subject (InstantStyle, arXiv 2404.02733).",
+    help="Style transfer without content leakage (InstantStyle, arXiv 2404.02733).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -59,16 +59,19 @@ _VERBS = (
     version,
 )
 for _verb in _VERBS:
-    # A verb of its own kind reads words otherwise: `--styles a.png b.png`.
+    # `COMMAND` is set by verbs that parse their words in another way: `--styles a.png b.png`.
     app.command(_verb.__name__.rpartition(".")[2], cls=getattr(_verb, "COMMAND", None))(_verb.run)
 app.add_typer(styles.app, name="styles")
 
 
 def main() -> None:
-    """Run the command; what a visitor got wrong is one line and exit code 2, a bug of ours a traceback."""
-    hush_libraries()
+    """Run the command.
+
+    A user's error (`InstantStyleError`) is printed in one line and exits with 2; other exceptions pass.
+    """
+    silence_libraries()
     try:
         app()
-    except InstantStyleError as fault:
-        complain(fault)
+    except InstantStyleError as error:
+        print_error(error)
         sys.exit(2)

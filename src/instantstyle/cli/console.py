@@ -1,42 +1,78 @@
-"""How the command speaks: results on stdout, all else on stderr, a bar only where somebody watches."""
+"""Output of the command: results on stdout, everything else on stderr, a progress bar only on a terminal."""
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from ..utils.text import one_line
 
-def complain(fault: Exception) -> None:
-    """One line, whatever the message held."""
-    print(f"instantstyle: {' '.join(str(fault).split())}", file=sys.stderr)
+
+def print_error(error: Exception) -> None:
+    """Print an error to stderr, in one line."""
+    print(f"instantstyle: {one_line(error)}", file=sys.stderr)
 
 
 def warn(text: str) -> None:
+    """Print a warning to stderr."""
     print(f"instantstyle: warning: {text}", file=sys.stderr)
 
 
 def note(text: str) -> None:
+    """Print a line to stderr."""
     print(text, file=sys.stderr)
 
 
-def gigabytes(size: int) -> str:
-    """Bytes as files are measured: '6.9 GB', '21 MB', '205 kB'."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table to stdout: aligned on a terminal, separated by tabs in a pipe.
+
+    Args:
+        columns: Titles of the columns.
+        rows: Cells, as many in each row as there are columns.
+    """
+    if not sys.stdout.isatty():
+        for row in (columns, *rows):
+            print("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def format_size(size: int) -> str:
+    """Format a number of bytes in decimal units: '6.9 GB', '21 MB', '205 kB'."""
     for unit, bytes_each in (("GB", 10**9), ("MB", 10**6)):
         if size >= bytes_each:
-            share = size / bytes_each
-            return f"{share:.1f} {unit}" if share < 10 else f"{share:.0f} {unit}"
+            amount = size / bytes_each
+            return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
     return f"{size / 1000:.0f} kB"
 
 
-def hush_libraries() -> None:
-    """Before they load: their advice on optional parts is for programmers. Who wants it sets the variable."""
+def silence_libraries() -> None:
+    """Limit the logs of diffusers and transformers to errors.
+
+    Call this before they are imported. Environment variables that are already set take precedence.
+    """
     for library in ("DIFFUSERS", "TRANSFORMERS"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 
 @contextmanager
-def progress(times: int = 1, unit: str = "steps") -> Iterator[Callable[[int, int], None] | None]:
-    """Where stderr is a terminal, a bar over `times` runs, to be told of each step; elsewhere None."""
+def progress(runs: int = 1, unit: str = "steps") -> Iterator[Callable[[int, int], None] | None]:
+    """Show a progress bar on stderr if it is a terminal.
+
+    Args:
+        runs: Number of runs that the bar covers.
+        unit: What is counted.
+
+    Yields:
+        A function to call after each step with the steps done and the steps of one run; None if there is
+        no terminal.
+    """
     if not sys.stderr.isatty():
         yield None
         return
@@ -45,5 +81,5 @@ def progress(times: int = 1, unit: str = "steps") -> Iterator[Callable[[int, int
 
     columns = BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("drawing", total=None)
-        yield lambda done, steps: bar.update(task, advance=1, total=steps * times)
+        task = bar.add_task("generating", total=None)
+        yield lambda done, steps: bar.update(task, advance=1, total=steps * runs)

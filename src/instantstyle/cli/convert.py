@@ -1,4 +1,4 @@
-"""`instantstyle convert in.bin out.safetensors`: any adapter file, in the form that every program reads."""
+"""`instantstyle convert in.bin out.safetensors`: an adapter file in the standard format."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +10,11 @@ from .console import note
 
 
 def run(
-    source: Annotated[Path, Argument(help="An adapter: .safetensors, .bin or a training dump.")],
-    destination: Annotated[Path, Argument(help="A .safetensors file.")],
+    source: Annotated[Path, Argument(help="IP-Adapter file: .safetensors, .bin or a training dump.")],
+    destination: Annotated[Path, Argument(help="The .safetensors file to write.")],
     force: options.Force = False,
 ) -> None:
-    """Write an adapter anew, in the standard names and the dtype it has, as .safetensors."""
+    """Write an adapter as .safetensors with the standard names of its tensors; dtypes are preserved."""
     from ..loaders.convert import convert, describe
 
     adapter = convert(source, destination, force=force)

@@ -1,4 +1,4 @@
-"""`instantstyle demo -o demo.png`: the method on one sheet, from references that mini never saw."""
+"""`instantstyle demo -o demo.png`: what each part of the method does, on one sheet of images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,46 +13,49 @@ if TYPE_CHECKING:
 
 
 def run(
-    prompt: Annotated[str, Argument(help="What to draw.")] = "a mushroom",
-    style: options.References = None,
-    content: Annotated[str | None, Option(help="What the given references show, to be left out.")] = None,
+    prompt: Annotated[str, Argument(help="Text to generate images from.")] = "a mushroom",
+    style: options.Style = None,
+    content: Annotated[
+        str | None, Option(help="What the given references show and the result should not.")
+    ] = None,
     crop: options.Crop = "center",
     model: options.Model = "mini",
-    seed: Annotated[int, Option(help="Of the first row; each row counts one on.")] = 0,
-    output: Annotated[Path, Option("--output", "-o", help="A .png.")] = Path("demo.png"),
+    seed: Annotated[int, Option(help="Seed of the first row; each row has the next one.")] = 0,
+    output: Annotated[Path, Option("--output", "-o", help="A .png file.")] = Path("demo.png"),
     force: options.Force = False,
 ) -> None:
-    """Draw a comparison sheet: reference, no reference, all blocks, style blocks, content removed.
+    """Generate a comparison sheet: reference, no reference, all blocks, style blocks, content removed.
 
-    Without --style the references are three pictures of the small world in looks never trained on.
+    Without --style the references are three images of the synthetic dataset in held-out styles.
     """
-    from ..generation.comparison_sheet import Row, comparison
+    from ..generation.comparison_sheet import Row, render_comparison_sheet
     from ..imaging.loading import open_reference
-    from ..imaging.png_metadata import check_destination, save_png
+    from ..imaging.png_metadata import save_png, validate_output_path
     from ..models import load
 
-    check_destination(output, force=force)
-    own = [Row(open_reference(path), content) for path in style or ()]
-    rows = own or _held_out_rows(prompt, seed)
+    validate_output_path(output, force=force)
+    rows = [Row(open_reference(path), content) for path in style or ()]
+    rows = rows or _sample_held_out_rows(prompt, seed)
     styled = load(model)
     styled.pipe.set_progress_bar_config(disable=True)
-    with progress(unit="pictures") as on_picture:
-        sheet = comparison(styled, prompt, rows, seed=seed, crop=crop, on_picture=on_picture)
+    with progress(unit="images") as on_image:
+        sheet = render_comparison_sheet(styled, prompt, rows, seed=seed, crop=crop, on_picture=on_image)
     print(save_png(sheet, output, force=force))
 
 
-def _held_out_rows(prompt: str, seed: int) -> list["Row"]:
-    """Three pictures in looks that mini was never trained on; none shows what is asked."""
+def _sample_held_out_rows(prompt: str, seed: int) -> list["Row"]:
+    """Render three references in styles that mini was not trained on, none of what the prompt names."""
     import torch
 
     from ..generation.comparison_sheet import Row
-    from ..synthetic import MINI_SCOPE, THINGS, as_image, sample_scenes, thing_words
-    from ..synthetic.vocabulary import known_things
+    from ..synthetic import MINI_SCOPE, THINGS, describe_thing, sample_scenes, to_pil_image
+    from ..synthetic.vocabulary import find_known_things
 
     generator = torch.Generator().manual_seed(seed)
     scenes = sample_scenes(200, generator, MINI_SCOPE, held_out=True)
-    asked = torch.tensor([THINGS.index(thing) for thing in known_things(prompt)])
-    fits = scenes.look.held_out & (scenes.layout.kind == 0) & ~torch.isin(scenes.thing, asked)
-    shown = scenes[fits.nonzero()[:3, 0]]
-    names = map(thing_words, shown.thing.tolist())
-    return [Row(as_image(picture), name) for picture, name in zip(shown.pictures(192), names, strict=True)]
+    requested = torch.tensor([THINGS.index(thing) for thing in find_known_things(prompt)])
+    fits = scenes.look.held_out & (scenes.layout.category == 0) & ~torch.isin(scenes.thing, requested)
+    chosen = scenes[fits.nonzero()[:3, 0]]
+    contents = map(describe_thing, chosen.thing.tolist())
+    images = map(to_pil_image, chosen.render(192))
+    return [Row(image, content) for image, content in zip(images, contents, strict=True)]

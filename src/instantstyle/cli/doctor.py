@@ -1,4 +1,4 @@
-"""`instantstyle doctor sdxl`: which exact file is missing, where it was looked for, how to get it."""
+"""`instantstyle doctor sdxl`: the files that a model lacks, and the commands that get them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Exit, Option
 
 from . import options
-from .console import gigabytes
+from .console import format_size
 
 if TYPE_CHECKING:
     from ..models.required_files import Item
@@ -15,25 +15,23 @@ if TYPE_CHECKING:
 
 def run(
     model: Annotated[str, Argument(help="A name, a folder, a hub id or a single-file checkpoint.")] = "mini",
-    look: Annotated[
-        Path | None, Option(help="A folder to look through: says what each file of weights in it is.")
-    ] = None,
+    look: Annotated[Path | None, Option(help="A folder: print what each file of weights in it is.")] = None,
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
 ) -> None:
-    """Say what a model lacks and how to get it; ends with 1 where something is missing or broken."""
+    """Print the files that a model lacks and how to get them; exit with 1 if any is missing or broken."""
     if look is not None:
-        _look(look)
+        _identify_files(look)
         return
     from ..models.required_files import broken, commands, inventory, missing, optional
     from ..models.resolve import resolved
 
     card, given = resolved(model, adapter)
     items = inventory(card, given, image_encoder)
-    absent, faults = missing(items), broken(items)
-    _report(card.name, items, absent)
-    for fault in faults:
-        print(f"  broken: {fault}")
+    absent, errors = missing(items), broken(items)
+    _print_missing(card.name, items, absent)
+    for error in errors:
+        print(f"  broken: {error}")
     for command in commands(absent):
         print(f"  to get: {command}")
     if any(not item.on_hub for item in absent):
@@ -42,25 +40,25 @@ def run(
         )
     for item in missing(optional(card)):
         print(f"  only for --content: {item.file} of {item.place}, fetched when it is first needed")
-    if absent or faults:
+    if absent or errors:
         raise Exit(1)
 
 
-def _report(name: str, items: Sequence["Item"], absent: Sequence["Item"]) -> None:
-    from ..utils.hub import looked_in
+def _print_missing(name: str, items: Sequence["Item"], absent: Sequence["Item"]) -> None:
+    from ..utils.hub import describe_search_locations
 
     if not absent:
-        print(f"{name}: all {len(items)} files are here, {gigabytes(sum(item.size for item in items))}")
+        print(f"{name}: all {len(items)} files are here, {format_size(sum(item.size for item in items))}")
         return
-    places = dict.fromkeys(looked_in() if item.on_hub else item.place for item in absent)
-    size = gigabytes(sum(item.size for item in absent))
+    places = dict.fromkeys(describe_search_locations() if item.on_hub else item.place for item in absent)
+    size = format_size(sum(item.size for item in absent))
     print(f"{name}: {len(absent)} of {len(items)} files are missing, {size}; looked in {', '.join(places)}")
     for item in absent:
-        of = f" of {item.place}{f' at {item.revision}' if item.revision else ''}" if item.on_hub else ""
-        print(f"  missing: {item.file}{of}{f' ({gigabytes(item.size)})' if item.size else ''}")
+        source = f" of {item.place}{f' at {item.revision}' if item.revision else ''}" if item.on_hub else ""
+        print(f"  missing: {item.file}{source}{f' ({format_size(item.size)})' if item.size else ''}")
 
 
-def _look(folder: Path) -> None:
+def _identify_files(folder: Path) -> None:
     from ..models.identify import look
 
     for found in look(folder):

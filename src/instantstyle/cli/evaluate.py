@@ -1,70 +1,78 @@
-"""`instantstyle evaluate --model mini --styles dir --prompts file.txt`: style against its price."""
+"""`instantstyle evaluate --model mini --styles dir --prompts file.txt`: style against content leakage."""
 
 from pathlib import Path
 from typing import Annotated
 
 from typer import Option
 
-from . import evaluation_options as trials
-from . import options
+from . import evaluation_options, options
 from .console import progress
-from .evaluation_options import Listing as COMMAND
+from .evaluation_options import ListCommand as COMMAND
+from .recipe_options import SAMPLING, OptionValues, recipe_fields, with_recipe_options
 
 __all__ = ["COMMAND", "run"]
 
 
+@with_recipe_options(*SAMPLING)
 def run(
-    styles: trials.Styles = None,
-    prompts: trials.Prompts = None,
+    *,
+    styles: evaluation_options.Styles = None,
+    prompts: evaluation_options.Prompts = None,
     model: options.Model = "mini",
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
     arms: Annotated[
         list[str] | None,
-        Option(help="all, style, removed, style+layout: all possible unless given. cures: every removal."),
+        Option(help="all, style, removed, style+layout (by default, if possible), or cures: every removal."),
     ] = None,
     blocks: Annotated[
         Path | None,
-        Option(metavar="probe.json", help="What style and layout blocks are; as known unless given."),
+        Option(metavar="probe.json", help="Probe whose style and layout blocks replace the known ones."),
     ] = None,
-    scales: Annotated[str, Option(help="first:last:step, or one by one: 0.5,1.")] = "0.2:1.2:0.2",
-    steps: options.Steps = None,
-    guidance: options.Guidance = None,
-    height: options.Side = None,
-    width: options.Side = None,
-    clip: trials.Clip = None,
-    dino: trials.Dino = None,
-    csd: trials.Csd = None,
-    seed: trials.Seed = 0,
-    batch: trials.Batch = 4,
-    skip_bad: trials.SkipBad = False,
+    scales: Annotated[str, Option(help="first:last:step, or single values: 0.5,1.")] = "0.2:1.2:0.2",
+    values: OptionValues,
+    clip: evaluation_options.Clip = None,
+    dino: evaluation_options.Dino = None,
+    csd: evaluation_options.Csd = None,
+    seed: evaluation_options.Seed = 0,
+    batch: evaluation_options.Batch = 4,
+    skip_bad: evaluation_options.SkipBad = False,
     device: options.Device = None,
-    output: Annotated[Path, Option("--output", "-o", help="A folder; begun work is gone on with.")] = Path(
+    output: Annotated[Path, Option("--output", "-o", help="A folder; earlier work in it is resumed.")] = Path(
         "evaluation"
     ),
 ) -> None:
-    """Draw every arm at every scale, and report style against text and leakage.
+    """Generate every arm at every scale, and report style against prompt fidelity and content leakage.
 
     What the references show is read from contents.json beside them: {"ink.png": "a cat"}.
     """
     from ..errors import JobError
-    from ..evaluation import arms_of, evaluate, scales_of
+    from ..evaluation import select_arms, evaluate, parse_scales
     from ..evaluation.experiment import Experiment
     from ..generation.generate import load_model
-    from ..generation.inputs import read_prompts as read_prompts
+    from ..generation.inputs import read_prompts
+    from ..unet.probe_file import apply_probed_roles
 
     if not styles or not prompts:
-        raise JobError("An evaluation needs --styles, pictures or a folder, and --prompts, words or a file.")
-    strengths, asked = scales_of(scales), read_prompts(prompts)
-    shown = trials.gathered(styles, skip_bad)
+        raise JobError("An evaluation needs --styles, images or a folder, and --prompts, words or a file.")
+    parsed_scales, parsed_prompts = parse_scales(scales), read_prompts(prompts)
+    references = evaluation_options.read_references(styles, skip_bad)
     styled = load_model(model, adapter, image_encoder, device)
     styled.pipe.set_progress_bar_config(disable=True)
     if blocks:
-        styled.adapter.architecture = styled.architecture.as_probed(blocks)
-    chosen = arms_of(arms, styled.architecture, [reference.content for reference in shown])
-    arguments = trials.named(num_inference_steps=steps, guidance_scale=guidance, height=height, width=width)
-    scored_by = trials.scorers(styled, clip, dino, csd)
-    work = Experiment(styled, shown, asked, scored_by, output, model, seed, batch, arguments)
+        styled.adapter.architecture = apply_probed_roles(styled.architecture, blocks)
+    chosen = select_arms(arms, styled.architecture, [reference.content for reference in references])
+    experiment = Experiment(
+        styled,
+        references,
+        parsed_prompts,
+        evaluation_options.open_scorers(styled, clip, dino, csd),
+        output,
+        model,
+        seed,
+        batch,
+        arguments=recipe_fields(values),
+    )
     with progress(unit="cells") as on_cell:
-        evaluate(work, chosen, strengths, on_cell)
+        evaluate(experiment, chosen, parsed_scales, on_cell)
     print(output / "report.html")

@@ -1,4 +1,4 @@
-"""What `probe` and `evaluate` have in common: references, prompts and scorers from the command line."""
+"""Options that `probe`, `evaluate` and `batch` share: references, prompts and scorers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from ..metrics import Scorer
 
 LISTS = ("--styles", "--prompts", "--arms")
+"""Flags that take several words."""
 
 
-class Listing(TyperCommand):
+class ListCommand(TyperCommand):
     """A command whose list options take several words: `--styles a.png b.png`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, spread(args))
+        return super().parse_args(ctx, repeat_list_flags(args))
 
 
-def spread(args: Sequence[str]) -> list[str]:
-    """`--styles a b` as `--styles a --styles b`, which is what the parser knows."""
+def repeat_list_flags(args: Sequence[str]) -> list[str]:
+    """Write `--styles a b` as `--styles a --styles b`, which is what typer parses."""
     out: list[str] = []
     flag = None
     for word in args:
@@ -37,55 +38,73 @@ def spread(args: Sequence[str]) -> list[str]:
     return out
 
 
-Styles = Annotated[list[Path] | None, Option(help="References: pictures, or folders of them; several.")]
-Prompts = Annotated[list[str] | None, Option(help="What to draw: words, or .txt files with a prompt a line.")]
-SkipBad = Annotated[bool, Option("--skip-bad", help="Go on without pictures that cannot be read.")]
-Clip = Annotated[Path | None, Option(help="A folder with a CLIP or SigLIP: text alignment, leakage.")]
-Dino = Annotated[Path | None, Option(help="A folder with a DINOv2: leakage by edge drawings.")]
-Csd = Annotated[Path | None, Option(help="A file with CSD's weights: style.")]
-Batch = Annotated[int, Option(min=1, help="Prompts drawn at once; more are faster and need more memory.")]
-Seed = Annotated[int, Option(min=0, help="Of the first picture; the same in every arm.")]
+Styles = Annotated[list[Path] | None, Option(help="Reference images or folders of them, one or more.")]
+Prompts = Annotated[list[str] | None, Option(help="Prompts, or .txt files with a prompt in each line.")]
+SkipBad = Annotated[bool, Option("--skip-bad", help="Leave out images that cannot be read.")]
+Clip = Annotated[Path | None, Option(help="Folder of a CLIP or SigLIP: prompt fidelity, content leakage.")]
+Dino = Annotated[Path | None, Option(help="Folder of a DINOv2: content leakage by edge drawings.")]
+Csd = Annotated[Path | None, Option(help="File of CSD's weights: style.")]
+Batch = Annotated[int, Option(min=1, help="Prompts generated at once; more are faster and need more memory.")]
+Seed = Annotated[int, Option(min=0, help="Seed of the first image; the same in every arm.")]
 
 
-def gathered(styles: Sequence[Path], skip_bad: bool) -> list["ReferenceImage"]:
-    """The references; those that cannot be read are told, if they may be skipped."""
+def read_references(styles: Sequence[Path], skip_bad: bool) -> list["ReferenceImage"]:
+    """Read the references of an experiment; warn of images that are left out.
+
+    Args:
+        styles: Image files and folders of images.
+        skip_bad: Whether images that cannot be read are left out.
+
+    Returns:
+        The references in order, of a folder by file name.
+
+    Raises:
+        ImageError: An image cannot be read and `skip_bad` is false.
+        JobError: There is no image, or the file beside them that names their content is not valid.
+    """
     from ..generation.inputs import load_references
 
-    found, bad = load_references(styles, skip_bad=skip_bad)
-    for fault in bad:
-        warn(f"skipped: {fault}")
-    return found
+    references, errors = load_references(styles, skip_bad=skip_bad)
+    for error in errors:
+        warn(f"skipped: {error}")
+    return references
 
 
-def scorers(styled: "InstantStyle", clip: Path | None, dino: Path | None, csd: Path | None) -> list["Scorer"]:
-    """By the encoders given; by the adapter's own CLIP where no other is and it reads words; by pixels."""
-    from ..metrics import ByPixels, BySight, ByWords, open_csd, open_pair, open_tower
+def open_scorers(
+    styled: "InstantStyle", clip: Path | None, dino: Path | None, csd: Path | None
+) -> list["Scorer"]:
+    """Open the scorers of an evaluation.
 
-    found: list[Scorer] = []
-    pair = open_pair(clip) if clip else None
-    if pair:
-        found.append(ByWords(*pair))
-    elif own := _own_words(styled):
-        found.append(own)
-    if dino or csd:
-        draws = open_tower(dino) if dino else None
-        look = open_csd(csd) if csd else pair[0] if pair else draws
-        towers = [tower for tower in (look, draws or (pair[0] if pair else look)) if tower]
-        found.append(BySight(towers[0], towers[1]))
-    return [*found, ByPixels()]
+    Args:
+        styled: The model that is evaluated. Without `clip`, its own CLIP scores text if both of its encoders
+            are on this machine; nothing is downloaded for a score.
+        clip: Folder of a CLIP or SigLIP, for scores by text.
+        dino: Folder of a DINOv2, for content leakage by edge drawings; by default `clip` if any.
+        csd: File of CSD's weights, for style; by default `clip`, or else `dino`.
 
+    Returns:
+        Scorers by text, by reference and by pixels, as far as there are encoders for them.
 
-def _own_words(styled: "InstantStyle") -> "Scorer | None":
-    """Only where both towers are there: none is fetched for a score."""
+    Raises:
+        InstantStyleError: A folder or file is not an encoder that can be loaded.
+    """
     from ..core.clip_encoders import TextEncoder
-    from ..metrics import ByWords
+    from ..metrics import PixelScorer, ReferenceScorer, TextScorer, load_clip, load_csd, load_image_encoder
 
-    reader = styled.text_encoder
-    if type(reader) is not TextEncoder:
-        return None
-    return ByWords(styled.image_encoder, reader, f"{styled.image_encoder.name}, the adapter's own")
-
-
-def named(**arguments: Any) -> dict[str, Any]:
-    """Those that are given; the others stay the model's own choice."""
-    return {name: value for name, value in arguments.items() if value is not None}
+    scorers: list[Scorer] = []
+    pair = load_clip(clip) if clip else None
+    text_encoder = styled.text_encoder
+    if pair:
+        scorers.append(TextScorer(*pair))
+    elif type(text_encoder) is TextEncoder:
+        name = f"{styled.image_encoder.name}, the adapter's own"
+        scorers.append(TextScorer(styled.image_encoder, text_encoder, name))
+    if dino or csd:
+        clip_encoder = pair[0] if pair else None
+        for_drawings = load_image_encoder(dino) if dino else clip_encoder
+        for_style = load_csd(csd) if csd else clip_encoder or for_drawings
+        for_drawings = for_drawings or for_style
+        assert for_style
+        assert for_drawings
+        scorers.append(ReferenceScorer(for_style, for_drawings))
+    return [*scorers, PixelScorer()]

@@ -1,42 +1,20 @@
-"""`instantstyle models`: which models are known by name, and which of them are here."""
+"""`instantstyle models`: the models that are known by name, and which of them are on this machine."""
 
-import sys
-from typing import TYPE_CHECKING
-
-from .console import gigabytes
-
-if TYPE_CHECKING:
-    from ..models import Card
+from .console import format_size, print_table
 
 COLUMNS = ("name", "here", "size", "licence", "what it is")
 
 
 def run() -> None:
-    """List the models that are known by name: presence, size and licence."""
+    """List the models that are known by name: whether their files are here, size and licence."""
     from ..models import CARDS
-
-    rows = [_row(card) for card in CARDS.values()]
-    if sys.stdout.isatty():
-        _table(rows)
-        return
-    for row in (COLUMNS, *rows):
-        print("\t".join(row))
-
-
-def _row(card: "Card") -> tuple[str, ...]:
     from ..models.required_files import inventory, missing
 
-    items = inventory(card)
-    absent = missing(items)
-    here = "yes" if not absent else "no" if len(absent) == len(items) else f"lacks {len(absent)} files"
-    return card.name, here, gigabytes(sum(item.size for item in items)), card.licence, card.description
-
-
-def _table(rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*COLUMNS, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    rows = []
+    for card in CARDS.values():
+        items = inventory(card)
+        absent = missing(items)
+        here = "yes" if not absent else "no" if len(absent) == len(items) else f"lacks {len(absent)} files"
+        size = format_size(sum(item.size for item in items))
+        rows.append((card.name, here, size, card.licence, card.description))
+    print_table(COLUMNS, rows)

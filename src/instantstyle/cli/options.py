@@ -1,4 +1,7 @@
-"""The options that verbs share: each name, type and help once; diffusers' words, and short forms of them."""
+"""Options that several verbs share: type, flags and help of each, written once.
+
+Names are diffusers' own; a short name stands beside a long one.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,76 +9,87 @@ from typing import Annotated, Any
 from typer import Argument, BadParameter, Option
 
 
-def _amount(text: str) -> float | str:
-    """A number, or the word auto."""
+def _parse_content_scale(text: str) -> float | str:
     try:
         return text if text == "auto" else float(text)
     except ValueError:
         raise BadParameter(f"{text!r} is neither a number nor auto.") from None
 
 
-Prompt = Annotated[str, Argument(help="What to draw.")]
-References = Annotated[
-    list[Path] | None, Option("--style", help="A picture or a saved style; repeat for several.")
+Prompt = Annotated[str, Argument(help="Text to generate an image from.")]
+Photo = Annotated[Path, Argument(help="Image to restyle.")]
+PhotoPrompt = Annotated[str, Option("--prompt", help="What the image shows; helps to preserve it.")]
+
+Style = Annotated[
+    list[Path] | None, Option("--style", help="Reference image or saved style; may be repeated.")
 ]
-Weights = Annotated[
-    list[float] | None, Option("--weight", help="How much each reference counts, in their order.")
+Weight = Annotated[
+    list[float] | None, Option("--weight", help="Weight of each reference, in the order of --style.")
 ]
-Combine = Annotated[str, Option(metavar="average|concat", help="What several references become.")]
-LayoutReferences = Annotated[
-    list[Path] | None, Option("--layout", help="A picture whose layout is wanted; may repeat.")
+Combine = Annotated[str, Option(metavar="average|concat", help="How several references are combined.")]
+Layout = Annotated[
+    list[Path] | None, Option("--layout", help="Reference image for the layout; may be repeated.")
 ]
-NegativeReferences = Annotated[
-    list[Path] | None, Option("--negative-style", help="A picture whose style is not wanted; may repeat.")
+NegativeStyle = Annotated[
+    list[Path] | None, Option("--negative-style", help="Image whose style is avoided; may be repeated.")
 ]
-Mask = Annotated[Path | None, Option(help="A picture, white where the style acts; of any size.")]
-Start = Annotated[float, Option(help="Share of the steps, 0 to 1, from which the style acts.")]
-End = Annotated[float, Option(help="Share of the steps until which it acts.")]
-Content = Annotated[list[str] | None, Option(help="What the reference shows, to be left out; may repeat.")]
+Content = Annotated[
+    list[str] | None, Option(help="What the reference shows and the result should not; may be repeated.")
+]
 ContentScale = Annotated[
-    Any, Option(parser=_amount, metavar="NUMBER|auto", help="How much is taken out; auto: what is enough.")
+    Any,  # float | Literal["auto"] | None; typer supports no such union
+    Option(
+        parser=_parse_content_scale,
+        metavar="NUMBER|auto",
+        help="How much content is removed; auto computes it from the reference.",
+    ),
 ]
 Removal = Annotated[
     str | None,
     Option(
         metavar="subtract|project|mask|clean",
-        help="How content is taken out; subtract unless given. clean needs no --content.",
+        help="How content is removed, by default subtract; clean needs no --content.",
     ),
 ]
-Blocks = Annotated[str, Option(help="style, layout, style+layout, all, blocks by name, or a probe.json.")]
-Scale = Annotated[float, Option(help="How strongly the style acts; 0 is not at all.")]
-Crop = Annotated[str, Option(metavar="center|pad|squash", help="How a reference becomes square.")]
+Blocks = Annotated[str, Option(help="style, layout, style+layout, all, names of blocks, or a probe.json.")]
+Scale = Annotated[float, Option(help="Strength of the style; 0 switches it off.")]
+Mask = Annotated[Path | None, Option(help="Image of any size, white where the style acts.")]
+Start = Annotated[float, Option(help="Share of the steps, 0 to 1, from which the style acts.")]
+End = Annotated[float, Option(help="Share of the steps, 0 to 1, until which the style acts.")]
+Crop = Annotated[str, Option(metavar="center|pad|squash", help="How a reference is made square.")]
 
-Photo = Annotated[Path, Argument(help="The picture to restyle.")]
-Words = Annotated[str, Option("--prompt", help="What the picture shows; helps to keep it.")]
-Strength = Annotated[float | None, Option(help="How far the result may leave the picture, 0 to 1.")]
-Control = Annotated[str, Option(metavar="canny|none", help="What else holds its structure.")]
+Strength = Annotated[float | None, Option(help="How far the result may depart from the image, 0 to 1.")]
+Control = Annotated[str, Option(metavar="canny|none", help="ControlNet that preserves the structure.")]
 
-Negative = Annotated[str, Option("--negative", "--negative-prompt", help="What it should not be.")]
-Seed = Annotated[int | None, Option(help="Same seed, same picture; a new one unless given.")]
-Number = Annotated[int, Option("-n", min=1, help="Pictures, with seeds counting up.")]
-Steps = Annotated[int | None, Option("--steps", "--num-inference-steps", help="Denoising steps.")]
-Guidance = Annotated[float | None, Option("--guidance", "--guidance-scale", help="How much the words rule.")]
+Negative = Annotated[str, Option("--negative", "--negative-prompt", help="Negative prompt.")]
+Seed = Annotated[int | None, Option(help="Seed of the noise; random by default.")]
+Number = Annotated[int, Option("-n", min=1, help="Number of images; each has the next seed.")]
+Steps = Annotated[int | None, Option("--steps", "--num-inference-steps", help="Number of denoising steps.")]
+Guidance = Annotated[
+    float | None, Option("--guidance", "--guidance-scale", help="Scale of classifier-free guidance.")
+]
 GuidanceInterval = Annotated[
     str | None,
-    Option(metavar="START:END", help="Shares of the steps between which guidance acts, as 0.2:0.8."),
+    Option(metavar="START:END", help="Shares of the steps between which guidance acts, such as 0.2:0.8."),
 ]
-Side = Annotated[int | None, Option(help="Pixels.")]
+Side = Annotated[int | None, Option(help="In pixels, a multiple of 8.")]
 
 Model = Annotated[str, Option(help="A name from `instantstyle models`, a folder, a hub id or one file.")]
-Adapter = Annotated[str | None, Option(help="An adapter file, or the name of a model to take it from.")]
+Adapter = Annotated[str | None, Option(help="IP-Adapter file, or the name of a model whose adapter is used.")]
 ImageEncoder = Annotated[
-    str | None, Option(help="An image encoder's folder or file, instead of the one needed.")
+    str | None, Option(help="Folder or file of an image encoder, instead of the model's own.")
 ]
-Device = Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; by default a GPU where there is one.")]
+Device = Annotated[str | None, Option(help="cpu, cuda, cuda:1 or mps; by default a GPU if there is one.")]
 
 StyleOutput = Annotated[
     Path | None,
-    Option("--output", "-o", help="A .style.safetensors file; by default named by what it is of."),
+    Option("--output", "-o", help="A .style.safetensors file; by default named after its sources."),
 ]
-Name = Annotated[str | None, Option(help="What it is called; by default as the file.")]
+Name = Annotated[str | None, Option(help="Name of the style; by default that of the file.")]
 
-Output = Annotated[Path | None, Option("--output", "-o", help="A .png; by default named by prompt and seed.")]
-Force = Annotated[bool, Option("--force", help="Overwrite files that exist.")]
-Plan = Annotated[bool, Option("--plan", help="Only say what would be loaded, and its memory.")]
-Verbose = Annotated[bool, Option("--verbose", help="Say what is done and with what.")]
+Output = Annotated[
+    Path | None, Option("--output", "-o", help="A .png file; by default named by prompt and seed.")
+]
+Force = Annotated[bool, Option("--force", help="Overwrite existing files.")]
+Plan = Annotated[bool, Option("--plan", help="Only print what would be loaded, and its memory.")]
+Verbose = Annotated[bool, Option("--verbose", help="Print which references, blocks and model are used.")]

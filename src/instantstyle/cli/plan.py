@@ -1,36 +1,42 @@
-"""What `instantstyle generate --plan` prints: all that a drawing would load, and the memory it takes."""
+"""What `instantstyle generate --plan` prints: the files that would be loaded, and the memory they take."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .console import gigabytes
+from .console import format_size
 
 if TYPE_CHECKING:
-    from ..models.load_plan import Plan
+    from ..recipe import Recipe
 
 
-def show(plan: "Plan", model: str) -> None:
-    """One line for each file of weights, then blocks and tensors, then the sum."""
+def print_plan(recipe: "Recipe", device: str | None) -> None:
+    """Print what generating a recipe would load: a line for each file of weights, the tensors, the sum.
+
+    Args:
+        recipe: The recipe, which is validated first.
+        device: A torch device; None for a GPU if there is one.
+
+    Raises:
+        InstantStyleError: The recipe is not valid, or its model is not known.
+    """
+    from ..generation.generate import plan_for, validate
     from ..models.required_files import missing
     from ..unet.blocks import format_blocks
 
-    dtype = str(plan.dtype).removeprefix("torch.")
-    print(f"device {plan.device}, dtype {dtype}")
+    validate(recipe)
+    plan = plan_for(recipe, device)
+    print(f"device {plan.device}, dtype {str(plan.dtype).removeprefix('torch.')}")
     for part in plan.parts:
         where = str(part.item.path) if part.item.path else f"MISSING, {part.item.place}/{part.item.file}"
-        print(f"{part.item.part}: {where} ({gigabytes(part.item.size)} on disk{_held(part.memory)})")
+        memory = f", {format_size(part.memory)} in memory" if part.memory else ""
+        print(f"{part.item.part}: {where} ({format_size(part.item.size)} on disk{memory})")
     if absent := missing(plan.items):
-        print(f"missing: {len(absent)} files; `instantstyle doctor {model}` lists them and how to get them")
+        print(
+            f"missing: {len(absent)} files; `instantstyle doctor {recipe.model}` lists them "
+            "and how to get them"
+        )
     print(f"blocks: {format_blocks(plan.blocks) or 'none'}")
-    read = f", {gigabytes(plan.adapter_bytes)} read with the projection" if plan.adapter_bytes else ""
-    print(f"adapter tensors: {len(plan.tensors)}{_ends(plan.tensors)}{read}")
-    print(f"style: {gigabytes(plan.style_bytes)} of keys and values")
-    print(f"memory: {gigabytes(plan.memory)} for weights and style; what the drawing takes comes on top")
-
-
-def _held(memory: int) -> str:
-    return f", {gigabytes(memory)} in memory" if memory else ""
-
-
-def _ends(names: Sequence[str]) -> str:
-    return f" ({names[0]} … {names[-1]})" if names else ""
+    names = f" ({plan.tensors[0]} … {plan.tensors[-1]})" if plan.tensors else ""
+    read = f", {format_size(plan.adapter_bytes)} read with the projection" if plan.adapter_bytes else ""
+    print(f"adapter tensors: {len(plan.tensors)}{names}{read}")
+    print(f"style: {format_size(plan.style_bytes)} of keys and values")
+    print(f"memory: {format_size(plan.memory)} for weights and style; activations come on top")

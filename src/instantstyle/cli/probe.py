@@ -1,80 +1,76 @@
-"""`instantstyle probe --model mini --styles a.png b.png --prompts "a rocket"`: which block carries what."""
+"""`instantstyle probe --model mini --styles a.png b.png --prompts "a rocket"`: what each block carries."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Option
 
-from . import evaluation_options as trials
-from . import options
+from . import evaluation_options, options
 from .console import note, progress
-from .evaluation_options import Listing as COMMAND
-
-if TYPE_CHECKING:
-    from ..evaluation.probe import Finding
+from .evaluation_options import ListCommand as COMMAND
+from .recipe_options import SAMPLING, OptionValues, recipe_fields, with_recipe_options
 
 __all__ = ["COMMAND", "run"]
 
-References = Annotated[int, Option(min=1, help="Of the small world, where no --styles are given.")]
-ASKED = 4  # things asked for with each of them
+THINGS = 4
+"""Object classes that the prompts ask for if neither --styles nor --prompts are given."""
 
 
+@with_recipe_options(*SAMPLING)
 def run(
-    styles: trials.Styles = None,
-    prompts: trials.Prompts = None,
+    *,
+    styles: evaluation_options.Styles = None,
+    prompts: evaluation_options.Prompts = None,
     model: options.Model = "mini",
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
-    references: References = 6,
-    steps: options.Steps = None,
-    guidance: options.Guidance = None,
-    height: options.Side = None,
-    width: options.Side = None,
-    seed: trials.Seed = 0,
-    batch: trials.Batch = 4,
-    skip_bad: trials.SkipBad = False,
+    references: Annotated[
+        int, Option(min=1, help="Number of synthetic references if there are no --styles.")
+    ] = 6,
+    values: OptionValues,
+    seed: evaluation_options.Seed = 0,
+    batch: evaluation_options.Batch = 4,
+    skip_bad: evaluation_options.SkipBad = False,
     device: options.Device = None,
-    output: Annotated[Path, Option("--output", "-o", help="A folder; begun work is gone on with.")] = Path(
+    output: Annotated[Path, Option("--output", "-o", help="A folder; earlier work in it is resumed.")] = Path(
         "probe"
     ),
 ) -> None:
-    """Draw with each block on alone and off alone, score look, layout and subject, and propose roles.
+    """Generate with each block alone and with each block left out, score the images, and propose roles.
 
-    Without --styles the references are scenes of the small world, judged by what is known of them.
+    Without --styles the references are scenes of the synthetic dataset, which are scored by their known
+    properties.
     """
     from ..errors import JobError
-    from ..evaluation.experiment import Experiment, from_world
+    from ..evaluation.experiment import Experiment, sample_synthetic_references
     from ..evaluation.probe import probe
     from ..generation.generate import load_model
-    from ..generation.inputs import read_prompts as read_prompts
-    from ..metrics import ByPixels, InWorld
+    from ..generation.inputs import read_prompts
+    from ..metrics import PixelScorer, SyntheticScorer
 
     if styles:
         if not prompts:
-            raise JobError('A probe needs --prompts to draw: words, or a .txt file; such as "a rocket".')
-        shown, asked = trials.gathered(styles, skip_bad), read_prompts(prompts)
-        scorers = [ByPixels()]
+            raise JobError('A probe needs --prompts: words such as "a rocket", or a .txt file.')
+        images = evaluation_options.read_references(styles, skip_bad)
+        prompts, scorers = read_prompts(prompts), [PixelScorer()]
     else:
-        shown, scenes, things = from_world(references, ASKED, seed)
-        asked, scorers = read_prompts(prompts or things), [InWorld(scenes)]
+        images, scenes, things = sample_synthetic_references(references, THINGS, seed)
+        prompts, scorers = read_prompts(prompts or things), [SyntheticScorer(scenes)]
     styled = load_model(model, adapter, image_encoder, device)
     styled.pipe.set_progress_bar_config(disable=True)
-    arguments = trials.named(num_inference_steps=steps, guidance_scale=guidance, height=height, width=width)
-    work = Experiment(styled, shown, asked, scorers, output, model, seed, batch, arguments)
+    experiment = Experiment(
+        styled, images, prompts, scorers, output, model, seed, batch, arguments=recipe_fields(values)
+    )
     with progress(unit="cells") as on_cell:
-        found = probe(work, on_cell)
-    _tell(found)
-
-
-def _tell(found: "Finding") -> None:
-    for role, proposed in found.roles.items():
-        sure = "one reference says not how surely"
-        if proposed.confidence is not None:
-            sure = f"first in {proposed.confidence:.0%} of resamples"
-        print(f"{role}: {' + '.join(map(str, proposed.blocks))}  ({sure})")
+        result = probe(experiment, on_cell)
+    for role, proposal in result.roles.items():
+        certainty = "no confidence from a single reference"
+        if proposal.confidence is not None:
+            certainty = f"first in {proposal.confidence:.0%} of resamples"
+        print(f"{role}: {' + '.join(map(str, proposal.blocks))}  ({certainty})")
     for role in ("style", "layout"):
-        if role not in found.roles:
-            note(f"{role}: no block's effect is surely above zero; more --styles or --prompts may tell")
-    if "style" in found.roles:
-        note(f"to draw in these: instantstyle generate … --blocks {found.path}")
-    print(found.path)
+        if role not in result.roles:
+            note(f"{role}: no block's effect is surely above zero; try more --styles or --prompts")
+    if "style" in result.roles:
+        note(f"to use these blocks: instantstyle generate … --blocks {result.path}")
+    print(result.path)

@@ -1,4 +1,4 @@
-"""`instantstyle recipe out.png`: what a picture, or a sweep's grid of them, was made of."""
+"""`instantstyle recipe out.png`: the recipe of an image, or of a sweep's grid."""
 
 import json
 from pathlib import Path
@@ -11,23 +11,23 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def run(
     picture: Annotated[Path | None, typer.Argument(help="A PNG that instantstyle wrote.")] = None,
-    a1111: Annotated[bool, typer.Option("--a1111", help="As the text that other front ends show.")] = False,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="What any recipe may say, as JSON Schema.")
+    a1111: Annotated[
+        bool, typer.Option("--a1111", help="Print it as the text that other front ends show.")
     ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of recipes.")] = False,
 ) -> None:
-    """Print the recipe that a picture carries, as JSON; of a sweep's grid its base recipe and both axes."""
+    """Print the recipe in an image as JSON; of a sweep's grid, its base recipe and its axes."""
     from ..errors import JobError
     from ..generation.sweep import grid_in
     from ..imaging.png_metadata import read_recipe
     from ..recipe import Recipe
 
     if (picture is None) != schema:
-        raise JobError("A recipe is read from a picture, which is to be named; --schema stands alone.")
+        raise JobError("Give the PNG whose recipe is to be printed, or --schema alone.")
     if schema:
         print(json.dumps({"$schema": _DIALECT, **Recipe.model_json_schema()}, indent=2, ensure_ascii=False))
     elif picture:
         grid = grid_in(picture)
         recipe = grid.base if grid else read_recipe(picture)
-        told = json.dumps(json.loads(grid.to_json()), indent=2) if grid else recipe.model_dump_json(indent=2)
-        print(recipe.a1111() if a1111 else told)
+        text = json.dumps(json.loads(grid.to_json()), indent=2) if grid else recipe.model_dump_json(indent=2)
+        print(recipe.to_a1111() if a1111 else text)

@@ -1,4 +1,4 @@
-"""`instantstyle reproduce rocket.png`: the same picture again, from the recipe inside it."""
+"""`instantstyle reproduce rocket.png`: an image generated again from the recipe inside it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,22 +12,22 @@ from .console import progress
 def run(
     picture: Annotated[Path, Argument(help="A PNG that instantstyle wrote.")],
     references: Annotated[
-        list[Path] | None, Option(metavar="DIR", help="A folder with its references; may repeat.")
+        list[Path] | None, Option(metavar="DIR", help="A folder with its references; may be repeated.")
     ] = None,
     device: options.Device = None,
-    output: Annotated[Path | None, Option("--output", "-o", help="A .png, to keep what was drawn.")] = None,
+    output: Annotated[Path | None, Option("--output", "-o", help="A .png file for the new image.")] = None,
     force: options.Force = False,
 ) -> None:
-    """Draw a picture again from its recipe, and say whether it is the same to the bit or what differs.
+    """Generate an image again from its recipe, and print whether it is bit-identical or what differs.
 
-    References are looked for in --references, beside the picture, where the recipe says, and in the library;
-    they are known by their content. Exit code 0: bit-identical; 1: it differs; 2: refused.
+    References are searched by their SHA-256 in --references, beside the image, at the path in the recipe, and
+    in the library. Exit code 0: bit-identical; 1: it differs; 2: an error.
     """
     from ..generation.reproduce import reproduce
-    from ..imaging.png_metadata import check_destination, save_png
+    from ..imaging.png_metadata import save_png, validate_output_path
 
     if output:
-        check_destination(output, force=force)
+        validate_output_path(output, force=force)
     with progress() as on_step:
         image, recipe, comparison = reproduce(picture, references or (), device, on_step)
     if output:

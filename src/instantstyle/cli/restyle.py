@@ -1,66 +1,58 @@
-"""`instantstyle restyle photo.jpg --style ink.png`: a picture keeps what it shows and takes on a style."""
+"""`instantstyle restyle photo.jpg --style ink.png`: an image in another style, with its structure."""
+
+from dataclasses import replace
 
 from . import options
-from .drawing_options import draw_to_files, picture, recipe_of, references
+from .generate_files import generate_to_files
+from .recipe_options import (
+    RECIPE_OPTIONS,
+    REQUIRED,
+    OptionValues,
+    RecipeOption,
+    build_recipe,
+    with_recipe_options,
+)
+
+_NAMES = (
+    *("weight", "content", "content_scale", "removal", "blocks", "scale", "crop", "strength", "control"),
+    *("negative", "seed", "steps", "guidance", "guidance_interval", "model", "adapter", "image_encoder"),
+)
 
 
+@with_recipe_options(
+    replace(RECIPE_OPTIONS["style"], default=REQUIRED),
+    RecipeOption("prompt", options.PhotoPrompt, ""),
+    *(RECIPE_OPTIONS[name] for name in _NAMES),
+)
 def run(
+    *,
     photo: options.Photo,
-    style: options.References,
-    prompt: options.Words = "",
-    weight: options.Weights = None,
-    content: options.Content = None,
-    content_scale: options.ContentScale = None,
-    removal: options.Removal = None,
-    blocks: options.Blocks = "style",
-    scale: options.Scale = 1.0,
-    crop: options.Crop = "center",
-    strength: options.Strength = None,
-    control: options.Control = "none",
-    negative: options.Negative = "",
-    seed: options.Seed = None,
+    values: OptionValues,
     number: options.Number = 1,
-    steps: options.Steps = None,
-    guidance: options.Guidance = None,
-    guidance_interval: options.GuidanceInterval = None,
-    model: options.Model = "mini",
-    adapter: options.Adapter = None,
-    image_encoder: options.ImageEncoder = None,
     device: options.Device = None,
     output: options.Output = None,
     force: options.Force = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Draw a picture anew in the style of a reference, keeping its structure.
+    """Restyle an image by a reference and preserve its structure.
 
-    Image-to-image: --strength says how far the result may leave the picture (0.6; with --control canny 1,
-    as a ControlNet then holds the edges). The result has the picture's proportions and the model's size.
+    This is image-to-image: --strength says how far the result may depart from the image. It is 0.6 by
+    default, and 1 with --control canny, where a ControlNet preserves the edges. The result has the image's
+    proportions and the model's size.
     """
-    from ..imaging.control_image import STRENGTH
+    from ..generation.sources import resolve_image
+    from ..imaging.control_image import DEFAULT_STRENGTH
 
-    default = 1.0 if control == "canny" else STRENGTH
-    recipe = recipe_of(
-        seed,
-        prompt=prompt,
-        negative_prompt=negative,
-        references=references(style, weight),
-        crop=crop,
-        content=tuple(content or ()),
-        content_scale=content_scale,
-        removal=removal,
-        blocks=blocks,
-        scale=scale,
-        image=picture(photo),
-        strength=default if strength is None else strength,
-        control=control,
-        model=model,
-        adapter=adapter,
-        image_encoder=image_encoder,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        guidance_interval=guidance_interval and guidance_interval.split(":"),
-    )
-    named = f"{photo.stem} restyled"
-    draw_to_files(
-        recipe, output=output, named=named, number=number, device=device, force=force, verbose=verbose
+    strength = values["strength"]
+    if strength is None:
+        strength = 1.0 if values["control"] == "canny" else DEFAULT_STRENGTH
+    recipe = build_recipe(values, image=resolve_image(photo).as_reference(), strength=strength)
+    generate_to_files(
+        recipe,
+        output=output,
+        title=f"{photo.stem} restyled",
+        number=number,
+        device=device,
+        force=force,
+        verbose=verbose,
     )

@@ -1,6 +1,5 @@
-"""`instantstyle serve`: the model behind OpenAI's Images API."""
+"""`instantstyle serve`: a server with OpenAI's Images API."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,38 +13,38 @@ def run(
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
     device: Annotated[
-        list[str] | None, Option(help="cpu, cuda, cuda:1, mps; repeat for a worker on each.")
+        list[str] | None, Option(help="cpu, cuda, cuda:1 or mps; repeat for a worker on each.")
     ] = None,
     host: Annotated[
-        str, Option(help="Where to listen; beyond this machine it takes API keys.")
+        str, Option(help="Address to listen on; other than localhost needs API keys.")
     ] = "127.0.0.1",
-    port: Annotated[int, Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    port: Annotated[int, Option(min=0, max=65535, help="0: any free port.")] = 8000,
     api_keys: Annotated[
-        Path | None, Option(help="A file with an API key a line; more in INSTANTSTYLE_API_KEYS.")
+        Path | None, Option(help="A file with one API key a line; INSTANTSTYLE_API_KEYS adds more.")
     ] = None,
-    styles: Annotated[Path | None, Option(help="The folder where styles are kept.")] = None,
-    library: Annotated[
-        bool, Option("--library", help="Let clients name the styles of your library too.")
-    ] = False,
-    queue: Annotated[int, Option(min=1, help="Requests that wait; one more is told to come back.")] = 64,
-    time_limit: Annotated[float, Option(min=1, help="Seconds a request may take, waiting included.")] = 300,
-    max_pixels: Annotated[int, Option(min=64, help="Of a picture that is drawn.")] = 1536 * 1536,
-    max_steps: Annotated[int, Option(min=1, max=1000, help="Of a picture.")] = 100,
-    max_pictures: Annotated[int, Option(min=1, max=1000, help="Of a request.")] = 10,
+    styles: Annotated[Path | None, Option(help="The folder in which uploaded styles are stored.")] = None,
+    library: Annotated[bool, Option("--library", help="Let clients use the styles of your library.")] = False,
+    queue: Annotated[int, Option(min=1, help="Largest number of waiting requests; more are rejected.")] = 64,
+    time_limit: Annotated[
+        float, Option(min=1, help="Longest duration of a request in seconds, with waiting.")
+    ] = 300,
+    max_pixels: Annotated[int, Option(min=64, help="Largest number of pixels of an image.")] = 1536 * 1536,
+    max_steps: Annotated[int, Option(min=1, max=1000, help="Largest number of steps of an image.")] = 100,
+    max_pictures: Annotated[int, Option(min=1, max=1000, help="Largest number of images of a request.")] = 10,
 ) -> None:
-    """Serve /v1/images/generations and /v1/images/edits as OpenAI's clients ask for them; /docs lists all.
+    """Serve /v1/images/generations and /v1/images/edits for OpenAI's clients; /docs lists all routes.
 
-    Only this machine is listened to unless there are API keys. Stopped, it finishes what it has taken in.
+    The server listens only on localhost unless there are API keys. On a stop signal it finishes the requests
+    that it has accepted.
     """
     from ..server import Limits, Settings, read_keys, serve
 
-    bounds = replace(
-        Limits(),
-        waiting=queue,
+    limits = Limits(
+        queue=queue,
         seconds=time_limit,
-        pixels=max_pixels,
+        image_pixels=max_pixels,
         steps=max_steps,
-        pictures=max_pictures,
+        images=max_pictures,
     )
     settings = Settings(
         model=model,
@@ -57,6 +56,6 @@ def run(
         keys=read_keys(api_keys),
         folder=styles,
         library=library,
-        bounds=bounds,
+        limits=limits,
     )
     serve(settings)

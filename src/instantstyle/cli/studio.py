@@ -1,4 +1,4 @@
-"""`instantstyle studio`: the model behind a page in the browser."""
+"""`instantstyle studio`: a web page to generate images with."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,18 +16,18 @@ def run(
     image_encoder: options.ImageEncoder = None,
     device: options.Device = None,
     host: Annotated[
-        str, Option(help="Where to listen; beyond this machine it takes a password.")
+        str, Option(help="Address to listen on; other than localhost needs a password.")
     ] = "127.0.0.1",
-    port: Annotated[int, Option(min=0, max=65535, help="0: any that is free.")] = 7860,
-    folder: Annotated[Path | None, Option(help="Where pictures and their references are kept.")] = None,
-    looks: Annotated[int, Option(min=0, max=1000, help="How often a picture is shown unfinished.")] = 6,
-    browser: Annotated[bool, Option("--browser", help="Open the page at once.")] = False,
+    port: Annotated[int, Option(min=0, max=65535, help="0: any free port.")] = 7860,
+    folder: Annotated[Path | None, Option(help="Folder in which images and references are stored.")] = None,
+    looks: Annotated[int, Option(min=0, max=1000, help="Number of previews of an image.")] = 6,
+    browser: Annotated[bool, Option("--browser", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Open a page on which to drop a picture, type a prompt, and draw.
+    """Serve a page on which to upload a reference, enter a prompt and generate images.
 
-    Only this machine is listened to unless INSTANTSTYLE_STUDIO_PASSWORD is set; the name beside it is studio.
+    The studio listens only on localhost unless INSTANTSTYLE_STUDIO_PASSWORD is set; the user name is studio.
     """
-    from ..studio import Settings, studio
+    from ..studio import Settings, run_studio
 
     settings = Settings(
         model=model,
@@ -36,7 +36,7 @@ def run(
         device=device,
         host=host,
         port=port,
-        looks=looks,
+        previews=looks,
         browser=browser,
     )
-    studio(replace(settings, folder=folder) if folder else settings, on_open=note)
+    run_studio(replace(settings, folder=folder) if folder else settings, on_open=note)

@@ -1,26 +1,23 @@
-"""`instantstyle styles list|add|show|remove`: the styles that one keeps, usable by name everywhere."""
+"""`instantstyle styles list|add|show|remove`: the user's library of styles, which are used by name."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option, Typer
 
 from . import options
-from .console import gigabytes
+from .console import format_size, print_table
 
 app = Typer(
-    help="The library of styles: kept by name, and used by name wherever a style or reference is named.",
+    help="The library of styles, whose names can be used wherever a style or reference is given.",
     no_args_is_help=True,
 )
-
-Known = Annotated[str, Argument(help="A style's name in the library.")]
 
 COLUMNS = ("name", "bound for", "size", "style")
 
 
 @app.command("list")
-def listed() -> None:
+def list_styles() -> None:
     """List the styles in the library."""
     from ..core.style import Style
     from ..core.style_library import list_names, path_of
@@ -31,12 +28,12 @@ def listed() -> None:
         path = path_of(name)
         try:
             style = Style.load(path)
-        except StyleError as fault:
-            rows.append((name, "?", gigabytes(path.stat().st_size), str(fault)))
+        except StyleError as error:
+            rows.append((name, "?", format_size(path.stat().st_size), str(error)))
             continue
         bound = ", ".join(binding.family for binding in style.bindings) or "–"
-        rows.append((name, bound, gigabytes(path.stat().st_size), style.label))
-    _print_table(rows)
+        rows.append((name, bound, format_size(path.stat().st_size), style.label))
+    print_table(COLUMNS, rows)
 
 
 @app.command()
@@ -55,43 +52,28 @@ def add(
 
 @app.command()
 def show(
-    name: Annotated[str, Argument(help="A style's name in the library, or its file.")],
-    output: Annotated[Path | None, Option("--output", "-o", help="Draw the card: a .png.")] = None,
+    name: Annotated[str, Argument(help="Name of a style in the library, or its file.")],
+    output: Annotated[Path | None, Option("--output", "-o", help="A .png file for the card.")] = None,
     force: options.Force = False,
 ) -> None:
-    """Say what a style is: what is removed, which families it is bound for, its size; or draw its card."""
+    """Print what a style is: removed content, architectures it is bound for, size; or save it as a card."""
     from ..core.style import Style
     from ..core.style_library import find_style_file, path_of
-    from ..generation.style_card import draw_card, lines
+    from ..generation.style_card import describe_style, render_style_card
     from ..imaging.png_metadata import save_png
 
     path = find_style_file(name) or path_of(name)
-    style, size = Style.load(path), gigabytes(path.stat().st_size)
+    style, size = Style.load(path), format_size(path.stat().st_size)
     if output is not None:
-        print(save_png(draw_card(style, size), output, force=force))
+        print(save_png(render_style_card(style, size), output, force=force))
         return
-    for label, value in lines(style, size):
+    for label, value in describe_style(style, size):
         print(f"{label}: {value}")
 
 
 @app.command()
-def remove(name: Known) -> None:
+def remove(name: Annotated[str, Argument(help="Name of a style in the library.")]) -> None:
     """Delete a style from the library."""
     from ..core.style_library import remove
 
     print(remove(name))
-
-
-def _print_table(rows: list[tuple[str, str, str, str]]) -> None:
-    """Columns for a person, tabs for a pipe."""
-    if not sys.stdout.isatty():
-        for row in (COLUMNS, *rows):
-            print("\t".join(row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*COLUMNS, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)

@@ -1,8 +1,8 @@
-"""`instantstyle version`: which releases draw here."""
+"""`instantstyle version`: the releases that generate images here."""
 
 
 def run() -> None:
-    """Print our version and those of the libraries that a picture depends on."""
+    """Print the version of instantstyle and of the libraries that an image depends on."""
     from ..generation.generate import versions
 
     for name, number in versions().items():

@@ -1,0 +1,118 @@
+"""From recipes to image files: the steps that `generate`, `restyle` and `sweep` have in common."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..utils.text import slug
+from .console import note, progress, warn
+
+if TYPE_CHECKING:
+    from ..core.pipeline import InstantStyle
+    from ..recipe import Recipe
+
+
+def generate_to_files(
+    recipe: "Recipe",
+    *,
+    output: Path | None,
+    title: str,
+    number: int,
+    device: str | None,
+    force: bool,
+    verbose: bool,
+) -> None:
+    """Generate images and write each with its recipe; print the paths.
+
+    The recipe and all paths are validated before the model is loaded.
+
+    Args:
+        recipe: Recipe of the first image; each further one has the next seed.
+        output: Path of the image; for several images, the seed is added to the name. None: named by `title`
+            and seed.
+        title: Words for the default file name.
+        number: Number of images.
+        device: A torch device; None for a GPU if there is one.
+        force: Whether existing files are overwritten.
+        verbose: Whether to print which references, blocks and model are used.
+
+    Raises:
+        InstantStyleError: The recipe or a path is not valid, or the model cannot be loaded.
+    """
+    from ..generation.generate import generate
+    from ..imaging.png_metadata import save_png, validate_output_path
+
+    paths = [output] if output and number == 1 else []
+    if not paths:
+        base = output or Path(f"{slug(title)}.png")
+        paths = [base.with_name(f"{base.stem}-{recipe.seed + i}{base.suffix}") for i in range(number)]
+    for path in paths:
+        validate_output_path(path, force=force)
+    styled = load_for_recipes([recipe], device, verbose=verbose)
+    with progress(len(paths)) as on_step:
+        results = generate(styled, recipe, count=len(paths), on_step=on_step)
+        for path, (image, completed) in zip(paths, results, strict=True):
+            if recipe.content_scale == "auto" and path == paths[0]:
+                note(f"content scale: {completed.content_scale:g}, chosen by auto")
+            print(save_png(image, path, completed, force=force))
+
+
+def load_for_recipes(recipes: Sequence["Recipe"], device: str | None, *, verbose: bool) -> "InstantStyle":
+    """Validate recipes and load the one model that generates all of them.
+
+    Args:
+        recipes: Recipes with the same model, adapter and image encoder.
+        device: A torch device; None for a GPU if there is one.
+        verbose: Whether to print which references, blocks and model the first recipe uses.
+
+    Returns:
+        The model on the device, without diffusers' own progress bar.
+
+    Raises:
+        InstantStyleError: A recipe is not valid, or the model cannot be loaded.
+    """
+    from ..generation.generate import load_for, validate
+
+    # A sweep may hold cells without a reference beside others.
+    if not any(recipe.references for recipe in recipes):
+        for recipe in recipes:
+            recipe.check_request()
+    validate(*recipes)
+    styled = load_for(*recipes, device=device)
+    styled.pipe.set_progress_bar_config(disable=True)
+    _warn_of_unknown_words(recipes)
+    if verbose:
+        _print_details(recipes[0], styled)
+    return styled
+
+
+def _warn_of_unknown_words(recipes: Sequence["Recipe"]) -> None:
+    """Warn of prompts that the bundled model was not trained on."""
+    if recipes[0].model != "mini":
+        return
+    from ..synthetic.vocabulary import explain_unknown_prompt
+
+    prompts = [text for recipe in recipes for text in (recipe.prompt, *recipe.content) if text]
+    for prompt in dict.fromkeys(prompts):
+        if explanation := explain_unknown_prompt(prompt):
+            warn(explanation)
+
+
+def _print_details(recipe: "Recipe", styled: "InstantStyle") -> None:
+    from ..core.style import find_saved
+    from ..imaging.loading import open_reference
+    from ..unet.blocks import format_blocks
+    from ..unet.probe_file import resolve_block_spec
+
+    for reference in (*recipe.references, *recipe.layout_references, *recipe.negative_references):
+        if style := find_saved(reference.name):
+            note(f"reference {reference.name}: {style!r}")
+            continue
+        width, height = open_reference(reference.name).size
+        note(f"reference {reference.name}: {width}×{height}, made square by --crop {recipe.crop}")
+    if recipe.references:
+        blocks = resolve_block_spec(recipe.blocks, styled.architecture)
+        note(f"blocks: {format_blocks(styled.architecture.select(blocks))}, scale {recipe.scale:g}")
+    if recipe.layout_references:
+        note(f"layout blocks: {format_blocks(styled.architecture.select('layout'))}")
+    note(f"model {recipe.model} ({type(styled.pipe).__name__}), first seed {recipe.seed}")

@@ -1,0 +1,190 @@
+"""The table of options that fill the fields of a `Recipe`, and the verbs' signatures made from it."""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import JobError
+from . import options
+
+if TYPE_CHECKING:
+    from ..recipe import Recipe, Reference
+
+OptionValues = Mapping[str, Any]
+"""Parsed values of recipe options by option name; None for an option without a default that is not given."""
+
+REQUIRED = Parameter.empty
+"""Default of an option that must be given."""
+
+
+def _read_image(path: Path) -> "Reference":
+    from ..generation.sources import resolve_image
+
+    return resolve_image(path).as_reference()
+
+
+def _read_references(
+    paths: Sequence[Path] | None, weights: Sequence[float] | None = None
+) -> list["Reference"]:
+    from ..generation.sources import resolve_source
+
+    paths = paths or []
+    weights = weights or [1.0] * len(paths)
+    if len(weights) != len(paths):
+        raise JobError(f"There are {len(weights)} --weight for {len(paths)} --style; give one for each.")
+    return [resolve_source(path).as_reference(weight) for path, weight in zip(paths, weights, strict=True)]
+
+
+@dataclass(frozen=True)
+class RecipeOption:
+    """An option of the command that fills a field of `Recipe`.
+
+    Attributes:
+        name: Parameter of the verb and its flag: a field of `Recipe`, or its short name in
+            `recipe.FIELD_ALIASES`. The one exception is `weight`, which goes into `references`.
+        annotation: Type of the parsed value, with typer's flags and help.
+        default: Value if the option is not given. None leaves the choice to `Recipe` or to the model.
+        convert: Function from the parsed value to that of the field; None if they are the same.
+    """
+
+    name: str
+    annotation: object
+    default: object = None
+    convert: Callable[[Any], object] | None = None
+
+
+def _split_interval(text: str) -> list[str]:
+    return text.split(":")
+
+
+RECIPE_OPTIONS = {
+    option.name: option
+    for option in (
+        RecipeOption("prompt", options.Prompt, REQUIRED),
+        RecipeOption("style", options.Style, convert=_read_references),
+        RecipeOption("weight", options.Weight),
+        RecipeOption("combine", options.Combine, "average"),
+        RecipeOption("layout", options.Layout, convert=_read_references),
+        RecipeOption("negative_style", options.NegativeStyle, convert=_read_references),
+        RecipeOption("content", options.Content, convert=tuple),
+        RecipeOption("content_scale", options.ContentScale),
+        RecipeOption("removal", options.Removal),
+        RecipeOption("blocks", options.Blocks, "style"),
+        RecipeOption("scale", options.Scale, 1.0),
+        RecipeOption("mask", options.Mask, convert=_read_image),
+        RecipeOption("start", options.Start, 0.0),
+        RecipeOption("end", options.End, 1.0),
+        RecipeOption("crop", options.Crop, "center"),
+        RecipeOption("strength", options.Strength),
+        RecipeOption("control", options.Control, "none"),
+        RecipeOption("negative", options.Negative, ""),
+        RecipeOption("seed", options.Seed),
+        RecipeOption("steps", options.Steps),
+        RecipeOption("guidance", options.Guidance),
+        RecipeOption("guidance_interval", options.GuidanceInterval, convert=_split_interval),
+        RecipeOption("height", options.Side),
+        RecipeOption("width", options.Side),
+        RecipeOption("model", options.Model, "mini"),
+        RecipeOption("adapter", options.Adapter),
+        RecipeOption("image_encoder", options.ImageEncoder),
+    )
+}
+"""Options by name, in the order in which `--help` lists them."""
+
+TEXT_TO_IMAGE = tuple(
+    option for name, option in RECIPE_OPTIONS.items() if name not in ("strength", "control")
+)
+"""Options of the verbs that generate from a prompt alone: all but those that act on an initial image."""
+
+SAMPLING = tuple(RECIPE_OPTIONS[name] for name in ("steps", "guidance", "height", "width"))
+"""Options of the verbs that generate whole experiments."""
+
+
+def with_recipe_options(*chosen: RecipeOption) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb options from the table: decorator of a verb's `run(…, values, …)`.
+
+    typer reads the options of a verb from its signature. In the signature of the decorated function the
+    chosen options stand in place of the parameter `values`, which receives their parsed values when the
+    verb runs. The other parameters stay as they are.
+
+    Args:
+        *chosen: Rows of `RECIPE_OPTIONS`, possibly with another default, in the order of `--help`.
+
+    Returns:
+        The decorator.
+    """
+
+    def decorate(run: Callable[..., None]) -> Callable[..., None]:
+        parameters: list[Parameter] = []
+        for parameter in signature(run).parameters.values():
+            if parameter.name != "values":
+                parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY))
+                continue
+            parameters += [
+                Parameter(
+                    option.name, Parameter.KEYWORD_ONLY, default=option.default, annotation=option.annotation
+                )
+                for option in chosen
+            ]
+
+        @wraps(run)
+        def verb(**arguments: object) -> None:
+            values = {option.name: arguments.pop(option.name) for option in chosen}
+            run(values=values, **arguments)
+
+        setattr(verb, "__signature__", Signature(parameters))  # noqa: B010 - a function has no such attribute
+        return verb
+
+    return decorate
+
+
+def recipe_fields(values: OptionValues) -> dict[str, object]:
+    """Convert the values of recipe options to fields of a recipe.
+
+    Args:
+        values: Parsed values by option name.
+
+    Returns:
+        Values by field of `Recipe`; fields whose options are not given are left out.
+
+    Raises:
+        JobError: The number of --weight differs from that of --style.
+        ImageError: A named image cannot be read.
+        StyleError: The library has no style of a given name.
+    """
+    from ..recipe import FIELD_ALIASES
+
+    fields: dict[str, object] = {}
+    if values.get("weight"):
+        fields["references"] = _read_references(values.get("style"), values["weight"])
+    for name, value in values.items():
+        field = FIELD_ALIASES.get(name, name)
+        if name == "weight" or field in fields or value is None or value == []:
+            continue
+        convert = RECIPE_OPTIONS[name].convert
+        fields[field] = convert(value) if convert else value
+    return fields
+
+
+def build_recipe(values: OptionValues, **fields: object) -> "Recipe":
+    """Build a recipe from the values of recipe options; the seed is random if none is given.
+
+    Args:
+        values: Parsed values by option name.
+        **fields: Fields of the recipe that take precedence over `values`.
+
+    Returns:
+        The validated recipe.
+
+    Raises:
+        JobError: A value is not valid in a recipe, or as in `recipe_fields`.
+        ImageError: As in `recipe_fields`.
+        StyleError: As in `recipe_fields`.
+    """
+    from ..recipe import Recipe
+
+    return Recipe.model_validate({"seed": secrets.randbelow(2**32), **recipe_fields(values), **fields})
