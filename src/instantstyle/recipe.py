@@ -206,6 +206,10 @@ class Recipe(StrictModel):
         fields = (getattr(self, name) for name in FILE_FIELDS)
         return tuple(file for value in fields if value for file in _as_tuple(value))
 
+    def style_files(self) -> tuple[Reference, ...]:
+        """List the files that name a style or layout, images and saved styles alike."""
+        return (*self.references, *self.layout_references, *self.negative_references)
+
     def map_files(self, change: Callable[[Reference], Reference]) -> "Recipe":
         """Return the recipe with `change` applied to every file that it names, validated again."""
 

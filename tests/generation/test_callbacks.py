@@ -13,7 +13,7 @@ RECIPE = Recipe(prompt="a rocket", seed=7, num_inference_steps=3, height=16, wid
 
 def test_after_the_last_step_a_look_shows_the_finished_picture(styled):
     looks = []
-    [(image, _)] = generate(styled, RECIPE, on_look=lambda done, steps, look: looks.append(look()))
+    [(image, _)] = generate(styled, RECIPE, on_preview=lambda done, steps, look: looks.append(look()))
     assert len(looks) == 3
     assert np.array_equal(looks[-1], image)
     assert not np.array_equal(looks[0], image)
@@ -22,7 +22,7 @@ def test_after_the_last_step_a_look_shows_the_finished_picture(styled):
 def test_steps_are_told_with_every_look(styled):
     told, steps = [], []
     draws = {
-        "on_look": lambda done, of, look: told.append((done, of)),
+        "on_preview": lambda done, of, look: told.append((done, of)),
         "on_step": lambda *step: steps.append(step),
     }
     list(generate(styled, RECIPE, **draws))
@@ -37,10 +37,10 @@ def test_what_a_watcher_raises_ends_the_drawing_and_leaves_the_network_as_it_was
         raise Enough
 
     reference.save(tmp_path / "ink.png")
-    recipe = RECIPE.but(references=({"name": str(tmp_path / "ink.png")},))
+    recipe = RECIPE.replace(references=({"name": str(tmp_path / "ink.png")},))
     before = dict(styled.pipe.unet.attn_processors)
     with pytest.raises(Enough):
-        list(generate(styled, recipe, on_look=stop))
+        list(generate(styled, recipe, on_preview=stop))
     after = styled.pipe.unet.attn_processors
     assert all(after[name] is processor for name, processor in before.items())
 

@@ -12,7 +12,9 @@ from ..errors import JobError
 from ..imaging.loading import file_sha256, open_reference
 from ..imaging.png_metadata import read_recipe
 from ..recipe import Recipe, Reference
-from .generate import OnStep, generate, load_for, validate
+from .generate import OnStep, generate
+from .load import load_for
+from .validate import validate_inputs
 
 _LISTS = ("references", "layout_references", "negative_references")
 _SINGLE = ("mask", "image")
@@ -60,12 +62,12 @@ def reproduce(
     """
     before, image = read_recipe(path), open_reference(path)
     recipe = locate_files(before, [*folders, path.parent])
-    validate(recipe)
+    validate_inputs(recipe)
     styled = load_for(recipe, device=device)
     styled.pipe.set_progress_bar_config(disable=True)
     [(again, after)] = generate(styled, recipe, on_step=on_step)
     # As the first picture tells it: where the files lie today is of no account.
-    after = after.but(**{name: getattr(before, name) for name in (*_LISTS, *_SINGLE)})
+    after = after.replace(**{name: getattr(before, name) for name in (*_LISTS, *_SINGLE)})
     return again, after, compared(image, again, before, after)
 
 
@@ -101,7 +103,7 @@ def locate_files(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
     single = {name: placed(one) for name in _SINGLE if (one := getattr(recipe, name))}
     if faults:
         raise JobError(" ".join(dict.fromkeys(faults)))
-    return recipe.but(**lists, **single)
+    return recipe.replace(**lists, **single)
 
 
 def _place(reference: Reference, folders: Sequence[Path]) -> Path:

@@ -103,13 +103,23 @@ class SourceCache:
             StyleError: The style cannot be read, or the name means no file.
         """
         source = self.resolve(name)
-        if source.kind == "image":
-            return self.read_image(source.path)
-        if source.path not in self._styles:
+        return self.read_image(source.path) if source.kind == "image" else self.read_style(name)
+
+    def read_style(self, name: str | Path) -> "Style":
+        """Read a saved style.
+
+        Args:
+            name: A style file, or the name of a style in the library.
+
+        Raises:
+            StyleError: The style cannot be read, or the name means no file.
+        """
+        path = self.resolve(name).path
+        if path not in self._styles:
             from ..core.style import Style
 
-            self._styles[source.path] = Style.load(source.path)
-        return self._styles[source.path]
+            self._styles[path] = Style.load(path)
+        return self._styles[path]
 
     def read_image(self, path: str | Path) -> Image.Image:
         """Decode an image file.

@@ -1,0 +1,157 @@
+"""Load the model that recipes name, or plan what would be loaded."""
+
+from typing import TYPE_CHECKING
+
+from ..recipe import Dtype, Recipe, Reference
+from ..utils.device import pick_device
+from .sources import SourceCache
+
+if TYPE_CHECKING:
+    from ..core.pipeline import InstantStyle
+    from ..core.style import Style
+    from ..models.load_plan import Plan
+
+
+def load_for(
+    recipe: Recipe,
+    *others: Recipe,
+    device: str | None = None,
+    plain: bool | None = None,
+    sources: SourceCache | None = None,
+) -> "InstantStyle":
+    """Load the model that recipes name.
+
+    Args:
+        recipe: The recipe whose model, adapter, image encoder, dtype and control are loaded. With an image to
+            start from, the model is an image-to-image pipeline.
+        *others: Further recipes of the same model.
+        device: A torch device; None for a GPU if there is one.
+        plain: Whether to load neither adapter nor image encoder. None decides by `is_plain`; give it where
+            the style files are not on this machine.
+        sources: Cache with the files that `validate` decoded.
+
+    Returns:
+        The model on the device.
+
+    Raises:
+        ModelError: The model cannot be found or loaded.
+        CheckpointError: The adapter or image encoder does not fit.
+        JobError: There is no such device.
+    """
+    sources = SourceCache() if sources is None else sources
+    if plain is None:
+        plain = all(is_plain(each, sources) for each in (recipe, *others))
+    styled = load_model(
+        recipe.model, recipe.adapter, recipe.image_encoder, device, plain=plain, dtype=recipe.dtype
+    )
+    if recipe.image is None:
+        return styled
+    from ..models import image_to_image_pipeline
+
+    return image_to_image_pipeline(styled, recipe.control)
+
+
+def load_model(
+    model: str,
+    adapter: str | None,
+    image_encoder: str | None,
+    device: str | None,
+    *,
+    plain: bool = False,
+    dtype: Dtype | None = None,
+) -> "InstantStyle":
+    """Load a model.
+
+    Args:
+        model: A registry name, a folder in diffusers' layout, a hub id or a single-file checkpoint.
+        adapter: An adapter file or the registry name of another model; None for the model's own.
+        image_encoder: A folder or file; None for the one that the adapter needs.
+        device: A torch device; None for a GPU if there is one.
+        plain: Whether to load neither adapter nor image encoder.
+        dtype: Name of a torch dtype; None for the fastest on the device.
+
+    Returns:
+        The model on the device.
+
+    Raises:
+        ModelError: The model cannot be found or loaded.
+        CheckpointError: The adapter or image encoder does not fit.
+        JobError: There is no such device.
+    """
+    device = pick_device(device)
+    import torch
+
+    from ..models import load
+
+    return load(
+        model,
+        adapter=adapter,
+        image_encoder=image_encoder,
+        plain=plain,
+        device=device,
+        dtype=getattr(torch, dtype) if dtype else None,
+    )
+
+
+def is_plain(recipe: Recipe, sources: SourceCache | None = None) -> bool:
+    """Check whether a recipe needs neither adapter nor image encoder.
+
+    That is so if all its references are saved styles that, combined as in the recipe, are bound for the
+    model's architecture, and if the recipe names no adapter and no encoder.
+
+    Args:
+        recipe: The recipe.
+        sources: Cache with decoded files. The style files are read.
+
+    Raises:
+        StyleError: A style cannot be found, read or mixed.
+        ModelError: The model cannot be found.
+    """
+    scale = recipe.content_scale
+    if scale == "auto" or recipe.adapter or recipe.image_encoder or recipe.content:
+        return False
+    sources = SourceCache() if sources is None else sources
+    files = recipe.style_files()
+    if not files or any(sources.resolve(file.name).kind == "image" for file in files):
+        return False
+    from ..models.load_plan import architecture_of
+
+    architecture = architecture_of(recipe.model)
+    groups = (recipe.references, recipe.layout_references, recipe.negative_references)
+    styles = [_mix(group, sources) for group in groups if group]
+    if recipe.references:
+        styles[0] = styles[0].with_removal(scale, recipe.removal)
+    return architecture is not None and all(style.bound_for(architecture.name) is not None for style in styles)
+
+
+def _mix(references: tuple[Reference, ...], sources: SourceCache) -> "Style":
+    """Mix saved styles as `InstantStyle.style` does."""
+    from ..core.style import Style
+
+    return Style.mix([(sources.read_style(reference.name), reference.weight) for reference in references])
+
+
+def plan_for(recipe: Recipe, device: str | None = None) -> "Plan":
+    """Plan what `load_for` would load and generating would read, without loading anything.
+
+    Args:
+        recipe: The recipe.
+        device: A torch device; None for a GPU if there is one.
+
+    Returns:
+        Files, memory, and the tensors of the adapter.
+
+    Raises:
+        InstantStyleError: As in `load_for`, as far as it can be found without loading.
+    """
+    device = pick_device(device)
+    from ..models.load_plan import plan
+
+    return plan(
+        recipe.model,
+        adapter=recipe.adapter,
+        image_encoder=recipe.image_encoder,
+        blocks=recipe.blocks,
+        device=device,
+        plain=is_plain(recipe),
+    )

@@ -1,0 +1,67 @@
+"""Validate recipes before the seconds that loading a model takes."""
+
+from ..recipe import Recipe
+from ..unet.architectures import ARCHITECTURES
+from ..unet.blocks import BlockSpec
+from ..unet.probe_file import resolve_block_spec
+from .sources import SourceCache
+
+
+def validate(*recipes: Recipe, sources: SourceCache | None = None) -> None:
+    """Validate a request as far as that is possible without a model.
+
+    Args:
+        *recipes: One recipe, or all cells of a sweep. In a sweep, some cells may have no reference, and
+            fields that need one are accepted there.
+        sources: Cache for the decoded files. Pass it on to `load_for` and `generate`.
+
+    Raises:
+        JobError: A field is given that can only act on a reference, and no recipe has one.
+        ImageError: A reference, mask or image cannot be read.
+        StyleError: A saved style cannot be found or read.
+        BlockError: A block selection is not valid, or the model, where known by name, has no such block.
+    """
+    if not any(recipe.references for recipe in recipes):
+        for recipe in recipes:
+            recipe.check_request()
+    validate_inputs(*recipes, sources=sources)
+
+
+def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> None:
+    """Validate the files and blocks that recipes name, for example those of existing images.
+
+    Args:
+        *recipes: The recipes.
+        sources: Cache for the decoded files.
+
+    Raises:
+        ImageError: A reference, mask or image cannot be read.
+        StyleError: A saved style cannot be found or read.
+        BlockError: A block selection is not valid, or the model, where known by name, has no such block.
+    """
+    sources = SourceCache() if sources is None else sources
+    # Names in order of first use, so that the first error is that of the first file.
+    for name in dict.fromkeys(file.name for recipe in recipes for file in recipe.style_files()):
+        sources.read(name)
+    images = [file for recipe in recipes for file in (recipe.mask, recipe.image) if file]
+    for name in dict.fromkeys(file.name for file in images):
+        sources.read_image(name)
+    for recipe in recipes:
+        validate_blocks(recipe.blocks, recipe.model)
+
+
+def validate_blocks(blocks: BlockSpec, model: str) -> None:
+    """Validate a block selection.
+
+    Args:
+        blocks: The selection. A probe file in it is read.
+        model: Name of the model. Blocks are looked up only where this is the name of an architecture.
+
+    Raises:
+        BlockError: The selection is not valid, or the architecture has no such block or role.
+        JobError: A probe file cannot be read.
+    """
+    architecture = next((known for known in ARCHITECTURES if known.name == model), None)
+    blocks = resolve_block_spec(blocks, architecture)
+    if architecture is not None:
+        architecture.select(blocks)
