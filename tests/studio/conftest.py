@@ -1,18 +1,20 @@
-"""The studio around the small random model, and what a page hands it."""
+"""A studio with the small random model, and what its page sends."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from instantstyle.recipe import Recipe
+from instantstyle import InstantStyle
+from instantstyle.generation.worker import ModelWorker
 from instantstyle.studio import Settings
-from instantstyle.studio.easel import Easel
+from instantstyle.studio.form_values import UploadedFile
 from instantstyle.studio.image_store import ImageStore
 
-SHORT = {"num_inference_steps": "2", "width": "16", "height": "16"}
-"""What keeps a drawing by the small random model short, as it is typed."""
+SMALL: dict[str, Any] = {"num_inference_steps": "2", "width": "16", "height": "16"}
+"""Form values that keep the generation by the small random model short."""
 
 
 @pytest.fixture
@@ -21,18 +23,18 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def keep(settings) -> ImageStore:
+def store(settings: Settings) -> ImageStore:
     return ImageStore(settings.folder)
 
 
 @pytest.fixture
-def easel(styled, settings) -> Easel:
-    return Easel(styled, settings)
+def worker(styled: InstantStyle) -> ModelWorker:
+    return ModelWorker(styled)
 
 
 @pytest.fixture
-def sent(tmp_path: Path, reference: Image.Image) -> dict[str, Any]:
-    """A picture as Gradio hands it over."""
+def uploaded(tmp_path: Path, reference: Image.Image) -> UploadedFile:
+    """An image as Gradio passes it to an event handler."""
     folder = tmp_path / "uploaded"
     folder.mkdir()
     reference.save(folder / "blob.png")
@@ -40,18 +42,15 @@ def sent(tmp_path: Path, reference: Image.Image) -> dict[str, Any]:
 
 
 @pytest.fixture
-def saved(styled, sent, library: Path):
-    """Puts a style of this name into the library."""
+def save_style(styled: InstantStyle, uploaded: UploadedFile, library: Path) -> Iterator[Callable[..., str]]:
+    """Save a style under a name in the library, and return the name."""
 
     def save(name: str, **changes: Any) -> str:
         library.mkdir(exist_ok=True)
-        styled.style(sent["path"], **changes).save(library / f"{name}.style.safetensors", force=True)
+        path = library / f"{name}.style.safetensors"
+        styled.style(uploaded["path"], **changes).save(path, force=True)
         return name
 
     yield save
     for path in library.glob("*"):
         path.unlink()
-
-
-def fields(recipe: Recipe, *names: str) -> tuple[Any, ...]:
-    return tuple(getattr(recipe, name) for name in names)

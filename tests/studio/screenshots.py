@@ -1,4 +1,4 @@
-"""`python -m tests.studio.screenshots docs/images`: the page wide, wide in the dark, and on a phone."""
+"""`python -m tests.studio.screenshots docs/images`: the page in light and dark colours, and on a phone."""
 
 import sys
 from pathlib import Path
@@ -6,53 +6,53 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from instantstyle.synthetic import MINI_SCOPE, as_image, sample_scenes, thing_words
+from instantstyle.synthetic import MINI_SCOPE, describe_thing, sample_scenes, to_pil_image
 
-from .visitor import Visitor, browser, running
+from .visitor import Visitor, launch_chromium, run_studio
 
 PAGES = {
     "studio": {},
     "studio-dark": {"color_scheme": "dark"},
     "studio-phone": {"width": 390, "height": 844},
 }
-"""By the file's name, how the visitor sees."""
+"""Options of the visitor, by file name."""
 
 PROMPTS = ("a guitar", "a rocket", "a crown", "an umbrella")
 SEED = "7"
 
 
 def main(folder: Path) -> None:
-    """Each page from the same reference, prompts and seed."""
-    with TemporaryDirectory() as scratch, running(Path(scratch)) as url, browser() as chromium:
-        reference, shows = _reference(Path(scratch))
-        for name, how in PAGES.items():
-            visitor = Visitor(chromium, url, **how)
-            _work(visitor, reference, shows)
+    """Take every screenshot with the same reference, prompts and seed."""
+    with TemporaryDirectory() as scratch, run_studio(Path(scratch)) as url, launch_chromium() as chromium:
+        reference, content = _save_reference(Path(scratch))
+        for name, options in PAGES.items():
+            visitor = Visitor(chromium, url, **options)
+            _generate_images(visitor, reference, content)
             visitor.page.screenshot(path=folder / f"{name}.png", full_page=True)
             visitor.close()
 
 
-def _work(visitor: Visitor, reference: Path, shows: str) -> None:
-    visitor.drop(reference)
-    visitor.see("#hints").get_by_text(shows, exact=True).click()
-    visitor.see("#seeds textarea").fill(SEED)
+def _generate_images(visitor: Visitor, reference: Path, content: str) -> None:
+    visitor.upload_reference(reference)
+    visitor.locate("#suggestions").get_by_text(content, exact=True).click()
+    visitor.locate("#seeds textarea").fill(SEED)
     visitor.page.get_by_label("Lock seed").check()
     for prompt in PROMPTS:
-        visitor.draw(prompt)
-        visitor.see("#caption").get_by_text(prompt, exact=True).wait_for()
-    visitor.see("#compare").click()
-    visitor.hear("pictures from seed")
+        visitor.generate(prompt)
+        visitor.locate("#caption").get_by_text(prompt, exact=True).wait_for()
+    visitor.locate("#compare").click()
+    visitor.wait_for_status("images from seed")
     visitor.page.evaluate("document.activeElement.blur()")
     visitor.page.mouse.move(0, 0)
-    # For what fades in.
+    # Until elements have faded in.
     visitor.page.wait_for_timeout(1000)
 
 
-def _reference(folder: Path) -> tuple[Path, str]:
+def _save_reference(folder: Path) -> tuple[Path, str]:
     scenes = sample_scenes(1, torch.Generator().manual_seed(11), MINI_SCOPE, held_out=True)
     path = folder / "ink.png"
-    as_image(scenes.pictures(256, torch.Generator().manual_seed(11))[0]).save(path)
-    return path, thing_words(int(scenes.thing[0]))
+    to_pil_image(scenes.render(256, torch.Generator().manual_seed(11))[0]).save(path)
+    return path, describe_thing(int(scenes.thing[0]))
 
 
 if __name__ == "__main__":

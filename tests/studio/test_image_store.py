@@ -1,36 +1,43 @@
-"""What lies on disk, and what no name leads out of it."""
+"""Files of the studio: names of images, permissions, and paths in messages."""
+
+from pathlib import Path
 
 import pytest
 
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.recipe import Recipe
-from instantstyle.studio.image_store import newest
+from instantstyle.studio.actions import prepend
 
 
-def test_a_picture_is_found_by_its_name_with_its_recipe_inside(keep, reference):
+def test_an_image_is_found_by_its_name_and_contains_its_recipe(store, reference):
     recipe = Recipe(prompt="A rocket, überall!", seed=7)
-    path = keep.add(reference, recipe)
-    assert path.name.startswith("a-rocket-berall-7-")
-    assert keep.picture(path.name) == path
+    path = store.save_image(reference, recipe)
+    assert path.name.startswith("a-rocket-überall-7-")
+    assert store.find_image(path.name) == path
     assert read_recipe(path) == recipe
 
 
-@pytest.mark.parametrize("name", ["../keep.png", "/etc/passwd", "a.png/../b.png", "", None, 7, "gone.png"])
-def test_no_other_name_means_a_picture(keep, name):
-    assert keep.picture(name) is None
-    keep.remove([name])
+def test_the_longest_name_can_be_written_and_found(store, reference):
+    path = store.save_image(reference, Recipe(prompt="𝔞" * 200, seed=2**63 - 1))
+    assert store.find_image(path.name) == path
 
 
-def test_others_of_this_machine_do_not_see_it(keep):
-    assert keep.pictures.parent.stat().st_mode & 0o077 == 0
+@pytest.mark.parametrize(
+    "name", ["../image.png", "/etc/passwd", "a.png/../b.png", "", None, 7, "missing.png"]
+)
+def test_no_other_name_is_found(store, name):
+    assert store.find_image(name) is None
+    store.remove_images([name])
 
 
-def test_a_sentence_is_told_without_the_places(keep, sent):
-    from pathlib import Path
-
-    reference = keep.reference(Path(sent["path"]), "ink.png")
-    assert keep.without_places(f"{reference.name} is damaged.") == "ink.png is damaged."
+def test_the_folder_is_accessible_to_its_owner_only(store):
+    assert store.images.parent.stat().st_mode & 0o077 == 0
 
 
-def test_the_newest_come_first_and_each_once():
-    assert newest(["c"], ["b", "c", "a"], 2) == ["c", "b"]
+def test_messages_contain_no_folders(store, uploaded):
+    reference = store.add_reference(Path(uploaded["path"]), "ink.png")
+    assert store.strip_folders(f"{reference.name} is damaged.") == "ink.png is damaged."
+
+
+def test_the_newest_image_comes_first_and_each_once():
+    assert prepend("c", ["b", "c", "a"], 2) == ["c", "b"]

@@ -1,4 +1,4 @@
-"""The page as Gradio holds it, before any browser sees it."""
+"""The page as Gradio builds it, without a browser."""
 
 import asyncio
 
@@ -8,55 +8,62 @@ from instantstyle import JobError
 
 pytest.importorskip("gradio", reason="the studio is an extra")
 
-from instantstyle.studio import page as pages
-from instantstyle.studio.form_events import toggled
-from instantstyle.studio.html import caption, status
-from instantstyle.studio.page import page_for
-from instantstyle.studio.theme import theme
+from instantstyle.recipe import Recipe
+from instantstyle.studio.form_events import toggle_phrase
+from instantstyle.studio.html import render_caption, render_masthead, render_status
+from instantstyle.studio.page import build_page, launch_page
+from instantstyle.studio.theme import build_theme
 
 
-def built(build):
-    """In an event loop that runs: Gradio leaves open those that it makes where there is none."""
+def run_in_event_loop(function):
+    """Call a function in a running event loop: Gradio does not close the loops that it creates itself."""
 
-    async def within():
-        return build()
+    async def call():
+        return function()
 
-    return asyncio.run(within())
+    return asyncio.run(call())
 
 
 @pytest.fixture
-def page(easel, keep):
-    return built(lambda: page_for(easel, keep))
+def page(worker, settings, store):
+    return run_in_event_loop(lambda: build_page(worker, settings, store))
 
 
-def test_all_that_needs_the_model_waits_in_one_line(page):
-    waiting = [fn for fn in page.fns.values() if fn.concurrency_id == "easel on cpu"]
-    assert {fn.name for fn in waiting} == {"draw", "compare", "sweep", "seen", "saved"}
-    assert {fn.concurrency_limit for fn in waiting} == {1}
+def test_events_that_need_the_model_wait_in_one_queue(page):
+    queued = [fn for fn in page.fns.values() if fn.concurrency_id == "model on cpu"]
+    assert {fn.name for fn in queued} == {"generate", "compare", "sweep", "suggest_content", "save_style"}
+    assert {fn.concurrency_limit for fn in queued} == {1}
 
 
-def test_nothing_is_counted_and_nothing_fetched_from_elsewhere(page):
+def test_the_page_sends_no_statistics_and_loads_no_remote_fonts(page):
     assert not page.analytics_enabled
-    assert theme()._stylesheets == []
+    assert build_theme()._stylesheets == []
 
 
-def test_a_port_that_is_taken_is_told_in_words(easel, monkeypatch):
-    def taken(*_):
+def test_a_port_in_use_is_reported(worker, settings, monkeypatch):
+    def fail(*args, **kwargs):
         raise OSError("Cannot find empty port in range: 7860-7860.")
 
-    monkeypatch.setattr(pages, "_launch", taken)
-    with pytest.raises(JobError, match=r"cannot listen on 127\.0\.0\.1, port 7860 .*give another --port"):
-        built(lambda: pages.opened(easel))
+    monkeypatch.setattr("gradio.Blocks.launch", fail)
+    with pytest.raises(JobError, match=r"cannot listen on 127\.0\.0\.1, port 7860 .*set another --port"):
+        run_in_event_loop(lambda: launch_page(worker, settings))
 
 
-def test_what_a_person_typed_is_text_and_not_markup(easel, reference, keep):
-    from instantstyle.recipe import Recipe
+def test_typed_text_is_escaped():
+    caption = render_caption(Recipe(prompt="<script>", seed=7))
+    assert "&lt;script&gt;" in caption
+    others = render_status("<script>", error=True) + render_masthead("<script>", "cpu")
+    assert "<script>" not in caption + others
+    assert others.count("&lt;script&gt;") == 2
 
-    words = caption(Recipe(prompt="<script>", seed=7))
-    assert "&lt;script&gt;" in words
-    assert "<script>" not in words + status("<script>", fault=True)
+
+def test_an_error_is_announced_and_no_message_gives_no_element():
+    assert 'role="alert"' in render_status("It failed.", error=True)
+    assert 'role="status"' in render_status("Cancelled.")
+    assert render_status() == ""
 
 
-def test_a_proposal_is_taken_and_left_again():
-    assert toggled("a cat", ["a mat"]) == ["a mat", "a cat"]
-    assert toggled("a cat", ["a mat", "a cat"]) == ["a mat"]
+def test_a_suggestion_is_added_and_removed_again():
+    assert toggle_phrase("a cat", ["a mat"]) == ["a mat", "a cat"]
+    assert toggle_phrase("a cat", ["a mat", "a cat"]) == ["a mat"]
+    assert toggle_phrase("a cat", None) == ["a cat"]

@@ -1,71 +1,103 @@
-"""From a recipe back to the page, and again to the same recipe."""
+"""Conversion of a recipe to the page's values, and back to the same recipe."""
+
+from typing import Any
 
 import pytest
 
 from instantstyle.recipe import Recipe, Reference
-from instantstyle.studio.form_values import MIX, PICTURE, RESTORED, SAVED, FormValues, recipe_for
-from instantstyle.studio.restore_settings import restored
+from instantstyle.studio.form_values import IMAGE, MIX, RESTORED, SAVED, FormValues, build_recipe
+from instantstyle.studio.image_store import strip_paths
+from instantstyle.studio.restore_settings import restore_form
 
 
 @pytest.fixture
-def back(settings, keep):
-    return lambda recipe: restored(recipe, settings, keep)
+def restore(settings, store):
+    return lambda recipe: restore_form(recipe, settings, store)
 
 
 @pytest.fixture
-def same(settings, keep, back):
-    """Asserts that the page which a recipe left the house for asks for that recipe again."""
+def assert_round_trip(settings, store, restore):
+    """Assert that the values restored from a recipe without paths give that recipe again."""
 
-    def check(asked: FormValues, source: str) -> None:
-        recipe = recipe_for(asked, settings, keep)
-        page = back(keep.told(recipe))
-        assert page.asked.source == source
-        assert page.remarks == ()
-        assert recipe_for(page.asked, settings, keep) == recipe
+    def check(values: FormValues, source: str) -> None:
+        recipe = build_recipe(values, settings, store)
+        restored = restore(strip_paths(recipe))
+        assert restored.values.source == source
+        assert restored.remarks == ()
+        assert build_recipe(restored.values, settings, store) == recipe
 
     return check
 
 
-HOW = {"prompt": "a rocket", "scale": 0.6, "blocks": "all", "seed": "7", "locked": True, "start": 0.2}
+VALUES: dict[str, Any] = {
+    "prompt": "a rocket",
+    "scale": 0.6,
+    "blocks": "all",
+    "seed": "7",
+    "locked": True,
+    "start": 0.2,
+}
 
 
-def test_without_a_reference(same):
-    same(FormValues(**HOW, negative_prompt="blurred", width="16", guidance_scale="3.5"), PICTURE)
+def test_no_reference_is_restored(assert_round_trip):
+    values = FormValues(**VALUES, negative_prompt="blurred", width="16", guidance_scale="3.5")
+    assert_round_trip(values, IMAGE)
 
 
-def test_with_a_picture_and_its_content(same, sent):
-    same(FormValues(**HOW, picture=sent, content=("a cat",), content_scale="0.7", removal="project"), PICTURE)
+def test_an_image_and_its_content_are_restored(assert_round_trip, uploaded):
+    content = {"content": ("a cat",), "content_scale": "0.7", "removal": "project"}
+    assert_round_trip(FormValues(**VALUES, image=uploaded, **content), IMAGE)
 
 
-def test_with_a_saved_style(same, saved):
-    same(FormValues(**HOW, source=SAVED, saved=saved("ink")), SAVED)
+def test_a_saved_style_is_restored(assert_round_trip, save_style):
+    assert_round_trip(FormValues(**VALUES, source=SAVED, saved=save_style("ink")), SAVED)
 
 
-def test_with_two_mixed(same, saved):
-    first, second = saved("ink"), saved("neon", content="a cat")
-    same(FormValues(**HOW, source=MIX, first=first, second=second, share=0.3), MIX)
+def test_a_mix_of_two_styles_is_restored(assert_round_trip, save_style):
+    first, second = save_style("ink"), save_style("neon", content="a cat")
+    assert_round_trip(FormValues(**VALUES, source=MIX, first=first, second=second, share=0.3), MIX)
 
 
-def test_what_the_page_has_no_place_for_is_carried(same, sent, settings, keep):
-    one = recipe_for(FormValues(picture=sent), settings, keep).references[0]
-    rest = Recipe(
-        prompt="", seed=0, references=(one, one), combine="concat", layout_references=(one,), mask=one
+def test_settings_without_a_field_are_restored(assert_round_trip, uploaded, settings, store):
+    reference = build_recipe(FormValues(image=uploaded), settings, store).references[0]
+    recipe = Recipe(
+        prompt="",
+        seed=0,
+        references=(reference, reference),
+        combine="concat",
+        layout_references=(reference,),
+        mask=reference,
     )
-    same(FormValues(**HOW, source=RESTORED, rest=rest.to_json()), RESTORED)
+    assert_round_trip(FormValues(**VALUES, source=RESTORED, restored_recipe=recipe.to_json()), RESTORED)
 
 
-def test_a_reference_that_is_not_here_is_told_of_and_all_else_restored(back):
-    lost = Reference(name="/home/ada/ink.png", sha256="0" * 64)
-    page = back(Recipe(prompt="a rocket", seed=7, references=(lost,), scale=0.6, model="small"))
-    assert page.remarks == ("ink.png is not among the references here; drop it as the reference.",)
-    assert (page.asked.prompt, page.asked.scale, page.asked.picture) == ("a rocket", 0.6, None)
+def test_a_missing_reference_gives_a_remark_and_all_else_is_restored(restore):
+    missing = Reference(name="/home/ada/ink.png", sha256="0" * 64)
+    recipe = Recipe(
+        prompt="a rocket", seed=7, references=(missing,), content=("a cat",), scale=0.6, model="small"
+    )
+    restored = restore(recipe)
+    assert restored.remarks == ("ink.png is not among the stored references; drop it as the reference.",)
+    assert (restored.values.prompt, restored.values.scale) == ("a rocket", 0.6)
+    assert (restored.values.content, restored.values.image) == (("a cat",), None)
 
 
-def test_a_name_in_a_picture_opens_no_file(back, sent):
-    trap = Reference(name=sent["path"])
-    page = back(Recipe(prompt="", seed=7, references=(trap,), model="small"))
-    assert page.asked.picture is None
+def test_a_name_in_a_recipe_opens_no_file(restore, uploaded):
+    restored = restore(
+        Recipe(prompt="", seed=7, references=(Reference(name=uploaded["path"]),), model="small")
+    )
+    assert restored.values.image is None
 
 
-def test_another_model_is_told_of(back):
-    assert back(Recipe(prompt="", seed=7, model="sdxl")).remarks == ("Its model was sdxl; here it is small.",)
+def test_another_model_gives_a_remark(restore):
+    remarks = restore(Recipe(prompt="", seed=7, model="sdxl")).remarks
+    assert remarks == ("Its model was sdxl; here it is small.",)
+
+
+def test_the_image_of_image_to_image_gives_one_remark(restore):
+    image = Reference(name="/home/ada/photo.png", sha256="0" * 64)
+    restored = restore(Recipe(prompt="", seed=7, image=image, strength=0.5, model="small"))
+    assert restored.remarks == (
+        "It was generated from the image photo.png; the studio generates from a prompt only.",
+    )
+    assert "photo.png" not in restored.values.restored_recipe

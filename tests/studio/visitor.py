@@ -1,4 +1,4 @@
-"""A person at the studio's page, in a real browser."""
+"""The studio in a process of its own, and a driver for its page in Chromium."""
 
 import os
 import re
@@ -19,94 +19,104 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 
-PATIENCE = 180_000
-"""Milliseconds that anything may take: the suite runs beside others."""
+TIMEOUT = 180_000
+"""Milliseconds that any step may take; long, because the test suite runs in parallel processes."""
 
-
-@contextmanager
-def running(folder: Path) -> Iterator[str]:
-    """`instantstyle studio` in a process of its own, all that it keeps in the folder; its address."""
-    words = ["studio", "--device", "cpu", "--port", "0", "--folder", str(folder / "studio")]
-    main = "from instantstyle.cli import main; main()"
-    own = {"INSTANTSTYLE_STYLES": str(folder / "styles"), "GRADIO_TEMP_DIR": str(folder / "gradio")}
-    with (
-        (folder / "log").open("w+") as log,
-        Popen([sys.executable, "-c", main, *words], stderr=log, env={**os.environ, **own}) as studio,
-    ):
-        try:
-            yield _address(folder / "log", studio)
-        finally:
-            studio.terminate()
-
-
-def _address(log: Path, studio: Popen[bytes]) -> str:
-    while not (told := re.search(r"http://\S+", log.read_text())):
-        assert studio.poll() is None, log.read_text()
-        sleep(0.2)
-    return told[0]
-
-
-@contextmanager
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*FLAGS])
-        yield opened
-        opened.close()
-
-
-AROUND = """() => {
+FOCUSED_IDS = """() => {
     const ids = [];
-    for (let one = document.activeElement; one; one = one.parentElement) if (one.id) ids.push(one.id);
+    for (let node = document.activeElement; node; node = node.parentElement) if (node.id) ids.push(node.id);
     return ids;
 }"""
 
 
+@contextmanager
+def run_studio(folder: Path) -> Iterator[str]:
+    """Run `instantstyle studio` with all of its files in a folder, and yield its address."""
+    arguments = ["studio", "--device", "cpu", "--port", "0", "--folder", str(folder / "studio")]
+    folders = {"INSTANTSTYLE_STYLES": str(folder / "styles"), "GRADIO_TEMP_DIR": str(folder / "gradio")}
+    environment = {**os.environ, **folders}
+    with (
+        (folder / "log").open("w+") as log,
+        Popen([sys.executable, "-m", "instantstyle", *arguments], stderr=log, env=environment) as process,
+    ):
+        try:
+            yield _wait_for_address(folder / "log", process)
+        finally:
+            process.terminate()
+
+
+def _wait_for_address(log: Path, process: Popen[bytes]) -> str:
+    while not (match := re.search(r"http://\S+", log.read_text())):
+        assert process.poll() is None, log.read_text()
+        sleep(0.2)
+    return match[0]
+
+
+@contextmanager
+def launch_chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*FLAGS])
+        yield browser
+        browser.close()
+
+
 class Visitor:
-    """What one sees and does."""
+    """One user of the page, in a browser context of its own.
+
+    Args:
+        browser: The browser.
+        url: Address of the studio.
+        width: Width of the viewport in pixels.
+        height: Height of the viewport in pixels.
+        **options: Further options of Playwright's `Browser.new_context`.
+    """
 
     def __init__(
-        self, browser: Browser, url: str, *, width: int = 1280, height: int = 900, **how: Any
+        self, browser: Browser, url: str, *, width: int = 1280, height: int = 900, **options: Any
     ) -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": height}, **how)
-        self.context.set_default_timeout(PATIENCE)
+        self.context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        self.context.set_default_timeout(TIMEOUT)
         self.page: Page = self.context.new_page()
-        self.asked: set[str] = set()
-        """Hosts that the page asked for anything."""
-        self.page.on("request", lambda request: self.asked.add(request.url.split("/")[2]))
+        self.requested_hosts: set[str] = set()
+        """Hosts to which the page sent a request."""
+        self.page.on("request", lambda request: self.requested_hosts.add(request.url.split("/")[2]))
         self.page.goto(url)
-        self.see("#draw").wait_for()
+        self.locate("#generate").wait_for()
 
-    def see(self, place: str) -> Locator:
-        return self.page.locator(place)
+    def locate(self, selector: str) -> Locator:
+        return self.page.locator(selector)
 
-    def drop(self, path: Path) -> None:
-        """A reference; what it may show is proposed."""
-        self.see("#reference input[type=file]").set_input_files(path)
-        self.see("#hints button").first.wait_for()
+    def upload_reference(self, path: Path) -> None:
+        """Upload a reference image, and wait until its content is suggested."""
+        self.locate("#reference input[type=file]").set_input_files(path)
+        self.locate("#suggestions button").first.wait_for()
 
-    def draw(self, prompt: str) -> None:
-        self.see("#prompt textarea").fill(prompt)
-        self.see("#draw").click()
-        self.hear(r"Drawn in")
+    def generate(self, prompt: str) -> None:
+        """Generate an image, and wait until it is finished."""
+        self.locate("#prompt textarea").fill(prompt)
+        self.locate("#generate").click()
+        self.wait_for_status(r"Generated in")
 
-    def hear(self, words: str) -> None:
-        """The line under the button comes to say this."""
-        expect(self.see("#status")).to_contain_text(re.compile(words), timeout=PATIENCE)
+    def wait_for_status(self, pattern: str) -> None:
+        """Wait until the status line matches a regular expression."""
+        expect(self.locate("#status")).to_contain_text(re.compile(pattern), timeout=TIMEOUT)
 
     def tab(self) -> set[str]:
-        """One press; the ids of what the keyboard is at now, and of all around it."""
+        """Press Tab once, and return the ids of the focused element and of its ancestors."""
         self.page.keyboard.press("Tab")
-        return set(self.page.evaluate(AROUND))
+        return set(self.page.evaluate(FOCUSED_IDS))
 
-    def tab_to(self, place: str, most: int = 80) -> None:
-        """As often as it takes; so many stops has no page of ours."""
-        assert any(place in self.tab() for _ in range(most)), f"the keyboard does not come to {place}"
+    def tab_to(self, element_id: str, limit: int = 80) -> None:
+        """Press Tab until the element has the focus, at most `limit` times."""
+        reached = any(element_id in self.tab() for _ in range(limit))
+        assert reached, f"the keyboard does not reach {element_id}"
 
-    def download(self, place: Path) -> Path:
-        with self.page.expect_download() as held:
-            self.see("#download").click()
-        path = place / held.value.suggested_filename
-        held.value.save_as(path)
+    def download(self, folder: Path) -> Path:
+        """Download the displayed image into a folder."""
+        with self.page.expect_download() as download:
+            self.locate("#download").click()
+        path = folder / download.value.suggested_filename
+        download.value.save_as(path)
         return path
 
     def close(self) -> None:

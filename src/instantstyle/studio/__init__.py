@@ -1,34 +1,42 @@
-"""The studio: one page in the browser. Translates to and from `Recipe`, no more.
+"""The studio: a page in the browser that translates between its fields and `Recipe`.
 
-Nothing here needs Gradio until `studio` is called.
+Importing this package does not import Gradio; `run_studio` does.
 """
 
 from collections.abc import Callable
 
-from .settings import Settings, check_exposure
+from .settings import Settings, validate_settings
 
-__all__ = ["Settings", "check_exposure", "studio"]
+__all__ = ["Settings", "run_studio", "validate_settings"]
 
 
-def studio(settings: Settings, on_open: Callable[[str], None] | None = None) -> None:
-    """Load the model, open the page, and serve it until told to stop; `on_open` is told its address.
+def run_studio(settings: Settings, on_open: Callable[[str], None] | None = None) -> None:
+    """Load the model and serve the page until the process is interrupted.
 
-    `MissingExtra` where Gradio is not installed.
+    Args:
+        settings: Model, address and files of the studio.
+        on_open: Called with the address of the page once it is served.
+
+    Raises:
+        JobError: The settings expose the studio without a sufficient password, or the port is in use.
+        MissingExtra: Gradio is not installed.
+        ModelError: The model cannot be loaded.
     """
-    check_exposure(settings)
+    validate_settings(settings)
     try:
         import gradio
-    except ModuleNotFoundError as absent:
+    except ModuleNotFoundError as error:
         from ..errors import MissingExtra
 
         raise MissingExtra(
-            f"The studio needs {absent.name}, which is not installed: pip install 'instantstyle[studio]'"
+            f"The studio needs {error.name}, which is not installed: pip install 'instantstyle[studio]'"
         ) from None
     del gradio
-    from .easel import Easel
-    from .page import opened
+    from ..generation.worker import ModelWorker
+    from .page import launch_page
 
-    page = opened(Easel.loaded(settings))
+    worker = ModelWorker.load(settings.model, settings.adapter, settings.image_encoder, settings.device)
+    page = launch_page(worker, settings)
     if on_open:
         on_open(str(page.local_url))
     page.block_thread()

@@ -1,175 +1,220 @@
-"""What the buttons do: translate the page to recipes, and show what the easel tells."""
+"""Event handlers that generate images and display them."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from threading import Event
 from time import monotonic
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from ..errors import InstantStyleError
+from ..generation.worker import Cancelled, Finished, ModelWorker
 from ..imaging.png_metadata import read_recipe
 from ..recipe import Recipe
-from ..synthetic.vocabulary import advice
-from .comparisons import Strip, compared, swept
-from .easel import Cancelled, Easel, Finished
-from .form_values import FormValues, recipe_for
-from .html import caption, status
-from .image_store import ImageStore, newest
+from ..synthetic.vocabulary import explain_unknown_prompt
+from ..utils.text import one_line
+from .comparisons import Comparison, compare_parts, sweep_scale
+from .form_values import FormValues, build_recipe
+from .html import render_caption, render_status
+from .image_store import ImageStore, strip_paths
 from .input_panel import Form
 from .output_panel import History, OutputPanel
+from .settings import Settings
 
-MOST = 64
-"""Pictures that a browser remembers."""
+MAX_HISTORY = 64
+"""Number of images in the history of a browser."""
 
-Updates = Iterator[dict[Any, Any]]
-"""What changes on the page, by component."""
+Updates = dict[Block, object]
+"""New values, or properties, of components of the page."""
 
 logger = logging.getLogger(__name__)
 
 
 class Actions:
-    """What draws, and what shows what was drawn."""
+    """Handlers of the buttons and galleries.
+
+    Names of images come from the browser, so that they are only looked up in the store.
+    """
 
     def __init__(
-        self, easel: Easel, keep: ImageStore, form: Form, stage: OutputPanel, history: History
+        self,
+        worker: ModelWorker,
+        settings: Settings,
+        store: ImageStore,
+        form: Form,
+        output: OutputPanel,
+        history: History,
     ) -> None:
-        self.easel, self.keep = easel, keep
-        self.form, self.stage, self.history = form, stage, history
-        self._stops: dict[str, Event] = {}
+        self.worker, self.settings, self.store = worker, settings, store
+        self.form, self.output, self.history = form, output, history
+        self._cancel_events: dict[str, Event] = {}
 
-    def draw(self, request: gr.Request, names: Any, current: Any, *values: Any) -> Updates:
-        """The picture that is asked for, seen while it is made."""
-        yield from self._told(self._drawn(self._stop(request), names, values), current)
+    def generate(
+        self, request: gr.Request, history: list[str] | None, current: str | None, *values: Any
+    ) -> Iterator[Updates]:
+        """Generate one image and yield its steps and previews.
 
-    def compare(self, request: gr.Request, beside: Any, current: Any, *values: Any) -> Updates:
-        """What each part of the method does, side by side."""
-        yield from self._told(self._side_by_side(compared, self._stop(request), beside, values), current)
+        Args:
+            request: The request, for its session.
+            history: Names of the images in the history.
+            current: Name of the image that is displayed; it is displayed again after an error.
+            *values: Values of the form's inputs.
+        """
+        cancel = self._start(request)
+        yield from self._report_errors(self._generate_image(cancel, history or [], values), current)
 
-    def sweep(self, request: gr.Request, beside: Any, current: Any, *values: Any) -> Updates:
-        """What the scale does."""
-        yield from self._told(self._side_by_side(swept, self._stop(request), beside, values), current)
+    def compare(
+        self, request: gr.Request, compared: list[str] | None, current: str | None, *values: Any
+    ) -> Iterator[Updates]:
+        """Generate the comparison of the parts of the method.
 
-    def cancel(self, request: gr.Request, current: Any) -> dict[Any, Any]:
-        """What is being drawn ends at its next step; the picture before it is shown again."""
-        self.leave(request)
-        return {**self._ended("Cancelled."), **self._shown(current)}
+        Args:
+            request: The request, for its session.
+            compared: Names of the images in the previous comparison; they are deleted.
+            current: Name of the image that is displayed; it is displayed again after an error.
+            *values: Values of the form's inputs.
+        """
+        cancel = self._start(request)
+        yield from self._report_errors(
+            self._generate_comparison(compare_parts, cancel, compared, values), current
+        )
 
-    def leave(self, request: gr.Request) -> None:
-        """Nobody waits any more."""
-        if stop := self._stops.pop(str(request.session_hash), None):
-            stop.set()
+    def sweep(
+        self, request: gr.Request, compared: list[str] | None, current: str | None, *values: Any
+    ) -> Iterator[Updates]:
+        """Generate the comparison of scales. Arguments as for `compare`."""
+        cancel = self._start(request)
+        yield from self._report_errors(
+            self._generate_comparison(sweep_scale, cancel, compared, values), current
+        )
 
-    def back(self, names: Any) -> dict[Any, Any]:
-        """The page is loaded anew: those pictures that are still there."""
-        there = [name for name in names or [] if self.keep.picture(name)]
-        return {**self._remembered(there), **self._shown(there[0] if there else None)}
+    def cancel(self, request: gr.Request, current: str | None) -> Updates:
+        """Cancel the session's generation at its next step, and display the previous image again."""
+        self.end_session(request)
+        return {**self._end("Cancelled."), **self._display(current)}
 
-    def pick(self, names: Any, chosen: gr.SelectData) -> dict[Any, Any]:
-        """One of several pictures is shown large."""
-        place = chosen.index
-        name = names[place] if isinstance(place, int) and place < len(names or []) else None
-        return self._shown(name)
+    def end_session(self, request: gr.Request) -> None:
+        """Cancel the session's generation."""
+        if event := self._cancel_events.pop(str(request.session_hash), None):
+            event.set()
 
-    def forget(self, names: Any, beside: Any) -> dict[Any, Any]:
-        """The pictures are deleted."""
-        self.keep.remove(names)
-        self.keep.remove(beside)
-        emptied = {self.stage.strip: gr.update(value=[], visible=False), self.stage.beside: []}
-        return {**self._remembered([]), **self._shown(None), **emptied}
+    def load_history(self, history: list[str] | None) -> Updates:
+        """Display the images of the history that still exist, the newest one large."""
+        names = [name for name in history or [] if self.store.find_image(name)]
+        return {**self._display_history(names), **self._display(names[0] if names else None)}
 
-    def _drawn(self, stop: Event, names: Any, values: tuple[Any, ...]) -> Updates:
-        form, begun = self.form, monotonic()
-        recipe = recipe_for(FormValues.of(values), self.easel.settings, self.keep)
-        yield {form.status: status("Drawing …"), form.cancel: gr.update(interactive=True)}
-        for news in self.easel.draw([recipe], stop):
-            if not isinstance(news, Finished):
-                look = {self.stage.picture: news.image} if news.image else {}
-                yield {form.status: status(f"Step {news.done} of {news.steps}"), **look}
+    def select(self, names: list[str] | None, selection: gr.SelectData) -> Updates:
+        """Display the selected image of a gallery."""
+        index, names = selection.index, names or []
+        return self._display(names[index] if isinstance(index, int) and index < len(names) else None)
+
+    def clear_history(self, history: list[str] | None, compared: list[str] | None) -> Updates:
+        """Delete the images of the history and of the comparison."""
+        self.store.remove_images(history)
+        self.store.remove_images(compared)
+        return {
+            **self._display_history([]),
+            **self._display(None),
+            self.output.comparison: gr.update(value=[], visible=False),
+            self.output.compared: [],
+        }
+
+    def _start(self, request: gr.Request) -> Event:
+        """Return the event that cancels a new generation; a session has one generation at a time."""
+        self.end_session(request)
+        return self._cancel_events.setdefault(str(request.session_hash), Event())
+
+    def _generate_image(self, cancel: Event, history: list[str], values: Sequence[Any]) -> Iterator[Updates]:
+        form, start = self.form, monotonic()
+        recipe = build_recipe(FormValues.from_components(values), self.settings, self.store)
+        yield {form.status: render_status("Generating …"), form.cancel: gr.update(interactive=True)}
+        for event in self.worker.stream([recipe], cancel, previews=self.settings.previews):
+            if not isinstance(event, Finished):
+                preview: Updates = {self.output.image: event.preview} if event.preview else {}
+                yield {form.status: render_status(f"Step {event.step} of {event.num_steps}"), **preview}
                 continue
-            name = self.keep.add(news.image, self.keep.told(news.recipe)).name
+            name = self.store.save_image(event.image, strip_paths(event.recipe)).name
+            message = f"Generated in {monotonic() - start:.1f} s."
+            if recipe.model == "mini" and (hint := explain_unknown_prompt(recipe.prompt)):
+                message += f" {hint}"
             yield {
-                **self._shown(name),
-                **self._remembered(newest([name], names or [], MOST)),
-                **self._ended(f"Drawn in {monotonic() - begun:.1f} s. {self._advice(recipe)}".strip()),
-                form.seed: str(news.recipe.seed),
+                **self._display(name),
+                **self._display_history(prepend(name, history, MAX_HISTORY)),
+                **self._end(message),
+                form.seed: str(event.recipe.seed),
             }
 
-    def _side_by_side(
-        self, strip_of: Callable[[Recipe], Strip], stop: Event, beside: Any, values: tuple[Any, ...]
-    ) -> Updates:
-        """Each is there as soon as it is made, instead of those that were there before."""
-        form, stage = self.form, self.stage
-        asked = FormValues.of(values)
-        # Of the seed that is shown, so that what is seen is among them.
-        asked = replace(asked, locked=asked.locked or bool(asked.seed.strip()))
-        recipe = recipe_for(asked, self.easel.settings, self.keep)
-        strip = strip_of(recipe)
-        self.keep.remove(beside)
+    def _generate_comparison(
+        self,
+        build_comparison: Callable[[Recipe], Comparison],
+        cancel: Event,
+        compared: list[str] | None,
+        values: Sequence[Any],
+    ) -> Iterator[Updates]:
+        """Replace the previous comparison, image by image as they are finished."""
+        form, output = self.form, self.output
+        form_values = FormValues.from_components(values)
+        # The seed of the displayed image, so that the comparison contains that image.
+        locked = form_values.locked or bool(form_values.seed.strip())
+        recipe = build_recipe(replace(form_values, locked=locked), self.settings, self.store)
+        comparison = build_comparison(recipe)
+        count = len(comparison)
+        self.store.remove_images(compared)
         yield {
-            form.status: status(f"Drawing {len(strip)} pictures …"),
+            form.status: render_status(f"Generating {count} images …"),
             form.cancel: gr.update(interactive=True),
-            stage.strip: gr.update(value=[], visible=False),
-            stage.beside: [],
+            output.comparison: gr.update(value=[], visible=False),
+            output.compared: [],
         }
-        made: list[str] = []
-        for news in self.easel.draw([one for _, one in strip], stop):
-            if isinstance(news, Finished):
-                made.append(self.keep.add(news.image, self.keep.told(news.recipe)).name)
-                tiles = [
-                    (str(self.keep.pictures / name), label)
-                    for name, (label, _) in zip(made, strip, strict=False)
-                ]
-                yield {stage.strip: gr.update(value=tiles, visible=True), stage.beside: list(made)}
+        names: list[str] = []
+        tiles: list[tuple[str, str]] = []
+        recipes = [recipe for _, recipe in comparison]
+        for event in self.worker.stream(recipes, cancel, previews=0):
+            if isinstance(event, Finished):
+                path = self.store.save_image(event.image, strip_paths(event.recipe))
+                names.append(path.name)
+                tiles.append((str(path), comparison[event.index][0]))
+                yield {
+                    output.comparison: gr.update(value=list(tiles), visible=True),
+                    output.compared: list(names),
+                }
             else:
-                place = f"Picture {news.place + 1} of {len(strip)}, step {news.done} of {news.steps}"
-                yield {form.status: status(place)}
-        yield {**self._ended(f"{len(strip)} pictures from seed {recipe.seed}"), form.seed: str(recipe.seed)}
+                progress = f"Image {event.index + 1} of {count}, step {event.step} of {event.num_steps}"
+                yield {form.status: render_status(progress)}
+        yield {**self._end(f"{count} images from seed {recipe.seed}"), form.seed: str(recipe.seed)}
 
-    def _told(self, updates: Updates, current: Any) -> Updates:
-        """Whatever goes wrong is told in words; what was shown before is shown again."""
+    def _report_errors(self, updates: Iterator[Updates], current: str | None) -> Iterator[Updates]:
+        """Pass the updates on; after an error, report it and display the previous image again."""
         try:
             yield from updates
-        except InstantStyleError as fault:
-            words = in_words(fault, self.keep)
-            ended = self._ended(words, fault=not isinstance(fault, Cancelled))
-            yield {**ended, **self._shown(current)}
-        except Exception as fault:
-            yield {**self._ended(in_words(fault, self.keep), fault=True), **self._shown(current)}
+        except Exception as error:
+            message = describe_error(error, self.store)
+            yield {**self._end(message, error=not isinstance(error, Cancelled)), **self._display(current)}
 
-    def _stop(self, request: gr.Request) -> Event:
-        """What ends this drawing; a person has one at a time."""
-        self.leave(request)
-        return self._stops.setdefault(str(request.session_hash), Event())
-
-    def _advice(self, recipe: Recipe) -> str:
-        """For words that the model cannot know."""
-        return (advice(recipe.prompt) or "") if recipe.model == "mini" else ""
-
-    def _ended(self, words: str, *, fault: bool = False) -> dict[Any, Any]:
+    def _end(self, message: str, *, error: bool = False) -> Updates:
         return {
-            self.form.status: status(words, fault=fault),
+            self.form.status: render_status(message, error=error),
             self.form.cancel: gr.update(interactive=False),
         }
 
-    def _shown(self, name: Any) -> dict[Any, Any]:
-        """The picture of this name on the stage; None: an empty one."""
-        stage, path = self.stage, self.keep.picture(name)
+    def _display(self, name: str | None) -> Updates:
+        """Display the image of this name, or no image if it does not exist."""
+        output, path = self.output, self.store.find_image(name)
         recipe = read_recipe(path) if path else None
-        there = str(path) if path else None
         return {
-            stage.picture: there,
-            stage.caption: caption(recipe) if recipe else "",
-            stage.download: gr.update(value=there, interactive=bool(path)),
-            stage.reuse: gr.update(interactive=bool(path)),
-            stage.recipe: recipe.model_dump(mode="json", exclude_none=True) if recipe else None,
-            stage.current: name if path else None,
+            output.image: str(path) if path else None,
+            output.caption: render_caption(recipe) if recipe else "",
+            output.download: gr.update(value=str(path) if path else None, interactive=bool(path)),
+            output.reuse: gr.update(interactive=bool(path)),
+            output.recipe: recipe.model_dump(mode="json", exclude_none=True) if recipe else None,
+            output.current: name if path else None,
         }
 
-    def _remembered(self, names: list[str]) -> dict[Any, Any]:
-        tiles = [str(path) for name in names if (path := self.keep.picture(name))]
+    def _display_history(self, names: list[str]) -> Updates:
+        tiles = [str(path) for name in names if (path := self.store.find_image(name))]
         return {
             self.history.names: names,
             self.history.gallery: gr.update(value=tiles, visible=bool(tiles)),
@@ -177,9 +222,23 @@ class Actions:
         }
 
 
-def in_words(fault: Exception, keep: ImageStore) -> str:
-    """What a visitor caused is told as it is; of what is our own mistake nothing but that it is."""
-    if isinstance(fault, InstantStyleError):
-        return keep.without_places(" ".join(str(fault).split()))
-    logger.error("The studio failed.", exc_info=fault)
-    return "The studio failed at this; its log says why."
+def prepend(name: str, history: Sequence[str], limit: int) -> list[str]:
+    """Return the history with a name in front, each name once, at most `limit` names."""
+    return list(dict.fromkeys((name, *history)))[:limit]
+
+
+def describe_error(error: Exception, store: ImageStore) -> str:
+    """Describe an error to the user.
+
+    Args:
+        error: An `InstantStyleError` is shown as it is, without the folders of the store. The details of any
+            other error go to the log only.
+        store: The store whose folders are removed.
+
+    Returns:
+        One line.
+    """
+    if isinstance(error, InstantStyleError):
+        return store.strip_folders(one_line(error))
+    logger.error("The studio failed.", exc_info=error)
+    return "An internal error occurred; see the log of the studio for details."

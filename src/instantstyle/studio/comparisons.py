@@ -1,40 +1,55 @@
-"""Pictures side by side: the same recipe with one thing changed from one to the next."""
+"""Comparisons: one recipe with a single setting changed from image to image."""
 
 from ..errors import JobError
 from ..generation.sweep import Grid
 from ..generation.sweep_axis import SweepAxis
 from ..recipe import Recipe
-from .form_values import plain
+from .form_values import remove_references
 
 SCALES = "scale=0.2:1.4:0.2"
-"""From barely seen to where a reference's subject begins to come in (docs/evaluate.md)."""
+"""From a barely visible style to scales at which content begins to leak (docs/evaluate.md)."""
 
-Strip = list[tuple[str, Recipe]]
-"""What stands under each picture, and its recipe."""
+Comparison = list[tuple[str, Recipe]]
+"""A label for each image, and its recipe."""
 
 
-def compared(recipe: Recipe) -> Strip:
-    """No reference · all blocks · style blocks · style blocks less the content, where any is taken out."""
-    _check(recipe)
-    whole = recipe.but(content=(), content_scale=None, removal=None)
-    strip = [
-        ("no reference", plain(recipe)),
-        ("all", whole.but(blocks="all")),
-        ("style", whole.but(blocks="style")),
+def compare_parts(recipe: Recipe) -> Comparison:
+    """Build recipes that show what each part of the method contributes.
+
+    Args:
+        recipe: A recipe with at least one reference.
+
+    Returns:
+        No reference, all blocks, style blocks; and, if content is removed, style blocks with content removal.
+
+    Raises:
+        JobError: The recipe has no reference.
+    """
+    _require_reference(recipe)
+    with_content = recipe.replace(content=(), content_scale=None, removal=None)
+    comparison = [
+        ("no reference", remove_references(recipe)),
+        ("all", with_content.replace(blocks="all")),
+        ("style", with_content.replace(blocks="style")),
     ]
-    if not recipe.content and recipe.removal != "clean":
-        return strip
-    less = ", ".join(recipe.content) or "its tail"
-    return [*strip, (f"style − {less}", recipe.but(blocks="style"))]
+    if recipe.content:
+        comparison.append((f"style − {', '.join(recipe.content)}", recipe.replace(blocks="style")))
+    elif recipe.removal == "clean":
+        comparison.append(("style, cleaned", recipe.replace(blocks="style")))
+    return comparison
 
 
-def swept(recipe: Recipe) -> Strip:
-    """The same at every scale."""
-    _check(recipe)
+def sweep_scale(recipe: Recipe) -> Comparison:
+    """Build one recipe for each scale in `SCALES`.
+
+    Raises:
+        JobError: The recipe has no reference.
+    """
+    _require_reference(recipe)
     grid = Grid(recipe, SweepAxis.parse(SCALES))
-    return list(zip(grid.columns, grid.cells, strict=True))
+    return list(zip(grid.column_labels, grid.cells, strict=True))
 
 
-def _check(recipe: Recipe) -> None:
+def _require_reference(recipe: Recipe) -> None:
     if not recipe.references:
-        raise JobError("There is no reference to compare with; drop a picture, or pick a saved style.")
+        raise JobError("There is no reference to compare with; drop an image, or select a saved style.")

@@ -1,19 +1,27 @@
-"""What a reference shows, in the model's own words: a proposal, to be taken or left."""
+"""Suggestions for the content of a reference image, in phrases that the bundled model knows."""
 
 import torch.nn.functional as F
 from PIL import Image
 
 from ..core.pipeline import InstantStyle
-from ..synthetic.vocabulary import phrases
+from ..synthetic.vocabulary import list_thing_phrases
 
 
-def closest(styled: InstantStyle, image: Image.Image, count: int) -> list[str]:
-    """The phrases whose embeddings have the largest cosines with the picture's, the closest first.
+def find_closest_phrases(styled: InstantStyle, image: Image.Image, count: int) -> list[str]:
+    """Rank the phrases of the synthetic dataset by their similarity to an image.
 
-    Both come from the CLIP pair in whose space content is taken out.
+    Both are embedded by the CLIP pair in whose space content is subtracted.
+
+    Args:
+        styled: A model with a text encoder.
+        image: The reference image, RGB.
+        count: Number of phrases to return.
+
+    Returns:
+        The phrases with the largest cosine similarity to the image, in descending order.
     """
     assert styled.text_encoder is not None
-    words = phrases()
-    seen, _ = styled.reference_encoder.encode([image])
-    cosines = F.cosine_similarity(seen, styled.text_encoder.embed(words), dim=-1)
-    return [words[place] for place in cosines.topk(count).indices.tolist()]
+    candidates = list_thing_phrases()
+    image_embedding, _ = styled.reference_encoder.encode([image])
+    similarities = F.cosine_similarity(image_embedding, styled.text_encoder.embed(candidates), dim=-1)
+    return [candidates[index] for index in similarities.topk(count).indices.tolist()]

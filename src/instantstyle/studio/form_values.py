@@ -1,39 +1,48 @@
-"""What stands on the page, as values; and back and forth between that and a recipe."""
+"""Values of the page's fields, and their conversion to a recipe."""
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from ..errors import BlockError, JobError
 from ..recipe import Recipe, Reference
-from .image_store import ImageStore, saved
+from .image_store import ImageStore, resolve_library_style
 from .settings import Settings
 
-PICTURE, SAVED, MIX, RESTORED = "picture", "saved", "mix", "restored"
-"""Where the style comes from; the last: as in a picture whose references the page has no place for."""
+IMAGE, SAVED, MIX, RESTORED = "image", "saved", "mix", "restored"
+"""Sources of the style. `RESTORED`: references of a restored recipe that no other source can represent."""
 
-AS_RESTORED = "as in the picture"
-"""Blocks with weights of their own."""
+RESTORED_BLOCKS = "as in the image"
+"""Value of `blocks` that stands for the blocks of the restored recipe, which have weights."""
 
-_WORD = re.compile(r"[A-Za-z_][\w.*?-]*")
+# A role, a block name or a pattern of block names.
+_BLOCK_WORD = re.compile(r"[A-Za-z_][\w.*?-]*")
+
+
+class UploadedFile(TypedDict):
+    """A file as Gradio passes it to an event handler without preprocessing."""
+
+    path: str
+    """Where Gradio stored the file."""
+    orig_name: NotRequired[str | None]
+    """Name of the file on the user's machine."""
 
 
 @dataclass(frozen=True)
 class FormValues:
-    """Named as the page's fields; an empty one is the model's own choice."""
+    """Values of the page's fields. Empty values mean the default of the model."""
 
-    source: str = PICTURE
-    picture: Mapping[str, Any] | None = None
-    """As Gradio hands a file over: where it lies, what it was called."""
+    source: str = IMAGE
+    image: UploadedFile | None = None
     saved: str | None = None
     first: str | None = None
     second: str | None = None
     share: float = 0.5
-    """How much of the mix is the second."""
-    content: tuple[str, ...] | list[str] | None = ()
+    """Weight of the second style in a mix, 0..1."""
+    content: Sequence[str] = ()
     prompt: str = ""
     scale: float = 1.0
     blocks: str = "style"
@@ -44,102 +53,136 @@ class FormValues:
     end: float = 1.0
     negative_prompt: str = ""
     seed: str = ""
-    """As text: a browser's numbers end at 2⁵³, seeds do not."""
+    """As text, because numbers in a browser are exact up to 2⁵³ only."""
     locked: bool = False
     num_inference_steps: str = ""
-    """As text, as it can be empty: Gradio's empty numbers become 0 once they are shown."""
+    """As text, like the three below, because an empty Gradio number becomes 0 once it is displayed."""
     guidance_scale: str = ""
     width: str = ""
     height: str = ""
-    rest: str | None = None
-    """The recipe that was restored, as JSON: for what the page has no field for."""
+    restored_recipe: str | None = None
+    """JSON of the recipe that was restored, which keeps the settings that have no field on the page."""
 
     @classmethod
-    def of(cls, values: Iterable[Any]) -> "FormValues":
-        """From the fields' values in their order; an empty one may come as None."""
-        named = zip(fields(cls), values, strict=True)
-        return cls(**{field.name: value for field, value in named if value is not None})
+    def from_components(cls, values: Iterable[Any]) -> "FormValues":
+        """Build from the values of the components, in the order of this class's fields.
+
+        Empty components may be None; their fields keep the default.
+        """
+        pairs = zip(fields(cls), values, strict=True)
+        return cls(**{field.name: value for field, value in pairs if value is not None})
 
 
-SAME = ("prompt", "scale", "crop", "start", "end", "negative_prompt")
-"""Fields that are called and meant alike on the page and in a recipe."""
+SAME_FIELDS = ("prompt", "scale", "crop", "start", "end", "negative_prompt")
+"""Fields that have the same name and value on the page and in a recipe."""
 
-NUMBERS = ("num_inference_steps", "guidance_scale", "width", "height")
-"""The same, where they are given at all."""
+NUMBER_FIELDS = ("num_inference_steps", "guidance_scale", "width", "height")
+"""Fields that hold a number of the recipe as text, or nothing."""
 
-_CARRIED = ("combine", "guidance_interval", "layout_references", "negative_references", "mask")
+_FIELDS_WITHOUT_COMPONENT = (
+    "combine",
+    "guidance_interval",
+    "layout_references",
+    "negative_references",
+    "mask",
+)
 
 
-def recipe_for(asked: FormValues, settings: Settings, keep: ImageStore) -> Recipe:
-    """What is asked for, of the studio's model; a seed is drawn unless it is locked."""
-    rest = Recipe.from_json(asked.rest) if asked.rest else None
-    references = _references(asked, rest, keep)
-    of_style: dict[str, Any] = {
-        "content": tuple(asked.content or ()),
-        "content_scale": _amount(asked.content_scale),
-        "removal": asked.removal or None,
-        **({name: getattr(rest, name) for name in _CARRIED} if rest else {}),
-    }
+def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> Recipe:
+    """Convert the page's values to a recipe for the studio's model.
+
+    Uploaded images are copied into the store. A random seed is chosen unless the seed is locked. Content
+    settings are left out if there is no reference.
+
+    Raises:
+        JobError: A field is missing, or a value is not valid.
+        ImageError: The uploaded file is not an image that can be read.
+        StyleError: A style is not in the library.
+        BlockError: `blocks` would name a file.
+    """
+    restored = Recipe.from_json(values.restored_recipe) if values.restored_recipe else None
+    references = _resolve_references(values, restored, store)
+    style_settings: dict[str, Any] = {}
+    if references:
+        style_settings = {
+            "content": tuple(values.content),
+            "content_scale": _parse_content_scale(values.content_scale),
+            "removal": values.removal or None,
+        }
+        if restored:
+            style_settings |= {name: getattr(restored, name) for name in _FIELDS_WITHOUT_COMPONENT}
     return Recipe(
-        **{name: getattr(asked, name) for name in SAME},
-        **{name: getattr(asked, name).strip() or None for name in NUMBERS},
-        **(of_style if references else {}),
+        **{name: getattr(values, name) for name in SAME_FIELDS},
+        **{name: getattr(values, name).strip() or None for name in NUMBER_FIELDS},
+        **style_settings,
         references=references,
-        blocks=_blocks(asked, rest),
-        seed=_seed(asked),
+        blocks=_resolve_blocks(values, restored),
+        seed=_resolve_seed(values),
         model=settings.model,
         adapter=settings.adapter,
         image_encoder=settings.image_encoder,
     )
 
 
-def plain(recipe: Recipe) -> Recipe:
-    """The same without any reference."""
-    nothing = {"references": (), "content": (), "content_scale": None, "removal": None, "combine": "average"}
-    others = {"layout_references": (), "negative_references": (), "mask": None}
-    return recipe.but(**nothing, **others)
+def remove_references(recipe: Recipe) -> Recipe:
+    """Return the recipe without references, and without the settings that need one."""
+    return recipe.replace(
+        references=(),
+        layout_references=(),
+        negative_references=(),
+        mask=None,
+        content=(),
+        content_scale=None,
+        removal=None,
+        combine="average",
+    )
 
 
-def _references(asked: FormValues, rest: Recipe | None, keep: ImageStore) -> tuple[Reference, ...]:
-    if asked.source == RESTORED:
-        return rest.references if rest else ()
-    if asked.source == PICTURE:
-        sent = asked.picture or {}
-        return (keep.reference(Path(sent["path"]), sent.get("orig_name")),) if sent.get("path") else ()
-    if asked.source == SAVED:
-        if not asked.saved:
-            raise JobError("No saved style is picked; pick one, or drop a picture.")
-        return (saved(asked.saved),)
-    if not asked.first or not asked.second:
-        raise JobError("A mix takes two saved styles; pick both.")
-    weights = ((asked.first, 1 - asked.share), (asked.second, asked.share))
-    # Rounded: 1 − 0.7 is not 0.3.
-    return tuple(saved(name).model_copy(update={"weight": round(weight, 4)}) for name, weight in weights)
+def _resolve_references(
+    values: FormValues, restored: Recipe | None, store: ImageStore
+) -> tuple[Reference, ...]:
+    if values.source == RESTORED:
+        return restored.references if restored else ()
+    if values.source == IMAGE:
+        if not values.image:
+            return ()
+        return (store.add_reference(Path(values.image["path"]), values.image.get("orig_name")),)
+    if values.source == SAVED:
+        if not values.saved:
+            raise JobError("No saved style is selected; select one, or drop an image.")
+        return (resolve_library_style(values.saved),)
+    if not values.first or not values.second:
+        raise JobError("A mix needs two saved styles; select both.")
+    weights = ((values.first, 1 - values.share), (values.second, values.share))
+    return tuple(
+        # Rounded, because 1 − 0.7 is not 0.3 in floating point.
+        resolve_library_style(name).model_copy(update={"weight": round(weight, 4)})
+        for name, weight in weights
+    )
 
 
-def _blocks(asked: FormValues, rest: Recipe | None) -> Any:
-    """Roles, names and patterns only: no file is opened because the page names it."""
-    blocks = rest.blocks if rest and asked.blocks == AS_RESTORED else asked.blocks
+def _resolve_blocks(values: FormValues, restored: Recipe | None) -> str | tuple[str, ...] | dict[str, float]:
+    """Accept roles, block names and patterns only, so that no file is opened because the page names it."""
+    blocks = restored.blocks if restored and values.blocks == RESTORED_BLOCKS else values.blocks
     entries: Iterable[str] = [blocks] if isinstance(blocks, str) else blocks
     for word in (part.strip() for entry in entries for part in entry.split("+")):
-        if not _WORD.fullmatch(word) or word.endswith(".json"):
-            raise BlockError(f"blocks cannot be {word!r} here; pick style, layout, all, or blocks by name.")
+        if not _BLOCK_WORD.fullmatch(word) or word.endswith(".json"):
+            raise BlockError(f"blocks cannot be {word!r} here; use style, layout, all, or names of blocks.")
     return blocks
 
 
-def _amount(text: str) -> float | str | None:
-    """A number, the word auto, or nothing."""
+def _parse_content_scale(text: str) -> float | str | None:
     text = text.strip()
     try:
         return text if text == "auto" else float(text) if text else None
     except ValueError:
-        raise JobError(f"How much is taken out cannot be {text!r}; it is a number, or auto.") from None
+        raise JobError(f"The content scale cannot be {text!r}; it is a number, or auto.") from None
 
 
-def _seed(asked: FormValues) -> int:
-    text = asked.seed.strip()
-    if not asked.locked:
+def _resolve_seed(values: FormValues) -> int:
+    if not values.locked:
         return secrets.randbelow(2**32)
+    text = values.seed.strip()
     if not text.isascii() or not text.isdigit():
         raise JobError(f"The locked seed is {text!r}; it must be a whole number from 0.")
     return int(text)

@@ -1,4 +1,4 @@
-"""What the studio keeps on disk: the pictures that were made, and the references that they were made with."""
+"""Files that the studio keeps: the generated images and the reference images that they were made from."""
 
 import re
 import secrets
@@ -13,104 +13,124 @@ from ..errors import ImageError
 from ..imaging.loading import file_sha256, open_reference
 from ..imaging.png_metadata import save_png
 from ..recipe import Recipe, Reference
+from ..utils.text import safe_file_name, slug
 
-LISTS = ("references", "layout_references", "negative_references")
-"""Fields of a recipe that name pictures and styles; beside them there is `mask`."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_IMAGE_NAME = re.compile(r"[\w-]{1,120}\.png")
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_PICTURE = re.compile(r"[\w-]{1,120}\.png")
+# An image's name is its slug, its seed (19 digits at most) and 8 hex digits. File systems allow 255 bytes,
+# and a letter takes up to 4 bytes.
+_SLUG_LENGTH = 40
 
 
 class ImageStore:
-    """Pictures by a name of our own, references by what is in them. No name that was sent becomes a path."""
+    """Generated images by generated names, reference images by their SHA-256.
+
+    Names that come from the browser or from a recipe are looked up, never joined into a path unchecked.
+
+    Args:
+        folder: Where the files are kept. It is created if necessary, with access for its owner only.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder = folder.absolute()
-        self.pictures, self._references = folder / "pictures", folder / "references"
-        # For its owner alone: other people of this machine need not see them.
+        self.images, self._references = folder / "pictures", folder / "references"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for place in (self.pictures, self._references):
-            place.mkdir(exist_ok=True, mode=0o700)
+        for subfolder in (self.images, self._references):
+            subfolder.mkdir(exist_ok=True, mode=0o700)
 
-    def add(self, image: Image.Image, recipe: Recipe) -> Path:
-        """A picture, its recipe inside."""
-        name = f"{_slug(recipe.prompt)}-{recipe.seed}-{secrets.token_hex(4)}.png"
-        return save_png(image, self.pictures / name, recipe)
+    def save_image(self, image: Image.Image, recipe: Recipe) -> Path:
+        """Save a generated image as a PNG that contains its recipe.
 
-    def picture(self, name: object) -> Path | None:
-        """One that was made here and is still there."""
-        if not isinstance(name, str) or not _PICTURE.fullmatch(name):
+        Args:
+            image: The image.
+            recipe: Its recipe, without paths of this machine (see `strip_paths`).
+
+        Returns:
+            Path of the PNG. Its name is unique.
+        """
+        name = f"{slug(recipe.prompt, _SLUG_LENGTH)}-{recipe.seed}-{secrets.token_hex(4)}.png"
+        return save_png(image, self.images / name, recipe)
+
+    def find_image(self, name: object) -> Path | None:
+        """Find a generated image.
+
+        Args:
+            name: File name of the image; any value that a browser may send is accepted.
+
+        Returns:
+            Path of the image, or None if the name is not valid or the image no longer exists.
+        """
+        if not isinstance(name, str) or not _IMAGE_NAME.fullmatch(name):
             return None
-        path = self.pictures / name
+        path = self.images / name
         return path if path.is_file() else None
 
-    def remove(self, names: Iterable[object] | None) -> None:
-        """The pictures are gone."""
-        for path in filter(None, map(self.picture, names or ())):
+    def remove_images(self, names: Iterable[object] | None) -> None:
+        """Delete the generated images of these names; other names are ignored."""
+        for path in filter(None, map(self.find_image, names or ())):
             path.unlink(missing_ok=True)
 
-    def reference(self, path: Path, called: str | None = None) -> Reference:
-        """A picture that was sent, kept; `ImageError` where it cannot be read."""
-        name = _plain(called or path.name)
+    def add_reference(self, path: Path, original_name: str | None = None) -> Reference:
+        """Copy an uploaded image into the store.
+
+        Args:
+            path: The uploaded file.
+            original_name: Its name on the user's machine; by default the name of `path`.
+
+        Returns:
+            Path and SHA-256 of the stored copy.
+
+        Raises:
+            ImageError: The file is not an image that can be read. The message contains the original name.
+        """
+        name = safe_file_name(original_name or path.name)
         try:
             open_reference(path)
-        except ImageError as fault:
-            raise ImageError(str(fault).replace(str(path), name)) from None
+        except ImageError as error:
+            raise ImageError(str(error).replace(str(path), name)) from None
         digest = file_sha256(path)
-        place = self._references / digest / name
-        if not place.is_file():
-            place.parent.mkdir(exist_ok=True, mode=0o700)
-            shutil.copyfile(path, place)
-        return Reference(name=str(place), sha256=digest)
+        copy = self._references / digest / name
+        if not copy.is_file():
+            copy.parent.mkdir(exist_ok=True, mode=0o700)
+            shutil.copyfile(path, copy)
+        return Reference(name=str(copy), sha256=digest)
 
-    def found(self, reference: Reference) -> Path | None:
-        """The file of the same content, whatever its name: a reference of ours, or a style of the library."""
-        if reference.sha256 is None or not _DIGEST.fullmatch(reference.sha256):
+    def find_reference(self, reference: Reference) -> Path | None:
+        """Find a file by its SHA-256 among the stored references and the styles of the library.
+
+        The name in `reference` is not used, so that a recipe in an uploaded image cannot select a path.
+
+        Returns:
+            Path of the file, or None if there is none or `reference` has no SHA-256.
+        """
+        if reference.sha256 is None or not _SHA256.fullmatch(reference.sha256):
             return None
-        ours = sorted((self._references / reference.sha256).glob("*"))
-        styles = (path_of(name) for name in list_names())
-        return next(
-            (path for path in (*ours, *styles) if file_sha256(path) == reference.sha256),
-            None,
-        )
+        images = sorted((self._references / reference.sha256).glob("*"))
+        styles = map(path_of, list_names())
+        return next((path for path in (*images, *styles) if file_sha256(path) == reference.sha256), None)
 
-    def told(self, recipe: Recipe) -> Recipe:
-        """As it may leave the house: with files' names, and not the places where they lie."""
-
-        def named(reference: Reference) -> Reference:
-            return reference.model_copy(update={"name": shown(reference.name)})
-
-        lists = {name: tuple(map(named, getattr(recipe, name))) for name in LISTS}
-        return recipe.but(**lists, mask=recipe.mask and named(recipe.mask))
-
-    def without_places(self, text: str) -> str:
-        """The same sentence, with the names of references alone."""
+    def strip_folders(self, text: str) -> str:
+        """Remove the folders of the stored references from a message, so that only file names remain."""
         return re.sub(re.escape(f"{self._references}/") + r"[0-9a-f]{64}/", "", text)
 
 
-def shown(name: str) -> str:
-    """A style of the library by its name there, anything else as its file."""
+def strip_paths(recipe: Recipe) -> Recipe:
+    """Return the recipe with display names in place of this machine's paths, as it is written into images."""
+    return recipe.map_files(lambda file: file.model_copy(update={"name": display_name(file.name)}))
+
+
+def display_name(name: str) -> str:
+    """Return a library style's name without folder and suffix, and the file name of any other path."""
     path = Path(name)
     return path.name.removesuffix(SUFFIX) if path.parent == library_folder() else path.name
 
 
-def saved(name: str) -> Reference:
-    """A style of the library."""
-    place = path_of(name)
-    return Reference(name=str(place), sha256=file_sha256(place))
+def resolve_library_style(name: str) -> Reference:
+    """Return path and SHA-256 of a style in the library.
 
-
-def newest(names: Iterable[str], others: Iterable[str], most: int) -> list[str]:
-    """The names before the others, each once, as many as may be."""
-    return list(dict.fromkeys((*names, *others)))[:most]
-
-
-def _slug(words: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:40] or "picture"
-
-
-def _plain(called: str) -> str:
-    """As text and no more: the last part, readable, not long."""
-    name = re.split(r"[/\\]", called)[-1].encode(errors="replace").decode()
-    # The end, where the suffix is.
-    return "".join(mark for mark in name if mark.isprintable()).lstrip(".")[-100:] or "picture"
+    Raises:
+        StyleError: The library has no style of this name.
+    """
+    path = path_of(name)
+    return Reference(name=str(path), sha256=file_sha256(path))

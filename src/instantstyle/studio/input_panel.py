@@ -1,146 +1,172 @@
-"""The fields of the page: each is called as in `Asked`."""
+"""The fields of the page. Their attributes in `Form` are named as the fields of `FormValues`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
+from gradio.components import Component
 
 from ..core.style_library import list_names
-from ..recipe import CROPS
-from .form_values import MIX, PICTURE, SAVED, FormValues
+from ..recipe import CROPS, Removal
+from .form_values import IMAGE, MIX, SAVED, FormValues
 
-SOURCES = [("A picture", PICTURE), ("A saved style", SAVED), ("Two mixed", MIX)]
-REMOVALS = [("as usual", ""), *((name, name) for name in ("subtract", "project", "mask", "clean"))]
-HINTS = 3
-"""Phrases that are proposed for what a reference shows."""
+SOURCES = [("Image", IMAGE), ("Saved style", SAVED), ("Mix of two", MIX)]
+REMOVALS = [("default", ""), *((name, name) for name in get_args(Removal))]
+NUM_SUGGESTIONS = 3
+"""Number of phrases suggested for the content of a reference."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """All that is asked with, and what helps to fill it in."""
+    """Components with which a recipe is entered."""
 
-    by_name: dict[str, Any]
-    """A component for each of `Asked`'s fields."""
-    hints: Sequence[gr.Button]
-    draw: gr.Button
+    source: gr.Radio
+    image: gr.Image
+    saved: gr.Dropdown
+    first: gr.Dropdown
+    second: gr.Dropdown
+    share: gr.Slider
+    content: gr.Dropdown
+    prompt: gr.Textbox
+    scale: gr.Slider
+    blocks: gr.Dropdown
+    content_scale: gr.Textbox
+    removal: gr.Dropdown
+    crop: gr.Dropdown
+    start: gr.Slider
+    end: gr.Slider
+    negative_prompt: gr.Textbox
+    seed: gr.Textbox
+    locked: gr.Checkbox
+    num_inference_steps: gr.Textbox
+    guidance_scale: gr.Textbox
+    width: gr.Textbox
+    height: gr.Textbox
+    restored_recipe: gr.State
+
+    source_groups: dict[str, gr.Group]
+    """The components of each source; one group is visible at a time."""
+    suggestions: Sequence[gr.Button]
+    generate: gr.Button
     cancel: gr.Button
     status: gr.HTML
-    places: dict[str, gr.Group]
-    """What is shown for each source."""
     style_name: gr.Textbox
-    save: gr.Button
-    made: gr.File
+    save_style: gr.Button
+    recipe_image: gr.File
+    """An image whose settings are to be restored."""
 
     @property
-    def inputs(self) -> list[Any]:
-        """In the order of `Asked`'s fields."""
-        return [self.by_name[field.name] for field in fields(FormValues)]
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["by_name"][name]
-        except KeyError:
-            raise AttributeError(name) from None
+    def inputs(self) -> list[Component]:
+        """The components of `FormValues`, in the order of its fields."""
+        return [getattr(self, field.name) for field in fields(FormValues)]
 
 
-def ask() -> dict[str, Any]:
-    """What every picture needs: a style, what of it is not wanted, and words."""
-    made: dict[str, Any] = {}
-    made["source"] = gr.Radio(SOURCES, value=PICTURE, label="Style of", elem_classes="segments")
-    made["places"] = {PICTURE: gr.Group(), SAVED: gr.Group(visible=False), MIX: gr.Group(visible=False)}
-    with made["places"][PICTURE]:
-        made["picture"] = gr.Image(
+def build_style_inputs() -> dict[str, Any]:
+    """Build the components for style, content and prompt, and the buttons that start and cancel.
+
+    Returns:
+        A part of the attributes of `Form`.
+    """
+    built: dict[str, Any] = {}
+    built["source"] = gr.Radio(SOURCES, value=IMAGE, label="Style from", elem_classes="segments")
+    groups = {IMAGE: gr.Group(), SAVED: gr.Group(visible=False), MIX: gr.Group(visible=False)}
+    with groups[IMAGE]:
+        built["image"] = gr.Image(
             type="filepath",
             sources=["upload"],
-            label="Reference",
+            label="Reference image",
             show_label=False,
             height=200,
-            placeholder="Drop a picture whose style you want",
+            placeholder="Drop a reference image",
             buttons=[],
             elem_id="reference",
         )
     library = list_names()
-    with made["places"][SAVED]:
-        made["saved"] = gr.Dropdown(library, value=None, label="Saved style", info=of_library(library))
-    with made["places"][MIX]:
+    with groups[SAVED]:
+        built["saved"] = gr.Dropdown(
+            library, value=None, label="Saved style", info=describe_empty_library(library)
+        )
+    with groups[MIX]:
         with gr.Row():
-            made["first"] = gr.Dropdown(library, value=None, label="First style", min_width=120)
-            made["second"] = gr.Dropdown(library, value=None, label="Second style", min_width=120)
-        made["share"] = gr.Slider(0, 1, 0.5, step=0.05, label="From the first to the second")
-    made["content"] = gr.Dropdown(
+            built["first"] = gr.Dropdown(library, value=None, label="First style", min_width=120)
+            built["second"] = gr.Dropdown(library, value=None, label="Second style", min_width=120)
+        built["share"] = gr.Slider(0, 1, 0.5, step=0.05, label="Weight of the second style")
+    built["source_groups"] = groups
+    built["content"] = gr.Dropdown(
         [],
         value=[],
         multiselect=True,
         allow_custom_value=True,
-        label="What it shows, to be left out",
+        label="Content of the reference to remove",
         elem_id="content",
     )
-    with gr.Row(elem_id="hints"):
-        made["hints"] = [gr.Button(visible=False, size="sm", min_width=60) for _ in range(HINTS)]
-    made["prompt"] = gr.Textbox(
+    with gr.Row(elem_id="suggestions"):
+        built["suggestions"] = [
+            gr.Button(visible=False, size="sm", min_width=60) for _ in range(NUM_SUGGESTIONS)
+        ]
+    built["prompt"] = gr.Textbox(
         label="Prompt", placeholder="a rocket", lines=1, max_lines=4, autofocus=True, elem_id="prompt"
     )
-    with gr.Row(elem_id="go"):
-        made["draw"] = gr.Button("Draw", variant="primary", scale=3, elem_id="draw")
-        made["cancel"] = gr.Button("Cancel", interactive=False, scale=1, min_width=90, elem_id="cancel")
-    made["status"] = gr.HTML(elem_id="status")
-    return made
+    with gr.Row():
+        built["generate"] = gr.Button("Generate", variant="primary", scale=3, elem_id="generate")
+        built["cancel"] = gr.Button("Cancel", interactive=False, scale=1, min_width=90, elem_id="cancel")
+    built["status"] = gr.HTML(elem_id="status")
+    return built
 
 
-def settings(blocks: Sequence[str]) -> dict[str, Any]:
-    """How it is drawn; nothing of it has to be touched."""
-    made: dict[str, Any] = {}
-    made["scale"] = gr.Slider(0, 2, 1, step=0.05, label="Scale", info="How strongly the style acts")
+def build_settings_inputs(blocks: Sequence[str]) -> dict[str, Any]:
+    """Build the components for all other settings. Each has a default.
+
+    Args:
+        blocks: Roles and blocks of the model.
+
+    Returns:
+        The attributes of `Form` that `build_style_inputs` does not return.
+    """
+    built: dict[str, Any] = {}
+    built["scale"] = gr.Slider(0, 2, 1, step=0.05, label="Scale", info="Strength of the style")
     with gr.Row(elem_id="seeds"):
-        made["seed"] = gr.Textbox(label="Seed", placeholder="a new one", min_width=120, scale=2)
-        made["locked"] = gr.Checkbox(label="Lock seed", min_width=110, scale=1, elem_id="lock")
+        built["seed"] = gr.Textbox(label="Seed", placeholder="random", min_width=120, scale=2)
+        built["locked"] = gr.Checkbox(label="Lock seed", min_width=110, scale=1, elem_id="lock")
     with gr.Accordion("More settings", open=False):
-        _more(made, blocks)
+        built["blocks"] = gr.Dropdown(
+            [*blocks],
+            value="style",
+            allow_custom_value=True,
+            label="Blocks",
+            info="Blocks of the UNet to which the style is applied",
+        )
+        with gr.Row():
+            built["removal"] = gr.Dropdown(REMOVALS, value="", label="Content removal", min_width=120)
+            built["content_scale"] = gr.Textbox(
+                label="Content scale", placeholder="default, or auto", min_width=120
+            )
+        with gr.Row():
+            built["start"] = gr.Slider(0, 1, 0, step=0.05, label="Style start", min_width=120)
+            built["end"] = gr.Slider(0, 1, 1, step=0.05, label="Style end", min_width=120)
+        built["crop"] = gr.Dropdown([*CROPS], value="center", label="Crop of the reference")
+        built["negative_prompt"] = gr.Textbox(label="Negative prompt")
+        numbers = (("num_inference_steps", "Steps"), ("guidance_scale", "Guidance scale"))
+        for row in (numbers, (("width", "Width"), ("height", "Height"))):
+            with gr.Row():
+                for name, label in row:
+                    built[name] = gr.Textbox(label=label, placeholder="default", min_width=90)
     with gr.Accordion("Save this style", open=False):
-        made["style_name"] = gr.Textbox(label="Name", placeholder="ink", elem_id="style-name")
-        made["save"] = gr.Button("Save style", elem_id="save-style")
-    with gr.Accordion("Restore a picture's settings", open=False):
-        made["made"] = gr.File(
-            label="A picture made here",
+        built["style_name"] = gr.Textbox(label="Name", placeholder="ink", elem_id="style-name")
+        built["save_style"] = gr.Button("Save style", elem_id="save-style")
+    with gr.Accordion("Restore settings from an image", open=False):
+        built["recipe_image"] = gr.File(
+            label="PNG that contains a recipe",
             show_label=False,
             file_types=[".png"],
             height=110,
-            elem_id="made",
+            elem_id="recipe-image",
         )
-    made["rest"] = gr.State(None)
-    return made
+    built["restored_recipe"] = gr.State(None)
+    return built
 
 
-def form(asked: dict[str, Any], settings: dict[str, Any]) -> Form:
-    """Both parts as one."""
-    both = {**asked, **settings}
-    own = {field.name for field in fields(Form)} - {"by_name"}
-    return Form({name: both[name] for name in both if name not in own}, **{name: both[name] for name in own})
-
-
-def _more(made: dict[str, Any], blocks: Sequence[str]) -> None:
-    made["blocks"] = gr.Dropdown(
-        [*blocks], value="style", allow_custom_value=True, label="Blocks", info="Where the style acts"
-    )
-    with gr.Row():
-        made["removal"] = gr.Dropdown(REMOVALS, value="", label="Content leaves by", min_width=120)
-        made["content_scale"] = gr.Textbox(
-            label="How much of it", placeholder="as usual, or auto", min_width=120
-        )
-    with gr.Row():
-        made["start"] = gr.Slider(0, 1, 0, step=0.05, label="Style from", min_width=120)
-        made["end"] = gr.Slider(0, 1, 1, step=0.05, label="Style until", min_width=120)
-    made["crop"] = gr.Dropdown([*CROPS], value="center", label="Crop of the reference")
-    made["negative_prompt"] = gr.Textbox(label="Negative prompt")
-    with gr.Row():
-        made["num_inference_steps"] = gr.Textbox(label="Steps", placeholder="as usual", min_width=90)
-        made["guidance_scale"] = gr.Textbox(label="Guidance", placeholder="as usual", min_width=90)
-    with gr.Row():
-        made["width"] = gr.Textbox(label="Width", placeholder="as usual", min_width=90)
-        made["height"] = gr.Textbox(label="Height", placeholder="as usual", min_width=90)
-
-
-def of_library(library: Sequence[str]) -> str | None:
-    """What is said where nothing can be picked."""
-    return None if library else "None is saved yet: drop a picture, and save its style."
+def describe_empty_library(library: Sequence[str]) -> str | None:
+    """Return a hint for the list of saved styles if there are none to select."""
+    return None if library else "No style is saved yet; drop an image, and save its style."

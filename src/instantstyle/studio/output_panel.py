@@ -1,33 +1,32 @@
-"""The other half of the page: the picture, what stands side by side with it, and those made before."""
+"""The generated image with its comparison, and the history of images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
 
 @dataclass(frozen=True)
 class OutputPanel:
-    """Where pictures appear."""
+    """Components that display an image and what can be done with it."""
 
-    picture: gr.Image
+    image: gr.Image
     caption: gr.HTML
     download: gr.DownloadButton
     reuse: gr.Button
     compare: gr.Button
     sweep: gr.Button
-    strip: gr.Gallery
+    comparison: gr.Gallery
     recipe: gr.JSON
     current: gr.State
-    """The name of the picture that is shown."""
-    beside: gr.State
-    """The names of those side by side."""
+    """Name of the image that is displayed."""
+    compared: gr.State
+    """Names of the images in the comparison."""
 
 
 @dataclass(frozen=True)
 class History:
-    """Pictures made before; their names stay in the browser."""
+    """Components that display the images generated before. The browser stores their names."""
 
     names: gr.BrowserState
     heading: gr.Row
@@ -35,56 +34,57 @@ class History:
     clear: gr.Button
 
 
-def output_panel(forget: Callable[[Any], None]) -> OutputPanel:
-    """The picture that is drawn, and what to do with it.
+def build_output_panel(delete_images: Callable[[list[str]], None]) -> OutputPanel:
+    """Build the components for the image, its comparison and its recipe.
 
-    `forget` is told the names of those side by side when nobody looks at them any more.
+    Args:
+        delete_images: Called with the names of the images in a comparison once its session has expired.
     """
-    picture = gr.Image(
-        label="Picture",
+    image = gr.Image(
+        label="Image",
         show_label=False,
         type="filepath",
         format="png",
         interactive=False,
         buttons=["fullscreen"],
-        elem_id="picture",
+        elem_id="image",
     )
     caption = gr.HTML(elem_id="caption")
-    with gr.Row(elem_id="deeds"):
+    with gr.Row(elem_id="actions"):
         download = gr.DownloadButton("Download", interactive=False, min_width=110, elem_id="download")
         reuse = gr.Button("Use settings", interactive=False, min_width=140, elem_id="reuse")
         compare = gr.Button("Compare", min_width=110, elem_id="compare")
         sweep = gr.Button("Sweep scale", min_width=130, elem_id="sweep")
-    strip = _gallery("Side by side", columns=4, elem_id="strip")
+    comparison = _build_gallery("Comparison", columns=4, elem_id="comparison")
     with gr.Accordion("Recipe", open=False, elem_id="recipe"):
         recipe = gr.JSON(show_label=False, open=True)
     return OutputPanel(
-        picture,
+        image,
         caption,
         download,
         reuse,
         compare,
         sweep,
-        strip,
+        comparison,
         recipe,
         current=gr.State(None),
-        beside=gr.State([], delete_callback=forget),
+        compared=gr.State([], delete_callback=delete_images),
     )
 
 
-def history() -> History:
-    """Under both halves."""
-    # In the browser, so that each person has their own; the pictures themselves are in the keep.
-    kept = gr.BrowserState([], storage_key="instantstyle-history", secret="instantstyle")
-    with gr.Row(visible=False, elem_id="before") as heading:
-        gr.HTML("<h2>Made before</h2>")
+def build_history() -> History:
+    """Build the components for the images generated before."""
+    # In the browser, so that each user has a history of their own; the images are in the image store.
+    names = gr.BrowserState([], storage_key="instantstyle-history", secret="instantstyle")
+    with gr.Row(visible=False, elem_id="history-heading") as heading:
+        gr.HTML("<h2>History</h2>")
         clear = gr.Button("Clear history", size="sm", scale=0, min_width=120, elem_id="clear")
-    gallery = _gallery("Made before", columns=8, elem_id="history")
-    return History(kept, heading, gallery, clear)
+    gallery = _build_gallery("History", columns=8, elem_id="history")
+    return History(names, heading, gallery, clear)
 
 
-def _gallery(label: str, columns: int, elem_id: str) -> gr.Gallery:
-    """Pictures to be chosen from, seen once there are any."""
+def _build_gallery(label: str, columns: int, elem_id: str) -> gr.Gallery:
+    """Build a gallery of selectable images that is hidden while it is empty."""
     return gr.Gallery(
         label=label,
         show_label=False,

@@ -1,156 +1,184 @@
-"""The page: its two halves laid out, its buttons wired, and the door that it is served behind."""
+"""The page: the layout of its components, the events that connect them, and the server that serves it."""
 
-from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
-from .. import __version__
 from ..errors import JobError
-from . import input_panel as forms
-from . import output_panel as stages
+from ..generation.worker import ModelWorker
+from ..utils.text import one_line
 from .actions import Actions
-from .easel import Easel
-from .form_events import FormEvents, toggled
+from .form_events import FormEvents, toggle_phrase
+from .html import render_masthead
 from .image_store import ImageStore
-from .output_panel import OutputPanel
-from .settings import NAME, Settings
-from .theme import CSS, theme
+from .input_panel import Form, build_settings_inputs, build_style_inputs
+from .output_panel import OutputPanel, build_history, build_output_panel
+from .settings import USER_NAME, Settings
+from .theme import CSS, build_theme
 
-UPLOAD = "32mb"
-"""Of a file that is sent: as the service reads."""
+MAX_UPLOAD = "32mb"
+"""Largest file that can be uploaded, as in the server."""
+
+# Without preprocessing, because Gradio would convert an uploaded image, which changes its SHA-256.
+_OPTIONS: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
+_UNQUEUED: dict[str, Any] = {**_OPTIONS, "queue": False}
 
 
-def opened(easel: Easel) -> gr.Blocks:
-    """Served, and nobody told of it but those who ask here."""
-    settings, keep = easel.settings, ImageStore(easel.settings.folder)
-    page = page_for(easel, keep)
+def launch_page(worker: ModelWorker, settings: Settings) -> gr.Blocks:
+    """Build the page and serve it in a thread of its own.
+
+    Args:
+        worker: The model.
+        settings: Address, password and files of the studio.
+
+    Returns:
+        The page; `local_url` is its address.
+
+    Raises:
+        JobError: The address cannot be listened on, for example because the port is in use.
+    """
+    page = build_page(worker, settings, ImageStore(settings.folder))
     try:
-        _launch(page, settings)
-    except OSError as fault:
+        page.launch(
+            server_name=settings.host,
+            server_port=settings.port or None,
+            inbrowser=settings.browser,
+            auth=(USER_NAME, settings.password) if settings.password else None,
+            allowed_paths=[str(settings.folder.absolute())],
+            max_file_size=MAX_UPLOAD,
+            theme=build_theme(),
+            css_paths=[CSS],
+            footer_links=[],
+            prevent_thread_lock=True,
+            # Explicitly off: Gradio enables these by default or by environment variables.
+            share=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            run_history=False,
+            enable_monitoring=False,
+            quiet=True,
+        )
+    except OSError as error:
         raise JobError(
-            f"The studio cannot listen on {settings.host}, port {settings.port} ({_one_line(fault)}); "
-            "give another --port, or 0 for any that is free."
+            f"The studio cannot listen on {settings.host}, port {settings.port} ({one_line(error)}); "
+            "set another --port, or 0 for any free one."
         ) from None
     return page
 
 
-def _launch(page: gr.Blocks, settings: Settings) -> None:
-    page.launch(
-        server_name=settings.host,
-        server_port=settings.port or None,
-        inbrowser=settings.browser,
-        auth=(NAME, settings.password) if settings.password else None,
-        allowed_paths=[str(settings.folder.absolute())],
-        max_file_size=UPLOAD,
-        theme=theme(),
-        css_paths=[CSS],
-        footer_links=[],
-        prevent_thread_lock=True,
-        # What Gradio would do by itself, or where its variables say so: none of it is wanted here.
-        share=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        run_history=False,
-        enable_monitoring=False,
-        quiet=True,
-    )
+def build_page(worker: ModelWorker, settings: Settings, store: ImageStore) -> gr.Blocks:
+    """Build the page.
 
+    Args:
+        worker: The model; events that need it wait for each other.
+        settings: Settings of the studio.
+        store: Where images are kept.
 
-def page_for(easel: Easel, keep: ImageStore) -> gr.Blocks:
-    """The page around a model."""
-    # A day: what is sent and looked at meanwhile lies in Gradio's own folder.
+    Returns:
+        The page, which is not served yet.
+    """
+    # Gradio checks its own copies of uploaded and displayed files hourly, and deletes them after a day.
     with gr.Blocks(title="instantstyle studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
-        gr.HTML(_masthead(easel))
+        gr.HTML(render_masthead(settings.model, worker.device))
         with gr.Row(elem_id="main", equal_height=False):
-            with gr.Column(elem_id="ask"):
-                asked = forms.ask()
-            with gr.Column(elem_id="stage"):
-                stage = stages.output_panel(keep.remove)
+            with gr.Column(elem_id="inputs"):
+                style_inputs = build_style_inputs()
+            with gr.Column(elem_id="output"):
+                output = build_output_panel(store.remove_images)
             with gr.Column(elem_id="settings"):
-                architecture = easel.styled.architecture
-                settings = forms.settings([*architecture.roles, "all", *map(str, architecture.blocks)])
-        history = stages.history()
-        form = forms.form(asked, settings)
-        _wire_drawing(page, Actions(easel, keep, form, stage, history), f"easel on {easel.device}")
-        _wire_filling(page, FormEvents(easel, keep, form), stage, f"easel on {easel.device}")
+                architecture = worker.styled.architecture
+                blocks = [*architecture.roles, "all", *map(str, architecture.blocks)]
+                form = Form(**style_inputs, **build_settings_inputs(blocks))
+        actions = Actions(worker, settings, store, form, output, build_history())
+        # Gradio drops a click while it regards the previous event as unfinished, as after a cancellation;
+        # the trigger mode `multiple` accepts it.
+        on_model = {
+            **_OPTIONS,
+            "concurrency_id": f"model on {worker.device}",
+            "concurrency_limit": 1,
+            "trigger_mode": "multiple",
+        }
+        _connect_actions(page, actions, on_model)
+        _connect_form_events(page, FormEvents(worker, settings, store, form), output, on_model)
     return page
 
 
-def _wire_drawing(page: gr.Blocks, actions: Actions, device: str) -> None:
-    form, stage, history = actions.form, actions.stage, actions.history
-    on_stage = [stage.picture, stage.caption, stage.download, stage.reuse, stage.recipe, stage.current]
+def _connect_actions(page: gr.Blocks, actions: Actions, on_model: dict[str, Any]) -> None:
+    form, output, history = actions.form, actions.output, actions.history
+    displayed = [
+        output.image,
+        output.caption,
+        output.download,
+        output.reuse,
+        output.recipe,
+        output.current,
+    ]
     remembered = [history.names, history.heading, history.gallery]
     ended = [form.status, form.cancel]
-    at_easel = _at_easel(device)
-    drawing = gr.on(
-        [form.draw.click, form.prompt.submit],
-        actions.draw,
-        [history.names, stage.current, *form.inputs],
-        [*on_stage, *remembered, *ended, form.seed],
-        **at_easel,
+    generation = gr.on(
+        [form.generate.click, form.prompt.submit],
+        actions.generate,
+        [history.names, output.current, *form.inputs],
+        [*displayed, *remembered, *ended, form.seed],
+        **on_model,
     )
-    strips = [
+    comparisons: list[Dependency] = [
         button.click(
             action,
-            [stage.beside, stage.current, *form.inputs],
-            [*on_stage, *ended, stage.strip, stage.beside, form.seed],
-            **at_easel,
+            [output.compared, output.current, *form.inputs],
+            [*displayed, *ended, output.comparison, output.compared, form.seed],
+            **on_model,
         )
-        for button, action in ((stage.compare, actions.compare), (stage.sweep, actions.sweep))
+        for button, action in ((output.compare, actions.compare), (output.sweep, actions.sweep))
     ]
-    outputs = [*on_stage, *ended]
-    form.cancel.click(actions.cancel, stage.current, outputs, cancels=[drawing, *strips], **_AT_ONCE)
-    page.unload(actions.leave)
-    page.load(actions.back, history.names, [*on_stage, *remembered], **_AT_ONCE)
-    history.gallery.select(actions.pick, history.names, on_stage, **_AT_ONCE)
-    stage.strip.select(actions.pick, stage.beside, on_stage, **_AT_ONCE)
-    forgotten = [*on_stage, *remembered, stage.strip, stage.beside]
-    history.clear.click(actions.forget, [history.names, stage.beside], forgotten, **_AT_ONCE)
+    form.cancel.click(
+        actions.cancel,
+        output.current,
+        [*displayed, *ended],
+        cancels=[generation, *comparisons],
+        **_UNQUEUED,
+    )
+    page.unload(actions.end_session)
+    page.load(actions.load_history, history.names, [*displayed, *remembered], **_UNQUEUED)
+    history.gallery.select(actions.select, history.names, displayed, **_UNQUEUED)
+    output.comparison.select(actions.select, output.compared, displayed, **_UNQUEUED)
+    history.clear.click(
+        actions.clear_history,
+        [history.names, output.compared],
+        [*displayed, *remembered, output.comparison, output.compared],
+        **_UNQUEUED,
+    )
 
 
-def _wire_filling(page: gr.Blocks, filling: FormEvents, stage: OutputPanel, device: str) -> None:
-    form = filling.form
-    at_easel = _at_easel(device)
-    seen = [form.status, form.rest, form.content, *form.hints]
-    gr.on([form.picture.upload, form.picture.clear], filling.seen, form.picture, seen, **at_easel)
-    for hint in form.hints:
-        hint.click(toggled, [hint, form.content], form.content, **_AT_ONCE)
-    form.source.change(filling.placed, form.source, [*form.places.values()], **_AT_ONCE)
-    # Another style than the restored picture's: what the page does not show of that one ends with it.
+def _connect_form_events(
+    page: gr.Blocks, events: FormEvents, output: OutputPanel, on_model: dict[str, Any]
+) -> None:
+    form = events.form
+    gr.on(
+        [form.image.upload, form.image.clear],
+        events.suggest_content,
+        form.image,
+        [form.status, form.restored_recipe, form.content, *form.suggestions],
+        **on_model,
+    )
+    for suggestion in form.suggestions:
+        suggestion.click(toggle_phrase, [suggestion, form.content], form.content, **_UNQUEUED)
+    form.source.change(events.show_source, form.source, [*form.source_groups.values()], **_UNQUEUED)
+    # The restored recipe keeps settings of its style that have no field; selecting another style drops them.
     gr.on(
         [form.source.input, form.saved.input, form.first.input, form.second.input],
         lambda: None,
         None,
-        form.rest,
-        **_AT_ONCE,
+        form.restored_recipe,
+        **_UNQUEUED,
     )
-    listed = [form.saved, form.first, form.second]
-    form.save.click(filling.saved, [form.style_name, *form.inputs], [form.status, *listed], **at_easel)
-    page.load(filling.listed, None, listed, **_AT_ONCE)
-    filled = [*form.inputs, *form.hints, *form.places.values(), form.status]
-    form.made.upload(filling.given_back, form.made, filled, **_AT_ONCE)
-    stage.reuse.click(filling.again, stage.current, filled, **_AT_ONCE)
-
-
-# Files as they were sent: Gradio would convert a picture on its way in, and its fingerprint with it.
-_QUIETLY: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
-_AT_ONCE: dict[str, Any] = {**_QUIETLY, "queue": False}
-
-
-def _at_easel(device: str) -> dict[str, Any]:
-    """One after the other on a device."""
-    waiting = {"concurrency_id": device, "concurrency_limit": 1}
-    # By default a press is lost while Gradio takes the one before it for unfinished, as after a cancel.
-    return {**_QUIETLY, **waiting, "trigger_mode": "multiple"}
-
-
-def _one_line(fault: Exception) -> str:
-    return " ".join(str(fault).split())
-
-
-def _masthead(easel: Easel) -> str:
-    model = escape(f"{easel.settings.model} on {easel.device} · {__version__}")
-    words = "<h1>instantstyle</h1><p>The style of a picture, without its subject.</p>"
-    return f'<header id="masthead">{words}<p class="model">{model}</p></header>'
+    library = [form.saved, form.first, form.second]
+    form.save_style.click(
+        events.save_style, [form.style_name, *form.inputs], [form.status, *library], **on_model
+    )
+    page.load(events.refresh_library, None, library, **_UNQUEUED)
+    restored = [*form.inputs, *form.suggestions, *form.source_groups.values(), form.status]
+    form.recipe_image.upload(events.restore_from_upload, form.recipe_image, restored, **_UNQUEUED)
+    output.reuse.click(events.restore_from_current, output.current, restored, **_UNQUEUED)

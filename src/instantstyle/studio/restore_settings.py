@@ -1,4 +1,4 @@
-"""From a recipe back to the page: all its settings, and in words what could not be had."""
+"""Conversion of a recipe back to the page's values."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,88 +6,116 @@ from pathlib import Path
 from typing import Any
 
 from ..core.style_library import list_names
-from ..recipe import Recipe, Reference
-from .form_values import AS_RESTORED, MIX, NUMBERS, PICTURE, RESTORED, SAME, SAVED, FormValues
-from .image_store import LISTS, ImageStore, shown
+from ..recipe import FILE_FIELDS, Recipe, Reference
+from .form_values import (
+    IMAGE,
+    MIX,
+    NUMBER_FIELDS,
+    RESTORED,
+    RESTORED_BLOCKS,
+    SAME_FIELDS,
+    SAVED,
+    FormValues,
+)
+from .image_store import ImageStore, display_name
 from .settings import Settings
 
 
 @dataclass(frozen=True)
-class Restored:
-    """The page as it was, and what is otherwise now."""
+class RestoredForm:
+    """The page's values for a recipe, and sentences about everything that could not be restored."""
 
-    asked: FormValues
+    values: FormValues
     remarks: tuple[str, ...] = ()
 
 
-def restored(recipe: Recipe, settings: Settings, keep: ImageStore) -> Restored:
-    """The page that asks for this recipe. Its files are those of the same content that are here."""
-    remarks: list[str] = []
-    here = _with_files_here(recipe, keep, remarks)
-    remarks += _differences(recipe, settings)
-    return Restored(FormValues(**_source(here), **_settings(here), rest=here.to_json()), tuple(remarks))
+def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> RestoredForm:
+    """Convert a recipe to the values with which the page builds that recipe.
+
+    Files are found by their SHA-256 in the store and the style library; names in the recipe open no file.
+
+    Args:
+        recipe: The recipe of an image, from this studio or from elsewhere.
+        settings: Settings of this studio. Another model, adapter or image encoder gives a remark.
+        store: Where references are searched for. Each file that is not found gives a remark.
+
+    Returns:
+        The values and the remarks.
+    """
+    resolved, missing = _resolve_files(recipe, store)
+    remarks = [
+        f"{display_name(file.name)} is not among the stored references; drop it as the reference."
+        for file in missing
+    ]
+    removes_content = bool(recipe.content) or recipe.removal == "clean"
+    numbers: dict[str, Any] = {name: _as_text(getattr(recipe, name)) for name in NUMBER_FIELDS}
+    values = FormValues(
+        **_source_values(resolved.references, resolved.combine),
+        **{name: getattr(recipe, name) for name in SAME_FIELDS},
+        **numbers,
+        content=recipe.content,
+        # Without content removal the scale is the model's default, which may differ for the next reference.
+        content_scale=_as_text(recipe.content_scale) if removes_content else "",
+        removal=(recipe.removal or "") if removes_content else "",
+        blocks=recipe.blocks if isinstance(recipe.blocks, str) else RESTORED_BLOCKS,
+        seed=str(recipe.seed),
+        locked=True,
+        restored_recipe=resolved.to_json(),
+    )
+    return RestoredForm(values, (*remarks, *_list_differences(recipe, settings)))
 
 
-def _settings(recipe: Recipe) -> dict[str, Any]:
-    taken = bool(recipe.content) or recipe.removal == "clean"
-    return {
-        **{name: getattr(recipe, name) for name in SAME},
-        **{name: _written(getattr(recipe, name)) for name in NUMBERS},
-        "content": recipe.content,
-        # Where nothing is taken out the number is the model's own, and the next reference may want another.
-        "content_scale": _written(recipe.content_scale) if taken else "",
-        "removal": (recipe.removal or "") if taken else "",
-        "blocks": recipe.blocks if isinstance(recipe.blocks, str) else AS_RESTORED,
-        "seed": str(recipe.seed),
-        "locked": True,
-    }
-
-
-def _written(value: object) -> str:
+def _as_text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _source(recipe: Recipe) -> dict[str, Any]:
-    """Which of the page's places the references fit."""
-    references = recipe.references
-    library = list_names()
-    kept = [shown(reference.name) if shown(reference.name) in library else None for reference in references]
-    alone = len(references) == 1 and references[0].weight == 1
+def _source_values(references: tuple[Reference, ...], combine: str) -> dict[str, Any]:
+    """Select the source on the page that represents the references, and its values."""
     if not references:
-        return {"source": PICTURE}
-    if alone and kept[0]:
-        return {"source": SAVED, "saved": kept[0]}
-    if alone:
+        return {"source": IMAGE}
+    library = list_names()
+    names = [display_name(reference.name) for reference in references]
+    saved = [name if name in library else None for name in names]
+    if len(references) == 1 and references[0].weight == 1:
+        if saved[0]:
+            return {"source": SAVED, "saved": saved[0]}
         path = references[0].name
-        return {"source": PICTURE, "picture": {"path": path, "orig_name": Path(path).name}}
+        return {"source": IMAGE, "image": {"path": path, "orig_name": Path(path).name}}
     total = sum(reference.weight for reference in references)
-    if len(references) == 2 and all(kept) and recipe.combine == "average" and total:
+    if len(references) == 2 and all(saved) and combine == "average" and total:
         share = round(references[1].weight / total, 4)
-        return {"source": MIX, "first": kept[0], "second": kept[1], "share": share}
+        return {"source": MIX, "first": saved[0], "second": saved[1], "share": share}
     return {"source": RESTORED}
 
 
-def _with_files_here(recipe: Recipe, keep: ImageStore, remarks: list[str]) -> Recipe:
-    """Each file where it lies here; those that are not here are left out, and told of."""
+def _resolve_files(recipe: Recipe, store: ImageStore) -> tuple[Recipe, list[Reference]]:
+    """Replace the names in a recipe by the paths of the stored files; leave out files that are not stored.
 
-    def placed(reference: Reference) -> Reference | None:
-        path = keep.found(reference)
-        if path is None:
-            remarks.append(
-                f"{shown(reference.name)} is not among the references here; drop it as the reference."
-            )
-            return None
-        return reference.model_copy(update={"name": str(path)})
+    The page has no field for the image of image-to-image, so that it is left out in any case.
+    """
+    recipe = recipe.replace(image=None, strength=None, control="none")
+    found = {file: path for file in recipe.files() if (path := store.find_reference(file))}
+    missing = [file for file in recipe.files() if file not in found]
+    changes: dict[str, Any] = {}
+    for name in FILE_FIELDS:
+        value = getattr(recipe, name)
+        if isinstance(value, tuple):
+            changes[name] = tuple(file for file in value if file in found)
+        else:
+            changes[name] = value if value in found else None
+    if not changes["references"]:
+        # The form keeps the content settings; a recipe without references has none.
+        changes |= {"content": (), "content_scale": None, "removal": None}
+    kept = recipe.replace(**changes)
+    return kept.map_files(lambda file: file.model_copy(update={"name": str(found[file])})), missing
 
-    lists = {name: tuple(filter(None, map(placed, getattr(recipe, name)))) for name in LISTS}
-    return recipe.but(**lists, mask=recipe.mask and placed(recipe.mask))
 
-
-def _differences(recipe: Recipe, settings: Settings) -> Iterator[str]:
+def _list_differences(recipe: Recipe, settings: Settings) -> Iterator[str]:
     if recipe.image:
-        yield f"It began from {shown(recipe.image.name)}; here pictures begin from words alone."
+        name = display_name(recipe.image.name)
+        yield f"It was generated from the image {name}; the studio generates from a prompt only."
     for name in ("model", "adapter", "image_encoder"):
-        then, now = getattr(recipe, name), getattr(settings, name)
-        if then != now:
-            part, usual = name.replace("_", " "), "the usual one"
-            yield f"Its {part} was {then or usual}; here it is {now or usual}."
+        theirs, ours = getattr(recipe, name), getattr(settings, name)
+        if theirs != ours:
+            part, default = name.replace("_", " "), "the default"
+            yield f"Its {part} was {theirs or default}; here it is {ours or default}."

@@ -1,66 +1,69 @@
-"""What a studio is started with."""
+"""Settings with which the studio is started."""
 
 import os
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 
 from platformdirs import user_data_path
 
 from ..errors import JobError
+from ..utils.network import check_exposure
 
-VARIABLE = "INSTANTSTYLE_STUDIO_PASSWORD"
-"""Environment variable with the password that others than this machine are asked for."""
+PASSWORD_VARIABLE = "INSTANTSTYLE_STUDIO_PASSWORD"
+"""Environment variable with the password. Every host that is not a loopback address requires one."""
 
-NAME = "studio"
-"""What is typed beside the password."""
+USER_NAME = "studio"
+"""User name that the login form expects beside the password."""
 
-SHORTEST = 12
-"""Characters of a password: shorter ones can be guessed."""
+MIN_PASSWORD_LENGTH = 12
+"""Minimum number of characters of a password; shorter ones can be guessed."""
 
 
-def _folder() -> Path:
+def _default_folder() -> Path:
     return user_data_path("instantstyle") / "studio"
 
 
-def _password() -> str | None:
-    return os.environ.get(VARIABLE) or None
+def _password_from_environment() -> str | None:
+    return os.environ.get(PASSWORD_VARIABLE) or None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """By default only this machine is listened to."""
+    """Model, address and files of a studio. By default it listens on the loopback address only."""
 
     model: str = "mini"
     adapter: str | None = None
     image_encoder: str | None = None
     device: str | None = None
-    """None: a GPU where there is one."""
+    """PyTorch device; None: a GPU if there is one."""
     host: str = "127.0.0.1"
     port: int = 7860
-    """0: any that is free."""
-    folder: Path = field(default_factory=_folder)
-    """Where pictures and their references are kept."""
-    password: str | None = field(default_factory=_password, repr=False)
-    looks: int = 6
-    """How often a picture is shown unfinished."""
+    """TCP port; 0: any free one."""
+    folder: Path = field(default_factory=_default_folder)
+    """Where generated images and their references are kept."""
+    password: str | None = field(default_factory=_password_from_environment, repr=False)
+    previews: int = 6
+    """Number of unfinished images shown while an image is generated."""
     browser: bool = False
-    """Whether the page is opened at once."""
+    """Whether to open the page in the default browser."""
 
 
-def check_exposure(settings: Settings) -> None:
-    """`JobError` where others than this machine could reach a studio that asks for no password."""
-    if settings.password and len(settings.password) < SHORTEST:
-        raise JobError(f"{VARIABLE} is short; take {SHORTEST} characters or more: openssl rand -hex 16")
-    if not settings.password and not _is_here(settings.host):
+def validate_settings(settings: Settings) -> None:
+    """Check that a studio which other machines can reach has a password.
+
+    Raises:
+        JobError: The host is not a loopback address and there is no password, or the password is shorter than
+            `MIN_PASSWORD_LENGTH`.
+    """
+    if settings.password and len(settings.password) < MIN_PASSWORD_LENGTH:
         raise JobError(
-            f"On {settings.host} others can reach the studio, and it has no password; set {VARIABLE}, or "
-            "listen on 127.0.0.1."
+            f"{PASSWORD_VARIABLE} is too short; use {MIN_PASSWORD_LENGTH} characters or more: "
+            "openssl rand -hex 16"
         )
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    check_exposure(
+        settings.host,
+        protected=bool(settings.password),
+        service="the studio",
+        secret="password",
+        remedy=f"set {PASSWORD_VARIABLE}",
+    )

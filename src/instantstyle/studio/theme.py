@@ -1,4 +1,4 @@
-"""Colours and type of the page. System fonts: nothing is fetched from anywhere."""
+"""Colours and fonts of the page. Only system fonts are used, so that the browser fetches none."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from gradio.themes.utils.fonts import Font
 
 CSS = Path(__file__).with_name("studio.css")
 
-# Ink on paper, and one colour, of the seal: for what is chosen, and where the keyboard is.
-_SEAL = colors.Color(
+# The accent colour marks selected elements and the keyboard focus.
+_ACCENT = colors.Color(
     c50="#fdf3f0",
     c100="#fbe3dc",
     c200="#f6c6b9",
@@ -21,16 +21,16 @@ _SEAL = colors.Color(
     c800="#782c1a",
     c900="#5f2619",
     c950="#33110a",
-    name="seal",
+    name="accent",
 )
 _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "DejaVu Sans Mono", "monospace")
 
 
-def theme() -> Base:
-    """Light and dark, by what the browser prefers."""
+def build_theme() -> Base:
+    """Build the theme. It has light and dark colours; the browser's preference selects them."""
     base = Base(
-        primary_hue=_SEAL,
+        primary_hue=_ACCENT,
         neutral_hue=colors.stone,
         radius_size=sizes.radius_md,
         font=[Font(name) for name in _SANS],
