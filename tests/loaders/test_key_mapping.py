@@ -1,16 +1,16 @@
-"""Every name that a script gives an adapter's tensors ends as the standard one."""
+"""The standard names of tensors in all known file layouts."""
 
 import pytest
 
 from instantstyle.errors import CheckpointError
-from instantstyle.loaders.key_mapping import layer_numbers, standard_names
+from instantstyle.loaders.key_mapping import map_standard_names, number_layers
 from instantstyle.unet.architectures import SD15, SDXL
 
 STYLE = "up_blocks.0.attentions.1.transformer_blocks.0.attn2"
 
 
 @pytest.mark.parametrize(
-    ("written", "standard"),
+    ("stored", "standard"),
     [
         ("image_proj.norm.bias", "image_proj.norm.bias"),
         ("image_proj_model.norm.bias", "image_proj.norm.bias"),
@@ -23,30 +23,30 @@ STYLE = "up_blocks.0.attentions.1.transformer_blocks.0.attn2"
         (f"module.unet.{STYLE}.processor.to_v_ip.0.weight", "ip_adapter.69.to_v_ip.weight"),
     ],
 )
-def test_a_name_that_a_script_writes_is_understood(written, standard):
+def test_a_name_of_every_layout_is_mapped_to_the_standard_name(stored, standard):
     others = [f"{path}.processor.to_k_ip.weight" for path in SDXL.layers if path != STYLE]
-    assert standard_names([written, *others])[standard] == written
+    assert map_standard_names([stored, *others])[standard] == stored
 
 
 @pytest.mark.parametrize(("family", "first", "last"), [(SDXL, 1, 139), (SD15, 1, 31)])
 def test_module_paths_are_numbered_down_up_mid(family, first, last):
-    numbers = layer_numbers(family.layers)
+    numbers = number_layers(family.layers)
     assert list(numbers.values()) == list(range(first, last + 1, 2))
     assert numbers["mid_block.attentions.0.transformer_blocks.0.attn2"] == (121 if family is SDXL else 31)
 
 
 def test_a_part_of_a_known_network_keeps_its_numbers():
     paths = [path for path in SDXL.layers if path.startswith("up_blocks.0.attentions.1.")]
-    assert sorted(layer_numbers(paths).values()) == list(range(69, 89, 2))
+    assert sorted(number_layers(paths).values()) == list(range(69, 89, 2))
 
 
 def test_an_unknown_network_is_numbered_by_position():
     paths = [
-        f"{block}.attentions.0.transformer_blocks.{place}.attn2"
+        f"{block}.attentions.0.transformer_blocks.{position}.attn2"
         for block in ("mid_block", "up_blocks.0", "down_blocks.10", "down_blocks.9")
-        for place in (10, 9)
+        for position in (10, 9)
     ]
-    order = sorted(layer_numbers(paths).items(), key=lambda entry: entry[1])
+    order = sorted(number_layers(paths).items(), key=lambda entry: entry[1])
     assert [path.partition(".attentions")[0] for path, _ in order][::2] == [
         "down_blocks.9",
         "down_blocks.10",
@@ -57,20 +57,20 @@ def test_an_unknown_network_is_numbered_by_position():
     assert ".9.attn2" in order[0][0]
 
 
-def test_a_dump_of_the_whole_training_module_leaves_the_network_out():
+def test_the_network_in_a_dump_of_the_whole_training_module_is_left_out():
     names = [
         "unet.conv_in.weight",
         f"unet.{STYLE}.to_k.weight",
         f"unet.{STYLE}.processor.to_k_ip.weight",
         "adapter_modules.69.to_k_ip.weight",
     ]
-    assert standard_names(names) == {"ip_adapter.69.to_k_ip.weight": "adapter_modules.69.to_k_ip.weight"}
+    assert map_standard_names(names) == {"ip_adapter.69.to_k_ip.weight": "adapter_modules.69.to_k_ip.weight"}
 
 
-def test_a_file_that_is_no_adapter_keeps_its_names():
-    assert standard_names(["unet.conv_in.weight"]) == {"unet.conv_in.weight": "unet.conv_in.weight"}
+def test_a_file_that_is_not_an_adapter_keeps_its_names():
+    assert map_standard_names(["unet.conv_in.weight"]) == {"unet.conv_in.weight": "unet.conv_in.weight"}
 
 
-def test_two_tensors_for_one_name_are_refused():
-    with pytest.raises(CheckpointError, match=r"Two tensors stand for image_proj\.norm\.bias"):
-        standard_names(["image_proj.norm.bias", "image_proj_model.norm.bias"])
+def test_two_tensors_with_one_standard_name_are_rejected():
+    with pytest.raises(CheckpointError, match=r"Two tensors have the standard name image_proj\.norm\.bias"):
+        map_standard_names(["image_proj.norm.bias", "image_proj_model.norm.bias"])

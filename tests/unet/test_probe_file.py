@@ -5,7 +5,8 @@ import json
 import pytest
 
 from instantstyle.errors import BlockError, JobError
-from instantstyle.generation.generate import generate, validate
+from instantstyle.generation.generate import generate
+from instantstyle.generation.validate import validate
 from instantstyle.recipe import Recipe
 from instantstyle.unet.architectures import MINI, SDXL
 from instantstyle.unet.blocks import Block
@@ -88,12 +89,12 @@ def test_a_probe_with_other_blocks_is_rejected(probe_path):
         ({"roles": {"layout": {"blocks": LAYOUT}}}, "probe.json", "no blocks for 'style', only for layout"),
         ({"roles": {}}, "probe.json:layout", "no blocks for 'layout', nor for any other role"),
         ({}, "probe.json:colour", "no blocks for 'colour', only for style, layout"),
-        ({"version": 9}, "probe.json", "another version"),
+        ({"version": 9}, "probe.json", "is not a result journal of version 1"),
         ({"settings": {}}, "probe.json", "does not have the format of a probe file"),
         ({"settings": []}, "probe.json", "does not have the format of a probe file"),
         ({"roles": {"style": ["up"]}}, "probe.json", "does not have the format of a probe file"),
         ({"roles": {"style": {"blocks": ["up"]}}}, "probe.json", "does not have the format of a probe file"),
-        ({}, "other.json", r"other\.json does not exist; looked in"),
+        ({}, "other.json", r"other\.json does not exist; searched in"),
     ],
 )
 def test_an_invalid_file_is_rejected_in_one_line_before_a_model_is_loaded(probe_path, changes, spec, message):

@@ -1,9 +1,9 @@
-"""One set of weights has one fingerprint, whatever its dtype and order."""
+"""Fingerprints of weights do not depend on dtype and order, but on signs, shapes and names."""
 
 import pytest
 import torch
 
-from instantstyle.utils.weight_fingerprint import weight_fingerprint
+from instantstyle.utils.weight_fingerprint import fingerprint_weights
 
 from ..helpers import dice
 
@@ -11,11 +11,11 @@ WEIGHTS = {"a": torch.randn(5, 3, generator=dice(0)), "b": torch.randn(7, genera
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_rounding_changes_no_fingerprint(dtype):
+def test_rounding_does_not_change_the_fingerprint(dtype):
     rounded = {name: tensor.to(dtype) for name, tensor in reversed(WEIGHTS.items())}
-    assert weight_fingerprint(rounded) == weight_fingerprint(WEIGHTS)
+    assert fingerprint_weights(rounded) == fingerprint_weights(WEIGHTS)
 
 
 @pytest.mark.parametrize("change", [{"a": -WEIGHTS["a"]}, {"a": WEIGHTS["a"].T}, {"c": WEIGHTS["a"]}])
-def test_other_weights_have_another(change):
-    assert weight_fingerprint({**WEIGHTS, **change}) != weight_fingerprint(WEIGHTS)
+def test_other_weights_have_another_fingerprint(change):
+    assert fingerprint_weights({**WEIGHTS, **change}) != fingerprint_weights(WEIGHTS)

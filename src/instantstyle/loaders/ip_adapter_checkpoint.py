@@ -1,145 +1,212 @@
-"""An IP-Adapter's file: what it is, found from its tensors, and only those read that are wanted.
+"""IP-Adapter checkpoints. Type, sizes and UNet family are derived from the tensors, which are read lazily.
 
-Of SDXL's adapter the style block is small: with `blocks="style"` 126 MB of 703 are read, header and
-projection included, 17.9 % (ViT-H: 17.4 %; Plus, whose projection is larger: 32 %).
-tests/loaders/test_ip_adapter_checkpoint.py measures it on a file of the same layout.
+In SDXL's adapter the layers of the style block are small: `blocks="style"` reads 126 MB of 703, including the
+header and the projection, 17.9 % (ViT-H: 17.4 %; Plus, whose projection is larger: 32 %).
+tests/loaders/test_ip_adapter_checkpoint.py measures it with a file of the same layout.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..unet.architectures import ARCHITECTURES, Architecture, of_adapter
+from ..unet.architectures import ARCHITECTURES, Architecture, match_adapter_architecture
 from ..unet.blocks import Layer
-from .projection_config import ProjectionConfig, detect_projection
-from .state_dict import LazyStateDict, open_state_dict
+from .projection_config import ProjectionType, detect_projection
+from .state_dict import LazyStateDict, StateDictSource, open_state_dict
 from .unsupported_adapters import SUPPORTED, detect_unsupported
 
 PARTS = ("image_proj", "ip_adapter")
+"""Prefixes of the standard names: the projection, and the keys and values of the cross-attention layers."""
 
 _LAYER_TENSOR = re.compile(r"ip_adapter\.(\d{1,4})\.to_([kv])_ip\.weight")
 
 
 class IPAdapterCheckpoint:
-    """An IP-Adapter's weights. Opening reads names and shapes; a tensor is read when asked for, and not kept.
+    """The weights of an IP-Adapter (arXiv 2308.06721).
 
-    `kind` is the projection network: `base` (a pooled image embedding becomes a few tokens), `plus`
-    (a resampler on patch features) or `full` (a token for each patch feature).
+    Names and shapes are read when a checkpoint is opened, a tensor on each request. Tensors are not cached.
+
+    Args:
+        state_dict: The tensors.
+        name: Name of the file in error messages.
+
+    Raises:
+        CheckpointError: The tensors are not an IP-Adapter, belong to an unsupported family, or have an
+            invalid projection.
     """
 
-    def __init__(self, shelf: LazyStateDict, name: str) -> None:
+    def __init__(self, state_dict: LazyStateDict, name: str) -> None:
         self.name = name
-        self._shelf = shelf
-        self._read: dict[str, None] = {}
-        self._refuse_foreign()
-        self._projection = self._projection_found()
+        self._state_dict = state_dict
+        # A dict as an ordered set.
+        self._names_read: dict[str, None] = {}
+        if family := detect_unsupported(self.shapes):
+            raise CheckpointError(f"{name} is {family}; {SUPPORTED}.")
+        absent = [part for part in PARTS if not self._names_in(part)]
+        if absent:
+            has = ", ".join(sorted({name.split(".")[0] for name in self.shapes})) or "nothing"
+            raise CheckpointError(
+                f"{name} is not an IP-Adapter: it has no {' and no '.join(absent)} tensors; it has {has}."
+            )
+        shapes = {name.partition(".")[2]: self.shapes[name] for name in self._names_in("image_proj")}
+        self._projection = detect_projection(shapes, name)
 
     @classmethod
-    def open(cls, source: Any) -> "IPAdapterCheckpoint":
-        """`source`: a path to .safetensors or .bin, or a state dict `{"image_proj": …, "ip_adapter": …}`."""
-        if isinstance(source, cls):
+    def open(cls, source: "StateDictSource | IPAdapterCheckpoint") -> "IPAdapterCheckpoint":
+        """Open a checkpoint.
+
+        Args:
+            source: A .safetensors or .bin file in any layout of `key_mapping`, a state dict
+                `{"image_proj": …, "ip_adapter": …}`, or a checkpoint, which is returned unchanged.
+
+        Raises:
+            CheckpointError: The file cannot be read, or is not an IP-Adapter of a supported family.
+        """
+        if isinstance(source, IPAdapterCheckpoint):
             return source
         name = "the state dict" if isinstance(source, Mapping) else Path(source).name
         return cls(open_state_dict(source), name)
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Every tensor's shape by its standard name."""
-        return self._shelf.shapes
+        """Shape of each tensor by standard name."""
+        return self._state_dict.shapes
 
     @property
-    def kind(self) -> str:
-        return self._projection.kind
+    def projection_type(self) -> ProjectionType:
+        """Type of the projection network: `base`, `plus` or `full`."""
+        return self._projection.type
 
     @property
     def tokens(self) -> int | None:
-        """How many image tokens it makes; None for `full`: as many as the encoder has patches."""
+        """Number of image tokens of one image; None for `full`, which computes one for each patch."""
         return self._projection.tokens
 
     @property
     def cross_dim(self) -> int:
-        """Width of the tokens that the projection makes; `check` holds every layer against it."""
+        """Width of the image tokens."""
         return self._projection.cross_dim
 
     @property
     def embedding_dim(self) -> int:
-        """Width of what the projection reads."""
+        """Width of the image embedding or the patch features that the projection reads."""
         return self._projection.dim
 
     @property
-    def base(self) -> Architecture | None:
-        """The family of networks that it was made for, by its layers; None for none that we know."""
-        widths = {number: shape[0] for number, shape in self._layers().items()}
-        return of_adapter(widths, self.cross_dim)
+    def architecture(self) -> Architecture | None:
+        """The UNet family that the adapter was trained for, by its layers; None if it is not a known one."""
+        widths = {number: shape[0] for number, shape in self._layer_shapes().items()}
+        return match_adapter_architecture(widths, self.cross_dim)
 
     @property
     def tensors_read(self) -> tuple[str, ...]:
-        """Names of the tensors that have been read so far, each once."""
-        return tuple(self._read)
+        """Standard names of the tensors that have been read so far, each once."""
+        return tuple(self._names_read)
 
     @property
     def bytes_read(self) -> int:
-        """How much of the file has been read so far: its header, and those tensors."""
-        return self._shelf.header_bytes + sum(self._shelf.sizes[name] for name in self._read)
+        """Number of bytes of the header and of the tensors that have been read so far."""
+        return self._state_dict.header_bytes + sum(self._state_dict.sizes[name] for name in self._names_read)
 
-    def size_of(self, numbers: Sequence[int]) -> int:
-        """Bytes of the projection and of these layers, of which nothing is read."""
-        names = [*self._part("image_proj"), *(name for number in numbers for name in layer_names(number))]
-        return sum(self._shelf.sizes.get(name, 0) for name in names)
+    def size_of(self, numbers: Iterable[int]) -> int:
+        """Add up the bytes of the projection and of some layers, without reading them.
+
+        Args:
+            numbers: Layer numbers; unknown ones count 0 bytes.
+        """
+        layers = [name for number in numbers for name in layer_tensor_names(number)]
+        return sum(self._state_dict.sizes.get(name, 0) for name in [*self._names_in("image_proj"), *layers])
 
     def read_projection(self) -> dict[str, Tensor]:
-        """The projection network's weights, named as in the file without `image_proj.`."""
-        return {name.partition(".")[2]: self._tensor(name) for name in self._part("image_proj")}
+        """Read the weights of the projection network.
+
+        Returns:
+            Tensors by standard name without `image_proj.`, in the dtypes of the file.
+
+        Raises:
+            CheckpointError: The file can no longer be read.
+        """
+        return {name.partition(".")[2]: self._read(name) for name in self._names_in("image_proj")}
 
     def read_layer(
         self, number: int
     ) -> tuple[Float[Tensor, "width cross_dim"], Float[Tensor, "width cross_dim"]]:
-        """The weights that make keys and values for the layer of this number."""
-        key, value = layer_names(number)
-        return self._tensor(key), self._tensor(value)
+        """Read the key and value matrices of a cross-attention layer.
+
+        Args:
+            number: The layer's number, which `validate_layers` has found in the file.
+
+        Returns:
+            `to_k_ip` and `to_v_ip`, in the dtypes of the file.
+
+        Raises:
+            CheckpointError: The file can no longer be read.
+        """
+        key, value = layer_tensor_names(number)
+        return self._read(key), self._read(value)
 
     def read_all(self) -> dict[str, Tensor]:
-        """Every tensor of the adapter by its standard name; `CheckpointError` if some are none of ours."""
-        if not self._shelf.numbered and self.base is None:
-            raise CheckpointError(
-                f"{self.name} names its layers by module path, and they are not those of any network known "
-                f"here ({', '.join(family.title for family in ARCHITECTURES)}), so that they cannot be "
-                "numbered; use the file as it is, with its network."
-            )
-        faults = self._strange()
-        if faults:
-            raise CheckpointError(f"{self.name} is no whole adapter: {'; '.join(faults)}.")
-        return {name: self._tensor(name) for part in PARTS for name in self._part(part)}
+        """Read all tensors.
 
-    def check(self, layers: Sequence[Layer]) -> None:
-        """Refuse, with every fault listed, unless there are keys and values for exactly these layers.
+        Returns:
+            Tensors by standard name, in the dtypes of the file.
 
-        From here on a file that names its layers by module path goes by these layers' numbers.
+        Raises:
+            CheckpointError: Layers are incomplete, there are unexpected tensors, or the file names its layers
+                by module path and they are not those of a known family, so that they cannot be numbered.
         """
-        self._shelf.number({layer.name.removesuffix(".processor"): layer.number for layer in layers})
-        self._read.clear()
-        faults = self._misfit(layers) or self._faults(layers)
-        if faults:
-            raise CheckpointError(f"{self.name} does not fit this network: {'; '.join(faults)}.")
+        if not self._state_dict.has_layer_numbers and self.architecture is None:
+            known = ", ".join(family.title for family in ARCHITECTURES)
+            raise CheckpointError(
+                f"{self.name} names its layers by module path, and they cannot be numbered because they are "
+                f"not those of a known network ({known}); use the file with its own network, unconverted."
+            )
+        layers = [name for number in self._layer_shapes() for name in layer_tensor_names(number)]
+        problems = [f"missing {name}" for name in layers if name not in self.shapes]
+        problems += [f"unexpected {name}" for name in self._names_in("ip_adapter") if name not in layers]
+        if problems:
+            raise CheckpointError(f"{self.name} is not a complete adapter: {'; '.join(problems)}.")
+        return {name: self._read(name) for part in PARTS for name in self._names_in(part)}
 
-    def _misfit(self, layers: Sequence[Layer]) -> list[str]:
-        """An adapter of another base: one line instead of a hundred misshapen tensors."""
-        theirs = sorted({layer.cross_dim for layer in layers})
-        if self.cross_dim in theirs:
-            return []
-        wanted = " or ".join(_of_family(dim) for dim in theirs)
-        return [f"it was made for cross dim {_of_family(self.cross_dim)}; the network has {wanted}"]
+    def validate_layers(self, layers: Sequence[Layer]) -> None:
+        """Check that the file has keys and values for exactly the layers of a network.
 
-    def _faults(self, layers: Sequence[Layer]) -> list[str]:
+        If the file names its layers by module path, they have the numbers of these layers from here on. The
+        record of the tensors read starts again.
+
+        Args:
+            layers: The network's cross-attention layers.
+
+        Raises:
+            CheckpointError: The adapter was trained for another `cross_dim`, or tensors are missing,
+                unexpected or misshapen. The message lists all of them.
+        """
+        numbers = {layer.name.removesuffix(".processor"): layer.number for layer in layers}
+        self._state_dict.assign_layer_numbers(numbers)
+        self._names_read.clear()
+        dims = sorted({layer.cross_dim for layer in layers})
+        if self.cross_dim not in dims:
+            # One line instead of a list of all tensors, which have other shapes throughout.
+            wanted = " or ".join(_format_cross_dim(dim) for dim in dims)
+            trained = _format_cross_dim(self.cross_dim)
+            problems = [f"it was trained for cross dim {trained}; the network has {wanted}"]
+        else:
+            problems = self._compare_layers(layers)
+        if problems:
+            raise CheckpointError(f"{self.name} does not fit this network: {'; '.join(problems)}.")
+
+    def _compare_layers(self, layers: Sequence[Layer]) -> list[str]:
+        """List missing, misshapen and unexpected layer tensors."""
         expected = {
-            name: (layer.width, layer.cross_dim) for layer in layers for name in layer_names(layer.number)
+            name: (layer.width, layer.cross_dim)
+            for layer in layers
+            for name in layer_tensor_names(layer.number)
         }
-        found = {name: self.shapes[name] for name in self._part("ip_adapter")}
+        found = {name: self.shapes[name] for name in self._names_in("ip_adapter")}
         missing = [
             f"missing {name}, expected {list(shape)}" for name, shape in expected.items() if name not in found
         ]
@@ -148,52 +215,28 @@ class IPAdapterCheckpoint:
             for name, shape in expected.items()
             if name in found and found[name] != shape
         ]
-        return missing + misshapen + [f"extra {name}" for name in found if name not in expected]
+        return missing + misshapen + [f"unexpected {name}" for name in found if name not in expected]
 
-    def _strange(self) -> list[str]:
-        """What no network could take: half a layer, or a tensor that is no layer's."""
-        layers = self._layers()
-        names = [name for number in layers for name in layer_names(number)]
-        missing = [f"missing {name}" for name in names if name not in self.shapes]
-        return missing + [f"extra {name}" for name in self._part("ip_adapter") if name not in names]
+    def _layer_shapes(self) -> dict[int, tuple[int, ...]]:
+        """Shape of the matrices of each layer by its number, in ascending order."""
+        matches = [(_LAYER_TENSOR.fullmatch(name), shape) for name, shape in self.shapes.items()]
+        return dict(sorted((int(match[1]), shape) for match, shape in matches if match and len(shape) == 2))
 
-    def _layers(self) -> dict[int, tuple[int, ...]]:
-        """Shapes of the layers' weights by number, in order; tensors of other ranks are none."""
-        flat = {name: shape for name, shape in self.shapes.items() if len(shape) == 2}
-        found = [(match, flat[name]) for name in flat if (match := _LAYER_TENSOR.fullmatch(name))]
-        return dict(sorted((int(match[1]), shape) for match, shape in found))
-
-    def _part(self, part: str) -> list[str]:
+    def _names_in(self, part: str) -> list[str]:
         return [name for name in self.shapes if name.startswith(f"{part}.")]
 
-    def _tensor(self, name: str) -> Tensor:
-        """Noted and handed out: what is kept of an adapter is what was made with it, which is small."""
-        tensor = self._shelf.read(name)
-        self._read[name] = None
+    def _read(self, name: str) -> Tensor:
+        tensor = self._state_dict.read(name)
+        self._names_read[name] = None
         return tensor
 
-    def _refuse_foreign(self) -> None:
-        family = detect_unsupported(self.shapes)
-        if family:
-            raise CheckpointError(f"{self.name} is {family}; {SUPPORTED}.")
-        absent = [part for part in PARTS if not self._part(part)]
-        if absent:
-            has = ", ".join(sorted({name.split(".")[0] for name in self.shapes})) or "nothing"
-            raise CheckpointError(
-                f"{self.name} is no IP-Adapter: no {' and no '.join(absent)} tensors in it; it has {has}."
-            )
 
-    def _projection_found(self) -> ProjectionConfig:
-        shapes = {name.partition(".")[2]: self.shapes[name] for name in self._part("image_proj")}
-        return detect_projection(shapes, self.name)
-
-
-def layer_names(number: int) -> tuple[str, str]:
-    """The standard names of a layer's two tensors."""
+def layer_tensor_names(number: int) -> tuple[str, str]:
+    """Return the standard names of the key and value matrices of a layer."""
     return f"ip_adapter.{number}.to_k_ip.weight", f"ip_adapter.{number}.to_v_ip.weight"
 
 
-def _of_family(cross_dim: int) -> str:
-    """'768 (Stable Diffusion 1.5)', or the bare number."""
+def _format_cross_dim(cross_dim: int) -> str:
+    """Format a width with the family that has it: `768 (Stable Diffusion 1.5)`."""
     titles = [family.title for family in ARCHITECTURES if family.cross_dim == cross_dim]
     return f"{cross_dim} ({titles[0]})" if titles else str(cross_dim)

@@ -1,4 +1,15 @@
-"""What people's scripts call an adapter's tensors, and what the released files call them."""
+"""Names of an adapter's tensors: from those in files to the standard names of the released checkpoints.
+
+The standard names are those of github.com/tencent-ailab/IP-Adapter: `image_proj.…` for the projection and
+`ip_adapter.{number}.to_k_ip.weight`, `ip_adapter.{number}.to_v_ip.weight` for a cross-attention layer, where
+`number` is the position of the layer's processor in `unet.attn_processors`. Files name them in other ways:
+
+- `image_proj_model.…` and `adapter_modules.{number}.…`, written by the training scripts of that repository,
+  together with the tensors of the network (`unet.…`);
+- `….attn2.processor.to_k_ip.weight`, by module path, if the adapter is saved as a part of its network;
+- `….attn2.processor.to_k_ip.0.weight`, the same in diffusers, which numbers the adapters of one processor;
+- any of these after `module.`, the prefix of `DistributedDataParallel`.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,89 +18,95 @@ from ..errors import CheckpointError
 from ..unet.architectures import ARCHITECTURES
 from ..unet.blocks import Block
 
-_WRAPPED = r"(?:module\.)?(?:unet\.)?"
-"""What distributed training, and an adapter saved as a part of its network, put in front."""
+_PREFIX = r"(?:module\.)?(?:unet\.)?"
 
 _PARTS = {
-    "image_proj": re.compile(rf"{_WRAPPED}(?:image_proj|image_proj_model)\.(.+)"),
-    "ip_adapter": re.compile(rf"{_WRAPPED}(?:ip_adapter|adapter_modules)\.(.+)"),
+    "image_proj": re.compile(rf"{_PREFIX}(?:image_proj|image_proj_model)\.(.+)"),
+    "ip_adapter": re.compile(rf"{_PREFIX}(?:ip_adapter|adapter_modules)\.(.+)"),
 }
 
-# The last number is diffusers' own: it keeps several adapters in one processor.
-_BY_PATH = re.compile(rf"{_WRAPPED}(.+\.attn2)(?:\.processor)?\.(to_[kv]_ip)(?:\.0)?\.weight")
+_MODULE_PATH = re.compile(rf"{_PREFIX}(.+\.attn2)(?:\.processor)?\.(to_[kv]_ip)(?:\.0)?\.weight")
 
-_OF_THE_NETWORK = re.compile(r"(?:module\.)?unet\.")
+_NETWORK_PREFIX = re.compile(r"(?:module\.)?unet\.")
 
 
-def standard_names(names: Iterable[str], numbers: Mapping[str, int] | None = None) -> dict[str, str]:
-    """Standard name → name in the file, for `image_proj.…` and `ip_adapter.{number}.…`.
+def map_standard_names(names: Iterable[str], numbers: Mapping[str, int] | None = None) -> dict[str, str]:
+    """Map the standard names of an adapter's tensors to their names in a file.
 
-    `numbers` are those of the network's layers by module path; None: those of `layer_numbers`.
-    Training saves the network too, and each adapter layer twice, by number and by module path: the network
-    is left out, and paths count only where there are no numbers.
+    A dump of a whole training module contains the network, and each adapter layer both by number and by
+    module path. The network's tensors are left out, and module paths are used only if there are no numbers.
+
+    Args:
+        names: Names in the file.
+        numbers: Layer numbers of the network by module path. None uses those of `number_layers`.
+
+    Returns:
+        Names in the file by standard name. A layer that `numbers` does not contain keeps its module path
+        (`ip_adapter.{path}.to_k_ip.weight`), and a name of another form is its own standard name, so that
+        the check of the checkpoint can report both.
+
+    Raises:
+        CheckpointError: Two tensors have the same standard name.
     """
     names = list(names)
-    parts = {name: standard for name in names if (standard := _in_parts(name))}
-    if not any(standard.startswith("ip_adapter.") for standard in parts.values()):
-        parts |= _by_path(names, numbers)
-    rest = [name for name in names if name not in parts and not (parts and _belongs_to_network(name))]
-    return _inverted({**parts, **{name: name for name in rest}})
+    standard: dict[str, str] = {}
+    for name in names:
+        for part, pattern in _PARTS.items():
+            if match := pattern.fullmatch(name):
+                standard[name] = f"{part}.{match[1]}"
+                break
+    if not any(name.startswith("ip_adapter.") for name in standard.values()):
+        paths = {name: match.groups() for name in names if (match := _MODULE_PATH.fullmatch(name))}
+        if numbers is None:
+            numbers = number_layers(path for path, _ in paths.values())
+        for name, (path, matrix) in paths.items():
+            standard[name] = f"ip_adapter.{numbers.get(path, path)}.{matrix}.weight"
+    is_adapter = bool(standard)
+    for name in names:
+        if name not in standard and not (is_adapter and _belongs_to_network(name)):
+            standard[name] = name
+
+    stored: dict[str, str] = {}
+    for name, target in standard.items():
+        if target in stored:
+            raise CheckpointError(
+                f"Two tensors have the standard name {target}: {stored[target]} and {name}; remove one."
+            )
+        stored[target] = name
+    return stored
 
 
-def layer_numbers(paths: Iterable[str]) -> dict[str, int]:
-    """The number of each cross-attention, given its module path: odd, in diffusers' order down, up, mid.
+def number_layers(paths: Iterable[str]) -> dict[str, int]:
+    """Number cross-attention layers as adapters do: odd numbers in diffusers' order down, up, mid.
 
-    Where they are whole blocks of a known family its table counts, so that a partial file is numbered
-    right; otherwise their places among themselves.
+    Args:
+        paths: Module paths of the layers (`….attn2`), possibly of a part of a network.
+
+    Returns:
+        Numbers by module path. Whole blocks of a known family have their numbers in that family, so that a
+        partial file is numbered correctly; other layers are numbered by their positions among themselves.
     """
     paths = set(paths)
+    blocks = {Block.from_layer_name(path) for path in paths}
+    order = sorted(paths, key=_listing_key)
     for family in ARCHITECTURES:
-        blocks = {Block.of(path) for path in paths}
-        if paths == {path for path in family.layers if Block.of(path) in blocks}:
-            return _numbered(list(family.layers), paths)
-    return _numbered(sorted(paths, key=_listing), paths)
+        if paths == {path for path in family.layers if Block.from_layer_name(path) in blocks}:
+            order = list(family.layers)
+            break
+    # A self-attention precedes each cross-attention and takes the even number.
+    return {path: 2 * position + 1 for position, path in enumerate(order) if path in paths}
 
 
-def by_path(names: Iterable[str]) -> bool:
-    """Whether layers go by their module path: no number in the file says which is which."""
-    return any(_BY_PATH.fullmatch(name) for name in names)
-
-
-def _in_parts(name: str) -> str | None:
-    for part, pattern in _PARTS.items():
-        if found := pattern.fullmatch(name):
-            return f"{part}.{found[1]}"
-    return None
-
-
-def _by_path(names: Sequence[str], known: Mapping[str, int] | None) -> dict[str, str]:
-    found = {name: match.groups() for name in names if (match := _BY_PATH.fullmatch(name))}
-    numbers = layer_numbers(path for path, _ in found.values()) if known is None else known
-    # A layer that the network lacks keeps its path: whoever checks the file finds it, and can name it.
-    return {
-        name: f"ip_adapter.{numbers.get(path, path)}.{letter}.weight"
-        for name, (path, letter) in found.items()
-    }
+def has_module_paths(names: Iterable[str]) -> bool:
+    """Whether layers are named by module path, so that the names do not contain the layer numbers."""
+    return any(_MODULE_PATH.fullmatch(name) for name in names)
 
 
 def _belongs_to_network(name: str) -> bool:
-    return _OF_THE_NETWORK.match(name) is not None or Block.of(name) is not None
+    return _NETWORK_PREFIX.match(name) is not None or Block.from_layer_name(name) is not None
 
 
-def _numbered(order: Sequence[str], wanted: set[str]) -> dict[str, int]:
-    # Odd: each cross-attention comes after a self-attention, which takes the even number.
-    return {path: 2 * place + 1 for place, path in enumerate(order) if path in wanted}
-
-
-def _listing(path: str) -> tuple[tuple[int, ...], list[int]]:
-    block = Block.of(path)
-    return block.listing if block else (len(path),), [int(number) for number in re.findall(r"\d+", path)]
-
-
-def _inverted(standard: dict[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, ours in standard.items():
-        if ours in found:
-            raise CheckpointError(f"Two tensors stand for {ours}: {found[ours]} and {name}; remove one.")
-        found[ours] = name
-    return found
+def _listing_key(path: str) -> tuple[Sequence[int], Sequence[int]]:
+    """Sort key for diffusers' order; paths outside of the transformer blocks are sorted by their length."""
+    block = Block.from_layer_name(path)
+    return block.listing_order if block else (len(path),), [int(n) for n in re.findall(r"\d+", path)]

@@ -1,19 +1,27 @@
-"""The three kinds of projection, each as the tensors it is made of; a size has one name wherever it occurs.
+"""Image projection networks of IP-Adapters, detected from the names and shapes of their tensors.
 
-Shapes marked by letters are read like those of jaxtyping: the same word is the same number everywhere.
+The tables list the tensors of each type, named as in the released checkpoints without `image_proj.`. Shapes
+are written as in jaxtyping: the same word stands for the same size everywhere in a table. Sources:
+github.com/tencent-ailab/IP-Adapter (arXiv 2308.06721), ip_adapter.py `ImageProjModel` (base) and
+`MLPProjModel` (full), resampler.py `Resampler` (plus).
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from ..errors import CheckpointError
 
-Shape = tuple[int, ...]
-Shapes = Mapping[str, Shape]
+ProjectionType = Literal["base", "full", "plus"]
+"""`base`: a linear layer computes a few tokens from the pooled image embedding; `full`: a perceptron computes
+one token from each patch feature; `plus`: a resampler (perceiver attention) computes a few tokens from all
+patch features."""
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 HEAD_WIDTH = 64
-"""Width of a resampler's attention heads, which no shape shows: IP-Adapter's `dim_head`, diffusers' too."""
+"""Width of a resampler's attention heads (`dim_head` in IP-Adapter, diffusers). No tensor shape shows it."""
 
 _BASE = {
     "proj.weight": "flat dim",
@@ -52,54 +60,64 @@ _PLUS_LAYER = {
     "1.3.weight": "inner wide",
 }
 
-KINDS = {"base": _BASE, "full": _FULL, "plus": _PLUS}
+_TABLES: dict[ProjectionType, dict[str, str]] = {"base": _BASE, "full": _FULL, "plus": _PLUS}
 
-MARKS = {"base": "proj.weight", "full": "proj.3.weight", "plus": "latents"}
-"""The tensor that only this kind of projection has."""
+_MARKERS: dict[ProjectionType, str] = {"base": "proj.weight", "full": "proj.3.weight", "plus": "latents"}
+"""The tensor that only this type of projection has."""
 
 
 @dataclass(frozen=True)
 class ProjectionConfig:
-    """What a projection network is, by its tensors' shapes."""
+    """Type and sizes of a projection network."""
 
-    kind: str
-    """`base`: a pooled embedding becomes a few tokens; `plus`: a resampler on patches; `full`: each patch."""
+    type: ProjectionType
     dim: int
-    """Width of what it reads."""
+    """Width of the embedding or the patch features that it reads."""
     cross_dim: int
-    """Width of the tokens it makes."""
+    """Width of the image tokens that it computes."""
     tokens: int | None
-    """None for `full`: as many as the encoder has patches."""
+    """Number of image tokens; None for `full`, which computes one for each patch."""
 
 
 def detect_projection(shapes: Shapes, name: str) -> ProjectionConfig:
-    """What these tensors make up; `CheckpointError` with every missing, extra and misshapen one."""
-    kinds = [kind for kind, mark in MARKS.items() if mark in shapes]
-    if len(kinds) != 1:
-        marks = ", ".join(f"image_proj.{mark}" for mark in MARKS.values())
+    """Detect the type and the sizes of a projection network.
+
+    Args:
+        shapes: Shapes of its tensors, by name without `image_proj.`.
+        name: Name of the adapter in error messages.
+
+    Raises:
+        CheckpointError: The tensors are not exactly one projection network of a known type. The message lists
+            every missing, unexpected and misshapen tensor.
+    """
+    types: list[ProjectionType] = [candidate for candidate, marker in _MARKERS.items() if marker in shapes]
+    if len(types) != 1:
+        markers = ", ".join(f"image_proj.{marker}" for marker in _MARKERS.values())
         found = ", ".join(f"image_proj.{tensor}" for tensor in sorted(shapes))
-        raise CheckpointError(f"{name}: expected exactly one of {marks} to tell its kind by; found {found}.")
-    expected = _tensors(kinds[0], shapes)
-    sizes = _sizes(expected, shapes)
-    faults = [*_absent(expected, shapes), *_misshapen(expected, shapes, sizes)]
-    faults = faults or _disproportionate(kinds[0], sizes)
-    if faults:
-        raise CheckpointError(f"{name} has a broken projection ({kinds[0]}): {'; '.join(faults)}.")
-    tokens = {"base": sizes.get("flat", 0) // sizes["cross"], "plus": sizes.get("tokens")}.get(kinds[0])
-    return ProjectionConfig(kinds[0], sizes["dim"], sizes["cross"], tokens)
+        raise CheckpointError(
+            f"{name}: expected exactly one of {markers} to detect the projection type; found {found}."
+        )
+    [projection_type] = types
+    expected = _expected_shapes(projection_type, shapes)
+    sizes = _infer_sizes(expected, shapes)
+    problems = _compare_shapes(expected, shapes, sizes) or _check_proportions(projection_type, sizes)
+    if problems:
+        raise CheckpointError(f"{name} has an invalid projection ({projection_type}): {'; '.join(problems)}.")
+    tokens = sizes["flat"] // sizes["cross"] if projection_type == "base" else sizes.get("tokens")
+    return ProjectionConfig(projection_type, sizes["dim"], sizes["cross"], tokens)
 
 
-def _tensors(kind: str, names: Iterable[str]) -> dict[str, str]:
-    """A kind's tensors; a resampler has as many layers as its names count up to."""
-    if kind != "plus":
-        return KINDS[kind]
-    depths = [int(found[1]) for name in names if (found := re.match(r"layers\.(\d{1,3})\.", name))]
+def _expected_shapes(projection_type: ProjectionType, names: Iterable[str]) -> dict[str, str]:
+    """Return the table of a type. A resampler has as many layers as the highest layer number in `names`."""
+    if projection_type != "plus":
+        return _TABLES[projection_type]
+    depths = [int(match[1]) for name in names if (match := re.match(r"layers\.(\d{1,3})\.", name))]
     layers = range(max(depths, default=0) + 1)
     return _PLUS | {f"layers.{depth}.{end}": shape for depth in layers for end, shape in _PLUS_LAYER.items()}
 
 
-def _sizes(expected: Mapping[str, str], shapes: Shapes) -> dict[str, int]:
-    """What each size is, by the first tensor that shows it."""
+def _infer_sizes(expected: Mapping[str, str], shapes: Shapes) -> dict[str, int]:
+    """Read each named size from the first tensor that has it."""
     sizes = {"1": 1}
     for tensor, words in expected.items():
         if len(shapes.get(tensor, ())) == len(words.split()):
@@ -107,25 +125,25 @@ def _sizes(expected: Mapping[str, str], shapes: Shapes) -> dict[str, int]:
     return sizes
 
 
-def _absent(expected: Mapping[str, str], shapes: Shapes) -> list[str]:
+def _compare_shapes(expected: Mapping[str, str], shapes: Shapes, sizes: Mapping[str, int]) -> list[str]:
+    """List missing, unexpected and misshapen tensors."""
     missing = [f"missing image_proj.{tensor}" for tensor in expected if tensor not in shapes]
-    return missing + [f"extra image_proj.{tensor}" for tensor in shapes if tensor not in expected]
+    unexpected = [f"unexpected image_proj.{tensor}" for tensor in shapes if tensor not in expected]
+    misshapen: list[str] = []
+    for tensor, words in expected.items():
+        shape = [sizes.get(word, word) for word in words.split()]
+        if tensor in shapes and (list(shapes[tensor]) != shape or 0 in shapes[tensor]):
+            found = list(shapes[tensor])
+            misshapen.append(f"image_proj.{tensor} is {found}, expected {shape} from other tensors")
+    return missing + unexpected + misshapen
 
 
-def _misshapen(expected: Mapping[str, str], shapes: Shapes, sizes: Mapping[str, int]) -> list[str]:
-    wanted = {tensor: [sizes.get(word, word) for word in words.split()] for tensor, words in expected.items()}
-    return [
-        f"image_proj.{tensor} is {list(shapes[tensor])}, expected {wanted[tensor]} from tensor shapes"
-        for tensor in expected
-        if tensor in shapes and (list(shapes[tensor]) != wanted[tensor] or 0 in shapes[tensor])
-    ]
-
-
-def _disproportionate(kind: str, sizes: Mapping[str, int]) -> list[str]:
-    """Sizes that must go into one another."""
-    if kind == "base" and sizes["flat"] % sizes["cross"]:
-        return [f"{sizes['flat']} rows do not make whole tokens {sizes['cross']} wide"]
-    if kind == "plus" and (sizes["heads"] % HEAD_WIDTH or sizes["both"] != 2 * sizes["heads"]):
-        queries, both = sizes["heads"], sizes["both"]
-        return [f"{queries} queries, {both} keys and values make no heads {HEAD_WIDTH} wide"]
+def _check_proportions(projection_type: ProjectionType, sizes: Mapping[str, int]) -> list[str]:
+    """List sizes that are not multiples of those they must be multiples of."""
+    if projection_type == "base" and sizes["flat"] % sizes["cross"]:
+        return [f"{sizes['flat']} rows are not a multiple of the token width {sizes['cross']}"]
+    if projection_type == "plus":
+        queries, keys_values = sizes["heads"], sizes["both"]
+        if queries % HEAD_WIDTH or keys_values != 2 * queries:
+            return [f"{queries} query and {keys_values} key/value rows do not form heads {HEAD_WIDTH} wide"]
     return []

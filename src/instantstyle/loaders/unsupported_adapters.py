@@ -1,4 +1,7 @@
-"""Adapters of other families: recognised by their tensors, so that they are refused by name."""
+"""Adapter families that are not supported, detected from their tensors, so that errors can name them.
+
+Each family's source is the repository beside its row: names and shapes are those of its published files.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,71 +10,82 @@ from fnmatch import fnmatchcase
 Shapes = Mapping[str, tuple[int, ...]]
 
 SUPPORTED = "use a base, Plus or full adapter for SD1.5 or SDXL"
+"""Advice for the end of an error message."""
 
 FACE_WIDTH = 512
-"""Width of the face recogniser's embedding that FaceID and InstantID read (insightface's ArcFace)."""
+"""Width of the face embedding that FaceID and InstantID read (ArcFace of insightface)."""
 
 
 @dataclass(frozen=True)
 class UnsupportedFamily:
-    """One family, and how its files are told from ours."""
+    """A family of adapters that is not supported."""
 
     title: str
-    tell: Callable[[Shapes], bool]
+    """Name of the family and the reason."""
+    matches: Callable[[Shapes], bool]
+    """Whether tensors of these shapes, by standard name, are an adapter of this family."""
 
 
 def detect_unsupported(shapes: Shapes) -> str | None:
-    """'IP-Adapter-FaceID, which …' for an adapter of a family that is not supported; None for any other."""
-    return next((family.title for family in _FAMILIES if family.tell(shapes)), None)
+    """Find the unsupported family that an adapter belongs to.
+
+    Args:
+        shapes: Shapes of the adapter's tensors by standard name (see `key_mapping`).
+
+    Returns:
+        Name of the family and the reason (`IP-Adapter-FaceID, which needs a face recogniser`), or None.
+    """
+    return next((family.title for family in _FAMILIES if family.matches(shapes)), None)
 
 
-def _named(*patterns: str) -> Callable[[Shapes], bool]:
+def _has_name(*patterns: str) -> Callable[[Shapes], bool]:
     return lambda shapes: any(fnmatchcase(name, pattern) for name in shapes for pattern in patterns)
 
 
-def _reads(name: str, *widths: int) -> Callable[[Shapes], bool]:
-    """Whether this tensor is there and ends in these sizes."""
-    return lambda shapes: shapes.get(name, ())[-len(widths) :] == widths
+def _has_shape(name: str, *sizes: int) -> Callable[[Shapes], bool]:
+    """Match adapters with a tensor of this name whose shape ends in these sizes."""
+    return lambda shapes: shapes.get(name, ())[-len(sizes) :] == sizes
 
 
-def _two_layers(shapes: Shapes) -> bool:
-    """A perceptron with its norm outside: shaped like none of ours."""
+def _is_two_layer_perceptron(shapes: Shapes) -> bool:
+    """Match projections with the norm outside of the perceptron, unlike those of full adapters."""
     return shapes.keys() >= {"image_proj.proj.2.weight", "image_proj.norm.weight"}
 
 
-def _counts_every_layer(shapes: Shapes) -> bool:
-    """Ours number cross-attentions only, which are odd; these networks have no self-attention apart."""
-    return "ip_adapter.0.to_k_ip.weight" in shapes
+def _is_flux_adapter(shapes: Shapes) -> bool:
+    """Match perceptron projections whose layers are numbered from 0.
+
+    UNet adapters use odd numbers only. The layers of FLUX have no separate self-attention.
+    """
+    return _is_two_layer_perceptron(shapes) and "ip_adapter.0.to_k_ip.weight" in shapes
 
 
 _FAMILIES = (
-    # github.com/tencent-ailab/IP-Adapter, ip_adapter_faceid.py: a LoRA beside each layer.
+    # github.com/tencent-ailab/IP-Adapter, ip_adapter_faceid.py: each layer has a LoRA.
     UnsupportedFamily(
-        "IP-Adapter-FaceID-Plus, which needs a face recogniser", _named("image_proj.perceiver_resampler.*")
+        "IP-Adapter-FaceID-Plus, which needs a face recogniser", _has_name("image_proj.perceiver_resampler.*")
     ),
-    UnsupportedFamily("IP-Adapter-FaceID, which needs a face recogniser", _named("ip_adapter.*lora*")),
-    # github.com/instantX-research/InstantID: a resampler that reads a face's embedding.
+    UnsupportedFamily("IP-Adapter-FaceID, which needs a face recogniser", _has_name("ip_adapter.*lora*")),
+    # github.com/instantX-research/InstantID: a resampler that reads a face embedding.
     UnsupportedFamily(
-        "InstantID, which needs a face recogniser", _reads("image_proj.proj_in.weight", FACE_WIDTH)
+        "InstantID, which needs a face recogniser", _has_shape("image_proj.proj_in.weight", FACE_WIDTH)
     ),
     # huggingface.co/InstantX/SD3.5-Large-IP-Adapter; the names are those that diffusers converts.
     UnsupportedFamily(
-        "an IP-Adapter for SD3.5, whose tokens depend on the time step",
-        _named("image_proj.time_embedding.*", "ip_adapter.*.norm_ip.*"),
+        "an IP-Adapter for SD3.5, whose tokens depend on the timestep",
+        _has_name("image_proj.time_embedding.*", "ip_adapter.*.norm_ip.*"),
     ),
     # github.com/XLabs-AI/x-flux: 19 double blocks.
     UnsupportedFamily(
-        "an IP-Adapter for FLUX (XLabs)", _named("*double_blocks.*", "ip_adapter_proj_model.*")
+        "an IP-Adapter for FLUX (XLabs)", _has_name("*double_blocks.*", "ip_adapter_proj_model.*")
     ),
-    # huggingface.co/InstantX/FLUX.1-dev-IP-Adapter: 57 layers counted from 0, tokens 4096 wide.
+    # huggingface.co/InstantX/FLUX.1-dev-IP-Adapter: 57 layers numbered from 0, tokens 4096 wide.
+    UnsupportedFamily("an IP-Adapter for FLUX (InstantX)", _is_flux_adapter),
+    UnsupportedFamily("IP-Adapter-FaceID, which needs a face recogniser", _is_two_layer_perceptron),
+    # huggingface.co/Kwai-Kolors/Kolors-IP-Adapter-Plus: the layers of SDXL, but patch features of
+    # CLIP-L/14-336, 1024 wide.
     UnsupportedFamily(
-        "an IP-Adapter for FLUX (InstantX)",
-        lambda shapes: _two_layers(shapes) and _counts_every_layer(shapes),
-    ),
-    UnsupportedFamily("IP-Adapter-FaceID, which needs a face recogniser", _two_layers),
-    # huggingface.co/Kwai-Kolors/Kolors-IP-Adapter-Plus: SDXL's layers, but CLIP-L/14-336 patches, 1024 wide.
-    UnsupportedFamily(
-        "ip_adapter_plus_general for Kolors, which reads CLIP-L/14-336 patches",
-        _reads("image_proj.proj_in.weight", 2048, 1024),
+        "ip_adapter_plus_general for Kolors, which reads patch features of CLIP-L/14-336",
+        _has_shape("image_proj.proj_in.weight", 2048, 1024),
     ),
 )

@@ -104,6 +104,11 @@ class Layer:
         """The block that contains the layer; None if it is outside of the transformer blocks."""
         return Block.from_layer_name(self.name)
 
+    @property
+    def key(self) -> str:
+        """Module path of the layer, `….transformer_blocks.0.attn2`: the same in every network of a family."""
+        return self.name.removesuffix(".processor")
+
 
 BlockSpec = str | Block | Iterable[str | Block] | Mapping[str | Block, float]
 """A selection of blocks: a role (`style`), `all`, a block name, a pattern (`up_blocks.0.*`), several of these

@@ -1,79 +1,100 @@
-"""Files that are there whole or not at all, and never in place of another unless that is asked for."""
+"""Atomic writing of files: a file is either complete or absent, and is overwritten only on request."""
 
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import JobError
 
-_DRAFT = re.compile(r"\..+\.[0-9a-f]{32}\.part")
+_DRAFT_NAME = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 
 
 def check_writable(path: Path, *, force: bool = False) -> None:
-    """`JobError` unless a file can be written there; asked before the work, so that none is wasted."""
+    """Check that a file can be written, before the work whose result it will hold.
+
+    Args:
+        path: The file.
+        force: Whether it may be overwritten.
+
+    Raises:
+        JobError: `path` is a folder or exists already, or its folder is missing or not writable.
+    """
     if path.is_dir():
         raise JobError(f"{path} is a folder; name a file in it, such as {path / f'out{path.suffix}'}.")
     if path.exists() and not force:
-        raise _taken(path)
+        raise _exists_error(path)
     if not path.parent.is_dir():
-        raise JobError(f"{path.parent} is not a folder; make it first, or write elsewhere.")
+        raise JobError(f"{path.parent} is not a folder; create it first, or write elsewhere.")
     if not os.access(path.parent, os.W_OK):
         raise JobError(f"{path.parent} cannot be written to; write elsewhere.")
 
 
 @contextmanager
-def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """A draft to be written in the `with` block; afterwards it is `path`, or after a fault nothing is."""
-    # In the same folder, because a rename is atomic only within one file system.
-    draft = path.with_name(draft_of(path.name))
+def atomic_write(path: Path, *, force: bool = False) -> Generator[Path]:
+    """Write a file atomically.
+
+    The `with` block writes the draft. On exit the draft is flushed to disk and renamed to `path`; if the
+    block raises an exception, the draft is deleted and `path` is unchanged.
+
+    Args:
+        path: The file.
+        force: Whether an existing file may be overwritten.
+
+    Yields:
+        Path of the draft, in the same folder, because a rename is atomic only within one file system.
+
+    Raises:
+        JobError: The file exists already, or the file system reports an error.
+    """
+    draft = path.with_name(make_draft_name(path.name))
     try:
         yield draft
-        _to_disk(draft)
-        os.replace(draft, path) if force else _place(draft, path)
+        # Without this, a power failure after the rename could leave an empty file.
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        if force:
+            os.replace(draft, path)
+        else:
+            _rename_exclusively(draft, path)
     except FileExistsError:
-        raise _taken(path) from None
-    except OSError as fault:
-        raise JobError(f"{path} could not be written: {fault.strerror or fault}.") from None
+        raise _exists_error(path) from None
+    except OSError as error:
+        raise JobError(f"{path} could not be written: {error.strerror or error}.") from None
     finally:
         draft.unlink(missing_ok=True)
 
 
-def clear_drafts(folder: Path) -> None:
-    """What a process that was killed had half written; only where none is writing now."""
+def remove_drafts(folder: Path) -> None:
+    """Delete the drafts of killed processes. No process may be writing into the folder."""
     for path in folder.glob(".*.part"):
-        if is_draft(path.name):
+        if is_draft_name(path.name):
             path.unlink(missing_ok=True)
 
 
-def draft_of(name: str) -> str:
-    """What a file is called until it is whole; never twice the same."""
+def make_draft_name(name: str) -> str:
+    """Make a unique hidden name for an incomplete file: `.{name}.{32 hex digits}.part`."""
     return f".{name}.{uuid.uuid4().hex}.part"
 
 
-def is_draft(name: str) -> bool:
-    return _DRAFT.fullmatch(name) is not None
+def is_draft_name(name: str) -> bool:
+    """Whether `make_draft_name` made this name."""
+    return _DRAFT_NAME.fullmatch(name) is not None
 
 
-def _to_disk(draft: Path) -> None:
-    """Before the rename: after a power cut the name would else be there, and nothing in it."""
-    with draft.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _place(draft: Path, path: Path) -> None:
-    """Rename without overwriting, even a file made a moment ago: a link fails where the name exists."""
+def _rename_exclusively(draft: Path, path: Path) -> None:
+    """Rename without overwriting a file that was created meanwhile: linking fails if the name exists."""
     try:
         os.link(draft, path)
     except FileExistsError:
         raise
     except OSError:
-        # No hard links here (FAT, some network drives): claim the name first, then fill it.
+        # No hard links (FAT, some network drives): create the file exclusively, then replace it.
         path.touch(exist_ok=False)
         os.replace(draft, path)
 
 
-def _taken(path: Path) -> JobError:
+def _exists_error(path: Path) -> JobError:
     return JobError(f"{path} exists already; choose another name or overwrite it with --force.")

@@ -1,20 +1,25 @@
-"""What can draw here: a GPU, Apple's, the CPU."""
+"""The devices of this machine."""
 
 from ..errors import JobError
 
 
-def pick_device(wanted: str | None) -> str:
-    """By default the fastest there is; `JobError` for one that is not here."""
-    here = _devices()
-    if wanted not in (None, *here):
-        raise JobError(f"There is no device {wanted} here; there is {', '.join(here)}.")
-    return wanted or here[0]
+def pick_device(requested: str | None) -> str:
+    """Return the requested device, or the fastest one.
 
+    Args:
+        requested: `cuda`, `cuda:{number}`, `mps` or `cpu`. None selects the first of these that exists.
 
-def _devices() -> list[str]:
-    """The fastest first."""
+    Raises:
+        JobError: The device does not exist on this machine. The message lists those that do.
+    """
+    # torch takes seconds to import.
     from torch import backends, cuda
 
-    cards = ["cuda", *(f"cuda:{number}" for number in range(cuda.device_count()))]
-    apple = ["mps"] if backends.mps.is_available() else []
-    return [*(cards if cuda.is_available() else []), *apple, "cpu"]
+    available = ["cpu"]
+    if backends.mps.is_available():
+        available.insert(0, "mps")
+    if cuda.is_available():
+        available = ["cuda", *(f"cuda:{number}" for number in range(cuda.device_count())), *available]
+    if requested not in (None, *available):
+        raise JobError(f"There is no device {requested} on this machine; there is {', '.join(available)}.")
+    return requested or available[0]

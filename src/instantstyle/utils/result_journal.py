@@ -1,9 +1,13 @@
-"""Work that may be cut short and taken up again: its settings and finished cells in one JSON file."""
+"""Results of long jobs in one JSON file, so that an interrupted job can be resumed.
+
+File format: `{"version": 1, "settings": {…}, …, "cells": {name: result}}`, with the summary of the finished
+job between settings and cells.
+"""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..errors import JobError
 from .atomic_write import atomic_write
@@ -12,64 +16,84 @@ VERSION = 1
 
 
 class ResultJournal:
-    """`settings` and `cells` of a piece of work; written whole after each cell, so that none is done twice.
+    """Settings of a job and the results of its finished cells. The file is rewritten after each cell.
 
-    Whatever else the finished work has to say stands beside them in the same file.
+    Args:
+        path: The file. If it exists, its cells are read and the job continues.
+        settings: All settings that the results depend on, as values that JSON can represent.
+
+    Raises:
+        JobError: The file was written with other settings or is not a journal, or its folder does not exist.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        """Begun anew, or taken up where the file exists; `JobError` where that was made by other settings."""
         self.path = path
-        # Through JSON, as a file's own settings went: tuples are lists there.
+        # Converted to JSON and back, as those of a file, in which tuples are lists.
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         self.cells: dict[str, Any] = {}
         if path.exists():
-            self.cells = self._taken_up(read(path))
+            self.cells = self._read_cells()
         elif not path.parent.is_dir():
-            raise JobError(f"{path.parent} is not a folder; make it first, or write elsewhere.")
+            raise JobError(f"{path.parent} is not a folder; create it first, or write elsewhere.")
 
-    def add(self, name: str, cell: Any) -> None:
-        """Keep a finished cell."""
-        self.cells[name] = cell
+    def add(self, name: str, result: Any) -> None:
+        """Add the result of a finished cell and write the file.
+
+        Args:
+            name: Unique name of the cell.
+            result: Any value that JSON can represent.
+        """
+        self.cells[name] = result
         self.write()
 
-    def write(self, **findings: Any) -> None:
-        """The file anew, with `findings` beside settings and cells."""
-        text = json.dumps(
-            {"version": VERSION, "settings": self.settings, **findings, "cells": self.cells}, indent=1
-        )
-        with atomic_write(self.path, force=True) as draft:
-            draft.write_text(text + "\n", encoding="utf-8")
+    def write(self, **summary: Any) -> None:
+        """Write the file atomically.
 
-    def _taken_up(self, held: Mapping[str, Any]) -> dict[str, Any]:
-        theirs = held.get("settings")
-        if not isinstance(theirs, dict) or not isinstance(held.get("cells"), dict):
-            raise JobError(f"{self.path} is not one of our journals; write elsewhere.")
-        if theirs != self.settings:
-            names = [*{**theirs, **self.settings}]
-            differ = [name for name in names if theirs.get(name) != self.settings.get(name)]
-            told = "; ".join(
-                f"{name} {_short(theirs.get(name))}, not {_short(self.settings.get(name))}" for name in differ
+        Args:
+            summary: Further top-level entries, for the results of the whole job.
+        """
+        content = {"version": VERSION, "settings": self.settings, **summary, "cells": self.cells}
+        with atomic_write(self.path, force=True) as draft:
+            draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def _read_cells(self) -> dict[str, Any]:
+        content = read_journal(self.path)
+        settings, cells = content.get("settings"), content.get("cells")
+        if not isinstance(settings, dict) or not isinstance(cells, dict):
+            raise JobError(f"{self.path} is not a result journal; write elsewhere.")
+        settings = cast("dict[str, Any]", settings)
+        if settings != self.settings:
+            differences = "; ".join(
+                f"{name} {_shorten(settings.get(name))}, not {_shorten(self.settings.get(name))}"
+                for name in {**settings, **self.settings}
+                if settings.get(name) != self.settings.get(name)
             )
             raise JobError(
-                f"{self.path} was made with other settings ({told}); write elsewhere, or delete it."
+                f"{self.path} was written with other settings ({differences}); write elsewhere, or delete it."
             )
-        return held["cells"]
+        return cast("dict[str, Any]", cells)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """What a journal's file holds."""
+def read_journal(path: Path) -> dict[str, Any]:
+    """Read the file of a journal.
+
+    Returns:
+        The JSON object. Its version is checked, other entries are not.
+
+    Raises:
+        JobError: The file does not exist, is not JSON, or is not a journal of this version.
+    """
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise JobError(f"{path} does not exist; looked in {path.absolute().parent}.") from None
-    except (OSError, ValueError) as fault:
-        raise JobError(f"{path} is not JSON that can be read ({fault}); write it anew.") from None
-    if not isinstance(held, dict) or held.get("version") != VERSION:
-        raise JobError(f"{path} is not one of our journals, or of another version than {VERSION}.")
-    return held
+        raise JobError(f"{path} does not exist; searched in {path.absolute().parent}.") from None
+    except (OSError, ValueError) as error:
+        raise JobError(f"{path} is not readable JSON ({error}); create it again.") from None
+    if not isinstance(content, dict) or cast("dict[str, Any]", content).get("version") != VERSION:
+        raise JobError(f"{path} is not a result journal of version {VERSION}.")
+    return cast("dict[str, Any]", content)
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) < 60 else f"{text[:57]}…"

@@ -16,18 +16,19 @@ def one_line(value: object, limit: int | None = None) -> str:
     return " ".join(str(value).split())[:limit] or type(value).__name__
 
 
-def slug(words: str, limit: int = 60) -> str:
+def slug(words: str, limit: int = 60, fallback: str = "image") -> str:
     """Turn words into a part of a file name: lower case, every run of other characters a hyphen.
 
     Args:
         words: Any text, for example a prompt. Letters of any script are kept.
         limit: The largest number of characters to return. The default stays far below the limits of
             file systems and keeps the words that matter.
+        fallback: The result for a text without letters and digits.
 
     Returns:
-        The slug, or `"image"` where nothing of the text can be used.
+        The slug, or `fallback`.
     """
-    return re.sub(r"\W+", "-", words.lower()).strip("-")[:limit] or "image"
+    return re.sub(r"\W+", "-", words.lower()).strip("-")[:limit] or fallback
 
 
 def safe_file_name(name: str | None, limit: int = 100) -> str:

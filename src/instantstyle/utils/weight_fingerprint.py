@@ -1,4 +1,4 @@
-"""What tells one set of weights from another, in whatever dtype they are kept."""
+"""Fingerprints that tell sets of weights apart, independent of the dtype in which they are stored."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -8,11 +8,20 @@ import torch
 from torch import Tensor
 
 
-def weight_fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """16 hex digits of names, shapes and signs: rounding to halves turns no number's sign."""
-    told = sha256()
+def fingerprint_weights(tensors: Mapping[str, Tensor]) -> str:
+    """Compute a fingerprint of weights from their names, shapes and signs.
+
+    Only signs are used, because rounding to another dtype does not change them.
+
+    Args:
+        tensors: The weights by name, in any order.
+
+    Returns:
+        The first 16 hex digits of a SHA-256.
+    """
+    digest = sha256()
     for name, tensor in sorted(tensors.items()):
         signs = torch.signbit(tensor.detach()).cpu().numpy()
-        told.update(f"{name} {list(tensor.shape)} ".encode())
-        told.update(np.packbits(signs).tobytes())
-    return told.hexdigest()[:16]
+        digest.update(f"{name} {list(tensor.shape)} ".encode())
+        digest.update(np.packbits(signs).tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,67 @@
+"""Atomic writing: files are complete or absent, and existing ones are kept unless `force` is given."""
+
+import os
+
+import pytest
+
+from instantstyle import JobError
+from instantstyle.utils.atomic_write import atomic_write, check_writable, make_draft_name, remove_drafts
+
+
+def test_a_file_appears_complete_and_without_its_draft(tmp_path):
+    with atomic_write(tmp_path / "a.txt") as draft:
+        draft.write_text("complete")
+        assert os.listdir(tmp_path) == [draft.name]
+    assert os.listdir(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "complete"
+
+
+def write_and_fail(path):
+    with atomic_write(path, force=True) as draft:
+        draft.write_text("incomplete")
+        raise ValueError("interrupted")
+
+
+def test_an_exception_leaves_the_old_file_and_no_draft(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(ValueError, match="interrupted"):
+        write_and_fail(tmp_path / "a.txt")
+    assert os.listdir(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_a_file_that_another_process_creates_meanwhile_is_not_overwritten(tmp_path, monkeypatch, hard_links):
+    def fail(source, destination):
+        raise OSError("no hard links")
+
+    if not hard_links:
+        monkeypatch.setattr(os, "link", fail)
+
+    def write_both():
+        with atomic_write(tmp_path / "a.txt") as draft:
+            draft.write_text("ours")
+            (tmp_path / "a.txt").write_text("theirs")
+
+    with pytest.raises(JobError, match=r"exists already.*--force"):
+        write_both()
+    assert os.listdir(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "theirs"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("folder", "is a folder"), ("file", "exists already"), ("missing/file", "create it first")],
+)
+def test_a_path_that_cannot_be_written_is_rejected_before_the_work(tmp_path, name, message):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JobError, match=message):
+        check_writable(tmp_path / name)
+
+
+def test_drafts_of_killed_processes_are_removed_and_other_files_kept(tmp_path):
+    for name in (make_draft_name("a.png"), ".other.part", "a.png"):
+        (tmp_path / name).write_text("")
+    remove_drafts(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".other.part", "a.png"]
