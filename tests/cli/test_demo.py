@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from instantstyle.cli.demo import _sample_held_out_rows
-from instantstyle.generation.comparison_sheet import CELL, GAP, HEAD
+from instantstyle.generation.comparison_sheet import TILE_SIDE, GAP, HEAD
 from instantstyle.models import CARDS
 from instantstyle.synthetic import THINGS
 
@@ -22,7 +22,7 @@ def mini(model, monkeypatch) -> None:
 def grid(path) -> tuple[int, int]:
     """Rows and columns of a sheet."""
     with Image.open(path) as sheet:
-        return (sheet.height - HEAD - GAP) // (CELL + GAP), (sheet.width - GAP) // (CELL + GAP)
+        return (sheet.height - HEAD - GAP) // (TILE_SIDE + GAP), (sheet.width - GAP) // (TILE_SIDE + GAP)
 
 
 def test_alone_it_draws_three_references_and_all_ways(run, tmp_path):

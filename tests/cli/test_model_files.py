@@ -62,7 +62,7 @@ def test_the_doctor_names_what_a_folder_lacks_and_what_is_broken(run, copy):
     assert done.code == 1
     assert "missing: unet/config.json\n" in done.out
     assert "broken:" in done.out
-    assert "image_encoder/model.safetensors is not a whole" in done.out
+    assert "image_encoder/model.safetensors is not a complete" in done.out
 
 
 def test_the_doctor_says_what_files_are(run, model):

@@ -108,7 +108,7 @@ def test_what_is_to_be_known_of_a_style_is_in_it(style):
         (("--bind", "sdxl"), "leave --model out"),
         (("nowhere.png",), "nowhere.png does not exist"),
         (("--weight", 1, "--weight", 2), "2 weights"),
-        (("--removal", "divide", "--content", "a cat"), "subtract, project"),
+        (("--removal", "divide", "--content", "a cat"), "'subtract', 'project'"),
     ],
 )
 def test_what_makes_no_style_is_refused(style, tmp_path, words, reason):
@@ -160,7 +160,7 @@ def test_a_damaged_style_in_the_library_is_listed_as_such(run, library):
 def test_a_card_tells_what_a_style_is(run, model, ink):  # noqa: F811
     run("style", "ink.png", "--bind", model, "--content", "a cat", "--author", "Ada", "-o", FILE)
     out = run("styles", "show", FILE).out
-    assert "style: ink.png\nreferences: 1 picture, crop center\nremoved: a cat (× 0.5, subtract)\n" in out
+    assert "style: ink.png\nreferences: 1 image, crop center\nremoved: a cat (× 0.5, subtract)\n" in out
     assert "bound for: sdxl (up_blocks.0.attentions.1; 4 tokens)\n" in out
     assert "author: Ada" in out
     assert run("styles", "show", FILE, "-o", "card.png").out == "card.png\n"

@@ -9,7 +9,7 @@ from PIL import Image
 
 from instantstyle.cli import generate
 from instantstyle.cli import sweep as cli_sweep
-from instantstyle.generation.sweep import grid_in
+from instantstyle.generation.sweep import read_grid
 
 from ..unet.test_probe_file import STYLE, probe_file
 from .test_generate import SHORT, refused
@@ -30,9 +30,9 @@ def test_a_grid_is_written_and_its_path_printed(sweep, tmp_path):
     done = sweep("--style", "ink.png", *axes, "-o", "grid.png")
     assert (done.code, done.out, done.err) == (0, "grid.png\n", "")
     assert sorted(os.listdir(tmp_path)) == ["grid.png", "ink.png"]
-    grid = grid_in("grid.png")
+    grid = read_grid("grid.png")
     assert grid
-    assert (grid.columns, grid.lines) == (
+    assert (grid.column_labels, grid.row_labels) == (
         ["scale 0.5", "scale 1"],
         ["blocks style", "blocks layout", "blocks all"],
     )
@@ -57,7 +57,7 @@ def test_all_that_generate_takes_is_taken(sweep, tmp_path):
     done = sweep("--style", "ink.png", *words, "--content", "a cat", "--verbose", "--x", "start=0,0.5")
     assert done.code == 0
     assert "ink.png: 112×80" in done.err
-    grid = grid_in("sweep.png")
+    grid = read_grid("sweep.png")
     assert grid
     assert (grid.base.end, grid.base.content) == (0.9, ("a cat",))
 
@@ -65,7 +65,7 @@ def test_all_that_generate_takes_is_taken(sweep, tmp_path):
 def test_probed_blocks_serve_in_every_verb_that_takes_blocks(sweep, run, model, tmp_path):
     found = probe_file(tmp_path / "probe.json")
     assert sweep("--style", "ink.png", "--blocks", found, "--x", "scale=1").code == 0
-    grid = grid_in("sweep.png")
+    grid = read_grid("sweep.png")
     assert grid
     assert grid.base.blocks == "+".join(STYLE)
     words = ("--style", "ink.png", "--model", model, "--steps", 2, "--blocks", found)

@@ -1,87 +1,89 @@
+"""The selection of arms and scales."""
+
 import pytest
 
 from instantstyle.core.content_removal import CONTENT_SCALES
 from instantstyle.errors import BlockError, JobError
-from instantstyle.evaluation import arms_of, scales_of
-from instantstyle.evaluation.arms import CURES
+from instantstyle.evaluation import parse_scales, select_arms
+from instantstyle.evaluation.arms import REMOVAL_ARMS
 from instantstyle.evaluation.curves import COLOURS
 from instantstyle.unet.architectures import SDXL, Architecture
 
 
-def names(*words: str, architecture: Architecture = SDXL, contents=("a cat", None)) -> list[str]:
-    return [arm.name for arm in arms_of(list(words) or None, architecture, contents)]
+def arm_names(*names: str, architecture: Architecture = SDXL, contents=("a cat", None)) -> list[str]:
+    return [arm.name for arm in select_arms(list(names) or None, architecture, contents)]
 
 
-def test_scales_are_a_range_or_one_by_one():
-    assert scales_of("0.2:1.2:0.2") == [0.2, 0.4, 0.6, 0.8, 1.0, 1.2]
-    assert scales_of("1,0.5") == [0.5, 1.0]
-    assert scales_of("0.8") == [0.8]
+def test_scales_are_a_range_or_single_values():
+    assert parse_scales("0.2:1.2:0.2") == [0.2, 0.4, 0.6, 0.8, 1.0, 1.2]
+    assert parse_scales("1,0.5") == [0.5, 1.0]
+    assert parse_scales("0.8") == [0.8]
 
 
 @pytest.mark.parametrize("text", ["", "a", "1:0:0.1", "0:1:0", "0:1", "0:1,2", "-1", "nan", "0:1:0.001"])
-def test_scales_that_make_no_sense_are_refused(text):
+def test_invalid_scales_are_refused(text):
     with pytest.raises(JobError, match="scales"):
-        scales_of(text)
+        parse_scales(text)
 
 
-def test_unless_named_every_arm_is_drawn_that_can_be():
-    assert len(names()) == 5
-    assert "style blocks, content removed" not in names(contents=[None])
+def test_by_default_every_possible_arm_is_selected():
+    assert len(arm_names()) == 5
+    assert "style blocks, content removed" not in arm_names(contents=[None])
     bare = Architecture("bare", "Bare", None, SDXL.blocks)
-    assert names(architecture=bare) == ["no reference", "all blocks"]
+    assert arm_names(architecture=bare) == ["no reference", "all blocks"]
 
 
-def test_no_reference_is_always_drawn():
-    assert names("style") == ["no reference", "style blocks"]
+def test_no_reference_is_always_selected():
+    assert arm_names("style") == ["no reference", "style blocks"]
 
 
 def test_an_unknown_arm_names_the_known_ones():
     with pytest.raises(
         JobError, match=r"none, all, style, removed, style\+layout, all-.*, cures\. Did you mean style\?"
     ):
-        names("stile")
+        arm_names("stile")
 
 
-def test_removal_needs_words_for_what_is_shown():
+def test_removal_needs_known_content():
     with pytest.raises(JobError, match=r"contents\.json"):
-        names("removed", contents=[None, None])
+        arm_names("removed", contents=[None, None])
 
 
-def test_an_arm_whose_role_a_network_lacks_is_refused_before_drawing():
+def test_an_arm_of_a_missing_role_is_refused():
     with pytest.raises(BlockError, match="no role"):
-        names("style", architecture=Architecture("bare", "Bare", None, SDXL.blocks))
+        arm_names("style", architecture=Architecture("bare", "Bare", None, SDXL.blocks))
 
 
-def test_cures_are_every_removal_in_all_and_in_style_blocks_beside_what_they_cure():
-    arms = arms_of(["cures"], SDXL, ["a cat", None])
+def test_cures_are_every_removal_in_all_and_style_blocks_with_the_plain_arms():
+    arms = select_arms(["cures"], SDXL, ["a cat", None])
     assert [arm.name for arm in arms[:3]] == ["no reference", "all blocks", "style blocks"]
     removed = [
         (arm.arguments["blocks"], arm.arguments["removal"]) for arm in arms if "removal" in arm.arguments
     ]
     assert removed == [(blocks, removal) for blocks in ("all", "style") for removal in CONTENT_SCALES]
     assert sum(arm.negative for arm in arms) == 2
-    assert len(arms) == 3 + len(CURES)
+    assert len(arms) == 3 + len(REMOVAL_ARMS)
 
 
-def test_each_cure_has_a_colour_of_its_own():
-    assert len(set(COLOURS)) >= 3 + len(CURES)
+def test_each_removal_arm_has_its_own_colour():
+    assert len(set(COLOURS)) >= 3 + len(REMOVAL_ARMS)
 
 
-def test_without_words_the_cures_that_need_none_are_drawn():
-    found = names("cures", contents=[None, None])
+def test_without_known_content_the_removals_that_need_none_are_selected():
+    found = arm_names("cures", contents=[None, None])
     assert "style blocks, clean" in found
     assert "style blocks, mask" not in found
 
 
-def test_one_reference_alone_has_no_next_to_draw_away_from():
-    assert not any("next" in name for name in names("cures", contents=["a cat"]))
+def test_a_negative_arm_needs_a_second_reference():
+    assert not any("next" in name for name in arm_names("cures", contents=["a cat"]))
     with pytest.raises(JobError, match="there is one; give several"):
-        names("style-negative", contents=["a cat"])
+        arm_names("style-negative", contents=["a cat"])
 
 
-def test_a_network_without_a_layout_block_has_the_other_cures():
+def test_a_network_without_roles_has_the_other_removal_arms():
     bare = Architecture("bare", "Bare", None, SDXL.blocks)
-    assert names("cures", architecture=bare) == [
+    assert arm_names("cures", architecture=bare) == [
         "no reference",
         "all blocks",
         *(f"all blocks, {removal}" for removal in CONTENT_SCALES),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option
 
@@ -92,7 +92,7 @@ def _read_rows(
     styles: Sequence[Path] | None,
     prompts: Sequence[str] | None,
     seeds: str | None,
-    defaults: Mapping[str, object],
+    defaults: Mapping[str, Any],
 ) -> list["BatchRow"]:
     """Read the rows of a manifest, or combine styles, prompts and seeds; leave out repeated rows."""
     from ..batch import ManifestError, cross_product, parse_seeds, read_manifest

@@ -9,7 +9,7 @@ from . import options
 from .console import progress
 
 if TYPE_CHECKING:
-    from ..generation.comparison_sheet import Row
+    from ..generation.comparison_sheet import ComparisonRow
 
 
 def run(
@@ -28,26 +28,26 @@ def run(
 
     Without --style the references are three images of the synthetic dataset in held-out styles.
     """
-    from ..generation.comparison_sheet import Row, render_comparison_sheet
+    from ..generation.comparison_sheet import ComparisonRow, render_comparison_sheet
     from ..imaging.loading import open_reference
     from ..imaging.png_metadata import save_png, validate_output_path
     from ..models import load
 
     validate_output_path(output, force=force)
-    rows = [Row(open_reference(path), content) for path in style or ()]
+    rows = [ComparisonRow(open_reference(path), content) for path in style or ()]
     rows = rows or _sample_held_out_rows(prompt, seed)
     styled = load(model)
     styled.pipe.set_progress_bar_config(disable=True)
     with progress(unit="images") as on_image:
-        sheet = render_comparison_sheet(styled, prompt, rows, seed=seed, crop=crop, on_picture=on_image)
+        sheet = render_comparison_sheet(styled, prompt, rows, seed=seed, crop=crop, on_image=on_image)
     print(save_png(sheet, output, force=force))
 
 
-def _sample_held_out_rows(prompt: str, seed: int) -> list["Row"]:
+def _sample_held_out_rows(prompt: str, seed: int) -> list["ComparisonRow"]:
     """Render three references in styles that mini was not trained on, none of what the prompt names."""
     import torch
 
-    from ..generation.comparison_sheet import Row
+    from ..generation.comparison_sheet import ComparisonRow
     from ..synthetic import MINI_SCOPE, THINGS, describe_thing, sample_scenes, to_pil_image
     from ..synthetic.vocabulary import find_known_things
 
@@ -58,4 +58,4 @@ def _sample_held_out_rows(prompt: str, seed: int) -> list["Row"]:
     chosen = scenes[fits.nonzero()[:3, 0]]
     contents = map(describe_thing, chosen.thing.tolist())
     images = map(to_pil_image, chosen.render(192))
-    return [Row(image, content) for image, content in zip(images, contents, strict=True)]
+    return [ComparisonRow(image, content) for image, content in zip(images, contents, strict=True)]

@@ -47,10 +47,10 @@ def run(
     What the references show is read from contents.json beside them: {"ink.png": "a cat"}.
     """
     from ..errors import JobError
-    from ..evaluation import select_arms, evaluate, parse_scales
+    from ..evaluation import evaluate, parse_scales, select_arms
     from ..evaluation.experiment import Experiment
-    from ..generation.generate import load_model
     from ..generation.inputs import read_prompts
+    from ..generation.load import load_model
     from ..unet.probe_file import apply_probed_roles
 
     if not styles or not prompts:

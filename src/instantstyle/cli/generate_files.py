@@ -9,6 +9,7 @@ from .console import note, progress, warn
 
 if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
+    from ..generation.sources import SourceCache
     from ..recipe import Recipe
 
 
@@ -40,6 +41,7 @@ def generate_to_files(
         InstantStyleError: The recipe or a path is not valid, or the model cannot be loaded.
     """
     from ..generation.generate import generate
+    from ..generation.sources import SourceCache
     from ..imaging.png_metadata import save_png, validate_output_path
 
     paths = [output] if output and number == 1 else []
@@ -48,21 +50,25 @@ def generate_to_files(
         paths = [base.with_name(f"{base.stem}-{recipe.seed + i}{base.suffix}") for i in range(number)]
     for path in paths:
         validate_output_path(path, force=force)
-    styled = load_for_recipes([recipe], device, verbose=verbose)
+    sources = SourceCache()
+    styled = load_for_recipes([recipe], device, sources, verbose=verbose)
     with progress(len(paths)) as on_step:
-        results = generate(styled, recipe, count=len(paths), on_step=on_step)
+        results = generate(styled, recipe, count=len(paths), on_step=on_step, sources=sources)
         for path, (image, completed) in zip(paths, results, strict=True):
             if recipe.content_scale == "auto" and path == paths[0]:
                 note(f"content scale: {completed.content_scale:g}, chosen by auto")
             print(save_png(image, path, completed, force=force))
 
 
-def load_for_recipes(recipes: Sequence["Recipe"], device: str | None, *, verbose: bool) -> "InstantStyle":
+def load_for_recipes(
+    recipes: Sequence["Recipe"], device: str | None, sources: "SourceCache", *, verbose: bool
+) -> "InstantStyle":
     """Validate recipes and load the one model that generates all of them.
 
     Args:
         recipes: Recipes with the same model, adapter and image encoder.
         device: A torch device; None for a GPU if there is one.
+        sources: Cache of the files that are read; pass it on to what generates.
         verbose: Whether to print which references, blocks and model the first recipe uses.
 
     Returns:
@@ -71,18 +77,15 @@ def load_for_recipes(recipes: Sequence["Recipe"], device: str | None, *, verbose
     Raises:
         InstantStyleError: A recipe is not valid, or the model cannot be loaded.
     """
-    from ..generation.generate import load_for, validate
+    from ..generation.load import load_for
+    from ..generation.validate import validate
 
-    # A sweep may hold cells without a reference beside others.
-    if not any(recipe.references for recipe in recipes):
-        for recipe in recipes:
-            recipe.check_request()
-    validate(*recipes)
-    styled = load_for(*recipes, device=device)
+    validate(*recipes, sources=sources)
+    styled = load_for(*recipes, device=device, sources=sources)
     styled.pipe.set_progress_bar_config(disable=True)
     _warn_of_unknown_words(recipes)
     if verbose:
-        _print_details(recipes[0], styled)
+        _print_details(recipes[0], styled, sources)
     return styled
 
 
@@ -98,18 +101,18 @@ def _warn_of_unknown_words(recipes: Sequence["Recipe"]) -> None:
             warn(explanation)
 
 
-def _print_details(recipe: "Recipe", styled: "InstantStyle") -> None:
-    from ..core.style import find_saved
-    from ..imaging.loading import open_reference
+def _print_details(recipe: "Recipe", styled: "InstantStyle", sources: "SourceCache") -> None:
+    from ..core.style import Style
     from ..unet.blocks import format_blocks
     from ..unet.probe_file import resolve_block_spec
 
-    for reference in (*recipe.references, *recipe.layout_references, *recipe.negative_references):
-        if style := find_saved(reference.name):
-            note(f"reference {reference.name}: {style!r}")
-            continue
-        width, height = open_reference(reference.name).size
-        note(f"reference {reference.name}: {width}×{height}, made square by --crop {recipe.crop}")
+    for reference in recipe.style_files():
+        source = sources.read(reference.name)
+        if isinstance(source, Style):
+            note(f"reference {reference.name}: {source!r}")
+        else:
+            size = f"{source.width}×{source.height}"
+            note(f"reference {reference.name}: {size}, made square by --crop {recipe.crop}")
     if recipe.references:
         blocks = resolve_block_spec(recipe.blocks, styled.architecture)
         note(f"blocks: {format_blocks(styled.architecture.select(blocks))}, scale {recipe.scale:g}")

@@ -18,7 +18,8 @@ def print_plan(recipe: "Recipe", device: str | None) -> None:
     Raises:
         InstantStyleError: The recipe is not valid, or its model is not known.
     """
-    from ..generation.generate import plan_for, validate
+    from ..generation.load import plan_for
+    from ..generation.validate import validate
     from ..models.required_files import missing
     from ..unet.blocks import format_blocks
 

@@ -44,8 +44,8 @@ def run(
     from ..errors import JobError
     from ..evaluation.experiment import Experiment, sample_synthetic_references
     from ..evaluation.probe import probe
-    from ..generation.generate import load_model
     from ..generation.inputs import read_prompts
+    from ..generation.load import load_model
     from ..metrics import PixelScorer, SyntheticScorer
 
     if styles:

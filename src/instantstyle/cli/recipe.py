@@ -18,7 +18,7 @@ def run(
 ) -> None:
     """Print the recipe in an image as JSON; of a sweep's grid, its base recipe and its axes."""
     from ..errors import JobError
-    from ..generation.sweep import grid_in
+    from ..generation.sweep import read_grid
     from ..imaging.png_metadata import read_recipe
     from ..recipe import Recipe
 
@@ -27,7 +27,7 @@ def run(
     if schema:
         print(json.dumps({"$schema": _DIALECT, **Recipe.model_json_schema()}, indent=2, ensure_ascii=False))
     elif picture:
-        grid = grid_in(picture)
+        grid = read_grid(picture)
         recipe = grid.base if grid else read_recipe(picture)
         text = json.dumps(json.loads(grid.to_json()), indent=2) if grid else recipe.model_dump_json(indent=2)
         print(recipe.to_a1111() if a1111 else text)

@@ -142,7 +142,7 @@ def with_recipe_options(*chosen: RecipeOption) -> Callable[[Callable[..., None]]
     return decorate
 
 
-def recipe_fields(values: OptionValues) -> dict[str, object]:
+def recipe_fields(values: OptionValues) -> dict[str, Any]:
     """Convert the values of recipe options to fields of a recipe.
 
     Args:
@@ -158,7 +158,7 @@ def recipe_fields(values: OptionValues) -> dict[str, object]:
     """
     from ..recipe import FIELD_ALIASES
 
-    fields: dict[str, object] = {}
+    fields: dict[str, Any] = {}
     if values.get("weight"):
         fields["references"] = _read_references(values.get("style"), values["weight"])
     for name, value in values.items():

@@ -50,14 +50,23 @@ def run(
     from dataclasses import replace
 
     from ..core.style_file import check_destination
-    from ..generation.generate import load_model, validate_blocks, validate_reference
+    from ..generation.load import load_model
+    from ..generation.sources import SourceCache
+    from ..generation.validate import validate_blocks
+    from ..recipe import Recipe
+    from ..unet.probe_file import resolve_block_spec
 
     if bind and model not in (None, bind):
         raise JobError(f"--bind {bind} and --model {model} name different models; leave --model out.")
     path = output or Path(f"{references[0].name.partition('.')[0]}.style.safetensors")
     check_destination(path, force=force)
+    # The rules for these values are those of a recipe.
+    checked = Recipe.model_validate(
+        {"prompt": "", "seed": 0, "crop": crop, "combine": combine, "removal": removal}
+    )
+    sources = SourceCache()
     for reference in references:
-        validate_reference(reference)
+        sources.read(reference)
     if bind:
         validate_blocks(blocks, bind)
     styled = load_model(bind or model or "mini", adapter, image_encoder, device)
@@ -65,10 +74,10 @@ def run(
         references,
         content=content or None,
         content_scale=content_scale,
-        removal=removal,
-        crop=crop,
+        removal=checked.removal,
+        crop=checked.crop,
         weights=weight or None,
-        combine=combine,
+        combine=checked.combine,
     )
     labels = {"name": name, "author": author, "licence": licence, "notes": notes}
     style = replace(style, **{field: text for field, text in labels.items() if text is not None})
@@ -76,4 +85,6 @@ def run(
         style = replace(style, thumbnail=b"")
     if content_scale == "auto":
         note(f"content scale: {style.content_scale:g}, chosen by auto")
-    print((styled.bind(style, blocks) if bind else style).save(path, force=force))
+    if bind:
+        style = styled.bind(style, resolve_block_spec(blocks, styled.architecture))
+    print(style.save(path, force=force))

@@ -34,13 +34,15 @@ def run(
     A field is an option of `generate` (scale, style, content, steps, blocks …) or a field of its recipe.
     Values are a range first:last:step, or separated by commas; all else is equal, including the seed.
     """
-    from ..generation.sweep import Grid, save, sweep
+    from ..generation.sources import SourceCache
+    from ..generation.sweep import Grid, save_grid, sweep
     from ..generation.sweep_axis import SweepAxis
     from ..imaging.png_metadata import validate_output_path
 
     validate_output_path(output, force=force)
     grid = Grid(build_recipe(values), SweepAxis.parse(x), SweepAxis.parse(y) if y else None)
-    styled = load_for_recipes(grid.cells, device, verbose=verbose)
+    sources = SourceCache()
+    styled = load_for_recipes(grid.cells, device, sources, verbose=verbose)
     with progress(unit="images") as on_image:
-        sheet, completed = sweep(styled, grid, on_image)
-    print(save(sheet, completed, output, force=force))
+        sheet, completed = sweep(styled, grid, on_image, sources)
+    print(save_grid(sheet, completed, output, force=force))

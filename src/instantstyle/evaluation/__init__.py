@@ -1,6 +1,7 @@
-"""How strong before the subject leaks, and does it help to take the content out? Arms × scales, measured."""
+"""Compare arms: how much style and content leakage each brings at several scales; and probe blocks."""
 
-from .arms import ARMS, arms_of, scales_of
-from .point import Point, evaluate
+from .arms import ARMS, parse_scales, select_arms
+from .evaluate import evaluate
+from .point import Point
 
-__all__ = ["ARMS", "Point", "arms_of", "evaluate", "scales_of"]
+__all__ = ["ARMS", "Point", "evaluate", "parse_scales", "select_arms"]

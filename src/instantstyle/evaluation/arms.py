@@ -1,11 +1,11 @@
-"""The arms that are compared, and the scales at which each is drawn."""
+"""The arms that are compared, and the scales at which each of them is generated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf, nan
 
 from ..core.content_removal import CLEAN, CONTENT_SCALES
-from ..errors import BlockError, JobError, did_you_mean
+from ..errors import BlockError, JobError, suggest_nearest
 from ..generation.sweep_axis import SweepAxis
 from ..unet.architectures import Architecture
 from .experiment import NO_REFERENCE, Arm
@@ -17,113 +17,132 @@ ARMS = {
     "removed": Arm("style blocks, content removed", {"blocks": "style"}, content=True),
     "style+layout": Arm("style and layout blocks", {"blocks": "style+layout"}),
 }
-"""By the word that names them on the command line. `none` is always drawn: the others are held against it."""
+"""Arms by their name on the command line. `none` is part of every evaluation."""
 
-_WHERE = {"all": "all blocks", "style": "style blocks"}
+_BLOCKS = {"all": "all blocks", "style": "style blocks"}
 
-CURES = {
+REMOVAL_ARMS = {
     **{
         f"{blocks}-{removal}": Arm(
-            f"{told}, {removal}", {"blocks": blocks, "removal": removal}, content=removal != CLEAN
+            f"{title}, {removal}", {"blocks": blocks, "removal": removal}, content=removal != CLEAN
         )
-        for blocks, told in _WHERE.items()
+        for blocks, title in _BLOCKS.items()
         for removal in CONTENT_SCALES
     },
     **{
-        f"{blocks}-negative": Arm(f"{told}, away from the next", {"blocks": blocks}, negative=True)
-        for blocks, told in _WHERE.items()
+        f"{blocks}-negative": Arm(f"{title}, away from the next", {"blocks": blocks}, negative=True)
+        for blocks, title in _BLOCKS.items()
     },
     "precise-style": Arm("style blocks, away from the layout", {"blocks": "precise-style"}),
 }
-"""Every way to take the subject out: removals; another picture, or its own layout, on the negative side."""
+"""Every method against content leakage, by its name on the command line: the removals; another reference
+or the reference's own layout as the negative style."""
 
-GROUPS = {"cures": [*_WHERE, *CURES]}
-"""Several arms by one word: the cures beside what they are to cure."""
+GROUPS = {"cures": [*_BLOCKS, *REMOVAL_ARMS]}
+"""Names that stand for several arms: `cures` for all methods, beside the arms that they improve on."""
 
 SCALES = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
+"""Scales of an evaluation by default."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """An arm at a scale; None where there is no reference to act."""
+    """An arm at a scale, which is None for an arm without a reference."""
 
     arm: Arm
     scale: float | None
 
     @property
-    def drawn(self) -> Arm:
-        """The arm as it is drawn."""
+    def scaled_arm(self) -> Arm:
+        """The arm with the scale in its arguments and in its name."""
         if self.scale is None:
             return self.arm
         arguments = {**self.arm.arguments, "scale": self.scale}
         return replace(self.arm, name=f"{self.arm.name} at {self.scale:g}", arguments=arguments)
 
 
-def arms_of(
+def select_arms(
     names: Sequence[str] | None, architecture: Architecture, contents: Sequence[str | None]
 ) -> list[Arm]:
-    """The named arms, no reference first; None: all of `ARMS` that can be drawn.
+    """Select arms by name.
 
-    Of a group too only those for which there are roles in this network, words and references; an arm that is
-    named itself is refused where it cannot be drawn.
+    Args:
+        names: Names of `ARMS`, `REMOVAL_ARMS` and `GROUPS`. None: all of `ARMS` that can be generated. Of a
+            group, too, only the arms that can be generated are selected.
+        architecture: Architecture of the network, whose roles the arms use.
+        contents: Words for what each reference shows, or None.
 
-    `contents`: of each reference, the words for what it shows or None.
+    Returns:
+        The arms, with `NO_REFERENCE` first.
+
+    Raises:
+        JobError: A name is unknown, or the references lack what a named arm needs.
+        BlockError: The network lacks a role that a named arm uses.
     """
     if names is None:
-        return [arm for arm in ARMS.values() if _possible(arm, architecture, contents)]
-    known = {**ARMS, **CURES}
+        return [arm for arm in ARMS.values() if _is_possible(arm, architecture, contents)]
+    known = {**ARMS, **REMOVAL_ARMS}
     for name in names:
         if name not in known and name not in GROUPS:
             legal = [*known, *GROUPS]
             raise JobError(
-                f"There is no arm {name!r}; there are {', '.join(legal)}.{did_you_mean(name, legal)}"
+                f"There is no arm {name!r}; there are {', '.join(legal)}.{suggest_nearest(name, legal)}"
             )
         if name in known:
-            _check(name, known[name], architecture, contents)
+            _check_possible(name, known[name], architecture, contents)
     grouped = {
         name
         for group in names
         for name in GROUPS.get(group, ())
-        if _possible(known[name], architecture, contents)
+        if _is_possible(known[name], architecture, contents)
     }
     return [arm for name, arm in known.items() if name in ("none", *names) or name in grouped]
 
 
-def scales_of(text: str) -> list[float]:
-    """`0.2:1.2:0.2` from first to last by steps, or `0.5,1` one by one; as a sweep's axis reads them."""
+def parse_scales(text: str) -> list[float]:
+    """Parse the scales of an evaluation.
+
+    Args:
+        text: A range first:last:step such as `0.2:1.2:0.2`, or values separated by commas, `0.5,1`.
+
+    Returns:
+        The scales in ascending order.
+
+    Raises:
+        JobError: The text is neither, or a scale is negative or not finite.
+    """
     try:
         scales = {float(value) for value in SweepAxis.parse(f"scale={text}").values}
     except ValueError:
         scales = {nan}
-    except JobError as fault:
-        raise JobError(f"scales are {text!r}. {fault}") from None
+    except JobError as error:
+        raise JobError(f"scales are {text!r}. {error}") from None
     if not all(0 <= scale < inf for scale in scales):
         raise JobError(f"scales are {text!r}; give first:last:step such as 0.2:1.2:0.2, or 0.5,1.")
     return sorted(scales)
 
 
-def settings_of(arms: Sequence[Arm], scales: Sequence[float]) -> list[Setting]:
-    """Each arm at each scale; no reference once."""
+def combine_settings(arms: Sequence[Arm], scales: Sequence[float]) -> list[Setting]:
+    """Combine each arm with each scale; an arm without a reference appears once."""
     return [Setting(arm, scale) for arm in arms for scale in (scales if arm.styled else [None])]
 
 
-def _check(name: str, arm: Arm, architecture: Architecture, contents: Sequence[str | None]) -> None:
-    """Refuse an arm that cannot be drawn with these references in this network."""
+def _check_possible(name: str, arm: Arm, architecture: Architecture, contents: Sequence[str | None]) -> None:
     if arm.content and not any(contents):
         raise JobError(
-            f"The arm {name!r} takes content out, and nothing says what the references show; write it into "
+            f"The arm {name!r} removes content, and it is not known what the references show; write it into "
             'contents.json beside them: {"ink.png": "a cat"}.'
         )
     if arm.negative and len(contents) < 2:
         raise JobError(
-            f"The arm {name!r} draws away from the next reference, and there is one; give several."
+            f"The arm {name!r} needs the next reference as negative style, and there is one; give several."
         )
     architecture.select(arm.arguments.get("blocks", "all"))
 
 
-def _possible(arm: Arm, architecture: Architecture, contents: Sequence[str | None]) -> bool:
+def _is_possible(arm: Arm, architecture: Architecture, contents: Sequence[str | None]) -> bool:
     try:
-        _check("", arm, architecture, contents)
+        _check_possible("", arm, architecture, contents)
     except (BlockError, JobError):
         return False
     return True

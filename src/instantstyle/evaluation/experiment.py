@@ -1,6 +1,7 @@
-"""Arms × references × prompts, drawn from equal seeds and scored: the ground of probe and evaluate.
+"""Arms × references × prompts, generated from equal seeds and scored: the basis of probe and evaluate.
 
-Everything drawn is kept in a folder, and a cell (an arm with a reference) that is there is not drawn again.
+Images and scores are kept in a folder, and a cell (an arm with a reference) that is there is not generated
+again.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,41 +18,57 @@ from ..errors import JobError
 from ..generation.inputs import ReferenceImage
 from ..imaging.loading import open_reference
 from ..imaging.png_metadata import save_png
-from ..metrics import Case, Scorer, all_scores
-from ..synthetic import MINI_SCOPE, Scenes, as_image, sample_scenes, thing_words
+from ..metrics import Scorer, ScoringCase, compute_scores
+from ..synthetic import MINI_SCOPE, Scenes, describe_thing, sample_scenes, to_pil_image
 from ..utils.result_journal import ResultJournal
 
 OnCell = Callable[[int, int], None]
-"""Told after each cell: cells done, cells in all."""
+"""Called after each cell with the number of finished cells and the number of all cells."""
 
-PLAIN = "no reference"
-
-Scored = dict[str, list[float]]
-"""By score: a number for each prompt."""
+CellScores = dict[str, list[float]]
+"""One number for each prompt, by name of the score."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of drawing: the call's arguments beside prompt, style and seed."""
+    """One way to generate images that is compared with others.
+
+    Attributes:
+        name: Name in files and reports.
+        arguments: Arguments of the call of `InstantStyle`, except prompt, style and seed.
+        styled: Whether the reference's style is applied.
+        content: Whether the reference's content is removed. References without known content are left out.
+        negative: Whether the next reference is the negative style; the first one follows the last.
+    """
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     styled: bool = True
     content: bool = False
-    """Whether the reference's content is taken out; references whose content is unknown are left out."""
     negative: bool = False
-    """Whether the next reference is drawn away from; after the last comes the first."""
 
 
-NO_REFERENCE = Arm(PLAIN, styled=False)
+NO_REFERENCE = Arm("no reference", styled=False)
+"""The arm that all others are compared with."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is drawn, and how it is scored; reference r is drawn from `seed + 1000 r`, prompt p one on each.
+    """References and prompts from which all arms are generated, and the scorers.
 
-    Its own seeds, so that a bootstrap over references is one over noise as well; the same in every arm, so
-    that arms differ in nothing else.
+    The seed of reference r and prompt p is `seed + 1000 r + p` in every arm, so that arms differ in nothing
+    else. Each reference has seeds of its own, so that a bootstrap over references covers the noise as well.
+
+    Attributes:
+        styled: The model.
+        references: Reference images.
+        prompts: Prompts, which are all generated with every reference.
+        scorers: Scorers of the images.
+        folder: Folder of the results.
+        model: Name of the model. Results of another model in the folder are refused.
+        seed: Seed of the first image.
+        batch: Number of prompts in one call; affects memory and speed only.
+        arguments: Arguments of the call in every arm, such as `num_inference_steps`.
     """
 
     styled: InstantStyle
@@ -60,19 +77,18 @@ class Experiment:
     scorers: Sequence[Scorer]
     folder: Path
     model: str = ""
-    """What the model is called; another's results are not mixed with its own."""
     seed: int = 0
     batch: int = 4
-    """Prompts that are drawn in one call; changes memory and speed, and no picture."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def settings(self) -> dict[str, Any]:
-        """All that a cell's numbers depend on."""
+        """Return everything that the scores depend on, as the journal's file stores it."""
+        architecture = self.styled.architecture
         return {
             "model": self.model,
-            "network": self.styled.architecture.name,
-            "blocks": [str(block) for block in self.styled.architecture.blocks],
-            "roles": {role: list(map(str, of)) for role, of in self.styled.architecture.roles.items()},
+            "network": architecture.name,
+            "blocks": [str(block) for block in architecture.blocks],
+            "roles": {role: list(map(str, blocks)) for role, blocks in architecture.roles.items()},
             "references": [[one.name, one.sha256, one.content] for one in self.references],
             "prompts": list(self.prompts),
             "scores": [scorer.name for scorer in self.scorers],
@@ -81,112 +97,162 @@ class Experiment:
         }
 
     def run(self, arms: Sequence[Arm], journal: ResultJournal, on_cell: OnCell | None = None) -> None:
-        """Draw and score every cell that the journal lacks; arms in their order, no reference first."""
-        todo = list(self.cells(arms))
+        """Generate and score every cell whose scores or images are missing.
+
+        Args:
+            arms: Arms in order, with `NO_REFERENCE` first: scores of the others use its images.
+            journal: Journal of the scores, which is written after each cell.
+            on_cell: Called after each cell.
+        """
+        cells = list(self.cells(arms))
         styles: dict[int, Style] = {}
-        for done, (arm, number) in enumerate(todo, start=1):
-            if not self._is_done(journal, arm, number):
-                journal.add(self.key(arm, number), self._cell(arm, number, styles))
+        for done, (arm, number) in enumerate(cells, start=1):
+            paths, key = self.image_paths(arm, number), self.cell_key(arm, number)
+            if key not in journal.cells or not all(path.is_file() for path in paths):
+                images = self.generate_images(arm, number, styles)
+                for image, path in zip(images, paths, strict=True):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    save_png(image, path, force=True)
+                journal.add(key, self._score(images, arm, number))
             if on_cell:
-                on_cell(done, len(todo))
+                on_cell(done, len(cells))
 
     def cells(self, arms: Sequence[Arm]) -> Iterator[tuple[Arm, int]]:
-        """Each arm with the number of each reference that it can be drawn with."""
+        """Yield each arm with the index of each reference that can be used in it."""
         for arm in arms:
             for number, reference in enumerate(self.references):
                 if not arm.content or reference.content is not None:
                     yield arm, number
 
-    def key(self, arm: Arm, number: int) -> str:
-        """What a cell is called in the journal."""
+    def cell_key(self, arm: Arm, number: int) -> str:
+        """Return the name of a cell in the journal."""
         return f"{arm.name} | {self.references[number].name}"
 
-    def picture_paths(self, arm: Arm, number: int) -> list[Path]:
-        """Where a cell's pictures lie, a prompt each."""
-        home = self.folder / "pictures" / _slug(arm.name)
-        return [home / f"{number}-{place}.png" for place in range(len(self.prompts))]
+    def image_paths(self, arm: Arm, number: int) -> list[Path]:
+        """Return the paths of a cell's images, one for each prompt."""
+        name = "".join(mark if mark.isalnum() or mark in "._-" else "-" for mark in arm.name)
+        return [
+            self.folder / "pictures" / name / f"{number}-{place}.png" for place in range(len(self.prompts))
+        ]
 
-    def pictures(self, arm: Arm, number: int) -> list[Image.Image]:
-        """A finished cell's pictures."""
-        return [open_reference(path) for path in self.picture_paths(arm, number)]
+    def load_images(self, arm: Arm, number: int) -> list[Image.Image]:
+        """Read the images of a finished cell, one for each prompt."""
+        return [open_reference(path) for path in self.image_paths(arm, number)]
 
-    def _is_done(self, journal: ResultJournal, arm: Arm, number: int) -> bool:
-        drawn = all(path.is_file() for path in self.picture_paths(arm, number))
-        return drawn and self.key(arm, number) in journal.cells
+    def generate_images(
+        self, arm: Arm, number: int, styles: dict[int, Style] | None = None
+    ) -> list[Image.Image]:
+        """Generate the images of a cell.
 
-    def _cell(self, arm: Arm, number: int, styles: dict[int, Style]) -> Scored:
-        drawn = self.drawn(arm, number, styles)
-        for picture, path in zip(drawn, self.picture_paths(arm, number), strict=True):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_png(picture, path, force=True)
-        reference = self.references[number]
-        plain = drawn if not arm.styled else self.pictures(NO_REFERENCE, number)
-        case = Case(number, reference.image, tuple(self.prompts), plain, reference.content)
-        return {name: [round(v, 5) for v in row] for name, row in self._scores(drawn, case).items()}
+        Args:
+            arm: The arm.
+            number: Index of the reference.
+            styles: Styles that are already encoded, by index of the reference; new ones are added.
 
-    def _scores(self, drawn: list[Image.Image], case: Case) -> Scored:
-        return all_scores(self.scorers, drawn, case)
-
-    def drawn(self, arm: Arm, number: int, styles: dict[int, Style] | None = None) -> list[Image.Image]:
-        """A cell's pictures, drawn now; `styles`: those made so far, by reference, None: made anew."""
+        Returns:
+            An image for each prompt.
+        """
         styles = {} if styles is None else styles
-        given: dict[str, Any] = {**self.arguments, **arm.arguments}
+
+        def encode_style(reference: int) -> Style:
+            if reference not in styles:
+                styles[reference] = self.styled.style(self.references[reference].image)
+            return styles[reference]
+
+        arguments: dict[str, Any] = {**self.arguments, **arm.arguments}
         if arm.styled:
-            given["style"] = self._style(number, styles)
+            arguments["style"] = encode_style(number)
         if arm.negative:
-            given["negative_style"] = self._style((number + 1) % len(self.references), styles)
+            arguments["negative_style"] = encode_style((number + 1) % len(self.references))
         if arm.content:
-            given["content"] = self.references[number].content
-        drawn: list[Image.Image] = []
+            arguments["content"] = self.references[number].content
+        images: list[Image.Image] = []
         for start in range(0, len(self.prompts), self.batch):
-            some = list(self.prompts[start : start + self.batch])
-            drawn += self.styled(some, seed=self.seed + 1000 * number + start, **given).images
-        return drawn
+            prompts = list(self.prompts[start : start + self.batch])
+            images += self.styled(prompts, seed=self.seed + 1000 * number + start, **arguments).images
+        return images
 
-    def _style(self, number: int, styles: dict[int, Style]) -> Style:
-        if number not in styles:
-            styles[number] = self.styled.style(self.references[number].image)
-        return styles[number]
+    def _score(self, images: list[Image.Image], arm: Arm, number: int) -> CellScores:
+        reference = self.references[number]
+        plain = self.load_images(NO_REFERENCE, number) if arm.styled else images
+        case = ScoringCase(number, reference.image, tuple(self.prompts), plain, reference.content)
+        scores = compute_scores(self.scorers, images, case)
+        return {name: [round(value, 5) for value in values] for name, values in scores.items()}
 
 
-def opened(trials: Experiment, name: str, **settings: Any) -> ResultJournal:
-    """The journal in the trials' folder, which is made where it is not there."""
+def open_journal(experiment: Experiment, name: str, **settings: Any) -> ResultJournal:
+    """Open the journal of an experiment; create its folder if necessary.
+
+    Args:
+        experiment: The experiment.
+        name: Name of the journal's file in the experiment's folder.
+        **settings: Settings beside those of the experiment.
+
+    Returns:
+        The journal, with the cells of an earlier run.
+
+    Raises:
+        JobError: The folder cannot be created, or the file holds results of other settings.
+    """
     try:
-        trials.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise JobError(f"{trials.folder} cannot be a folder of results ({fault.strerror}).") from None
-    return ResultJournal(trials.folder / name, {**trials.settings(), **settings})
+        experiment.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise JobError(f"{experiment.folder} cannot be a folder of results ({error.strerror}).") from None
+    return ResultJournal(experiment.folder / name, {**experiment.settings(), **settings})
 
 
-def of_arm(trials: Experiment, journal: ResultJournal, arm: Arm, score: str) -> dict[int, list[float]]:
-    """A score's numbers in an arm, by reference; references without it are left out."""
-    found = {}
-    for _, number in trials.cells([arm]):
-        values = journal.cells[trials.key(arm, number)].get(score)
+def scores_by_reference(
+    experiment: Experiment, journal: ResultJournal, arm: Arm, score: str
+) -> dict[int, list[float]]:
+    """Collect the values of a score in an arm.
+
+    Args:
+        experiment: The experiment.
+        journal: Its journal, with all cells of the arm.
+        arm: The arm.
+        score: Name of the score.
+
+    Returns:
+        A value for each prompt, by index of the reference; references without the score are left out.
+    """
+    scores = {}
+    for _, number in experiment.cells([arm]):
+        values = journal.cells[experiment.cell_key(arm, number)].get(score)
         if values:
-            found[number] = values
-    return found
+            scores[number] = values
+    return scores
 
 
-def from_world(references: int, asked: int, seed: int) -> tuple[list[ReferenceImage], Scenes, list[str]]:
-    """Things to ask for, and held-out scenes of the small world as references, none of which shows one."""
-    if asked >= MINI_SCOPE.things:
+def sample_synthetic_references(
+    references: int, things: int, seed: int
+) -> tuple[list[ReferenceImage], Scenes, list[str]]:
+    """Sample held-out scenes of the synthetic dataset as references, and prompts for other things.
+
+    Args:
+        references: Number of references.
+        things: Number of object classes to prompt for; no reference shows one of them.
+        seed: Seed of the sample.
+
+    Returns:
+        The references, their scenes, and a prompt for each object class.
+
+    Raises:
+        JobError: The dataset has no more object classes than `things`.
+    """
+    if things >= MINI_SCOPE.things:
         raise JobError(
-            f"Of {MINI_SCOPE.things} things {asked} to ask for leave none for references to show; take fewer."
+            f"{things} of {MINI_SCOPE.things} object classes to prompt for leave none for the references; "
+            "use fewer."
         )
-    dice = torch.Generator().manual_seed(seed)
-    wanted = torch.randperm(MINI_SCOPE.things, generator=dice)[:asked]
-    scenes = sample_scenes(references, dice, MINI_SCOPE, held_out=True)
-    while (shows := torch.isin(scenes.thing, wanted)).any():
-        scenes = scenes.where(~shows, sample_scenes(references, dice, MINI_SCOPE, held_out=True))
-    # 192 px: what the image encoder sees is then as sharp as a person's own picture.
-    pictures = scenes.pictures(192, torch.Generator().manual_seed(seed))
-    exhibits = [
-        ReferenceImage(f"scene {number}", as_image(picture), thing_words(int(thing)))
-        for number, (picture, thing) in enumerate(zip(pictures, scenes.thing, strict=True))
+    generator = torch.Generator().manual_seed(seed)
+    prompted = torch.randperm(MINI_SCOPE.things, generator=generator)[:things]
+    scenes = sample_scenes(references, generator, MINI_SCOPE, held_out=True)
+    while (shows := torch.isin(scenes.thing, prompted)).any():
+        scenes = scenes.where(~shows, sample_scenes(references, generator, MINI_SCOPE, held_out=True))
+    # 192 px: the image encoder then sees them as sharply as a photograph.
+    images = scenes.render(192, torch.Generator().manual_seed(seed))
+    named = [
+        ReferenceImage(f"scene {number}", to_pil_image(image), describe_thing(int(thing)))
+        for number, (image, thing) in enumerate(zip(images, scenes.thing, strict=True))
     ]
-    return exhibits, scenes, [thing_words(thing) for thing in wanted.tolist()]
-
-
-def _slug(name: str) -> str:
-    return "".join(mark if mark.isalnum() or mark in "._-" else "-" for mark in name)
+    return named, scenes, [describe_thing(thing) for thing in prompted.tolist()]

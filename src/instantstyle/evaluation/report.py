@@ -1,118 +1,92 @@
-"""The report: one HTML file that needs no other: curves, the table, the pictures behind each point."""
+"""The report of an evaluation: one HTML file with curves, a table and the images behind each point."""
 
-import base64
 from collections.abc import Sequence
-from html import escape
-from io import BytesIO
+from typing import TypedDict
 
+from markupsafe import Markup
 from PIL import Image
 
-from ..metrics.scorers import first_named
-from .curves import anchor, curves, titled
+from ..metrics.scorers import find_score
+from ..utils.html import jpeg_data_url, render
+from .curves import anchor_of, render_curves
 from .experiment import Experiment
 from .point import Point
 
-STYLE = ("look", "style")
-"""Names under which scorers tell how much of the reference's style is there; each of them has its curves."""
-TEXT = ("text", "subject")
-LEAK = ("leak", "drawing")
+STYLE_SCORES = ("look", "style")
+"""Scores of how much of the reference's style is in an image. Each has its own curves."""
+PROMPT_SCORES = ("text", "subject")
+"""Scores of prompt fidelity; the first that a scorer gives is shown."""
+LEAKAGE_SCORES = ("leak", "drawing")
+"""Scores of content leakage; the first that a scorer gives is shown."""
 THUMBNAIL = 88  # px
-SHOWN = 6  # references and prompts a point: beyond these, the pictures are in the folder
+SHOWN = 6  # references and prompts of a point; all images are in the folder
 
-_CSS = """
-body{font:15px/1.45 sans-serif;color:#222;max-width:1120px;margin:2em auto;padding:0 1em}
-table{border-collapse:collapse;font-size:13px}
-th,td{padding:3px 8px;border-bottom:1px solid #ddd;text-align:right}
-th:first-child,td:first-child{text-align:left}.pair{display:flex;flex-wrap:wrap;gap:24px}
-.legend span{margin-right:1em;font-size:13px;white-space:nowrap}
-.legend i{display:inline-block;width:10px;height:10px;border-radius:5px;margin-right:4px}
-summary{cursor:pointer;padding:4px 0}.grid td,.grid th{padding:2px;border:0;text-align:center}
-.scroll{overflow-x:auto}img{display:block}
-"""
+_TEMPLATE = "evaluation/templates/report.html.jinja"
 
 
-def report(trials: Experiment, points: Sequence[Point]) -> str:
-    """The file's text."""
-    names = list(dict.fromkeys(name for point in points for name in point.scores))
-    parts = [
-        "<!DOCTYPE html>",
-        f'<html lang="en"><meta charset="utf-8"><title>{escape(_title(trials))}</title>',
-        f"<style>{_CSS}</style>",
-        f"<h1>{escape(_title(trials))}</h1>",
-        f"<p>{escape(_protocol(trials))}</p>",
-        f'<div class="pair">{_tradeoffs(points, names)}</div>',
-        f"<h2>Scores</h2>{_table(points, names)}",
-        "<h2>Pictures</h2>",
-        *(_pictures(trials, point, anchor(place)) for place, point in enumerate(points)),
-        "</html>\n",
-    ]
-    return "\n".join(parts)
+class _Plot(TypedDict):
+    title: str
+    curves: Markup
 
 
-def _title(trials: Experiment) -> str:
-    return f"{trials.model or trials.styled.architecture.title}: style against its price"
+class _Thumbnail(TypedDict):
+    title: str
+    url: str
 
 
-def _protocol(trials: Experiment) -> str:
-    return (
-        f"{len(trials.references)} styles × {len(trials.prompts)} prompts, equal seeds in every arm (from "
-        f"{trials.seed}); means over pictures, with 95 % intervals by bootstrap over styles. Each score "
-        "names its model. A style score alone says little: what it costs stands beside it."
-    )
+def render_report(experiment: Experiment, points: Sequence[Point]) -> str:
+    """Render the report of an evaluation.
 
+    Args:
+        experiment: The experiment, whose images are read from its folder.
+        points: A point for each arm and scale.
 
-def _tradeoffs(points: Sequence[Point], names: Sequence[str]) -> str:
-    """Style against text, and style against leakage: where no scorer tells leakage, no style is drawn."""
-    leak = first_named(LEAK, names)
-    if leak is None:
-        return "<p>No scorer tells leakage, without which a style says nothing: no curves.</p>"
-    prices = (("Style against text", first_named(TEXT, names)), ("Style against leakage", leak))
-    return "".join(
-        f"<div><h2>{told}</h2>{curves(points, across, style)}</div>"
-        for style in filter(None, (first_named([word], names) for word in STYLE))
-        for told, across in prices
-        if across
-    )
-
-
-def _table(points: Sequence[Point], names: Sequence[str]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("arm", "styles", *names))
-    rows = "".join(f"<tr>{_row(point, names)}</tr>" for point in points)
-    return f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
-
-
-def _row(point: Point, names: Sequence[str]) -> str:
-    cells = [escape(titled(point)), str(point.styles)]
-    for name in names:
-        mean = point.scores.get(name)
-        cells.append("–" if mean is None else "{:.3f} ({:.3f}–{:.3f})".format(*mean))
-    return "".join(f"<td>{cell}</td>" for cell in cells)
-
-
-def _pictures(trials: Experiment, point: Point, name: str) -> str:
-    """Behind a point: a row for each reference, a column for each prompt.
-
-    The id stands inside of what is folded, so that browsers unfold it for whoever comes by a link.
+    Returns:
+        HTML that needs no other file.
     """
-    prompts = trials.prompts[:SHOWN]
-    head = "".join(f"<th>{escape(prompt)}</th>" for prompt in ("reference", *prompts))
-    rows = []
-    for arm, number in list(trials.cells([point.setting.drawn]))[:SHOWN]:
-        reference = trials.references[number]
-        shown = [reference.image, *trials.pictures(arm, number)[:SHOWN]]
-        titles = [reference.name, *(f"{reference.name}: {prompt}" for prompt in prompts)]
-        cells = "".join(f"<td>{_img(*pair)}</td>" for pair in zip(shown, titles, strict=True))
-        rows.append(f"<tr>{cells}</tr>")
-    table = (
-        f'<div class="scroll" id="{name}"><table class="grid"><tr>{head}</tr>{"".join(rows)}</table></div>'
+    names = list(dict.fromkeys(name for point in points for name in point.scores))
+    model = experiment.model or experiment.styled.architecture.title
+    return render(
+        _TEMPLATE,
+        title=f"{model}: style against prompt fidelity and content leakage",
+        references=len(experiment.references),
+        prompts=experiment.prompts,
+        seed=experiment.seed,
+        scores=names,
+        points=points,
+        plots=_plots(points, names),
+        anchors=[anchor_of(place) for place in range(len(points))],
+        images=[_image_rows(experiment, point) for point in points],
+        shown=SHOWN,
     )
-    return f"<details><summary>{escape(titled(point))}</summary>{table}</details>"
 
 
-def _img(picture: Image.Image, title: str) -> str:
-    small = picture.convert("RGB")
+def _plots(points: Sequence[Point], names: Sequence[str]) -> list[_Plot]:
+    """Plot style against prompt fidelity and content leakage; nothing without a score of leakage."""
+    leakage = find_score(LEAKAGE_SCORES, names)
+    if leakage is None:
+        return []
+    costs = {"prompt fidelity": find_score(PROMPT_SCORES, names), "content leakage": leakage}
+    return [
+        {"title": f"Style against {cost}", "curves": render_curves(points, score, style)}
+        for style in filter(None, (find_score([name], names) for name in STYLE_SCORES))
+        for cost, score in costs.items()
+        if score
+    ]
+
+
+def _image_rows(experiment: Experiment, point: Point) -> list[list[_Thumbnail]]:
+    """Read the images behind a point: a row for each reference, a column for each prompt."""
+    rows = []
+    for arm, number in list(experiment.cells([point.setting.scaled_arm]))[:SHOWN]:
+        reference = experiment.references[number]
+        images = experiment.load_images(arm, number)[:SHOWN]
+        titles = [f"{reference.name}: {prompt}" for prompt in experiment.prompts[:SHOWN]]
+        rows.append([_thumbnail(reference.image, reference.name), *map(_thumbnail, images, titles)])
+    return rows
+
+
+def _thumbnail(image: Image.Image, title: str) -> _Thumbnail:
+    small = image.convert("RGB")
     small.thumbnail((THUMBNAIL, THUMBNAIL))
-    held = BytesIO()
-    small.save(held, format="JPEG", quality=82)
-    data = base64.b64encode(held.getvalue()).decode()
-    return f'<img src="data:image/jpeg;base64,{data}" alt="{escape(title)}" title="{escape(title)}">'
+    return {"title": title, "url": jpeg_data_url(small)}
