@@ -26,7 +26,7 @@ class ResultJournal:
         JobError: The file was written with other settings or is not a journal, or its folder does not exist.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
         self.path = path
         # Converted to JSON and back, as those of a file, in which tuples are lists.
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
@@ -36,7 +36,7 @@ class ResultJournal:
         elif not path.parent.is_dir():
             raise JobError(f"{path.parent} is not a folder; create it first, or write elsewhere.")
 
-    def add(self, name: str, result: Any) -> None:
+    def add(self, name: str, result: object) -> None:
         """Add the result of a finished cell and write the file.
 
         Args:
@@ -46,7 +46,7 @@ class ResultJournal:
         self.cells[name] = result
         self.write()
 
-    def write(self, **summary: Any) -> None:
+    def write(self, **summary: object) -> None:
         """Write the file atomically.
 
         Args:
@@ -94,6 +94,6 @@ def read_journal(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", content)
 
 
-def _shorten(value: Any) -> str:
+def _shorten(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) < 60 else f"{text[:57]}…"

@@ -1,0 +1,47 @@
+"""Adapter families that are not supported are rejected with their names."""
+
+import pytest
+import torch
+
+from instantstyle.errors import CheckpointError
+from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+
+from .test_ip_adapter_checkpoint import flat
+
+
+def zeros(shapes):
+    return {name: torch.zeros(shape, device="meta") for name, shape in shapes.items()}
+
+
+KOLORS = zeros({"image_proj.proj_in.weight": (2048, 1024), "image_proj.latents": (1, 16, 2048)})
+
+
+PERCEPTRON = zeros({f"image_proj.{name}.weight": (4, 4) for name in ("proj.0", "proj.2", "norm")})
+
+
+@pytest.mark.parametrize(
+    ("tensors", "family"),
+    [
+        (zeros({"ip_adapter.0.to_q_lora.down.weight": (1,)}), "IP-Adapter-FaceID,"),
+        (zeros({"image_proj.perceiver_resampler.proj_in.weight": (1,)}), "FaceID-Plus"),
+        (
+            zeros(
+                {"image_proj.perceiver_resampler.norm.weight": (1,), "ip_adapter.0.to_q_lora.up.weight": (1,)}
+            ),
+            "FaceID-Plus",
+        ),
+        (PERCEPTRON, "IP-Adapter-FaceID,"),
+        (zeros({"image_proj.proj_in.weight": (1280, 512)}), "InstantID"),
+        (zeros({"image_proj.time_embedding.linear_1.weight": (1,)}), r"SD3\.5"),
+        (zeros({"ip_adapter.0.norm_ip.linear.weight": (1,)}), r"SD3\.5"),
+        (
+            zeros({"double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight": (1,)}),
+            r"FLUX \(XLabs\)",
+        ),
+        (PERCEPTRON | zeros({"ip_adapter.0.to_k_ip.weight": (3072, 4096)}), r"FLUX \(InstantX\)"),
+        (KOLORS, "Kolors"),
+    ],
+)
+def test_unsupported_families_are_rejected_by_name(state, tensors, family):
+    with pytest.raises(CheckpointError, match=family):
+        IPAdapterCheckpoint.open({**flat({**state, "image_proj": {}}), **tensors})
