@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.bundled import reference
 from benchmarks.rounds import parser, report, timed
-from instantstyle.batch import Backend, BatchRow, Ledger, backend_named, crossed, draw_rows
+from instantstyle.batch import Backend, BatchRow, Ledger, create_backend, cross_product, generate_rows
 
 PROMPTS = ("a rocket", "a crown", "a mushroom")
 ONE = "this process"
@@ -35,9 +35,9 @@ def seconds_for(rows: Sequence[BatchRow], backend: Backend, size: int = 1) -> fl
     """Of a run into a new folder, `size` pictures in a call; every row must become a picture."""
     with TemporaryDirectory() as folder:
         begun = perf_counter()
-        with Ledger.opened(Path(folder, "out")) as ledger:
-            ledger.enter(rows, size)
-            outcomes = list(draw_rows(ledger, rows, backend))
+        with Ledger.open(Path(folder, "out")) as ledger:
+            ledger.add_rows(rows, size)
+            outcomes = list(generate_rows(ledger, rows, backend))
         elapsed = perf_counter() - begun
         assert [outcome.error for outcome in outcomes] == [None] * len(rows), outcomes
         return elapsed
@@ -45,7 +45,7 @@ def seconds_for(rows: Sequence[BatchRow], backend: Backend, size: int = 1) -> fl
 
 def here(rows: Sequence[BatchRow], args: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds of each arm of this process, in turn."""
-    backend = backend_named("local", "cpu")
+    backend = create_backend("local", "cpu")
 
     def with_threads(threads: int, size: int) -> float:
         torch.set_num_threads(threads)
@@ -68,7 +68,7 @@ def by_cluster(rows: Sequence[BatchRow], workers: int, rounds: int) -> list[floa
 
     ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        backend = backend_named("ray", "cpu")
+        backend = create_backend("ray", "cpu")
         seconds_for(rows[: 2 * backend.workers], backend)
         return [seconds_for(rows, backend) for _ in range(rounds)]
     finally:
@@ -103,7 +103,7 @@ def main() -> None:
         reference().save(ink)
         steps = {"num_inference_steps": args.steps} if args.steps else {}
         seeds = range(1, args.pictures // len(PROMPTS) + 2)
-        rows = crossed([ink], PROMPTS, list(seeds), {"model": "mini", "dtype": "float32", **steps})
+        rows = cross_product([ink], PROMPTS, list(seeds), {"model": "mini", "dtype": "float32", **steps})
         report(question, args, measured(rows[: args.pictures], args))
 
 

@@ -1,4 +1,4 @@
-"""A folder for a batch, and the command with the small random model."""
+"""An output folder for a batch, and the command with a small random model."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from instantstyle.batch import BatchRow, Ledger, Outcome, draw_rows
+from instantstyle.batch import BatchRow, Ledger, Outcome, generate_rows
 
 from ..cli.conftest import model, run
 from .disk import Disk
-from .stand_in import Painter
+from .stub_backend import StubBackend
 
 __all__ = ["Disk", "model", "run"]
 
@@ -22,34 +22,34 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def ledgers(monkeypatch, tmp_path) -> Path:
-    """Of stores behind URLs; never those of whoever runs the tests."""
+    """Folder for ledgers of stores behind URLs, instead of the user's own."""
     monkeypatch.setenv("INSTANTSTYLE_LEDGERS", str(tmp_path / "ledgers"))
     return tmp_path / "ledgers"
 
 
 @pytest.fixture
-def draw(folder) -> Callable[..., list[Outcome]]:
+def generate(folder) -> Callable[..., list[Outcome]]:
     """One run into the folder."""
-    return partial(draw_into, folder)
+    return partial(generate_into, folder)
 
 
-def draw_into(
+def generate_into(
     output: str | Path,
     rows: Sequence[BatchRow],
-    painter: Painter,
+    backend: StubBackend,
     size: int = 1,
     *,
     retry: bool = False,
-    tell: Callable[[str], None] = print,
+    on_message: Callable[[str], None] = print,
 ) -> list[Outcome]:
     """One run, from opening the ledger to closing it."""
-    with Ledger.opened(output) as ledger:
-        ledger.enter(rows, size)
+    with Ledger.open(output) as ledger:
+        ledger.add_rows(rows, size)
         if retry:
             ledger.retry_failed(rows)
-        return list(draw_rows(ledger, rows, painter, tell))
+        return list(generate_rows(ledger, rows, backend, on_message))
 
 
-def pictures(folder: Path) -> dict[str, bytes]:
-    """All that a run left in its folder beside the ledger."""
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Read all files of an output folder except the ledger."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith("ledger.")}

@@ -1,11 +1,11 @@
-"""A file system behind a URL, `disk:///tmp/pictures`, which outlives its process as a server would."""
+"""A file system behind a URL, `disk:///tmp/images`, which persists beyond the process like a server."""
 
 from fsspec import register_implementation
 from fsspec.implementations.local import LocalFileSystem
 
 
 class Disk(LocalFileSystem):
-    """Not known as a folder of this machine, so that it is met as a remote one is."""
+    """A local file system under its own protocol, so that it is treated as a remote one."""
 
     protocol = "disk"
 

@@ -1,4 +1,4 @@
-"""`instantstyle batch` as a person meets it."""
+"""The command `instantstyle batch`."""
 
 import inspect
 import sys
@@ -9,7 +9,7 @@ from instantstyle.batch import Ledger
 from instantstyle.cli import app
 from instantstyle.imaging.png_metadata import read_recipe
 
-from .conftest import pictures
+from .conftest import read_files
 
 SHORT = ("--steps", 2, "--height", 16, "--width", 16)
 
@@ -24,7 +24,7 @@ def batch(run, model, reference, tmp_path):
     return command
 
 
-def test_a_manifest_is_drawn_and_a_log_tells_how_far_it_is(batch, tmp_path):
+def test_a_manifest_is_generated_with_progress_lines(batch, tmp_path):
     (tmp_path / "jobs.csv").write_text("prompt,seed\na rocket,1\na crown,2\n")
     done = batch("jobs.csv", "--style", "ink.png", "--report")
     assert (done.code, done.out) == (0, "out/index.html\n")
@@ -35,7 +35,7 @@ def test_a_manifest_is_drawn_and_a_log_tells_how_far_it_is(batch, tmp_path):
     assert [recipe.references[0].name for recipe in recipes] == ["ink.png", "ink.png"]
 
 
-def test_rows_take_from_the_command_line_all_that_generate_takes(batch, tmp_path, reference):
+def test_options_of_generate_apply_to_rows(batch, tmp_path, reference):
     for name in ("plan", "neon", "mask"):
         reference.rotate(len(name) * 30).save(tmp_path / f"{name}.png")
     (tmp_path / "jobs.csv").write_text("prompt,start\na rocket,\na crown,0.3\n")
@@ -67,40 +67,40 @@ def test_rows_take_from_the_command_line_all_that_generate_takes(batch, tmp_path
     assert (rocket.guidance_scale, rocket.guidance_interval, rocket.seed) == (3.5, (0.2, 0.8), 7)
 
 
-def test_no_option_of_generate_is_unknown_to_a_batch():
+def test_batch_has_every_option_of_generate():
     def options(verb):
         [command] = [one for one in app.registered_commands if one.name == verb]
         return set(inspect.signature(command.callback).parameters)
 
-    # What is of one picture alone: its words, where it is put, and how it is told of.
-    own = {"prompt", "number", "force", "plan", "verbose"}
-    assert options("generate") - options("batch") == own
+    # Options that concern a single image: its prompt, its output and its messages.
+    single = {"prompt", "number", "force", "plan", "verbose"}
+    assert options("generate") - options("batch") == single
 
 
-def test_a_cross_product_is_drawn_once_each_and_a_bar_is_shown_to_a_person(batch, tmp_path, monkeypatch):
+def test_a_cross_product_has_no_duplicates_and_a_terminal_shows_a_bar(batch, tmp_path, monkeypatch):
     (tmp_path / "prompts.txt").write_text("a rocket\na rocket\n")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     done = batch("--styles", "ink.png", "--prompts", "prompts.txt", "--seeds", "1:2")
     assert (done.code, done.out) == (0, "out\n")
     assert "2 of 4 rows repeat others and are generated once" in done.err
-    assert len(pictures(tmp_path / "out")) == 2
+    assert len(read_files(tmp_path / "out")) == 2
 
 
-def test_faulty_rows_are_told_one_a_line_and_nothing_is_made(batch, tmp_path):
+def test_invalid_rows_are_listed_and_nothing_is_generated(batch, tmp_path):
     (tmp_path / "jobs.csv").write_text("prompt,seed\na rocket,-1\na crown,2\na cat,x\n")
     done = batch("jobs.csv")
     assert (done.code, done.out) == (2, "")
     first, second, summary = done.err.splitlines()
     assert first.startswith("line 2: Recipe is invalid: seed is '-1'")
     assert second.startswith("line 4: Recipe is invalid: seed is 'x'")
-    assert summary == "instantstyle: jobs.csv: 2 of 3 rows are faulty; nothing was drawn."
+    assert summary == "instantstyle: jobs.csv: 2 of 3 rows are invalid; no image was generated."
     assert not (tmp_path / "out").exists()
 
 
-def test_a_row_that_fails_makes_the_code_one_until_it_is_tried_again(batch, tmp_path, monkeypatch):
+def test_a_failed_row_gives_exit_code_one_until_it_is_repeated(batch, tmp_path, monkeypatch):
     (tmp_path / "jobs.csv").write_text("prompt\na rocket\na crown\n")
     with monkeypatch.context() as patch:
-        patch.setattr("instantstyle.core.pipeline.check_drawn", _refusing_crowns())
+        patch.setattr("instantstyle.core.pipeline.check_output", _fail_second_image())
         done = batch("jobs.csv")
     assert done.code == 1
     assert "failed, line 3: ValueError: no crowns today" in done.err
@@ -111,33 +111,33 @@ def test_a_row_that_fails_makes_the_code_one_until_it_is_tried_again(batch, tmp_
     assert batch("jobs.csv", "--retry-failed").code == 0
 
 
-def test_while_another_run_draws_into_the_folder_it_is_refused(batch, tmp_path):
+def test_a_second_run_into_the_folder_is_refused(batch, tmp_path):
     (tmp_path / "jobs.csv").write_text("prompt\na rocket\n")
     with Ledger.open(tmp_path / "out"):
         done = batch("jobs.csv")
     assert done.code == 2
-    assert "out is drawn into by another run" in done.err
+    assert "out is in use by another run" in done.err
 
 
 @pytest.mark.parametrize("words", [(), ("jobs.csv", "--prompts", "a"), ("jobs.csv", "--seeds", "1:2")])
-def test_a_manifest_or_a_cross_product_is_to_be_given(batch, words):
+def test_either_a_manifest_or_a_cross_product_is_required(batch, words):
     done = batch(*words)
     assert done.code == 2
     assert "give one of them" in done.err
 
 
 @pytest.mark.parametrize("verb", ["batch", "reproduce"])
-def test_the_verbs_explain_themselves(run, verb):
+def test_the_commands_have_help(run, verb):
     assert "Usage" in run(verb, "--help").out
 
 
-def _refusing_crowns():
-    """The second picture of a run cannot be drawn."""
-    drawn = []
+def _fail_second_image():
+    """Return a check that raises for the second image of a run."""
+    calls = []
 
     def check(*_):
-        drawn.append(1)
-        if len(drawn) == 2:
+        calls.append(1)
+        if len(calls) == 2:
             raise ValueError("no crowns today")
 
     return check

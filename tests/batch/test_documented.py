@@ -1,4 +1,4 @@
-"""The examples of docs/batch.md, and the README's of a batch, as they stand there, on the bundled model."""
+"""The examples of docs/batch.md and the batch example of the README run as written, on the bundled model."""
 
 import re
 import shlex
@@ -9,34 +9,34 @@ import pytest
 from instantstyle.imaging.png_metadata import read_recipe
 
 from ..guards.test_documented_commands import commands
-from .conftest import pictures
+from .conftest import read_files
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8")
 
-ELSEWHERE = ("://", "--backend ray")
-"""What takes a store across a network, or a cluster."""
+REMOTE = ("://", "--backend ray")
+"""Marks of commands that need a remote store or a cluster."""
 
 
 @pytest.mark.slow
-def test_the_pages_lines_do_as_they_say(run, tmp_path):
+def test_the_documented_commands_run(run, tmp_path):
     [rows] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    lines = [line for line in commands(PAGE) if not any(mark in line for mark in ELSEWHERE)]
+    lines = [line for line in commands(PAGE) if not any(mark in line for mark in REMOTE)]
     lines += [line for line in commands((ROOT / "README.md").read_text()) if " batch " in line]
-    told = []
+    results = []
     for line in lines:
         (tmp_path / "jobs.jsonl").write_text(rows)
-        # Few steps show that it is drawn; a picture that is drawn again has its own.
-        few = [] if " reproduce " in line else ["--steps", "2"]
-        done = run(*shlex.split(line, comments=True)[1:], *few)
+        # Two steps are enough; an image that is reproduced has its own number of steps.
+        steps = [] if " reproduce " in line else ["--steps", "2"]
+        done = run(*shlex.split(line, comments=True)[1:], *steps)
         assert done.code == 0, f"{line}: {done.err}"
-        told.append(done)
-    assert "12 of 12 images are in pictures, 0 failed" in told[2].err
-    assert "3 of 3 exist already" in told[4].err
-    assert [done.out for done in told if "identical" in done.out] == ["bit-identical\n"] * 2
-    assert "8 of 8 images are in pictures" in told[-1].err
-    drawn = [name for name in pictures(tmp_path / "drawn") if name.startswith("a-")]
-    assert sorted(read_recipe(tmp_path / "drawn" / name).prompt for name in drawn) == [
+        results.append(done)
+    assert "12 of 12 images are in pictures, 0 failed" in results[2].err
+    assert "3 of 3 exist already" in results[4].err
+    assert [done.out for done in results if "identical" in done.out] == ["bit-identical\n"] * 2
+    assert "8 of 8 images are in pictures" in results[-1].err
+    images = [name for name in read_files(tmp_path / "drawn") if name.startswith("a-")]
+    assert sorted(read_recipe(tmp_path / "drawn" / name).prompt for name in images) == [
         "a crown",
         "a mushroom",
         "a rocket",

@@ -1,4 +1,4 @@
-"""A store behind a URL keeps what a folder keeps; its ledger is on this machine."""
+"""A store behind a URL holds the same files as a folder; its ledger is on this machine."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -13,16 +13,16 @@ from instantstyle import JobError
 from instantstyle.batch import Ledger, write_report
 from instantstyle.errors import MissingExtra
 
-from .conftest import draw_into, pictures
+from .conftest import generate_into, read_files
 from .disk import Disk
-from .stand_in import Painter, rows_of
+from .stub_backend import StubBackend, make_rows
 
-URL = "memory://drawn/today"
+URL = "memory://images/today"
 
 
 @pytest.fixture(autouse=True)
-def held() -> Iterator[dict[str, bytes]]:
-    """What is in memory, as it is whenever it is asked for."""
+def memory() -> Iterator[dict[str, bytes]]:
+    """The content of the memory file system, emptied for the test."""
     MemoryFileSystem.store.clear()
     MemoryFileSystem.pseudo_dirs[:] = [""]
     yield MemoryFileSystem.store
@@ -30,142 +30,142 @@ def held() -> Iterator[dict[str, bytes]]:
 
 
 @pytest.fixture
-def draw() -> Callable:
-    return partial(draw_into, URL)
+def generate() -> Callable:
+    return partial(generate_into, URL)
 
 
-def kept() -> dict[str, bytes]:
-    """All that is there, by name."""
+def stored_files() -> dict[str, bytes]:
+    """The files of the memory file system by name."""
     return {path.rpartition("/")[2]: file.getvalue() for path, file in MemoryFileSystem.store.items()}
 
 
-def test_a_store_holds_the_pictures_of_a_folder_and_nothing_else(draw, folder):
-    rows = rows_of(3)
-    assert [outcome.row for outcome in draw(rows, Painter())] == rows
-    draw_into(folder, rows, Painter())
-    assert kept() == pictures(folder)
+def test_a_store_holds_the_images_of_a_folder_and_nothing_else(generate, folder):
+    rows = make_rows(3)
+    assert [outcome.row for outcome in generate(rows, StubBackend())] == rows
+    generate_into(folder, rows, StubBackend())
+    assert stored_files() == read_files(folder)
 
 
-def test_the_ledger_is_on_this_machine_and_says_whose_it_is(draw, ledgers):
-    draw(rows_of(1), Painter())
-    [home] = ledgers.iterdir()
-    assert {"ledger.sqlite", "ledger.lock", "url.txt"} <= {path.name for path in home.iterdir()}
-    assert (home / "url.txt").read_text() == f"{URL}\n"
+def test_the_ledger_is_on_this_machine_with_the_url_of_its_store(generate, ledgers):
+    generate(make_rows(1), StubBackend())
+    [ledger_folder] = ledgers.iterdir()
+    assert {"ledger.sqlite", "ledger.lock", "url.txt"} <= {path.name for path in ledger_folder.iterdir()}
+    assert (ledger_folder / "url.txt").read_text() == f"{URL}\n"
 
 
-def test_what_went_missing_is_drawn_again_and_nothing_else(draw, held):
-    rows = rows_of(3)
-    draw(rows, Painter())
-    before = kept()
-    del held[f"/drawn/today/{rows[1].file}"]
-    assert [outcome.row for outcome in draw(rows, Painter())] == [rows[1]]
-    assert kept() == before
+def test_a_missing_image_is_generated_again_and_nothing_else(generate, memory):
+    rows = make_rows(3)
+    generate(rows, StubBackend())
+    before = stored_files()
+    del memory[f"/images/today/{rows[1].file}"]
+    assert [outcome.row for outcome in generate(rows, StubBackend())] == [rows[1]]
+    assert stored_files() == before
 
 
-def test_what_is_there_is_counted_though_the_ledger_is_elsewhere(draw, ledgers):
-    draw(rows_of(3), Painter(dtype="bfloat16"))
+def test_existing_images_count_when_the_ledger_is_on_another_machine(generate, ledgers):
+    generate(make_rows(3), StubBackend(dtype="bfloat16"))
     ledgers.rename(ledgers.with_name("of another machine"))
-    assert draw(rows_of(3), Painter()) == []
+    assert generate(make_rows(3), StubBackend()) == []
     with Ledger.open(URL) as ledger:
         assert ledger.dtypes() == {"mini": "bfloat16"}
 
 
-def test_one_listing_tells_what_is_there_however_many_rows(draw, monkeypatch):
-    draw(rows_of(40), Painter())
-    asked, listing = [], MemoryFileSystem.ls
+def test_one_listing_finds_all_existing_images(generate, monkeypatch):
+    generate(make_rows(40), StubBackend())
+    calls, original = [], MemoryFileSystem.ls
 
-    def ls(*given, **more):
-        asked.append(given)
-        return listing(*given, **more)
+    def ls(*args, **kwargs):
+        calls.append(args)
+        return original(*args, **kwargs)
 
     with Ledger.open(URL) as ledger:
         monkeypatch.setattr(MemoryFileSystem, "ls", ls)
         for name in ("info", "exists", "isfile", "cat_file"):
-            monkeypatch.setattr(MemoryFileSystem, name, lambda *_: pytest.fail("asked of a single picture"))
-        ledger.add_rows(rows_of(40), 1)
-        assert ledger.waiting_keys(rows_of(40)) == set()
-    assert len(asked) == 1
+            monkeypatch.setattr(MemoryFileSystem, name, lambda *_: pytest.fail("a request for one image"))
+        ledger.add_rows(make_rows(40), 1)
+        assert ledger.waiting_keys(make_rows(40)) == set()
+    assert len(calls) == 1
 
 
-def test_a_second_run_on_the_same_store_is_refused_and_one_on_another_is_not(draw):
+def test_a_second_run_on_the_same_store_is_refused_and_one_on_another_is_not(generate):
     with Ledger.open(f"{URL}/"):
-        with pytest.raises(JobError, match="memory://drawn/today is drawn into by another run"):
-            draw(rows_of(1), Painter())
-        assert len(draw_into("memory://drawn/elsewhere", rows_of(1), Painter())) == 1
+        with pytest.raises(JobError, match="memory://images/today is in use by another run"):
+            generate(make_rows(1), StubBackend())
+        assert len(generate_into("memory://images/elsewhere", make_rows(1), StubBackend())) == 1
 
 
-def test_a_store_that_refuses_is_told_before_anything_is_drawn(draw, monkeypatch):
-    monkeypatch.setattr(MemoryFileSystem, "pipe_file", _refusing_after(0))
-    painter = Painter()
+def test_a_store_without_write_permission_is_refused_before_generation(generate, monkeypatch):
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", _refuse_after(0))
+    backend = StubBackend()
     with pytest.raises(
-        JobError, match=r"^memory://drawn/today cannot be written to \(PermissionError: no\)\.$"
+        JobError, match=r"^memory://images/today cannot be written to \(PermissionError: no\)\.$"
     ):
-        draw(rows_of(1), painter)
-    assert painter.calls == []
+        generate(make_rows(1), backend)
+    assert backend.calls == []
 
 
-def test_a_store_that_vanishes_ends_the_run_and_the_next_one_goes_on(draw, folder, monkeypatch):
+def test_a_store_that_fails_ends_the_run_and_the_next_run_continues(generate, folder, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(MemoryFileSystem, "pipe_file", _refusing_after(5))
-        with pytest.raises(JobError, match=r"^memory://drawn/today/thing-5-5-.*\.png could not be written"):
-            draw(rows_of(10), Painter(memory=3), 4)
-    assert len(kept()) == 4
-    assert len(draw(rows_of(10), Painter(memory=3), 4)) == 6
-    draw_into(folder, rows_of(10), Painter(memory=3), 4)
-    assert kept() == pictures(folder)
+        patch.setattr(MemoryFileSystem, "pipe_file", _refuse_after(5))
+        with pytest.raises(JobError, match=r"^memory://images/today/thing-5-5-.*\.png could not be written"):
+            generate(make_rows(10), StubBackend(memory=3), 4)
+    assert len(stored_files()) == 4
+    assert len(generate(make_rows(10), StubBackend(memory=3), 4)) == 6
+    generate_into(folder, make_rows(10), StubBackend(memory=3), 4)
+    assert stored_files() == read_files(folder)
 
 
-def test_who_may_not_delete_may_draw(draw, monkeypatch):
-    monkeypatch.setattr(MemoryFileSystem, "rm_file", _refusing_after(0))
-    assert len(draw(rows_of(1), Painter())) == 1
+def test_permission_to_delete_is_not_needed(generate, monkeypatch):
+    monkeypatch.setattr(MemoryFileSystem, "rm_file", _refuse_after(0))
+    assert len(generate(make_rows(1), StubBackend())) == 1
 
 
-def test_file_is_a_folder_like_any_other(folder):
-    draw_into(f"file://{folder}", rows_of(2), Painter())
+def test_a_file_url_is_a_local_folder(folder):
+    generate_into(f"file://{folder}", make_rows(2), StubBackend())
     assert (folder / "ledger.sqlite").is_file()
-    with Ledger.open(folder), pytest.raises(JobError, match="drawn into by another run"):
-        draw_into(f"file://{folder}", rows_of(2), Painter())
+    with Ledger.open(folder), pytest.raises(JobError, match="in use by another run"):
+        generate_into(f"file://{folder}", make_rows(2), StubBackend())
 
 
-def test_on_a_file_system_a_picture_has_its_name_only_when_it_is_whole(folder, monkeypatch):
+def test_on_a_file_system_an_image_gets_its_name_only_when_complete(folder, monkeypatch):
     moved = []
     move = Disk.mv
 
-    def witness(self, draft, path):
+    def record(self, draft, path):
         moved.append((len(self.cat_file(draft)), self.exists(path)))
         move(self, draft, path)
 
-    monkeypatch.setattr(Disk, "mv", witness)
-    draw_into(f"disk://{folder}", rows_of(2), Painter())
+    monkeypatch.setattr(Disk, "mv", record)
+    generate_into(f"disk://{folder}", make_rows(2), StubBackend())
     assert [there for _, there in moved] == [False] * 3
-    assert [size for size, _ in moved[1:]] == [len(data) for data in pictures(folder).values()]
+    assert [size for size, _ in moved[1:]] == [len(data) for data in read_files(folder).values()]
 
 
-def test_drafts_of_a_killed_run_are_cleared_and_what_is_a_persons_stays(folder):
+def test_drafts_of_a_killed_run_are_removed_and_other_files_stay(folder):
     folder.mkdir()
     (folder / f".thing.png.{'0' * 32}.part").write_bytes(b"half")
     (folder / ".mine.part").write_bytes(b"mine")
-    draw_into(f"disk://{folder}", rows_of(1), Painter())
-    assert pictures(folder).keys() == {".mine.part", rows_of(1)[0].file}
+    generate_into(f"disk://{folder}", make_rows(1), StubBackend())
+    assert read_files(folder).keys() == {".mine.part", make_rows(1)[0].file}
 
 
-def test_where_nothing_moves_onto_what_is_there_the_report_is_written_anew(folder, monkeypatch):
+def test_the_report_is_replaced_where_a_move_cannot_overwrite(folder, monkeypatch):
     move = Disk.mv
 
-    def careful(self, draft, path):
+    def refuse_existing(self, draft, path):
         if self.exists(path):
             raise FileExistsError(path)
         move(self, draft, path)
 
-    monkeypatch.setattr(Disk, "mv", careful)
+    monkeypatch.setattr(Disk, "mv", refuse_existing)
     for count in (1, 2):
-        draw_into(f"disk://{folder}", rows_of(count), Painter())
+        generate_into(f"disk://{folder}", make_rows(count), StubBackend())
         _report(f"disk://{folder}", count)
     assert "2 drawn" in (folder / "index.html").read_text(encoding="utf-8")
 
 
-def test_the_report_is_in_the_store_and_reads_each_picture_once(draw, monkeypatch):
-    draw(rows_of(3), Painter())
+def test_the_report_is_in_the_store_and_reads_each_image_once(generate, monkeypatch):
+    generate(make_rows(3), StubBackend())
     read = []
     fetch = MemoryFileSystem.cat_file
     monkeypatch.setattr(
@@ -173,56 +173,56 @@ def test_the_report_is_in_the_store_and_reads_each_picture_once(draw, monkeypatc
     )
     assert _report(URL, 3) == f"{URL}/index.html"
     assert len(read) == 3
-    assert kept()["index.html"].decode().count("<img") == 3
-    assert "<title>today: 3 drawn</title>" in kept()["index.html"].decode()
-    with Image.open(BytesIO(kept()["contact.png"])) as sheet:
+    assert stored_files()["index.html"].decode().count("<img") == 3
+    assert "<title>today: 3 drawn</title>" in stored_files()["index.html"].decode()
+    with Image.open(BytesIO(stored_files()["contact.png"])) as sheet:
         assert sheet.width > sheet.height
 
 
-def test_a_picture_that_cannot_be_read_back_is_told_by_its_address(draw, held):
-    [row] = rows_of(1)
-    draw([row], Painter())
-    held[f"/drawn/today/{row.file}"] = BytesIO(b"no picture")
-    with pytest.raises(Exception, match=rf"^{URL}/{row.file} is not a picture we can read"):
+def test_an_unreadable_image_is_reported_with_its_url(generate, memory):
+    [row] = make_rows(1)
+    generate([row], StubBackend())
+    memory[f"/images/today/{row.file}"] = BytesIO(b"not an image")
+    with pytest.raises(Exception, match=rf"^{URL}/{row.file} is not an image in a supported format"):
         _report(URL, 1)
 
 
 @pytest.mark.parametrize(
     ("url", "package"),
-    [("s3://pictures/drawn", "s3fs"), ("gs://pictures", "gcsfs"), ("sftp://host/drawn", "paramiko")],
+    [("s3://bucket/folder", "s3fs"), ("gs://bucket", "gcsfs"), ("sftp://host/folder", "paramiko")],
 )
-def test_a_missing_package_is_named_with_its_install_line(url, package, ledgers, monkeypatch):
+def test_a_missing_package_is_named_with_its_install_command(url, package, ledgers, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, "fsspec.implementations.sftp", raising=False)
     protocol = url.partition(":")[0]
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, protocol, raising=False)
     with pytest.raises(MissingExtra, match=rf"^{protocol}:// needs {package}, .*: pip install {package}$"):
-        draw_into(url, rows_of(1), Painter())
+        generate_into(url, make_rows(1), StubBackend())
     assert not ledgers.exists()
 
 
-def test_an_unknown_protocol_names_the_nearest():
-    with pytest.raises(JobError, match=r"^memroy:// is no store that fsspec knows.* Did you mean memory\?$"):
-        draw_into("memroy://drawn", rows_of(1), Painter())
+def test_an_unknown_protocol_suggests_the_nearest():
+    with pytest.raises(JobError, match=r"^memroy:// is not a protocol .* Did you mean memory\?$"):
+        generate_into("memroy://images", make_rows(1), StubBackend())
 
 
-def test_a_fault_tells_no_password(monkeypatch):
-    def offended(*_, **options):
+def test_an_error_shows_no_password(monkeypatch):
+    def refuse(*_, **options):
         raise ValueError(f"cannot connect with {options}")
 
-    monkeypatch.setattr(MemoryFileSystem, "__init__", offended)
+    monkeypatch.setattr(MemoryFileSystem, "__init__", refuse)
     monkeypatch.setattr(
         MemoryFileSystem, "_get_kwargs_from_urls", staticmethod(lambda _: {"password": "secret"})
     )
     monkeypatch.setattr(MemoryFileSystem, "cachable", False)
     with pytest.raises(
         JobError, match=r"^memory://me@host/x cannot be opened \(ValueError: cannot"
-    ) as refused:
-        draw_into("memory://me:secret@host/x", rows_of(1), Painter())
-    assert "secret" not in str(refused.value)
+    ) as caught:
+        generate_into("memory://me:secret@host/x", make_rows(1), StubBackend())
+    assert "secret" not in str(caught.value)
 
 
-def test_the_command_draws_into_a_store(run, model, tmp_path):
+def test_the_command_generates_into_a_store(run, model, tmp_path):
     (tmp_path / "jobs.csv").write_text("prompt\na rocket\n")
     words = ("batch", "jobs.csv", "--model", model, "--steps", 2, "--height", 16, "--width", 16, "--report")
     done = run(*words, "--out", URL)
@@ -236,19 +236,19 @@ def test_the_command_draws_into_a_store(run, model, tmp_path):
 
 
 def _report(output: str, count: int) -> str:
-    rows = rows_of(count)
+    rows = make_rows(count)
     with Ledger.open(output) as ledger:
         return write_report(ledger.store, rows, ledger.states(rows))
 
 
-def _refusing_after(count: int) -> Callable:
-    """The store's own, until so many have been put."""
+def _refuse_after(count: int) -> Callable:
+    """Return a `pipe_file` that raises after `count` calls."""
     put, calls = MemoryFileSystem.pipe_file, []
 
-    def refusing(self, path, *given, **more):
+    def pipe_file(self, path, *args, **kwargs):
         calls.append(path)
         if len(calls) > count:
             raise PermissionError("no")
-        put(self, path, *given, **more)
+        put(self, path, *args, **kwargs)
 
-    return refusing
+    return pipe_file

@@ -1,4 +1,4 @@
-"""Killed at any moment and started again, a run ends as if nothing had been: real processes, real kills."""
+"""A run that is killed at any point and resumed ends like an uninterrupted one."""
 
 import json
 import os
@@ -10,76 +10,75 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import draw_into, pictures
-from .stand_in import Painter, rows_of
+from .conftest import generate_into, read_files
+from .stub_backend import StubBackend, make_rows
 
 ROOT = Path(__file__).parents[2]
 
-# The run of a process that is killed when it comes to the given moment for the fourth time.
+# A run that is killed when it reaches the given point for the fourth time.
 RUN = """
 import os, signal, sys
-from instantstyle import files
-from instantstyle.batch import Ledger, draw_rows
+from instantstyle.batch import Ledger, generate_rows
 from tests.batch.disk import Disk
-from tests.batch.painter import Painter, rows_of
+from tests.batch.stub_backend import StubBackend, make_rows
 
 calls = 0
-def fatal(function, after):
-    def wrapped(*given, **named):
+def kill_at_fourth_call(function, after):
+    def wrapped(*args, **kwargs):
         global calls
         calls += 1
         if calls == 4 and not after: os.kill(os.getpid(), signal.SIGKILL)
-        result = function(*given, **named)
+        result = function(*args, **kwargs)
         if calls == 4 and after: os.kill(os.getpid(), signal.SIGKILL)
         return result
     return wrapped
 
 owner, name, after = {
-    "before the draft is complete": (files, "_to_disk", False),
+    "before the draft is flushed": (os, "fsync", False),
     "before the rename": (os, "replace", False),
     "after the rename": (os, "replace", True),
     "before the put": (Disk, "pipe_file", False),
     "before the move": (Disk, "mv", False),
     "after the move": (Disk, "mv", True),
-    "after the picture is counted": (Ledger, "mark_drawn", True),
+    "after the row is marked": (Ledger, "mark_generated", True),
 }[sys.argv[2]]
-with Ledger.opened(sys.argv[1]) as opened:
-    setattr(owner, name, fatal(getattr(owner, name), after))
-    opened.enter(rows_of(10), 4)
-    list(draw_rows(opened, rows_of(10), Painter(memory=3)))
+with Ledger.open(sys.argv[1]) as ledger:
+    setattr(owner, name, kill_at_fourth_call(getattr(owner, name), after))
+    ledger.add_rows(make_rows(10), 4)
+    list(generate_rows(ledger, make_rows(10), StubBackend(memory=3)))
 """
 
 
 @pytest.mark.parametrize(
-    ("protocol", "moment"),
+    ("protocol", "point"),
     [
-        ("", "before the draft is complete"),
+        ("", "before the draft is flushed"),
         ("", "before the rename"),
         ("", "after the rename"),
-        ("", "after the picture is counted"),
+        ("", "after the row is marked"),
         ("file://", "before the rename"),
         ("file://", "after the rename"),
         ("disk://", "before the put"),
         ("disk://", "before the move"),
         ("disk://", "after the move"),
-        ("disk://", "after the picture is counted"),
+        ("disk://", "after the row is marked"),
     ],
 )
-def test_whenever_it_is_killed_it_ends_as_an_undisturbed_run(folder, tmp_path, protocol, moment):
+def test_a_killed_run_ends_like_an_uninterrupted_one(folder, tmp_path, protocol, point):
     output = f"{protocol}{folder}"
-    killed = subprocess.run([sys.executable, "-c", RUN, output, moment], cwd=ROOT, capture_output=True)
+    killed = subprocess.run([sys.executable, "-c", RUN, output, point], cwd=ROOT, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert 3 <= len([name for name in pictures(folder) if name.endswith(".png")]) < 10
-    draw_into(output, rows_of(10), Painter(memory=3), 4)
-    disturbed = pictures(folder)
-    os.rename(folder, tmp_path / "disturbed")
-    draw_into(f"{protocol}{tmp_path / 'undisturbed'}", rows_of(10), Painter(memory=3), 4)
-    assert disturbed == pictures(tmp_path / "undisturbed")
-    assert len(disturbed) == 10
+    assert 3 <= len([name for name in read_files(folder) if name.endswith(".png")]) < 10
+    generate_into(output, make_rows(10), StubBackend(memory=3), 4)
+    killed = read_files(folder)
+    os.rename(folder, tmp_path / "killed")
+    generate_into(f"{protocol}{tmp_path / 'uninterrupted'}", make_rows(10), StubBackend(memory=3), 4)
+    assert killed == read_files(tmp_path / "uninterrupted")
+    assert len(killed) == 10
 
 
 @pytest.mark.slow
-def test_the_command_is_killed_in_the_middle_and_goes_on(run, model, tmp_path, reference):
+def test_a_killed_command_continues(run, model, tmp_path, reference):
     reference.save(tmp_path / "ink.png")
     rows = [{"prompt": f"thing {n}", "style": "ink.png", "seed": n, "dtype": "float32"} for n in range(12)]
     (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -98,6 +97,6 @@ def test_the_command_is_killed_in_the_middle_and_goes_on(run, model, tmp_path, r
     again = run(*words, "--out", "out")
     assert (again.code, again.out) == (0, "out\n")
     assert "exist already" in again.err
-    assert run(*words, "--out", "undisturbed").code == 0
-    assert pictures(tmp_path / "out") == pictures(tmp_path / "undisturbed")
-    assert len(pictures(tmp_path / "out")) == 12
+    assert run(*words, "--out", "uninterrupted").code == 0
+    assert read_files(tmp_path / "out") == read_files(tmp_path / "uninterrupted")
+    assert len(read_files(tmp_path / "out")) == 12

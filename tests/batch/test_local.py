@@ -1,13 +1,13 @@
-"""The backend of this machine: a style is seen once, and memory that is short is told from other faults."""
+"""The local backend encodes a style once and tells a lack of memory from other errors."""
 
 import numpy as np
 import pytest
 import torch
 
-from instantstyle.batch import TooLarge, backend_named
+from instantstyle.batch import BatchTooLarge, create_backend
 from instantstyle.batch.backends import local
 from instantstyle.errors import JobError
-from instantstyle.generation import generate as drawing
+from instantstyle.generation.generate import generate
 from instantstyle.recipe import Recipe
 
 SHORT = {"num_inference_steps": 2, "height": 16, "width": 16}
@@ -15,9 +15,9 @@ SHORT = {"num_inference_steps": 2, "height": 16, "width": 16}
 
 @pytest.fixture
 def backend(styled, monkeypatch):
-    """With the small random model, whatever a recipe names."""
+    """A backend with the small random model for every recipe."""
     monkeypatch.setattr(local, "load_for", lambda *_, **__: styled)
-    return backend_named("local", "cpu")
+    return create_backend("local", "cpu")
 
 
 @pytest.fixture
@@ -30,37 +30,37 @@ def recipes(reference, tmp_path):
     ]
 
 
-def test_on_a_cpu_pictures_are_drawn_one_by_one_unless_told_otherwise(backend):
-    assert (backend.size, backend.workers) == (1, 1)
+def test_on_a_cpu_the_batch_size_is_one(backend):
+    assert (backend.batch_size, backend.workers) == (1, 1)
 
 
-def test_a_style_is_seen_once_for_all_its_rows(backend, recipes, styled):
-    seen = []
-    styled.image_encoder.model.register_forward_hook(lambda *_: seen.append(1))
+def test_a_style_is_encoded_once_for_all_its_rows(backend, recipes, styled):
+    calls = []
+    styled.image_encoder.model.register_forward_hook(lambda *_: calls.append(1))
     for recipe in recipes:
-        backend.draw([recipe])
-    assert len(seen) == 1
+        backend.generate([recipe])
+    assert len(calls) == 1
 
 
-def test_drawn_alone_a_picture_is_the_very_one_that_generate_draws(backend, recipes, styled):
-    [(picture, made)] = backend.draw(recipes[1:2])
-    [(expected, recipe)] = drawing.generate(styled, recipes[1])
-    assert picture.tobytes() == expected.tobytes()
-    assert made == recipe
+def test_an_image_generated_alone_equals_that_of_generate(backend, recipes, styled):
+    [(image, completed)] = backend.generate(recipes[1:2])
+    [(expected, recipe)] = generate(styled, recipes[1])
+    assert image.tobytes() == expected.tobytes()
+    assert completed == recipe
 
 
-def test_beside_others_a_picture_differs_by_rounding_at_most(backend, recipes):
-    together = backend.draw(recipes)
-    for recipe, (picture, made) in zip(recipes, together, strict=True):
-        [(alone, same)] = backend.draw([recipe])
-        assert made == same
-        apart = np.abs(np.asarray(picture, dtype=int) - np.asarray(alone, dtype=int))
-        assert apart.max() <= 1
-    assert len({picture.tobytes() for picture, _ in together}) == 3
+def test_an_image_of_a_batch_differs_by_rounding_at_most(backend, recipes):
+    together = backend.generate(recipes)
+    for recipe, (image, completed) in zip(recipes, together, strict=True):
+        [(alone, same)] = backend.generate([recipe])
+        assert completed == same
+        difference = np.abs(np.asarray(image, dtype=int) - np.asarray(alone, dtype=int))
+        assert difference.max() <= 1
+    assert len({image.tobytes() for image, _ in together}) == 3
 
 
 @pytest.mark.parametrize(
-    "fault",
+    "error",
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
         RuntimeError(
@@ -70,27 +70,27 @@ def test_beside_others_a_picture_differs_by_rounding_at_most(backend, recipes):
         MemoryError(),
     ],
 )
-def test_memory_that_is_short_is_told_as_such(backend, recipes, styled, fault, monkeypatch):
-    monkeypatch.setattr(type(styled), "__call__", _raising(fault))
-    with pytest.raises(TooLarge, match="no memory for 3 such pictures"):
-        backend.draw(recipes)
+def test_out_of_memory_raises_batch_too_large(backend, recipes, styled, error, monkeypatch):
+    monkeypatch.setattr(type(styled), "__call__", _raise(error))
+    with pytest.raises(BatchTooLarge, match="not enough memory to generate 3 such images"):
+        backend.generate(recipes)
 
 
-def test_another_fault_stays_what_it_is(backend, recipes, styled, monkeypatch):
-    monkeypatch.setattr(type(styled), "__call__", _raising(RuntimeError("shapes do not match")))
+def test_other_errors_are_not_translated(backend, recipes, styled, monkeypatch):
+    monkeypatch.setattr(type(styled), "__call__", _raise(RuntimeError("shapes do not match")))
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        backend.draw(recipes)
+        backend.generate(recipes)
 
 
-def test_a_backend_that_there_is_not_is_refused():
+def test_an_unknown_backend_is_refused():
     with pytest.raises(
-        JobError, match=r"There is no backend lokal; there is local, ray\. Did you mean local\?"
+        JobError, match=r"There is no backend lokal; choose from local, ray\. Did you mean local\?"
     ):
-        backend_named("lokal")
+        create_backend("lokal")
 
 
-def _raising(fault: Exception):
+def _raise(error: Exception):
     def call(*_, **__):
-        raise fault
+        raise error
 
     return call

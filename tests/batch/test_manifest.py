@@ -1,28 +1,28 @@
-"""A manifest becomes rows, whatever it is written in, or is refused with all that is wrong with it."""
+"""Manifests of every format become rows, or are refused with all their errors."""
 
 import pytest
 from PIL import Image
 
 from instantstyle import JobError
-from instantstyle.batch import BatchRow, Refused, crossed, manifest, seeds_of
-from instantstyle.batch.rows import planned
+from instantstyle.batch import BatchRow, ManifestError, cross_product, parse_seeds, read_manifest
+from instantstyle.batch.rows import plan_batches
 from instantstyle.imaging.loading import file_sha256
 from instantstyle.recipe import Recipe
 
-from .stand_in import rows_of
+from .stub_backend import make_rows
 
 SEED = {"seed": 0}
 
 
 @pytest.fixture(autouse=True)
-def _pictures(tmp_path, monkeypatch):
+def _images(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "refs").mkdir()
     for name, colour in (("ink", "black"), ("neon", "magenta")):
         Image.new("RGB", (8, 8), colour).save(tmp_path / "refs" / f"{name}.png")
 
 
-def written(folder, name: str, text: str):
+def write(folder, name: str, text: str):
     (folder / name).write_text(text, encoding="utf-8")
     return folder / name
 
@@ -39,8 +39,8 @@ SAME = {
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_all_ways_of_writing_mean_the_same(tmp_path, name):
-    rocket, crown = manifest(written(tmp_path, name, SAME[name]), SEED)
+def test_all_formats_give_the_same_rows(tmp_path, name):
+    rocket, crown = read_manifest(write(tmp_path, name, SAME[name]), SEED)
     assert (rocket.recipe.prompt, rocket.recipe.content, rocket.recipe.seed) == ("a rocket", ("a cat",), 3)
     assert (crown.recipe.seed, crown.recipe.scale) == (0, 0.5)
     assert [reference.sha256 for reference in crown.recipe.references] == [
@@ -48,27 +48,27 @@ def test_all_ways_of_writing_mean_the_same(tmp_path, name):
     ]
 
 
-def test_options_hold_where_a_row_says_nothing(tmp_path):
-    path = written(tmp_path, "jobs.jsonl", '{"prompt": "a"}\n{"prompt": "b", "seed": 2}')
-    rows = manifest(path, {"seed": 9, "num_inference_steps": 5})
+def test_defaults_apply_to_fields_that_a_row_leaves_out(tmp_path):
+    path = write(tmp_path, "jobs.jsonl", '{"prompt": "a"}\n{"prompt": "b", "seed": 2}')
+    rows = read_manifest(path, {"seed": 9, "num_inference_steps": 5})
     assert [(row.recipe.seed, row.recipe.num_inference_steps) for row in rows] == [(9, 5), (2, 5)]
 
 
-def test_the_recipe_of_a_picture_can_be_a_row(tmp_path):
+def test_the_recipe_of_an_image_can_be_a_row(tmp_path):
     recipe = Recipe(prompt="a", seed=2, scheduler="DDIMScheduler", versions={"torch": "2.6.0"})
-    [row] = manifest(written(tmp_path, "jobs.jsonl", recipe.to_json()), SEED)
+    [row] = read_manifest(write(tmp_path, "jobs.jsonl", recipe.to_json()), SEED)
     assert row.recipe == Recipe(prompt="a", seed=2)
 
 
-def test_files_lie_beside_the_manifest_wherever_we_are(tmp_path, monkeypatch):
-    path = written(tmp_path, "jobs.jsonl", '{"prompt": "a", "style": "refs/ink.png"}')
-    [here] = manifest(path, SEED)
+def test_files_are_found_beside_the_manifest_from_any_folder(tmp_path, monkeypatch):
+    path = write(tmp_path, "jobs.jsonl", '{"prompt": "a", "style": "refs/ink.png"}')
+    [here] = read_manifest(path, SEED)
     monkeypatch.chdir("/")
-    [there] = manifest(path, SEED)
+    [there] = read_manifest(path, SEED)
     assert here.key == there.key
 
 
-FAULTY = """\
+INVALID = """\
 {"prompt": "fine"}
 {"prompt": "a", "style": "refs/nowhere.png"}
 {"prompt": "a", "sede": 3}
@@ -82,45 +82,45 @@ FAULTY = """\
 """ % ("0" * 64)
 
 
-def test_every_faulty_row_is_named_with_all_its_faults(tmp_path):
-    with pytest.raises(Refused) as refused:
-        manifest(written(tmp_path, "jobs.jsonl", FAULTY), SEED)
-    told = refused.value.faults
-    assert [fault.partition(":")[0] for fault in told] == [f"line {n}" for n in range(2, 11)]
-    for fault, reason in zip(
-        told,
+def test_every_invalid_row_is_reported(tmp_path):
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(write(tmp_path, "jobs.jsonl", INVALID), SEED)
+    errors = caught.value.errors
+    assert [error.partition(":")[0] for error in errors] == [f"line {n}" for n in range(2, 11)]
+    for error, reason in zip(
+        errors,
         [
             "nowhere.png does not exist",
             "no field sede (perhaps seed)",
             "not JSON",
-            "not fields of a recipe",
+            "not a mapping from fields of a recipe",
             "Did you mean style?",
-            "there is none; add a style",
+            "there is none; add a reference",
             "Did you mean mini?",
-            "another file than the one asked for",
+            "another file than the one requested",
             "multiple of 8",
         ],
         strict=True,
     ):
-        assert reason in fault
-    assert "9 of 10 rows are faulty; nothing was drawn" in refused.value.summary
+        assert reason in error
+    assert "9 of 10 rows are invalid; no image was generated" in caught.value.summary
 
 
-def test_all_that_is_wrong_with_a_row_is_told_at_once(tmp_path):
+def test_all_errors_of_a_row_are_reported_together(tmp_path):
     row = '{"prompt": "a", "style": ["one.png", "two.png"], "mask": "three.png", "scale": -1, "sede": 3}'
-    with pytest.raises(Refused) as refused:
-        manifest(written(tmp_path, "jobs.jsonl", row), SEED)
-    [told] = refused.value.faults
-    assert all(part in told for part in ("one.png", "two.png", "three.png", "scale is -1", "no field sede"))
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(write(tmp_path, "jobs.jsonl", row), SEED)
+    [error] = caught.value.errors
+    assert all(part in error for part in ("one.png", "two.png", "three.png", "scale is -1", "no field sede"))
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "expected"),
     [
         ("jobs.txt", "a rocket", "should end in one of .jsonl, .csv, .yaml, .yml"),
         ("jobs.jsonl", "\n", "has no rows"),
         ("jobs.csv", "prompt,seed\na rocket\n", "line 2: it has 1 cells, and the header 2"),
-        ("jobs.csv", "prompt,prompt\na,b\n", "names a column twice"),
+        ("jobs.csv", "prompt,prompt\na,b\n", "has a column twice"),
         ("jobs.csv", 'prompt\n"a\n', "line 2"),
         ("jobs.csv", "prompt,blocks\na,{nonsense\n", "not JSON"),
         ("jobs.yaml", "prompt: a rocket", "should be a list"),
@@ -128,50 +128,50 @@ def test_all_that_is_wrong_with_a_row_is_told_at_once(tmp_path):
         ("jobs.yaml", "- !!python/object/apply:os.getcwd []", "is not YAML"),
     ],
 )
-def test_what_is_no_manifest_is_refused_in_words(tmp_path, name, text, told):
-    with pytest.raises(JobError) as refused:
-        manifest(written(tmp_path, name, text), SEED)
-    assert told in str(refused.value)
+def test_a_file_that_is_not_a_manifest_is_refused(tmp_path, name, text, expected):
+    with pytest.raises(JobError) as caught:
+        read_manifest(write(tmp_path, name, text), SEED)
+    assert expected in str(caught.value)
 
 
-def test_a_manifest_that_is_not_there_is_told(tmp_path):
+def test_a_missing_manifest_is_reported(tmp_path):
     with pytest.raises(JobError, match=r"jobs\.csv does not exist"):
-        manifest(tmp_path / "jobs.csv")
+        read_manifest(tmp_path / "jobs.csv")
 
 
-def test_every_style_meets_every_prompt_and_seed(tmp_path):
-    written(tmp_path / "refs", "contents.json", '{"ink.png": "a cat"}')
-    rows = crossed([tmp_path / "refs"], ["a rocket", "a crown"], [1, 2])
+def test_every_style_is_combined_with_every_prompt_and_seed(tmp_path):
+    write(tmp_path / "refs", "contents.json", '{"ink.png": "a cat"}')
+    rows = cross_product([tmp_path / "refs"], ["a rocket", "a crown"], [1, 2])
     assert len(rows) == len({row.key for row in rows}) == 8
     assert [row.recipe.content for row in rows] == [("a cat",)] * 4 + [()] * 4
-    assert rows[0].place == "ink.png × 'a rocket' × seed 1"
+    assert rows[0].location == "ink.png × 'a rocket' × seed 1"
 
 
 def test_prompts_and_seeds_need_no_styles():
-    assert [row.recipe.references for row in crossed([], ["a"], [1, 2])] == [(), ()]
+    assert [row.recipe.references for row in cross_product([], ["a"], [1, 2])] == [(), ()]
 
 
 def test_seeds_are_a_range_or_a_list():
-    assert (seeds_of("1:4"), seeds_of("5,1"), seeds_of("7")) == ([1, 2, 3, 4], [5, 1], [7])
+    assert (parse_seeds("1:4"), parse_seeds("5,1"), parse_seeds("7")) == ([1, 2, 3, 4], [5, 1], [7])
 
 
 @pytest.mark.parametrize("text", ["", "a", "4:1", "1:2:3", "1:2,5", "1,", "1.5"])
-def test_seeds_that_are_none_are_refused(text):
+def test_invalid_seeds_are_refused(text):
     with pytest.raises(JobError, match="give first:last"):
-        seeds_of(text)
+        parse_seeds(text)
 
 
-def test_rows_lie_together_by_model_and_by_style():
+def test_batches_are_grouped_by_model_and_settings():
     rows = [
         BatchRow(Recipe(prompt=str(place), seed=place, model=model, scale=scale))
         for place, (model, scale) in enumerate([("a", 1), ("b", 1), ("a", 0.5), ("a", 1), ("b", 1), ("a", 1)])
     ]
-    batches = [[int(row.recipe.prompt) for row in batch] for batch in planned(rows, 2)]
+    batches = [[int(row.recipe.prompt) for row in batch] for batch in plan_batches(rows, 2)]
     assert batches == [[0, 3], [5], [2], [1, 4]]
 
 
-def test_a_row_is_known_by_what_it_is_made_of_and_named_by_what_it_shows():
-    one, other = rows_of(2)
+def test_the_key_depends_on_the_recipe_and_the_file_name_on_the_prompt():
+    one, other = make_rows(2)
     assert one.key != other.key
     assert one.file.startswith("thing-1-1-")
     assert BatchRow(one.recipe, "elsewhere").key == one.key

@@ -1,4 +1,4 @@
-"""Of a store's URL nothing is told that would open the store."""
+"""A store's URL never shows credentials."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from instantstyle.batch.store_url import StoreUrl
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         ("s3://pictures/drawn/", "s3://pictures/drawn"),
         ("memory://", "memory://"),
@@ -20,33 +20,33 @@ from instantstyle.batch.store_url import StoreUrl
         ("https://host/drawn?signature=secret", "https://host/drawn"),
     ],
 )
-def test_an_address_is_printed_without_password_and_query(url, told):
-    address = StoreUrl(url)
-    assert str(address) == told
-    assert "sec" not in repr(address)
+def test_a_url_is_printed_without_password_and_query(url, expected):
+    store_url = StoreUrl(url)
+    assert str(store_url) == expected
+    assert "sec" not in repr(store_url)
 
 
-def test_faults_are_told_in_one_line_without_what_is_secret():
-    address = StoreUrl("ftp://me:hush%2Fhush@host/drawn?token=quiet")
-    fault = ValueError(
-        f"no {address.url}\nby me with hush/hush, token=quiet; see https://other/place?signature=abc&x=1 or "
-        "sftp://you:word@there/x."
+def test_errors_are_described_in_one_line_without_secrets():
+    store_url = StoreUrl("ftp://me:hush%2Fhush@host/drawn?token=quiet")
+    error = ValueError(
+        f"no {store_url.url}\nby me with hush/hush, token=quiet; "
+        "see https://other/place?signature=abc&x=1 or sftp://you:word@there/x."
     )
-    assert address.told(fault) == (
+    assert store_url.describe_error(error) == (
         "ValueError: no ftp://me@host/drawn by me with ***, ***; see https://other/place or sftp://you@there/x"
     )
 
 
-def test_a_password_that_is_taken_for_a_port_is_not_told():
-    fault = ValueError("Port could not be cast to integer value as 'hush'")
-    assert "hush" not in StoreUrl("ftp://me:hush/hush@host/drawn").told(fault)
+def test_a_password_that_is_parsed_as_a_port_is_not_shown():
+    error = ValueError("Port could not be cast to integer value as 'hush'")
+    assert "hush" not in StoreUrl("ftp://me:hush/hush@host/drawn").describe_error(error)
 
 
-def test_a_fault_without_words_is_told_by_its_kind():
-    assert StoreUrl("s3://pictures").told(TimeoutError()) == "TimeoutError"
+def test_an_error_without_text_is_described_by_its_type():
+    assert StoreUrl("s3://pictures").describe_error(TimeoutError()) == "TimeoutError"
 
 
-def test_a_store_is_the_same_whatever_its_password_and_another_on_another_host():
+def test_the_key_depends_on_the_host_but_not_on_the_password():
     same = {StoreUrl(url).key for url in ("ftp://me:a@host/x", "ftp://me:b@host/x/", "ftp://me@host/x")}
     assert len(same) == 1
     assert StoreUrl("ftp://me:a@other/x").key not in same

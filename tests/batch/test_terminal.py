@@ -1,4 +1,4 @@
-"""How far a batch is, as it is seen on a terminal, and as it stands in a log."""
+"""Progress of a batch on a terminal and in a log."""
 
 import os
 import pty
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.slow
 ROWS = 6
 
 
-def watched(folder: Path, *words: object) -> str:
-    """What a person sees of the command on a terminal."""
+def run_on_terminal(folder: Path, *words: object) -> str:
+    """Run the command on a pseudo-terminal and return its output without control sequences."""
     terminal, end = pty.openpty()
     code = "from instantstyle.cli import main; main()"
     with subprocess.Popen(
@@ -27,28 +27,27 @@ def watched(folder: Path, *words: object) -> str:
         env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
     ) as process:
         os.close(end)
-        seen = b""
-        # A terminal that nobody holds open any more ends with a fault (EIO).
+        output = b""
+        # Reading a terminal raises EIO once the other end is closed.
         with suppress(OSError):
             while part := os.read(terminal, 4096):
-                seen += part
+                output += part
         os.close(terminal)
-    assert process.returncode == 0, seen.decode()
-    # Without colours and movements.
-    return re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", seen.decode())
+    assert process.returncode == 0, output.decode()
+    return re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", output.decode())
 
 
-def test_a_terminal_shows_a_bar_with_the_time_left_and_a_log_has_a_line_a_picture(run, model, tmp_path):
+def test_a_terminal_shows_a_progress_bar_and_a_log_one_line_per_image(run, model, tmp_path):
     (tmp_path / "jobs.csv").write_text("prompt,seed\n" + "".join(f"thing {n},{n}\n" for n in range(ROWS)))
     words = ("batch", "jobs.csv", "--model", model, "--steps", 20, "--height", 16, "--width", 16)
-    seen = watched(tmp_path, *words, "--out", "seen")
-    assert re.search(rf"[1-{ROWS - 1}]/{ROWS} pictures \d:\d\d:\d\d", seen)
-    # Drawn over itself, and gone at the end: no line for each.
-    assert ".png" not in seen
-    assert f"{ROWS} of {ROWS} images are in seen, 0 failed" in seen
+    output = run_on_terminal(tmp_path, *words, "--out", "terminal")
+    assert re.search(rf"[1-{ROWS - 1}]/{ROWS} images \d:\d\d:\d\d", output)
+    # The bar is redrawn in place and removed at the end; there is no line per image.
+    assert ".png" not in output
+    assert f"{ROWS} of {ROWS} images are in terminal, 0 failed" in output
 
-    lines = run(*words, "--out", "told").err.splitlines()
-    told = [line for line in lines if re.match(rf"\d/{ROWS} thing-\d-.*\.png", line)]
-    assert len(told) == ROWS
-    assert all(re.search(r", \d.* left$", line) for line in told[1:-1])
+    lines = run(*words, "--out", "log").err.splitlines()
+    progress = [line for line in lines if re.match(rf"\d/{ROWS} thing-\d-.*\.png", line)]
+    assert len(progress) == ROWS
+    assert all(re.search(r", \d.* left$", line) for line in progress[1:-1])
     assert "\x1b" not in "".join(lines)

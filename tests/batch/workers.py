@@ -1,4 +1,4 @@
-"""Workers for a Ray cluster that tests can look into: what they did is told in a file that all nodes see."""
+"""Workers for a Ray cluster that log what they do to a file that all nodes share."""
 
 import os
 from pathlib import Path
@@ -6,78 +6,78 @@ from time import monotonic, sleep
 
 from instantstyle.batch.backends.ray_worker import EncodedRecipe, Worker
 
-from .stand_in import Painter
+from .stub_backend import StubBackend
 
-DIARY = "INSTANTSTYLE_TEST_DIARY"
-"""Environment variable: where the workers write what they do."""
+LOG_VARIABLE = "INSTANTSTYLE_TEST_LOG"
+"""Environment variable with the path of the log."""
 
-PAUSE = 2.0
-"""Seconds that a picture takes at least, so that a node can be lost in the middle of it."""
+DELAY = 2.0
+"""Minimum seconds for each image, so that a test can remove a node while it generates one."""
 
 
-def tell(*words: str) -> None:
-    """One line, whole, however many write at once."""
+def log(*words: str) -> None:
+    """Append one line to the log in one write, so that lines of several workers do not mix."""
     import ray
 
     node = ray.get_runtime_context().get_node_id()
-    with Path(os.environ[DIARY]).open("a") as diary:
-        diary.write(" ".join([node, *words]) + "\n")
+    with Path(os.environ[LOG_VARIABLE]).open("a") as file:
+        file.write(" ".join([node, *words]) + "\n")
 
 
-def _begun() -> set[str]:
-    """The nodes on which something was drawn."""
-    lines = Path(os.environ[DIARY]).read_text().splitlines()
+def _started_nodes() -> set[str]:
+    """Nodes that have begun to generate an image."""
+    lines = Path(os.environ[LOG_VARIABLE]).read_text().splitlines()
     return {line.split(" ")[0] for line in lines if " begins " in line}
 
 
-class Witness(Worker):
-    """The real one, slowed down and overheard."""
+class SlowWorker(Worker):
+    """The real worker, with a log and a delay."""
 
-    def look(self, parcel, dtype):
-        tell("looks", *parcel.files)
-        return super().look(parcel, dtype)
+    def encode(self, packed, dtype):
+        log("encodes", *packed.files)
+        return super().encode(packed, dtype)
 
-    def draw(self, look, recipes):
-        tell("begins", recipes[0].prompt)
-        sleep(PAUSE)
-        drawn = super().draw(look, recipes)
-        tell("ends", recipes[0].prompt)
-        return drawn
+    def generate(self, encoded, recipes):
+        log("begins", recipes[0].prompt)
+        sleep(DELAY)
+        images = super().generate(encoded, recipes)
+        log("ends", recipes[0].prompt)
+        return images
 
 
-class Hand:
-    """Without a model; a prompt that is fatal ends its process, as a fault in a driver would."""
+class StubWorker:
+    """A worker without a model; the prompt "fatal" ends its process, as an error in a driver would."""
 
     def __init__(self, device):
-        self.painter = Painter()
+        self.backend = StubBackend()
 
-    def dtype(self, parcel):
+    def dtype(self, packed):
         return "float32"
 
-    def look(self, parcel, dtype):
-        tell("looks", *parcel.files)
-        return EncodedRecipe(parcel.recipe, parcel.plain, None, (), {})
+    def encode(self, packed, dtype):
+        log("encodes", *packed.files)
+        return EncodedRecipe(packed.recipe, packed.plain, None, (), {})
 
-    def draw(self, look, recipes):
-        tell("begins", recipes[0].prompt)
+    def generate(self, encoded, recipes):
+        log("begins", recipes[0].prompt)
         if "fatal" in recipes[0].prompt:
             os._exit(1)
-        return self.painter.draw(recipes)
+        return self.backend.generate(recipes)
 
 
-class Together(Hand):
-    """Does not begin before another node has begun too: so both have their share."""
+class SynchronizedWorker(StubWorker):
+    """Waits until another node has begun an image too, so that both nodes take part."""
 
-    def draw(self, look, recipes):
-        drawn = super().draw(look, recipes)
+    def generate(self, encoded, recipes):
+        images = super().generate(encoded, recipes)
         deadline = monotonic() + 120
-        while len(_begun()) < 2 and monotonic() < deadline:
+        while len(_started_nodes()) < 2 and monotonic() < deadline:
             sleep(0.05)
-        return drawn
+        return images
 
 
-class Stillborn(Hand):
-    """On a machine where it cannot begin."""
+class FailingWorker(StubWorker):
+    """A worker that cannot start on its machine."""
 
     def __init__(self, device):
         raise ImportError("No module named 'instantstyle'")

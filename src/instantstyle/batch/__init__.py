@@ -1,25 +1,25 @@
-"""Many pictures into one folder or store: manifest, ledger of what is drawn, and who draws it."""
+"""Generate many images into one folder or store: manifest, ledger, runner and backends."""
 
-from .backends import Backend, TooLarge, backend_named
+from .backends import Backend, BatchTooLarge, create_backend
 from .ledger import Ledger
-from .manifest import Refused, crossed, manifest, seeds_of
+from .manifest import ManifestError, cross_product, parse_seeds, read_manifest
 from .progress import Progress
 from .report import write_report
 from .rows import BatchRow
-from .runner import Outcome, draw_rows
+from .runner import Outcome, generate_rows
 
 __all__ = [
     "Backend",
     "BatchRow",
+    "BatchTooLarge",
     "Ledger",
+    "ManifestError",
     "Outcome",
     "Progress",
-    "Refused",
-    "TooLarge",
-    "backend_named",
-    "crossed",
-    "draw_rows",
-    "manifest",
-    "seeds_of",
+    "create_backend",
+    "cross_product",
+    "generate_rows",
+    "parse_seeds",
+    "read_manifest",
     "write_report",
 ]

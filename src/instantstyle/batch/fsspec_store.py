@@ -1,4 +1,4 @@
-"""Any store that fsspec knows as the place of a batch's pictures: s3://, gs://, az://, sftp:// and others."""
+"""Stores behind URLs that fsspec supports: s3://, gs://, az://, sftp:// and others."""
 
 import mimetypes
 import os
@@ -6,179 +6,202 @@ from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
 
-from ..errors import JobError, MissingExtra, did_you_mean
+from ..errors import JobError, MissingExtra, suggest_nearest
 from ..imaging.loading import decode_image
-from ..utils.atomic_write import atomic_write, draft_of, is_draft
+from ..utils.atomic_write import atomic_write, is_draft_name, make_draft_name
 from .store import LocalStore, Store
 from .store_url import StoreUrl
 
-LEDGERS_VARIABLE = "INSTANTSTYLE_LEDGERS"
-"""Environment variable that puts the ledgers of such stores elsewhere."""
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
-AT_ONCE = {"s3", "gs", "az", "hf", "memory"}
-"""Protocols under which a put is whole or nothing. Elsewhere a file has another name until it is whole."""
+LEDGER_ROOT_VARIABLE = "INSTANTSTYLE_LEDGERS"
+"""Environment variable that overrides the folder for ledgers of remote stores."""
 
-TYPED = {"s3": "ContentType", "gs": "content_type"}
-"""What a put calls the kind of a file: a page without one is saved by a browser, not shown."""
+ATOMIC_PROTOCOLS = {"s3", "gs", "az", "hf", "memory"}
+"""Protocols whose put is atomic. Elsewhere, a file is written under a draft name and then renamed."""
 
-TRIAL = ".instantstyle"
-"""Put before anything is drawn, and removed where that is allowed."""
+CONTENT_TYPE_ARGUMENTS = {"s3": "ContentType", "gs": "content_type"}
+"""Argument of a put for the content type. Without it, browsers download the report instead of showing it."""
 
-# Modules that are called otherwise than their package.
+WRITE_TEST_FILE = ".instantstyle"
+"""Written before any image is generated, and deleted again if the store permits that."""
+
 _PACKAGES = {"smbclient": "smbprotocol"}
+"""Packages whose name differs from that of their module."""
 
 
-def store_at(output: str | Path) -> Store:
-    """The folder or the store of this URL; `file://` is a folder like any other."""
+def open_store(output: str | Path) -> Store:
+    """Return the store of a folder or URL.
+
+    Args:
+        output: A path, or a URL of any protocol that fsspec supports. `file://` is the same as a path.
+
+    Returns:
+        The store. Only some file systems connect at this point.
+
+    Raises:
+        JobError: fsspec does not know the protocol, or the connection failed.
+        MissingExtra: The protocol needs a package that is not installed.
+    """
     if isinstance(output, Path) or "://" not in output:
         return LocalStore(Path(output))
-    address = StoreUrl(output)
-    system, root = _file_system(address)
-    if "file" in _protocols(system):
+    url = StoreUrl(output)
+    file_system, root = _open_file_system(url)
+    if "file" in _protocols(file_system):
         return LocalStore(Path(root))
-    return FsspecStore(address, system, root)
+    return FsspecStore(url, file_system, root)
 
 
-def ledgers() -> Path:
-    """Where those are that cannot lie beside their pictures: ~/.local/state/instantstyle/batches on Linux."""
+def ledger_root() -> Path:
+    """Return the folder for ledgers of remote stores, ~/.local/state/instantstyle/batches on Linux."""
     from platformdirs import user_state_path
 
-    given = os.environ.get(LEDGERS_VARIABLE)
-    return Path(given) if given else user_state_path("instantstyle") / "batches"
+    override = os.environ.get(LEDGER_ROOT_VARIABLE)
+    return Path(override) if override else user_state_path("instantstyle") / "batches"
 
 
 class FsspecStore(Store):
-    """A store behind a URL. Its ledger is on this machine, for SQLite needs a file system."""
+    """A store behind a URL. Its ledger is on this machine, because SQLite needs a file system.
 
-    def __init__(self, address: StoreUrl, system: Any, root: str) -> None:
-        self._address, self._system, self._root = address, system, root
-        self._at_once = bool(AT_ONCE & _protocols(system))
-        self.home, self.name = ledgers() / address.key, str(address).rpartition("/")[2]
+    Args:
+        url: The URL of the store.
+        file_system: fsspec's file system for the URL.
+        root: Path of the store in the file system.
+    """
+
+    def __init__(self, url: StoreUrl, file_system: "AbstractFileSystem", root: str) -> None:
+        self._url, self._file_system, self._root = url, file_system, root
+        self._atomic = bool(ATOMIC_PROTOCOLS & _protocols(file_system))
+        self.ledger_folder, self.name = ledger_root() / url.key, str(url).rpartition("/")[2]
 
     def __str__(self) -> str:
-        return str(self._address)
+        return str(self._url)
 
-    def begin(self) -> None:
-        """Refused here, before anything is drawn, where it cannot be written to."""
-        with atomic_write(self.home / "url.txt", force=True) as draft:
+    def prepare(self) -> None:
+        with atomic_write(self.ledger_folder / "url.txt", force=True) as draft:
             draft.write_text(f"{self}\n", encoding="utf-8")
-        with self._faults_told(f"{self} cannot be written to"):
-            if not self._at_once:
-                self._system.makedirs(self._root, exist_ok=True)
-                for name in filter(is_draft, self._names()):
-                    self._system.rm_file(self._path(name))
-            self._put(TRIAL, b"A batch can be written here.\n")
-        # Who may write may not always delete.
+        with self._translate_errors(f"{self} cannot be written to"):
+            if not self._atomic:
+                self._file_system.makedirs(self._root, exist_ok=True)
+                for name in filter(is_draft_name, self._list_files()):
+                    self._file_system.rm_file(self._path(name))
+            self._put(WRITE_TEST_FILE, b"A batch can be written here.\n")
+        # Permission to write does not always include permission to delete.
         with suppress(Exception):
-            self._system.rm_file(self._path(TRIAL))
+            self._file_system.rm_file(self._path(WRITE_TEST_FILE))
 
-    def at(self, file: str) -> str:
+    def display_path(self, file: str) -> str:
         return f"{self}/{file}"
 
-    def there(self, files: Iterable[str]) -> Set[str]:
-        """By one listing, however many they are."""
-        with self._faults_told(f"{self} cannot be read"):
-            return self._names() & set(files)
+    def existing_files(self, files: Iterable[str]) -> Set[str]:
+        # One listing costs a fraction of a request per file.
+        with self._translate_errors(f"{self} cannot be read"):
+            return self._list_files() & set(files)
 
     @contextmanager
-    def writing(self, file: str) -> Iterator[BinaryIO]:
-        held = BytesIO()
-        yield held
-        with self._faults_told(f"{self.at(file)} could not be written"):
-            self._put(file, held.getvalue())
+    def open_writer(self, file: str) -> Iterator[BinaryIO]:
+        buffer = BytesIO()
+        yield buffer
+        with self._translate_errors(f"{self.display_path(file)} could not be written"):
+            self._put(file, buffer.getvalue())
 
     @contextmanager
-    def picture(self, file: str) -> Iterator[Image.Image]:
-        with self._faults_told(f"{self.at(file)} could not be read"):
-            data = self._system.cat_file(self._path(file))
-        with decode_image(data, self.at(file)) as image:
+    def open_image(self, file: str) -> Iterator[Image.Image]:
+        with self._translate_errors(f"{self.display_path(file)} could not be read"):
+            data = self._file_system.cat_file(self._path(file))
+        assert isinstance(data, bytes)
+        with decode_image(data, self.display_path(file)) as image:
             yield image
 
     def _path(self, file: str) -> str:
         return f"{self._root.rstrip('/')}/{file}"
 
-    def _names(self) -> set[str]:
-        # What was listed before may be remembered, by us or by another store of the same kind.
-        self._system.invalidate_cache()
+    def _list_files(self) -> set[str]:
+        # fsspec caches listings, and shares the cache between file systems of equal arguments.
+        self._file_system.invalidate_cache()
         try:
-            found = self._system.ls(self._root, detail=True)
+            entries = self._file_system.ls(self._root, detail=True)
         except FileNotFoundError:
             # An object store has no empty folders.
             return set()
-        return {entry["name"].rpartition("/")[2] for entry in found if entry["type"] == "file"}
+        return {entry["name"].rpartition("/")[2] for entry in entries if entry["type"] == "file"}
 
     def _put(self, file: str, data: bytes) -> None:
-        if self._at_once:
-            self._system.pipe_file(self._path(file), data, **self._kind(file))
-        else:
-            draft = self._path(draft_of(file))
-            self._system.pipe_file(draft, data)
-            self._move(draft, self._path(file))
-
-    def _kind(self, file: str) -> dict[str, str | None]:
-        words = [word for protocol, word in TYPED.items() if protocol in _protocols(self._system)]
-        return {word: mimetypes.guess_type(file)[0] or "application/octet-stream" for word in words}
-
-    def _move(self, draft: str, path: str) -> None:
+        path = self._path(file)
+        if self._atomic:
+            content_type = mimetypes.guess_type(file)[0] or "application/octet-stream"
+            protocols = _protocols(self._file_system)
+            arguments = {
+                name: content_type
+                for protocol, name in CONTENT_TYPE_ARGUMENTS.items()
+                if protocol in protocols
+            }
+            self._file_system.pipe_file(path, data, **arguments)
+            return
+        draft = self._path(make_draft_name(file))
+        self._file_system.pipe_file(draft, data)
         try:
-            self._system.mv(draft, path)
+            self._file_system.mv(draft, path)
         except Exception:
-            # Some do not move onto what is there (SMB, FTP servers).
-            if not self._system.exists(path):
+            # Some file systems do not move onto an existing file (SMB, FTP servers).
+            if not self._file_system.exists(path):
                 raise
-            self._system.rm_file(path)
-            self._system.mv(draft, path)
+            self._file_system.rm_file(path)
+            self._file_system.mv(draft, path)
 
     @contextmanager
-    def _faults_told(self, what: str) -> Iterator[None]:
+    def _translate_errors(self, what: str) -> Iterator[None]:
         try:
             yield
-        # Each store's library has its own family of faults: botocore's, paramiko's, Google's, OSError.
-        except Exception as fault:
-            raise JobError(f"{what} ({self._address.told(fault)}).") from None
+        # Each store's library has its own exceptions: botocore's, paramiko's, Google's, OSError.
+        except Exception as error:
+            raise JobError(f"{what} ({self._url.describe_error(error)}).") from None
 
 
-def _file_system(address: StoreUrl) -> tuple[Any, str]:
-    """Of fsspec, and the path in it."""
+def _open_file_system(url: StoreUrl) -> "tuple[AbstractFileSystem, str]":
+    """Return fsspec's file system for the URL, and the path in it."""
     from fsspec.core import url_to_fs
-
-    _check_known(address.protocol)
-    try:
-        return url_to_fs(address.url)
-    except ImportError as fault:
-        package = _package(address.protocol, fault)
-        raise MissingExtra(
-            f"{address.protocol}:// needs {package}, which is not installed: pip install {package}"
-        ) from None
-    # Some connect at once, and fail as their libraries do.
-    except Exception as fault:
-        raise JobError(f"{address} cannot be opened ({address.told(fault)}).") from None
-
-
-def _check_known(protocol: str) -> None:
     from fsspec.registry import available_protocols, registry
 
     known = {*available_protocols(), *registry}
-    if protocol not in known:
-        near = did_you_mean(protocol, sorted(known))
-        raise JobError(f"{protocol}:// is no store that fsspec knows, as s3://, gs:// or az:// are.{near}")
+    if url.protocol not in known:
+        hint = suggest_nearest(url.protocol, sorted(known))
+        raise JobError(
+            f"{url.protocol}:// is not a protocol that fsspec supports, such as s3://, gs:// or az://.{hint}"
+        )
+    try:
+        return url_to_fs(url.url)
+    except ImportError as error:
+        package = _missing_package(url.protocol, error)
+        raise MissingExtra(
+            f"{url.protocol}:// needs {package}, which is not installed: pip install {package}"
+        ) from None
+    # Some file systems connect here and raise exceptions of their libraries.
+    except Exception as error:
+        raise JobError(f"{url} cannot be opened ({url.describe_error(error)}).") from None
 
 
-def _package(protocol: str, fault: ImportError) -> str:
-    """fsspec names the class that it needs; where that is its own, what the class needs is missing."""
+def _missing_package(protocol: str, error: ImportError) -> str:
+    """Return the package to install.
+
+    It is the one of the protocol's class in fsspec's registry, or, if the class is part of fsspec, the one
+    whose import failed.
+    """
     from fsspec.registry import known_implementations
 
-    named = known_implementations.get(protocol, {}).get("class") or "fsspec"
-    package = named.partition(".")[0]
-    lacking: str = getattr(fault.__cause__, "name", None) or ""
-    if package == "fsspec" and lacking:
-        return _PACKAGES.get(lacking, lacking)
+    class_path = known_implementations.get(protocol, {}).get("class") or "fsspec"
+    package = class_path.partition(".")[0]
+    missing_module: str = getattr(error.__cause__, "name", None) or ""
+    if package == "fsspec" and missing_module:
+        return _PACKAGES.get(missing_module, missing_module)
     return package
 
 
-def _protocols(system: Any) -> set[str]:
-    return {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
+def _protocols(file_system: "AbstractFileSystem") -> set[str]:
+    protocol = file_system.protocol
+    return {protocol} if isinstance(protocol, str) else set(protocol)

@@ -1,79 +1,108 @@
-"""Rows as people write them: JSON lines, a table of comma-separated values, or a YAML list."""
+"""Manifest files: JSON lines, comma-separated values, or a YAML list."""
 
 import csv
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import get_origin
 
-from ..errors import JobError, did_you_mean
+from ..errors import JobError, suggest_nearest
+from ..recipe import FILE_FIELDS, Recipe
+from ..utils.text import one_line
+
+FILE_LIST_FIELDS = tuple(
+    name for name in FILE_FIELDS if get_origin(Recipe.model_fields[name].annotation) is tuple
+)
+"""Fields of a recipe that name any number of files; the rest of `FILE_FIELDS` name one."""
+
+_COMPOUND_FIELDS = ("style", *FILE_LIST_FIELDS, "content", "blocks", "guidance_interval")
+"""Fields whose CSV cells may hold several values, or JSON."""
 
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """What one row says, and where it stands; `fault` where it cannot be read as a row."""
+    """A row of a manifest before validation.
 
-    place: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    fault: str | None = None
+    Args:
+        location: Where the row is, for example `line 3`.
+        fields: Values as written in the file.
+        error: Why the row has no fields, if it could not be parsed.
+    """
+
+    location: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+    error: str | None = None
 
 
 def read_rows(path: Path) -> list[ManifestRow]:
-    """A line for each row of the file, faulty ones too; `JobError` where the whole cannot be read."""
+    """Read a manifest.
+
+    Args:
+        path: A file whose suffix is .jsonl, .csv, .yaml or .yml.
+
+    Returns:
+        A row for each row of the file, including rows that could not be parsed.
+
+    Raises:
+        JobError: The suffix is unknown, or the file as a whole cannot be read.
+    """
     suffix = path.suffix.lower()
     if suffix not in _READERS:
         known = ", ".join(_READERS)
-        raise JobError(f"{path} should end in one of {known}.{did_you_mean(suffix, list(_READERS))}")
+        raise JobError(f"{path} should end in one of {known}.{suggest_nearest(suffix, list(_READERS))}")
     try:
-        # -sig: spreadsheets begin their files with a byte order mark.
+        # utf-8-sig: spreadsheets write a byte order mark.
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise JobError(f"{path} does not exist; looked in {path.absolute().parent}.") from None
-    except (OSError, UnicodeDecodeError) as fault:
-        raise JobError(f"{path} cannot be read as a manifest ({fault}).") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise JobError(f"{path} cannot be read as a manifest ({error}).") from None
     return _READERS[suffix](text, path)
 
 
-def _json_lines(text: str, path: Path) -> list[ManifestRow]:
-    numbered = enumerate(text.split("\n"), start=1)
-    return [_json_line(f"line {number}", line) for number, line in numbered if line.strip()]
+def _read_json_lines(text: str, path: Path) -> list[ManifestRow]:
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        location = f"line {number}"
+        if not line.strip():
+            continue
+        try:
+            rows.append(_to_row(location, json.loads(line)))
+        except ValueError as error:
+            rows.append(ManifestRow(location, error=f"this is not JSON: {error}."))
+    return rows
 
 
-def _json_line(place: str, text: str) -> ManifestRow:
-    try:
-        return _mapping(place, json.loads(text))
-    except ValueError as fault:
-        return ManifestRow(place, fault=f"this is not JSON: {fault}.")
-
-
-def _comma_separated(text: str, path: Path) -> list[ManifestRow]:
-    """A header with the fields' names; empty cells say nothing, and a semicolon parts what is a list."""
+def _read_csv(text: str, path: Path) -> list[ManifestRow]:
+    """Read a table with a header of field names. Empty cells are omitted; semicolons separate list items."""
     table = csv.reader(text.splitlines(keepends=True), strict=True)
     try:
         header = [name.strip() for name in next(table, [])]
         if len(set(header)) < len(header):
-            raise JobError(f"{path} names a column twice in its header ({', '.join(header)}).")
+            raise JobError(f"{path} has a column twice in its header ({', '.join(header)}).")
         return [
-            _cells(f"line {table.line_num}", header, cells) for cells in table if any(map(str.strip, cells))
+            _read_csv_row(f"line {table.line_num}", header, cells)
+            for cells in table
+            if any(map(str.strip, cells))
         ]
-    except csv.Error as fault:
-        raise JobError(f"{path}, line {table.line_num}: {fault}.") from None
+    except csv.Error as error:
+        raise JobError(f"{path}, line {table.line_num}: {error}.") from None
 
 
-def _cells(place: str, header: list[str], cells: list[str]) -> ManifestRow:
+def _read_csv_row(location: str, header: list[str], cells: list[str]) -> ManifestRow:
     if len(cells) != len(header):
-        return ManifestRow(place, fault=f"it has {len(cells)} cells, and the header {len(header)}.")
-    named = zip(header, map(str.strip, cells), strict=True)
+        return ManifestRow(location, error=f"it has {len(cells)} cells, and the header {len(header)}.")
+    columns = zip(header, map(str.strip, cells), strict=True)
     try:
-        return ManifestRow(place, {name: _cell(name, text) for name, text in named if text})
-    except ValueError as fault:
-        return ManifestRow(place, fault=f"this is not JSON: {fault}.")
+        return ManifestRow(location, {name: _parse_cell(name, text) for name, text in columns if text})
+    except ValueError as error:
+        return ManifestRow(location, error=f"this is not JSON: {error}.")
 
 
-def _cell(name: str, text: str) -> Any:
-    """Text, unless it is one of the few fields that hold more; numbers are the recipe's to read."""
-    if name not in _COMPOUND:
+def _parse_cell(name: str, text: str) -> object:
+    """Parse a cell of a compound field; other cells stay text, from which `Recipe` reads numbers."""
+    if name not in _COMPOUND_FIELDS:
         return text
     if text[0] in "[{":
         return json.loads(text)
@@ -81,33 +110,27 @@ def _cell(name: str, text: str) -> Any:
     return parts if name != "blocks" or len(parts) > 1 else text
 
 
-_COMPOUND = (
-    *("style", "references", "layout_references", "negative_references"),
-    *("content", "blocks", "guidance_interval"),
-)
-
-
-def _yaml_list(text: str, path: Path) -> list[ManifestRow]:
+def _read_yaml(text: str, path: Path) -> list[ManifestRow]:
     import yaml
 
     try:
         rows = yaml.safe_load(text)
-    except yaml.YAMLError as fault:
-        raise JobError(f"{path} is not YAML: {' '.join(str(fault).split())}.") from None
+    except yaml.YAMLError as error:
+        raise JobError(f"{path} is not YAML: {one_line(error)}.") from None
     if not isinstance(rows, list):
         raise JobError(f"{path} should be a list, each row beginning with a dash.")
-    return [_mapping(f"row {number}", row) for number, row in enumerate(rows, start=1)]
+    return [_to_row(f"row {number}", row) for number, row in enumerate(rows, start=1)]
 
 
-def _mapping(place: str, row: Any) -> ManifestRow:
-    if isinstance(row, dict) and all(isinstance(name, str) for name in row):
-        return ManifestRow(place, row)
-    return ManifestRow(place, fault=f"it is {row!r}, not fields of a recipe with their values.")
+def _to_row(location: str, value: object) -> ManifestRow:
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return ManifestRow(location, value)
+    return ManifestRow(location, error=f"it is {value!r}, not a mapping from fields of a recipe to values.")
 
 
 _READERS: dict[str, Callable[[str, Path], list[ManifestRow]]] = {
-    ".jsonl": _json_lines,
-    ".csv": _comma_separated,
-    ".yaml": _yaml_list,
-    ".yml": _yaml_list,
+    ".jsonl": _read_json_lines,
+    ".csv": _read_csv,
+    ".yaml": _read_yaml,
+    ".yml": _read_yaml,
 }

@@ -1,4 +1,4 @@
-"""How far a batch is, and how long it will take, as lines for a log."""
+"""Progress of a batch and its remaining time, as lines of a log."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,43 +9,57 @@ from .runner import Outcome
 
 @dataclass
 class Progress:
-    """Counts outcomes; the time left is told by those of this run, from its first one on.
+    """Counts outcomes and estimates the remaining time.
 
-    What went before the first was loading the model, which is not done for each.
+    The estimate is the mean time between outcomes of this run. The time before the first outcome is left out,
+    because it includes loading the model.
+
+    Args:
+        total: Number of rows of the batch.
+        generated: Rows whose image existed before this run.
+        failed: Rows that failed before this run.
+        clock: Monotonic clock in seconds.
     """
 
     total: int
-    drawn: int = 0
+    generated: int = 0
     failed: int = 0
     clock: Callable[[], float] = monotonic
     _times: list[float] = field(default_factory=list, init=False)
 
     @property
-    def settled(self) -> int:
-        """Drawn or failed."""
-        return self.drawn + self.failed
+    def finished(self) -> int:
+        """Number of rows that are generated or failed."""
+        return self.generated + self.failed
 
     @property
     def seconds_left(self) -> float | None:
-        """None before the second outcome."""
+        """Estimated remaining seconds; None before the second outcome."""
         if len(self._times) < 2:
             return None
         each = (self._times[-1] - self._times[0]) / (len(self._times) - 1)
-        return each * (self.total - self.settled)
+        return each * (self.total - self.finished)
 
     def count(self, outcome: Outcome) -> str:
-        """One more; returns what a log says of it: '12/300 a-rocket-7-0123456789.png, 14 min left'."""
+        """Count an outcome.
+
+        Args:
+            outcome: What the runner yielded for a row.
+
+        Returns:
+            A line for the log, such as `12/300 a-rocket-7-0123456789.png, 14 min left`.
+        """
         self._times.append(self.clock())
-        self.drawn += outcome.error is None
+        self.generated += outcome.error is None
         self.failed += outcome.error is not None
-        told = outcome.row.file if outcome.error is None else f"failed, {outcome.told}"
+        result = outcome.row.file if outcome.error is None else f"failed, {outcome.message}"
         left = self.seconds_left
-        rest = f", {duration(left)} left" if left is not None and self.settled < self.total else ""
-        return f"{self.settled}/{self.total} {told}{rest}"
+        rest = f", {format_duration(left)} left" if left is not None and self.finished < self.total else ""
+        return f"{self.finished}/{self.total} {result}{rest}"
 
 
-def duration(seconds: float) -> str:
-    """'40 s', '14 min', '3.5 h'."""
+def format_duration(seconds: float) -> str:
+    """Format a duration as `40 s`, `14 min` or `3.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

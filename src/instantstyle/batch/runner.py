@@ -1,4 +1,4 @@
-"""Draws what a ledger has waiting: batch by batch, each picture kept before it is counted."""
+"""Generate the waiting rows of a ledger, batch by batch; each image is written before its row is marked."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,117 +7,121 @@ from dataclasses import dataclass
 
 from ..errors import InstantStyleError
 from ..imaging.png_metadata import write_png
-from ..recipe import Recipe
-from .backends import Backend, Drawing, NoWorkers, TooLarge
+from ..utils.text import one_line
+from .backends import Backend, BatchTooLarge, GeneratedImage, NoWorkers
 from .ledger import Ledger
-from .rows import Batch, BatchRow, cut
+from .rows import Batch, BatchRow, split_batch
 
-Tell = Callable[[str], None]
+OnMessage = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a row: its picture is there, or `error` says why not."""
+    """Result of a row: its image was written, or `error` says why not."""
 
     row: BatchRow
     error: str | None = None
 
     @property
-    def told(self) -> str:
-        return f"{self.row.place or self.row.file}: {self.error}"
+    def message(self) -> str:
+        """Location and error of a failed row, for a log."""
+        return f"{self.row.location or self.row.file}: {self.error}"
 
 
-def draw_rows(
-    ledger: Ledger, rows: Sequence[BatchRow], backend: Backend, tell: Tell = lambda _: None
+def generate_rows(
+    ledger: Ledger, rows: Sequence[BatchRow], backend: Backend, on_message: OnMessage = lambda _: None
 ) -> Iterator[Outcome]:
-    """An outcome for each of the rows that the ledger has waiting, as they come.
+    """Generate those of the rows that are waiting in the ledger.
 
-    A row that cannot be drawn is kept with its error, and the others go on; what cannot be written, as on a
-    full disk, or nobody being left to draw, ends the run, and nothing is lost by that. `tell` hears where
-    memory did not suffice.
+    A batch that does not fit into memory is halved, together with all batches that still wait. A batch that
+    fails otherwise is repeated row by row, so that only rows that fail alone are marked as failed.
+
+    Args:
+        ledger: An open ledger that contains the rows.
+        rows: Rows to generate.
+        backend: Generates the batches.
+        on_message: Called with a line for the log when the batch size is reduced.
+
+    Yields:
+        An outcome for each row, in the order of completion.
+
+    Raises:
+        JobError: An image could not be written, for example on a full disk, or the backend has no workers
+            left (`NoWorkers`). Rows that are not finished stay waiting.
     """
-    work = _Work(ledger, rows, backend, tell)
+    run = _Run(ledger, rows, backend, on_message)
     with ThreadPoolExecutor(backend.workers) as pool:
-        while work.waiting or work.running:
-            work.hand_out(pool)
-            done, _ = wait(work.running, return_when=FIRST_COMPLETED)
+        while run.queue or run.running:
+            run.submit_batches(pool)
+            done, _ = wait(run.running, return_when=FIRST_COMPLETED)
             for future in done:
-                yield from work.settle(future)
+                yield from run.collect(future)
 
 
-class _Work:
-    """Batches that wait and batches that are being drawn."""
+class _Run:
+    """Queued and running batches of one call of `generate_rows`."""
 
-    def __init__(self, ledger: Ledger, rows: Sequence[BatchRow], backend: Backend, tell: Tell) -> None:
-        self.ledger, self.backend, self.tell = ledger, backend, tell
-        self.lacking = ledger.waiting(rows)
-        # As they are asked for now: files may lie elsewhere than when the ledger first heard of them.
-        asked = {row.key: row for row in rows}
-        batches = ledger.batches(self.lacking)
-        self.waiting: deque[Batch] = deque([asked.get(row.key, row) for row in batch] for batch in batches)
-        # Where the model chooses, by the speed of the machine perhaps, it chooses once.
+    def __init__(
+        self, ledger: Ledger, rows: Sequence[BatchRow], backend: Backend, on_message: OnMessage
+    ) -> None:
+        self.ledger, self.backend, self.on_message = ledger, backend, on_message
+        self.waiting = ledger.waiting_keys(rows)
+        # Prefer the rows as given: their files may have moved since the ledger saved them.
+        given = {row.key: row for row in rows}
+        batches = ledger.waiting_batches(self.waiting)
+        self.queue: deque[Batch] = deque([given.get(row.key, row) for row in batch] for batch in batches)
+        # The default dtype may depend on a measurement of this machine; a store keeps the first choice.
         self.dtypes = ledger.dtypes()
-        self.running: dict[Future[list[Drawing]], Batch] = {}
+        self.running: dict[Future[list[GeneratedImage]], Batch] = {}
 
-    def hand_out(self, pool: ThreadPoolExecutor) -> None:
-        """As many batches as can be drawn at once."""
-        while self.waiting and len(self.running) < self.backend.workers:
-            batch = self.waiting.popleft()
-            recipes = [self._as_begun(row.recipe) for row in batch]
-            self.running[pool.submit(self.backend.draw, recipes)] = batch
+    def submit_batches(self, pool: ThreadPoolExecutor) -> None:
+        """Submit queued batches until every worker of the backend has one."""
+        while self.queue and len(self.running) < self.backend.workers:
+            batch = self.queue.popleft()
+            recipes = [
+                row.recipe.replace(dtype=row.recipe.dtype or self.dtypes.get(row.recipe.model))
+                for row in batch
+            ]
+            self.running[pool.submit(self.backend.generate, recipes)] = batch
 
-    def _as_begun(self, recipe: Recipe) -> Recipe:
-        """In the numbers that the store's other pictures of this model were drawn with."""
-        known = self.dtypes.get(recipe.model)
-        return recipe.but(dtype=known) if known and recipe.dtype is None else recipe
-
-    def settle(self, future: "Future[list[Drawing]]") -> Iterator[Outcome]:
-        """Keep what was drawn; where it failed, try less at once, until one alone is to blame."""
+    def collect(self, future: "Future[list[GeneratedImage]]") -> Iterator[Outcome]:
+        """Write the images of a finished batch, or queue it again in smaller parts if it failed."""
         batch = self.running.pop(future)
         try:
-            drawn = future.result()
+            images = future.result()
         except NoWorkers:
             raise
-        # Whatever it is, a row that cannot be drawn must not stop the others.
-        except Exception as fault:
+        # Any other error concerns only rows of this batch; the other rows continue.
+        except Exception as error:
             if len(batch) == 1:
-                yield self._failed(batch[0], fault)
-            elif isinstance(fault, TooLarge):
-                self._go_on_smaller(batch)
+                yield self._fail(batch[0], error)
+            elif isinstance(error, BatchTooLarge):
+                # All queued batches are halved too: a size that did not fit once would not fit again.
+                size = len(batch) // 2
+                self.on_message(f"out of memory with {len(batch)} images at once; continuing with {size}")
+                queued = [part for other in self.queue for part in split_batch(other, size)]
+                self._requeue([*split_batch(batch, size), *queued])
             else:
-                self._wait_instead(cut(batch, 1), self.waiting)
-        else:
-            for row, drawing in zip(batch, drawn, strict=True):
-                yield from self._kept(row, drawing)
-
-    def _kept(self, row: BatchRow, drawing: Drawing) -> Iterator[Outcome]:
-        """A row of the batch that lay there already is drawn only for the sake of the others."""
-        if row.key not in self.lacking:
+                self._requeue([*split_batch(batch, 1), *self.queue])
             return
-        image, recipe = drawing
-        with self.ledger.store.writing(row.file) as file:
-            write_png(image, file, recipe)
-        self.ledger.mark_drawn(row, recipe.dtype)
-        self.lacking.discard(row.key)
-        yield Outcome(row)
+        for row, (image, recipe) in zip(batch, images, strict=True):
+            # Rows of the batch whose image exists already were generated only to repeat the same call.
+            if row.key not in self.waiting:
+                continue
+            with self.ledger.store.open_writer(row.file) as file:
+                write_png(image, file, recipe)
+            self.ledger.mark_generated(row, recipe.dtype)
+            self.waiting.discard(row.key)
+            yield Outcome(row)
 
-    def _failed(self, row: BatchRow, fault: Exception) -> Outcome:
-        error = str(fault) if isinstance(fault, InstantStyleError) else f"{type(fault).__name__}: {fault}"
-        error = " ".join(error.split())
-        self.ledger.mark_failed(row, error)
-        self.lacking.discard(row.key)
-        return Outcome(row, error=error)
+    def _fail(self, row: BatchRow, error: Exception) -> Outcome:
+        text = str(error) if isinstance(error, InstantStyleError) else f"{type(error).__name__}: {error}"
+        outcome = Outcome(row, error=one_line(text))
+        self.ledger.mark_failed(row, one_line(text))
+        self.waiting.discard(row.key)
+        return outcome
 
-    def _go_on_smaller(self, batch: Batch) -> None:
-        """Half as many at once from here on: what did not fit once would not fit again."""
-        size = len(batch) // 2
-        self.tell(f"out of memory with {len(batch)} pictures at once; on with {size}")
-        self._wait_instead(cut(batch, size), (piece for other in self.waiting for piece in cut(other, size)))
-
-    def _wait_instead(self, pieces: Iterable[Batch], rest: Iterable[Batch]) -> None:
-        """Written down, so that a run that is taken up again draws the same pictures side by side."""
-        self.waiting = deque(self._lacking_in([*pieces, *rest]))
-        self.ledger.replan(self.waiting)
-
-    def _lacking_in(self, batches: Iterable[Batch]) -> list[Batch]:
-        return [batch for batch in batches if any(row.key in self.lacking for row in batch)]
+    def _requeue(self, batches: Iterable[Batch]) -> None:
+        """Replace the queue and save it in the ledger, so that a resumed run makes the same calls."""
+        self.queue = deque(batch for batch in batches if any(row.key in self.waiting for row in batch))
+        self.ledger.update_batches(self.queue)

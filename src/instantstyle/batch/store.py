@@ -1,4 +1,4 @@
-"""Where a batch's pictures lie: what is asked of such a place, and a folder of this machine as one."""
+"""Where the images of a batch are stored: the interface, and a local folder."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Set
@@ -9,61 +9,77 @@ from typing import BinaryIO
 from PIL import Image
 
 from ..imaging.loading import open_image
-from ..utils.atomic_write import atomic_write, clear_drafts
+from ..utils.atomic_write import atomic_write, remove_drafts
 
 
 class Store(ABC):
-    """Files by their names, each there whole or not at all. Printed, it is what a person calls it."""
+    """A flat set of files, each either complete or absent. `str()` is the folder or URL for messages."""
 
     name: str
-    """The last part of what a person calls it."""
+    """Last part of the folder's path or of the URL."""
 
-    home: Path
-    """A folder of this machine, for what needs a file system: the ledger and its lock."""
-
-    @abstractmethod
-    def begin(self) -> None:
-        """Ready to be written to, by one run alone; what a killed one had half written is cleared away."""
+    ledger_folder: Path
+    """Local folder for the ledger and its lock, which need a file system."""
 
     @abstractmethod
-    def at(self, file: str) -> str:
-        """Where the file is, for a person."""
+    def prepare(self) -> None:
+        """Make the store ready for writing and delete unfinished files of a killed run.
+
+        Only the run that holds the lock may call this.
+
+        Raises:
+            JobError: The store cannot be written to.
+        """
 
     @abstractmethod
-    def there(self, files: Iterable[str]) -> Set[str]:
-        """Which of these it has."""
+    def display_path(self, file: str) -> str:
+        """Return the path or URL of a file for messages."""
 
     @abstractmethod
-    def writing(self, file: str) -> AbstractContextManager[BinaryIO]:
-        """To be filled in the `with` block; afterwards it is there, in place of a former one."""
+    def existing_files(self, files: Iterable[str]) -> Set[str]:
+        """Return those of the given names that exist in the store."""
 
     @abstractmethod
-    def picture(self, file: str) -> AbstractContextManager[Image.Image]:
-        """As Pillow opens it, harmless by its header."""
+    def open_writer(self, file: str) -> AbstractContextManager[BinaryIO]:
+        """Open a file for writing; it appears under its name, replacing an earlier one, on leaving the block.
+
+        Raises:
+            JobError: The file could not be written.
+        """
+
+    @abstractmethod
+    def open_image(self, file: str) -> AbstractContextManager[Image.Image]:
+        """Open an image with Pillow after checking its header, see `imaging.loading.open_image`.
+
+        Raises:
+            ImageError: The file is not a readable image.
+            JobError: The store could not be read.
+        """
 
 
 class LocalStore(Store):
-    """A folder of this machine; the ledger lies beside the pictures."""
+    """A folder of this machine; the ledger is in the same folder as the images."""
 
     def __init__(self, path: Path) -> None:
-        self.home, self.name = path, path.absolute().name
+        self.ledger_folder, self.name = path, path.absolute().name
 
     def __str__(self) -> str:
-        return str(self.home)
+        return str(self.ledger_folder)
 
-    def begin(self) -> None:
-        clear_drafts(self.home)
+    def prepare(self) -> None:
+        remove_drafts(self.ledger_folder)
 
-    def at(self, file: str) -> str:
-        return str(self.home / file)
+    def display_path(self, file: str) -> str:
+        return str(self.ledger_folder / file)
 
-    def there(self, files: Iterable[str]) -> Set[str]:
-        return {file for file in files if (self.home / file).is_file()}
+    def existing_files(self, files: Iterable[str]) -> Set[str]:
+        return {file for file in files if (self.ledger_folder / file).is_file()}
 
     @contextmanager
-    def writing(self, file: str) -> Iterator[BinaryIO]:
-        with atomic_write(self.home / file, force=True) as draft, draft.open("xb") as opened_draft:
-            yield opened_draft
+    def open_writer(self, file: str) -> Iterator[BinaryIO]:
+        path = self.ledger_folder / file
+        with atomic_write(path, force=True) as draft, draft.open("xb") as opened:
+            yield opened
 
-    def picture(self, file: str) -> AbstractContextManager[Image.Image]:
-        return open_image(self.home / file)
+    def open_image(self, file: str) -> AbstractContextManager[Image.Image]:
+        return open_image(self.ledger_folder / file)

@@ -1,4 +1,4 @@
-"""A store's URL, and what of it may be told: credentials are neither printed nor kept."""
+"""The URL of a store, with credentials removed from everything that is printed or saved."""
 
 import re
 from dataclasses import dataclass, field
@@ -6,37 +6,46 @@ from functools import cached_property
 from hashlib import sha256
 from urllib.parse import unquote
 
-# The second way: a slash in a password belongs there as %2F, but is no reason to print it. Digits are a port.
+from ..utils.text import one_line
+
+# The second alternative matches passwords with a slash, which should be written as %2F. A number is a port.
 _PASSWORD = re.compile(r"(?<=://)(?P<user>[^/:@]*):(?P<password>[^/]*|(?!\d+/).*)@")
 
 _QUERY = re.compile(r"(\w://[^\s?]*)\?[^\s'\"<>)]+")
-"""Of any URL in a text: that is where signatures and tokens stand."""
+"""Query of any URL in a text; signatures and tokens are passed there."""
 
-_SLASHES = re.compile(r"(?<![:/])/+$")
+_TRAILING_SLASHES = re.compile(r"(?<![:/])/+$")
 
 
 @dataclass(frozen=True)
 class StoreUrl:
-    """The URL as it was given is for fsspec alone; printed, it is without password and query."""
+    """A store's URL. Only fsspec receives `url` itself; `str()` omits password and query."""
 
     url: str = field(repr=False)
 
     def __str__(self) -> str:
-        return _SLASHES.sub("", self._without_password.partition("?")[0])
+        return _TRAILING_SLASHES.sub("", self._without_password.partition("?")[0])
 
     @property
     def protocol(self) -> str:
-        """`s3` of s3://pictures/drawn; of a chain (`simplecache::s3://…`) the first."""
+        """`s3` of `s3://bucket/folder`; the first protocol of a chain (`simplecache::s3://…`)."""
         return re.split("::|://", self.url, maxsplit=1)[0]
 
     @cached_property
     def key(self) -> str:
-        """Tells stores apart, whatever password they are opened with."""
-        return sha256(_SLASHES.sub("", self._without_password).encode()).hexdigest()[:32]
+        """32 hexadecimal digits that identify the store, independent of the password."""
+        return sha256(_TRAILING_SLASHES.sub("", self._without_password).encode()).hexdigest()[:32]
 
-    def told(self, fault: Exception) -> str:
-        """What a library said, in one line and without what is secret in the URL, or in any other."""
-        text = " ".join(f"{type(fault).__name__}: {fault}".split()).removesuffix(":").rstrip(". ")
+    def describe_error(self, error: Exception) -> str:
+        """Describe an error of a store's library in one line without secrets.
+
+        Args:
+            error: Exception whose text may contain this URL, its password or query, or other URLs.
+
+        Returns:
+            Type and text of the exception; passwords and queries are removed or replaced by `***`.
+        """
+        text = one_line(f"{type(error).__name__}: {error}").removesuffix(":").rstrip(". ")
         text = text.replace(self.url, str(self))
         for secret in self._secrets:
             text = text.replace(secret, "***")
@@ -48,9 +57,9 @@ class StoreUrl:
 
     @property
     def _secrets(self) -> list[str]:
-        """The longer ones first, as one may hold another."""
+        """Passwords and query, encoded and decoded, longest first because one may contain another."""
         found = [match["password"] for match in _PASSWORD.finditer(self.url)]
-        # Where a slash stands in a password, what is before it is taken for a port, and refused by its words.
+        # Libraries parse the part of a password before an unescaped slash as a port and quote it in errors.
         found += [password.partition("/")[0] for password in found]
         found += [self._without_password.partition("?")[2]]
         return sorted({*found, *map(unquote, found)} - {""}, key=len, reverse=True)

@@ -1,58 +1,80 @@
-"""Who draws the batches. A backend is one class in a file of its own here, and a line in `BACKENDS`."""
+"""Backends that generate the batches of a run: one class in one module each, listed in `BACKENDS`."""
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
-from ...errors import JobError, did_you_mean
+from ...errors import JobError, suggest_nearest
 from ...recipe import Recipe
 
-Drawing = tuple[Image.Image, Recipe]
-"""A picture, and the recipe that makes it again."""
+GeneratedImage = tuple[Image.Image, Recipe]
+"""An image, and the complete recipe that reproduces it."""
 
-BACKENDS = {"local": "local.Local", "ray": "ray_cluster.RayCluster"}
-"""Imported when asked for: a backend may need what is not installed."""
+BACKENDS = {"local": "local.LocalBackend", "ray": "ray_cluster.RayBackend"}
+"""Module and class by name. A module is imported on use, because it may need an optional dependency."""
 
 
-class TooLarge(JobError):
-    """So many pictures at once do not fit into memory."""
+class BatchTooLarge(JobError):
+    """There is not enough memory to generate the batch in one call."""
 
 
 class NoWorkers(JobError):
-    """Nobody is left who could draw: the run ends, and what it lacks waits for the next."""
+    """No worker is left. The run ends, and the rows that are not finished wait for the next run."""
 
 
 @runtime_checkable
 class Backend(Protocol):
-    """Draws; knows nothing of files, folders and what was drawn before."""
+    """Generates images. A backend handles neither output files nor the ledger."""
 
     @property
     def workers(self) -> int:
-        """How many batches it draws at once."""
+        """Number of batches that it generates at the same time."""
         ...
 
     @property
-    def size(self) -> int:
-        """How many pictures a batch has where nobody says."""
+    def batch_size(self) -> int:
+        """Default number of images in a batch."""
         ...
 
-    def draw(self, recipes: Sequence[Recipe]) -> list[Drawing]:
-        """Recipes that differ in prompt and seed alone, in one call; called from up to `workers` threads.
+    def generate(self, recipes: Sequence[Recipe]) -> list[GeneratedImage]:
+        """Generate one batch in one call of the pipeline. Called from up to `workers` threads.
 
-        `TooLarge` where they do not fit together, `Deserted` where nobody can draw any more. What is lost on
-        the way (a machine, a connection) is the backend's own to try again; any other exception says that one
-        of these recipes cannot be drawn.
+        Args:
+            recipes: Recipes that differ only in prompt and seed.
+
+        Returns:
+            An image with its recipe for each of the recipes.
+
+        Raises:
+            BatchTooLarge: There is not enough memory for all of them together.
+            NoWorkers: No worker is left.
+            Exception: One of these recipes cannot be generated. Failures of machines and connections are
+                retried by the backend.
         """
         ...
 
 
-def backend_named(name: str, device: str | None = None, **settings: Any) -> Backend:
-    """Ready to draw; nothing is loaded yet. `settings` are the backend's own, see there."""
+def create_backend(name: str, device: str | None = None, **settings: object) -> Backend:
+    """Create a backend; it loads the model on first use.
+
+    Args:
+        name: `local` or `ray`.
+        device: A torch device; None for the fastest.
+        **settings: Arguments of the backend's class.
+
+    Returns:
+        The backend.
+
+    Raises:
+        JobError: The name is unknown, or the backend cannot be set up.
+        MissingExtra: The backend needs a package that is not installed.
+    """
     if name not in BACKENDS:
         raise JobError(
-            f"There is no backend {name}; there is {', '.join(BACKENDS)}.{did_you_mean(name, list(BACKENDS))}"
+            f"There is no backend {name}; choose from {', '.join(BACKENDS)}."
+            f"{suggest_nearest(name, list(BACKENDS))}"
         )
-    module, _, kind = BACKENDS[name].rpartition(".")
-    return getattr(import_module(f".{module}", __name__), kind)(device, **settings)
+    module, _, backend_class = BACKENDS[name].rpartition(".")
+    return getattr(import_module(f".{module}", __name__), backend_class)(device, **settings)

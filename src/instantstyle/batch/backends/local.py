@@ -1,84 +1,99 @@
-"""This machine, one device: the model is loaded once, and each style seen once while its rows last."""
+"""The local backend: one model on one device of this machine."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...generation.generate import PreparedRecipe, is_plain, load_for, prepare
+from ...generation.generate import PreparedRecipe, prepare
+from ...generation.load import is_plain, load_for
 from ...recipe import Recipe
 from ...utils.device import pick_device
 from ..rows import BatchRow
-from . import Drawing, TooLarge
+from . import BatchTooLarge, GeneratedImage
 
 if TYPE_CHECKING:
     from ...core.pipeline import InstantStyle
 
-# What torch says where memory is lacking, of a GPU (its OutOfMemoryError too), of Apple's, and of a CPU.
-_SIGNS = ("out of memory", "can't allocate memory", "not enough memory")
+# Texts of torch's errors for GPUs (also `torch.OutOfMemoryError`), for MPS and for CPUs.
+_MEMORY_ERRORS = ("out of memory", "can't allocate memory", "not enough memory")
 
-SIZE_ON_GPU = 4
-"""A beginning: what does not fit is halved."""
+GPU_BATCH_SIZE = 4
+"""Initial batch size on a GPU; the runner halves batches that do not fit."""
 
 
-class Local:
-    """Holds one model and one style at a time: rows come model by model, style by style."""
+class LocalBackend:
+    """Generates on one device.
+
+    The backend keeps one model and one prepared recipe at a time, because the ledger orders rows by model and
+    settings.
+
+    Args:
+        device: A torch device; None for the fastest.
+
+    Raises:
+        JobError: The device does not exist.
+    """
 
     workers = 1
 
     def __init__(self, device: str | None = None) -> None:
         self.device = pick_device(device)
-        self._models: set[tuple[object, ...]] = set()
+        self._model_keys: set[tuple[object, ...]] = set()
         self._plain = False
         self._styled: InstantStyle | None = None
-        self._setting = ""
-        self._ready: PreparedRecipe | None = None
+        self._settings_key = ""
+        self._prepared: PreparedRecipe | None = None
 
     @property
-    def size(self) -> int:
-        """One on a CPU: several at once differ by rounding from the same drawn alone."""
-        return 1 if self.device == "cpu" else SIZE_ON_GPU
+    def batch_size(self) -> int:
+        """1 on a CPU, where images of a larger batch differ by rounding from images generated alone."""
+        return 1 if self.device == "cpu" else GPU_BATCH_SIZE
 
-    def draw(self, recipes: Sequence[Recipe]) -> list[Drawing]:
-        """In one call; `TooLarge` where memory does not suffice, which is freed first."""
+    def generate(self, recipes: Sequence[Recipe]) -> list[GeneratedImage]:
+        row = BatchRow(recipes[0])
         try:
-            return self._ready_for(recipes[0]).generate(recipes)
-        except (RuntimeError, MemoryError) as fault:
-            if not _is_of_memory(fault):
+            if self._prepared is None or row.settings_key != self._settings_key:
+                self._prepared = None
+                self.set_prepared(row, prepare(self.load(row, is_plain(row.recipe)), row.recipe))
+            assert self._prepared is not None
+            return self._prepared.generate(recipes)
+        except (RuntimeError, MemoryError) as error:
+            text = str(error).lower()
+            if not isinstance(error, MemoryError) and not any(part in text for part in _MEMORY_ERRORS):
                 raise
-        # Outside of the handler: the fault holds on to the very tensors that were too many.
+        # After the handler, because the exception's traceback references the tensors to free.
         _free_memory()
-        raise TooLarge(f"There is no memory for {len(recipes)} such pictures at once ({self.device}).")
+        raise BatchTooLarge(
+            f"There is not enough memory to generate {len(recipes)} such images at once ({self.device})."
+        )
 
-    def _ready_for(self, recipe: Recipe) -> PreparedRecipe:
-        row = BatchRow(recipe)
-        if self._ready is None or row.settings_key != self._setting:
-            self._ready = None
-            self.take_up(row, prepare(self.loaded(row, is_plain(recipe)), recipe))
-        assert self._ready is not None
-        return self._ready
+    def set_prepared(self, row: BatchRow, prepared: PreparedRecipe) -> None:
+        """Use a prepared recipe for the rows that share the settings of `row`."""
+        self._prepared, self._settings_key = prepared, row.settings_key
 
-    def take_up(self, row: BatchRow, ready: PreparedRecipe) -> None:
-        """From here on what the row has in common with others is drawn so."""
-        self._ready, self._setting = ready, row.settings_key
+    def load(self, row: BatchRow, plain: bool) -> "InstantStyle":
+        """Return the model of a row, loading it if another one is loaded.
 
-    def loaded(self, row: BatchRow, plain: bool) -> "InstantStyle":
-        """The row's model; one that has an adapter draws bound styles (`plain`) too."""
-        if self._styled is None or row.model not in self._models or (self._plain and not plain):
-            # The former goes first: two would not fit where one does.
-            self._styled = self._ready = None
+        Args:
+            row: A row of the batch.
+            plain: Whether the row needs neither adapter nor image encoder, see `generation.load.is_plain`.
+                A model with an adapter also serves such rows.
+
+        Returns:
+            The model.
+        """
+        if self._styled is None or row.model_key not in self._model_keys or (self._plain and not plain):
+            # Release the previous model first; there may be memory for only one.
+            self._styled = self._prepared = None
             self._styled = load_for(row.recipe, device=self.device, plain=plain)
             self._styled.pipe.set_progress_bar_config(disable=True)
-            named = row.recipe.but(dtype=dtype_of(self._styled))
-            self._models, self._plain = {row.model, BatchRow(named).model}, plain
+            with_dtype = row.recipe.replace(dtype=dtype_name(self._styled))
+            self._model_keys, self._plain = {row.model_key, BatchRow(with_dtype).model_key}, plain
         return self._styled
 
 
-def dtype_of(styled: "InstantStyle") -> str:
-    """A recipe's name for the numbers that a model is loaded in."""
+def dtype_name(styled: "InstantStyle") -> str:
+    """Return the name of the model's dtype as `Recipe.dtype` has it."""
     return str(styled.pipe.unet.dtype).removeprefix("torch.")
-
-
-def _is_of_memory(fault: Exception) -> bool:
-    return isinstance(fault, MemoryError) or any(sign in str(fault).lower() for sign in _SIGNS)
 
 
 def _free_memory() -> None:

@@ -1,113 +1,126 @@
-"""A Ray cluster, a worker for each GPU or for some CPUs; this machine hands out, and keeps what comes back.
+"""The Ray backend: one worker for each GPU, or for a number of CPUs, of a cluster.
 
-Each style is seen by one worker, and what it saw travels. What a lost machine had in hand another draws.
+Each reference is encoded by one worker, and the result is sent to the others. This machine alone writes
+images and ledger. A batch whose worker is lost is repeated on another one.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import JobError
 from ...recipe import Recipe
 from ..rows import BatchRow
-from . import Drawing
-from .local import SIZE_ON_GPU
-from .ray_pool import Pool, WorkerLost, answer, joined, room
-from .ray_worker import EncodedRecipe, PackedRecipe, Worker, named_in
+from . import GeneratedImage
+from .local import GPU_BATCH_SIZE
+from .ray_pool import WorkerLost, WorkerPool, connect, count_workers, get_result
+from .ray_worker import EncodedRecipe, PackedRecipe, Worker
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from ray.actor import ActorHandle
 
 ATTEMPTS = 3
-"""How often one batch may be lost: then it is not the machines, but the batch."""
+"""Attempts for each batch; after that, the batch itself is the likely cause of the lost workers."""
 
-REMEMBERED = 64
-"""Looks that are kept: some kB each, of patch features some MB."""
+CACHE_SIZE = 64
+"""Number of encoded recipes that are kept: some kB each, or some MB with patch features."""
 
 
-class RayCluster:
-    """Many machines as one backend; the pictures are those that one of them draws alone."""
+class RayBackend:
+    """Generates on all machines of a Ray cluster; images equal those of a `LocalBackend` bit for bit.
+
+    Args:
+        device: A torch device on the workers; None for a GPU if the cluster has one.
+        address: Address of the cluster, see `ray_pool.connect`.
+        cpus: CPUs of each worker, where there are no GPUs or `device` is `cpu`.
+
+    Raises:
+        JobError: There is no cluster at the address, or no node has the resources for a worker.
+        MissingExtra: Ray is not installed.
+    """
 
     def __init__(self, device: str | None = None, *, address: str | None = None, cpus: int = 1) -> None:
-        """`address`: host:port, or `auto` for the cluster that runs here; None makes one on this machine.
-
-        `cpus`: of each worker, where there are no GPUs or `device` is `cpu`.
-        """
-        self._ray = joined(address)
-        self._on_gpu = device != "cpu" and room(self._ray.nodes(), "GPU", 1) > 0
+        self._ray = connect(address)
+        nodes = self._ray.nodes()
+        self._on_gpu = device != "cpu" and count_workers(nodes, "GPU", 1) > 0
         resource, each = ("GPU", 1) if self._on_gpu else ("CPU", cpus)
-        self.workers = room(self._ray.nodes(), resource, each)
+        self.workers = count_workers(nodes, resource, each)
         if not self.workers:
             raise JobError(
                 f"No node of the Ray cluster has {each} {resource} for a worker; "
                 "give --cpus no more than a node has."
             )
-        needs = {"num_gpus": 1} if self._on_gpu else {"num_cpus": cpus}
-        begin = partial(self._ray.remote(Worker).options(**needs).remote, device if self._on_gpu else "cpu")
-        self._pool = Pool(self._ray, begin, self.workers)
+        resources = {"num_gpus": 1} if self._on_gpu else {"num_cpus": cpus}
+        actor = self._ray.remote(Worker).options(**resources)
+        self._pool = WorkerPool(
+            self._ray, partial(actor.remote, device if self._on_gpu else "cpu"), self.workers
+        )
         self._lock = Lock()
-        self._dtypes: dict[object, Any] = {}
-        self._looks: dict[object, Any] = {}
-        self._eyes: dict[object, Any] = {}
+        self._dtypes: dict[object, ObjectRef[Any]] = {}
+        self._encoded: dict[object, ObjectRef[Any]] = {}
+        # By model and file: the worker that encoded the file.
+        self._encoder_workers: dict[object, ActorHandle] = {}
 
     @property
-    def size(self) -> int:
-        """As on one machine."""
-        return SIZE_ON_GPU if self._on_gpu else 1
+    def batch_size(self) -> int:
+        """As in `LocalBackend`."""
+        return GPU_BATCH_SIZE if self._on_gpu else 1
 
-    def draw(self, recipes: Sequence[Recipe]) -> list[Drawing]:
-        """By whichever worker is free first; lost ones are made up for `ATTEMPTS` − 1 times."""
+    def generate(self, recipes: Sequence[Recipe]) -> list[GeneratedImage]:
+        row = BatchRow(recipes[0])
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._pool.lent() as worker:
-                    return self._drawn(worker, recipes)
-            except WorkerLost as loss:
+                with self._pool.worker() as worker:
+                    encoded = self._encode(row, worker)
+                    return get_result(self._ray, worker.generate.remote(encoded, recipes))
+            except WorkerLost as error:
                 if attempt == ATTEMPTS:
-                    raise JobError(f"The worker that drew it was lost, {ATTEMPTS} times: {loss}") from None
-        raise AssertionError("it was drawn, or else given up")
+                    raise JobError(
+                        f"The worker that generated it was lost, {ATTEMPTS} times: {error}"
+                    ) from None
+        raise AssertionError("the last attempt returns or raises")
 
-    def _drawn(self, worker: Any, recipes: Sequence[Recipe]) -> list[Drawing]:
-        look = self._look(BatchRow(recipes[0]), worker)
-        return answer(self._ray, worker.draw.remote(look, recipes))
-
-    def _look(self, row: BatchRow, worker: Any) -> EncodedRecipe:
-        """By the worker at hand, unless another has seen one of the pictures."""
-        marks = [(row.model, reference.sha256 or reference.name) for reference in named_in(row.recipe)]
-        dtype = row.recipe.dtype or self._dtype(row, worker)
-
-        def begin() -> Any:
-            eye = next((self._eyes[mark] for mark in marks if mark in self._eyes), worker)
-            self._eyes.update(dict.fromkeys(marks, eye))
-            return eye.look.remote(PackedRecipe.packed(row.recipe), dtype)
-
-        try:
-            return self._once(self._looks, row.settings_key, begin)
-        except WorkerLost:
-            self._forget_eye(marks)
-            raise
-
-    def _forget_eye(self, marks: Sequence[object]) -> None:
-        """It is lost, and all that it alone remembers."""
-        with self._lock:
-            lost = {self._eyes.get(mark) for mark in marks}
-            self._eyes = {mark: eye for mark, eye in self._eyes.items() if eye not in lost}
-
-    def _dtype(self, row: BatchRow, worker: Any) -> str:
-        """Of a model where recipes leave it open: one for the whole cluster, whatever machines are in it."""
-        return self._once(
-            self._dtypes, row.model, lambda: worker.dtype.remote(PackedRecipe.packed(row.recipe))
+    def _encode(self, row: BatchRow, worker: "ActorHandle") -> EncodedRecipe:
+        """Encode the settings of a row, if possible on a worker that has encoded one of its files."""
+        keys = [(row.model_key, file.sha256 or file.name) for file in row.recipe.files()]
+        # Where recipes leave the dtype open, one worker chooses it for the whole cluster.
+        dtype = row.recipe.dtype or self._get_shared(
+            self._dtypes, row.model_key, lambda: worker.dtype.remote(PackedRecipe.from_recipe(row.recipe))
         )
 
-    def _once(self, known: dict[object, Any], what: object, begin: Callable[[], Any]) -> Any:
-        """What one worker answers for all; asked again only where that failed."""
-        with self._lock:
-            if what not in known:
-                known[what] = begin()
-            ref = known[what]
-            while len(known) > REMEMBERED:
-                del known[next(iter(known))]
+        def start() -> "ObjectRef[Any]":
+            encoder = next(
+                (self._encoder_workers[key] for key in keys if key in self._encoder_workers), worker
+            )
+            self._encoder_workers.update(dict.fromkeys(keys, encoder))
+            return encoder.encode.remote(PackedRecipe.from_recipe(row.recipe), dtype)
+
         try:
-            return answer(self._ray, ref)
+            return self._get_shared(self._encoded, row.settings_key, start)
+        except WorkerLost:
+            with self._lock:
+                lost = {self._encoder_workers.get(key) for key in keys}
+                self._encoder_workers = {
+                    key: encoder for key, encoder in self._encoder_workers.items() if encoder not in lost
+                }
+            raise
+
+    def _get_shared(
+        self, cache: "dict[object, ObjectRef[Any]]", key: object, start: "Callable[[], ObjectRef[Any]]"
+    ) -> Any:
+        """Return the result of a call that is made once for all threads, and again only if it failed."""
+        with self._lock:
+            if key not in cache:
+                cache[key] = start()
+            ref = cache[key]
+            while len(cache) > CACHE_SIZE:
+                del cache[next(iter(cache))]
+        try:
+            return get_result(self._ray, ref)
         except Exception:
             with self._lock:
-                if known.get(what) is ref:
-                    del known[what]
+                if cache.get(key) is ref:
+                    del cache[key]
             raise

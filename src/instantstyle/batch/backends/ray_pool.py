@@ -1,35 +1,53 @@
-"""The workers of a Ray cluster: lent one by one, and replaced where they are lost."""
+"""The pool of workers of a Ray cluster; a worker that is lost is replaced."""
 
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from threading import Lock
 from time import monotonic, sleep
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from ...errors import JobError, MissingExtra
+from ...utils.text import one_line
 from . import NoWorkers
 
-LONGEST_WAIT = 600.0
-"""Seconds without any worker until a run gives up: a cluster that grows with its work takes minutes to."""
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from ray.actor import ActorHandle
 
-ANSWERS_WITHIN = 10.0
-"""Seconds in which a cluster must answer at its address."""
+WORKER_TIMEOUT = 600.0
+"""Seconds without any worker until a run ends; clusters that scale with demand need minutes to add a node."""
 
-FRUITLESS = 3
-"""How often each worker is begun anew before any of them comes to draw: it is not the machines, then."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds within which a cluster must accept a connection."""
 
-_BETWEEN_LOOKS = 0.5  # seconds
+MAX_FAILED_STARTS = 3
+"""Failed starts for each place in the pool until a run ends, counted since a worker last started."""
+
+_POLL_INTERVAL = 0.5  # seconds
 
 
 class WorkerLost(Exception):
-    """A worker, or what it held, is gone; what was asked of it may be asked of another."""
+    """A worker, or an object that it held, is lost. The task can be repeated on another worker."""
 
 
-def joined(address: str | None) -> Any:
-    """Ray's module, connected: with the cluster at the address, or with a new one on this machine."""
+def connect(address: str | None) -> ModuleType:
+    """Connect to a Ray cluster.
+
+    Args:
+        address: `host:port`, or `auto` for the cluster that runs on this machine; None starts a cluster on
+            this machine.
+
+    Returns:
+        The module `ray`. An existing connection of this process is kept.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        JobError: There is no cluster at the address.
+    """
     try:
         import ray
     except ModuleNotFoundError:
@@ -38,122 +56,154 @@ def joined(address: str | None) -> Any:
         ) from None
     if ray.is_initialized():
         return ray
-    # A cluster made for one run has nothing to report to Ray's makers.
+    # A cluster that exists for one run sends no usage statistics.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    alone: dict[str, Any] = {} if address else {"include_dashboard": False}
-    _check_answers(address)
+    local_only: dict[str, Any] = {} if address else {"include_dashboard": False}
+    _check_reachable(address)
     try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **alone)
-    except (ConnectionError, RuntimeError, ValueError) as fault:
-        told = " ".join(str(fault).split())
-        raise JobError(f"There is no Ray cluster at {address or 'this machine'}: {told}") from None
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local_only)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = address or "this machine"
+        raise JobError(f"Cannot connect to a Ray cluster at {where}: {one_line(error)}") from None
     return ray
 
 
-def _check_answers(address: str | None) -> None:
-    """Ray itself would go on asking for minutes."""
+def _check_reachable(address: str | None) -> None:
+    """Raise `JobError` if nothing listens at `host:port`; Ray itself retries for minutes."""
     host, _, port = (address or "").rpartition(":")
     if not host or not port.isdigit() or "//" in host:
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN).close()
-    except (OSError, OverflowError) as fault:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
+    except (OSError, OverflowError) as error:
         raise JobError(
-            f"Nothing answers at {address} ({fault}); start Ray there (ray start --head), "
+            f"Nothing answers at {address} ({error}); start Ray there (ray start --head), "
             "or leave --address out."
         ) from None
 
 
-def answer(ray: Any, ref: Any) -> Any:
-    """What a worker answered, or what it raised, as it raised it; `Lost` where it could not answer."""
+def get_result(ray: ModuleType, ref: "ObjectRef[Any]") -> Any:
+    """Wait for the result of a remote call.
+
+    Args:
+        ray: The module `ray`, connected.
+        ref: Reference to the result.
+
+    Returns:
+        The result.
+
+    Raises:
+        WorkerLost: The worker could not finish the call.
+        Exception: The exception that the call itself raised.
+    """
     try:
         return ray.get(ref)
-    except ray.exceptions.RayTaskError as fault:
-        cause = fault.cause
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
         if isinstance(cause, Exception) and not isinstance(cause, ray.exceptions.RayError):
             raise cause from None
         raise WorkerLost(_first_line(cause)) from None
-    except ray.exceptions.RayError as fault:
-        raise WorkerLost(_first_line(fault)) from None
+    except ray.exceptions.RayError as error:
+        raise WorkerLost(_first_line(error)) from None
 
 
-class Pool:
-    """As many workers as the cluster has room for when the run begins; those that are lost are begun anew."""
+class WorkerPool:
+    """A fixed number of workers, each used by one thread at a time. Lost workers are replaced.
 
-    def __init__(self, ray: Any, begin: Callable[[], Any], count: int) -> None:
-        """`begin` asks the cluster for a worker, which may come at once, later or never."""
-        self._ray, self._begin, self.count = ray, begin, count
+    Args:
+        ray: The module `ray`, connected.
+        start: Requests a worker from the cluster and returns its handle immediately. The worker itself may
+            start at once, later or never.
+        count: Number of workers.
+    """
+
+    def __init__(self, ray: ModuleType, start: "Callable[[], ActorHandle]", count: int) -> None:
+        self._ray, self._start, self.count = ray, start, count
         self._lock = Lock()
-        self._free: dict[Any, Any] = {}  # by what it answers once it is there and idle
-        self._fruitless = 0
+        # By the reference that is ready once the worker has started and is idle.
+        self._free: dict[ObjectRef[Any], ActorHandle] = {}
+        self._failed_starts = 0
         for _ in range(count):
-            self._put(begin())
+            self._release(start())
 
     @contextmanager
-    def lent(self) -> Iterator[Any]:
-        """A worker for this thread alone; `Deserted` where none comes."""
-        worker = self._taken()
+    def worker(self) -> "Iterator[ActorHandle]":
+        """Reserve a worker for the calling thread.
+
+        Yields:
+            The worker; it returns to the pool at the end of the block.
+
+        Raises:
+            NoWorkers: No worker became available within `WORKER_TIMEOUT`, or none can start.
+        """
+        worker = self._acquire()
         try:
             yield worker
         finally:
-            self._put(worker)
+            self._release(worker)
 
-    def _put(self, worker: Any) -> None:
+    def _release(self, worker: "ActorHandle") -> None:
         ref = worker.__ray_ready__.remote()
         with self._lock:
             self._free[ref] = worker
 
-    def _taken(self) -> Any:
-        begun = monotonic()
+    def _acquire(self) -> "ActorHandle":
+        since = monotonic()
         while True:
             with self._lock:
                 refs = list(self._free)
             if len(refs) < self.count:
-                begun = monotonic()  # others draw, and will give back
-            if worker := self._first_of(refs):
+                since = monotonic()  # other threads use workers and will release them
+            if worker := self._take_ready(refs):
                 return worker
-            if monotonic() - begun > LONGEST_WAIT:
+            if monotonic() - since > WORKER_TIMEOUT:
                 raise NoWorkers(
-                    f"No worker of the Ray cluster came within {LONGEST_WAIT:.0f} s; see what keeps it "
-                    "busy (ray status), and run the same command again."
+                    f"No worker of the Ray cluster was available within {WORKER_TIMEOUT:.0f} s; see what "
+                    "keeps it busy (ray status), and run the same command again."
                 )
 
-    def _first_of(self, refs: list[Any]) -> Any:
-        """The first that answers; None where none does for the moment, or another thread was first."""
+    def _take_ready(self, refs: "list[ObjectRef[Any]]") -> "ActorHandle | None":
+        """Take the first worker that is ready; None if none is within the poll interval or it was taken."""
         if not refs:
-            sleep(_BETWEEN_LOOKS)
+            sleep(_POLL_INTERVAL)
             return None
-        there, _ = self._ray.wait(refs, num_returns=1, timeout=_BETWEEN_LOOKS)
+        ready, _ = self._ray.wait(refs, num_returns=1, timeout=_POLL_INTERVAL)
         with self._lock:
-            worker = self._free.pop(there[0], None) if there else None
+            worker = self._free.pop(ready[0], None) if ready else None
         if worker is None:
             return None
         try:
-            answer(self._ray, there[0])
-        except WorkerLost as loss:
-            self._replace(worker, loss)
+            get_result(self._ray, ready[0])
+        except WorkerLost as error:
+            self._replace(worker, error)
             return None
-        self._fruitless = 0
+        self._failed_starts = 0
         return worker
 
-    def _replace(self, worker: Any, loss: WorkerLost) -> None:
-        """Should it be alive after all, it must not keep its place."""
+    def _replace(self, worker: "ActorHandle", error: WorkerLost) -> None:
+        # If the worker is alive after all, it must not keep its resources.
         with suppress(self._ray.exceptions.RayError):
             self._ray.kill(worker)
-        self._fruitless += 1
-        self._put(self._begin())
-        if self._fruitless > FRUITLESS * self.count:
+        self._failed_starts += 1
+        self._release(self._start())
+        if self._failed_starts > MAX_FAILED_STARTS * self.count:
             raise NoWorkers(
-                f"No worker of the Ray cluster can begin: {loss} Is instantstyle installed on each node?"
+                f"No worker of the Ray cluster can start: {error} Is instantstyle installed on each node?"
             )
 
 
-def room(nodes: list[Mapping[str, Any]], resource: str, each: int) -> int:
-    """How many workers fit, none of them across two nodes."""
+def count_workers(nodes: Sequence[Mapping[str, Any]], resource: str, each: int) -> int:
+    """Count how many workers fit into a cluster, each on one node.
+
+    Args:
+        nodes: `ray.nodes()`.
+        resource: `CPU` or `GPU`.
+        each: Units of the resource for each worker.
+    """
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     return sum(int(resources.get(resource, 0)) // each for resources in alive)
 
 
-def _first_line(fault: object) -> str:
-    """Ray tells a page; what went wrong stands at its beginning."""
-    return next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
+def _first_line(error: object) -> str:
+    """Return the first non-empty line of an error; Ray's texts are long and begin with the reason."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

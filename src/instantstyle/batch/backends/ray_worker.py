@@ -1,122 +1,129 @@
-"""What runs on each worker of a Ray cluster, and what travels there and back. Knows nothing of Ray.
+"""A worker of a Ray cluster, and the values that are sent to it and back. This module does not import Ray.
 
-A worker has the model's files; it has none of those that a recipe names, neither pictures nor saved styles.
+A worker has access to the model's files, but not to the files that a recipe names (images and saved styles).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ...core.style_library import find_style_file
-from ...generation.generate import PreparedRecipe, is_plain, prepare
-from ...imaging.loading import open_reference
-from ...recipe import Recipe, Reference
+from ...generation.generate import PreparedRecipe, prepare
+from ...generation.load import is_plain
+from ...generation.sources import resolve_source
+from ...recipe import Recipe
 from ...unet.probe_file import resolve_block_spec
-from ..rows import NAMED, BatchRow
-from . import Drawing
-from .local import Local, dtype_of
+from ..rows import BatchRow
+from . import GeneratedImage
+from .local import LocalBackend, dtype_name
 
 if TYPE_CHECKING:
     from ...core.conditioning import StyleConditioning
     from ...core.pipeline import InstantStyle
     from ...core.style import Style
+    from ...recipe import Dtype
 
 
 @dataclass(frozen=True)
 class PackedRecipe:
-    """A recipe with the files that it names."""
+    """A recipe together with the files that it names.
+
+    Args:
+        recipe: The recipe.
+        plain: Whether it needs neither adapter nor image encoder, see `generation.load.is_plain`.
+        files: File name and content by the name in the recipe.
+    """
 
     recipe: Recipe
     plain: bool
-    """Whether its styles are bound, see `drawing.is_plain`."""
     files: Mapping[str, tuple[str, bytes]]
-    """By the name in the recipe: the file's own name, and its content."""
 
     @classmethod
-    def packed(cls, recipe: Recipe) -> "PackedRecipe":
-        """Where the files are."""
-        found: dict[str, Path] = {}
-        for reference in named_in(recipe):
-            found[reference.name] = find_style_file(reference.name) or Path(reference.name)
-        files = {name: (path.name, path.read_bytes()) for name, path in found.items()}
-        # A probe's file is read here too: the names of its blocks travel.
-        return cls(recipe.but(blocks=resolve_block_spec(recipe.blocks)), is_plain(recipe), files)
+    def from_recipe(cls, recipe: Recipe) -> "PackedRecipe":
+        """Read the files of a recipe; call it on the machine that has them."""
+        paths = {file.name: resolve_source(file.name).path for file in recipe.files()}
+        files = {name: (path.name, path.read_bytes()) for name, path in paths.items()}
+        # A probe file is read here too: only the block names in it are sent.
+        return cls(recipe.replace(blocks=resolve_block_spec(recipe.blocks)), is_plain(recipe), files)
 
     @contextmanager
-    def unpacked(self) -> Iterator[Recipe]:
-        """The recipe with the files where it says, for as long as it is looked at."""
+    def unpack(self) -> Iterator[Recipe]:
+        """Write the files to a temporary folder.
+
+        Yields:
+            The recipe with the paths of those files, which are deleted at the end of the block.
+        """
         with TemporaryDirectory(prefix="instantstyle-") as folder:
-            places = {}
-            for number, (name, (file, content)) in enumerate(self.files.items()):
-                places[name] = Path(folder, str(number), file)
-                places[name].parent.mkdir()
-                places[name].write_bytes(content)
-            yield _renamed(self.recipe, lambda one: one.model_copy(update={"name": str(places[one.name])}))
+            paths: dict[str, Path] = {}
+            for number, (name, (file_name, content)) in enumerate(self.files.items()):
+                paths[name] = Path(folder, str(number), file_name)
+                paths[name].parent.mkdir()
+                paths[name].write_bytes(content)
+            yield self.recipe.map_files(lambda file: file.model_copy(update={"name": str(paths[file.name])}))
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedRecipe:
-    """A `Ready` without its model, as it travels: what was seen in a recipe's files, instead of them."""
+    """A `PreparedRecipe` without its model: the embeddings of a recipe's files instead of the files.
+
+    Args:
+        recipe: The recipe, with the names of its files on the machine that sent it.
+        plain: As in `PackedRecipe`.
+        style: As in `PreparedRecipe`.
+        conditionings: As in `PreparedRecipe`.
+        image_arguments: As in `PreparedRecipe`.
+    """
 
     recipe: Recipe
     plain: bool
     style: "Style | None"
-    uses: "Sequence[StyleConditioning]"
-    begun: Mapping[str, Any]
+    conditionings: "Sequence[StyleConditioning]"
+    image_arguments: Mapping[str, Any]
 
     @classmethod
-    def at(cls, styled: "InstantStyle", parcel: PackedRecipe) -> "EncodedRecipe":
-        with parcel.unpacked() as recipe:
-            ready = prepare(styled, recipe)
-            uses = [_with_mask(use) for use in ready.uses]
-        asked = parcel.recipe.but(blocks=ready.recipe.blocks)
-        return cls(asked, parcel.plain, ready.style, uses, ready.begun)
+    def encode(cls, styled: "InstantStyle", packed: PackedRecipe) -> "EncodedRecipe":
+        """Encode the files of a packed recipe with a model."""
+        with packed.unpack() as recipe:
+            prepared = prepare(styled, recipe)
+        recipe = packed.recipe.replace(blocks=prepared.recipe.blocks)
+        return cls(recipe, packed.plain, prepared.style, prepared.conditionings, prepared.image_arguments)
 
-    def on(self, styled: "InstantStyle") -> PreparedRecipe:
-        return PreparedRecipe(styled, self.recipe, self.style, self.uses, self.begun)
+    def with_model(self, styled: "InstantStyle") -> PreparedRecipe:
+        """Return the prepared recipe for a model."""
+        return PreparedRecipe(styled, self.recipe, self.style, self.conditionings, self.image_arguments)
 
 
 class Worker:
-    """A model on a device. Looks for all workers, and draws what any of them has looked at."""
+    """A model on a device. It encodes recipes for all workers, and generates what any of them has encoded.
+
+    Args:
+        device: A torch device; None for the fastest.
+    """
 
     def __init__(self, device: str | None) -> None:
-        self._local = Local(device)
+        self._backend = LocalBackend(device)
 
-    def dtype(self, parcel: PackedRecipe) -> str:
-        """The numbers in which the model is loaded here where a recipe leaves them open."""
-        return dtype_of(self._local.loaded(BatchRow(parcel.recipe), parcel.plain))
+    def dtype(self, packed: PackedRecipe) -> str:
+        """Return the name of the dtype in which this machine loads the model by default."""
+        return dtype_name(self._backend.load(BatchRow(packed.recipe), packed.plain))
 
-    def look(self, parcel: PackedRecipe, dtype: str) -> EncodedRecipe:
-        """What the recipe's rows have in common: each of its references seen, once for the whole cluster."""
-        parcel = replace(parcel, recipe=parcel.recipe.but(dtype=dtype))
-        return EncodedRecipe.at(self._local.loaded(BatchRow(parcel.recipe), parcel.plain), parcel)
+    def encode(self, packed: PackedRecipe, dtype: "Dtype") -> EncodedRecipe:
+        """Encode the files of a recipe; the result serves all rows that share its settings."""
+        packed = replace(packed, recipe=packed.recipe.replace(dtype=dtype))
+        return EncodedRecipe.encode(self._backend.load(BatchRow(packed.recipe), packed.plain), packed)
 
-    def draw(self, look: EncodedRecipe, recipes: Sequence[Recipe]) -> list[Drawing]:
-        """The very pictures that this machine would draw without a cluster."""
-        ready = look.on(self._local.loaded(BatchRow(look.recipe), look.plain))
-        self._local.take_up(BatchRow(recipes[0]), ready)
-        return self._local.draw(recipes)
+    def generate(self, encoded: EncodedRecipe, recipes: Sequence[Recipe]) -> list[GeneratedImage]:
+        """Generate one batch; the images equal those of a `LocalBackend` bit for bit.
 
+        Args:
+            encoded: The encoded settings of the recipes.
+            recipes: Recipes that differ only in prompt and seed.
 
-def named_in(recipe: Recipe) -> Iterator[Reference]:
-    """Every file that the recipe names."""
-    for name in NAMED:
-        found = getattr(recipe, name)
-        yield from found if isinstance(found, tuple) else [found] if found else []
-
-
-def _renamed(recipe: Recipe, rename: Callable[[Reference], Reference]) -> Recipe:
-    changes: dict[str, Any] = {}
-    for name in NAMED:
-        found = getattr(recipe, name)
-        if found:
-            changes[name] = tuple(map(rename, found)) if isinstance(found, tuple) else rename(found)
-    return recipe.but(**changes)
-
-
-def _with_mask(use: "StyleConditioning") -> "StyleConditioning":
-    """The mask itself instead of its file."""
-    return replace(use, mask=open_reference(use.mask)) if isinstance(use.mask, str | Path) else use
+        Returns:
+            An image with its recipe for each of the recipes.
+        """
+        prepared = encoded.with_model(self._backend.load(BatchRow(encoded.recipe), encoded.plain))
+        self._backend.set_prepared(BatchRow(recipes[0]), prepared)
+        return self._backend.generate(recipes)
