@@ -25,7 +25,7 @@ def test_any_recipe_survives_the_png(tmp_path_factory, recipe):
 
 
 def test_both_texts_are_there_for_any_reader(tmp_path):
-    path = save_png(PICTURE, tmp_path / "a.png", RECIPE.but(prompt="火箭"))
+    path = save_png(PICTURE, tmp_path / "a.png", RECIPE.replace(prompt="火箭"))
     with Image.open(path) as image:
         assert Recipe.from_json(image.info["instantstyle"]).prompt == "火箭"
         assert image.info["parameters"].startswith("火箭\n")
@@ -80,7 +80,7 @@ def test_the_file_has_the_permissions_that_any_new_file_gets(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("a.jpg", "end in .png"), ("no/such/a.png", "make it first"), ("dir.png", "is a folder")],
+    [("a.jpg", "end in .png"), ("no/such/a.png", "create it first"), ("dir.png", "is a folder")],
 )
 def test_a_place_that_will_not_do_is_refused(tmp_path, name, told):
     (tmp_path / "dir.png").mkdir()

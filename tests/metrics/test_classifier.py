@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from instantstyle.metrics import SyntheticClassifier, facts_of
+from instantstyle.metrics import SyntheticClassifier, attribute_labels
 from instantstyle.metrics import classifier as judge
-from instantstyle.metrics.classifier import FACTS
+from instantstyle.metrics.classifier import CLASS_COUNTS
 from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
 
 from ..helpers import dice
@@ -21,12 +21,12 @@ def right(scenes) -> dict[str, float]:
     """How often it tells each fact."""
     with torch.no_grad():
         seen = judge()(scenes.pictures(64))
-    return {name: (seen[name] == shown).float().mean().item() for name, shown in facts_of(scenes).items()}
+    return {name: (seen[name] == shown).float().mean().item() for name, shown in attribute_labels(scenes).items()}
 
 
-@pytest.mark.parametrize("fact", FACTS)
+@pytest.mark.parametrize("fact", CLASS_COUNTS)
 def test_it_tells_far_more_than_the_commonest_kind_would(fact, scenes, right):
-    commonest = facts_of(scenes)[fact].bincount().max().item() / len(scenes)
+    commonest = attribute_labels(scenes)[fact].bincount().max().item() / len(scenes)
     assert right[fact] > commonest + (1 - commonest) / 3
 
 
@@ -52,6 +52,6 @@ def test_larger_pictures_are_averaged_down(scenes):
 def test_an_untrained_one_reads_every_fact():
     seen = SyntheticClassifier()(torch.zeros(2, 3, 64, 64))
     assert {name: logits.shape for name, logits in seen.facts.items()} == {
-        name: (2, kinds) for name, kinds in FACTS.items()
+        name: (2, kinds) for name, kinds in CLASS_COUNTS.items()
     }
     assert seen.palette.shape == (2, 5, 3)

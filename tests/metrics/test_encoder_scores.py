@@ -16,8 +16,8 @@ from transformers import (
 )
 
 from instantstyle.errors import CheckpointError, ModelError
-from instantstyle.metrics import WordScores, edge_drawing, open_csd, open_pair, open_tower, sight, words
-from instantstyle.synthetic import as_image, sample_scenes
+from instantstyle.metrics import TextScores, draw_edges, load_csd, load_clip, load_image_encoder, score_against_reference, score_text
+from instantstyle.synthetic import to_pil_image, sample_scenes
 
 from ..conftest import text_config
 from ..helpers import dice
@@ -27,7 +27,7 @@ VISION = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "n
 
 @pytest.fixture(scope="module")
 def pictures() -> list[Image.Image]:
-    return [as_image(picture) for picture in sample_scenes(3, dice(0)).pictures(64)]
+    return [to_pil_image(picture) for picture in sample_scenes(3, dice(0)).render(64)]
 
 
 @pytest.fixture(scope="module")
@@ -50,47 +50,47 @@ def dino(tmp_path_factory):
 
 
 def test_text_alignment_is_the_cosine_to_each_pictures_own_prompt(clip, pictures):
-    sees, reads = open_pair(clip)
-    scores = words(pictures, ["a cat", "a tree", "a key"], sees, reads)
+    sees, reads = load_clip(clip)
+    scores = score_text(pictures, ["a cat", "a tree", "a key"], sees, reads)
     seen, asked = sees.embed(pictures), reads.embed(["a cat", "a tree", "a key"])
     assert scores.text.tolist() == pytest.approx(F.cosine_similarity(seen, asked).tolist(), abs=1e-5)
     assert (scores.model, scores.content, scores.leaked) == (clip.name, None, None)
 
 
 def test_leakage_is_the_share_nearer_to_the_references_content():
-    scores = WordScores("CLIP", torch.tensor([0.3, 0.2, 0.1]), torch.tensor([0.1, 0.25, 0.3]))
-    assert scores.named()["leak"] == [0, 1, 1]
+    scores = TextScores("CLIP", torch.tensor([0.3, 0.2, 0.1]), torch.tensor([0.1, 0.25, 0.3]))
+    assert scores.to_dict()["leak"] == [0, 1, 1]
 
 
 def test_the_references_own_words_as_prompt_do_not_count_as_leak(clip, pictures):
-    scores = words(pictures, ["a cat"] * 3, *open_pair(clip), content="a cat")
-    assert scores.named()["leak"] == [0, 0, 0]
+    scores = score_text(pictures, ["a cat"] * 3, *load_clip(clip), content="a cat")
+    assert scores.to_dict()["leak"] == [0, 0, 0]
 
 
 def test_a_style_by_an_encoder_comes_with_the_drawings_similarity(clip, dino, pictures):
-    scores = sight(pictures, pictures[0], open_tower(clip), open_tower(dino))
+    scores = score_against_reference(pictures, pictures[0], load_image_encoder(clip), load_image_encoder(dino))
     assert (scores.style_model, scores.drawing_model) == (clip.name, dino.name)
-    assert scores.named().keys() == {"style", "drawing", "consistency", "repetition"}
+    assert scores.to_dict().keys() == {"style", "drawing", "consistency", "repetition"}
     assert scores.style[0].item() == pytest.approx(1, abs=1e-5)
     assert scores.drawing[0].item() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_sets_consistency_by_an_encoder_comes_with_its_repetition(clip, dino, pictures):
-    style, drawing = open_tower(clip), open_tower(dino)
-    scores = sight(pictures, pictures[0], style, drawing).named()
+    style, drawing = load_image_encoder(clip), load_image_encoder(dino)
+    scores = score_against_reference(pictures, pictures[0], style, drawing).to_dict()
     seen = F.normalize(style.embed(pictures), dim=-1)
     first = (seen[0] @ seen[1] + seen[0] @ seen[2]) / 2
     assert scores["consistency"][0] == pytest.approx(first.item(), abs=1e-5)
-    assert sight([pictures[1]] * 2, pictures[0], style, drawing).named()["repetition"] == pytest.approx(
+    assert score_against_reference([pictures[1]] * 2, pictures[0], style, drawing).to_dict()["repetition"] == pytest.approx(
         [1, 1], abs=1e-5
     )
-    assert sight(pictures[:1], pictures[0], style, drawing).named().keys() == {"style", "drawing"}
+    assert score_against_reference(pictures[:1], pictures[0], style, drawing).to_dict().keys() == {"style", "drawing"}
 
 
 def test_an_edge_drawing_has_lines_and_no_colour():
     picture = Image.new("RGB", (64, 64), "orange")
     picture.paste("blue", (16, 16, 48, 48))
-    drawing = edge_drawing(picture)
+    drawing = draw_edges(picture)
     assert len({*drawing.getpixel((100, 56))}) == 1  # pyright: ignore[reportGeneralTypeIssues]
     assert drawing.convert("L").getpixel((56, 112)) < 80
     assert drawing.convert("L").getpixel((112, 112)) > 240
@@ -130,7 +130,7 @@ def csd(tmp_path):
 @torch.no_grad()
 def test_csd_is_its_tower_and_its_style_projection(csd, name, pictures):
     folder, tower, projection = csd
-    encoder = open_csd(folder / name, heads=2)
+    encoder = load_csd(folder / name, heads=2)
     pixels = torch.rand(2, 3, 32, 32, generator=dice(2))
     expected = tower(pixels).pooler_output @ projection
     assert encoder.model(pixels).allclose(expected, atol=1e-5)
@@ -140,11 +140,11 @@ def test_csd_is_its_tower_and_its_style_projection(csd, name, pictures):
 
 def test_what_is_no_encoder_is_told_in_one_line(tmp_path, dino):
     with pytest.raises(ModelError, match=r"no config\.json"):
-        open_tower(tmp_path)
+        load_image_encoder(tmp_path)
     with pytest.raises(ModelError, match="reads no words"):
-        open_pair(dino)
+        load_clip(dino)
     save_file({"conv1.weight": torch.zeros(1, 3, 2, 2)}, tmp_path / "half.safetensors")
     with pytest.raises(CheckpointError, match="last_layer_style"):
-        open_csd(tmp_path / "half.safetensors")
+        load_csd(tmp_path / "half.safetensors")
     with pytest.raises(CheckpointError, match="does not exist"):
-        open_csd(tmp_path / "nowhere.pth")
+        load_csd(tmp_path / "nowhere.pth")

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from instantstyle.metrics import Readings, Scores, SyntheticClassifier, facts_of, interval, score
-from instantstyle.metrics.classifier import FACTS
-from instantstyle.metrics.synthetic_scores import palette_match, to_others
+from instantstyle.metrics import Predictions, SyntheticScores, SyntheticClassifier, attribute_labels, bootstrap_interval, score_synthetic
+from instantstyle.metrics.classifier import CLASS_COUNTS
+from instantstyle.metrics.synthetic_scores import match_palettes, compare_within_set
 from instantstyle.synthetic import THINGS, Scenes, sample_scenes
 
 from ..helpers import dice
@@ -24,11 +24,11 @@ class SeesAlways(SyntheticClassifier):
         super().__init__(widths=(8,) * 4)
         self.scenes = scenes
 
-    def forward(self, pictures: Tensor) -> Readings:
+    def forward(self, pictures: Tensor) -> Predictions:
         logits = {
-            name: F.one_hot(shown, FACTS[name]).float() for name, shown in facts_of(self.scenes).items()
+            name: F.one_hot(shown, CLASS_COUNTS[name]).float() for name, shown in attribute_labels(self.scenes).items()
         }
-        return Readings(logits, self.scenes.look.palette)
+        return Predictions(logits, self.scenes.look.palette)
 
 
 @pytest.fixture(scope="module")
@@ -43,24 +43,24 @@ def others(scenes) -> Scenes:
     look, layout = scenes.look, scenes.layout
     look = replace(
         look,
-        ground=(look.ground + 1) % FACTS["ground"],
-        fill=(look.fill + 1) % FACTS["fill"],
-        outline=(look.outline + 1) % FACTS["outline"],
+        ground=(look.ground + 1) % CLASS_COUNTS["ground"],
+        fill=(look.fill + 1) % CLASS_COUNTS["fill"],
+        outline=(look.outline + 1) % CLASS_COUNTS["outline"],
         palette=look.palette.roll(1, 0),
     )
-    layout = replace(layout, kind=(layout.kind + 1) % FACTS["layout"])
+    layout = replace(layout, kind=(layout.kind + 1) % CLASS_COUNTS["layout"])
     return Scenes(scenes.thing + 8, look, layout)
 
 
 def test_the_very_reference_scores_full_marks_and_is_a_leak(scenes, others):
-    scores = score(PICTURES, others.thing, scenes, SeesAlways(scenes))
+    scores = score_synthetic(PICTURES, others.thing, scenes, SeesAlways(scenes))
     assert scores.means() == pytest.approx(
         dict(asked=0, leak=1, layout=1, ground=1, fill=1, outline=1, palette=1, look=1)
     )
 
 
 def test_the_asked_thing_in_another_look_scores_only_as_asked(scenes, others):
-    means = score(PICTURES, others.thing, scenes, SeesAlways(others)).means()
+    means = score_synthetic(PICTURES, others.thing, scenes, SeesAlways(others)).means()
     assert means.pop("asked") == 1
     assert max(means.pop("palette"), means.pop("look")) < 0.3
     assert set(means.values()) == {0}
@@ -68,51 +68,51 @@ def test_the_asked_thing_in_another_look_scores_only_as_asked(scenes, others):
 
 def test_each_picture_is_scored_for_itself(scenes, others):
     mixed = scenes.where(torch.arange(8) < 3, others)
-    scores = score(PICTURES, others.thing, scenes, SeesAlways(mixed))
+    scores = score_synthetic(PICTURES, others.thing, scenes, SeesAlways(mixed))
     for name in ("leak", "layout", "ground", "fill", "outline"):
         assert getattr(scores, name).tolist() == [1] * 3 + [0] * 5
     assert scores.asked.tolist() == [0] * 3 + [1] * 5
 
 
 def test_a_look_is_the_mean_of_its_four_parts():
-    parts = {field.name: torch.zeros(2) for field in fields(Scores)}
-    scores = Scores(**{**parts, "ground": torch.tensor([1.0, 0.0]), "palette": torch.tensor([0.6, -0.2])})
+    parts = {field.name: torch.zeros(2) for field in fields(SyntheticScores)}
+    scores = SyntheticScores(**{**parts, "ground": torch.tensor([1.0, 0.0]), "palette": torch.tensor([0.6, -0.2])})
     assert scores.look.tolist() == pytest.approx([0.4, -0.05])
 
 
 def test_the_references_own_colours_match_wholly():
     palette = torch.rand(20, 5, 3, generator=dice(0))
-    assert palette_match(palette, palette).tolist() == [1] * 20
+    assert match_palettes(palette, palette).tolist() == [1] * 20
 
 
 def test_anothers_colours_do_not_match_on_average():
     palette = torch.rand(400, 5, 3, generator=dice(0))
     shuffled = palette[torch.randperm(400, generator=dice(1))]
-    assert palette_match(shuffled, palette).mean() == pytest.approx(0, abs=0.05)
+    assert match_palettes(shuffled, palette).mean() == pytest.approx(0, abs=0.05)
 
 
 def test_ink_and_second_colours_do_not_count():
     palette = torch.rand(6, 5, 3, generator=dice(0))
     repainted = palette.clone()
     repainted[:, [1, 3, 4]] = 0.5
-    assert palette_match(repainted, palette).tolist() == [1] * 6
+    assert match_palettes(repainted, palette).tolist() == [1] * 6
 
 
-def readings(scenes: Scenes) -> Readings:
+def readings(scenes: Scenes) -> Predictions:
     return SeesAlways(scenes)(PICTURES[: len(scenes)])
 
 
 def test_one_look_on_many_things_is_consistent_and_repeats_nothing(scenes):
     """The first scene's look on each thing."""
     first = torch.zeros(8, dtype=torch.long)
-    found = to_others(readings(replace(scenes, look=scenes[first].look)))
+    found = compare_within_set(readings(replace(scenes, look=scenes[first].look)))
     assert found["consistency"] == pytest.approx([1] * 8, abs=1e-5)
     assert found["repetition"] == [0] * 8
 
 
 def test_one_thing_in_many_looks_repeats_and_is_not_consistent(scenes, others):
     both = replace(scenes, thing=scenes.thing * 0)
-    found = to_others(readings(both))
+    found = compare_within_set(readings(both))
     assert found["repetition"] == [1] * 8
     assert max(found["consistency"]) < 0.8
 
@@ -125,39 +125,39 @@ def test_each_picture_is_held_against_its_others_only(scenes):
         for field in fields(one)
     }
     three = Scenes(scenes.thing[:3], type(one)(**look), scenes[torch.arange(3)].layout)
-    first, second, third = to_others(readings(three))["consistency"]
+    first, second, third = compare_within_set(readings(three))["consistency"]
     assert first == pytest.approx(second)
     assert first == pytest.approx((1 + third) / 2, abs=1e-5)
 
 
 def test_of_a_single_picture_nothing_is_shared(scenes):
-    assert to_others(readings(scenes[torch.tensor([0])])) == {}
+    assert compare_within_set(readings(scenes[torch.tensor([0])])) == {}
 
 
 def test_an_interval_of_equal_values_is_a_point():
-    assert interval(torch.full((12,), 0.25), torch.arange(12) // 3) == (0.25, 0.25)
+    assert bootstrap_interval(torch.full((12,), 0.25), torch.arange(12) // 3) == (0.25, 0.25)
 
 
 def test_an_interval_is_that_of_the_mean():
     values = (torch.arange(400) % 2).float()
-    low, high = interval(values, torch.arange(400))
+    low, high = bootstrap_interval(values, torch.arange(400))
     assert (low, high) == pytest.approx((0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.01)
 
 
 def test_pictures_of_one_reference_count_as_one():
     values = (torch.arange(400) // 100 % 2).float()
-    low, high = interval(values, torch.arange(400) // 100)
+    low, high = bootstrap_interval(values, torch.arange(400) // 100)
     assert high - low > 0.5, "four references say little, however many pictures each"
 
 
 def test_an_interval_is_the_same_every_time():
     values = torch.rand(40, generator=dice(0))
-    assert interval(values, torch.arange(40)) == interval(values, torch.arange(40))
+    assert bootstrap_interval(values, torch.arange(40)) == bootstrap_interval(values, torch.arange(40))
 
 
 def test_facts_of_are_what_the_scenes_were_made_of(scenes):
-    facts = facts_of(scenes)
-    assert list(facts) == list(FACTS)
+    facts = attribute_labels(scenes)
+    assert list(facts) == list(CLASS_COUNTS)
     assert facts["thing"].equal(scenes.thing)
-    assert all(facts[name].max() < kinds for name, kinds in FACTS.items())
-    assert FACTS["thing"] == len(THINGS)
+    assert all(facts[name].max() < kinds for name, kinds in CLASS_COUNTS.items())
+    assert CLASS_COUNTS["thing"] == len(THINGS)

@@ -41,7 +41,7 @@ def test_where_takes_each_row_whole_from_one_of_the_two(keep):
 
 @given(st.integers(0, 5), st.integers(0, 5))
 def test_joining_keeps_both_in_order(ours, theirs):
-    both = numbered(0, ours).joined(numbered(50, theirs))
+    both = numbered(0, ours).concatenate(numbered(50, theirs))
     assert len(both) == ours + theirs
     assert both.inner.number.tolist() == [*range(ours), *range(50, 50 + theirs)]
     assert whole(both)
@@ -69,8 +69,8 @@ def test_uniform_draws_lie_between_the_ends(low, span, count):
 
 @given(st.lists(st.integers(-5, 5), min_size=1), st.integers(1, 50))
 def test_only_what_may_be_picked_is_picked(choices, count):
-    assert set(BatchRandom(count, dice(0)).pick(tuple(choices)).tolist()) <= set(choices)
+    assert set(BatchRandom(count, dice(0)).choice(tuple(choices)).tolist()) <= set(choices)
 
 
 def test_a_chance_comes_true_so_often():
-    assert abs(BatchRandom(4000, dice(0)).chance(0.3).float().mean() - 0.3) < 0.03
+    assert abs(BatchRandom(4000, dice(0)).bernoulli(0.3).float().mean() - 0.3) < 0.03

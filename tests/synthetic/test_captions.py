@@ -10,10 +10,10 @@ from instantstyle.synthetic import (
     OUTLINES,
     THINGS,
     Scenes,
-    caption,
-    colour_name,
-    look_words,
-    thing_words,
+    describe_scene,
+    name_colour,
+    describe_look,
+    describe_thing,
 )
 
 
@@ -37,7 +37,7 @@ def scene(look, upright) -> Scenes:
     ],
 )
 def test_a_caption_says_what_it_is_asked_to(scene, says_layout, says_look, words):
-    assert caption(scene, 0, layout=says_layout, look=says_look) == words
+    assert describe_scene(scene, 0, layout=says_layout, look=says_look) == words
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_a_caption_says_what_it_is_asked_to(scene, says_layout, says_look, words
     ],
 )
 def test_things_are_named_with_their_article_number_and_place(thing, layout, words):
-    assert thing_words(THINGS.index(thing), LAYOUTS.index(layout)) == words
+    assert describe_thing(THINGS.index(thing), LAYOUTS.index(layout)) == words
 
 
 def test_no_two_things_or_places_share_their_words():
-    words = [thing_words(thing, layout) for thing in range(len(THINGS)) for layout in range(len(LAYOUTS))]
+    words = [describe_thing(thing, layout) for thing in range(len(THINGS)) for layout in range(len(LAYOUTS))]
     assert len(set(words)) == len(words)
 
 
@@ -85,8 +85,8 @@ def test_no_two_things_or_places_share_their_words():
     ],
 )
 def test_colours_have_their_everyday_names(colour, name):
-    assert colour_name(*map(float, colour)) == name
+    assert name_colour(*map(float, colour)) == name
 
 
 def test_a_look_is_named_by_its_kinds_and_two_of_its_colours(scene):
-    assert look_words(scene.look, 0) == "hatched with bold outline, red on striped white"
+    assert describe_look(scene.look, 0) == "hatched with bold outline, red on striped white"

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from instantstyle.synthetic import LAYOUTS, THINGS, sample_layouts
 from instantstyle.synthetic.layouts import Layouts
-from instantstyle.synthetic.render import distances
-from instantstyle.synthetic.things import fields
+from instantstyle.synthetic.render import signed_distances
+from instantstyle.synthetic.things import load_shape_fields
 
 from ..helpers import dice
 
@@ -19,7 +19,7 @@ ONE = [name for name, copies in COPIES.items() if copies == 1]
 
 def silhouette(layout: Layouts, thing: str = "penguin", size: int = 64) -> Tensor:
     """Where the thing is, [size, size]; a penguin is slim, so that its copies keep apart."""
-    [shape] = distances(fields()[THINGS.index(thing)][None], layout, size)[0]
+    [shape] = signed_distances(load_shape_fields()[THINGS.index(thing)][None], layout, size)[0]
     return shape > 0
 
 
@@ -66,7 +66,7 @@ def placed(x: float, y: float, size: float) -> Layouts:
     ],
 )
 def test_a_box_is_top_left_height_and_width(x, y, box):
-    assert placed(x, y, 0.5).box[0].tolist() == pytest.approx(box)
+    assert placed(x, y, 0.5).bounding_box[0].tolist() == pytest.approx(box)
 
 
 def test_left_is_left_and_bottom_is_below(upright):
@@ -101,7 +101,7 @@ def test_a_turn_is_clockwise():
 
 
 def test_weights_say_how_likely_each_layout_is():
-    drawn = sample_layouts(4000, dice(0), (0.7, 0.3, *[0.0] * 6)).kind
+    drawn = sample_layouts(4000, dice(0), (0.7, 0.3, *[0.0] * 6)).category
     assert (drawn == 0).float().mean() == pytest.approx(0.7, abs=0.03)
     assert set(drawn.tolist()) == {0, 1}
 

@@ -4,7 +4,7 @@ from itertools import combinations, product
 import pytest
 import torch
 
-from instantstyle.synthetic import FILLS, GROUNDS, OUTLINES, LookKinds, sample_looks
+from instantstyle.synthetic import FILLS, GROUNDS, OUTLINES, LookChoices, sample_looks
 from instantstyle.synthetic.looks import BODY, INK, Looks, oklch_to_srgb
 from instantstyle.synthetic.render import render
 
@@ -71,7 +71,7 @@ def test_about_one_look_in_eight_is_held_out():
 
 
 def test_only_the_chosen_kinds_are_drawn():
-    few = LookKinds.named(grounds=["dotted"], fills=["flat", "mosaic"], outlines=["shadow"], grain=0.0)
+    few = LookChoices.from_names(grounds=["dotted"], fills=["flat", "mosaic"], outlines=["shadow"], grain=0.0)
     looks = sample_looks(100, dice(0), few)
     assert {GROUNDS[kind] for kind in looks.ground} == {"dotted"}
     assert {FILLS[kind] for kind in looks.fill} == {"flat", "mosaic"}

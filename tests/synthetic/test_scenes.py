@@ -15,7 +15,7 @@ from instantstyle.synthetic import (
     OUTLINES,
     Scenes,
     Scope,
-    as_image,
+    to_pil_image,
     sample_scenes,
 )
 from instantstyle.synthetic.batch import TensorRows
@@ -38,7 +38,7 @@ def combinations(scenes: Scenes) -> set[tuple[int, ...]]:
 def test_the_same_seed_draws_the_same_scenes_and_pictures():
     once, again = (sample_scenes(8, dice(3)) for _ in range(2))
     assert all(map(torch.equal, columns(once), columns(again)))
-    assert once.pictures(64, dice(1)).equal(again.pictures(64, dice(1)))
+    assert once.render(64, dice(1)).equal(again.render(64, dice(1)))
 
 
 def test_another_seed_draws_others():
@@ -80,7 +80,7 @@ def test_one_thing_and_fill_in_eleven_is_held_out_as_a_pair():
 def test_the_bundled_models_scope_leaves_out_what_it_says():
     scenes = sample_scenes(3000, dice(0), MINI_SCOPE)
     assert set(scenes.thing.tolist()) == set(range(MINI_SCOPE.things))
-    assert {LAYOUTS[kind] for kind in scenes.layout.kind} == {*LAYOUTS} - {"row", "ring"}
+    assert {LAYOUTS[kind] for kind in scenes.layout.category} == {*LAYOUTS} - {"row", "ring"}
     assert {FILLS[kind] for kind in scenes.look.fill} == {*FILLS}
     assert not scenes.look.grain.any()
 
@@ -109,6 +109,6 @@ def test_grain_is_noise_of_its_strength(scenes):
 
 def test_a_picture_becomes_an_image_of_its_colours():
     picture = torch.tensor([1.0, 0.5, 0.0])[:, None, None].expand(3, 4, 6)
-    image = as_image(picture)
+    image = to_pil_image(picture)
     assert (image.size, image.mode) == ((6, 4), "RGB")
     assert image.getpixel((5, 3)) == (255, 128, 0)

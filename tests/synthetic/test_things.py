@@ -5,34 +5,34 @@ import torch
 
 from instantstyle.synthetic import THINGS
 from instantstyle.synthetic.captions import COLOURS
-from instantstyle.synthetic.things import EXTENT, fields
+from instantstyle.synthetic.things import EXTENT, load_shape_fields
 
 UNIT = 96 / (2 * EXTENT)  # samples to half a thing's longer side
 
 
 def test_every_thing_has_its_two_fields():
-    assert fields().shape == (len(THINGS), 2, 96, 96)
+    assert load_shape_fields().shape == (len(THINGS), 2, 96, 96)
 
 
 def test_fields_are_distances_within_what_they_cover():
-    assert fields().isfinite().all()
-    assert -2 < fields().min() < 0 < fields().max() < 1
+    assert load_shape_fields().isfinite().all()
+    assert -2 < load_shape_fields().min() < 0 < load_shape_fields().max() < 1
 
 
 @pytest.mark.parametrize("thing", range(len(THINGS)), ids=THINGS)
 def test_a_things_longer_side_is_two_units(thing):
-    inside = (fields()[thing, 0] > 0).nonzero()
+    inside = (load_shape_fields()[thing, 0] > 0).nonzero()
     sides = (inside.amax(0) - inside.amin(0) + 1) / UNIT
     assert sides.max() == pytest.approx(2, abs=0.05)
 
 
 def test_lines_lie_within_the_silhouette():
-    silhouette, lines = fields().unbind(1)
+    silhouette, lines = load_shape_fields().unbind(1)
     assert (lines <= silhouette).all()
 
 
 def test_no_two_things_look_alike():
-    shapes = fields().flatten(1)
+    shapes = load_shape_fields().flatten(1)
     apart = torch.cdist(shapes, shapes, p=1) / shapes.shape[1]
     assert apart[~torch.eye(len(THINGS), dtype=torch.bool)].min() > 0.02
 

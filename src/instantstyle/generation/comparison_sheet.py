@@ -1,99 +1,96 @@
-"""A comparison sheet: what each part of the method does, side by side, from equal seeds."""
+"""The comparison sheet: the effect of each part of the method, side by side, from equal seeds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from ..core.pipeline import InstantStyle, ReferenceLike
 from ..core.style import Style
+from ..imaging.grid import GridLayout, contact_sheet
 from ..imaging.loading import fit, open_reference
 
-CELL, GAP, HEAD = 192, 12, 44  # px: a picture's side, the space around it, the row of titles
+TILE_SIDE = 192  # px
+LAYOUT = GridLayout(gap=12, label_width=0, header_height=56, font_size=15)
 
 
 @dataclass(frozen=True)
-class Row:
-    """A reference, and the words for what it shows, if they are known."""
+class ComparisonRow:
+    """A reference, and the words for its content, if they are known."""
 
     reference: ReferenceLike
     content: str | None = None
 
 
 @dataclass(frozen=True)
-class Column:
-    """One way of drawing: its title, and the call's arguments beside prompt and seed."""
+class ComparisonColumn:
+    """A variant of the method: its title, and the arguments of the call beside prompt and seed."""
 
     title: str
     arguments: Mapping[str, Any]
     styled: bool = True
+    """Whether the reference is used at all."""
     content: bool = False
+    """Whether the content of the reference is removed, where it is known."""
 
-    def for_row(self, row: Row, style: Style) -> dict[str, Any]:
-        """The call's arguments for a row whose reference has this style."""
-        given = {"style": style} if self.styled else {}
-        removed = {"content": row.content} if self.content else {}
-        return {**self.arguments, **given, **removed}
+    def arguments_for(self, row: ComparisonRow, style: Style) -> dict[str, Any]:
+        """Return the arguments of the call for a row whose reference has this style."""
+        arguments = dict(self.arguments)
+        if self.styled:
+            arguments["style"] = style
+        if self.content:
+            arguments["content"] = row.content
+        return arguments
 
 
 COLUMNS = (
-    Column("no reference", {}, styled=False),
-    Column("all blocks", {"blocks": "all"}),
-    Column("style blocks", {"blocks": "style"}),
-    Column("style blocks,\ncontent removed", {"blocks": "style"}, content=True),
+    ComparisonColumn("no reference", {}, styled=False),
+    ComparisonColumn("all blocks", {"blocks": "all"}),
+    ComparisonColumn("style blocks", {"blocks": "style"}),
+    ComparisonColumn("style blocks,\ncontent removed", {"blocks": "style"}, content=True),
 )
 
 
-def comparison(
+def render_comparison_sheet(
     styled: InstantStyle,
     prompt: str,
-    rows: Sequence[Row],
+    rows: Sequence[ComparisonRow],
     *,
     seed: int = 0,
     crop: str = "center",
-    on_picture: Callable[[int, int], None] | None = None,
+    on_image: Callable[[int, int], None] | None = None,
     **arguments: Any,
 ) -> Image.Image:
-    """Reference · no reference · all blocks · style blocks · content removed: a row for each reference.
+    """Generate a row of images for each reference, a column for each of `COLUMNS`.
 
-    Each row has its own seed (`seed`, `seed + 1`, …), the same in all its columns. `on_picture` is told how
-    many pictures are drawn and of how many; other arguments go to each call.
+    Args:
+        styled: The model.
+        prompt: The prompt of all images.
+        rows: References; the column with content removed is left out where no row knows its content.
+        seed: Seed of the first row, the same in all its columns; each further row adds 1.
+        crop: How references are made square, as `instantstyle.imaging.loading.fit`.
+        on_image: Called after each image with the number of finished images and of all images.
+        arguments: Further arguments of each call.
+
+    Returns:
+        The sheet. Its first column shows the references as the image encoder receives them.
     """
     columns = [column for column in COLUMNS if not column.content or any(row.content for row in rows)]
-    sheet = _blank(len(rows), 1 + len(columns))
-    for place, title in enumerate(["reference", *(column.title for column in columns)]):
-        _write(sheet, place, title)
-    for down, row in enumerate(rows):
+    tiles = []
+    for number, row in enumerate(rows):
         style = styled.style(row.reference, crop=crop)
-        _paste(sheet, down, 0, _seen(styled, row.reference, crop))
-        for across, column in enumerate(columns, start=1):
-            ways = {**arguments, **column.for_row(row, style)}
-            _paste(sheet, down, across, styled(prompt, seed=seed + down, **ways).images[0])
-            if on_picture:
-                on_picture(down * len(columns) + across, len(rows) * len(columns))
-    return sheet
+        reference = fit(open_reference(row.reference), max(styled.image_encoder.image_size, TILE_SIDE), crop)
+        tiles.append([_tile(reference)])
+        for done, column in enumerate(columns, start=1):
+            call = {**arguments, **column.arguments_for(row, style)}
+            tiles[-1].append(_tile(styled(prompt, seed=seed + number, **call).images[0]))
+            if on_image:
+                on_image(number * len(columns) + done, len(rows) * len(columns))
+    titles = ["reference", *(column.title for column in columns)]
+    return contact_sheet([""] * len(rows), titles, tiles, TILE_SIDE, LAYOUT)
 
 
-def _seen(styled: InstantStyle, reference: ReferenceLike, crop: str) -> Image.Image:
-    """The reference as the image encoder sees it, so that nothing is cut off unnoticed."""
-    image = open_reference(reference)
-    return fit(image, max(styled.image_encoder.image_size, CELL), crop)
-
-
-def _blank(rows: int, columns: int) -> Image.Image:
-    return Image.new("RGB", (columns * (CELL + GAP) + GAP, HEAD + rows * (CELL + GAP) + GAP), "white")
-
-
-def _write(sheet: Image.Image, column: int, title: str) -> None:
-    pen = ImageDraw.Draw(sheet)
-    centre = GAP + column * (CELL + GAP) + CELL / 2, GAP / 2 + HEAD / 2
-    pen.multiline_text(
-        centre, title, fill="black", anchor="mm", align="center", font=ImageFont.load_default(15), spacing=2
-    )
-
-
-def _paste(sheet: Image.Image, row: int, column: int, image: Image.Image) -> None:
-    # Lanczos: small pictures stay smooth when enlarged, large ones sharp when made small.
-    tile = image.convert("RGB").resize((CELL, CELL), Image.Resampling.LANCZOS)
-    sheet.paste(tile, (GAP + column * (CELL + GAP), HEAD + GAP + row * (CELL + GAP)))
+def _tile(image: Image.Image) -> Image.Image:
+    """Resize an image to a square tile, whatever its proportions."""
+    return image.convert("RGB").resize((TILE_SIDE, TILE_SIDE), Image.Resampling.LANCZOS)

@@ -1,65 +1,58 @@
-"""A style's card: what it is at a glance, as lines and as a picture."""
+"""The description of a style, as lines of text and as an image."""
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from ..core.bound_style import BoundKeyValues
 from ..core.content_removal import CLEAN
 from ..core.style import Style
-from ..imaging.thumbnail import SIDE, decode_thumbnail
+from ..imaging.grid import text_card
+from ..imaging.thumbnail import THUMBNAIL_SIDE, decode_thumbnail
 from ..unet.blocks import format_blocks
+from ..utils.text import one_line
 
-GAP, LINE, WIDTH = 16, 22, 720  # px: around things, from line to line, of the whole card
 
+def describe_style(style: Style, size: str) -> list[tuple[str, str]]:
+    """List what is known of a style.
 
-def lines(style: Style, size: str) -> list[tuple[str, str]]:
-    """Label and value of everything that is known of the style; what is not known is left out."""
-    pictures = len(style.image_embeds)
-    seen = f"{pictures} picture{'' if pictures == 1 else 's'}" if pictures else "none kept, only bound"
-    what = "its tail" if style.removal == CLEAN else ", ".join(style.content)
-    removed = f"{what} (× {style.content_scale:g}, {style.removal})"
-    told = {
+    Args:
+        style: The style.
+        size: Size of its file, for example `1.2 MB`.
+
+    Returns:
+        Pairs of label and value; unknown values are left out.
+    """
+    count = len(style.image_embeds)
+    references = f"{count} image{'' if count == 1 else 's'}" if count else "none stored, only bound"
+    content = "its tail" if style.removal == CLEAN else ", ".join(style.content)
+    removed = f"{content} (× {style.content_scale:g}, {style.removal})"
+    values = {
         "style": style.name,
-        "references": f"{seen}, crop {style.crop}",
+        "references": f"{references}, crop {style.crop}",
         "weights": ", ".join(f"{weight:g}" for weight in style.weights) if len(style.weights) > 1 else "",
         "removed": removed if style.removed_label else "nothing",
         "encoder": f"{style.encoder} {style.encoder_fingerprint}".strip(),
-        "bound for": "; ".join(map(_bound, style.bindings)) or "nothing: needs its adapter and encoder",
+        "bound for": "; ".join(map(_describe_binding, style.bindings))
+        or "nothing: needs its adapter and encoder",
         "size": size,
         "author": style.author,
         "licence": style.licence,
         "notes": style.notes,
     }
-    return [(label, value) for label, value in told.items() if value]
+    return [(label, value) for label, value in values.items() if value.strip()]
 
 
-def draw_card(style: Style, size: str) -> Image.Image:
-    """The card as a picture: thumbnail at the left, the lines beside it."""
-    text = lines(style, size)
-    height = max(SIDE, LINE * len(text)) + 2 * GAP
-    card = Image.new("RGB", (WIDTH, height), "white")
-    if style.thumbnail:
-        card.paste(decode_thumbnail(style.thumbnail), (GAP, GAP))
-    pen, font = ImageDraw.Draw(card), ImageFont.load_default(15)
-    for place, (label, value) in enumerate(text):
-        line = _cut(f"{label}: {' '.join(value.split())}".translate(_DRAWABLE), pen, font)
-        pen.text((SIDE + 2 * GAP, GAP + place * LINE), line, fill="black", font=font)
-    return card
+def render_style_card(style: Style, size: str) -> Image.Image:
+    """Render the description of a style beside its thumbnail.
+
+    Args:
+        style: The style.
+        size: Size of its file, for example `1.2 MB`.
+    """
+    lines = [f"{label}: {one_line(value)}" for label, value in describe_style(style, size)]
+    thumbnail = decode_thumbnail(style.thumbnail) if style.thumbnail else None
+    return text_card(lines, thumbnail, THUMBNAIL_SIDE)
 
 
-# Pillow's own font lacks these.
-_DRAWABLE = str.maketrans({"×": "x", "−": "-", "–": "-", "⊥": "|", "∖": "\\"})
-
-
-def _bound(binding: BoundKeyValues) -> str:
+def _describe_binding(binding: BoundKeyValues) -> str:
     tokens = {key.shape[1] for key, _ in binding.layers.values()}
     return f"{binding.family} ({format_blocks(binding.blocks)}; {'/'.join(map(str, sorted(tokens)))} tokens)"
-
-
-def _cut(line: str, pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
-    """As much of it as there is room for."""
-    room = WIDTH - SIDE - 3 * GAP
-    if pen.textlength(line, font) <= room:
-        return line
-    while line and pen.textlength(f"{line}…", font) > room:
-        line = line[:-1]
-    return f"{line}…"

@@ -1,4 +1,4 @@
-"""What is kept of a picture that is restyled: its proportions, and its edges for a ControlNet to hold."""
+"""Preparation of an image that is restyled: resizing to the model's area, and edges for a ControlNet."""
 
 from math import sqrt
 
@@ -7,28 +7,50 @@ from PIL import Image
 
 from ..errors import MissingExtra
 
-GRAIN = 8  # px: what every latent stands for
-STRENGTH = 0.6
-"""How far a restyled picture may leave its start: between keeping it as it is, 0, and drawing it anew, 1."""
+LATENT_STRIDE = 8  # px of an image per latent pixel
 
-LOW, HIGH = 100, 200
-"""Canny's thresholds, those that the Canny ControlNets were trained around (their model cards' example)."""
+DEFAULT_STRENGTH = 0.6
+"""Default strength of image-to-image generation: 0 keeps the image, 1 ignores it."""
 
-
-def resize_to_area(photo: Image.Image, side: int) -> Image.Image:
-    """The photo in its own proportions, with about as many pixels as a square of `side`."""
-    scale = side / sqrt(photo.width * photo.height)
-    width, height = (max(GRAIN, round(length * scale / GRAIN) * GRAIN) for length in photo.size)
-    return photo.resize((width, height), Image.Resampling.LANCZOS)
+CANNY_LOW, CANNY_HIGH = 100, 200
+"""Canny's thresholds, as in the model cards' example of the Canny ControlNets."""
 
 
-def canny_edges(photo: Image.Image) -> Image.Image:
-    """Canny's edges (IEEE PAMI 8(6), 1986), white on black, by OpenCV."""
+def resize_to_area(image: Image.Image, side: int) -> Image.Image:
+    """Resize an image in its own proportions to about as many pixels as a square has.
+
+    Args:
+        image: The image.
+        side: Side of that square in px.
+
+    Returns:
+        The image; width and height are multiples of `LATENT_STRIDE`.
+    """
+    scale = side / sqrt(image.width * image.height)
+    width, height = (
+        max(LATENT_STRIDE, round(length * scale / LATENT_STRIDE) * LATENT_STRIDE) for length in image.size
+    )
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def canny_edges(image: Image.Image) -> Image.Image:
+    """Detect edges by Canny's method (IEEE PAMI 8(6), 1986) with OpenCV.
+
+    Args:
+        image: The image.
+
+    Returns:
+        RGB, edges white on black.
+
+    Raises:
+        MissingExtra: OpenCV is not installed.
+    """
     try:
         import cv2
     except ModuleNotFoundError:
         raise MissingExtra(
-            "--control canny draws edges with OpenCV, which is not installed: "
+            "--control canny detects edges with OpenCV, which is not installed: "
             "pip install 'instantstyle[control]'"
         ) from None
-    return Image.fromarray(cv2.Canny(np.asarray(photo.convert("RGB")), LOW, HIGH)).convert("RGB")
+    edges = cv2.Canny(np.asarray(image.convert("RGB")), CANNY_LOW, CANNY_HIGH)
+    return Image.fromarray(edges).convert("RGB")

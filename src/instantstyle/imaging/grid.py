@@ -1,107 +1,209 @@
-"""Labelled grids with Pillow alone: contact sheets of pictures, and heat maps of numbers."""
+"""Layout of labelled grids and text cards, with Pillow alone.
+
+Contact sheets and comparison sheets are grids of images, heat maps are grids of numbers, and a card is a
+column of text lines beside a small image.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-GAP, LABEL, HEAD = 6, 190, 40  # px: around a cell, the width of a row's label, the height of a column's
-LINES = 2  # of a label, before it is cut
-TILE, CELL = 96, (92, 28)  # px: a picture's side; a number's field
+GAP, LABEL_WIDTH, HEADER_HEIGHT = 6, 190, 40  # px; defaults of GridLayout
+TILE_SIDE, NUMBER_CELL = 96, (92, 28)  # px: longer side of an image; width and height of a number's cell
+MAX_LABEL_LINES = 2  # further text is cut
+
+CARD_WIDTH, CARD_MARGIN, CARD_LINE_HEIGHT = 720, 16, 22  # px
+CARD_FONT_SIZE = 15
 
 _COLD, _PALE, _WARM = (59, 96, 180), (247, 247, 247), (196, 60, 44)  # below zero, zero, above
+_REPLACEMENTS = str.maketrans({"×": "x", "−": "-", "–": "-", "⊥": "|", "∖": "\\"})
+"""Characters that Pillow's built-in font lacks."""
+
+Cell = tuple[int, int]
+"""Width and height of a cell in px."""
+
+
+@dataclass(frozen=True)
+class GridLayout:
+    """Spacing of a labelled grid.
+
+    Args:
+        gap: Space between cells in px.
+        label_width: Width in px of the row labels; 0 for a grid without row labels.
+        header_height: Height in px of the column labels.
+        font_size: Size of the labels in px.
+    """
+
+    gap: int = GAP
+    label_width: int = LABEL_WIDTH
+    header_height: int = HEADER_HEIGHT
+    font_size: int = 12
+
+    def corner(self, row: int, column: int, cell: Cell) -> tuple[int, int]:
+        """Compute the upper left corner of a cell in px: x, y."""
+        width, height = cell
+        return (
+            self.label_width + self.gap + column * (width + self.gap),
+            self.header_height + row * (height + self.gap),
+        )
+
+    def canvas(self, row_labels: Sequence[str], column_labels: Sequence[str], cell: Cell) -> Image.Image:
+        """Create a white grid with its labels and empty cells."""
+        width, height = cell
+        size = self.corner(len(row_labels), len(column_labels), cell)
+        canvas = Image.new("RGB", size, "white")
+        draw = ImageDraw.Draw(canvas)
+        for row, label in enumerate(row_labels):
+            _, top = self.corner(row, 0, cell)
+            position = self.label_width - self.gap, top + height // 2
+            self._write(draw, label, position, self.label_width - 2 * self.gap, "rm")
+        for column, label in enumerate(column_labels):
+            left, _ = self.corner(0, column, cell)
+            self._write(draw, label, (left + width // 2, self.header_height // 2), width + self.gap, "mm")
+        return canvas
+
+    def _write(
+        self, draw: ImageDraw.ImageDraw, label: str, position: tuple[int, int], width: int, anchor: str
+    ) -> None:
+        font = _font(self.font_size)
+        lines = label.split("\n") if "\n" in label else wrap_text(label, width, font)
+        text = "\n".join(cut_text(line, width, font) for line in lines)
+        align = "right" if anchor.startswith("r") else "center"
+        draw.multiline_text(position, text, fill="black", anchor=anchor, align=align, spacing=2, font=font)
+
+
+CONTACT_SHEET = GridLayout()
 
 
 def contact_sheet(
-    rows: Sequence[str],
-    columns: Sequence[str],
-    pictures: Sequence[Sequence[Image.Image | None]],
-    side: int = TILE,
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    images: Sequence[Sequence[Image.Image | None]],
+    side: int = TILE_SIDE,
+    layout: GridLayout = CONTACT_SHEET,
 ) -> Image.Image:
-    """A row of pictures for each label, their longer sides `side` px; None leaves a place empty."""
-    canvas = _canvas(rows, columns, (side, side))
-    for down, row in enumerate(pictures):
-        for across, picture in enumerate(row):
-            if picture is not None:
-                tile = ImageOps.contain(picture.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
-                left, top = _corner(down, across, (side, side))
+    """Arrange images in a labelled grid.
+
+    Labels are wrapped to `MAX_LABEL_LINES` lines and cut where they are too long; a label with line breaks is
+    broken only there.
+
+    Args:
+        row_labels: Label of each row.
+        column_labels: Label of each column.
+        images: Images by row and column; None leaves a cell empty.
+        side: Longer side of the images in px; proportions are kept.
+        layout: Spacing and font size.
+    """
+    cell = (side, side)
+    canvas = layout.canvas(row_labels, column_labels, cell)
+    for row, row_images in enumerate(images):
+        for column, image in enumerate(row_images):
+            if image is not None:
+                tile = ImageOps.contain(image.convert("RGB"), cell, Image.Resampling.LANCZOS)
+                left, top = layout.corner(row, column, cell)
                 canvas.paste(tile, (left + (side - tile.width) // 2, top + (side - tile.height) // 2))
     return canvas
 
 
-def heat_map(rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]]) -> Image.Image:
-    """Numbers in coloured fields: warm above zero, cold below, each column by its own largest."""
-    canvas = _canvas(rows, columns, CELL)
-    pen = ImageDraw.Draw(canvas)
-    for across in range(len(columns)):
-        column = [row[across] for row in values]
-        # 1e-9: a column of zeros is pale, not divided by nothing.
-        largest = max(1e-9, *map(abs, column))
-        for down, value in enumerate(column):
-            left, top = _corner(down, across, CELL)
-            box = (left, top, left + CELL[0], top + CELL[1])
-            pen.rectangle(box, fill=_shade(value / largest))
-            dark = abs(value) / largest > 0.7
-            middle = (left + CELL[0] / 2, top + CELL[1] / 2)
-            pen.text(
-                middle,
+def heat_map(
+    row_labels: Sequence[str], column_labels: Sequence[str], values: Sequence[Sequence[float]]
+) -> Image.Image:
+    """Render numbers in coloured cells: warm above zero, cold below.
+
+    Args:
+        row_labels: Label of each row.
+        column_labels: Label of each column.
+        values: Numbers by row and column. Colours are scaled by the largest magnitude of each column.
+    """
+    canvas = CONTACT_SHEET.canvas(row_labels, column_labels, NUMBER_CELL)
+    draw, font = ImageDraw.Draw(canvas), _font(13)
+    width, height = NUMBER_CELL
+    for column in range(len(column_labels)):
+        column_values = [row[column] for row in values]
+        # 1e-9: a column of zeros is pale instead of divided by zero.
+        largest = max(1e-9, *map(abs, column_values))
+        for row, value in enumerate(column_values):
+            left, top = CONTACT_SHEET.corner(row, column, NUMBER_CELL)
+            draw.rectangle((left, top, left + width, top + height), fill=_diverging_colour(value / largest))
+            draw.text(
+                (left + width / 2, top + height / 2),
                 f"{round(value, 2) + 0.0:+.2f}",
-                fill="white" if dark else "black",
+                fill="white" if abs(value) / largest > 0.7 else "black",
                 anchor="mm",
-                font=_font(13),
+                font=font,
             )
     return canvas
 
 
-def _canvas(rows: Sequence[str], columns: Sequence[str], cell: tuple[int, int]) -> Image.Image:
-    """White, with every label written."""
-    size = _corner(len(rows), len(columns), cell)
-    canvas = Image.new("RGB", size, "white")
-    pen = ImageDraw.Draw(canvas)
-    for down, label in enumerate(rows):
-        _, top = _corner(down, 0, cell)
-        _write(pen, label, (LABEL - GAP, top + cell[1] // 2), LABEL - 2 * GAP, "rm")
-    for across, label in enumerate(columns):
-        left, _ = _corner(0, across, cell)
-        _write(pen, label, (left + cell[0] // 2, HEAD // 2), cell[0] + GAP, "mm")
-    return canvas
+def text_card(lines: Sequence[str], thumbnail: Image.Image | None, thumbnail_side: int) -> Image.Image:
+    """Render lines of text beside a thumbnail.
+
+    Args:
+        lines: Lines of text; those longer than the card are cut.
+        thumbnail: Image at the left, at most `thumbnail_side` px wide and high; None leaves its place empty.
+        thumbnail_side: Space reserved for the thumbnail in px.
+    """
+    height = max(thumbnail_side, CARD_LINE_HEIGHT * len(lines)) + 2 * CARD_MARGIN
+    card = Image.new("RGB", (CARD_WIDTH, height), "white")
+    if thumbnail is not None:
+        card.paste(thumbnail, (CARD_MARGIN, CARD_MARGIN))
+    draw, font = ImageDraw.Draw(card), _font(CARD_FONT_SIZE)
+    left = thumbnail_side + 2 * CARD_MARGIN
+    for number, line in enumerate(lines):
+        text = cut_text(line.translate(_REPLACEMENTS), CARD_WIDTH - left - CARD_MARGIN, font)
+        draw.text((left, CARD_MARGIN + number * CARD_LINE_HEIGHT), text, fill="black", font=font)
+    return card
 
 
-def _corner(down: int, across: int, cell: tuple[int, int]) -> tuple[int, int]:
-    return LABEL + GAP + across * (cell[0] + GAP), HEAD + down * (cell[1] + GAP)
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def _write(pen: ImageDraw.ImageDraw, label: str, place: tuple[int, int], room: int, anchor: str) -> None:
-    """As much of the label as there is room for, in as many lines as it may have."""
-    lines = _lines(pen, label, room)
-    text = "\n".join(_cut(pen, line, room) for line in lines)
-    align = "right" if anchor.startswith("r") else "center"
-    pen.multiline_text(place, text, fill="black", anchor=anchor, align=align, spacing=2, font=_font(12))
+def wrap_text(text: str, width: int, font: Font) -> list[str]:
+    """Break text between words into at most `MAX_LABEL_LINES` lines.
 
+    Args:
+        text: The text; runs of white space become single spaces.
+        width: Available width in px.
+        font: The font of the text.
 
-def _lines(pen: ImageDraw.ImageDraw, label: str, room: int) -> list[str]:
-    """Broken between words where it is too long; the last line takes all that is left."""
+    Returns:
+        The lines; the last one holds all of the remaining text and may be too long.
+    """
     lines: list[str] = []
-    for word in label.split():
-        joined = f"{lines[-1]} {word}" if lines else word
-        if lines and (len(lines) == LINES or pen.textlength(joined, font=_font(12)) <= room):
-            lines[-1] = joined
+    for word in text.split():
+        extended = f"{lines[-1]} {word}" if lines else word
+        if lines and (len(lines) == MAX_LABEL_LINES or font.getlength(extended) <= width):
+            lines[-1] = extended
         else:
             lines.append(word)
     return lines
 
 
-def _cut(pen: ImageDraw.ImageDraw, line: str, room: int) -> str:
-    while line and pen.textlength(line, font=_font(12)) > room:
-        line = f"{line.rstrip('…')[:-1]}…" if len(line) > 2 else ""
-    return line
+def cut_text(line: str, width: int, font: Font) -> str:
+    """Cut a line to the available width and mark the cut by an ellipsis.
+
+    Args:
+        line: One line of text.
+        width: Available width in px.
+        font: The font of the text.
+
+    Returns:
+        The line, or as much of it as fits; empty if not even one character does.
+    """
+    if font.getlength(line) <= width:
+        return line
+    while line and font.getlength(f"{line}…") > width:
+        line = line[:-1]
+    return f"{line}…" if line else ""
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(size: int) -> Font:
     return ImageFont.load_default(size)
 
 
-def _shade(share: float) -> tuple[int, int, int]:
-    """−1..1 → colour."""
-    end, weight = (_WARM if share > 0 else _COLD), min(1.0, abs(share))
+def _diverging_colour(value: float) -> tuple[int, int, int]:
+    """Map −1..1 to a colour from cold through pale to warm."""
+    end, weight = (_WARM if value > 0 else _COLD), min(1.0, abs(value))
     red, green, blue = (round(p + (e - p) * weight) for p, e in zip(_PALE, end, strict=True))
     return red, green, blue

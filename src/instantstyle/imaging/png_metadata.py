@@ -1,8 +1,8 @@
-"""A drawn picture on disk: a PNG that is there whole or not at all, with the recipe that made it inside."""
+"""PNG files of generated images, which contain the recipe that made them and are written atomically."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -12,15 +12,26 @@ from ..recipe import Recipe
 from ..utils.atomic_write import atomic_write, check_writable
 from .loading import open_image
 
-KEY = "instantstyle"
-"""PNG text key of the recipe as JSON; beside it, `parameters` holds the text other tools show."""
+RECIPE_KEY = "instantstyle"
+"""PNG text key of the recipe as JSON. The key `parameters` holds the text that other tools show."""
 
 
-def check_destination(path: str | Path, *, force: bool = False) -> Path:
-    """The path, if a picture can be written there; asked before drawing, so that no drawing is wasted."""
+def validate_output_path(path: str | Path, *, force: bool = False) -> Path:
+    """Check that an image can be written, before the time to generate it is spent.
+
+    Args:
+        path: The file to write.
+        force: Whether it may exist already.
+
+    Returns:
+        The path.
+
+    Raises:
+        JobError: The name does not end in .png, or the file exists or cannot be written.
+    """
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise JobError(f"{path} should end in .png: that is the format which carries its recipe.")
+        raise JobError(f"{path} should end in .png: that is the format which stores the recipe.")
     check_writable(path, force=force)
     return path
 
@@ -33,52 +44,93 @@ def save_png(
     texts: Mapping[str, str] | None = None,
     force: bool = False,
 ) -> Path:
-    """Write the picture with its recipe inside; nobody ever sees half of it, and nothing is overwritten.
+    """Write an image with its recipe; the file appears complete or not at all.
 
-    A sheet of pictures by several recipes carries none. `texts`: what else it is to carry, by PNG text key.
+    Args:
+        image: The image.
+        path: The file to write.
+        recipe: The recipe; None for images of several recipes, such as a contact sheet.
+        texts: Further texts by PNG text key.
+        force: Whether an existing file is overwritten.
+
+    Returns:
+        The path.
+
+    Raises:
+        JobError: As `validate_output_path`, or the file cannot be written.
     """
-    path = check_destination(path, force=force)
+    path = validate_output_path(path, force=force)
     with atomic_write(path, force=force) as draft, draft.open("xb") as file:
         write_png(image, file, recipe, texts)
     return path
 
 
 def write_png(
-    image: Image.Image, file: Any, recipe: Recipe | None = None, texts: Mapping[str, str] | None = None
+    image: Image.Image,
+    file: IO[bytes],
+    recipe: Recipe | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> None:
-    """The same into a file that is open for bytes, or into memory."""
-    of_recipe = {KEY: recipe.to_json(), "parameters": recipe.a1111()} if recipe else {}
-    image.save(file, format="PNG", pnginfo=_inscription({**of_recipe, **(texts or {})}))
+    """Write an image with its recipe to a binary file object.
+
+    Args:
+        image: The image.
+        file: File object opened for writing bytes.
+        recipe: The recipe, if any.
+        texts: Further texts by PNG text key.
+    """
+    recipe_texts = {RECIPE_KEY: recipe.to_json(), "parameters": recipe.a1111()} if recipe else {}
+    info = PngInfo()
+    for key, text in {**recipe_texts, **(texts or {})}.items():
+        # add_text chooses iTXt by itself for text outside Latin-1.
+        info.add_text(key, text)
+    image.save(file, format="PNG", pnginfo=info)
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """The recipe inside a PNG that `save_png` wrote."""
+    """Read the recipe from a PNG that `save_png` wrote.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ImageError: The file is not an image that can be decoded.
+        JobError: The image contains no recipe, or not a valid one.
+    """
     with open_image(path) as image:
-        return recipe_from_image(image, str(path))
+        return read_recipe_from_image(image, str(path))
 
 
-def recipe_from_image(image: Image.Image, name: str) -> Recipe:
-    """The same of one that is open already; `name` is what faults call it."""
-    text = _text_in(image, KEY)
+def read_recipe_from_image(image: Image.Image, name: str) -> Recipe:
+    """Read the recipe from an open PNG.
+
+    Args:
+        image: The image as Pillow opened it.
+        name: Name of the image in error messages.
+
+    Raises:
+        JobError: The image contains no recipe, or not a valid one.
+    """
+    text = _read_text(image, RECIPE_KEY)
     if text is None:
         raise JobError(f"{name} carries no recipe; only PNGs as instantstyle wrote them do.")
     return Recipe.from_json(text)
 
 
-def read_text(path: str | Path, key: str) -> str | None:
-    """What a picture carries under a PNG text key; None where it carries nothing."""
+def read_png_text(path: str | Path, key: str) -> str | None:
+    """Read the text that an image contains under a PNG text key; None where there is none.
+
+    Args:
+        path: The file.
+        key: The key.
+
+    Raises:
+        ImageError: The file is not an image that can be decoded.
+    """
     with open_image(path) as image:
-        return _text_in(image, key)
+        return _read_text(image, key)
 
 
-def _text_in(image: Image.Image, key: str) -> str | None:
+def _read_text(image: Image.Image, key: str) -> str | None:
     text = image.info.get(key)
     return text if isinstance(text, str) else None
-
-
-def _inscription(texts: Mapping[str, str]) -> PngInfo:
-    info = PngInfo()
-    for key, text in texts.items():
-        # add_text falls back to iTXt by itself where the words do not fit Latin-1.
-        info.add_text(key, text)
-    return info

@@ -1,4 +1,4 @@
-"""A small picture of what a style was seen in, as the bytes of a JPEG: to be recognised by, nothing more."""
+"""Thumbnails of the references of a style, as the bytes of a JPEG; they serve to recognize it in a list."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -7,52 +7,81 @@ from PIL import Image
 
 from ..errors import StyleError
 
-SIDE = 128
-"""Pixels of its longer side: 2–8 kB, enough to tell one style from another in a list."""
+THUMBNAIL_SIDE = 128
+"""Largest width and height in px: 2–8 kB, enough to tell one style from another in a list."""
 
-QUALITY = 80
-"""JPEG's own scale; beyond it a thumbnail grows faster than it improves."""
+JPEG_QUALITY = 80
+"""On JPEG's own scale; above it a thumbnail grows faster than it improves."""
 
 
-def make_thumbnail(pictures: Sequence[Image.Image]) -> bytes:
-    """One picture whole, or several side by side, none larger than `SIDE`."""
-    tiles = [_within(picture.convert("RGB"), SIDE) for picture in pictures]
-    if len(tiles) == 1:
-        return _jpeg(tiles[0])
-    row = Image.new("RGB", (sum(tile.width for tile in tiles), max(tile.height for tile in tiles)), "white")
-    left = 0
-    for tile in tiles:
-        row.paste(tile, (left, (row.height - tile.height) // 2))
-        left += tile.width
-    return _jpeg(_within(row, SIDE))
+def make_thumbnail(images: Sequence[Image.Image]) -> bytes:
+    """Make the thumbnail of one image, or of several side by side.
+
+    Args:
+        images: At least one image.
+
+    Returns:
+        A JPEG, no side longer than `THUMBNAIL_SIDE`.
+    """
+    tiles = [_shrink(image.convert("RGB")) for image in images]
+    thumbnail = tiles[0]
+    if len(tiles) > 1:
+        size = sum(tile.width for tile in tiles), max(tile.height for tile in tiles)
+        row = Image.new("RGB", size, "white")
+        left = 0
+        for tile in tiles:
+            row.paste(tile, (left, (row.height - tile.height) // 2))
+            left += tile.width
+        thumbnail = _shrink(row)
+    file = BytesIO()
+    thumbnail.save(file, format="JPEG", quality=JPEG_QUALITY)
+    return file.getvalue()
 
 
 def combine_thumbnails(thumbnails: Sequence[bytes]) -> bytes:
-    """The thumbnail of what was made of several styles; those that have none are left out."""
-    shown = [decode_thumbnail(data) for data in thumbnails if data]
-    return make_thumbnail(shown) if shown else b""
+    """Make the thumbnail of a style that is mixed from several.
+
+    Args:
+        thumbnails: Thumbnails of the styles; empty ones are left out.
+
+    Returns:
+        The thumbnails side by side; empty if all are.
+
+    Raises:
+        StyleError: A thumbnail is not valid.
+    """
+    images = [decode_thumbnail(data) for data in thumbnails if data]
+    return make_thumbnail(images) if images else b""
 
 
 def decode_thumbnail(data: bytes) -> Image.Image:
-    """The picture; `StyleError` where the bytes are none of ours."""
+    """Decode a thumbnail.
+
+    Args:
+        data: The bytes of a JPEG.
+
+    Returns:
+        The image as RGB.
+
+    Raises:
+        StyleError: The bytes are not a complete JPEG, or it is larger than `THUMBNAIL_SIDE`.
+    """
     try:
         with Image.open(BytesIO(data), formats=("JPEG",)) as image:
-            if max(image.size) > SIDE:
-                raise StyleError(f"A style's thumbnail is {image.size}; it is at most {SIDE} pixels wide.")
+            if max(image.size) > THUMBNAIL_SIDE:
+                raise StyleError(
+                    f"A style's thumbnail is {image.width}×{image.height} px; no side may exceed "
+                    f"{THUMBNAIL_SIDE}."
+                )
             return image.convert("RGB")
     # Decoders report damage as any of these.
     except (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError):
-        raise StyleError("A style's thumbnail is no whole JPEG; make the style file anew.") from None
+        raise StyleError("A style's thumbnail is not a complete JPEG; create the style file again.") from None
 
 
-def _within(image: Image.Image, side: int) -> Image.Image:
-    width, height = (max(1, round(part * side / max(image.size))) for part in image.size)
-    if max(image.size) <= side:
+def _shrink(image: Image.Image) -> Image.Image:
+    """Resize an image in its proportions to `THUMBNAIL_SIDE`; smaller ones are returned unchanged."""
+    if max(image.size) <= THUMBNAIL_SIDE:
         return image
+    width, height = (max(1, round(side * THUMBNAIL_SIDE / max(image.size))) for side in image.size)
     return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    file = BytesIO()
-    image.save(file, format="JPEG", quality=QUALITY)
-    return file.getvalue()

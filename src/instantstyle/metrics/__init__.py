@@ -1,38 +1,47 @@
-"""How well a picture does what was asked; each score returns its parts."""
+"""Scores of generated images: style, prompt fidelity and content leakage, each with its parts."""
 
-from .classifier import Readings, SyntheticClassifier, facts_of, judge
-from .csd import open_csd
-from .encoder_scores import SightScores, WordScores, edge_drawing, sight, words
-from .encoders import ImageScoreEncoder, open_pair, open_tower
-from .look import LookScores, consistency, look
-from .scorers import ByPixels, BySight, ByWords, Case, InWorld, Scorer, all_scores
-from .synthetic_scores import Scores, interval, score
+from .classifier import Predictions, SyntheticClassifier, attribute_labels, load_classifier
+from .csd import load_csd
+from .encoder_scores import ReferenceScores, TextScores, draw_edges, score_against_reference, score_text
+from .encoders import ImageScoreEncoder, load_clip, load_image_encoder
+from .look import LookScores, score_consistency, score_look
+from .scorers import (
+    PixelScorer,
+    ReferenceScorer,
+    Scorer,
+    ScoringCase,
+    SyntheticScorer,
+    TextScorer,
+    compute_scores,
+)
+from .synthetic_scores import SCORE_TITLES, SyntheticScores, bootstrap_interval, score_synthetic
 
 __all__ = [
-    "ByPixels",
-    "BySight",
-    "ByWords",
-    "Case",
+    "SCORE_TITLES",
     "ImageScoreEncoder",
-    "InWorld",
     "LookScores",
-    "Readings",
+    "PixelScorer",
+    "Predictions",
+    "ReferenceScorer",
+    "ReferenceScores",
     "Scorer",
-    "Scores",
-    "SightScores",
+    "ScoringCase",
     "SyntheticClassifier",
-    "WordScores",
-    "all_scores",
-    "consistency",
-    "edge_drawing",
-    "facts_of",
-    "interval",
-    "judge",
-    "look",
-    "open_csd",
-    "open_pair",
-    "open_tower",
-    "score",
-    "sight",
-    "words",
+    "SyntheticScorer",
+    "SyntheticScores",
+    "TextScorer",
+    "TextScores",
+    "attribute_labels",
+    "bootstrap_interval",
+    "compute_scores",
+    "draw_edges",
+    "load_classifier",
+    "load_clip",
+    "load_csd",
+    "load_image_encoder",
+    "score_against_reference",
+    "score_consistency",
+    "score_look",
+    "score_synthetic",
+    "score_text",
 ]

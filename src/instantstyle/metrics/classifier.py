@@ -1,6 +1,7 @@
-"""The small world's judge: a network, trained apart and never used to draw, that tells what a picture shows.
+"""Classifier of the synthetic dataset: predicts thing class, layout and look of an image.
 
-Its own accuracy on held-out scenes stands in the model card beside every figure it gave.
+It is trained separately and never used for generation. Its accuracy on held-out scenes is stated in the model
+card beside every score computed with it.
 """
 
 from collections.abc import Mapping
@@ -16,41 +17,48 @@ from torch import Tensor, nn
 
 from ..synthetic import FILLS, GROUNDS, LAYOUTS, OUTLINES, THINGS, Scenes
 
-KINDS = {"thing": THINGS, "layout": LAYOUTS, "ground": GROUNDS, "fill": FILLS, "outline": OUTLINES}
-FACTS = {name: len(kinds) for name, kinds in KINDS.items()}
-SIZE = 64  # px the judge looks at
+ATTRIBUTES = {"thing": THINGS, "layout": LAYOUTS, "ground": GROUNDS, "fill": FILLS, "outline": OUTLINES}
+"""Names of the classes of each attribute."""
+CLASS_COUNTS = {name: len(classes) for name, classes in ATTRIBUTES.items()}
+INPUT_SIZE = 64  # px
 
 
-def facts_of(scenes: Scenes) -> dict[str, Int[Tensor, " scene"]]:
-    """What is to be read off the scenes' pictures: the kind of each fact, under the names of FACTS."""
+def attribute_labels(scenes: Scenes) -> dict[str, Int[Tensor, " scene"]]:
+    """Return the true class of each attribute, under the names of `ATTRIBUTES`."""
     look = scenes.look
-    kinds = scenes.thing, scenes.layout.kind, look.ground, look.fill, look.outline
-    return dict(zip(FACTS, kinds, strict=True))
+    labels = scenes.thing, scenes.layout.category, look.ground, look.fill, look.outline
+    return dict(zip(ATTRIBUTES, labels, strict=True))
 
 
 @dataclass(frozen=True)
-class Readings:
-    """What the judge sees: a logit per kind for each fact, the palette in sRGB, and what is thing."""
+class Predictions:
+    """What the classifier predicts for a batch of images."""
 
-    facts: dict[str, Float[Tensor, "picture _"]]
-    palette: Float[Tensor, "picture 5 3"]
-    inside: Float[Tensor, "picture 16 16"] | None = None
-    """A logit for each cell: above 0 where it lies inside the thing. Helps in training; no score reads it."""
+    logits: dict[str, Float[Tensor, "image _"]]
+    """By attribute, a logit per class."""
+    palette: Float[Tensor, "image 5 3"]
+    """sRGB of the five colours of a look."""
+    inside: Float[Tensor, "image 16 16"] | None = None
+    """Segmentation logits, above 0 inside the thing. An auxiliary target of training; no score uses it."""
 
-    def __getitem__(self, fact: str) -> Int[Tensor, " picture"]:
-        """The likeliest kind of a fact."""
-        return self.facts[fact].argmax(-1)
+    def __getitem__(self, attribute: str) -> Int[Tensor, " image"]:
+        """Return the most likely class of an attribute."""
+        return self.logits[attribute].argmax(-1)
 
 
 class SyntheticClassifier(nn.Module):
-    """Strided residual convolutions, then a small perceptron on every place and on their mean.
+    """Strided residual convolutions, then a perceptron on every position and on their mean.
 
-    Textures are faint: it sees the picture also with its local contrast evened out, and fine features go to
-    the perceptron averaged apart inside and outside of the thing.
+    Textures are faint. The network therefore also takes the image with its local contrast normalized, and
+    its fine features are averaged separately inside and outside the thing.
+
+    Args:
+        widths: Channels of the four convolutional levels.
+        class_counts: Number of classes of each attribute.
     """
 
     def __init__(
-        self, widths: tuple[int, ...] = (32, 64, 128, 192), kinds: Mapping[str, int] = FACTS
+        self, widths: tuple[int, ...] = (32, 64, 128, 192), class_counts: Mapping[str, int] = CLASS_COUNTS
     ) -> None:
         super().__init__()
         steps = zip((6, *widths), widths, strict=False)
@@ -58,47 +66,52 @@ class SyntheticClassifier(nn.Module):
         self.mixers = nn.ModuleList(_mixer(width) for width in widths)
         self.inside = nn.Conv2d(widths[1], 1, 1)
         self.hidden = nn.Linear(widths[-1] * 17 + 2 * (widths[0] + widths[1]), 256)
-        self.facts = nn.ModuleDict({name: nn.Linear(256, count) for name, count in kinds.items()})
+        # The name is part of the keys in judge.safetensors.
+        self.facts = nn.ModuleDict({name: nn.Linear(256, count) for name, count in class_counts.items()})
         self.palette = nn.Linear(256, 15)
 
-    def forward(self, pictures: Float[Tensor, "picture 3 height width"]) -> Readings:
-        """RGB in 0..1 → readings; what is larger than SIZE is averaged down to it."""
-        pictures = F.adaptive_avg_pool2d(pictures, SIZE)
-        levels = self.levels(torch.cat([pictures * 2 - 1, local_contrast(pictures)], 1))
+    def forward(self, images: Float[Tensor, "image 3 height width"]) -> Predictions:
+        """Classify images.
+
+        Args:
+            images: RGB in 0..1; averaged down or up to `INPUT_SIZE`.
+        """
+        images = F.adaptive_avg_pool2d(images, INPUT_SIZE)
+        levels = self.extract_features(torch.cat([images * 2 - 1, normalize_local_contrast(images)], 1))
         inside, last = self.inside(levels[1]), levels[-1]
-        textures = [_apart(F.gelu(level), inside.sigmoid()) for level in levels[:2]]
+        textures = [_mean_inside_and_outside(F.gelu(level), inside.sigmoid()) for level in levels[:2]]
         x = F.gelu(self.hidden(torch.cat([last.flatten(1), last.mean((2, 3)), *textures], 1)))
         palette = self.palette(x).unflatten(1, (5, 3)) + 0.5
-        return Readings({name: head(x) for name, head in self.facts.items()}, palette, inside[:, 0])
+        return Predictions({name: head(x) for name, head in self.facts.items()}, palette, inside[:, 0])
 
-    def levels(self, x: Float[Tensor, "picture 6 64 64"]) -> list[Tensor]:
-        """Features at 32, 16, 8 and 4 cells a side."""
-        found = []
+    def extract_features(self, x: Float[Tensor, "image 6 64 64"]) -> list[Tensor]:
+        """Compute the features of the four levels: 32, 16, 8 and 4 cells per side."""
+        features = []
         for down, mix in zip(self.stem, self.mixers, strict=True):
             x = down(x)
             x = x + mix(x)
-            found.append(x)
-        return found
+            features.append(x)
+        return features
 
 
-def local_contrast(pictures: Float[Tensor, "picture 3 h w"]) -> Float[Tensor, "picture 3 h w"]:
-    """Each pixel against the 9 × 9 around it, in their standard deviations: faint patterns become plain."""
-    mean = _blurred(pictures)
-    variance = (_blurred(pictures**2) - mean**2).clamp(min=0)
-    return (pictures - mean) / (variance.sqrt() + 0.02)
+def normalize_local_contrast(images: Float[Tensor, "image 3 h w"]) -> Float[Tensor, "image 3 h w"]:
+    """Subtract the mean of the 9 × 9 px around each pixel and divide by their standard deviation."""
+
+    def local_mean(planes: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pad(planes, (4, 4, 4, 4), mode="reflect"), 9, stride=1)
+
+    mean = local_mean(images)
+    variance = (local_mean(images**2) - mean**2).clamp(min=0)
+    return (images - mean) / (variance.sqrt() + 0.02)
 
 
-def _blurred(pictures: Float[Tensor, "picture 3 h w"]) -> Float[Tensor, "picture 3 h w"]:
-    return F.avg_pool2d(F.pad(pictures, (4, 4, 4, 4), mode="reflect"), 9, stride=1)
-
-
-def _apart(
-    features: Float[Tensor, "picture channel h w"], inside: Float[Tensor, "picture 1 16 16"]
-) -> Float[Tensor, "picture channels"]:
-    """The features' mean over the thing, and that over the ground, side by side."""
+def _mean_inside_and_outside(
+    features: Float[Tensor, "image channel h w"], inside: Float[Tensor, "image 1 16 16"]
+) -> Float[Tensor, "image channels"]:
+    """Average features over the thing and over the background, and concatenate both."""
     weight = F.interpolate(inside, features.shape[-2:])
     parts = [
-        (features * where).sum((2, 3)) / where.sum((2, 3)).clamp(min=1) for where in (weight, 1 - weight)
+        (features * region).sum((2, 3)) / region.sum((2, 3)).clamp(min=1) for region in (weight, 1 - weight)
     ]
     return torch.cat(parts, 1)
 
@@ -111,10 +124,11 @@ def _mixer(width: int) -> nn.Sequential:
 
 
 @cache
-def judge() -> SyntheticClassifier:
-    """The trained judge that ships with the package."""
+def load_classifier() -> SyntheticClassifier:
+    """Load the trained classifier that is part of this package; cached."""
     weights = load_file(Path(__file__).with_name("judge.safetensors"))
-    # The world's lists only grow at their ends: a judge trained before tells the first kinds of each.
-    network = SyntheticClassifier(kinds={name: len(weights[f"facts.{name}.bias"]) for name in FACTS})
+    # The dataset's lists grow only at their ends: an earlier classifier predicts the first classes of each.
+    counts = {name: len(weights[f"facts.{name}.bias"]) for name in ATTRIBUTES}
+    network = SyntheticClassifier(class_counts=counts)
     network.load_state_dict({name: weight.float() for name, weight in weights.items()})
     return network.eval().requires_grad_(False)

@@ -1,9 +1,9 @@
-"""Scores by open encoders of the user's choice: text alignment, leakage, style; each names its encoder.
+"""Scores by encoders the user chooses: text alignment, content leakage and style.
 
-Similarity to the reference by CLIP, DINO or SigLIP rises with leakage, for these encoders see what is shown.
-So `style` is never given without `drawing` beside it: the encoder's similarity of edge drawings, in which
-no style is left (SEFS's measure of leakage, the only one shown to agree with people); nor the `consistency`
-of a set without its `repetition`, the same of its own drawings.
+The similarity to the reference by CLIP, DINO or SigLIP rises with content leakage, because these encoders see
+what is shown. `style` is therefore always reported together with `drawing`, the encoder's similarity of edge
+drawings, in which no style is left (SEFS's measure of leakage, the only one shown to agree with people), and
+the `consistency` of a set together with its `repetition`, the same similarity of its own edge drawings.
 """
 
 from collections.abc import Sequence
@@ -16,114 +16,148 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from .composition import edges
-from .pixels import lab
+from .composition import find_edges
+from .pixels import to_small_oklab
 
 
 @runtime_checkable
-class Sees(Protocol):
-    """An image tower; `instantstyle.core.clip_encoders.ImageEncoder` is one."""
+class ImageEmbedder(Protocol):
+    """An image encoder, for example `instantstyle.core.clip_encoders.ImageEncoder`."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name under which scores are reported."""
+        ...
 
-    def embed(self, images: Sequence[Image.Image], /) -> Float[Tensor, "images dim"]: ...
+    def embed(self, images: Sequence[Image.Image], /) -> Float[Tensor, "images dim"]:
+        """Embed images."""
+        ...
 
 
 @runtime_checkable
-class Reads(Protocol):
-    """The text tower that shares an image tower's space; `instantstyle.core.clip_encoders.TextEncoder` is one."""
+class TextEmbedder(Protocol):
+    """The text encoder of an image encoder's space, for example `core.clip_encoders.TextEncoder`."""
 
-    def embed(self, phrases: Sequence[str], /) -> Float[Tensor, "phrases dim"]: ...
+    def embed(self, phrases: Sequence[str], /) -> Float[Tensor, "phrases dim"]:
+        """Embed phrases."""
+        ...
 
 
 @dataclass(frozen=True)
-class WordScores:
-    """Cosines, −1..1: `text` to each picture's own prompt (CLIP-T), `content` to the reference's words."""
+class TextScores:
+    """Cosines in −1..1 of each image to its own prompt (`text`, CLIP-T) and to the reference's content."""
 
     model: str
-    text: Float[Tensor, " picture"]
-    content: Float[Tensor, " picture"] | None = None
+    text: Float[Tensor, " image"]
+    content: Float[Tensor, " image"] | None = None
 
     @property
-    def leaked(self) -> Bool[Tensor, " picture"] | None:
-        """Nearer to the reference's content than to the prompt: the wrong side (MaskST, arXiv 2502.07466)."""
-        # 1e-6: a tie, where prompt and content are the same words, is no leak, however sums were rounded.
+    def leaked(self) -> Bool[Tensor, " image"] | None:
+        """Whether an image is nearer to the reference's content than to its prompt (arXiv 2502.07466)."""
+        # 1e-6: a tie, where prompt and content are the same words, is no leakage, whatever the rounding.
         return None if self.content is None else self.content > self.text + 1e-6
 
-    def named(self) -> dict[str, list[float]]:
-        found = {"text": self.text.tolist()}
+    def to_dict(self) -> dict[str, list[float]]:
+        """Return the scores by name; `content` and `leak` only where the content is known."""
+        scores = {"text": self.text.tolist()}
         if self.content is not None and self.leaked is not None:
-            found |= {"content": self.content.tolist(), "leak": self.leaked.float().tolist()}
-        return found
+            scores |= {"content": self.content.tolist(), "leak": self.leaked.float().tolist()}
+        return scores
 
 
 @dataclass(frozen=True)
-class SightScores:
-    """Cosines to the reference, −1..1: of the pictures themselves, and of edge drawings of both."""
+class ReferenceScores:
+    """Cosines in −1..1 to the reference: of the images themselves, and of edge drawings of both."""
 
     style_model: str
     drawing_model: str
-    style: Float[Tensor, " picture"]
-    drawing: Float[Tensor, " picture"]
-    consistency: Float[Tensor, " picture"] | None = None
-    """To the other pictures of the set, the mean; None for a set of one."""
-    repetition: Float[Tensor, " picture"] | None = None
+    style: Float[Tensor, " image"]
+    drawing: Float[Tensor, " image"]
+    consistency: Float[Tensor, " image"] | None = None
+    """Mean cosine to the other images of the set; None for a set of one."""
+    repetition: Float[Tensor, " image"] | None = None
+    """The same of edge drawings."""
 
-    def named(self) -> dict[str, list[float]]:
-        found = {"style": self.style.tolist(), "drawing": self.drawing.tolist()}
+    def to_dict(self) -> dict[str, list[float]]:
+        """Return the scores by name; `consistency` and `repetition` only of a set of several."""
+        scores = {"style": self.style.tolist(), "drawing": self.drawing.tolist()}
         if self.consistency is not None and self.repetition is not None:
-            found |= {"consistency": self.consistency.tolist(), "repetition": self.repetition.tolist()}
-        return found
+            scores |= {"consistency": self.consistency.tolist(), "repetition": self.repetition.tolist()}
+        return scores
 
 
-def words(
-    pictures: Sequence[Image.Image],
+def score_text(
+    images: Sequence[Image.Image],
     prompts: Sequence[str],
-    sees: Sees,
-    reads: Reads,
+    image_encoder: ImageEmbedder,
+    text_encoder: TextEmbedder,
     content: str | None = None,
-) -> WordScores:
-    """cos(image, prompt) of each picture, and cos(image, content) where the reference's content is known."""
-    seen = F.normalize(sees.embed(pictures).float(), dim=-1)
-    asked = F.normalize(reads.embed(list(prompts)).float(), dim=-1)
-    shown = None if content is None else F.normalize(reads.embed([content]).float(), dim=-1)
-    own = None if shown is None else (seen @ shown.T)[:, 0]
-    return WordScores(sees.name, (seen * asked).sum(-1), own)
+) -> TextScores:
+    """Compute cos(image, prompt) of each image, and cos(image, content) where the content is known.
+
+    Args:
+        images: The images.
+        prompts: The prompt of each image.
+        image_encoder: The image encoder.
+        text_encoder: The text encoder that shares its space.
+        content: The content of the reference in words, if known.
+    """
+    image_embeds = F.normalize(image_encoder.embed(images).float(), dim=-1)
+    prompt_embeds = F.normalize(text_encoder.embed(list(prompts)).float(), dim=-1)
+    text = (image_embeds * prompt_embeds).sum(-1)
+    if content is None:
+        return TextScores(image_encoder.name, text)
+    content_embed = F.normalize(text_encoder.embed([content]).float(), dim=-1)
+    return TextScores(image_encoder.name, text, (image_embeds @ content_embed.T)[:, 0])
 
 
-def sight(pictures: Sequence[Image.Image], reference: Image.Image, style: Sees, drawing: Sees) -> SightScores:
-    """`style`: what measures style (CSD, or an image tower); `drawing`: what compares drawings (DINO)."""
-    drawn = [edge_drawing(picture) for picture in pictures]
-    seen = style.embed([*pictures, reference])
-    outlined = drawing.embed([*drawn, edge_drawing(reference)])
-    several = len(pictures) > 1
-    return SightScores(
+def score_against_reference(
+    images: Sequence[Image.Image], reference: Image.Image, style: ImageEmbedder, drawing: ImageEmbedder
+) -> ReferenceScores:
+    """Compute the similarity of images to a reference, and of their edge drawings.
+
+    Args:
+        images: The images.
+        reference: The reference image.
+        style: The image encoder that measures style, for example CSD.
+        drawing: The image encoder that compares edge drawings, for example DINO.
+    """
+    images_then_reference = style.embed([*images, reference])
+    drawings_then_reference = drawing.embed([*map(draw_edges, images), draw_edges(reference)])
+    several = len(images) > 1
+    return ReferenceScores(
         style.name,
         drawing.name,
-        cosines(seen),
-        cosines(outlined),
-        to_others(seen[:-1]) if several else None,
-        to_others(outlined[:-1]) if several else None,
+        cosine_to_last(images_then_reference),
+        cosine_to_last(drawings_then_reference),
+        mean_cosine_to_others(images_then_reference[:-1]) if several else None,
+        mean_cosine_to_others(drawings_then_reference[:-1]) if several else None,
     )
 
 
-def cosines(embeds: Float[Tensor, "images dim"]) -> Float[Tensor, " others"]:
-    """Of all but the last to the last."""
-    long = F.normalize(embeds.float(), dim=-1)
-    return long[:-1] @ long[-1]
+def cosine_to_last(embeds: Float[Tensor, "images dim"]) -> Float[Tensor, " others"]:
+    """Compute the cosine of all embeddings but the last to the last."""
+    unit = F.normalize(embeds.float(), dim=-1)
+    return unit[:-1] @ unit[-1]
 
 
-def to_others(embeds: Float[Tensor, "images dim"]) -> Float[Tensor, " images"]:
-    """Each one's mean cosine to the others."""
-    long = F.normalize(embeds.float(), dim=-1)
-    near = long @ long.T
-    return (near.sum(1) - near.diagonal()) / (len(near) - 1)
+def mean_cosine_to_others(embeds: Float[Tensor, "images dim"]) -> Float[Tensor, " images"]:
+    """Compute the mean cosine of each embedding to the others."""
+    unit = F.normalize(embeds.float(), dim=-1)
+    cosines = unit @ unit.T
+    return (cosines.sum(1) - cosines.diagonal()) / (len(cosines) - 1)
 
 
-def edge_drawing(picture: Image.Image) -> Image.Image:
-    """The picture's edges, black on white, without its colours and fine texture."""
-    strength, _ = edges(lab(picture.convert("RGB"), 128))
+def draw_edges(image: Image.Image) -> Image.Image:
+    """Render the edges of an image black on white, without its colours and fine texture.
+
+    Args:
+        image: Image of any mode and size.
+
+    Returns:
+        RGB, 224 × 224 px.
+    """
+    strength, _ = find_edges(to_small_oklab(image.convert("RGB"), 128))
     ink = (strength / strength.max().clamp(min=0.02)).clamp(0, 1) ** 0.5
     shades = ((1 - ink) * 255).round().to(torch.uint8).numpy()
     return Image.fromarray(shades).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)

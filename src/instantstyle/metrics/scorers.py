@@ -1,4 +1,4 @@
-"""Scorers: one call for whoever draws many pictures and wants numbers, whichever the scores behind."""
+"""Scorers: one interface to all scores, for code that generates many images and compares them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,136 +12,179 @@ from torch import Tensor
 
 from ..errors import JobError
 from ..synthetic import MINI_SCOPE, Scenes
-from .classifier import judge
-from .encoder_scores import Reads, Sees, sight, words
-from .look import NAME, compared, to_others, traits
+from . import look, synthetic_scores
+from .classifier import INPUT_SIZE, load_classifier
+from .encoder_scores import ImageEmbedder, TextEmbedder, score_against_reference, score_text
 from .pixels import common_side
-from .synthetic_scores import apart, scores_of
-from .synthetic_scores import to_others as alike_in_world
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
-    """What pictures were drawn from: one reference, a prompt for each."""
+class ScoringCase:
+    """What a set of images was generated from: one reference, and a prompt for each image."""
 
     number: int
-    """The reference's place among all."""
+    """The reference's index among all references."""
     reference: Image.Image
     prompts: tuple[str, ...]
     plain: Sequence[Image.Image] | None = None
-    """The same prompts and seeds without a reference."""
+    """Images of the same prompts and seeds without a reference."""
     content: str | None = None
-    """The words for what the reference shows."""
+    """The content of the reference in words."""
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Names its model; gives each score by name, a number a picture."""
+    """Computes scores of the images of a case."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the model behind the scores."""
+        ...
 
-    def __call__(self, drawn: Sequence[Image.Image], case: Case) -> dict[str, list[float]]: ...
+    def __call__(self, images: Sequence[Image.Image], case: ScoringCase, /) -> dict[str, list[float]]:
+        """Return each score by name, one number per image."""
+        ...
 
 
-class ByPixels:
-    """`metrics.look`, and beside it two that need no network either.
+class PixelScorer:
+    """Scores without a network: those of `metrics.look`, and three more.
 
-    `subject`: the drawing of the picture without a reference is still there, equal seeds: the asked subject
-    is drawn as it would have been. `consistency`: mean look shared with the other pictures of the case, and
-    beside it `repetition`, their mean drawing: high where a set shows one thing again and again.
+    `subject`: edges shared with the image of the same prompt and seed without a reference, as a measure of
+    prompt fidelity; only where the case has these images. `consistency`: mean look shared with the other
+    images of the case. `repetition`: mean edges shared with them, high where a set repeats one thing.
     """
 
-    name = NAME
+    name = look.NAME
 
-    def __call__(self, drawn: Sequence[Image.Image], case: Case) -> dict[str, list[float]]:
-        side = common_side([*drawn, case.reference])
-        seen = [traits(picture, side) for picture in drawn]
-        found = compared(seen, traits(case.reference, side)).named()
+    def __call__(self, images: Sequence[Image.Image], case: ScoringCase, /) -> dict[str, list[float]]:
+        """Compute the scores of the images of a case."""
+        side = common_side([*images, case.reference])
+        features = [look.extract_features(image, side) for image in images]
+        scores = look.compare_to(features, look.extract_features(case.reference, side)).to_dict()
         if case.plain is not None:
-            asked = [traits(picture, side) for picture in case.plain]
-            pairs = zip(seen, asked, strict=True)
-            found["subject"] = [compared([mine], other).drawing.item() for mine, other in pairs]
-        others = to_others(seen)
-        return {**found, **{name: others[of] for name, of in _SET.items()}} if others else found
+            plain = [look.extract_features(image, side) for image in case.plain]
+            pairs = zip(features, plain, strict=True)
+            scores["subject"] = [look.compare_to([one], other).drawing.item() for one, other in pairs]
+        others = look.compare_within_set(features)
+        if others:
+            scores |= {"consistency": others["look"], "repetition": others["drawing"]}
+        return scores
 
 
-_SET = {"consistency": "look", "repetition": "drawing"}
-"""What a set is asked for, and the likeness that tells it."""
+class SyntheticScorer:
+    """Scores by the classifier of the synthetic dataset, where the references are scenes.
 
+    The parts of `SyntheticScores` and the look; `subject`, the prompt fidelity; of several images also their
+    `consistency` and `repetition`.
 
-class InWorld:
-    """The small world's judge, where the references are scenes whose every fact is known."""
+    Args:
+        scenes: The scenes that the references show, in the order of their numbers.
+    """
 
     name = "judge"
+    """The classifier's name in result files."""
 
     def __init__(self, scenes: Scenes) -> None:
-        """`scenes`: those that the references show, in their order."""
         self.scenes = scenes
 
-    def __call__(self, drawn: Sequence[Image.Image], case: Case) -> dict[str, list[float]]:
-        """The parts of `metrics.Scores`, the look, and `subject`: the asked thing is what is seen.
+    def __call__(self, images: Sequence[Image.Image], case: ScoringCase, /) -> dict[str, list[float]]:
+        """Compute the scores of the images of a case.
 
-        Of several pictures their `consistency` and `repetition` too.
+        Raises:
+            JobError: A prompt does not name exactly one thing class of mini.
         """
-        shown = self.scenes[torch.full((len(drawn),), case.number)]
-        things = torch.tensor([_thing(prompt) for prompt in case.prompts])
-        seen = judge()(torch.stack([_pixels(picture) for picture in drawn]))
-        # As `world.palette_match`, against all references rather than those of the pictures at hand.
-        gaps = apart(seen.palette, self.scenes.look.palette)
-        own = 1 - gaps[:, case.number] / gaps.mean(1)
-        scores = replace(scores_of(seen, things, shown), palette=own)
+        references = self.scenes[torch.full((len(images),), case.number)]
+        things = torch.tensor([_requested_thing(prompt) for prompt in case.prompts])
+        predictions = load_classifier()(torch.stack([_to_classifier_input(image) for image in images]))
+        # As `match_palettes`, against all references instead of those of these images.
+        gaps = synthetic_scores.palette_distances(predictions.palette, self.scenes.look.palette)
+        palette = 1 - gaps[:, case.number] / gaps.mean(1)
+        scores = replace(synthetic_scores.score_predictions(predictions, things, references), palette=palette)
         parts = ("look", "layout", "leak", "ground", "fill", "outline", "palette")
-        found = {name: getattr(scores, name).tolist() for name in parts}
-        return {**found, "subject": scores.asked.tolist(), **alike_in_world(seen)}
+        return {
+            **{name: getattr(scores, name).tolist() for name in parts},
+            "subject": scores.asked.tolist(),
+            **synthetic_scores.compare_within_set(predictions),
+        }
 
 
-class ByWords:
-    """Text alignment, and leakage where the reference's content is known, by a CLIP."""
+class TextScorer:
+    """Text alignment by a CLIP, and content leakage where the reference's content is known.
 
-    def __init__(self, sees: Sees, reads: Reads, name: str | None = None) -> None:
-        self.sees, self.reads, self.name = sees, reads, name or sees.name
+    Args:
+        image_encoder: The image encoder.
+        text_encoder: The text encoder that shares its space.
+        name: Name of the model; by default that of the image encoder.
+    """
 
-    def __call__(self, drawn: Sequence[Image.Image], case: Case) -> dict[str, list[float]]:
-        return words(drawn, case.prompts, self.sees, self.reads, case.content).named()
+    def __init__(
+        self, image_encoder: ImageEmbedder, text_encoder: TextEmbedder, name: str | None = None
+    ) -> None:
+        self.image_encoder, self.text_encoder = image_encoder, text_encoder
+        self.name = name or image_encoder.name
+
+    def __call__(self, images: Sequence[Image.Image], case: ScoringCase, /) -> dict[str, list[float]]:
+        """Compute the scores of the images of a case."""
+        scores = score_text(images, case.prompts, self.image_encoder, self.text_encoder, case.content)
+        return scores.to_dict()
 
 
-class BySight:
-    """Style by one image tower, and leakage by another's (or the same one's) view of edge drawings."""
+class ReferenceScorer:
+    """Similarity to the reference by image encoders: style, and content leakage by edge drawings.
 
-    def __init__(self, style: Sees, drawing: Sees) -> None:
+    Args:
+        style: The image encoder that measures style.
+        drawing: The image encoder that compares edge drawings; may be the same.
+    """
+
+    def __init__(self, style: ImageEmbedder, drawing: ImageEmbedder) -> None:
         self.style, self.drawing = style, drawing
         self.name = style.name if style.name == drawing.name else f"{style.name}; drawings by {drawing.name}"
 
-    def __call__(self, drawn: Sequence[Image.Image], case: Case) -> dict[str, list[float]]:
-        return sight(drawn, case.reference, self.style, self.drawing).named()
+    def __call__(self, images: Sequence[Image.Image], case: ScoringCase, /) -> dict[str, list[float]]:
+        """Compute the scores of the images of a case."""
+        return score_against_reference(images, case.reference, self.style, self.drawing).to_dict()
 
 
-def all_scores(scorers: Sequence[Scorer], drawn: Sequence[Image.Image], case: Case) -> dict[str, list[float]]:
-    """Every scorer's scores, as `look (pixels)`: a number never stands without its model."""
-    found: dict[str, list[float]] = {}
+def compute_scores(
+    scorers: Sequence[Scorer], images: Sequence[Image.Image], case: ScoringCase
+) -> dict[str, list[float]]:
+    """Compute the scores of all scorers.
+
+    Returns:
+        By score and model, as `look (pixels)`, one number per image.
+    """
+    scores: dict[str, list[float]] = {}
     for scorer in scorers:
-        found |= {f"{name} ({scorer.name})": values for name, values in scorer(drawn, case).items()}
-    return found
+        scores |= {f"{name} ({scorer.name})": values for name, values in scorer(images, case).items()}
+    return scores
 
 
-def first_named(names: Sequence[str], scores: Mapping[str, object] | Sequence[str]) -> str | None:
-    """The first score of one of these names, whichever its model: `first_named(["look"], …)`."""
+def find_score(names: Sequence[str], scores: Mapping[str, object] | Sequence[str]) -> str | None:
+    """Find a score by name, whichever its model.
+
+    Args:
+        names: Names without a model in order of preference, for example `["look"]`.
+        scores: Names as `compute_scores` returns them.
+
+    Returns:
+        The first match with its model, for example `look (pixels)`; None where there is none.
+    """
     return next((score for name in names for score in scores if score.startswith(f"{name} (")), None)
 
 
-def _thing(prompt: str) -> int:
-    """The place in THINGS of what a prompt of the small world asks for."""
+def _requested_thing(prompt: str) -> int:
+    """Return the index into THINGS of the one thing class that a prompt names."""
     words = prompt.lower().split()
-    found = [place for place, thing in enumerate(MINI_SCOPE.names) if thing in words]
+    found = [number for number, thing in enumerate(MINI_SCOPE.thing_names) if thing in words]
     if len(found) != 1:
         raise JobError(
-            f"The small world's judge needs one thing to look for, and {prompt!r} names "
-            f"{len(found) or 'none'}; it knows {', '.join(MINI_SCOPE.names)}."
+            f"The classifier of the synthetic dataset needs prompts that name one thing each; {prompt!r} "
+            f"names {len(found) or 'none'}. It knows {', '.join(MINI_SCOPE.thing_names)}."
         )
     return found[0]
 
 
-def _pixels(picture: Image.Image) -> Float[Tensor, "3 64 64"]:
-    small = picture.convert("RGB").resize((64, 64), Image.Resampling.BOX)
+def _to_classifier_input(image: Image.Image) -> Float[Tensor, "3 64 64"]:
+    small = image.convert("RGB").resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BOX)
     return torch.from_numpy(np.array(small)).permute(2, 0, 1) / 255

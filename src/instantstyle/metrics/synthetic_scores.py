@@ -1,5 +1,6 @@
-"""Scores in the small world, where thing, look and layout of every reference are known."""
+"""Scores on the synthetic dataset, where thing class, look and layout of every reference are known."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 
@@ -9,107 +10,159 @@ from torch import Tensor
 
 from ..synthetic import MINI_SCOPE, Scenes, sample_scenes
 from ..synthetic.looks import BODY, GROUND
-from .classifier import Readings, SyntheticClassifier, facts_of, judge
+from .classifier import Predictions, SyntheticClassifier, attribute_labels, load_classifier
 
 LOOK_PARTS = ("ground", "fill", "outline", "palette")
+"""The parts whose mean is the look."""
 COLOURS = [GROUND, BODY]
-"""Of a palette, ground and body only: ink may be hidden, and the patterns' second colours by their first."""
+"""The colours of a palette that are compared: lines may be hidden, and a pattern follows the first colour."""
+
+PROMPT_FIDELITY, CONTENT_LEAKAGE = "prompt fidelity", "content leakage"
+
+SCORE_TITLES: Mapping[str, str] = {
+    "asked": PROMPT_FIDELITY,
+    "subject": PROMPT_FIDELITY,
+    "leak": CONTENT_LEAKAGE,
+    "palette": "palette",
+    "look": "look",
+    "layout": "layout",
+    "consistency": "consistency",
+    "repetition": "repetition",
+}
+"""Name of a score in result files → its title in tables and reports. `asked` of `SyntheticScores` and
+`subject` of `SyntheticScorer` are the same score."""
 
 
 @dataclass(frozen=True)
-class Scores:
-    """One number a picture, each in 0..1 (palette may fall below 0); `look` is the mean of its four parts."""
+class SyntheticScores:
+    """One number per image in 0..1 (`palette` may be negative); `look` is the mean of its four parts.
 
-    asked: Float[Tensor, " picture"]
-    """The thing asked for is what the judge sees."""
-    leak: Float[Tensor, " picture"]
-    """The reference's thing is what the judge sees instead."""
-    layout: Float[Tensor, " picture"]
-    """The reference's layout is there."""
-    ground: Float[Tensor, " picture"]
-    fill: Float[Tensor, " picture"]
-    outline: Float[Tensor, " picture"]
-    palette: Float[Tensor, " picture"]
-    """1: the reference's colours; 0: as far from them as from another reference's."""
+    The names are those of the scores in result files; `SCORE_TITLES` has their titles.
+    """
+
+    asked: Float[Tensor, " image"]
+    """Prompt fidelity: the classifier finds the requested thing."""
+    leak: Float[Tensor, " image"]
+    """Content leakage: the classifier finds the reference's thing."""
+    layout: Float[Tensor, " image"]
+    """The classifier finds the reference's layout."""
+    ground: Float[Tensor, " image"]
+    fill: Float[Tensor, " image"]
+    outline: Float[Tensor, " image"]
+    palette: Float[Tensor, " image"]
+    """1 for the reference's colours, 0 for colours as far from them as from the average reference's."""
 
     @property
-    def look(self) -> Float[Tensor, " picture"]:
+    def look(self) -> Float[Tensor, " image"]:
+        """The mean of background, fill, outline and palette."""
         return torch.stack([getattr(self, part) for part in LOOK_PARTS]).mean(0)
 
     def means(self) -> dict[str, float]:
-        """Over all pictures."""
-        named = [field.name for field in fields(self)]
-        return {name: getattr(self, name).mean().item() for name in [*named, "look"]}
+        """Return the mean of each score, and of the look, over all images."""
+        names = [field.name for field in fields(self)]
+        return {name: getattr(self, name).mean().item() for name in [*names, "look"]}
 
 
-def score(
-    pictures: Float[Tensor, "picture 3 height width"],
-    asked: Int[Tensor, " picture"],
+def score_synthetic(
+    images: Float[Tensor, "image 3 height width"],
+    asked: Int[Tensor, " image"],
     references: Scenes,
     network: SyntheticClassifier | None = None,
-) -> Scores:
-    """Score each picture against the thing asked for and the scene its reference shows."""
-    return scores_of((network or judge())(pictures), asked, references)
+) -> SyntheticScores:
+    """Score images against the requested thing and the scene that the reference shows.
+
+    Args:
+        images: RGB in 0..1.
+        asked: Index into `THINGS` of the thing that the prompt requests.
+        references: The scene that is the reference of each image.
+        network: The classifier; None for the trained one of this package.
+    """
+    return score_predictions((network or load_classifier())(images), asked, references)
 
 
-def scores_of(seen: Readings, asked: Int[Tensor, " picture"], references: Scenes) -> Scores:
-    """As `score`, of pictures that the judge has looked at."""
-    same = {fact: (seen[fact] == shown).float() for fact, shown in facts_of(references).items()}
-    return Scores(
-        asked=(seen["thing"] == asked).float(),
-        leak=same["thing"],
-        layout=same["layout"],
-        ground=same["ground"],
-        fill=same["fill"],
-        outline=same["outline"],
-        palette=palette_match(seen.palette, references.look.palette),
+def score_predictions(
+    predictions: Predictions, asked: Int[Tensor, " image"], references: Scenes
+) -> SyntheticScores:
+    """Score images as `score_synthetic`, from the classifier's predictions."""
+    matches = {
+        name: (predictions[name] == labels).float() for name, labels in attribute_labels(references).items()
+    }
+    return SyntheticScores(
+        asked=(predictions["thing"] == asked).float(),
+        leak=matches["thing"],
+        layout=matches["layout"],
+        ground=matches["ground"],
+        fill=matches["fill"],
+        outline=matches["outline"],
+        palette=match_palettes(predictions.palette, references.look.palette),
     )
 
 
-def palette_match(
-    drawn: Float[Tensor, "picture 5 3"], wanted: Float[Tensor, "picture 5 3"]
-) -> Float[Tensor, " picture"]:
-    """1 − (distance to the own reference's colours) / (mean distance to all references' colours)."""
-    gaps = apart(drawn, wanted)
+def match_palettes(
+    predicted: Float[Tensor, "image 5 3"], references: Float[Tensor, "image 5 3"]
+) -> Float[Tensor, " image"]:
+    """Compute 1 − (distance to the own reference's colours) / (mean distance to all references' colours)."""
+    gaps = palette_distances(predicted, references)
     return 1 - gaps.diagonal() / gaps.mean(1)
 
 
-def apart(ones: Float[Tensor, "one 5 3"], others: Float[Tensor, "other 5 3"]) -> Float[Tensor, "one other"]:
-    """How far each palette is from each other one, in sRGB: the mean over `COLOURS`."""
+def palette_distances(
+    ones: Float[Tensor, "one 5 3"], others: Float[Tensor, "other 5 3"]
+) -> Float[Tensor, "one other"]:
+    """Compute the distance of each palette to each other one in sRGB, the mean over `COLOURS`."""
     return (ones[:, None, COLOURS] - others[None, :, COLOURS]).pow(2).sum(-1).sqrt().mean(-1)
 
 
-def to_others(seen: Readings) -> dict[str, list[float]]:
-    """How alike a set is, each picture to its others; empty for a set of one. Meant for different prompts.
+def compare_within_set(predictions: Predictions) -> dict[str, list[float]]:
+    """Compute how alike the images of a set are. Meant for images of different prompts.
 
-    `consistency`: the look's four parts as read off both; of the palette 1 − d/d̄, d̄ of two unrelated scenes.
-    `repetition`: the share of others in which the same thing is seen, which a look has no right to.
+    Args:
+        predictions: The classifier's predictions for the set.
+
+    Returns:
+        Empty for a set of one image; otherwise one number per image, its mean over the other images:
+        `consistency`: the look, as the mean of its four parts; the palette's is 1 − d/d̄, with d̄ the mean
+        distance of two unrelated scenes.
+        `repetition`: the share of the others with the same thing, which a shared style should not raise.
     """
-    count = len(seen.palette)
+    count = len(predictions.palette)
     if count < 2:
         return {}
-    same = {fact: (seen[fact][:, None] == seen[fact][None]).float() for fact in (*LOOK_PARTS[:-1], "thing")}
-    same["palette"] = 1 - apart(seen.palette, seen.palette) / _unrelated()
+    same = {
+        name: (predictions[name][:, None] == predictions[name][None]).float()
+        for name in (*LOOK_PARTS[:-1], "thing")
+    }
+    same["palette"] = 1 - palette_distances(predictions.palette, predictions.palette) / _unrelated_distance()
     pairs = {
         "consistency": torch.stack([same[part] for part in LOOK_PARTS]).mean(0),
         "repetition": same["thing"],
     }
     others = 1 - torch.eye(count)
-    return {name: ((near * others).sum(1) / (count - 1)).tolist() for name, near in pairs.items()}
+    return {name: ((score * others).sum(1) / (count - 1)).tolist() for name, score in pairs.items()}
 
 
 @cache
-def _unrelated() -> float:
-    """The mean distance of two scenes' palettes, over all pairs of many."""
+def _unrelated_distance() -> float:
+    """Measure the mean distance of two scenes' palettes over all pairs of 256 held-out scenes."""
     scenes = sample_scenes(256, torch.Generator().manual_seed(0), MINI_SCOPE, held_out=True)
-    gaps = apart(scenes.look.palette, scenes.look.palette)
+    gaps = palette_distances(scenes.look.palette, scenes.look.palette)
     return (gaps.sum() / (len(gaps) * (len(gaps) - 1))).item()
 
 
-def interval(
-    values: Float[Tensor, " picture"], groups: Int[Tensor, " picture"], draws: int = 2000, seed: int = 0
+def bootstrap_interval(
+    values: Float[Tensor, " image"], groups: Int[Tensor, " image"], draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean, resampling whole groups (references), not single pictures."""
+    """Compute the 95 % bootstrap interval of the mean, resampling whole groups instead of single images.
+
+    Args:
+        values: A score per image.
+        groups: The number of the group (reference) of each image.
+        draws: Number of bootstrap samples.
+        seed: Seed of the resampling.
+
+    Returns:
+        Lower and upper end of the interval.
+    """
     means = torch.stack([values[groups == group].mean() for group in groups.unique()])
     picks = torch.randint(len(means), (draws, len(means)), generator=torch.Generator().manual_seed(seed))
     low, high = means[picks].mean(1).quantile(torch.tensor([0.025, 0.975])).tolist()

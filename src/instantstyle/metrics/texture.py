@@ -1,7 +1,7 @@
-"""Texture: which fine patterns go together in a picture, wherever they are; colour plays no part.
+"""Texture: which fine patterns occur together in an image, independent of position and colour.
 
-A Gram matrix, as in arXiv 1508.06576, but of fixed filters instead of a network's features: log-Gabor
-filters (Field 1987, J. Opt. Soc. Am. A 4(12)), analytic in the frequency plane.
+A Gram matrix, as in arXiv 1508.06576, of fixed filters instead of network features: log-Gabor filters
+(Field 1987, J. Opt. Soc. Am. A 4(12)), analytic in the frequency domain.
 """
 
 from functools import cache
@@ -12,53 +12,58 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-WAVES = (3.0, 4.5, 7.0, 11.0)
-"""Wavelengths in px of the small picture: from nearly the finest that it can hold to a twelfth of its side.
-Coarser ones answer to what is shown."""
-TURNS = 4  # orientations
-UNRELATED = 0.938
-"""As `palette.UNRELATED`."""
+WAVELENGTHS = (3.0, 4.5, 7.0, 11.0)
+"""In px of the downscaled image: from nearly the shortest it can represent to a twelfth of its side. Longer
+ones respond to the content."""
+ORIENTATIONS = 4
+UNRELATED_DISTANCE = 0.938
+"""Mean distance of two unrelated images, measured as `palette.UNRELATED_DISTANCE`."""
 
-_OCTAVE, _TURN = 0.55, 0.7  # bandwidths: σ of log frequency, and σ of angle in steps between orientations
-_FLOOR = 1e-6  # a thousandth of full contrast, squared: below it nothing is seen
-_MARGIN = 16  # px mirrored around the picture, as far as the coarsest filter reaches
+_SIGMA_FREQUENCY, _SIGMA_ANGLE = 0.55, 0.7  # of log frequency; of angle, in steps between orientations
+_FLOOR = 1e-6  # the square of a thousandth of full contrast, below which patterns are ignored
+_MARGIN = 16  # px mirrored around the image, the reach of the longest filter
 
 
-def texture(lab: Float[Tensor, "3 height width"]) -> Float[Tensor, "pairs"]:
-    """log(Gᵢⱼ + ε), Gᵢⱼ = mean over pixels of |rᵢ||rⱼ|, r the answers of lightness to the filters.
+def texture_descriptor(lab: Float[Tensor, "3 height width"]) -> Float[Tensor, "pairs"]:
+    """Compute log(Gᵢⱼ + ε), Gᵢⱼ = mean over pixels of |rᵢ||rⱼ|, r the filter responses to lightness.
 
-    Averaged over mirroring, which turns an orientation θ to −θ: a flipped picture has the same texture.
+    G is averaged with that of the mirrored image, in which an orientation θ becomes −θ, so that a flipped
+    image has the same texture.
+
+    Args:
+        lab: An image as `pixels.to_small_oklab` returns it.
     """
-    answers = responses(lab[0]).flatten(1)
-    gram = answers @ answers.T / answers.shape[1]
-    mirrored = torch.arange(len(gram)).view(-1, TURNS)[:, -torch.arange(TURNS) % TURNS].flatten()
+    responses = filter_responses(lab[0]).flatten(1)
+    gram = responses @ responses.T / responses.shape[1]
+    mirrored_angles = -torch.arange(ORIENTATIONS) % ORIENTATIONS
+    mirrored = torch.arange(len(gram)).view(-1, ORIENTATIONS)[:, mirrored_angles].flatten()
     gram = (gram + gram[mirrored][:, mirrored]) / 2
     return (gram.clamp(min=0) + _FLOOR).log().flatten()
 
 
-def apart(mine: Float[Tensor, "pairs"], other: Float[Tensor, "pairs"]) -> float:
-    """d = mean |log(Gᵢⱼ + ε) − log(G′ᵢⱼ + ε)|."""
-    return (mine - other).abs().mean().item()
+def distance(one: Float[Tensor, "pairs"], other: Float[Tensor, "pairs"]) -> float:
+    """Compute d = mean |log(Gᵢⱼ + ε) − log(G′ᵢⱼ + ε)|."""
+    return (one - other).abs().mean().item()
 
 
-def responses(lightness: Float[Tensor, "height width"]) -> Float[Tensor, "filters height width"]:
-    """Strength of each pattern at each pixel, whatever its phase."""
-    wide = F.pad(lightness[None, None], (_MARGIN,) * 4, mode="reflect")[0, 0]
-    answers = torch.fft.ifft2(torch.fft.fft2(wide) * _filters(*wide.shape)).abs()
-    return answers[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+def filter_responses(lightness: Float[Tensor, "height width"]) -> Float[Tensor, "filters height width"]:
+    """Compute the strength of each pattern at each pixel, independent of its phase."""
+    padded = F.pad(lightness[None, None], (_MARGIN,) * 4, mode="reflect")[0, 0]
+    responses = torch.fft.ifft2(torch.fft.fft2(padded) * _filters(*padded.shape)).abs()
+    return responses[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
 
 @cache
 def _filters(height: int, width: int) -> Float[Tensor, "filters height width"]:
-    """exp(−ln²(f·λ) / 2σ²) · exp(−Δθ² / 2τ²): one side of the plane only, so that |r| is an envelope."""
+    """exp(−ln²(f·λ) / 2σ²) · exp(−Δθ² / 2τ²), on one half-plane only, so that |r| is an envelope."""
     down, across = torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)[None]
-    # 1e-6: the mean has no logarithm; below it every filter is zero.
+    # 1e-6: the zero frequency has no logarithm; every filter is set to zero there.
     frequency, angle = (down**2 + across**2).sqrt().clamp(min=1e-6), torch.atan2(down, across)
     bank = []
-    for wave in WAVES:
-        ring = torch.exp(-((frequency * wave).log() ** 2) / (2 * log(_OCTAVE) ** 2))
-        ring[0, 0] = 0
-        for turn in range(TURNS):
-            off = torch.remainder(angle - turn * pi / TURNS + pi, 2 * pi) - pi
-            bank.append(ring * torch.exp(-(off**2) / (2 * (_TURN * pi / TURNS) ** 2)))
+    for wavelength in WAVELENGTHS:
+        radial = torch.exp(-((frequency * wavelength).log() ** 2) / (2 * log(_SIGMA_FREQUENCY) ** 2))
+        radial[0, 0] = 0
+        for turn in range(ORIENTATIONS):
+            off = torch.remainder(angle - turn * pi / ORIENTATIONS + pi, 2 * pi) - pi
+            bank.append(radial * torch.exp(-(off**2) / (2 * (_SIGMA_ANGLE * pi / ORIENTATIONS) ** 2)))
     return torch.stack(bank)

@@ -1,15 +1,15 @@
-"""The small world the bundled model knows: nameable things, looks and layouts, drawn at will.
+"""The synthetic dataset that the bundled model mini is trained on: thing classes, looks and layouts.
 
     scenes = sample_scenes(8, torch.Generator().manual_seed(0))
-    pictures, words = scenes.pictures(64), caption(scenes, 0, look=True)
+    images, caption = scenes.render(64), describe_scene(scenes, 0, look=True)
 
-Because every picture's thing, look and layout are known, success is measured and not guessed.
+Thing class, look and layout of every image are known, so that scores can be computed exactly.
 """
 
-from .captions import caption, colour_name, look_words, thing_words
+from .captions import describe_look, describe_scene, describe_thing, name_colour
 from .layouts import LAYOUTS, Layouts, sample_layouts
-from .looks import FILLS, GROUNDS, OUTLINES, LookKinds, Looks, sample_looks
-from .scenes import MINI_SCOPE, Scenes, Scope, as_image, sample_scenes
+from .looks import FILLS, GROUNDS, OUTLINES, LookChoices, Looks, sample_looks
+from .scenes import MINI_SCOPE, Scenes, Scope, sample_scenes, to_pil_image
 from .things import THINGS
 
 __all__ = [
@@ -20,16 +20,16 @@ __all__ = [
     "OUTLINES",
     "THINGS",
     "Layouts",
-    "LookKinds",
+    "LookChoices",
     "Looks",
     "Scenes",
     "Scope",
-    "as_image",
-    "caption",
-    "colour_name",
-    "look_words",
+    "describe_look",
+    "describe_scene",
+    "describe_thing",
+    "name_colour",
     "sample_layouts",
     "sample_looks",
     "sample_scenes",
-    "thing_words",
+    "to_pil_image",
 ]

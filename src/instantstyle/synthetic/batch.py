@@ -1,4 +1,4 @@
-"""Rows of tensors that belong together: indexed, moved and joined as one."""
+"""Dataclasses of tensors that share their first axis, and random numbers for a whole batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -8,59 +8,80 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
+Rows = slice | list[int] | Tensor
+"""Anything that indexes the first axis of a tensor and keeps it."""
+
 
 @dataclass(frozen=True)
 class TensorRows:
-    """Base of the world's frozen dataclasses: every field is a tensor (or a Batch) of equal length."""
+    """Base class of frozen dataclasses whose fields are tensors (or `TensorRows`) of equal length."""
 
-    def __getitem__(self, rows: Any) -> Self:
-        """The rows that a slice, a mask or a list of places chooses."""
-        return self._each(lambda column: column[rows])
+    def __getitem__(self, rows: Rows) -> Self:
+        """Select rows in every field.
+
+        Args:
+            rows: A slice, a boolean mask, or a list or tensor of row numbers.
+        """
+        return self._map(lambda column: column[rows])
 
     def __len__(self) -> int:
         return len(next(iter(self._columns().values())))
 
     def to(self, device: torch.device | str) -> Self:
-        return self._each(lambda column: column.to(device))
+        """Move every field to a device."""
+        return self._map(lambda column: column.to(device))
 
     def where(self, keep: Bool[Tensor, " row"], other: Self) -> Self:
-        """This batch's row where `keep`, the other's elsewhere."""
+        """Select row by row between two batches of equal length, as `torch.where`.
+
+        Args:
+            keep: True where the row is taken from this batch, False where it is taken from `other`.
+            other: The batch that supplies the remaining rows.
+        """
         order = torch.arange(len(self), device=keep.device) + torch.where(keep, 0, len(self))
-        return self.joined(other)[order]
+        return self.concatenate(other)[order]
 
-    def joined(self, other: Self) -> Self:
-        """This batch's rows, then the other's."""
-        theirs = other._columns()
-        return replace(self, **{name: _join(mine, theirs[name]) for name, mine in self._columns().items()})
+    def concatenate(self, other: Self) -> Self:
+        """Append the rows of another batch to the rows of this one."""
+        appended = other._columns()
+        columns = {
+            name: column.concatenate(appended[name])
+            if isinstance(column, TensorRows)
+            else torch.cat([column, appended[name]])
+            for name, column in self._columns().items()
+        }
+        return replace(self, **columns)
 
-    def _each(self, change: Callable[[Any], Any]) -> Self:
-        return replace(self, **{name: change(column) for name, column in self._columns().items()})
+    def _map(self, function: Callable[[Any], Any]) -> Self:
+        return replace(self, **{name: function(column) for name, column in self._columns().items()})
 
     def _columns(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def _join(mine: Any, theirs: Any) -> Any:
-    return mine.joined(theirs) if isinstance(mine, TensorRows) else torch.cat([mine, theirs])
-
-
 class BatchRandom:
-    """Draws of one length from one generator."""
+    """Random numbers, one or several per row of a batch, from one generator.
+
+    Args:
+        count: Number of rows.
+        generator: Source of randomness; None for torch's global one.
+    """
 
     def __init__(self, count: int, generator: Generator | None = None) -> None:
         self.count, self.generator = count, generator
 
     def uniform(self, low: float = 0.0, high: float = 1.0, *shape: int) -> Float[Tensor, "row *shape"]:
+        """Sample uniformly from [low, high), `shape` values per row."""
         return low + (high - low) * torch.rand(self.count, *shape, generator=self.generator)
 
-    def aside(self, least: float, most: float) -> Float[Tensor, " row"]:
-        """So far up or so far down."""
-        return self.uniform(least, most) * torch.where(self.chance(0.5), 1.0, -1.0)
+    def signed(self, low: float, high: float) -> Float[Tensor, " row"]:
+        """Sample a magnitude uniformly from [low, high) and a sign with equal probability."""
+        return self.uniform(low, high) * torch.where(self.bernoulli(0.5), 1.0, -1.0)
 
-    def chance(self, probability: float) -> Bool[Tensor, " row"]:
-        """True in so large a share of the rows."""
+    def bernoulli(self, probability: float) -> Bool[Tensor, " row"]:
+        """Sample True with the given probability."""
         return self.uniform() < probability
 
-    def pick(self, choices: tuple[int, ...]) -> Int[Tensor, " row"]:
-        """One of the given numbers a row, all equally likely; one that is given twice twice as likely."""
+    def choice(self, choices: tuple[int, ...]) -> Int[Tensor, " row"]:
+        """Choose one of the given numbers per row with equal probability; a repeated one counts twice."""
         return torch.tensor(choices)[torch.randint(len(choices), (self.count,), generator=self.generator)]

@@ -1,4 +1,4 @@
-"""How it looks: a draw of palette, ground, fill, outline, pitch, angle and grain."""
+"""Looks: palette, background, fill, outline, pitch, angle and grain of a synthetic image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from .batch import BatchRandom, TensorRows
 
-# A kind's place is what networks learn and what decides what is held out: new kinds go to the end.
+# Networks are trained on the inrandoms, and held-out combinations are chosen by them: append new entries.
 GROUNDS = ("plain", "gradient", "striped", "dotted", "cloudy", "checkered")
 FILLS = (
     "flat", "gradient", "hatched", "halftone", "contour", "swirling", "speckled", "mosaic",
@@ -18,82 +18,105 @@ FILLS = (
 )  # fmt: skip
 OUTLINES = ("no outline", "thin outline", "bold outline", "glowing outline", "shadow", "neon outline")
 
-GROUND, GROUND_2, BODY, BODY_2, INK = range(5)  # what each of a palette's five colours paints
+GROUND, GROUND_2, BODY, BODY_2, INK = range(5)
+"""Inrandoms of a palette's five colours: background and its pattern, body and its pattern, lines."""
 
 
 @dataclass(frozen=True)
 class Looks(TensorRows):
-    palette: Float[Tensor, "look 5 3"]  # sRGB in 0..1: ground, ground's pattern, body, body's pattern, ink
-    ground: Int[Tensor, " look"]
-    fill: Int[Tensor, " look"]
-    outline: Int[Tensor, " look"]
-    pitch: Float[Tensor, " look"]  # how fine the patterns are, 0.7 (coarse) .. 1.4 (fine)
+    """A batch of looks: everything about an image but its thing class and its layout."""
+
+    palette: Float[Tensor, "look 5 3"]  # sRGB in 0..1, in the order GROUND, GROUND_2, BODY, BODY_2, INK
+    ground: Int[Tensor, " look"]  # index into GROUNDS
+    fill: Int[Tensor, " look"]  # index into FILLS
+    outline: Int[Tensor, " look"]  # index into OUTLINES
+    pitch: Float[Tensor, " look"]  # spatial frequency of the patterns, 0.7 (coarse) .. 1.4 (fine)
     angle: Float[Tensor, " look"]  # of the patterns, radians
-    phase: Float[Tensor, "look 4"]  # where waves and clouds begin
-    grain: Float[Tensor, " look"]  # standard deviation of the noise on top
+    phase: Float[Tensor, "look 4"]  # of waves and noise, radians
+    grain: Float[Tensor, " look"]  # standard deviation of the added noise
 
     @property
     def held_out(self) -> Bool[Tensor, " look"]:
-        """One (ground, fill, outline) in eight is never trained on: a fixed hash, so no list can drift."""
+        """One (ground, fill, outline) in eight is never trained on; a fixed hash needs no stored list."""
         return (self.ground * 3 + self.fill * 5 + self.outline * 7) % 8 == 3
 
 
 @dataclass(frozen=True)
-class LookKinds:
-    """Which kinds a draw may choose from, as places in GROUNDS, FILLS and OUTLINES."""
+class LookChoices:
+    """Inrandoms into GROUNDS, FILLS and OUTLINES to sample from; a repeated index is more likely."""
 
     grounds: tuple[int, ...] = tuple(range(len(GROUNDS)))
     fills: tuple[int, ...] = tuple(range(len(FILLS)))
     outlines: tuple[int, ...] = tuple(range(len(OUTLINES)))
-    grain: float = 0.06  # at most
+    grain: float = 0.06  # upper limit of the noise's standard deviation
 
     @classmethod
-    def named(
+    def from_names(
         cls, grounds: Sequence[str], fills: Sequence[str], outlines: Sequence[str], grain: float
-    ) -> "LookKinds":
+    ) -> "LookChoices":
+        """Build the choices from entries of `GROUNDS`, `FILLS` and `OUTLINES`.
+
+        Args:
+            grounds: Names of backgrounds; repeat one to make it more likely.
+            fills: Names of fills.
+            outlines: Names of outlines.
+            grain: Upper limit of the noise's standard deviation.
+        """
         pairs = (GROUNDS, grounds), (FILLS, fills), (OUTLINES, outlines)
-        return cls(*(tuple(map(kinds.index, names)) for kinds, names in pairs), grain=grain)
+        return cls(*(tuple(map(known.index, names)) for known, names in pairs), grain=grain)
 
 
-def sample_looks(count: int, generator: Generator | None = None, kinds: LookKinds | None = None) -> Looks:
-    """`count` looks, whether held out or not."""
-    kinds, dice = kinds or LookKinds(), BatchRandom(count, generator)
+def sample_looks(count: int, generator: Generator | None = None, choices: LookChoices | None = None) -> Looks:
+    """Sample looks, held-out ones included.
+
+    Args:
+        count: Number of looks.
+        generator: Source of randomness; None for torch's global one.
+        choices: Entries to sample from; None for all of them.
+    """
+    choices, random = choices or LookChoices(), BatchRandom(count, generator)
     return Looks(
-        palette=sample_palettes(dice),
-        ground=dice.pick(kinds.grounds),
-        fill=dice.pick(kinds.fills),
-        outline=dice.pick(kinds.outlines),
-        pitch=dice.uniform(0.7, 1.4),
-        angle=dice.uniform(0.0, pi),
-        phase=dice.uniform(0.0, 50.0, 4),
-        grain=dice.uniform(0.0, kinds.grain) * dice.chance(0.3),
+        palette=sample_palettes(random),
+        ground=random.choice(choices.grounds),
+        fill=random.choice(choices.fills),
+        outline=random.choice(choices.outlines),
+        pitch=random.uniform(0.7, 1.4),
+        angle=random.uniform(0.0, pi),
+        phase=random.uniform(0.0, 50.0, 4),
+        grain=random.uniform(0.0, choices.grain) * random.bernoulli(0.3),
     )
 
 
-def sample_palettes(dice: BatchRandom) -> Float[Tensor, "look 5 3"]:
-    """Five harmonious colours in OKLCH on a light or (one in three) dark ground; one in nine without hue."""
-    dark = dice.chance(0.35)
+def sample_palettes(random: BatchRandom) -> Float[Tensor, "look 5 3"]:
+    """Sample five harmonious colours in OKLCH per look.
+
+    About one background in three is dark, and one palette in nine is grey.
+
+    Returns:
+        sRGB in 0..1, in the order GROUND, GROUND_2, BODY, BODY_2, INK.
+    """
+    dark = random.bernoulli(0.35)
 
     def by_ground(on_dark: Tensor, on_light: Tensor) -> Tensor:
         return torch.where(dark, on_dark, on_light)
 
-    ground = by_ground(dice.uniform(0.15, 0.33), dice.uniform(0.82, 0.96))
-    body = by_ground(dice.uniform(0.62, 0.88), dice.uniform(0.38, 0.66))
-    contrasting = dice.chance(0.75)
-    ink = by_ground(dice.uniform(0.88, 0.97), dice.uniform(0.1, 0.25))
-    ink = torch.where(contrasting, ink, dice.uniform())
-    # A pattern's colour is its plane's own, lighter or darker: patterns are seen, and things are of one hue.
-    ground_2, body_2 = ground + dice.aside(0.06, 0.15), body + dice.aside(0.1, 0.24)
+    ground = by_ground(random.uniform(0.15, 0.33), random.uniform(0.82, 0.96))
+    body = by_ground(random.uniform(0.62, 0.88), random.uniform(0.38, 0.66))
+    contrasting = random.bernoulli(0.75)
+    ink = by_ground(random.uniform(0.88, 0.97), random.uniform(0.1, 0.25))
+    ink = torch.where(contrasting, ink, random.uniform())
+    # A pattern has the colour of its plane, lighter or darker: visible, while a thing keeps one hue.
+    ground_2, body_2 = ground + random.signed(0.06, 0.15), body + random.signed(0.1, 0.24)
     lightness = [ground, ground_2, body, body_2, ink]
     muted, vivid = (0.0, 0.12), (0.06, 0.24)
-    chroma = [dice.uniform(*ends) for ends in (muted, muted, vivid, vivid, muted)]
-    hue = dice.uniform(0.0, 2 * pi)
+    chroma = [random.uniform(*ends) for ends in (muted, muted, vivid, vivid, muted)]
+    hue = random.uniform(0.0, 2 * pi)
     near, apart, anywhere = (0.0, 0.6), (1.2, 5.0), (0.0, 2 * pi)
-    beside, of_body = dice.uniform(*near), dice.uniform(*apart)
-    turns = [0 * hue, beside, of_body, of_body + dice.uniform(*near), dice.uniform(*anywhere)]
+    beside, of_body = random.uniform(*near), random.uniform(*apart)
+    turns = [0 * hue, beside, of_body, of_body + random.uniform(*near), random.uniform(*anywhere)]
     return oklch_to_srgb(
         torch.stack(lightness, 1).clamp(0.05, 0.98),
-        torch.stack(chroma, 1) * dice.chance(0.89)[:, None],
+        torch.stack(chroma, 1) * random.bernoulli(0.89)[:, None],
         hue[:, None] + torch.stack(turns, 1),
     )
 
@@ -101,7 +124,16 @@ def sample_palettes(dice: BatchRandom) -> Float[Tensor, "look 5 3"]:
 def oklch_to_srgb(
     lightness: Float[Tensor, "*colours"], chroma: Float[Tensor, "*colours"], hue: Float[Tensor, "*colours"]
 ) -> Float[Tensor, "*colours 3"]:
-    """OKLCH → sRGB in 0..1, out-of-gamut colours clipped (Ottosson 2020, bottosson.github.io/posts/oklab)."""
+    """Convert OKLCH to sRGB (Ottosson 2020, bottosson.github.io/posts/oklab).
+
+    Args:
+        lightness: Lightness in 0..1.
+        chroma: Chroma, at least 0.
+        hue: Hue in radians.
+
+    Returns:
+        sRGB in 0..1; colours outside the gamut are clipped.
+    """
     a, b = chroma * hue.cos(), chroma * hue.sin()
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3

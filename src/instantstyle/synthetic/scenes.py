@@ -1,4 +1,4 @@
-"""Thing × look × layout: drawing scenes for training, and those held out for measuring."""
+"""Scenes: thing class × look × layout, sampled for training or from the held-out combinations."""
 
 from dataclasses import dataclass, field
 
@@ -10,50 +10,68 @@ from torch import Generator, Tensor
 
 from .batch import TensorRows
 from .layouts import LAYOUTS, Layouts, sample_layouts
-from .looks import FILLS, GROUNDS, OUTLINES, LookKinds, Looks, sample_looks
+from .looks import FILLS, GROUNDS, OUTLINES, LookChoices, Looks, sample_looks
 from .render import render
 from .things import THINGS
 
 
 @dataclass(frozen=True)
 class Scenes(TensorRows):
-    thing: Int[Tensor, " scene"]
+    """A batch of scenes, each of which renders to one image."""
+
+    thing: Int[Tensor, " scene"]  # index into THINGS
     look: Looks
     layout: Layouts
 
     @property
     def held_out(self) -> Bool[Tensor, " scene"]:
-        """Never trained on: a held-out look, a held-out layout, or a held-out (thing, fill) pair."""
+        """Whether look, layout or the pair (thing, fill) is held out, that is, never trained on."""
         pair = (self.thing * 5 + self.look.fill * 3) % 11 == 4
         return self.look.held_out | self.layout.held_out | pair
 
-    def pictures(
+    def render(
         self, size: int = 64, generator: Generator | None = None
     ) -> Float[Tensor, "scene 3 {size} {size}"]:
-        """RGB in 0..1; below 64 px drawn larger and averaged down, so that patterns do not alias."""
-        times = -(-64 // size)
-        drawn = F.avg_pool2d(render(self.thing, self.look, self.layout, times * size), times)
-        noise = torch.randn(len(self), 1, size, size, generator=generator).to(drawn)
-        return (drawn + self.look.grain[:, None, None, None] * noise).clamp(0, 1)
+        """Render the scenes.
+
+        Below 64 px they are rendered at a multiple of the size and averaged, so that patterns do not alias.
+
+        Args:
+            size: Side of the square images in px.
+            generator: Source of the grain; None for torch's global one.
+
+        Returns:
+            RGB in 0..1.
+        """
+        factor = -(-64 // size)
+        images = F.avg_pool2d(render(self.thing, self.look, self.layout, factor * size), factor)
+        noise = torch.randn(len(self), 1, size, size, generator=generator).to(images)
+        return (images + self.look.grain[:, None, None, None] * noise).clamp(0, 1)
 
 
 @dataclass(frozen=True)
 class Scope:
-    """How much of the world is drawn from: the bundled model knows a part of it."""
+    """The part of the synthetic dataset to sample from.
+
+    Args:
+        things: Number of thing classes; the first ones of `THINGS`.
+        looks: Backgrounds, fills and outlines to sample from.
+        layouts: Relative probability of each of `LAYOUTS`.
+    """
 
     things: int = len(THINGS)
-    kinds: LookKinds = field(default_factory=LookKinds)
+    looks: LookChoices = field(default_factory=LookChoices)
     layouts: tuple[float, ...] = (1.0,) * len(LAYOUTS)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The things that are drawn: the first so many."""
+    def thing_names(self) -> tuple[str, ...]:
+        """Names of the thing classes in this scope."""
         return THINGS[: self.things]
 
 
 MINI_SCOPE = Scope(
     things=132,
-    kinds=LookKinds.named(
+    looks=LookChoices.from_names(
         grounds=(*("plain",) * 4, *("gradient",) * 2, *GROUNDS[2:]),
         fills=(*("flat",) * 6, *("gradient",) * 3, *FILLS[2:]),
         outlines=("thin outline", "bold outline", *OUTLINES),
@@ -61,7 +79,7 @@ MINI_SCOPE = Scope(
     ),
     layouts=(0.7, 0.06, 0.06, 0.06, 0.06, 0.06, 0.0, 0.0),
 )
-"""What the bundled model knows: the first 132 things, all looks but grain, plain ones more, six layouts."""
+"""The scope mini is trained on: 132 things, all looks without grain, plain ones more often, six layouts."""
 
 
 def sample_scenes(
@@ -71,24 +89,31 @@ def sample_scenes(
     *,
     held_out: bool | None = False,
 ) -> Scenes:
-    """`count` scenes: training ones (False, the default), held-out ones (True) or either (None)."""
+    """Sample scenes by rejection.
+
+    Args:
+        count: Number of scenes.
+        generator: Source of randomness; None for torch's global one.
+        scope: The part of the dataset to sample from; None for all of it.
+        held_out: False for combinations that are trained on, True for held-out ones, None for both.
+    """
     scope = scope or Scope()
-    scenes = _draw(count, generator, scope)
+
+    def sample() -> Scenes:
+        return Scenes(
+            thing=torch.randint(scope.things, (count,), generator=generator),
+            look=sample_looks(count, generator, scope.looks),
+            layout=sample_layouts(count, generator, scope.layouts),
+        )
+
+    scenes = sample()
     if held_out is None:
         return scenes
     while not (fits := scenes.held_out == held_out).all():
-        scenes = scenes.where(fits, _draw(count, generator, scope))
+        scenes = scenes.where(fits, sample())
     return scenes
 
 
-def _draw(count: int, generator: Generator | None, scope: Scope) -> Scenes:
-    return Scenes(
-        thing=torch.randint(scope.things, (count,), generator=generator),
-        look=sample_looks(count, generator, scope.kinds),
-        layout=sample_layouts(count, generator, scope.layouts),
-    )
-
-
-def as_image(picture: Float[Tensor, "3 height width"]) -> Image.Image:
-    """RGB in 0..1 → a picture as files hold them."""
-    return Image.fromarray((picture.permute(1, 2, 0) * 255).round().byte().cpu().numpy())
+def to_pil_image(image: Float[Tensor, "3 height width"]) -> Image.Image:
+    """Convert RGB in 0..1 to an 8-bit PIL image."""
+    return Image.fromarray((image.permute(1, 2, 0) * 255).round().byte().cpu().numpy())

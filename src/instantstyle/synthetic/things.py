@@ -1,7 +1,7 @@
-"""What the small world is made of: things one can name, as signed-distance fields.
+"""The thing classes of the synthetic dataset and their shapes as signed distance fields.
 
-The shapes come from the glyphs of Noto Emoji (monochrome, OFL-1.1, see OFL.txt beside this file);
-`training/mini/shapes.py` makes them anew.
+The shapes are made from the glyphs of Noto Emoji (monochrome, OFL-1.1, see OFL.txt beside this file) by
+`training/mini/shapes.py`.
 """
 
 from functools import cache
@@ -15,11 +15,11 @@ from torch import Tensor
 
 CPU = torch.device("cpu")
 EXTENT = 1.3  # a field covers [-EXTENT, EXTENT]; the thing's longer side spans [-1, 1]
-FIELD = 96  # px a side of a field as it is kept
-LEVELS = 128  # a level of gray is 1 / LEVELS of half the thing's longer side; the edge is at LEVELS
+FIELD = 96  # px, side of a stored field
+LEVELS = 128  # a grey level is 1 / LEVELS of half the thing's longer side; the edge is at LEVELS
 
-# A thing's place is what networks learn and what decides what is held out: new things go to the end.
-_NAMED = """
+# Networks are trained on the indices, and held-out pairs are chosen by them: append new things.
+_NAMES_AND_GLYPHS = """
 rocket 🚀, cat 🐱, fish 🐟, sailboat ⛵, umbrella ☂, tree 🌳, car 🚗, house 🏠, mushroom 🍄, tulip 🌷,
 crown 👑, key 🔑, anchor ⚓, butterfly 🦋, cactus 🌵, bell 🔔, guitar 🎸, cup ☕, penguin 🐧, airplane ✈,
 tent ⛺, moon 🌙, rabbit 🐰, snail 🐌, owl 🦉, teapot 🫖, sunflower 🌻, snowman ☃, duck 🦆, dog 🐕,
@@ -62,19 +62,23 @@ island 🏝, wave 🌊, comet ☄, tornado 🌪, droplet 💧, fountain ⛲, sta
 hut 🛖, mosque 🕌, tower 🗼, statue 🗽, moai 🗿, carousel 🎠, pumpkin 🎃, teddy 🧸, alien 👽, trident 🔱,
 ribbon 🎀
 """
-GLYPHS: dict[str, str] = dict(map(str.split, _NAMED.replace("\n", " ").strip().split(", ")))
-"""Name → the character that is drawn."""
+GLYPHS: dict[str, str] = dict(map(str.split, _NAMES_AND_GLYPHS.replace("\n", " ").strip().split(", ")))
+"""Name of a thing class → the character whose glyph is its shape."""
 THINGS = tuple(GLYPHS)
 
 
 @cache
-def fields(device: torch.device = CPU) -> Float[Tensor, "thing 2 height width"]:
-    """Silhouette and line art of every thing, in units of half its longer side, positive inside.
+def load_shape_fields(device: torch.device = CPU) -> Float[Tensor, "thing 2 height width"]:
+    """Load silhouette and line art of every thing as signed distances; cached per device.
 
-    Kept on every device that has asked for them.
+    Args:
+        device: The device to load the fields to.
+
+    Returns:
+        Distances to silhouette and lines in units of half the thing's longer side, positive inside.
     """
     if device != CPU:
-        return fields().to(device)
+        return load_shape_fields().to(device)
     with Image.open(Path(__file__).with_name("shapes.png")) as sheet:
         gray = torch.from_numpy(np.array(sheet)).float()
     sides = gray.view(len(THINGS), FIELD, 2, FIELD).transpose(1, 2)

@@ -1,30 +1,50 @@
-"""What the bundled model has words for: a prompt that names none of it gets a picture, not the one meant."""
+"""The words that the bundled model mini understands, for hints on prompts that contain none of them."""
 
 import re
 
-from . import LAYOUTS, MINI_SCOPE, THINGS, thing_words
+from . import LAYOUTS, MINI_SCOPE, THINGS, describe_thing
 
 
-def known_things(text: str) -> list[str]:
-    """The things mini draws that the text names, one or several of them."""
+def find_known_things(text: str) -> list[str]:
+    """Find the thing classes of mini that a text names, in singular or plural.
+
+    Args:
+        text: For example a prompt; case does not matter.
+
+    Returns:
+        Names of thing classes in the order of `THINGS`.
+    """
     words = text.lower()
-    return [thing for number, thing in enumerate(MINI_SCOPE.names) if re.search(_one_or_many(number), words)]
+    return [
+        thing
+        for number, thing in enumerate(MINI_SCOPE.thing_names)
+        if re.search(_singular_or_plural(number), words)
+    ]
 
 
-def phrases() -> list[str]:
-    """A phrase for each thing: what a picture may show."""
-    return [thing_words(thing) for thing in range(MINI_SCOPE.things)]
+def list_thing_phrases() -> list[str]:
+    """List a phrase such as 'a rocket' for each thing class of mini."""
+    return [describe_thing(thing) for thing in range(MINI_SCOPE.things)]
 
 
-def advice(prompt: str) -> str | None:
-    """One line for a prompt that names nothing the bundled model can draw; None for one that does."""
-    if known_things(prompt):
+def explain_unknown_prompt(prompt: str) -> str | None:
+    """Write a hint for a prompt that names no thing class of mini.
+
+    Args:
+        prompt: The prompt to check.
+
+    Returns:
+        One line with examples of known things, or None for a prompt that names at least one.
+    """
+    if find_known_things(prompt):
         return None
-    names = MINI_SCOPE.names
+    names = MINI_SCOPE.thing_names
     some = ", ".join(names[:: max(1, len(names) // 8)])
-    return f"The model mini knows no word of {prompt!r}; it draws {len(names)} things, among them {some}."
+    return (
+        f"The model mini knows no word of {prompt!r}; it can render {len(names)} things, among them {some}."
+    )
 
 
-def _one_or_many(number: int) -> str:
-    many = thing_words(number, LAYOUTS.index("two")).removeprefix("two ")
-    return rf"\b({re.escape(THINGS[number])}|{re.escape(many)})\b"
+def _singular_or_plural(number: int) -> str:
+    plural = describe_thing(number, LAYOUTS.index("two")).removeprefix("two ")
+    return rf"\b({re.escape(THINGS[number])}|{re.escape(plural)})\b"
