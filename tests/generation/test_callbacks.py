@@ -1,4 +1,4 @@
-"""A drawing watched while it is made: what is shown is what the sampler holds, and it changes nothing."""
+"""Previews show what the sampler holds, and callbacks do not change the image."""
 
 import numpy as np
 import pytest
@@ -11,41 +11,41 @@ from instantstyle.recipe import Recipe
 RECIPE = Recipe(prompt="a rocket", seed=7, num_inference_steps=3, height=16, width=16)
 
 
-def test_after_the_last_step_a_look_shows_the_finished_picture(styled):
-    looks = []
-    [(image, _)] = generate(styled, RECIPE, on_preview=lambda done, steps, look: looks.append(look()))
-    assert len(looks) == 3
-    assert np.array_equal(looks[-1], image)
-    assert not np.array_equal(looks[0], image)
+def test_the_preview_of_the_last_step_is_the_finished_image(styled):
+    previews = []
+    [(image, _)] = generate(styled, RECIPE, on_preview=lambda step, steps, decode: previews.append(decode()))
+    assert len(previews) == 3
+    assert np.array_equal(previews[-1], image)
+    assert not np.array_equal(previews[0], image)
 
 
-def test_steps_are_told_with_every_look(styled):
-    told, steps = [], []
-    draws = {
-        "on_preview": lambda done, of, look: told.append((done, of)),
+def test_both_callbacks_receive_every_step(styled):
+    seen, steps = [], []
+    callbacks = {
+        "on_preview": lambda step, of, decode: seen.append((step, of)),
         "on_step": lambda *step: steps.append(step),
     }
-    list(generate(styled, RECIPE, **draws))
-    assert told == steps == [(1, 3), (2, 3), (3, 3)]
+    list(generate(styled, RECIPE, **callbacks))
+    assert seen == steps == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_what_a_watcher_raises_ends_the_drawing_and_leaves_the_network_as_it_was(styled, reference, tmp_path):
-    class Enough(Exception):
+def test_an_exception_in_a_callback_ends_the_generation_and_restores_the_network(styled, reference, tmp_path):
+    class Stop(Exception):
         pass
 
-    def stop(done, steps, look):
-        raise Enough
+    def stop(step, steps, decode):
+        raise Stop
 
     reference.save(tmp_path / "ink.png")
     recipe = RECIPE.replace(references=({"name": str(tmp_path / "ink.png")},))
     before = dict(styled.pipe.unet.attn_processors)
-    with pytest.raises(Enough):
+    with pytest.raises(Stop):
         list(generate(styled, recipe, on_preview=stop))
     after = styled.pipe.unet.attn_processors
     assert all(after[name] is processor for name, processor in before.items())
 
 
-def test_a_half_precision_vae_that_overflows_decodes_in_float32_and_is_half_again(pipe):
+def test_a_float16_vae_with_force_upcast_decodes_in_float32_and_is_float16_afterwards(pipe):
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     whole = decode_latents(pipe, latents.half().float())
     pipe.vae.half()
@@ -55,7 +55,7 @@ def test_a_half_precision_vae_that_overflows_decodes_in_float32_and_is_half_agai
     assert np.abs(np.asarray(whole, dtype=int) - np.asarray(half, dtype=int)).max() <= 2
 
 
-def test_latents_with_a_mean_of_their_own_are_brought_back_to_the_vaes_scale(pipe):
+def test_latents_with_mean_and_std_are_scaled_back_for_the_vae(pipe):
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     plain = decode_latents(pipe, latents)
     pipe.vae.register_to_config(latents_mean=[0.5] * 4, latents_std=[2.0] * 4)

@@ -1,4 +1,4 @@
-"""A picture is drawn again from what is inside it, or it is said what differs and what is missing."""
+"""An image is reproduced from the recipe inside it; differences and missing files are reported."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from instantstyle import JobError
-from instantstyle.generation.reproduce import compared, locate_files
+from instantstyle.generation.reproduce import compare_images, locate_files
 from instantstyle.imaging.loading import file_sha256
 from instantstyle.imaging.png_metadata import read_recipe, save_png
 from instantstyle.recipe import Recipe
@@ -20,22 +20,22 @@ RECIPE = Recipe(prompt="a rocket", seed=1, versions={"torch": "2.6.0"}, schedule
 
 
 @pytest.fixture
-def drawn(run, model, reference, tmp_path):
-    """A picture beside its reference, and the command to draw it again."""
+def reproduce(run, model, reference, tmp_path):
+    """Generate an image beside its reference; return the command that reproduces it."""
     reference.save(tmp_path / "ink.png")
     done = run("generate", "a rocket", "--style", "ink.png", "--model", model, *SHORT, "-o", "out.png")
     assert done.code == 0
     return lambda *words: run("reproduce", "out.png", *words)
 
 
-def test_it_comes_out_the_same_to_the_bit_and_so_does_its_file(drawn, tmp_path):
-    done = drawn("-o", "again.png")
+def test_the_image_and_its_file_are_reproduced_bit_by_bit(reproduce, tmp_path):
+    done = reproduce("-o", "again.png")
     assert (done.code, done.out, done.err) == (0, "bit-identical\n", "")
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "out.png").read_bytes()
 
 
-def test_it_is_drawn_in_the_numbers_in_which_it_was_drawn(run, model, monkeypatch):
-    """What is fastest on a CPU is measured, and may be measured otherwise the next time."""
+def test_it_is_generated_in_the_dtype_of_the_recipe(run, model, monkeypatch):
+    """The default dtype of a CPU is measured, and a later measurement may give another one."""
     with monkeypatch.context() as patch:
         patch.setattr("instantstyle.models.default_dtype.fastest_on_cpu", lambda: torch.bfloat16)
         assert run("generate", "a rocket", "--model", model, *SHORT, "-o", "out.png").code == 0
@@ -43,43 +43,43 @@ def test_it_is_drawn_in_the_numbers_in_which_it_was_drawn(run, model, monkeypatc
     assert run("reproduce", "out.png").out == "bit-identical\n"
 
 
-def test_without_an_output_nothing_is_written(drawn, tmp_path):
+def test_without_an_output_path_nothing_is_written(reproduce, tmp_path):
     before = sorted(path.name for path in tmp_path.iterdir())
-    assert drawn().code == 0
+    assert reproduce().code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_a_picture_that_differs_is_told_by_how_much(drawn, tmp_path):
+def test_the_number_of_differing_pixels_and_changed_versions_are_reported(reproduce, tmp_path):
     recipe = read_recipe(tmp_path / "out.png")
     with Image.open(tmp_path / "out.png") as image:
         pixels = np.array(image)
     pixels[3, 4, 1] ^= 5
-    altered = recipe.but(versions={**recipe.versions, "torch": "1.0"})
+    altered = recipe.replace(versions={**recipe.versions, "torch": "1.0"})
     save_png(Image.fromarray(pixels), tmp_path / "out.png", altered, force=True)
-    done = drawn()
+    done = reproduce()
     assert done.code == 1
     assert done.out.startswith("1 of 256 pixels differ, by ")
     assert f"torch 1.0 then, {recipe.versions['torch']} now" in done.out
 
 
-def test_a_reference_is_known_by_its_content_whatever_it_is_called(drawn, tmp_path):
+def test_a_reference_is_found_by_its_content_under_another_name(reproduce, tmp_path):
     (tmp_path / "refs").mkdir()
     (tmp_path / "ink.png").rename(tmp_path / "refs" / "other name.png")
-    missing = drawn()
+    missing = reproduce()
     assert missing.code == 2
     assert "ink.png (sha256 " in missing.err
-    assert "not to be found" in missing.err
-    assert drawn("--references", "refs").out == "bit-identical\n"
+    assert "was not found" in missing.err
+    assert reproduce("--references", "refs").out == "bit-identical\n"
 
 
-def test_another_picture_of_the_same_name_is_refused(drawn, tmp_path):
+def test_another_file_of_the_same_name_raises_an_error(reproduce, tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path / "ink.png")
-    done = drawn()
+    done = reproduce()
     assert done.code == 2
-    assert "ink.png is another file than the picture was drawn with" in done.err
+    assert "ink.png is another file than the image was generated with" in done.err
 
 
-def test_a_restyled_picture_comes_out_the_same_too(run, model, reference, tmp_path):
+def test_a_restyled_image_is_reproduced(run, model, reference, tmp_path):
     reference.save(tmp_path / "ink.png")
     Image.new("RGB", (32, 16), "teal").save(tmp_path / "photo.png")
     few = ("--model", model, "--steps", 4, "--seed", 7)
@@ -88,16 +88,16 @@ def test_a_restyled_picture_comes_out_the_same_too(run, model, reference, tmp_pa
     assert run("reproduce", "out.png").out == "bit-identical\n"
 
 
-def test_a_picture_without_a_recipe_is_refused(run, tmp_path):
+def test_an_image_without_a_recipe_raises_an_error(run, tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path / "out.png")
     done = run("reproduce", "out.png")
     assert done.code == 2
     assert "carries no recipe" in done.err
 
 
-def test_all_that_is_missing_is_told_at_once(tmp_path):
-    named = [{"name": name, "sha256": "0" * 64} for name in ("a.png", "b.png")]
-    recipe = RECIPE.but(references=named[:1], mask=named[1])
+def test_all_missing_files_are_reported_at_once(tmp_path):
+    files = [{"name": name, "sha256": "0" * 64} for name in ("a.png", "b.png")]
+    recipe = RECIPE.replace(references=files[:1], mask=files[1])
     with pytest.raises(JobError, match=r"a\.png .*b\.png"):
         locate_files(recipe, [tmp_path])
 
@@ -107,18 +107,22 @@ def test_a_style_of_the_library_is_found_by_name_and_by_content(library, tmp_pat
     kept = library / "ink.style.safetensors"
     kept.write_bytes(b"a style")
     for name, sha256 in (("ink", file_sha256(kept)), ("renamed", file_sha256(kept)), ("ink", None)):
-        recipe = RECIPE.but(references=[{"name": name, "sha256": sha256}])
+        recipe = RECIPE.replace(references=[{"name": name, "sha256": sha256}])
         assert locate_files(recipe, [tmp_path]).references[0].name == str(kept)
     with pytest.raises(JobError, match="another file"):
-        locate_files(RECIPE.but(references=[{"name": "ink", "sha256": "0" * 64}]), [tmp_path])
+        locate_files(RECIPE.replace(references=[{"name": "ink", "sha256": "0" * 64}]), [tmp_path])
     kept.unlink()
 
 
-def test_pictures_are_compared_by_size_pixels_and_circumstances():
+def test_images_are_compared_by_size_pixels_and_versions():
     black, white = Image.new("RGB", (8, 4)), Image.new("RGB", (8, 4), "white")
-    assert str(compared(black, black, RECIPE, RECIPE)) == "bit-identical"
-    assert str(compared(black, white, RECIPE, RECIPE)) == "32 of 32 pixels differ, by 255 of 255 at most"
-    wide = compared(black, Image.new("RGB", (9, 4)), RECIPE, RECIPE.but(scheduler="EulerDiscreteScheduler"))
+    assert str(compare_images(black, black, RECIPE, RECIPE)) == "bit-identical"
+    assert (
+        str(compare_images(black, white, RECIPE, RECIPE)) == "32 of 32 pixels differ, by 255 of 255 at most"
+    )
+    wide = compare_images(
+        black, Image.new("RGB", (9, 4)), RECIPE, RECIPE.replace(scheduler="EulerDiscreteScheduler")
+    )
     assert str(wide) == (
         "it was 8×4 pixels, and is 9×4; scheduler DDIMScheduler then, EulerDiscreteScheduler now"
     )

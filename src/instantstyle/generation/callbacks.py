@@ -1,52 +1,74 @@
-"""A drawing watched while it is made: told of each step, and shown as it is now to whoever asks."""
+"""Callbacks during generation: progress after each step, and previews decoded from the latents."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
 OnStep = Callable[[int, int], None]
-"""Told after each step: steps done of this picture, steps in all."""
+"""Called after each step with the number of finished steps of the image, and of all its steps."""
 
 Preview = Callable[[], Image.Image]
-"""The picture as it is now. Each look costs what decoding the finished picture costs."""
+"""Decodes the latents of the current step; a call costs as much as decoding the finished image."""
 
 OnPreview = Callable[[int, int, Preview], None]
-"""Told as `OnStep` is, and offered a look; what is not looked at costs nothing."""
+"""Called as `OnStep` is, with a `Preview` that may be called before the function returns."""
+
+StepCallback = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]
+"""diffusers' `callback_on_step_end`: pipeline, step from 0, timestep and tensors → tensors."""
 
 
-def step_callback(on_step: OnStep | None = None, on_look: OnPreview | None = None) -> Any:
-    """As diffusers calls it, `callback_on_step_end`. What they raise ends the drawing."""
+def step_callback(on_step: OnStep | None = None, on_preview: OnPreview | None = None) -> StepCallback:
+    """Combine callbacks into the form that diffusers' pipelines accept as `callback_on_step_end`.
 
-    def tell(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        done, steps = step + 1, pipe.num_timesteps
+    Args:
+        on_step: Called after each step.
+        on_preview: Called after each step, with a function that decodes the latents.
+
+    Returns:
+        The callback. An exception raised by `on_step` or `on_preview` ends the call of the pipeline.
+    """
+
+    def callback(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         if on_step:
-            on_step(done, steps)
-        if on_look:
-            on_look(done, steps, partial(decode_latents, pipe, tensors["latents"]))
+            on_step(step + 1, pipe.num_timesteps)
+        if on_preview:
+            on_preview(step + 1, pipe.num_timesteps, partial(decode_latents, pipe, tensors["latents"]))
         return tensors
 
-    return tell
+    return callback
 
 
-def decode_latents(pipe: Any, latents: Any) -> Image.Image:
-    """The first of the latents [pictures channels height width] through the VAE, noise and all.
+def decode_latents(pipe: Any, latents: "Float[Tensor, 'images channels height width']") -> Image.Image:
+    """Decode the first of a batch of latents with the VAE of a pipeline.
 
-    It is what the sampler holds at this step, not a guess at where it leads.
+    The result shows what the sampler holds, with its noise; it is not an estimate of the finished image.
+
+    Args:
+        pipe: A diffusers pipeline with a VAE and an image processor.
+        latents: Latents in the scale of the UNet.
+
+    Returns:
+        The RGB image. Values that overflow are clipped.
     """
     import torch
 
     vae = pipe.vae
-    with torch.no_grad(), _exact(vae):
-        pixels = vae.decode(_unscaled(latents[:1].to(vae.dtype), vae.config), return_dict=False)[0]
+    with torch.no_grad(), _upcast(vae):
+        scaled = _to_vae_scale(latents[:1].to(vae.dtype), vae.config)
+        pixels = vae.decode(scaled, return_dict=False)[0]
     return pipe.image_processor.postprocess(pixels.float().nan_to_num(), output_type="pil")[0]
 
 
 @contextmanager
-def _exact(vae: Any) -> Iterator[None]:
-    """In float32 where it needs that, as in the pipelines themselves: SDXL's overflows in float16."""
+def _upcast(vae: Any) -> Iterator[None]:
+    """Run the VAE in float32 if its config asks for it, as the pipelines do: SDXL's overflows in float16."""
     import torch
 
     if vae.dtype != torch.float16 or not vae.config.force_upcast:
@@ -59,11 +81,13 @@ def _exact(vae: Any) -> Iterator[None]:
         vae.to(dtype=torch.float16)
 
 
-def _unscaled(latents: Any, config: Any) -> Any:
-    """From the network's scale to the VAE's own, as StableDiffusionXLPipeline does before it decodes."""
-    mean, spread = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
+def _to_vae_scale(
+    latents: "Float[Tensor, '1 channels height width']", config: Any
+) -> "Float[Tensor, '1 channels height width']":
+    """Undo the scaling of latents as StableDiffusionXLPipeline does before it decodes."""
+    mean, std = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
     latents = latents / config.scaling_factor
-    if mean is None or spread is None:
+    if mean is None or std is None:
         return latents
-    mean, spread = (latents.new_tensor(each).view(1, -1, 1, 1) for each in (mean, spread))
-    return latents * spread + mean
+    mean, std = (latents.new_tensor(values).view(1, -1, 1, 1) for values in (mean, std))
+    return latents * std + mean

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from .. import __version__
 from ..recipe import Combine, Recipe, Reference
 from ..unet.probe_file import resolve_block_spec
+from ..utils.versions import library_versions
 from .callbacks import OnPreview, OnStep, step_callback
 from .sources import SourceCache
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
     from ..core.protocols import Pipeline
     from ..core.style import Style
-
-_DEPENDENCIES = ("torch", "diffusers", "transformers")
 
 
 def generate(
@@ -153,11 +150,6 @@ def prepare(styled: "InstantStyle", recipe: Recipe, sources: SourceCache | None 
     return PreparedRecipe(styled, recipe, style, conditionings, image_arguments)
 
 
-def installed_versions() -> dict[str, str]:
-    """Return the versions of the packages that determine an image, by package."""
-    return {"instantstyle": __version__, **{name: version(name) for name in _DEPENDENCIES}}
-
-
 def _encode(
     styled: "InstantStyle",
     references: Sequence[Reference],
@@ -226,5 +218,5 @@ def _complete(recipe: Recipe, styled: "InstantStyle", style: "Style | None", ima
         width=image.width,
         scheduler=type(styled.pipe.scheduler).__name__,
         dtype=str(styled.pipe.unet.dtype).removeprefix("torch."),
-        versions=installed_versions(),
+        versions=library_versions(),
     )

@@ -1,4 +1,4 @@
-"""Many references and prompts, from folders and files as people keep them."""
+"""Read many reference images and prompts from folders and files."""
 
 import csv
 import json
@@ -8,17 +8,26 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..errors import ImageError, JobError, did_you_mean
+from ..errors import ImageError, JobError, suggest_nearest
 from ..imaging.loading import file_sha256, open_reference
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
-CONTENTS = ("contents.json", "contents.csv")
-"""Beside the pictures, what each of them shows: {"ink.png": "a cat"}, or lines ink.png,a cat."""
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
+"""Suffixes of the files that are read from a folder."""
+
+CONTENT_FILES = ("contents.json", "contents.csv")
+"""Files beside images that name the content of each: {"ink.png": "a cat"}, or lines ink.png,a cat."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceImage:
-    """A reference among others: what it is called, the picture, and the words for what it shows if known."""
+    """A reference image among others.
+
+    Attributes:
+        name: Name of the file, unique among the references.
+        image: The image as upright RGB.
+        content: Words for its content; None if unknown.
+        sha256: SHA-256 of the file in hexadecimal; None if the image is not from a file.
+    """
 
     name: str
     image: Image.Image
@@ -29,101 +38,118 @@ class ReferenceImage:
 def load_references(
     sources: Sequence[Path], *, skip_bad: bool = False
 ) -> tuple[list[ReferenceImage], list[ImageError]]:
-    """The pictures, of folders all of them by name; and those that could not be read, where they are skipped.
+    """Load reference images.
 
-    Each has its own name: a second ink.png is called `ink.png (2)`.
+    Args:
+        sources: Image files, and folders of which all images are loaded in the order of their names.
+        skip_bad: Whether to continue without images that cannot be read.
+
+    Returns:
+        The images; and the errors of those that were skipped. A second ink.png is named `ink.png (2)`.
+
+    Raises:
+        ImageError: An image cannot be read, unless `skip_bad`.
+        JobError: There is no image, or a file with contents is not valid.
     """
-    found: list[ReferenceImage] = []
-    bad: list[ImageError] = []
-    for path, content in shown_in(sources):
+    references: list[ReferenceImage] = []
+    errors: list[ImageError] = []
+    for path, content in list_images_with_content(sources):
         try:
             image = open_reference(path)
-        except ImageError as fault:
+        except ImageError as error:
             if not skip_bad:
-                raise ImageError(f"{fault} To go on without it: --skip-bad.") from None
-            bad.append(fault)
+                raise ImageError(f"{error} To continue without it: --skip-bad.") from None
+            errors.append(error)
             continue
-        found.append(ReferenceImage(_unused(path.name, found), image, content, file_sha256(path)))
-    if not found:
-        raise JobError(f"There is no picture in {', '.join(map(str, sources)) or 'no files'} to read.")
-    return found, bad
+        same_name = sum(other.name.partition(" (")[0] == path.name for other in references)
+        name = f"{path.name} ({same_name + 1})" if same_name else path.name
+        references.append(ReferenceImage(name, image, content, file_sha256(path)))
+    if not references:
+        raise JobError(f"There is no readable image in {', '.join(map(str, sources)) or 'no files'}.")
+    return references, errors
 
 
-def shown_in(sources: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
-    """Each file, of folders all pictures by name, with the words for what it shows if they are known."""
-    shows = {folder: _contents(folder) for folder in {_home(source) for source in sources}}
-    for path in _files(sources):
-        yield path, shows[path.parent].get(path.name)
+def list_images_with_content(sources: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
+    """List image files, and the content that a file beside them names.
+
+    Args:
+        sources: Image files, and folders of which all images are listed in the order of their names.
+
+    Yields:
+        Path, and words for the content or None if unknown.
+
+    Raises:
+        JobError: A folder has no images, or a file with contents is not valid.
+    """
+    folders = {source if source.is_dir() else source.parent for source in sources}
+    contents = {folder: _read_contents(folder) for folder in folders}
+    for source in sources:
+        paths = [source]
+        if source.is_dir():
+            paths = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise JobError(f"{source} has no images; their suffixes can be {', '.join(IMAGE_SUFFIXES)}.")
+        for path in paths:
+            yield path, contents[path.parent].get(path.name)
 
 
 def read_prompts(values: Sequence[str]) -> list[str]:
-    """Prompts themselves, and those in files, a line each; blank lines are passed over."""
-    found = [prompt for value in values for prompt in _prompts_in(value)]
-    if not found:
-        raise JobError(f"There is no prompt in {', '.join(values) or 'no files'}; write one a line.")
-    return found
+    """Read prompts.
 
+    Args:
+        values: Prompts, and text files (UTF-8) with one prompt in each line. Blank lines are skipped.
 
-def _prompts_in(value: str) -> list[str]:
-    if Path(value).suffix.lower() != ".txt" and not _is_file(value):
-        return [value.strip()] if value.strip() else []
-    try:
-        lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise JobError(f"{value} cannot be read as a file of prompts ({fault}).") from None
-    return [line.strip() for line in lines if line.strip()]
+    Returns:
+        The prompts, at least one.
+
+    Raises:
+        JobError: A file cannot be read, or there is no prompt.
+    """
+    prompts: list[str] = []
+    for value in values:
+        lines = [value]
+        if Path(value).suffix.lower() == ".txt" or _is_file(value):
+            try:
+                lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise JobError(f"{value} cannot be read as a file of prompts ({error}).") from None
+        prompts += [line.strip() for line in lines if line.strip()]
+    if not prompts:
+        raise JobError(f"There is no prompt in {', '.join(values) or 'no files'}; write one in each line.")
+    return prompts
 
 
 def _is_file(value: str) -> bool:
     try:
         return Path(value).is_file()
-    except (OSError, ValueError):  # too long for a name, or with a mark that none may hold: words
+    except (OSError, ValueError):  # a prompt that is too long for a file name, or has a null character
         return False
 
 
-def _files(sources: Sequence[Path]) -> Iterator[Path]:
-    for source in sources:
-        if not source.is_dir():
-            yield source
-            continue
-        inside = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
-        if not inside:
-            raise JobError(f"{source} holds no pictures; we look for {', '.join(SUFFIXES)}.")
-        yield from inside
-
-
-def _home(source: Path) -> Path:
-    return source if source.is_dir() else source.parent
-
-
-def _contents(folder: Path) -> Mapping[str, str]:
-    file = next((folder / name for name in CONTENTS if (folder / name).is_file()), None)
+def _read_contents(folder: Path) -> Mapping[str, str]:
+    """Read the content file of a folder: words by file name, empty without such a file."""
+    file = next((folder / name for name in CONTENT_FILES if (folder / name).is_file()), None)
     if file is None:
         return {}
     try:
-        shown = _read_contents(file)
-    except (OSError, ValueError) as fault:
-        raise JobError(f"{file} should say what each picture shows, and cannot be read: {fault}.") from None
+        contents = _parse_contents(file)
+    except (OSError, ValueError) as error:
+        raise JobError(f"{file} should name the content of each image, but is not valid: {error}.") from None
     present = [path.name for path in folder.iterdir()]
-    for name in shown:
+    for name in contents:
         if name not in present:
-            raise JobError(f"{file} names {name}, which is not in {folder}.{did_you_mean(name, present)}")
-    return shown
+            raise JobError(f"{file} names {name}, which is not in {folder}.{suggest_nearest(name, present)}")
+    return contents
 
 
-def _read_contents(file: Path) -> dict[str, str]:
+def _parse_contents(file: Path) -> dict[str, str]:
     text = file.read_text(encoding="utf-8-sig")
     if file.suffix == ".csv":
         rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
         if any(len(row) != 2 for row in rows):
-            raise ValueError("each line is a file's name and the words for what it shows")
+            raise ValueError("each line must be the name of a file and words for its content")
         return {name.strip(): content.strip() for name, content in rows if name != "file"}
-    shown = json.loads(text)
-    if not isinstance(shown, dict) or not all(isinstance(words, str) for words in shown.values()):
-        raise ValueError('it is to be {"ink.png": "a cat", …}')
-    return shown
-
-
-def _unused(name: str, taken: Sequence[ReferenceImage]) -> str:
-    before = sum(other.name.partition(" (")[0] == name for other in taken)
-    return f"{name} ({before + 1})" if before else name
+    contents = json.loads(text)
+    if not isinstance(contents, dict) or not all(isinstance(words, str) for words in contents.values()):
+        raise ValueError('it must have the form {"ink.png": "a cat", …}')
+    return contents

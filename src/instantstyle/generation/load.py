@@ -121,7 +121,9 @@ def is_plain(recipe: Recipe, sources: SourceCache | None = None) -> bool:
     styles = [_mix(group, sources) for group in groups if group]
     if recipe.references:
         styles[0] = styles[0].with_removal(scale, recipe.removal)
-    return architecture is not None and all(style.bound_for(architecture.name) is not None for style in styles)
+    return architecture is not None and all(
+        style.bound_for(architecture.name) is not None for style in styles
+    )
 
 
 def _mix(references: tuple[Reference, ...], sources: SourceCache) -> "Style":

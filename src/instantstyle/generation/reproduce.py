@@ -1,4 +1,4 @@
-"""A picture drawn again from the recipe inside it, and what is not as it was."""
+"""Generate an image again from the recipe that it carries, and compare the two."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,42 +11,47 @@ from ..core.style_library import SUFFIX, library_folder
 from ..errors import JobError
 from ..imaging.loading import file_sha256, open_reference
 from ..imaging.png_metadata import read_recipe
-from ..recipe import Recipe, Reference
-from .generate import OnStep, generate
+from ..recipe import FILE_FIELDS, Recipe, Reference
+from .callbacks import OnStep
+from .generate import generate
 from .load import load_for
+from .sources import SourceCache
 from .validate import validate_inputs
-
-_LISTS = ("references", "layout_references", "negative_references")
-_SINGLE = ("mask", "image")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A picture as it was and as it came out again; `pixels` differ in any channel, by `largest` of 255."""
+    """How an image generated again compares to the original.
+
+    Attributes:
+        size: Width and height of the original.
+        new_size: Width and height of the new image.
+        differing_pixels: Number of pixels that differ in any channel; 0 if the sizes differ.
+        max_difference: Largest difference of a channel, 0 to 255.
+        changes: Versions and settings that differ, as "torch 2.6.0 then, 2.7.0 now".
+    """
 
     size: tuple[int, int]
-    """Of the picture as it was: width, height."""
-    other_size: tuple[int, int]
-    pixels: int
-    largest: int
-    circumstances: tuple[str, ...] = ()
-    """What is not as it was when it was drawn: 'torch 2.6.0 then, 2.7.0 now'."""
+    new_size: tuple[int, int]
+    differing_pixels: int
+    max_difference: int
+    changes: tuple[str, ...] = ()
 
     @property
     def identical(self) -> bool:
-        """To the bit."""
-        return self.size == self.other_size and not self.pixels
+        """Whether all pixels are equal."""
+        return self.size == self.new_size and not self.differing_pixels
 
     def __str__(self) -> str:
-        return "; ".join([self._of_pixels(), *self.circumstances])
-
-    def _of_pixels(self) -> str:
-        if self.identical:
-            return "bit-identical"
-        if self.size != self.other_size:
-            return "it was {}×{} pixels, and is {}×{}".format(*self.size, *self.other_size)
         width, height = self.size
-        return f"{self.pixels} of {width * height} pixels differ, by {self.largest} of 255 at most"
+        if self.identical:
+            pixels = "bit-identical"
+        elif self.size != self.new_size:
+            pixels = "it was {}×{} pixels, and is {}×{}".format(*self.size, *self.new_size)
+        else:
+            count = f"{self.differing_pixels} of {width * height} pixels differ"
+            pixels = f"{count}, by {self.max_difference} of 255 at most"
+        return "; ".join([pixels, *self.changes])
 
 
 def reproduce(
@@ -55,33 +60,51 @@ def reproduce(
     device: str | None = None,
     on_step: OnStep | None = None,
 ) -> tuple[Image.Image, Recipe, Comparison]:
-    """The picture drawn again, the recipe that did it, and how the two compare.
+    """Generate an image again from the recipe that it carries.
 
-    References are those of the same content: in `folders`, under any name; beside the picture; where the
-    recipe says; or in the library. `JobError` names all that are missing or are others.
+    Args:
+        path: A PNG written by this package.
+        folders: Folders to search for the files that the recipe names, in addition to the image's own folder,
+            the paths in the recipe and the style library. Files are recognized by their SHA-256.
+        device: A torch device; None for a GPU if there is one.
+        on_step: Called after each step.
+
+    Returns:
+        The new image; its complete recipe, which names the files as the original does; and the comparison.
+
+    Raises:
+        JobError: The image carries no recipe, or files are missing or have changed. All are listed.
+        InstantStyleError: The model cannot be loaded, or the recipe does not fit it.
     """
     before, image = read_recipe(path), open_reference(path)
     recipe = locate_files(before, [*folders, path.parent])
-    validate_inputs(recipe)
-    styled = load_for(recipe, device=device)
+    sources = SourceCache()
+    validate_inputs(recipe, sources=sources)
+    styled = load_for(recipe, device=device, sources=sources)
     styled.pipe.set_progress_bar_config(disable=True)
-    [(again, after)] = generate(styled, recipe, on_step=on_step)
-    # As the first picture tells it: where the files lie today is of no account.
-    after = after.replace(**{name: getattr(before, name) for name in (*_LISTS, *_SINGLE)})
-    return again, after, compared(image, again, before, after)
+    [(new_image, after)] = generate(styled, recipe, on_step=on_step, sources=sources)
+    after = after.replace(**{name: getattr(before, name) for name in FILE_FIELDS})
+    return new_image, after, compare_images(image, new_image, before, after)
 
 
-def compared(image: Image.Image, again: Image.Image, before: Recipe, after: Recipe) -> Comparison:
-    """Pixel by pixel, and what the recipes say of versions and scheduler."""
-    told = tuple(_differing(before, after))
-    if image.size != again.size:
-        return Comparison(image.size, again.size, 0, 0, told)
-    was, now = (np.asarray(picture.convert("RGB"), dtype=np.int16) for picture in (image, again))
-    apart = np.abs(was - now).max(axis=-1)
-    return Comparison(image.size, again.size, int((apart > 0).sum()), int(apart.max()), told)
+def compare_images(image: Image.Image, new_image: Image.Image, before: Recipe, after: Recipe) -> Comparison:
+    """Compare two images by their pixels, and their recipes by versions and scheduler.
+
+    Args:
+        image: The original.
+        new_image: The image generated again.
+        before: Recipe of the original.
+        after: Recipe of the new image.
+    """
+    changes = tuple(_list_changes(before, after))
+    if image.size != new_image.size:
+        return Comparison(image.size, new_image.size, 0, 0, changes)
+    pixels, new_pixels = (np.asarray(each.convert("RGB"), dtype=np.int16) for each in (image, new_image))
+    difference = np.abs(pixels - new_pixels).max(axis=-1)
+    return Comparison(image.size, new_image.size, int((difference > 0).sum()), int(difference.max()), changes)
 
 
-def _differing(before: Recipe, after: Recipe) -> Iterator[str]:
+def _list_changes(before: Recipe, after: Recipe) -> Iterator[str]:
     then, now = ({**recipe.versions, "scheduler": recipe.scheduler} for recipe in (before, after))
     for name in {**then, **now}:
         if then.get(name) != now.get(name):
@@ -89,51 +112,58 @@ def _differing(before: Recipe, after: Recipe) -> Iterator[str]:
 
 
 def locate_files(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
-    """The recipe with each of its files where it is found now."""
-    faults: list[str] = []
+    """Find the files that a recipe names, by name or else by SHA-256.
 
-    def placed(reference: Reference) -> Reference:
+    Args:
+        recipe: The recipe.
+        folders: Folders to search, before the paths in the recipe and the style library.
+
+    Returns:
+        The recipe with the paths at which the files are.
+
+    Raises:
+        JobError: Files are missing or have changed. All are listed.
+    """
+    errors: list[str] = []
+
+    def locate(reference: Reference) -> Reference:
         try:
-            return reference.model_copy(update={"name": str(_place(reference, folders))})
-        except JobError as fault:
-            faults.append(str(fault))
+            return reference.model_copy(update={"name": str(_locate(reference, folders))})
+        except JobError as error:
+            errors.append(str(error))
             return reference
 
-    lists = {name: tuple(map(placed, getattr(recipe, name))) for name in _LISTS}
-    single = {name: placed(one) for name in _SINGLE if (one := getattr(recipe, name))}
-    if faults:
-        raise JobError(" ".join(dict.fromkeys(faults)))
-    return recipe.replace(**lists, **single)
+    located = recipe.map_files(locate)
+    if errors:
+        raise JobError(" ".join(dict.fromkeys(errors)))
+    return located
 
 
-def _place(reference: Reference, folders: Sequence[Path]) -> Path:
-    """By its name first; then whatever it is called today."""
-    own = Path(reference.name)
-    named = [path for path in (*(place / own.name for place in folders), own) if path.is_file()]
-    named += [path for path in (library_folder() / f"{own.name}{SUFFIX}",) if path.is_file()]
-    if reference.sha256 is None and named:
-        return named[0]
-    for path in (*named, *_files_in([*folders, library_folder()])):
-        if reference.sha256 == file_sha256(path):
-            return path
-    raise _missing(reference, named, folders)
-
-
-def _files_in(folders: Sequence[Path]) -> Iterator[Path]:
-    for place in folders:
-        if place.is_dir():
-            yield from sorted(path for path in place.iterdir() if path.is_file() and path.stat().st_size)
-
-
-def _missing(reference: Reference, named: Sequence[Path], folders: Sequence[Path]) -> JobError:
-    looked = ", ".join(str(place) for place in (*folders, library_folder()))
-    if named:
-        return JobError(
-            f"{named[0]} is another file than the picture was drawn with (sha256 "
-            f"{file_sha256(named[0])[:12]}…, not {str(reference.sha256)[:12]}…); "
+def _locate(reference: Reference, folders: Sequence[Path]) -> Path:
+    path, library = Path(reference.name), library_folder()
+    candidates = (*(folder / path.name for folder in folders), path, library / f"{path.name}{SUFFIX}")
+    same_name = [candidate for candidate in candidates if candidate.is_file()]
+    if reference.sha256 is None and same_name:
+        return same_name[0]
+    searched = (*folders, library)
+    for candidate in (*same_name, *_list_files(searched)):
+        if reference.sha256 == file_sha256(candidate):
+            return candidate
+    if same_name:
+        raise JobError(
+            f"{same_name[0]} is another file than the image was generated with (sha256 "
+            f"{file_sha256(same_name[0])[:12]}…, not {str(reference.sha256)[:12]}…); "
             "name the folder of the right one with --references."
         )
-    told = f" (sha256 {reference.sha256[:12]}…)" if reference.sha256 else ""
-    return JobError(
-        f"{reference.name}{told} is not to be found; looked in {looked}. Name its folder with --references."
+    digest = f" (sha256 {reference.sha256[:12]}…)" if reference.sha256 else ""
+    raise JobError(
+        f"{reference.name}{digest} was not found in {', '.join(map(str, searched))}. "
+        "Name its folder with --references."
     )
+
+
+def _list_files(folders: Sequence[Path]) -> Iterator[Path]:
+    """List the files in folders that are not empty."""
+    for folder in folders:
+        if folder.is_dir():
+            yield from sorted(path for path in folder.iterdir() if path.is_file() and path.stat().st_size)

@@ -1,4 +1,4 @@
-"""A grid of pictures over one field of a recipe, or two; all else is equal in every cell, the seed too."""
+"""Sweep: a labelled grid of images over one or two fields of a recipe, with everything else equal."""
 
 import json
 from collections.abc import Callable
@@ -10,34 +10,42 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ..errors import JobError
-from ..imaging.grid import TILE, contact_sheet
-from ..imaging.png_metadata import read_text, save_png
-from ..recipe import Recipe
+from ..imaging.grid import TILE_SIDE, contact_sheet
+from ..imaging.png_metadata import read_png_text, save_png
+from ..recipe import STYLE_FIELDS, Recipe
+from ..unet.probe_file import resolve_block_spec
 from .generate import PreparedRecipe, prepare
+from .sources import SourceCache
 from .sweep_axis import SweepAxis
 
 if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
 
-KEY = "instantstyle-sweep"
+GRID_KEY = "instantstyle-sweep"
 """PNG text key of the grid as JSON: base recipe and axes."""
 
-VERSION = 1
-SIDE = 256  # px: a picture's longer side in the grid, at most
+GRID_VERSION = 1
+"""Version of that JSON."""
 
-OF_A_STYLE = (
-    *("negative_references", "combine", "crop", "content", "content_scale", "removal"),
-    *("blocks", "scale", "mask", "start", "end"),
-)
-"""Fields that change nothing where there is no reference."""
+MAX_TILE_SIDE = 256
+"""Longer side in pixels to which images are reduced in the grid."""
 
-OnPicture = Callable[[int, int], None]
-"""Told after each picture: pictures done, pictures in all."""
+OnImage = Callable[[int, int], None]
+"""Called after each image with the number of finished images, and of all images."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A recipe for each cell: the base one but for the axes' fields; `y` goes down, `x` across."""
+    """A recipe for each cell of a grid.
+
+    Attributes:
+        base: The recipe that every cell has apart from the fields of the axes.
+        x: Axis from left to right.
+        y: Axis from top to bottom; None for a single row.
+
+    Raises:
+        JobError: Both axes have the same field, or a field needs a reference and no cell has one.
+    """
 
     base: Recipe
     x: SweepAxis
@@ -45,11 +53,14 @@ class Grid:
 
     def __post_init__(self) -> None:
         if self.y and self.x.field == self.y.field:
-            raise JobError(f"Both axes go over {self.x.said}; give --y another field, or leave it out.")
-        idle = OF_A_STYLE if not any(map(_is_styled, self.cells)) else ()
+            raise JobError(f"Both axes sweep {self.x.display_name}; give --y another field, or leave it out.")
+        if any(cell.references or cell.layout_references for cell in self.cells):
+            return
         for axis in self.axes:
-            if axis.field in idle:
-                raise JobError(f"{axis.said} acts on a reference, and there is none; add --style PICTURE.")
+            if axis.field in STYLE_FIELDS:
+                raise JobError(
+                    f"{axis.display_name} can only act on a reference, and there is none; add --style IMAGE."
+                )
 
     @property
     def axes(self) -> tuple[SweepAxis, ...]:
@@ -57,111 +68,154 @@ class Grid:
 
     @cached_property
     def rows(self) -> list[list[Recipe]]:
-        """The recipes as they stand; `JobError` for a value that its field does not take."""
+        """The recipes, row by row. Raises `JobError` if a field does not accept a value of its axis."""
         down = [{self.y.field: value} for value in self.y.values] if self.y else [{}]
-        return [[self.base.but(**{**row, self.x.field: value}) for value in self.x.values] for row in down]
+        return [
+            [self.base.replace(**row, **{self.x.field: value}) for value in self.x.values] for row in down
+        ]
 
     @property
     def cells(self) -> list[Recipe]:
+        """The recipes of all rows in one list."""
         return [recipe for row in self.rows for recipe in row]
 
     @property
-    def columns(self) -> list[str]:
-        """What stands above them."""
+    def column_labels(self) -> list[str]:
         return [self.x.label(recipe) for recipe in self.rows[0]]
 
     @property
-    def lines(self) -> list[str]:
-        """What stands before the rows; before a single one, what all of it shows."""
+    def row_labels(self) -> list[str]:
+        """Labels of the rows; a single row is labelled by the prompt, or by the seed if `x` is the prompt."""
         if self.y:
             return [self.y.label(row[0]) for row in self.rows]
         return [f"seed {self.base.seed}" if self.x.field == "prompt" else self.base.prompt]
 
     def to_json(self) -> str:
-        """Base recipe and axes, complete."""
-        across, down = self.rows[0], [row[0] for row in self.rows]
-        axes = {"x": _told(self.x, across), "y": _told(self.y, down) if self.y else None}
-        return json.dumps({"version": VERSION, "recipe": self.base.model_dump(mode="json"), **axes})
+        """Serialize base recipe and axes, with all fields."""
+
+        def dump(axis: SweepAxis, recipes: list[Recipe]) -> dict[str, Any]:
+            values = [recipe.model_dump(mode="json")[axis.field] for recipe in recipes]
+            return {"field": axis.field, "values": values}
+
+        axes = {
+            "x": dump(self.x, self.rows[0]),
+            "y": dump(self.y, [row[0] for row in self.rows]) if self.y else None,
+        }
+        return json.dumps({"version": GRID_VERSION, "recipe": self.base.model_dump(mode="json"), **axes})
 
     @classmethod
     def from_json(cls, text: str) -> "Grid":
-        """The grid that `to_json` wrote."""
+        """Parse a grid written by `to_json`.
+
+        Raises:
+            JobError: The text is not the JSON of a grid, or of another version.
+        """
         try:
-            held = json.loads(text)
-            if held["version"] != VERSION:
-                raise JobError(f"This grid is of version {held['version']}, not {VERSION}.")
-            y = _axis(held["y"]) if held["y"] else None
-            return cls(Recipe.model_validate(held["recipe"]), _axis(held["x"]), y)
-        except (ValueError, LookupError, TypeError) as fault:
-            raise JobError(f"This is no grid's JSON: {fault}.") from None
+            content = json.loads(text)
+            if content["version"] != GRID_VERSION:
+                raise JobError(f"The grid has version {content['version']}, not {GRID_VERSION}.")
+            axes = (content["x"], content["y"]) if content["y"] else (content["x"],)
+            axes = [SweepAxis(axis["field"], tuple(axis["values"])) for axis in axes]
+            return cls(Recipe.model_validate(content["recipe"]), *axes)
+        except (ValueError, LookupError, TypeError) as error:
+            raise JobError(f"The text is not the JSON of a grid: {error}.") from None
 
 
 def sweep(
-    styled: "InstantStyle", grid: Grid, on_picture: OnPicture | None = None
+    styled: "InstantStyle",
+    grid: Grid,
+    on_image: OnImage | None = None,
+    sources: SourceCache | None = None,
 ) -> tuple[Image.Image, Grid]:
-    """The labelled grid; and what was drawn: the model's own choices in its base, blocks by their names.
+    """Generate the images of a grid.
 
-    What cells have in common is made ready once, and a reference seen once. Each is drawn by itself, so that
-    its picture is the one that its recipe makes anywhere else.
+    What cells share is prepared once, and each reference is encoded once. Each image is a call of its own, so
+    that it equals the image that its recipe gives alone.
+
+    Args:
+        styled: The model.
+        grid: The grid.
+        on_image: Called after each image.
+        sources: Cache with the files that `validate` decoded.
+
+    Returns:
+        The labelled grid as one image; and the grid with everything that the model chose filled into its
+        base, and with block names instead of probe files.
+
+    Raises:
+        InstantStyleError: A recipe does not fit the model. All block selections are validated before the
+            first image is generated.
     """
-    ready = _with_blocks_named(grid, styled)
-    for recipe in ready.cells:
-        # Before the first drawing, as the last cell's blocks may be the wrong ones.
+    sources = SourceCache() if sources is None else sources
+    resolved = _resolve_blocks(grid, styled)
+    for recipe in resolved.cells:
         styled.architecture.select(recipe.blocks)
-    known: dict[str, PreparedRecipe] = {}
-    pictures, base = [], ready.base
-    for recipe in ready.cells:
-        shared = recipe.but(prompt="", seed=0).to_json()
-        known[shared] = known.get(shared) or prepare(styled, recipe)
-        [(picture, made)] = known[shared].generate([recipe])
-        base = made if not pictures else base
-        # Small at once: a grid of large pictures would fill the memory.
-        picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-        pictures.append(picture)
-        if on_picture:
-            on_picture(len(pictures), len(ready.cells))
-    own = {axis.field: getattr(ready.base, axis.field) for axis in ready.axes}
-    return _sheet(grid, pictures), replace(ready, base=base.but(**own))
+    prepared: dict[str, PreparedRecipe] = {}
+    images: list[Image.Image] = []
+    base = resolved.base
+    for recipe in resolved.cells:
+        settings = recipe.replace(prompt="", seed=0).to_json()
+        if settings not in prepared:
+            prepared[settings] = prepare(styled, recipe, sources)
+        [(image, complete)] = prepared[settings].generate([recipe])
+        base = base if images else complete
+        # Reduced at once: a grid of large images would need too much memory.
+        image.thumbnail((MAX_TILE_SIDE, MAX_TILE_SIDE), Image.Resampling.LANCZOS)
+        images.append(image)
+        if on_image:
+            on_image(len(images), len(resolved.cells))
+    swept = {axis.field: getattr(resolved.base, axis.field) for axis in resolved.axes}
+    columns = len(grid.x.values)
+    rows = [images[start : start + columns] for start in range(0, len(images), columns)]
+    side = max(TILE_SIDE, *(max(image.size) for image in images))
+    sheet = contact_sheet(grid.row_labels, grid.column_labels, rows, side)
+    return sheet, replace(resolved, base=base.replace(**swept))
 
 
-def save(picture: Image.Image, grid: Grid, path: str | Path, *, force: bool = False) -> Path:
-    """Write the grid's picture, a PNG that carries base recipe and axes."""
-    return save_png(picture, path, texts={KEY: grid.to_json()}, force=force)
+def _resolve_blocks(grid: Grid, styled: "InstantStyle") -> Grid:
+    """Replace probe files by block names. Raises `BlockError` for a probe of another network."""
+
+    def resolve(axis: SweepAxis) -> SweepAxis:
+        if axis.field != "blocks":
+            return axis
+        return replace(
+            axis, values=tuple(resolve_block_spec(spec, styled.architecture) for spec in axis.values)
+        )
+
+    blocks = resolve_block_spec(grid.base.blocks, styled.architecture)
+    return Grid(grid.base.replace(blocks=blocks), *map(resolve, grid.axes))
 
 
-def grid_in(path: str | Path) -> Grid | None:
-    """The grid that a picture by `save` carries; None where a picture carries none."""
-    text = read_text(path, KEY)
+def save_grid(image: Image.Image, grid: Grid, path: str | Path, *, force: bool = False) -> Path:
+    """Write the image of a grid as a PNG that carries base recipe and axes.
+
+    Args:
+        image: The image, as `sweep` returns it.
+        grid: The grid, as `sweep` returns it.
+        path: A .png file.
+        force: Whether to overwrite an existing file.
+
+    Returns:
+        The path.
+
+    Raises:
+        JobError: The file exists, does not end in .png, or cannot be written.
+    """
+    return save_png(image, path, texts={GRID_KEY: grid.to_json()}, force=force)
+
+
+def read_grid(path: str | Path) -> Grid | None:
+    """Read the grid that a PNG written by `save_grid` carries.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The grid; None if the image carries none.
+
+    Raises:
+        ImageError: The file cannot be read as an image.
+        JobError: The grid is not valid.
+    """
+    text = read_png_text(path, GRID_KEY)
     return None if text is None else Grid.from_json(text)
-
-
-def _sheet(grid: Grid, pictures: list[Image.Image]) -> Image.Image:
-    wide = len(grid.x.values)
-    rows = [pictures[start : start + wide] for start in range(0, len(pictures), wide)]
-    side = max(TILE, *(max(picture.size) for picture in pictures))
-    return contact_sheet(grid.lines, grid.columns, rows, side)
-
-
-def _with_blocks_named(grid: Grid, styled: "InstantStyle") -> Grid:
-    """The same with names of blocks for a probe's file; a file of another network is refused."""
-    named = styled.architecture.resolve_blocks
-    x, *down = (
-        replace(axis, values=tuple(map(named, axis.values))) if axis.field == "blocks" else axis
-        for axis in grid.axes
-    )
-    return Grid(grid.base.but(blocks=named(grid.base.blocks)), x, *down)
-
-
-def _told(axis: SweepAxis, recipes: list[Recipe]) -> dict[str, Any]:
-    return {
-        "field": axis.field,
-        "values": [recipe.model_dump(mode="json")[axis.field] for recipe in recipes],
-    }
-
-
-def _axis(told: dict[str, Any]) -> SweepAxis:
-    return SweepAxis(told["field"], tuple(told["values"]))
-
-
-def _is_styled(recipe: Recipe) -> bool:
-    return bool(recipe.references or recipe.layout_references)

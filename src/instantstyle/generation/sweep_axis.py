@@ -8,135 +8,154 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from ..core.style_library import find_style_file
 from ..errors import JobError, suggest_nearest
-from ..imaging.loading import file_sha256
 from ..recipe import FIELD_ALIASES, Recipe, Reference
+from .sources import resolve_source
 
-MOST = 50  # values of an axis: more is a slip of the pen in a range's step
+MAX_VALUES = 50
+"""Largest number of values of an axis; more come from a mistyped step of a range."""
 
-FIXED = {
-    **dict.fromkeys(("model", "adapter", "image_encoder"), "one model draws the whole grid"),
-    **dict.fromkeys(("image", "strength", "control"), "its pictures begin from words and not from a picture"),
-    **dict.fromkeys(("version", "versions", "scheduler"), "a recipe only notes it"),
+EXCLUDED_FIELDS = {
+    **dict.fromkeys(("model", "adapter", "image_encoder"), "one model generates the whole grid"),
+    **dict.fromkeys(("image", "strength", "control"), "its images start from noise, not from an image"),
+    **dict.fromkeys(("version", "versions", "scheduler"), "a recipe only records it"),
 }
-"""Fields that no sweep goes over, and why."""
+"""Fields that cannot be swept, and why."""
 
 
 @dataclass(frozen=True)
 class SweepAxis:
-    """A field of a recipe, and the values that it takes one after another, as `Recipe` takes them."""
+    """A field of a recipe, and its values.
+
+    Attributes:
+        field: Name of the field in `Recipe`.
+        values: 1 to `MAX_VALUES` values, of a type that the field accepts.
+
+    Raises:
+        JobError: There is no such field, it cannot be swept, or the number of values is out of range.
+    """
 
     field: str
     values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        _check_field(self.field)
-        if not 0 < len(self.values) <= MOST:
-            raise JobError(f"{self.said} has {len(self.values)} values to take; give 1 to {MOST}.")
+        _validate_field(self.field)
+        if not 0 < len(self.values) <= MAX_VALUES:
+            raise JobError(f"{self.display_name} has {len(self.values)} values; give 1 to {MAX_VALUES}.")
 
     @classmethod
     def parse(cls, text: str) -> "SweepAxis":
-        """`scale=0.2:1.4:0.2`, from first to last by steps, or `blocks=style,all`, one by one."""
-        said, equals, values = text.partition("=")
+        """Parse an axis.
+
+        Args:
+            text: `field=first:last:step` for numbers, both ends included, as `scale=0.2:1.4:0.2`; or
+                `field=value,value` in the form of a line of CSV, as `blocks=style,all`. The field may be
+                given by a short name in `FIELD_ALIASES`. An empty value means none.
+
+        Raises:
+            JobError: The text has another form, or the axis is not valid.
+            ImageError: A file does not exist.
+            StyleError: The library has no style of that name.
+        """
+        name, equals, values = text.partition("=")
         if not equals:
             raise JobError(
                 f"An axis is {text!r}; give a field and its values: scale=0.2:1.4:0.2, or blocks=style,all."
             )
-        word = said.strip().replace("-", "_")
-        field = FIELD_ALIASES.get(word, word)
-        _check_field(field)
-        return cls(field, tuple(_value(field, word) for word in _words(field, values)))
+        name = name.strip().replace("-", "_")
+        field = FIELD_ALIASES.get(name, name)
+        _validate_field(field)
+        return cls(field, tuple(_parse_value(field, value) for value in _split_values(field, values)))
 
     @property
-    def said(self) -> str:
-        """The field's name, or the option's shorter one."""
-        return next((short for short, field in FIELD_ALIASES.items() if field == self.field), self.field)
+    def display_name(self) -> str:
+        """The short name of the field, if it has one."""
+        return next((alias for alias, field in FIELD_ALIASES.items() if field == self.field), self.field)
 
     def label(self, recipe: Recipe) -> str:
-        """`scale 0.2`: what the field is in this recipe."""
-        return f"{self.said} {_shown(getattr(recipe, self.field))}"
+        """Format the value that a recipe has on this axis, for example `scale 0.2`."""
+        return f"{self.display_name} {_format_value(getattr(recipe, self.field))}"
 
 
-def _check_field(field: str) -> None:
-    free = [name for name in Recipe.model_fields if name not in FIXED]
-    if field in FIXED:
-        raise JobError(f"A sweep cannot go over {field}: {FIXED[field]}. It can over {', '.join(free)}.")
-    if field not in free:
-        inside = next((f" Did you mean {name}?" for name in free if field and field in name), "")
-        nearest = inside or suggest_nearest(field, [*free, *FIELD_ALIASES])
-        raise JobError(f"Recipe has no field {field}; a sweep can go over {', '.join(free)}.{nearest}")
+def _validate_field(field: str) -> None:
+    known = [name for name in Recipe.model_fields if name not in EXCLUDED_FIELDS]
+    if field in EXCLUDED_FIELDS:
+        raise JobError(
+            f"A sweep cannot vary {field}: {EXCLUDED_FIELDS[field]}. It can vary {', '.join(known)}."
+        )
+    if field not in known:
+        containing = next((f" Did you mean {name}?" for name in known if field and field in name), "")
+        nearest = containing or suggest_nearest(field, [*known, *FIELD_ALIASES])
+        raise JobError(f"Recipe has no field {field}; a sweep can vary {', '.join(known)}.{nearest}")
 
 
-def _words(field: str, values: str) -> list[str]:
-    """The values as they are written, each once."""
-    if ":" in values and {int, float} & set(_kinds(field)):
-        return _range(values)
-    # As a line of CSV: a prompt may hold commas between quotes.
+def _split_values(field: str, values: str) -> list[str]:
+    """Split the values as they are written, without duplicates."""
+    if ":" in values and {int, float} & set(_field_types(field)):
+        return _expand_range(values)
+    # As a line of CSV, because a quoted prompt may contain commas.
     [line] = csv.reader([" ".join(values.splitlines())], skipinitialspace=True)
-    return list(dict.fromkeys(word.strip() for word in line or [""]))
+    return list(dict.fromkeys(value.strip() for value in line or [""]))
 
 
-def _range(text: str) -> list[str]:
-    """From first to last by steps, both included; in decimals, as floats drift: 0.1 + 0.2 is not 0.3."""
+def _expand_range(text: str) -> list[str]:
+    """Expand `first:last:step`, both ends included. Decimals, because floats accumulate rounding errors."""
     try:
         first, last, step = map(Decimal, text.split(":"))
         steps = (last - first) / step
-        fits = steps.is_finite() and steps >= 0
+        valid = steps.is_finite() and steps >= 0
     except (ArithmeticError, ValueError):
-        fits = False
-    if not fits:
-        raise JobError(f"A range is {text!r}; give first:last:step, such as 0.2:1.4:0.2.")
-    if steps >= MOST:
-        raise JobError(
-            f"The range {text!r} has more than the {MOST} values that make sense; take larger steps."
-        )
-    return [f"{first + place * step:f}" for place in range(int(steps) + 1)]
+        raise _invalid_range(text) from None
+    if not valid:
+        raise _invalid_range(text)
+    if steps >= MAX_VALUES:
+        raise JobError(f"The range {text!r} has more than {MAX_VALUES} values; take larger steps.")
+    return [f"{first + index * step:f}" for index in range(int(steps) + 1)]
 
 
-def _value(field: str, word: str) -> Any:
-    """As the recipe takes it; an empty word is none of it: no reference, no content, no mask."""
-    kind = _kinds(field)[0]
+def _invalid_range(text: str) -> JobError:
+    return JobError(f"A range is {text!r}; give first:last:step, such as 0.2:1.4:0.2.")
+
+
+def _parse_value(field: str, text: str) -> object:
+    """Convert a value to what the recipe accepts; empty text means none, no reference or no content."""
+    kind = _field_types(field)[0]
     if kind is Reference:
-        return _reference(word) if word else None
+        return resolve_source(text).as_reference() if text else None
     if get_origin(kind) is not tuple:
-        return word
-    one, *others = get_args(kind)
-    if others != [...]:
-        return tuple(word.split(":")) if word else None
-    if not word:
+        return text
+    item, *rest = get_args(kind)
+    if rest != [...]:
+        return tuple(text.split(":")) if text else None
+    if not text:
         return ()
-    return (_reference(word) if one is Reference else word,)
+    return (resolve_source(text).as_reference() if item is Reference else text,)
 
 
-def _reference(name: str) -> dict[str, Any]:
-    return {"name": name, "sha256": file_sha256(find_style_file(name) or name)}
+def _field_types(field: str) -> list[Any]:
+    """List the alternatives of a field's type without annotations: float and NoneType of `Weight | None`."""
+    return list(_flatten_type(Recipe.model_fields[field].annotation))
 
 
-def _kinds(field: str) -> list[Any]:
-    """The types of which a recipe's field may be: of `Amount | None` float, and None's."""
-    return list(_leaves(Recipe.model_fields[field].annotation))
-
-
-def _leaves(kind: Any) -> Iterator[Any]:
-    if get_origin(kind) is Annotated:
-        yield from _leaves(get_args(kind)[0])
-    elif get_origin(kind) in (Union, UnionType):
-        for part in get_args(kind):
-            yield from _leaves(part)
+def _flatten_type(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) is Annotated:
+        yield from _flatten_type(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, UnionType):
+        for alternative in get_args(annotation):
+            yield from _flatten_type(alternative)
     else:
-        yield kind
+        yield annotation
 
 
-def _shown(value: Any) -> str:
-    """A field's value in few words."""
+def _format_value(value: object) -> str:
+    """Format a field's value in few words."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Reference):
         return Path(value.name).name
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_shown(weight)}" for name, weight in value.items())
+        return ", ".join(f"{name} {_format_value(weight)}" for name, weight in value.items())
     if isinstance(value, tuple):
-        between = ":" if all(isinstance(one, float) for one in value) else " + "
-        return between.join(map(_shown, value)) or "–"
+        separator = ":" if all(isinstance(item, float) for item in value) else " + "
+        return separator.join(map(_format_value, value)) or "–"
     return "–" if value in (None, "") else str(value)
