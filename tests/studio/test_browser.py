@@ -131,10 +131,10 @@ def test_a_file_that_is_no_image_gives_a_readable_error(visit, tmp_path):
     broken.write_bytes(b"no image")
     visitor = visit()
     visitor.locate("#reference input[type=file]").set_input_files(broken)
-    visitor.wait_for_status(r"ink\.png is not a picture we can read")
+    visitor.wait_for_status(r"ink\.png is not an image in a supported format")
     visitor.locate("#prompt textarea").fill("<b>a</b> rocket")
     visitor.locate("#generate").click()
-    visitor.wait_for_status(r"ink\.png is not a picture we can read")
+    visitor.wait_for_status(r"ink\.png is not an image in a supported format")
     assert "Traceback" not in visitor.page.inner_text("body")
 
 

@@ -32,7 +32,7 @@ def test_only_the_compared_part_differs(styled_recipe):
 
 
 def test_content_removal_without_words_is_compared_too(styled_recipe):
-    cleaned = styled_recipe.but(content=(), content_scale=None, removal="clean")
+    cleaned = styled_recipe.replace(content=(), content_scale=None, removal="clean")
     labels, recipes = zip(*compare_parts(cleaned), strict=True)
     assert labels == ("no reference", "all", "style", "style, cleaned")
     assert [recipe.removal for recipe in recipes] == [None, None, None, "clean"]

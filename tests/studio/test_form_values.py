@@ -100,7 +100,7 @@ def test_content_without_a_reference_is_left_out(build):
 
 def test_the_error_for_a_damaged_image_contains_its_original_name(build, tmp_path):
     (tmp_path / "blob").write_bytes(b"no image")
-    with pytest.raises(ImageError, match=r"^ink\.png is not a picture we can read"):
+    with pytest.raises(ImageError, match=r"^ink\.png is not an image in a supported format"):
         build(image={"path": str(tmp_path / "blob"), "orig_name": "../../ink.png"})
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from threading import Event
 from time import monotonic
-from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
@@ -53,7 +52,7 @@ class Actions:
         self._cancel_events: dict[str, Event] = {}
 
     def generate(
-        self, request: gr.Request, history: list[str] | None, current: str | None, *values: Any
+        self, request: gr.Request, history: list[str] | None, current: str | None, *values: object
     ) -> Iterator[Updates]:
         """Generate one image and yield its steps and previews.
 
@@ -67,7 +66,7 @@ class Actions:
         yield from self._report_errors(self._generate_image(cancel, history or [], values), current)
 
     def compare(
-        self, request: gr.Request, compared: list[str] | None, current: str | None, *values: Any
+        self, request: gr.Request, compared: list[str] | None, current: str | None, *values: object
     ) -> Iterator[Updates]:
         """Generate the comparison of the parts of the method.
 
@@ -83,7 +82,7 @@ class Actions:
         )
 
     def sweep(
-        self, request: gr.Request, compared: list[str] | None, current: str | None, *values: Any
+        self, request: gr.Request, compared: list[str] | None, current: str | None, *values: object
     ) -> Iterator[Updates]:
         """Generate the comparison of scales. Arguments as for `compare`."""
         cancel = self._start(request)
@@ -127,7 +126,9 @@ class Actions:
         self.end_session(request)
         return self._cancel_events.setdefault(str(request.session_hash), Event())
 
-    def _generate_image(self, cancel: Event, history: list[str], values: Sequence[Any]) -> Iterator[Updates]:
+    def _generate_image(
+        self, cancel: Event, history: list[str], values: Sequence[object]
+    ) -> Iterator[Updates]:
         form, start = self.form, monotonic()
         recipe = build_recipe(FormValues.from_components(values), self.settings, self.store)
         yield {form.status: render_status("Generating …"), form.cancel: gr.update(interactive=True)}
@@ -152,7 +153,7 @@ class Actions:
         build_comparison: Callable[[Recipe], Comparison],
         cancel: Event,
         compared: list[str] | None,
-        values: Sequence[Any],
+        values: Sequence[object],
     ) -> Iterator[Updates]:
         """Replace the previous comparison, image by image as they are finished."""
         form, output = self.form, self.output

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
 import gradio as gr
 
@@ -75,7 +75,7 @@ class FormEvents:
         return {group: gr.update(visible=name == source) for name, group in self.form.source_groups.items()}
 
     @report_errors
-    def save_style(self, name: str, *values: Any) -> Updates:
+    def save_style(self, name: str, *values: object) -> Updates:
         """Save the style of the form in the library.
 
         Args:
