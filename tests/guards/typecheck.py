@@ -22,7 +22,7 @@ def _configuration() -> BeartypeConf:
 
     diffusers registers a pipeline's components at run time, and tests pass a part of them; pyright checks protocols.
     """
-    names = ("AttentionModule", "Pipeline", "Scheduler", "UNet")
+    names = ("AttentionModule", "ContentEncoder", "Pipeline", "Scheduler", "UNet")
     # Not imported here: the import would need this module.
     found = [getattr(sys.modules.get(PROTOCOLS), name, None) for name in names]
     return BeartypeConf(

@@ -1,4 +1,4 @@
-"""The two halves of a CLIP: an image tower, and the text tower that shares its space."""
+"""The two encoders of a CLIP: one for images, and one for text that shares its embedding space."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
@@ -22,141 +22,172 @@ from ..utils.weight_fingerprint import fingerprint_weights
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
-IMAGE_TOWERS = {
+IMAGE_ENCODERS = {
     (1024, 768): "CLIP ViT-L/14",
     (1280, 1024): "OpenCLIP ViT-H/14",
     (1664, 1280): "OpenCLIP ViT-bigG/14",
 }
-"""By (hidden width, projection width): ViT-H's hidden states are as wide as ViT-bigG's projection."""
+"""Names by (hidden width, projection width): ViT-H's hidden states are as wide as ViT-bigG's projection."""
 
-_TOWER_SETTINGS: Mapping[tuple[int, int], dict[str, Any]] = {
+_ENCODER_CONFIGS: Mapping[tuple[int, int], dict[str, Any]] = {
     # The files' own config.json: openai/clip-vit-large-patch14, h94/IP-Adapter (two image encoders).
     (1024, 768): {"num_attention_heads": 16, "hidden_act": "quick_gelu"},
     (1280, 1024): {"num_attention_heads": 16, "hidden_act": "gelu"},
     (1664, 1280): {"num_attention_heads": 16, "hidden_act": "gelu"},
 }
-"""What no tensor's shape shows, for a tower's file that comes without its config.json."""
+"""Settings that no tensor's shape determines, for a weights file without its config.json."""
 
-TEXT_TOWERS = {
+TEXT_ENCODERS = {
     768: "openai/clip-vit-large-patch14",
     1024: "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
     1280: "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
 }
-"""Where to get the text tower that shares an image tower's space, by the width of their projection."""
+"""Repositories of the text encoder that shares an image encoder's space, by the width of the projection."""
 
 
 class ImageEncoder:
-    """A `CLIPVisionModelWithProjection`, with its own preprocessing."""
+    """A `CLIPVisionModelWithProjection` with CLIP's preprocessing.
+
+    Args:
+        model: The model.
+        reopen: Loads the model again after it was freed; None if it cannot be loaded again.
+
+    Raises:
+        CheckpointError: `model` is another kind of model.
+    """
 
     def __init__(self, model: Any, reopen: Callable[[], Any] | None = None) -> None:
-        """`reopen` makes the model anew after it was freed."""
-        widths = (
-            getattr(getattr(model, "config", None), "projection_dim", None),
-            getattr(model, "visual_projection", None),
-        )
-        if None in widths:
+        config = getattr(model, "config", None)
+        if (
+            getattr(config, "projection_dim", None) is None
+            or getattr(model, "visual_projection", None) is None
+        ):
             raise CheckpointError(
                 f"The image encoder is a {type(model).__name__}; expected a CLIPVisionModelWithProjection "
-                "or a folder that holds one."
+                "or a folder that contains one."
             )
         self._model, self._reopen = model, reopen
         self.config = model.config
-        self._place: tuple[Any, ...] = ()
-
-    @property
-    def model(self) -> Any:
-        """The tower; opened again where it was freed."""
-        if self._model is None:
-            if self._reopen is None:
-                raise StyleError(
-                    "The image encoder was freed after its first look (keep_encoder=False), and as it was "
-                    "given as a model it cannot be opened again; give its folder, or keep it."
-                )
-            self._model = self._reopen().to(*self._place)
-        return self._model
-
-    @property
-    def is_free(self) -> bool:
-        """Whether its weights have been let go."""
-        return self._model is None
-
-    def free(self) -> None:
-        """Let go of the weights; what was given as a model stays wherever else it is held."""
-        if self._model is not None:
-            self._place = self._model.device, self._model.dtype
-        self._model = None
+        self._device_and_dtype: tuple[Any, ...] = ()
 
     @classmethod
     def open(cls, source: Any, dtype: torch.dtype = torch.float32) -> "ImageEncoder":
-        """`source`: an image encoder, a model, a folder in transformers' layout or a lone weights file."""
+        """Open an image encoder.
+
+        Args:
+            source: An `ImageEncoder`, a model, a folder in transformers' layout or a single weights file.
+            dtype: Of the loaded weights.
+
+        Raises:
+            CheckpointError: The source is not an image encoder, or cannot be read.
+        """
         if isinstance(source, cls):
             return source
         if not isinstance(source, str | Path):
             return cls(source)
         path = Path(source)
-        read = partial(_model_of if path.is_file() else _model_in, path, dtype)
+        read = partial(_read_file if path.is_file() else _read_folder, path, dtype)
         return cls(read(), reopen=read)
 
     @property
+    def model(self) -> Any:
+        """The model; loaded again if it was freed. Raises `StyleError` if that is not possible."""
+        if self._model is None:
+            if self._reopen is None:
+                raise StyleError(
+                    "The image encoder was freed after its first use (keep_encoder=False), and as it was "
+                    "passed as a model it cannot be loaded again; pass its folder, or keep it."
+                )
+            self._model = self._reopen().to(*self._device_and_dtype)
+        return self._model
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the weights have been freed."""
+        return self._model is None
+
+    def free(self) -> None:
+        """Release the weights; a model that the caller also holds stays in memory."""
+        if self._model is not None:
+            self._device_and_dtype = self._model.device, self._model.dtype
+        self._model = None
+
+    @property
     def projection_dim(self) -> int:
+        """Width of the embeddings."""
         return self.config.projection_dim
 
     @property
     def hidden_size(self) -> int:
+        """Width of the patch features."""
         return self.config.hidden_size
 
     @property
     def image_size(self) -> int:
-        """Side of the square picture that it takes, in pixels."""
+        """Side of the square input in pixels."""
         return self.config.image_size
 
     @property
     def name(self) -> str:
+        """`CLIP-1280`, by the width of the embeddings."""
         return f"CLIP-{self.projection_dim}"
 
     @cached_property
     def fingerprint(self) -> str:
-        """Tells this tower from others of its shape, in any dtype; asked once, it outlives the weights."""
+        """Fingerprint of the projection, equal in all dtypes; cached, so that it outlives the weights."""
         return fingerprint_weights(self.model.visual_projection.state_dict())
 
-    def check_fits(self, kind: str, embedding_dim: int) -> None:
-        """Refuse unless the tower suits an adapter of this kind, made for features of this width.
+    def check_fits(self, projection_type: str, embedding_dim: int) -> None:
+        """Check that the encoder fits an adapter.
 
-        The kind decides which of its two widths counts, lest a hidden state pass for a projection.
+        The projection type decides which width counts, so that a hidden state is not taken for a projection.
+
+        Args:
+            projection_type: `"base"` reads embeddings, the other types read patch features.
+            embedding_dim: Width that the adapter reads.
+
+        Raises:
+            CheckpointError: The widths differ.
         """
-        given = self.projection_dim if kind == "base" else self.hidden_size
-        if given != embedding_dim:
-            what = "image embeddings" if kind == "base" else "patch features"
-            raise CheckpointError(
-                f"The adapter ({kind}) needs {what} {embedding_dim} wide{_tower_with(kind, embedding_dim)}; "
-                f"the image encoder{self._known_as()} gives {given}. "
-                "Use the encoder that the adapter was trained with."
-            )
+        is_base = projection_type == "base"
+        width = self.projection_dim if is_base else self.hidden_size
+        if width == embedding_dim:
+            return
+        names = {widths[1 if is_base else 0]: name for widths, name in IMAGE_ENCODERS.items()}
+        needed = f" ({names[embedding_dim]})" if embedding_dim in names else ""
+        own_name = IMAGE_ENCODERS.get((self.hidden_size, self.projection_dim))
+        raise CheckpointError(
+            f"The adapter ({projection_type}) needs {'image embeddings' if is_base else 'patch features'} of width "
+            f"{embedding_dim}{needed}; the image encoder{f' ({own_name})' if own_name else ''} has width {width}. "
+            "Use the encoder that the adapter was trained with."
+        )
 
     @torch.no_grad()
     def embed(self, images: Sequence[Image.Image], crop: str = "center") -> Float[Tensor, "images dim"]:
-        """Raw projected embeddings, not normalised, in float32 on the CPU."""
+        """Compute raw projected embeddings, not normalised, in float32 on the CPU."""
         return self.model(self.pixels(images, crop)).image_embeds.float().cpu()
 
     @torch.no_grad()
     def features(
         self, images: Sequence[Image.Image], crop: str = "center"
     ) -> Float[Tensor, "images patches dim"]:
-        """Hidden states before the last layer: what Plus and full adapters read, in diffusers too."""
-        return self._hidden(self.pixels(images, crop))
+        """Compute the hidden states before the last layer, which Plus and full adapters read, as diffusers does."""
+        return self._hidden_states(self.pixels(images, crop))
 
     @torch.no_grad()
     def blank_features(self) -> Float[Tensor, "patches dim"]:
-        """Those of an all-zero input: mid-grey after preprocessing, not a black picture. As trained."""
-        size = self.image_size
-        return self._hidden(torch.zeros(1, 3, size, size, device=self.model.device, dtype=self.model.dtype))[
-            0
-        ]
+        """Compute the features of an all-zero input, which is mid-grey after preprocessing; adapters are trained so."""
+        shape = (1, 3, self.image_size, self.image_size)
+        return self._hidden_states(torch.zeros(shape, device=self.model.device, dtype=self.model.dtype))[0]
 
     def pixels(
-        self, images: Sequence[Image.Image], crop: Any = "center"
+        self, images: Sequence[Image.Image], crop: str = "center"
     ) -> Float[Tensor, "images 3 size size"]:
-        """What the tower sees; with `center` the same as transformers' `CLIPImageProcessor`."""
+        """Preprocess images; with `crop="center"` exactly as transformers' `CLIPImageProcessor` does.
+
+        Raises:
+            ImageError: There is no such crop.
+        """
         if crop not in CROPS:
             raise ImageError(
                 f"crop cannot be {crop!r}; it is one of {', '.join(CROPS)}.{suggest_nearest(crop, [*CROPS])}"
@@ -166,33 +197,34 @@ class ImageEncoder:
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
         return ((pixels - mean) / std).to(self.model.device, self.model.dtype)
 
-    def _hidden(self, pixels: Tensor) -> Float[Tensor, "images patches dim"]:
+    def _hidden_states(self, pixels: Tensor) -> Float[Tensor, "images patches dim"]:
         return self.model(pixels, output_hidden_states=True).hidden_states[-2].float().cpu()
-
-    def _known_as(self) -> str:
-        name = IMAGE_TOWERS.get((self.hidden_size, self.projection_dim))
-        return f" ({name})" if name else ""
 
 
 class TextEncoder:
-    """A `CLIPTextModelWithProjection` and its tokenizer."""
+    """A `CLIPTextModelWithProjection` and its tokenizer.
+
+    Raises:
+        StyleError: The model has no projection.
+    """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         if getattr(model, "text_projection", None) is None:
             raise StyleError(
-                f"The text encoder is a {type(model).__name__}, which projects into no shared space; "
-                "give a CLIPTextModelWithProjection and its tokenizer."
+                f"The text encoder is a {type(model).__name__}, which has no projection to a shared space; "
+                "pass a CLIPTextModelWithProjection and its tokenizer."
             )
         self.model = model
         self.tokenizer = tokenizer
 
     @property
     def projection_dim(self) -> int:
+        """Width of the embeddings."""
         return self.model.config.projection_dim
 
     @torch.no_grad()
     def embed(self, phrases: Sequence[str]) -> Float[Tensor, "phrases dim"]:
-        """Raw projected `text_embeds`, not normalised, in float32 on the CPU."""
+        """Compute raw projected `text_embeds`, not normalised, in float32 on the CPU."""
         tokens = self.tokenizer(
             list(phrases),
             padding="max_length",
@@ -203,8 +235,8 @@ class TextEncoder:
         return self.model(tokens.input_ids.to(self.model.device)).text_embeds.float().cpu()
 
 
-def find_text_encoder(pipe: Any, embedding_dim: int) -> TextEncoder | None:
-    """The pipeline's own second text tower, if it projects into a space of this width."""
+def find_text_encoder(pipe: object, embedding_dim: int) -> TextEncoder | None:
+    """Return the pipeline's `text_encoder_2` if it projects to a space of this width, else None."""
     model, tokenizer = getattr(pipe, "text_encoder_2", None), getattr(pipe, "tokenizer_2", None)
     if tokenizer is None or getattr(model, "text_projection", None) is None:
         return None
@@ -213,61 +245,56 @@ def find_text_encoder(pipe: Any, embedding_dim: int) -> TextEncoder | None:
 
 
 def missing_text_encoder_error(embedding_dim: int) -> StyleError:
-    """Removal was asked for, and nothing here can read the words: says what to get."""
-    known = TEXT_TOWERS.get(embedding_dim)
-    where = f"; for this width that is {known}" if known else ""
+    """Build the error for content removal without a text encoder; it names the encoder to load."""
+    known = TEXT_ENCODERS.get(embedding_dim)
     return StyleError(
-        f"Removing content needs the text tower that shares the image encoder's space, {embedding_dim} wide, "
-        f"and the pipeline has none. Pass text_encoder=(CLIPTextModelWithProjection, tokenizer){where}."
+        f"Removing content needs the text encoder that shares the image encoder's space, of width {embedding_dim}, "
+        "and the pipeline has none. Pass text_encoder=(CLIPTextModelWithProjection, tokenizer)"
+        f"{f'; for this width that is {known}' if known else ''}."
     )
 
 
-def _model_in(folder: Path, dtype: torch.dtype) -> Any:
+def _read_folder(folder: Path, dtype: torch.dtype) -> Any:
     from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"There is no image encoder in {folder}: it has no config.json.")
     try:
-        return CLIPVisionModelWithProjection.from_pretrained(
-            folder, local_files_only=True, dtype=dtype
-        ).eval()
-    except (OSError, ValueError, RuntimeError) as fault:
-        raise CheckpointError(f"The image encoder in {folder} cannot be read: {fault}") from None
+        model = CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True, dtype=dtype)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"The image encoder in {folder} cannot be read: {error}") from None
+    return model.eval()
 
 
-def _model_of(file: Path, dtype: torch.dtype) -> Any:
-    """A tower from its tensors alone, as other programs keep them: its sizes are read from their shapes."""
+def _read_file(file: Path, dtype: torch.dtype) -> Any:
+    """Load an encoder from its tensors alone, as other programs keep them: shapes determine its sizes."""
     from transformers.models.clip.configuration_clip import CLIPVisionConfig
     from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
     tensors = open_state_dict(file)
-    config = CLIPVisionConfig(**_vision_settings(tensors.shapes, file))
-    weights = {name: tensors.read(name) for name in tensors.shapes if name.startswith(_VISION_PARTS)}
-    model: Any = CLIPVisionModelWithProjection(config)
+    prefixes = ("vision_model.", "visual_projection.")
+    weights = {name: tensors.read(name) for name in tensors.shapes if name.startswith(prefixes)}
+    model: Any = CLIPVisionModelWithProjection(CLIPVisionConfig(**_config_from_shapes(tensors.shapes, file)))
     try:
         missing = model.load_state_dict(weights, strict=False).missing_keys
-    except RuntimeError as fault:
-        raise CheckpointError(f"The image encoder in {file} cannot be read: {fault}") from None
-    lacking = [name for name in missing if not name.endswith("position_ids")]
-    if lacking:
-        raise CheckpointError(f"The image encoder in {file} lacks {', '.join(lacking)}; fetch it again.")
+    except RuntimeError as error:
+        raise CheckpointError(f"The image encoder in {file} cannot be read: {error}") from None
+    missing = [name for name in missing if not name.endswith("position_ids")]
+    if missing:
+        raise CheckpointError(f"The image encoder in {file} lacks {', '.join(missing)}; download it again.")
     return model.to(dtype).eval()
 
 
-_VISION_PARTS = ("vision_model.", "visual_projection.")
-
-
-def _vision_settings(shapes: Mapping[str, tuple[int, ...]], file: Path) -> dict[str, Any]:
+def _config_from_shapes(shapes: Mapping[str, tuple[int, ...]], file: Path) -> dict[str, Any]:
     patches = shapes.get("vision_model.embeddings.patch_embedding.weight", ())
     projection = shapes.get("visual_projection.weight", ())
-    places = shapes.get("vision_model.embeddings.position_embedding.weight", ())
+    positions = shapes.get("vision_model.embeddings.position_embedding.weight", ())
     inner = shapes.get("vision_model.encoder.layers.0.mlp.fc1.weight", ())
     widths = (patches[0], projection[0]) if len(patches) == 4 and len(projection) == 2 else (0, 0)
-    if widths not in _TOWER_SETTINGS or len(places) != 2 or len(inner) != 2:
-        known = ", ".join(IMAGE_TOWERS.values())
+    if widths not in _ENCODER_CONFIGS or len(positions) != 2 or len(inner) != 2:
         raise CheckpointError(
-            f"{file} is none of the CLIP image encoders that we know by their tensors ({known}); "
-            "give a folder with its config.json."
+            f"{file} is none of the CLIP image encoders that are recognised by their tensors "
+            f"({', '.join(IMAGE_ENCODERS.values())}); pass a folder with its config.json."
         )
     layers = {name.split(".")[3] for name in shapes if name.startswith("vision_model.encoder.layers.")}
     return {
@@ -276,12 +303,6 @@ def _vision_settings(shapes: Mapping[str, tuple[int, ...]], file: Path) -> dict[
         "intermediate_size": inner[0],
         "num_hidden_layers": len(layers),
         "patch_size": patches[-1],
-        "image_size": patches[-1] * isqrt(places[0] - 1),
-        **_TOWER_SETTINGS[widths],
+        "image_size": patches[-1] * isqrt(positions[0] - 1),
+        **_ENCODER_CONFIGS[widths],
     }
-
-
-def _tower_with(kind: str, width: int) -> str:
-    place = 1 if kind == "base" else 0
-    names: Mapping[int, str] = {widths[place]: name for widths, name in IMAGE_TOWERS.items()}
-    return f" ({names[width]})" if width in names else ""

@@ -1,7 +1,7 @@
-"""A style put to use: in which blocks, how strongly, where in the picture, when, and for or against it."""
+"""Where, how strongly and when a style acts: blocks, scale, mask, steps, and for or against it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -18,35 +18,39 @@ from ..unet.architectures import MODES
 from ..unet.blocks import BlockSpec
 from .style import Style
 
-Mask = str | Path | Image.Image | Tensor
-"""White (1) where a style acts, black (0) where not; of any size: it is laid over the whole picture."""
+MaskLike = str | Path | Image.Image | Tensor
+"""White (1) where a style acts, black (0) where it does not. A mask of any size covers the whole image."""
 
 
 @dataclass(frozen=True, eq=False)
 class StyleConditioning:
-    """One style, or one for each prompt, put to use. Several uses act side by side: their effects add."""
+    """One style, or one for each prompt, with its settings. The effects of several conditionings add up.
+
+    Raises:
+        StyleError: A setting is out of range, or settings exclude each other.
+    """
 
     style: Style | Sequence[Style]
     blocks: BlockSpec = "style"
     scale: float = 1.0
-    """0 not at all, 1 as the adapter was trained."""
-    mask: Mask | None = None
+    """0 has no effect; 1 is the strength that the adapter was trained with."""
+    mask: MaskLike | None = None
     start: float = 0.0
-    """Share of the steps after which it begins to act."""
+    """Share of the steps after which the style starts to act."""
     end: float = 1.0
-    """Share of the steps after which it acts no longer."""
+    """Share of the steps after which the style no longer acts."""
     curve: Sequence[float] | None = None
-    """Factors on the scale, spread evenly from first to last step, straight lines between."""
+    """Factors on the scale, evenly spaced from the first to the last step, linearly interpolated."""
     negative_style: Style | None = None
-    """A style to draw away from, in the same blocks; without it, from no picture. Needs guidance."""
+    """A style that guidance steers away from, in the same blocks; None stands for no reference image."""
     unconditional: bool = False
-    """True: guidance draws away from this style instead of towards it."""
+    """Whether guidance steers away from `style` instead of towards it."""
 
     def __post_init__(self) -> None:
-        number = isinstance(self.scale, int | float) and not isinstance(self.scale, bool)
-        if not number or not isfinite(self.scale):
+        is_number = isinstance(self.scale, int | float) and not isinstance(self.scale, bool)
+        if not is_number or not isfinite(self.scale):
             raise StyleError(
-                f"scale is {self.scale!r}; it must be a finite number: 0 not at all, 1 as trained."
+                f"scale is {self.scale!r}; it must be a finite number: 0 has no effect, 1 is as trained."
             )
         if not 0 <= self.start <= self.end <= 1:
             raise StyleError(
@@ -56,32 +60,43 @@ class StyleConditioning:
         if self.curve is not None and (not len(self.curve) or not all(map(isfinite, self.curve))):
             raise StyleError(f"curve is {self.curve!r}; it must be one finite number or several.")
         if self.negative_style is not None and self.unconditional:
-            raise StyleError("A use that is itself against its style can have no negative one beside it.")
+            raise StyleError("An unconditional style cannot have a negative style beside it.")
 
     @property
     def styles(self) -> tuple[Style, ...]:
+        """The style, or the styles of the prompts."""
         return (self.style,) if isinstance(self.style, Style) else tuple(self.style)
 
     @property
-    def factor(self) -> Callable[[float], float] | None:
-        """Share of the steps done → factor on the scale; None where that is always 1."""
+    def schedule(self) -> Callable[[float], float] | None:
+        """Map from the progress 0..1 to a factor on the scale; None where the factor is always 1."""
         if (self.start, self.end) == (0, 1) and self.curve is None:
             return None
-        return self._factor_at
 
-    def _factor_at(self, done: float) -> float:
-        if not self.start <= done < self.end:
-            return 0.0
-        return 1.0 if self.curve is None else float(np.interp(done, *_points(self.curve)))
+        def factor(progress: float) -> float:
+            if not self.start <= progress < self.end:
+                return 0.0
+            if self.curve is None:
+                return 1.0
+            return float(np.interp(progress, np.linspace(0, 1, len(self.curve)), self.curve))
+
+        return factor
 
     def expand_mode(self) -> "list[StyleConditioning]":
-        """Itself, or the two uses that its mode (`precise-style`) consists of."""
+        """Replace a mode (`precise-style`) by its conditional and its unconditional part.
+
+        Returns:
+            One conditioning, or two for a mode.
+
+        Raises:
+            StyleError: `blocks` is a mode, and there is another style to steer away from.
+        """
         mode = MODES.get(self.blocks) if isinstance(self.blocks, str) else None
         if mode is None:
             return [self]
         if self.unconditional or self.negative_style is not None:
             raise StyleError(
-                f"{self.blocks} has a side of its own that guidance draws away from; give no other."
+                f"{self.blocks} has an unconditional part of its own; leave the negative style out."
             )
         return [
             replace(self, blocks=dict(mode.conditional)),
@@ -90,42 +105,45 @@ class StyleConditioning:
 
 
 def as_conditionings(style: Any, **settings: Any) -> list[StyleConditioning]:
-    """The uses that a call's `style` means: a `StyleConditioning`, several, a `Style` or one `Style` for each prompt."""
-    given = _uses_in(style)
-    if not given:
+    """Convert the `style` argument of a call to conditionings without modes.
+
+    Args:
+        style: A `StyleConditioning` or several, a `Style`, or one `Style` for each prompt.
+        settings: Fields of `StyleConditioning`; for conditionings, all must have their defaults.
+
+    Raises:
+        StyleError: Settings stand beside a conditioning.
+    """
+    entries = style if isinstance(style, list | tuple) else [style]
+    conditionings = [entry for entry in entries if isinstance(entry, StyleConditioning)]
+    if not conditionings:
         return StyleConditioning(style, **settings).expand_mode()
-    if told := sorted(name for name, value in settings.items() if not _untouched(name, value)):
-        raise StyleError(
-            f"{', '.join(told)} beside a StyleConditioning: say it in the StyleConditioning itself."
-        )
-    return [part for use in given for part in use.expand_mode()]
+    defaults = {field.name: field.default for field in fields(StyleConditioning)}
+    for name, value in settings.items():
+        default = defaults[name]
+        if value is not default and not (isinstance(value, str | float) and value == default):
+            raise StyleError(f"{name} beside a StyleConditioning: set it in the StyleConditioning itself.")
+    return [part for conditioning in conditionings for part in conditioning.expand_mode()]
 
 
-def _untouched(name: str, value: Any) -> bool:
-    default = _DEFAULTS[name]
-    return value is default or (isinstance(value, str | float) and value == default)
+def load_mask(mask: MaskLike) -> Float[Tensor, "rows columns"]:
+    """Convert a mask to weights.
 
+    Args:
+        mask: An image, an image file or a tensor of weights.
 
-def _uses_in(styling: Any) -> list[StyleConditioning]:
-    """The uses that it consists of; none where it is something else."""
-    listed = styling if isinstance(styling, list | tuple) else [styling]
-    return [one for one in listed if isinstance(one, StyleConditioning)]
+    Returns:
+        Weights in 0..1: white 1, black 0.
 
-
-def load_mask(mask: Mask) -> Float[Tensor, "rows columns"]:
-    """White as 1, black as 0."""
+    Raises:
+        ImageError: The image cannot be read.
+        StyleError: The tensor has more than two axes longer than 1, or values outside of 0..1.
+    """
     if isinstance(mask, Tensor):
-        flat = mask.float()
-        while flat.ndim > 2 and 1 in flat.shape:
-            flat = flat.squeeze(flat.shape.index(1))
-        if flat.ndim != 2 or not flat.numel() or not 0 <= flat.min() <= flat.max() <= 1:
+        weights = mask.float()
+        while weights.ndim > 2 and 1 in weights.shape:
+            weights = weights.squeeze(weights.shape.index(1))
+        if weights.ndim != 2 or not weights.numel() or not 0 <= weights.min() <= weights.max() <= 1:
             raise StyleError(f"A mask is [height width] of numbers 0..1; this one is {list(mask.shape)}.")
-        return flat
+        return weights
     return torch.from_numpy(np.asarray(open_reference(mask).convert("L"), dtype=np.float32) / 255)
-
-
-def _points(curve: Sequence[float]) -> tuple[np.ndarray, Sequence[float]]:
-    return np.linspace(0, 1, len(curve)), curve
-
-
-_DEFAULTS = {name: field.default for name, field in StyleConditioning.__dataclass_fields__.items()}

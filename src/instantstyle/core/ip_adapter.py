@@ -1,10 +1,10 @@
-"""An adapter and a network: which layers a style reaches, what it says there, and how it comes and goes."""
+"""IP-Adapter weights and a UNet: which layers a style reaches, its keys and values there, and their injection."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,294 +14,322 @@ from torch import Tensor
 from ..errors import StyleError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..unet.architectures import Architecture, match_architecture
-from ..unet.blocks import Block, BlockSpec, Layer
+from ..unet.blocks import BlockSpec, Layer, select_blocks
 from ..utils.weight_fingerprint import fingerprint_weights
 from .attention_processor import StyledAttnProcessor, StyleKeyValues, TokenShift
-from .bound_style import BoundKeyValues, KeyValue, layer_key
+from .bound_style import BoundKeyValues, KeyValue
 from .conditioning import StyleConditioning, load_mask
 from .content_removal import RATES, token_shift
 from .denoising_state import DenoisingState
 from .image_projection import project_tokens
+from .protocols import UNet
 from .style import Style
 
-Bound = Mapping[str, tuple[StyleKeyValues, ...]]
-"""Styles' keys and values by the name of the attention processor that will use them."""
+StyleLayers = Mapping[str, tuple[StyleKeyValues, ...]]
+"""Keys and values of styles by the name of the attention processor that uses them."""
 
 
-def cross_attention_layers(unet: Any) -> list[Layer]:
-    """The cross-attentions in diffusers' order (down, up, mid), by which adapters number their tensors."""
-    layers = []
+def cross_attention_layers(unet: UNet) -> list[Layer]:
+    """List a UNet's cross-attention layers in diffusers' order (down, up, mid), by which adapters number tensors."""
+    layers: list[Layer] = []
     for number, name in enumerate(unet.attn_processors):
         if name.endswith("attn2.processor"):
-            attn = unet.get_submodule(name.removesuffix(".processor"))
+            attn = cast(Any, unet.get_submodule(name.removesuffix(".processor")))
             layers.append(Layer(number, name, attn.inner_dim, attn.cross_attention_dim))
     return layers
 
 
 class IPAdapter:
-    """An IP-Adapter's weights fitted to one network. Reads only the layers that a style is bound to.
+    """An IP-Adapter fitted to one UNet. It reads only the layers that a style is bound to.
 
-    Of the weights nothing is kept; of each style that lives, the keys and values that were made with them.
-    Without a file it serves styles that are bound for the network's family already, and no others.
+    No weights are kept; for each living style its keys and values are. Without a checkpoint, only styles that are
+    bound for the UNet's family can be used.
     """
 
     def __init__(
-        self, file: IPAdapterCheckpoint | None, unet: Any, architecture: Architecture | None = None
+        self, checkpoint: IPAdapterCheckpoint | None, unet: UNet, architecture: Architecture | None = None
     ) -> None:
-        self.checkpoint = file
-        self.layers = cross_attention_layers(unet)
-        self.architecture = architecture or self._identified()
-        if file is not None:
-            file.validate_layers(self.layers)
-        self._made_of: WeakKeyDictionary[Style, dict[str, list[KeyValue]]] = WeakKeyDictionary()
+        """
+        Args:
+            checkpoint: The adapter's file; None for none.
+            unet: The UNet.
+            architecture: Blocks and roles; None matches the layers with the known architectures.
 
-    @property
-    def file(self) -> IPAdapterCheckpoint:
-        """The weights; `StyleError` where there are none."""
-        if self.checkpoint is None:
-            raise missing_adapter_error(self.family)
-        return self.checkpoint
+        Raises:
+            CheckpointError: The checkpoint does not fit the UNet's layers.
+        """
+        self.checkpoint = checkpoint
+        self.layers = cross_attention_layers(unet)
+        if architecture is None:
+            widths = {layer.cross_dim for layer in self.layers}
+            names = (layer.name for layer in self.layers)
+            architecture = match_architecture(names, min(widths, default=None))
+        self.architecture = architecture
+        if checkpoint is not None:
+            checkpoint.validate_layers(self.layers)
+        self._cache: WeakKeyDictionary[Style, dict[str, list[KeyValue]]] = WeakKeyDictionary()
 
     @property
     def family(self) -> str:
-        """Of the networks that a style is bound for."""
+        """Name of the architecture, for which styles are bound."""
         return self.architecture.name
 
     @cached_property
     def fingerprint(self) -> str:
-        """By its projection, which every binding reads anyway."""
+        """Fingerprint of the projection weights."""
         return fingerprint_weights(self._projection_weights())
 
-    def bind(self, use: StyleConditioning) -> Bound:
-        """Keys and values of the style for the chosen blocks' layers: made here, once, not at every step."""
-        for style in (*use.styles, *([use.negative_style] if use.negative_style else [])):
-            self._check(style)
-        weights = self.architecture.select(use.blocks)
-        if use.scale == 0 or not weights:
-            return {}
-        layers = self._reached(weights)
-        answers = [self._answers(style, layers) for style in use.styles]
-        away = self._answers(use.negative_style, layers) if use.negative_style else None
-        scale, mask = torch.tensor(float(use.scale)), _mask_of(use)
-        bound = {}
-        for layer in layers:
-            name = layer_key(layer)
-            said = [answer.layers[name] for answer in answers]
-            other = away.layers[name] if away else (None, None)
-            key, value = (
-                _sides([pair[which] for pair in said], other[which], use.unconditional) for which in (0, 1)
-            )
-            weight = weights[layer.block] if layer.block else 0.0
-            added = _shift(answers, away, name, use.unconditional)
-            bound[layer.name] = (
-                StyleKeyValues(key, value, scale * weight, mask, use.factor, added, use.unconditional),
-            )
-        return bound
+    def style_layers(self, conditioning: StyleConditioning) -> StyleLayers:
+        """Compute the keys and values of a conditioning for the layers of its blocks.
 
-    def binding(self, style: Style, blocks: BlockSpec = "style") -> BoundKeyValues:
-        """The style's keys and values for these blocks, to be kept: in float32, with no scale in them."""
-        self._check_made_for(style)
-        layers = self._reached(self.architecture.select(blocks))
-        return replace(self._made(style, layers), adapter=self.fingerprint)
+        Args:
+            conditioning: The styles and their settings.
+
+        Returns:
+            By processor name one `StyleKeyValues`; empty where the scale is 0 or no block is selected.
+
+        Raises:
+            BlockError: The UNet has no such block.
+            StyleError: A style is neither made for this adapter nor bound for the UNet's family.
+        """
+        negative = conditioning.negative_style
+        for style in (*conditioning.styles, *([negative] if negative else [])):
+            if style.bound_for(self.family) is None:
+                self.check_made_for(style)
+        weights = self._select_blocks(conditioning.blocks)
+        if conditioning.scale == 0 or not weights:
+            return {}
+        layers = [layer for layer in self.layers if layer.block in weights]
+        bound = [self._key_values(style, layers) for style in conditioning.styles]
+        bound_negative = self._key_values(negative, layers) if negative else None
+        mask = None if conditioning.mask is None else load_mask(conditioning.mask)
+        scale, unconditional = torch.tensor(float(conditioning.scale)), conditioning.unconditional
+
+        def rows(which: int, key: str) -> Float[Tensor, "2 pictures tokens width"]:
+            pairs = [one.layers[key] for one in bound]
+            other = bound_negative.layers[key][which] if bound_negative else None
+            return stack_rows([pair[which] for pair in pairs], other, unconditional)
+
+        return {
+            layer.name: (
+                StyleKeyValues(
+                    key=rows(0, layer.key),
+                    value=rows(1, layer.key),
+                    scale=scale * (weights[layer.block] if layer.block else 0.0),
+                    mask=mask,
+                    curve=conditioning.schedule,
+                    shift=_token_shift(bound, bound_negative, layer.key, unconditional),
+                    unconditional=unconditional,
+                ),
+            )
+            for layer in layers
+        }
+
+    def bind(self, style: Style, blocks: BlockSpec = "style") -> BoundKeyValues:
+        """Compute a style's keys and values for these blocks, in float32 and without a scale, to be saved.
+
+        Raises:
+            BlockError: The UNet has no such block.
+            StyleError: The style is not made for this adapter, or there is none.
+        """
+        self.check_made_for(style)
+        weights = self.architecture.select(blocks)
+        layers = [layer for layer in self.layers if layer.block in weights]
+        return replace(self._compute(style, layers), adapter=self.fingerprint)
 
     def tokens(self, style: Style) -> Float[Tensor, "2 tokens cross_dim"]:
-        """The style's image tokens, those of its references side by side; of 'no picture' in row 0."""
+        """Compute the style's image tokens, unconditional in row 0; those of several references side by side."""
         return self._tokens_of_each(style).flatten(1, 2)
 
     @torch.no_grad()
-    def _tokens_of_each(self, style: Style) -> Float[Tensor, "2 seen tokens cross_dim"]:
-        """Of each picture that goes through the adapter.
+    def _tokens_of_each(self, style: Style) -> Float[Tensor, "2 images tokens cross_dim"]:
+        """Compute the image tokens of each embedding that the adapter reads.
 
-        Adapters are trained with their condition dropped to zeros before the projection, so unconditional
-        tokens are the projection of zeros: they are not zeros.
+        Adapters are trained with their input set to zeros before the projection, so that the unconditional tokens
+        are the projection of zeros, which are not zeros.
         """
-        seen = style.embeddings()
-        features = torch.stack([style.unconditional.expand_as(seen), seen]).float().flatten(0, 1)
-        made = project_tokens(self.file.projection_type, self._projection_weights(), features)
-        return made.unflatten(0, (2, len(seen)))
+        embeds = style.embeddings()
+        features = torch.stack([style.unconditional.expand_as(embeds), embeds]).float().flatten(0, 1)
+        tokens = project_tokens(
+            self._require_checkpoint().projection_type, self._projection_weights(), features
+        )
+        return tokens.unflatten(0, (2, len(embeds)))
 
-    def _answers(self, style: Style, layers: Sequence[Layer]) -> BoundKeyValues:
-        """Where the style is bound for this family that is what acts, so that it acts alike everywhere."""
-        binding = style.bound_for(self.family)
-        if binding is None:
-            return self._made(style, layers)
-        binding.check_covers(layers, style.label)
-        return binding
-
-    def _made(self, style: Style, layers: Sequence[Layer]) -> BoundKeyValues:
-        """Once for each style and layer: what a style was bound to before is not made, nor read, again.
-
-        Not signed with the adapter's fingerprint, which no drawing asks for.
-        """
-        made = self._made_of.setdefault(style, {})
-        made |= self._by_weights(style, [layer for layer in layers if layer_key(layer) not in made])
-        pairs = {layer_key(layer): made[layer_key(layer)] for layer in layers}
-        plain = {name: pair for name, (pair, *_) in pairs.items()}
-        shifts = {name: added for name, (_, *rest) in pairs.items() for added in rest}
-        return BoundKeyValues(self.family, "", plain, shifts)
+    def _key_values(self, style: Style, layers: Sequence[Layer]) -> BoundKeyValues:
+        """Return what the style is bound with for this family, so that it acts alike everywhere, or compute it."""
+        bound = style.bound_for(self.family)
+        if bound is None:
+            return self._compute(style, layers)
+        bound.check_covers(layers, style.label)
+        return bound
 
     @torch.no_grad()
-    def _by_weights(self, style: Style, layers: Sequence[Layer]) -> dict[str, list[KeyValue]]:
-        """float32 throughout: made once, so exactness costs nothing; the processor casts the outcome.
+    def _compute(self, style: Style, layers: Sequence[Layer]) -> BoundKeyValues:
+        """Compute keys and values, once for each style and layer, in float32 throughout; the processor casts them.
 
-        What cleaning adds goes through the same matrices, which have no bias.
+        Token shifts go through the same matrices, which have no bias. The result has no fingerprint, which only
+        saving needs.
         """
-        spoken, made = self._spoken(style) if layers else [], {}
-        for layer in layers:
-            matrices = self.file.read_layer(layer.number)
-            made[layer_key(layer)] = [_through(matrices, tokens) for tokens in spoken]
-        return made
+        cache = self._cache.setdefault(style, {})
+        if missing := [layer for layer in layers if layer.key not in cache]:
+            checkpoint, tokens = self._require_checkpoint(), self._tokens_of_each(style)
+            shifts = [token_shift(tokens, style.content_scale)] if style.uses_token_cleaning else []
+            inputs = [each.flatten(1, 2) for each in (tokens, *shifts)]
+            for layer in missing:
+                to_key, to_value = checkpoint.read_layer(layer.number)
+                cache[layer.key] = [(x @ to_key.to(x).mT, x @ to_value.to(x).mT) for x in inputs]
+        found = {layer.key: cache[layer.key] for layer in layers}
+        plain = {key: pairs[0] for key, pairs in found.items()}
+        return BoundKeyValues(
+            self.family, "", plain, {key: pairs[1] for key, pairs in found.items() if len(pairs) > 1}
+        )
 
-    def _spoken(self, style: Style) -> list[Float[Tensor, "2 tokens cross_dim"]]:
-        """Its tokens; and where it is cleaned, each of its pictures by itself, what is added to them."""
-        tokens = self._tokens_of_each(style)
-        added = [token_shift(tokens, style.content_scale)] if style.uses_token_cleaning else []
-        return [each.flatten(1, 2) for each in (tokens, *added)]
-
-    def _reached(self, blocks: Mapping[Block, float]) -> list[Layer]:
-        return [layer for layer in self.layers if layer.block in blocks]
-
-    def _identified(self) -> Architecture:
-        dims = {layer.cross_dim for layer in self.layers}
-        return match_architecture((layer.name for layer in self.layers), min(dims, default=None))
+    def _select_blocks(self, blocks: BlockSpec) -> Mapping[Any, float]:
+        architecture = self.architecture
+        return select_blocks(blocks, architecture.blocks, architecture.roles, architecture.title)
 
     def _projection_weights(self) -> dict[str, Tensor]:
-        return {name: tensor.float().cpu() for name, tensor in self.file.read_projection().items()}
+        weights = self._require_checkpoint().read_projection()
+        return {name: tensor.float().cpu() for name, tensor in weights.items()}
 
-    def _check(self, style: Style) -> None:
-        """Refuse what is neither bound for this family nor made for this adapter."""
-        if style.bound_for(self.family) is not None:
-            return
+    def _require_checkpoint(self) -> IPAdapterCheckpoint:
+        if self.checkpoint is None:
+            raise missing_adapter_error(self.family)
+        return self.checkpoint
+
+    def check_made_for(self, style: Style) -> None:
+        """Check that the adapter reads embeddings of the style's kind and width.
+
+        Raises:
+            StyleError: It does not, the style has keys and values only, or there is no adapter.
+        """
         if self.checkpoint is None:
             raise missing_adapter_error(self.family, style)
-        self._check_made_for(style)
-
-    def _check_made_for(self, style: Style) -> None:
         style.check_ingredients()
-        on_patches = self.file.projection_type != "base"
-        if style.dim != self.file.embedding_dim or style.uses_patch_features != on_patches:
-            needed, given = (
-                _features(on_patches, self.file.embedding_dim),
-                _features(style.uses_patch_features, style.dim),
+        needs_patches, width = self.checkpoint.projection_type != "base", self.checkpoint.embedding_dim
+        if style.dim != width or style.uses_patch_features != needs_patches:
+            needed, found = (
+                f"{'patch features' if patches else 'an embedding'} of width {dim}"
+                for patches, dim in ((needs_patches, width), (style.uses_patch_features, style.dim))
             )
             raise StyleError(
-                f"{style!r} is {given}; the adapter needs {needed}. Make it with this adapter's encoder."
+                f"{style!r} is {found}; the adapter needs {needed}. Make it with this adapter's encoder."
             )
 
 
 def missing_adapter_error(family: str, style: Style | None = None) -> StyleError:
-    """Says what a pipeline without an adapter can do, and how to come by that."""
-    bound = " and ".join(binding.family for binding in style.bindings) if style else ""
-    has = f"{style!r} is bound for {bound} only" if bound else f"{style!r} is not bound" if style else ""
+    """Build the error for a pipeline without an adapter: what it can do, and how to get there."""
+    has = ""
+    if style:
+        families = " and ".join(bound.family for bound in style.bindings)
+        has = f"; {style!r} is " + (f"bound for {families} only" if families else "not bound")
     return StyleError(
-        f"This pipeline has no adapter, so that it draws with styles bound for {family} and no others"
-        f"{f'; {has}' if has else ''}; bind the style: instantstyle style … --bind {family}."
+        f"This pipeline has no adapter, so that it uses only styles bound for {family}{has}; "
+        f"bind the style: instantstyle style … --bind {family}."
     )
 
 
-def _sides(
-    said: Sequence[Tensor], away: Tensor | None, against: bool
+def stack_rows(
+    styles: Sequence[Float[Tensor, "2 tokens width"]],
+    negative: Float[Tensor, "2 tokens width"] | None,
+    unconditional: bool,
 ) -> Float[Tensor, "2 pictures tokens width"]:
-    """Row 0 is what guidance draws away from: no picture, a negative style, or the style itself."""
-    if len({side.shape for side in said}) > 1:
-        raise StyleError("Styles of one call must have as many references side by side each (combine).")
-    # As they are: a file's halves become nothing wider than the network that they are for. Of one style
-    # nothing is copied: it is the style's own memory.
-    sides = said[0][:, None] if len(said) == 1 else torch.stack(list(said), dim=1)
-    if against:
-        return sides.flip(0)
-    if away is None:
-        return sides
-    if away.shape[1] != sides.shape[2]:
-        raise StyleError("A negative style needs as many references side by side as the style has (combine).")
-    return torch.stack([away[1:].expand_as(sides[0]), sides[1]])
+    """Stack the keys, or the values, of the styles of a call.
 
+    Args:
+        styles: One style, or one for each prompt.
+        negative: The negative style; None for none.
+        unconditional: Whether guidance steers away from `styles`.
 
-def _through(matrices: Sequence[Tensor], tokens: Float[Tensor, "2 tokens cross_dim"]) -> KeyValue:
-    key, value = (tokens @ matrix.to(tokens).mT for matrix in matrices)
-    return key, value
+    Returns:
+        Row 0 for the unconditional half: no reference, the negative style, or the styles; row 1 for the other half.
+        One style is returned as a view of its own memory, in its own dtype.
 
-
-def _shift(
-    answers: Sequence[BoundKeyValues], away: BoundKeyValues | None, name: str, against: bool
-) -> TokenShift | None:
-    """What cleaning adds to both sides of a layer, and how fast it fades; None where nothing is cleaned.
-
-    A negative style, itself cleaned or not, stands in the tail's place. Against a style only that style is
-    cleaned: a tail on the other side would be drawn towards.
+    Raises:
+        StyleError: Numbers of tokens differ.
     """
-    if not any(name in binding.shifts for binding in (*answers, *([away] if away else []))):
+    if len({style.shape for style in styles}) > 1:
+        raise StyleError("Styles of one call must have as many references side by side each (combine).")
+    rows = styles[0][:, None] if len(styles) == 1 else torch.stack(list(styles), dim=1)
+    if unconditional:
+        return rows.flip(0)
+    if negative is None:
+        return rows
+    if negative.shape[1] != rows.shape[2]:
+        raise StyleError("A negative style needs as many references side by side as the style has (combine).")
+    return torch.stack([negative[1:].expand_as(rows[0]), rows[1]])
+
+
+def _token_shift(
+    styles: Sequence[BoundKeyValues], negative: BoundKeyValues | None, key: str, unconditional: bool
+) -> TokenShift | None:
+    """Build the shift that token cleaning adds to both rows of a layer; None where no style is cleaned.
+
+    A negative style, cleaned or not, takes the place of the tail. For an unconditional style only that style is
+    cleaned: guidance would steer towards a tail in the other row.
+    """
+    if not any(key in bound.shifts for bound in (*styles, *([negative] if negative else []))):
         return None
     slow, fast = RATES
-    said = [binding.shift_for(name) for binding in answers]
-    other = away.shift_for(name) if away else (None, None)
-    if against:
-        said = [_without_first(pair) for pair in said]
-    key, value = (_sides([pair[which] for pair in said], other[which], against) for which in (0, 1))
-    rates = (fast, fast) if away or against else (slow, fast)
-    return TokenShift(key, value, torch.tensor(rates))
+    shifts = [bound.shift_for(key) for bound in styles]
+    others = negative.shift_for(key) if negative else (None, None)
+
+    def rows(which: int) -> Float[Tensor, "2 pictures tokens width"]:
+        halves = [shift[which] for shift in shifts]
+        if unconditional:
+            halves = [torch.stack([torch.zeros_like(half[1]), half[1]]) for half in halves]
+        return stack_rows(halves, others[which], unconditional)
+
+    rates = (fast, fast) if negative or unconditional else (slow, fast)
+    return TokenShift(rows(0), rows(1), torch.tensor(rates))
 
 
-def _without_first(pair: KeyValue) -> KeyValue:
-    """Row 0 zero: nothing is added to no picture."""
-    key, value = (torch.stack([torch.zeros_like(half[1]), half[1]]) for half in pair)
-    return key, value
-
-
-def merge_bound_styles(bounds: Iterable[Bound]) -> Bound:
-    """Several styles at once: where they meet in a layer, both act."""
-    together: dict[str, tuple[StyleKeyValues, ...]] = {}
-    for bound in bounds:
-        for name, styles in bound.items():
-            together[name] = (*together.get(name, ()), *styles)
-    return together
+def merge_style_layers(parts: Iterable[StyleLayers]) -> StyleLayers:
+    """Merge the keys and values of several conditionings; in a layer that they share, all act."""
+    merged: dict[str, tuple[StyleKeyValues, ...]] = {}
+    for part in parts:
+        for name, styles in part.items():
+            merged[name] = (*merged.get(name, ()), *styles)
+    return merged
 
 
 @contextmanager
-def inject_attention_processors(unet: Any, bound: Bound, moment: DenoisingState) -> Iterator[None]:
-    """The style acts inside the `with` block; after it the network holds the very processors of before.
+def inject_attention_processors(unet: UNet, styles: StyleLayers, state: DenoisingState) -> Iterator[None]:
+    """Install the processors for the `with` block; restore the original objects on exit, also on error.
 
-    The other cross-attentions too are given processors of ours, without a style: those make the text's keys
-    and values once a call. The moment watches only where a style asks for it.
+    The other cross-attention layers get processors without a style, which cache the text's keys and values.
+
+    Args:
+        unet: The UNet.
+        styles: Keys and values by processor name.
+        state: The state of the pipeline; it is tracked only where a style needs it.
+
+    Raises:
+        StyleError: diffusers' own IP-Adapter is loaded, which passes text and image tokens as a pair.
     """
-    found = dict(unet.attn_processors)
-    _refuse_adapted(found)
-    # Now and not at the first step: a compiled network would be compiled again for what was moved in it.
-    there = torch.empty(0, dtype=unet.dtype, device=unet.device)
-    styled = {
-        name: StyledAttnProcessor([keys.to(there) for keys in bound.get(name, ())], moment)
-        for name, processor in found.items()
-        if name in bound or (bound and _reads_words_plainly(name, processor))
+    original = dict(unet.attn_processors)
+    loaded = sorted(
+        {type(each).__name__ for each in original.values() if type(each).__name__.startswith("IPAdapter")}
+    )
+    if loaded:
+        raise StyleError(
+            f"The UNet already has an IP-Adapter ({loaded[0]}); call pipe.unload_ip_adapter() first."
+        )
+    # Cast before the first step: a compiled network would be compiled again for tensors that move inside it.
+    like = torch.empty(0, dtype=unet.dtype, device=unet.device)
+    processors = {
+        name: StyledAttnProcessor([style.to(like) for style in styles.get(name, ())], state)
+        for name, processor in original.items()
+        # A StyledAttnProcessor without styles does exactly what AttnProcessor2_0 does.
+        if name in styles
+        or (styles and name.endswith("attn2.processor") and type(processor).__name__ == "AttnProcessor2_0")
     }
-    watched = any(style.needs_tracking for styles in bound.values() for style in styles)
-    # The layers keep theirs, in the network's dtype.
-    del bound
+    needs_tracking = any(style.needs_tracking for layer in styles.values() for style in layer)
+    # The processors hold the cast tensors; the originals can be freed.
+    del styles
     try:
-        unet.set_attn_processor({**found, **styled})
-        with moment.tracking() if watched else nullcontext():
+        unet.set_attn_processor({**original, **processors})
+        with state.tracking() if needs_tracking else nullcontext():
             yield
     finally:
-        unet.set_attn_processor(found)
-
-
-def _reads_words_plainly(name: str, processor: Any) -> bool:
-    """Whether ours without a style does the very same as this one."""
-    return name.endswith("attn2.processor") and type(processor).__name__ == "AttnProcessor2_0"
-
-
-def _mask_of(use: StyleConditioning) -> Float[Tensor, "rows columns"] | None:
-    return None if use.mask is None else load_mask(use.mask)
-
-
-def _features(on_patches: bool, width: int) -> str:
-    return f"{'patch features' if on_patches else 'an embedding'} {width} wide"
-
-
-def _refuse_adapted(processors: Mapping[str, Any]) -> None:
-    """diffusers' own IP-Adapter hands text and image tokens over as a pair, which we cannot read."""
-    kinds = {type(processor).__name__ for processor in processors.values()}
-    taken = sorted(kind for kind in kinds if kind.startswith("IPAdapter"))
-    if taken:
-        raise StyleError(
-            f"The network already carries an IP-Adapter ({taken[0]}); call pipe.unload_ip_adapter() first."
-        )
+        unet.set_attn_processor(original)

@@ -77,7 +77,9 @@ def num_images(prompt: str | Sequence[str] | None, per_prompt: Any, arguments: M
     return per_prompt * (1 if isinstance(prompt, str) else len(prompt))
 
 
-def make_generators(seed: int | None, arguments: Mapping[str, Any], count: int) -> dict[str, Any]:
+def make_generators(
+    seed: int | None, arguments: Mapping[str, Any], count: int
+) -> tuple[list[int], dict[str, Any]]:
     """Make one random generator for each image.
 
     Generators are on the CPU, so that an image depends on neither batch nor device.
@@ -88,7 +90,7 @@ def make_generators(seed: int | None, arguments: Mapping[str, Any], count: int) 
         count: Number of images.
 
     Returns:
-        `{"generator": [...]}`; empty where the caller passes a generator.
+        The seeds, and `{"generator": [...]}` for the pipeline; both empty where the caller passes a generator.
 
     Raises:
         JobError: The seed is out of range, or there are a seed and a generator.
@@ -96,14 +98,15 @@ def make_generators(seed: int | None, arguments: Mapping[str, Any], count: int) 
     if arguments.get("generator") is not None:
         if seed is not None:
             raise JobError(f"seed={seed} and a generator exclude each other; give one of them.")
-        return {}
+        return [], {}
     if seed is None:
         seed = secrets.randbelow(2**32)
     elif isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise JobError(
             f"seed is {seed!r}; it must be a whole number from 0 to 2⁶³ − 1, or None for a new one."
         )
-    return {"generator": [torch.Generator("cpu").manual_seed(seed + i) for i in range(count)]}
+    seeds = [seed + i for i in range(count)]
+    return seeds, {"generator": [torch.Generator("cpu").manual_seed(each) for each in seeds]}
 
 
 def check_output(output: Any, pipe: Pipeline) -> None:

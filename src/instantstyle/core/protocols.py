@@ -4,7 +4,7 @@ diffusers registers a pipeline's components at run time, so that its classes do 
 name the attributes that the code relies on; they are checked by pyright, not at run time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -32,6 +32,15 @@ class AttentionModule(Protocol):
     def prepare_attention_mask(
         self, attention_mask: Tensor, target_length: int, batch_size: int
     ) -> Tensor: ...
+
+
+class ContentEncoder(Protocol):
+    """An encoder of words in the image encoder's space; `clip_encoders.TextEncoder` is one."""
+
+    @property
+    def projection_dim(self) -> int: ...
+
+    def embed(self, phrases: Sequence[str], /) -> Tensor: ...
 
 
 class UNet(Protocol):

@@ -1,7 +1,8 @@
-"""What the image encoder makes of references: once for each picture, then remembered."""
+"""Embeddings of reference images: computed once for each image, then cached."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -12,156 +13,181 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import ModelError, StyleError
-from ..imaging.thumbnail import make_thumbnail
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
-from .bank import unrelated_pictures
+from ..synthetic import MINI_SCOPE, sample_scenes, to_pil_image
 from .clip_encoders import ImageEncoder
 from .content_removal import auto_content_scale
 from .style import Style
 
 ContentScale = float | str
-"""How much content is taken out; the word `auto`: as much as is enough, see `Sight.enough`."""
+"""How much content is removed; `"auto"` selects `ReferenceEncoder.auto_content_scale`."""
 
-REMEMBERED = 64
-"""Pictures whose embeddings are kept: 5 kB each for a base adapter, at most 1.3 MB on patch features."""
+CACHE_SIZE = 64
+"""Images whose embeddings are kept: 5 kB each for a base adapter, at most 1.3 MB for patch features."""
+
+AUTO_REMOVALS = ("subtract", "project")
+"""Removals whose `"auto"` scale has a closed form."""
+
+NUM_UNRELATED = 16
+"""Number of unrelated images: one that happens to show the content does not move the median of so many."""
+
+UNRELATED_SIDE = 192
+"""Side of the unrelated images in pixels: after CLIP's resizing they are as sharp as photos."""
 
 
 class ReferenceEncoder:
-    """An image encoder for one kind of adapter, with a memory of the pictures that it has seen.
+    """An image encoder for one kind of adapter, with a cache of embeddings.
 
-    With `keep_encoder` off the encoder's weights are freed after each look; a picture that is remembered
-    needs them no more.
+    With `keep_encoder` off the encoder's weights are freed after each use; cached images do not need them.
     """
 
     def __init__(
         self, encoder: ImageEncoder, *, uses_patch_features: bool, keep_encoder: bool = True
     ) -> None:
-        self.encoder, self.uses_patch_features, self.keep_encoder = encoder, uses_patch_features, keep_encoder
-        self._seen: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
-        self._blank: Tensor | None = None
+        self.encoder = encoder
+        self.uses_patch_features = uses_patch_features
+        self.keep_encoder = keep_encoder
+        self._cache: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
+        self._unconditional: Tensor | None = None
         self._unrelated: Tensor | None = None
 
     @classmethod
     def for_checkpoint(
-        cls, file: IPAdapterCheckpoint | None, encoder: Any, keep_encoder: bool = True
+        cls, checkpoint: IPAdapterCheckpoint | None, encoder: Any, keep_encoder: bool = True
     ) -> "ReferenceEncoder | None":
-        """That of the encoder which the adapter was trained with; None where there is no adapter."""
-        if file is None:
+        """Open the image encoder that an adapter was trained with.
+
+        Args:
+            checkpoint: The adapter; None returns None.
+            encoder: A model, an `ImageEncoder`, or the path of a folder or weights file.
+            keep_encoder: Whether to keep the weights between uses.
+
+        Raises:
+            CheckpointError: The encoder cannot be read, or has another width than the adapter needs.
+            ModelError: There is no encoder.
+        """
+        if checkpoint is None:
             return None
         if encoder is None:
             raise ModelError(
-                "There is no image encoder to see a reference with; pass image_encoder=, a model or a folder."
+                "There is no image encoder for reference images; pass image_encoder=, a model or a folder."
             )
         opened = ImageEncoder.open(encoder)
-        opened.check_fits(file.projection_type, file.embedding_dim)
-        return cls(opened, uses_patch_features=file.projection_type != "base", keep_encoder=keep_encoder)
-
-    def style(self, images: Sequence[Image.Image], crop: str, weights: Sequence[float], name: str) -> Style:
-        """The pictures as a style; what saw them is noted in it."""
-        # Before the look: after it the weights may be gone.
-        fingerprint = self.encoder.fingerprint
-        embeds, blank = self.encode(images, crop)
-        return Style(
-            embeds,
-            blank,
-            tuple(weights),
-            name=name,
-            encoder=self.encoder.name,
-            encoder_fingerprint=fingerprint,
-            crop=crop,
-            thumbnail=make_thumbnail(images),
+        opened.check_fits(checkpoint.projection_type, checkpoint.embedding_dim)
+        return cls(
+            opened, uses_patch_features=checkpoint.projection_type != "base", keep_encoder=keep_encoder
         )
-
-    def check(self, style: Style) -> None:
-        """A style of another encoder of the same width would be read as if it were of this one."""
-        known, here = style.encoder_fingerprint, self.encoder.fingerprint
-        if known not in ("", here):
-            raise StyleError(
-                f"{style!r} was seen by another image encoder ({style.encoder} {known}) than the one here "
-                f"({self.encoder.name} {here}); make it with this one, or bind it with the one that saw it."
-            )
 
     def encode(
         self, images: Sequence[Image.Image], crop: str = "center"
     ) -> tuple[Float[Tensor, "images *features dim"], Float[Tensor, "*features dim"]]:
-        """Raw projected embeddings, or for adapters on patches the patches' features; and no picture's."""
-        found = torch.stack([self._of(image, crop) for image in images])
-        blank = self._of_no_picture()
-        if not self.keep_encoder:
-            self.encoder.free()
-        return found, blank
+        """Encode images one by one, so that an embedding does not depend on the images beside it.
+
+        Args:
+            images: RGB images.
+            crop: How they are made square.
+
+        Returns:
+            Raw projected embeddings, or patch features for adapters that read those; and the unconditional
+            input: zeros, which base adapters were trained with, or the features of an all-zero image.
+        """
+        encode = self.encoder.features if self.uses_patch_features else self.encoder.embed
+        embeds: list[Tensor] = []
+        for image in images:
+            # By pixels, from whatever file they come.
+            pixels = f"{image.mode} {image.size}".encode() + image.tobytes()
+            key = (sha256(pixels).hexdigest(), crop)
+            if key not in self._cache:
+                self._cache[key] = encode([image], crop)[0]
+            self._cache.move_to_end(key)
+            embeds.append(self._cache[key])
+        while len(self._cache) > CACHE_SIZE:
+            self._cache.popitem(last=False)
+        if self._unconditional is None:
+            blank = self.encoder.blank_features if self.uses_patch_features else self._zeros
+            self._unconditional = blank()
+        self._free_encoder()
+        return torch.stack(embeds), self._unconditional
+
+    def check(self, style: Style) -> None:
+        """Check that the style was made with this encoder, as far as its encoder is known.
+
+        Raises:
+            StyleError: It was made with another encoder, possibly of the same width.
+        """
+        if style.encoder_fingerprint not in ("", self.encoder.fingerprint):
+            raise StyleError(
+                f"{style!r} was made with another image encoder ({style.encoder} {style.encoder_fingerprint}) than "
+                f"the one here ({self.encoder.name} {self.encoder.fingerprint}); make it with this one, or bind it "
+                "with the one that it was made with."
+            )
 
     def auto_content_scale(self, style: Style) -> float:
-        """The least amount after which no reference is closer to the style's words than unrelated pictures.
+        """Return the least scale after which no reference is closer to the content than unrelated images are.
 
-        What is unrelated is the median cosine of the bank's pictures (`bank`) with the words; the equation is
-        `clipspace.enough`'s. Of several references side by side the one that needs most decides.
+        "Unrelated" is the median cosine between the content and images of the synthetic dataset; the equation is
+        that of `content_removal.auto_content_scale`. Of several references side by side the one that needs most
+        decides.
+
+        Args:
+            style: A style with content.
+
+        Raises:
+            StyleError: The style was made with another encoder.
         """
         self.check(style)
-        words = style.content_embeds
-        assert words is not None
-        cosines = F.cosine_similarity(self._of_unrelated_pictures(), words.sum(dim=0), dim=-1)
-        seen = style.with_removal(0.0).embeddings()
-        return max(auto_content_scale(embed, words, cosines.median().item(), style.removal) for embed in seen)
-
-    def _of_unrelated_pictures(self) -> Float[Tensor, "pictures dim"]:
-        """Seen once, and kept beside the memory, in which they would crowd out a person's own."""
+        content = style.content_embeds
+        assert content is not None
         if self._unrelated is None:
-            self._unrelated = torch.cat([self.encoder.embed([image]) for image in unrelated_pictures()])
-            if not self.keep_encoder:
-                self.encoder.free()
-        return self._unrelated
+            # Not in the cache, where they would displace the caller's images.
+            self._unrelated = torch.cat([self.encoder.embed([image]) for image in unrelated_images()])
+            self._free_encoder()
+        cosines = F.cosine_similarity(self._unrelated, content.sum(dim=0), dim=-1)
+        embeds = style.with_removal(0.0).embeddings()
+        unrelated = cosines.median().item()
+        return max(auto_content_scale(embed, content, unrelated, style.removal) for embed in embeds)
 
-    def _of_no_picture(self) -> Float[Tensor, "*features dim"]:
-        """Zeros for a base adapter, not the mean: it was trained against zeros."""
-        if self._blank is None:
-            width = self.encoder.projection_dim
-            self._blank = self.encoder.blank_features() if self.uses_patch_features else torch.zeros(width)
-        return self._blank
+    def _zeros(self) -> Float[Tensor, " dim"]:
+        return torch.zeros(self.encoder.projection_dim)
 
-    def _of(self, image: Image.Image, crop: str) -> Float[Tensor, "*features dim"]:
-        """One by one, so that a picture's embedding depends on no other beside it."""
-        key = (_fingerprint(image), crop)
-        if key not in self._seen:
-            look = self.encoder.features if self.uses_patch_features else self.encoder.embed
-            self._seen[key] = look([image], crop)[0]
-        self._seen.move_to_end(key)
-        while len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
-        return self._seen[key]
+    def _free_encoder(self) -> None:
+        if not self.keep_encoder:
+            self.encoder.free()
+
+
+@cache
+def unrelated_images() -> tuple[Image.Image, ...]:
+    """Render held-out scenes of the synthetic dataset, the same on every machine."""
+    scenes = sample_scenes(NUM_UNRELATED, torch.Generator().manual_seed(0), MINI_SCOPE, held_out=True)
+    rendered = scenes.render(UNRELATED_SIDE, torch.Generator().manual_seed(0))
+    return tuple(map(to_pil_image, rendered))
 
 
 def resolve_content_scale(
-    scale: ContentScale | None, style: Style, sight: ReferenceEncoder | None
+    scale: ContentScale | None, style: Style, encoder: ReferenceEncoder | None
 ) -> float | None:
-    """The number that `auto` comes to for this style; anything else as it is."""
+    """Replace `"auto"` by the scale for this style; return anything else unchanged.
+
+    Raises:
+        StyleError: The scale is another word, or the style, its removal or the pipeline does not support `"auto"`.
+    """
     if not isinstance(scale, str):
         return scale
     if scale != "auto":
-        raise StyleError(f"content_scale is {scale!r}; it is a number, 0 not at all, or 'auto'.")
-    if style.removal not in CHOOSING:
+        raise StyleError(f"content_scale is {scale!r}; it is a number, 0 for nothing, or 'auto'.")
+    if style.removal not in AUTO_REMOVALS:
         raise StyleError(
-            f"content_scale='auto' chooses how much {' or '.join(CHOOSING)} takes out; {style.removal} has "
-            "nothing to choose: leave content_scale out."
+            f"content_scale='auto' is defined for {' and '.join(AUTO_REMOVALS)}, not for {style.removal}; "
+            "leave content_scale out."
         )
     if not style.content:
         raise StyleError(
-            f"content_scale='auto' is to take words out of {style.name}, and there are none; give content=."
+            f"content_scale='auto' removes words from {style.name}, and there are none; pass content=."
         )
     style.check_removable()
-    if sight is None:
+    if encoder is None:
         raise StyleError(
-            f"content_scale='auto' holds {style.name} against pictures that an image encoder has to see, and "
-            "this pipeline has none; give a number, or tune the style where its encoder is."
+            f"content_scale='auto' compares {style.name} with unrelated images, which needs an image encoder, and "
+            "this pipeline has none; pass a number, or change the style where its encoder is."
         )
-    return sight.auto_content_scale(style)
-
-
-CHOOSING = ("subtract", "project")
-"""Removals whose amount has a closed form."""
-
-
-def _fingerprint(image: Image.Image) -> str:
-    """Of the pixels, whatever file they came from."""
-    told = f"{image.mode} {image.size}".encode()
-    return sha256(told + image.tobytes()).hexdigest()
+    return encoder.auto_content_scale(style)

@@ -1,9 +1,10 @@
-"""A style: references made reusable, kept apart from what is to be taken out; saved, mixed, bound."""
+"""A style: embeddings of reference images and of the content to remove from them; saved, mixed, bound."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
-from math import isfinite
+from html import escape
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +13,138 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
-from ..imaging.thumbnail import combine_thumbnails
-from . import bound_style as keys
-from . import ingredients
 from .bound_style import BoundKeyValues
-from .content_removal import CLEAN, default_scale
-from .ingredients import Ingredients
-from .style_file import PLAIN, SHIFTED, StyleMetadata, bound_name, bound_pairs, read, validate_metadata, write
+from .content_removal import CLEAN, CONTENT_SCALES, check_removal, default_scale, remove, weighted_mean
+from .style_file import read_style_fields, write_style
 from .style_library import find_style_file
+from .style_mixing import NO_EMBEDDINGS, mixed_fields, ordered_parts
+from .style_source import StyleSource, source_of_file, source_of_mix
+
+COMBINATIONS = ("average", "concat")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Style(Ingredients):
-    """One or more references made reusable.
+class Style:
+    """One or more reference images made reusable.
 
-    Picture and content embeddings stay apart, so that the removal can be retuned without the picture. Bound,
-    it also holds the keys and values that a family of networks makes of it, and draws there without adapter
-    and image encoder.
+    Image and content embeddings are stored separately, so that the removal can be changed without the image. A bound
+    style also holds the keys and values that a family of networks computes from it, and generates there without
+    adapter and image encoder. Methods return new styles; a style is never changed.
+
+    Raises:
+        StyleError: Fields do not fit together.
     """
 
+    image_embeds: Float[Tensor, "refs *features dim"]
+    """Raw projected embeddings [refs dim]; for Plus and full adapters patch features [refs patches dim]. A style that
+    is only bound has none, [0 0]."""
+    unconditional: Float[Tensor, "*features dim"]
+    """The unconditional input of the adapter: zeros, or the patch features of an all-zero image."""
+    weights: tuple[float, ...] = (1.0,)
+    """Weight of each reference; only their proportions matter."""
+    combine: str = "average"
+    """`average`: one embedding, the weighted mean; `concat`: the tokens of all references side by side."""
+    content: tuple[str, ...] = ()
+    """Words for what the references show, which are removed."""
+    content_embeds: Float[Tensor, "phrases dim"] | None = None
+    content_scale: float = CONTENT_SCALES["subtract"]
+    """How much is removed, 0 for nothing: of the words' embedding, of the elements they mark, or of the tail."""
+    removal: str = "subtract"
+    """`subtract`, `project`, `mask` or `clean`; see `content_removal`."""
+    name: str = "reference"
+    encoder: str = "CLIP"
+    encoder_fingerprint: str = ""
+    """Fingerprint of the image encoder; empty if it is unknown."""
     crop: str = "center"
     """How the references were made square."""
     thumbnail: bytes = b""
-    """A small JPEG of them, to be recognised by."""
+    """A small JPEG of the references."""
     author: str = ""
     licence: str = ""
     notes: str = ""
     bindings: tuple[BoundKeyValues, ...] = ()
     """Keys and values, at most once for each family of networks."""
+    source: StyleSource | None = None
+    """The files that the style was made from, for recipes; None if it has others."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_removal(self.removal)
+        if self.combine not in COMBINATIONS:
+            raise StyleError(f"combine cannot be {self.combine!r}; it is one of {', '.join(COMBINATIONS)}.")
+        if len(self.weights) != len(self.image_embeds):
+            raise StyleError(
+                f"{len(self.image_embeds)} references have {len(self.weights)} weights; give one for each."
+            )
+        if self.has_ingredients and not (min(self.weights) >= 0 and 0 < sum(self.weights) < inf):
+            raise StyleError(
+                f"Weights of references are {self.weights}; each must be finite and not negative, and not all 0."
+            )
+        if self.combine == "concat" and len(set(self.weights)) > 1:
+            raise StyleError(
+                f"Weights {self.weights} have no meaning for tokens side by side; use combine='average'."
+            )
         if not self.has_ingredients and not self.bindings:
             raise StyleError("A style needs a reference, or keys and values; this one has neither.")
+
+    @property
+    def dim(self) -> int:
+        """Width of the embeddings or patch features."""
+        return self.image_embeds.shape[-1]
+
+    @property
+    def uses_patch_features(self) -> bool:
+        """Whether the style is for an adapter on patch features, from which words cannot be removed."""
+        return self.image_embeds.ndim == 3
+
+    @property
+    def has_ingredients(self) -> bool:
+        """Whether the embeddings are present, so that the style can be changed, mixed and bound."""
+        return len(self.image_embeds) > 0
+
+    @property
+    def uses_token_cleaning(self) -> bool:
+        """Whether content is removed from the tokens, without words."""
+        return self.removal == CLEAN and self.content_scale != 0
+
+    @property
+    def removal_settings(self) -> tuple[float, str]:
+        """Content scale and removal."""
+        return self.content_scale, self.removal
+
+    @property
+    def removed_label(self) -> str:
+        """What is removed, `"a cat"`, `("a cat" + "a mat")` or `its tail`; empty if nothing is.
+
+        A style with token cleaning keeps the words that were removed before, so that they can be removed again.
+        """
+        if self.removal == CLEAN:
+            return "its tail"
+        words = " + ".join(f'"{phrase}"' for phrase in self.content)
+        return f"({words})" if len(self.content) > 1 else words
+
+    @property
+    def label(self) -> str:
+        """Name and what is removed, `ink.png − "a cat" × 0.5`."""
+        sign = {"subtract": "−", "project": "⊥", "mask": "∖", CLEAN: "−"}[self.removal]
+        removed = self.removed_label
+        return self.name + (f" {sign} {removed} × {self.content_scale:g}" if removed else "")
+
+    def embeddings(self) -> Float[Tensor, "used *features dim"]:
+        """Return what the adapter reads: each reference for `concat`, else the mean alone, content removed."""
+        if self.combine == "average":
+            return self.embedding()[None]
+        self.check_ingredients()
+        return self._without_content(self.image_embeds)
+
+    def embedding(self) -> Float[Tensor, "*features dim"]:
+        """Return the weighted mean of the references with the content removed."""
+        self.check_ingredients()
+        return self._without_content(weighted_mean(self.image_embeds, self.weights))
+
+    def _without_content(self, embeds: Float[Tensor, "*features dim"]) -> Float[Tensor, "*features dim"]:
+        if self.content_embeds is None:
+            return embeds
+        return remove(embeds, self.content_embeds, self.content_scale, self.removal)
 
     def with_content(
         self,
@@ -53,20 +153,30 @@ class Style(Ingredients):
         content_scale: float | None = None,
         removal: str | None = None,
     ) -> "Style":
-        """The same references with these words removed instead of any earlier ones; bound no longer."""
+        """Remove these words instead of any earlier ones; the result is not bound.
+
+        Args:
+            content: Words for what the references show.
+            content_embeds: Their raw projected text embeddings.
+            content_scale: How much is removed; None as in `with_removal`.
+            removal: How it is removed; None keeps the removal.
+
+        Raises:
+            StyleError: Words cannot be removed from this style, or the widths differ.
+        """
         self.check_removable()
         if (removal or self.removal) == CLEAN:
             raise StyleError(
-                f"removal='clean' reads no words, and is to take {', '.join(content)} out of {self.name}; "
-                "leave content out, or take it out by subtract, project or mask."
+                f"removal='clean' reads no words, but content is {', '.join(content)} for {self.name}; "
+                "leave content out, or use subtract, project or mask."
             )
         if content_embeds.shape[-1] != self.dim:
             raise StyleError(
-                f"The content's embedding is {content_embeds.shape[-1]} wide, {self.name}'s is {self.dim}: "
-                "they come from different CLIPs. Use the text tower that was trained with the image tower."
+                f"The content's embedding has width {content_embeds.shape[-1]}, {self.name}'s {self.dim}: they are "
+                "of different CLIPs. Use the text encoder that was trained with the image encoder."
             )
-        cleaned = replace(self, content=tuple(content), content_embeds=content_embeds, bindings=())
-        return cleaned.with_removal(content_scale, removal)
+        style = replace(self, content=tuple(content), content_embeds=content_embeds, bindings=())
+        return style.with_removal(content_scale, removal)
 
     def minus(
         self,
@@ -74,206 +184,169 @@ class Style(Ingredients):
         content_embeds: Float[Tensor, "phrases dim"],
         content_scale: float | None = None,
     ) -> "Style":
-        """The same with these words removed beside any earlier ones; `InstantStyle.minus` embeds them."""
+        """Remove these words, with these text embeddings, beside any earlier ones.
+
+        All words share one `content_scale`; None keeps it. `InstantStyle.minus` embeds the words.
+
+        Raises:
+            StyleError: Words were removed with another scale before.
+        """
         if self.content_embeds is None:
             return self.with_content(content, content_embeds, content_scale)
         if content_scale not in (None, self.content_scale):
             raise StyleError(
-                f"{self!r} has content removed × {self.content_scale:g} already, and one amount serves all "
-                f"words; give that one, or say tuned({content_scale:g}) first."
+                f"{self!r} has content removed × {self.content_scale:g} already, and one scale applies to all "
+                f"words; give that one, or call with_removal({content_scale:g}) first."
             )
-        both = torch.cat([self.content_embeds, content_embeds.to(self.content_embeds)])
-        return self.with_content([*self.content, *content], both)
+        embeds = torch.cat([self.content_embeds, content_embeds.to(self.content_embeds)])
+        return self.with_content([*self.content, *content], embeds)
 
     def with_removal(self, content_scale: float | None = None, removal: str | None = None) -> "Style":
-        """The same, its content removed by another amount or in another way; None leaves as it is.
+        """Change how much content is removed, and how.
 
-        An amount means something else in each way, so that another way without an amount begins with its own
-        (`CONTENT_SCALES`). What is bound stays bound only where nothing changes.
+        Args:
+            content_scale: How much is removed. None keeps the scale; with another removal it selects that one's
+                default (`CONTENT_SCALES`), as a scale has another meaning in each.
+            removal: How it is removed; None keeps the removal.
+
+        Returns:
+            The changed style; it stays bound only where nothing changes.
+
+        Raises:
+            StyleError: There is no such removal, or the style has keys and values only.
         """
-        way = self.removal if removal is None else removal
-        usual = self.content_scale if way == self.removal else default_scale(way)
-        scale = usual if content_scale is None else content_scale
-        acts = bool(self.content) or CLEAN in (way, self.removal)
-        changed = acts and (scale, way) != self.removal_settings
-        if changed:
+        removal = self.removal if removal is None else removal
+        if content_scale is None:
+            content_scale = self.content_scale if removal == self.removal else default_scale(removal)
+        has_effect = bool(self.content) or CLEAN in (removal, self.removal)
+        changes = has_effect and (content_scale, removal) != self.removal_settings
+        if changes:
             self.check_ingredients()
-        kept = () if changed else self.bindings
-        return replace(self, content_scale=scale, removal=way, bindings=kept)
+        bindings = () if changes else self.bindings
+        return replace(self, content_scale=content_scale, removal=removal, bindings=bindings)
 
     def with_weights(self, weights: Sequence[float]) -> "Style":
-        """The same references counting otherwise; bound no longer."""
+        """Change the weights of the references; the result is not bound."""
         self.check_ingredients()
-        return replace(self, weights=tuple(map(float, weights)), bindings=())
+        source = None if self.source is None or self.source.is_mix else self.source
+        return replace(self, weights=tuple(map(float, weights)), bindings=(), source=source)
 
     def bound_for(self, family: str) -> BoundKeyValues | None:
-        """Its keys and values for this family of networks, if it is bound for it."""
-        return next((binding for binding in self.bindings if binding.family == family), None)
+        """Return the keys and values for a family of networks; None if the style is not bound for it."""
+        return next((bound for bound in self.bindings if bound.family == family), None)
 
-    def with_binding(self, binding: BoundKeyValues) -> "Style":
-        """The same with these keys and values, instead of any earlier ones for that family."""
-        others = [other for other in self.bindings if other.family != binding.family]
-        return replace(self, bindings=(*others, binding))
+    def with_binding(self, bound: BoundKeyValues) -> "Style":
+        """Add keys and values, in place of any earlier ones for the same family."""
+        others = [other for other in self.bindings if other.family != bound.family]
+        return replace(self, bindings=(*others, bound))
 
     def without_bindings(self) -> "Style":
-        """The ingredients alone."""
+        """Drop all keys and values."""
         self.check_ingredients()
-        return replace(self, bindings=())
+        return replace(self, bindings=(), source=None)
 
     def bound_only(self) -> "Style":
-        """The keys and values alone: drawn with as before, but never again retuned or bound anew."""
-        return replace(self, **_NOTHING, combine="average", content_embeds=None)
+        """Drop the embeddings: the style generates as before, but cannot be changed or bound again."""
+        return replace(self, **NO_EMBEDDINGS, combine="average", content_embeds=None)
 
     @staticmethod
     def mix(parts: Any, *, on: str | None = None) -> "Style":
-        """`Style.mix({"ink": 0.7, "neon": 0.3})`: styles, their files or their names, each with its weight.
+        """Mix styles by weight: `Style.mix({"ink": 0.7, "neon": 0.3})`.
 
-        `on="embeddings"`: Σ wᵢeᵢ / Σ wᵢ, content taken out of each; `on="keys"`: the same of the keys and
-        values of the families that all are bound for. By default embeddings where all have theirs. In any
-        order the same, bit for bit.
+        The order of the parts does not change a bit of the result.
+
+        Args:
+            parts: A mapping or pairs of styles, style files or library names, and weights from 0.
+            on: `"embeddings"` mixes embeddings with the content of each style removed; `"keys"` mixes the keys and
+                values of the families that all styles are bound for. None selects embeddings where all styles
+                have theirs.
+
+        Raises:
+            StyleError: A weight is not valid, a style cannot be found, or the styles cannot be mixed.
         """
-        return _mixed(parts.items() if isinstance(parts, Mapping) else parts, on)
+        pairs = parts.items() if isinstance(parts, Mapping) else parts
+        ordered = ordered_parts((find_saved(part) or Style.load(part), weight) for part, weight in pairs)
+        if len(ordered) == 1:
+            return ordered[0][0]
+        mixed = Style(**mixed_fields(ordered, on))
+        return replace(mixed, source=source_of_mix(ordered, mixed) if on is None else None)
 
     def interpolate(self, other: "Style", share: float) -> "Style":
-        """This style moved towards another: at 0 it is this one, at 1 the other."""
+        """Mix this style with another one; a `share` of 0 returns this style, 1 the other.
+
+        Raises:
+            StyleError: `share` is outside of 0..1.
+        """
         if not 0 <= share <= 1:
-            raise StyleError(f"towards cannot go {share!r} of the way; 0 stays here, 1 is there.")
+            raise StyleError(
+                f"share is {share!r}; it must be a number in 0..1: 0 is this style, 1 the other."
+            )
         return Style.mix([(self, 1 - share), (other, share)])
 
     def save(self, path: str | Path, *, force: bool = False, exact: bool = False) -> Path:
-        """Write a .style.safetensors file; docs/style-file.md describes it.
+        """Write a .style.safetensors file; docs/style-file.md documents the format.
 
-        Embeddings are stored in float32, keys and values in float16; `exact` keeps these as they are.
+        Args:
+            path: The file to write; `force` replaces an existing one.
+            exact: Whether to store keys and values as they are instead of in float16.
+
+        Raises:
+            JobError: The file cannot be written there.
+            StyleError: Keys or values overflow float16.
         """
-        return write(Path(path), self._imprint(), self._tensors(exact), force=force)
+        return write_style(self, Path(path), force=force, exact=exact)
 
     @staticmethod
     def load(source: str | Path) -> "Style":
-        """From a style file, or by a name in the library; `StyleError` unless it is whole and ours."""
+        """Read a style file, or a style of the library by its name.
+
+        Raises:
+            StyleError: There is no such style, or the file is damaged or not a style file.
+        """
         path = find_style_file(source) or Path(source)
-        imprint, tensors = read(path)
-        fields = imprint.model_dump(exclude={"bound"})
-        embeds = {name: tensors[name].float() for name in _EMBEDS if name in tensors}
-        thumbnail = tensors["thumbnail"].numpy().tobytes() if "thumbnail" in tensors else b""
-        bindings = (
-            BoundKeyValues(
-                family, adapter, bound_pairs(tensors, family, PLAIN), bound_pairs(tensors, family, SHIFTED)
-            )
-            for family, adapter in imprint.bound.items()
-        )
+        values = {**NO_EMBEDDINGS, **read_style_fields(path)}
         try:
-            return Style(**{**_NOTHING, **fields, **embeds}, thumbnail=thumbnail, bindings=tuple(bindings))
-        except StyleError as fault:
-            raise StyleError(f"{path} is no style: {fault}") from None
+            style = Style(**values)
+        except StyleError as error:
+            raise StyleError(f"{path} is not a style: {error}") from None
+        return replace(style, source=source_of_file(path, style))
 
-    def _imprint(self) -> StyleMetadata:
-        bound = {binding.family: binding.adapter for binding in self.bindings}
-        told = {name: getattr(self, name) for name in StyleMetadata.model_fields if name != "bound"}
-        return validate_metadata(self, {**told, "bound": bound})
+    def check_ingredients(self) -> None:
+        """Raise `StyleError` if the style has keys and values only."""
+        if not self.has_ingredients:
+            raise StyleError(
+                f"{self.name} is bound only: its embeddings were left out, so that it can generate and be mixed with "
+                "styles bound alike, but not be changed. Make it again from its reference images."
+            )
 
-    def _tensors(self, exact: bool) -> dict[str, Tensor]:
-        embeds = {name: getattr(self, name) for name in _EMBEDS} if self.has_ingredients else {}
-        tensors = {name: tensor.float() for name, tensor in embeds.items() if tensor is not None}
-        if self.thumbnail:
-            tensors["thumbnail"] = torch.frombuffer(bytearray(self.thumbnail), dtype=torch.uint8)
-        for binding in self.bindings:
-            for halves, pairs in ((PLAIN, binding.layers), (SHIFTED, binding.shifts)):
-                for layer, pair in pairs.items():
-                    for which, tensor in zip(halves, pair, strict=True):
-                        kept = tensor if exact else self._halved(tensor)
-                        tensors[bound_name(binding.family, layer, which)] = kept
-        return tensors
-
-    def _halved(self, tensor: Tensor) -> Tensor:
-        half = tensor.half()
-        if not half.isfinite().all():
-            raise StyleError(f"{self!r} has keys or values too large for float16; save it with exact=True.")
-        return half
+    def check_removable(self) -> None:
+        """Raise `StyleError` if words cannot be removed from the style."""
+        self.check_ingredients()
+        if self.uses_patch_features:
+            raise StyleError(
+                f"Content cannot be removed from {self.name}: it consists of patch features, "
+                "and words have no embedding among those. Use a base adapter (not Plus, not full)."
+            )
 
     def __repr__(self) -> str:
-        """`Style(ink.png − "a cat" × 0.5, CLIP-1280)`; bound: `…, bound for sdxl)`."""
-        families = " and ".join(binding.family for binding in self.bindings)
+        """`Style(ink.png − "a cat" × 0.5, CLIP-1280)`; a bound style ends in `…, bound for sdxl)`."""
+        families = " and ".join(bound.family for bound in self.bindings)
         return f"Style({self.label}, {self.encoder}{f', bound for {families}' if families else ''})"
 
+    def _repr_html_(self) -> str:
+        """Thumbnail and ingredients, for notebooks."""
+        source = f"data:image/jpeg;base64,{b64encode(self.thumbnail).decode()}"
+        image = f'<img src="{source}" alt="">' if self.thumbnail else ""
+        return f"<figure>{image}<figcaption>{escape(repr(self))}</figcaption></figure>"
 
-def find_saved(source: Any) -> Style | None:
-    """A ready style, or the one that a path or a name of the library means; None for a picture."""
+
+def find_saved(source: object) -> Style | None:
+    """Return a ready style, or load the one that a path or a library name stands for; None for an image.
+
+    Raises:
+        StyleError: The source is a style file that cannot be read.
+    """
     if isinstance(source, Style):
         return source
-    return None if find_style_file(source) is None else Style.load(source)
-
-
-_EMBEDS = ("image_embeds", "unconditional", "content_embeds")
-
-_NOTHING = {"image_embeds": torch.zeros(0, 0), "unconditional": torch.zeros(0), "weights": ()}
-
-
-def _mixed(given: Iterable[tuple[Any, float]], on: str | None) -> Style:
-    parts = _in_order([(find_saved(part) or Style.load(part), _checked(weight)) for part, weight in given])
-    styles = [style for style, _ in parts]
-    if not styles:
-        raise StyleError("A mix needs a style of a weight above 0; there is none.")
-    if len(styles) == 1:
-        return styles[0]
-    on = on or ("embeddings" if all(style.has_ingredients for style in styles) else "keys")
-    made = {"embeddings": _on_embeddings, "keys": _on_keys}.get(on)
-    if made is None:
-        raise StyleError(f"A mix cannot be made on {on!r}; on is embeddings or keys.")
-    return Style(
-        name=" + ".join(f"{_told(style)} × {weight:g}" for style, weight in parts),
-        crop=styles[0].crop,
-        thumbnail=combine_thumbnails([style.thumbnail for style in styles]),
-        author=", ".join(dict.fromkeys(style.author for style in styles if style.author)),
-        licence="; ".join(dict.fromkeys(style.licence for style in styles if style.licence)),
-        **made(parts),
-    )
-
-
-def _on_embeddings(parts: Sequence[tuple[Style, float]]) -> dict[str, Any]:
-    return ingredients.mixed(parts)
-
-
-def _on_keys(parts: Sequence[tuple[Style, float]]) -> dict[str, Any]:
-    """Those families that all are bound for, by one adapter."""
-    bound = [({each.family: each for each in style.bindings}, weight) for style, weight in parts]
-    families = [family for family in sorted(bound[0][0]) if all(family in by for by, _ in bound)]
-    found = [keys.mixed([(by[family], weight) for by, weight in bound]) for family in families]
-    bindings = tuple(binding for binding in found if binding is not None)
-    if not bindings:
-        told = "; ".join(f"{style.name}: {_bound_for(style)}" for style, _ in parts)
-        raise StyleError(
-            "These styles cannot be mixed by their keys and values, as they are not bound for layers of one "
-            f"family by one adapter ({told}); bind them alike, or mix styles that have their embeddings."
-        )
-    first = parts[0][0]
-    seen_by = {"encoder": first.encoder, "encoder_fingerprint": first.encoder_fingerprint}
-    return {**_NOTHING, **seen_by, "bindings": bindings}
-
-
-def _in_order(parts: Iterable[tuple[Style, float]]) -> list[tuple[Style, float]]:
-    """The heaviest first, equal ones by name and numbers: a sum of floats depends on its order."""
-    return sorted(
-        (part for part in parts if part[1] > 0), key=lambda part: (-part[1], part[0].label, _digest(part[0]))
-    )
-
-
-def _digest(style: Style) -> str:
-    told = sha256(repr((style.weights, style.content_scale, style.removal)).encode())
-    for name, tensor in sorted(style._tensors(exact=True).items()):
-        told.update(name.encode() + tensor.contiguous().numpy().tobytes())
-    return told.hexdigest()
-
-
-def _checked(weight: Any) -> float:
-    number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    if not number or not isfinite(weight) or weight < 0:
-        raise StyleError(f"The weight of a style in a mix is {weight!r}; it must be a finite number from 0.")
-    return float(weight)
-
-
-def _told(style: Style) -> str:
-    return f"({style.label})" if " " in style.label else style.label
-
-
-def _bound_for(style: Style) -> str:
-    return ", ".join(f"{each.family} by {each.adapter}" for each in style.bindings) or "not bound"
+    path = find_style_file(source)
+    return None if path is None else Style.load(path)

@@ -1,0 +1,216 @@
+"""Styles from references: images are encoded, saved styles loaded, and content is removed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from ..errors import StyleError
+from ..imaging.loading import open_reference
+from ..imaging.thumbnail import make_thumbnail
+from ..recipe import Combine, Crop, Removal
+from .clip_encoders import TextEncoder, find_text_encoder, missing_text_encoder_error
+from .conditioning import StyleConditioning
+from .ip_adapter import IPAdapter, missing_adapter_error
+from .protocols import ContentEncoder, Pipeline
+from .reference_encoder import ContentScale, ReferenceEncoder, resolve_content_scale
+from .style import Style, find_saved
+from .style_source import source_of_images
+
+ReferenceLike = str | Path | Image.Image
+"""An image or its file; or a saved style: its .style.safetensors file, or its name in the library."""
+
+StyleLike = (
+    Style
+    | ReferenceLike
+    | StyleConditioning
+    | Sequence[ReferenceLike]
+    | Sequence[Style]
+    | Sequence[StyleConditioning]
+)
+"""One reference or several for one style, a ready style, one style for each prompt, or conditionings that add up."""
+
+
+@dataclass(eq=False)
+class StyleBuilder:
+    """Image encoder, text encoder and adapter that styles are made for. `InstantStyle.style` documents the arguments."""
+
+    adapter: IPAdapter
+    reference_encoder: ReferenceEncoder | None
+    text_encoder: ContentEncoder | None
+
+    @classmethod
+    def open(
+        cls,
+        pipe: Pipeline,
+        adapter: IPAdapter,
+        image_encoder: Any,
+        text_encoder: tuple[Any, Any] | None,
+        keep_encoder: bool,
+    ) -> "StyleBuilder":
+        """Open the encoders of an adapter.
+
+        Raises:
+            CheckpointError: The image encoder cannot be read or does not fit.
+            ModelError: There is an adapter, but no image encoder.
+            StyleError: The text encoder does not share the image encoder's space.
+        """
+        checkpoint = adapter.checkpoint
+        reference_encoder = ReferenceEncoder.for_checkpoint(checkpoint, image_encoder, keep_encoder)
+        if checkpoint is None or checkpoint.projection_type != "base":
+            return cls(adapter, reference_encoder, None)
+        width = checkpoint.embedding_dim
+        encoder = find_text_encoder(pipe, width) if text_encoder is None else TextEncoder(*text_encoder)
+        if encoder is not None and encoder.projection_dim != width:
+            raise StyleError(
+                f"The text encoder projects to width {encoder.projection_dim}, the image encoder to {width}: "
+                "they do not share a space. Pass the text encoder that was trained with the image encoder."
+            )
+        return cls(adapter, reference_encoder, encoder)
+
+    def require_reference_encoder(self) -> ReferenceEncoder:
+        """Return the image encoder; raise `StyleError` if there is none."""
+        if self.reference_encoder is None:
+            raise missing_adapter_error(self.adapter.family)
+        return self.reference_encoder
+
+    def build(
+        self,
+        reference: Style | ReferenceLike | Sequence[Style | ReferenceLike],
+        *,
+        content: str | Sequence[str] | None = None,
+        content_scale: ContentScale | None = None,
+        removal: Removal | None = None,
+        crop: Crop = "center",
+        weights: Sequence[float] | None = None,
+        combine: Combine = "average",
+    ) -> Style:
+        """Make a style from references, see `InstantStyle.style`."""
+        sources = [reference] if isinstance(reference, Style | ReferenceLike) else list(reference)
+        shares = [1.0] * len(sources) if weights is None else [float(weight) for weight in weights]
+        if not sources:
+            raise StyleError("A style needs a reference; the list of them is empty.")
+        saved = [find_saved(source) for source in sources]
+        if not any(saved):
+            style = replace(self._encode(cast("list[ReferenceLike]", sources), crop, shares), combine=combine)
+            return self.without_content(style, content, content_scale, removal)
+        if len(shares) != len(sources):
+            raise StyleError(f"{len(sources)} references have {len(shares)} weights; give one for each.")
+        if combine != "average":
+            raise StyleError(f"Ready styles are mixed, and cannot be combined by {combine!r}; leave it out.")
+        styles = [
+            style or self._encode([cast(ReferenceLike, source)], crop, [1.0])
+            for source, style in zip(sources, saved, strict=True)
+        ]
+        mixed = Style.mix(zip(styles, shares, strict=True))
+        return self.without_content(mixed, content, content_scale, removal)
+
+    def as_style(
+        self, style: Style | ReferenceLike | Sequence[ReferenceLike], crop: Crop = "center"
+    ) -> Style:
+        """Return a ready style unchanged; make one from references."""
+        return style if isinstance(style, Style) else self.build(style, crop=crop)
+
+    def as_styles(
+        self, style: StyleLike, crop: Crop = "center"
+    ) -> Style | list[Style] | list[StyleConditioning]:
+        """Convert references to styles: a list of references is one style, a list of styles one for each prompt.
+
+        Raises:
+            StyleError: A list mixes references, styles and conditionings.
+        """
+        if isinstance(style, StyleConditioning):
+            return [style]
+        types = {type(one) for one in style} if isinstance(style, list | tuple) else set[type]()
+        if not types & {Style, StyleConditioning}:
+            return self.as_style(cast(Any, style), crop)
+        if len(types) > 1:
+            raise StyleError(
+                "A list mixes references, styles and conditionings; make all of them a StyleConditioning."
+            )
+        return cast(Any, list(cast("Sequence[Any]", style)))
+
+    def minus(
+        self, style: Style | ReferenceLike, content: str | Sequence[str], content_scale: float | None = None
+    ) -> Style:
+        """Remove words beside any that are removed already, see `InstantStyle.minus`."""
+        ready, phrases = self.as_style(style), _as_list(content)
+        return ready.minus(phrases, self._embed_content(ready, phrases), content_scale)
+
+    def without_content(
+        self,
+        style: Style,
+        content: str | Sequence[str] | None,
+        scale: ContentScale | None,
+        removal: Removal | None,
+    ) -> Style:
+        """Remove content from a style; None leaves content, scale or removal as they are."""
+        if content:
+            phrases = _as_list(content)
+            style = style.with_content(phrases, self._embed_content(style, phrases), removal=removal)
+        resolved = resolve_content_scale(scale, style.with_removal(removal=removal), self.reference_encoder)
+        return style.with_removal(resolved, removal)
+
+    def without_content_each(
+        self, styles: Style | list[Style] | list[StyleConditioning], *removal: Any
+    ) -> Style | list[Style]:
+        """Remove content from a style, or from the style of each prompt.
+
+        Raises:
+            StyleError: There are conditionings, whose styles have content of their own.
+        """
+        if isinstance(styles, Style):
+            return self.without_content(styles, *removal)
+        ready = [style for style in styles if isinstance(style, Style)]
+        if len(ready) < len(styles):
+            raise StyleError(
+                "content beside a StyleConditioning: remove it from its style, styled.style(…, content=…)."
+            )
+        return [self.without_content(style, *removal) for style in ready]
+
+    def check_encoder(self, conditioning: StyleConditioning) -> None:
+        """Check that styles were made with this encoder; those bound for this family are used as they are.
+
+        Raises:
+            StyleError: A style was made with another encoder.
+        """
+        if self.reference_encoder is None:
+            return
+        for style in (*conditioning.styles, conditioning.negative_style):
+            if style is not None and style.bound_for(self.adapter.family) is None:
+                self.reference_encoder.check(style)
+
+    def _encode(self, sources: Sequence[ReferenceLike], crop: Crop, weights: Sequence[float]) -> Style:
+        images = [open_reference(source) for source in sources]
+        encoder = self.require_reference_encoder()
+        # Before encoding: afterwards the weights may be freed.
+        fingerprint = encoder.encoder.fingerprint
+        image_embeds, unconditional = encoder.encode(images, crop)
+        names = (Path(each).name if isinstance(each, str | Path) else "image" for each in sources)
+        return Style(
+            image_embeds,
+            unconditional,
+            tuple(weights),
+            name=" + ".join(names),
+            encoder=encoder.encoder.name,
+            encoder_fingerprint=fingerprint,
+            crop=crop,
+            thumbnail=make_thumbnail(images),
+            source=source_of_images(sources),
+        )
+
+    def _embed_content(self, style: Style, phrases: Sequence[str]) -> Float[Tensor, "phrases dim"]:
+        style.check_removable()
+        if self.adapter.checkpoint is None:
+            raise missing_adapter_error(self.adapter.family)
+        if self.text_encoder is None:
+            raise missing_text_encoder_error(style.dim)
+        return self.text_encoder.embed(phrases)
+
+
+def _as_list(content: str | Sequence[str]) -> list[str]:
+    return [content] if isinstance(content, str) else list(content)

@@ -1,0 +1,198 @@
+"""Mixtures of styles: weighted means of their embeddings, or of their keys and values."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import StyleError
+from ..imaging.thumbnail import combine_thumbnails
+from .bound_style import BoundKeyValues, KeyValue
+from .style_file import style_tensors
+
+if TYPE_CHECKING:
+    from .style import Style
+
+Part = tuple["Style", float]
+"""A style and its weight."""
+
+NO_EMBEDDINGS: Mapping[str, Any] = {
+    "image_embeds": torch.zeros(0, 0),
+    "unconditional": torch.zeros(0),
+    "weights": (),
+}
+"""Fields of a style that has keys and values only."""
+
+
+def ordered_parts(parts: Iterable[Part]) -> list[Part]:
+    """Sort the parts by weight, then by label and content, as a sum of floats depends on its order.
+
+    Args:
+        parts: Styles with weights; parts of weight 0 are dropped.
+
+    Raises:
+        StyleError: A weight is negative or not a finite number, or no weight is above 0.
+    """
+    checked = [(style, _checked_weight(weight)) for style, weight in parts]
+    kept = [part for part in checked if part[1] > 0]
+    if not kept:
+        raise StyleError("A mix needs a style of a weight above 0; there is none.")
+    return sorted(kept, key=lambda part: (-part[1], part[0].label, _digest(part[0])))
+
+
+def mixed_fields(parts: Sequence[Part], on: str | None = None) -> dict[str, Any]:
+    """Compute the fields of the mixed style.
+
+    Args:
+        parts: Two or more styles with weights, as `ordered_parts` returns them.
+        on: `"embeddings"` computes Σ wᵢeᵢ / Σ wᵢ, with the content of each style removed; `"keys"` the same of the
+            keys and values of the families that all styles are bound for. None selects embeddings where all
+            styles have theirs.
+
+    Returns:
+        Keyword arguments for `Style`.
+
+    Raises:
+        StyleError: `on` is unknown, or the styles cannot be mixed in this way.
+    """
+    styles = [style for style, _ in parts]
+    on = on or ("embeddings" if all(style.has_ingredients for style in styles) else "keys")
+    methods = {"embeddings": mixed_embeddings, "keys": mixed_keys}
+    if on not in methods:
+        raise StyleError(f"A mix cannot be made on {on!r}; on is embeddings or keys.")
+    labels = [f"({style.label})" if " " in style.label else style.label for style in styles]
+    return {
+        "name": " + ".join(f"{label} × {weight:g}" for label, (_, weight) in zip(labels, parts, strict=True)),
+        "crop": styles[0].crop,
+        "thumbnail": combine_thumbnails([style.thumbnail for style in styles]),
+        "author": ", ".join(dict.fromkeys(style.author for style in styles if style.author)),
+        "licence": "; ".join(dict.fromkeys(style.licence for style in styles if style.licence)),
+        "encoder": styles[0].encoder,
+        "encoder_fingerprint": styles[0].encoder_fingerprint,
+        **methods[on](parts),
+    }
+
+
+def mixed_embeddings(parts: Sequence[Part]) -> dict[str, Any]:
+    """Compute the embedding fields of Σ wᵢeᵢ / Σ wᵢ, in the order given, with the content of each eᵢ removed.
+
+    Where all styles have the same content their references are concatenated, and the removal can still be changed;
+    otherwise each style becomes one reference whose content is removed already.
+
+    Raises:
+        StyleError: Encoders, removals or combinations do not agree.
+    """
+    _check_compatible([style for style, _ in parts])
+    first = parts[0][0]
+    fields: dict[str, Any] = {"unconditional": first.unconditional}
+    if not all(_has_same_content(style, first) for style, _ in parts):
+        if first.uses_token_cleaning:
+            fields |= {"content_scale": first.content_scale, "removal": first.removal}
+        embeds = torch.stack([style.embedding() for style, _ in parts])
+        return {**fields, "image_embeds": embeds, "weights": tuple(weight for _, weight in parts)}
+    for name in ("content", "content_embeds", "content_scale", "removal"):
+        fields[name] = getattr(first, name)
+    shares = [weight * one / sum(style.weights) for style, weight in parts for one in style.weights]
+    embeds = torch.cat([style.image_embeds for style, _ in parts])
+    return {**fields, "image_embeds": embeds, "weights": tuple(shares)}
+
+
+def mixed_keys(parts: Sequence[Part]) -> dict[str, Any]:
+    """Mix keys and values for the families that all styles are bound for with one adapter.
+
+    Raises:
+        StyleError: There is no such family.
+    """
+    by_family = [({bound.family: bound for bound in style.bindings}, weight) for style, weight in parts]
+    families = [
+        family for family in sorted(by_family[0][0]) if all(family in found for found, _ in by_family)
+    ]
+    mixed = [mix_bound([(found[family], weight) for found, weight in by_family]) for family in families]
+    bindings = tuple(bound for bound in mixed if bound is not None)
+    if not bindings:
+        listed = "; ".join(
+            f"{style.name}: "
+            + (", ".join(f"{each.family} by {each.adapter}" for each in style.bindings) or "not bound")
+            for style, _ in parts
+        )
+        raise StyleError(
+            "These styles cannot be mixed by their keys and values, as they are not bound for layers of one "
+            f"family by one adapter ({listed}); bind them alike, or mix styles that have their embeddings."
+        )
+    return {**NO_EMBEDDINGS, "bindings": bindings}
+
+
+def mix_bound(parts: Sequence[tuple[BoundKeyValues, float]]) -> BoundKeyValues | None:
+    """Compute Σ wᵢKᵢ / Σ wᵢ and Σ wᵢVᵢ / Σ wᵢ in the layers that all parts have, in the order given.
+
+    The result differs from binding the mixed embedding, as an adapter's projection ends in a LayerNorm; both agree
+    at weights 0 and 1. Token shifts are mixed alike; the shift of a part that is not cleaned is zero.
+
+    Returns:
+        None where the parts share no layer, or come from different adapters or numbers of tokens.
+    """
+    first = parts[0][0]
+    shared = [key for key in first.layers if all(key in bound.layers for bound, _ in parts)]
+    if len({bound.adapter for bound, _ in parts}) > 1 or not shared:
+        return None
+    if any(len({bound.layers[key][0].shape for bound, _ in parts}) > 1 for key in shared):
+        return None
+    total = sum(weight for _, weight in parts)
+    shares = [(bound, weight / total) for bound, weight in parts]
+    layers = {key: _weighted_sum([(bound.layers[key], share) for bound, share in shares]) for key in shared}
+    cleaned = [key for key in shared if any(key in bound.shifts for bound, _ in parts)]
+    shifts = {
+        key: _weighted_sum([(bound.shift_for(key), share) for bound, share in shares]) for key in cleaned
+    }
+    return BoundKeyValues(first.family, first.adapter, layers, shifts)
+
+
+def _weighted_sum(shares: Sequence[tuple[KeyValue, float]]) -> KeyValue:
+    key, value = (torch.stack([share * pair[i].float() for pair, share in shares]).sum(dim=0) for i in (0, 1))
+    return key, value
+
+
+def _check_compatible(styles: Sequence["Style"]) -> None:
+    """Embeddings of different encoders lie in different spaces; token cleaning does not act on embeddings."""
+    first = styles[0]
+    for style in styles:
+        style.check_ingredients()
+        cleaned = style.uses_token_cleaning or first.uses_token_cleaning
+        if cleaned and style.removal_settings != first.removal_settings:
+            raise StyleError(
+                f"{style.label} and {first.label} cannot be mixed: clean acts on the tokens of the whole mix; "
+                "set all of them to it with one content scale, or none."
+            )
+        if style.combine == "concat" and len(style.image_embeds) > 1:
+            raise StyleError(f"{style.label} concatenates tokens, which have no mean; use combine='average'.")
+        fingerprints = {style.encoder_fingerprint, first.encoder_fingerprint} - {""}
+        if style.image_embeds.shape[1:] != first.image_embeds.shape[1:] or len(fingerprints) > 1:
+            encoders = " and ".join(
+                f"{one.encoder} {one.encoder_fingerprint}".strip() for one in (style, first)
+            )
+            raise StyleError(
+                f"{style.label} and {first.label} were made with different image encoders ({encoders}) "
+                "and cannot be mixed; make both with one."
+            )
+
+
+def _has_same_content(one: "Style", other: "Style") -> bool:
+    if one.content_embeds is None or other.content_embeds is None:
+        return one.content_embeds is other.content_embeds
+    same_words = (one.content, *one.removal_settings) == (other.content, *other.removal_settings)
+    return same_words and one.content_embeds.equal(other.content_embeds)
+
+
+def _checked_weight(weight: object) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not isfinite(weight) or weight < 0:
+        raise StyleError(f"The weight of a style in a mix is {weight!r}; it must be a finite number from 0.")
+    return float(weight)
+
+
+def _digest(style: "Style") -> str:
+    digest = sha256(repr((style.weights, style.content_scale, style.removal)).encode())
+    for name, tensor in sorted(style_tensors(style, exact=True).items()):
+        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

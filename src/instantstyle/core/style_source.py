@@ -1,0 +1,57 @@
+"""The files that a style was made from, so that a recipe can name them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..imaging.loading import file_sha256
+from ..recipe import Reference
+from .content_removal import CONTENT_SCALES
+
+if TYPE_CHECKING:
+    from .style import Style
+
+Removed = tuple[tuple[str, ...], float, str]
+"""Content, content scale and removal of a style."""
+
+
+@dataclass(frozen=True)
+class StyleSource:
+    """Files of a style. It is not written to style files."""
+
+    references: tuple[Reference, ...]
+    """Image files, or saved styles with their weights in a mix."""
+    removed: Removed
+    """What was removed when the style was made from the files; a recipe records only what differs."""
+    is_mix: bool
+    """Whether the style is a mix of these references, or a saved style, instead of an encoding of images."""
+
+
+def source_of_images(sources: Sequence[object]) -> StyleSource | None:
+    """Return the source of a style that is encoded from images; None unless all of them are files."""
+    paths = [Path(each) for each in sources if isinstance(each, str | Path)]
+    if len(paths) < len(sources):
+        return None
+    references = tuple(Reference(name=str(path), sha256=file_sha256(path)) for path in paths)
+    return StyleSource(references, ((), CONTENT_SCALES["subtract"], "subtract"), is_mix=False)
+
+
+def source_of_file(path: Path, style: "Style") -> StyleSource:
+    """Return the source of a style that was loaded from a style file."""
+    return StyleSource((Reference(name=str(path), sha256=file_sha256(path)),), removed(style), is_mix=True)
+
+
+def source_of_mix(parts: Sequence[tuple["Style", float]], mixed: "Style") -> StyleSource | None:
+    """Return the source of a mix; None unless each part is one file from which nothing else was removed later."""
+    references: list[Reference] = []
+    for style, weight in parts:
+        if style.source is None or len(style.source.references) > 1 or style.source.removed != removed(style):
+            return None
+        references.append(style.source.references[0].model_copy(update={"weight": weight}))
+    return StyleSource(tuple(references), removed(mixed), is_mix=True)
+
+
+def removed(style: "Style") -> Removed:
+    """Return content, content scale and removal of a style."""
+    return style.content, style.content_scale, style.removal
