@@ -1,4 +1,4 @@
-"""The command as a person meets it: words in; exit code, stdout and stderr out."""
+"""The command called with words, with its exit code, stdout and stderr as the outcome."""
 
 import sys
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Outcome:
 
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path) -> Callable[..., Outcome]:
-    """Runs the command in an empty folder."""
+    """Return a function that runs the command in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def command(*words: object) -> Outcome:
@@ -32,8 +32,8 @@ def run(monkeypatch, capsys, tmp_path) -> Callable[..., Outcome]:
         code = 0
         try:
             main()
-        except SystemExit as end:
-            code = int(end.code or 0)
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
         return Outcome(code, *capsys.readouterr())
 
     return command
@@ -41,7 +41,7 @@ def run(monkeypatch, capsys, tmp_path) -> Callable[..., Outcome]:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory, tokenizer_folder, state, image_encoder) -> Path:
-    """The small random model as a folder that `--model` can name."""
+    """The small random model as a folder for `--model`."""
     folder = tmp_path_factory.mktemp("model")
     make_pipe(tokenizer_folder).save_pretrained(folder)
     image_encoder.save_pretrained(folder / "image_encoder")

@@ -1,4 +1,4 @@
-"""`instantstyle generate`: pictures that carry their recipe, and refusals that cost nothing."""
+"""`instantstyle generate`: images with their recipe, and errors before the model is loaded."""
 
 import os
 import subprocess
@@ -33,13 +33,13 @@ def pixels(path) -> bytes:
         return image.tobytes()
 
 
-def test_a_picture_is_written_and_its_path_printed(generate, tmp_path):
+def test_an_image_is_written_and_its_path_printed(generate, tmp_path):
     done = generate("--style", "ink.png", "-o", "out.png")
     assert (done.code, done.out, done.err) == (0, "out.png\n", "")
     assert sorted(os.listdir(tmp_path)) == ["ink.png", "out.png"]
 
 
-def test_the_picture_knows_all_that_made_it(generate, model):
+def test_the_image_carries_its_complete_recipe(generate, model):
     generate("--style", "ink.png", "--content", "a cat", "--negative", "blurry", "-o", "out.png")
     recipe = read_recipe("out.png")
     assert (recipe.prompt, recipe.negative_prompt, recipe.content) == ("a rocket", "blurry", ("a cat",))
@@ -50,24 +50,24 @@ def test_the_picture_knows_all_that_made_it(generate, model):
     assert {"instantstyle", "torch", "diffusers"} <= set(recipe.versions)
 
 
-def test_an_amount_that_was_chosen_is_told_and_draws_the_same_again(generate):
-    chosen = ("--style", "ink.png", "--content", "a cat", "--content-scale")
-    done = generate(*chosen, "auto", "-n", 2, "-o", "out.png")
-    amount = read_recipe("out-7.png").content_scale
-    assert isinstance(amount, float)
-    assert done.err == f"content scale: {amount:g}, chosen by auto\n"
-    generate(*chosen, amount, "-o", "again.png")
+def test_an_automatic_content_scale_is_printed_and_reproduces_the_image(generate):
+    words = ("--style", "ink.png", "--content", "a cat", "--content-scale")
+    done = generate(*words, "auto", "-n", 2, "-o", "out.png")
+    scale = read_recipe("out-7.png").content_scale
+    assert isinstance(scale, float)
+    assert done.err == f"content scale: {scale:g}, chosen by auto\n"
+    generate(*words, scale, "-o", "again.png")
     assert pixels("again.png") == pixels("out-7.png")
 
 
-def test_an_amount_is_a_number_or_auto(generate):
+def test_a_content_scale_is_a_number_or_auto(generate):
     done = generate("--style", "ink.png", "--content", "a cat", "--content-scale", "lots")
     assert done.code != 0
     assert "'lots' is neither a number nor auto" in done.err
 
 
 @pytest.mark.parametrize("words", [("mask", "--content", "a cat"), ("clean",)])
-def test_the_recipe_names_the_removal_and_its_own_amount(generate, words):
+def test_the_recipe_holds_the_removal_and_its_default_scale(generate, words):
     assert generate("--style", "ink.png", "--removal", *words, "-o", "out.png").code == 0
     generate("--style", "ink.png", "-o", "plain.png")
     recipe = read_recipe("out.png")
@@ -75,28 +75,28 @@ def test_the_recipe_names_the_removal_and_its_own_amount(generate, words):
     assert pixels("out.png") != pixels("plain.png")
 
 
-def test_several_pictures_are_named_by_their_seeds(generate):
+def test_several_images_are_named_by_their_seeds(generate):
     done = generate("--style", "ink.png", "-n", 3, "-o", "out.png")
     assert done.out.split() == ["out-7.png", "out-8.png", "out-9.png"]
     assert [read_recipe(path).seed for path in done.out.split()] == [7, 8, 9]
     assert len({pixels(path) for path in done.out.split()}) == 3
 
 
-def test_a_picture_of_several_is_the_same_alone(generate):
+def test_an_image_of_several_equals_the_same_image_alone(generate):
     generate("--style", "ink.png", "-n", 2, "-o", "out.png")
     generate("--style", "ink.png", "--seed", 8, "-o", "alone.png")
     assert pixels("alone.png") == pixels("out-8.png")
 
 
-def test_without_a_name_it_is_named_by_prompt_and_seed(generate):
+def test_by_default_an_image_is_named_by_prompt_and_seed(generate):
     assert generate().out == "a-rocket-7.png\n"
 
 
-def test_the_reference_makes_a_difference_and_scale_nought_none(generate):
+def test_a_reference_changes_the_image_unless_its_scale_is_zero(generate):
     generate("-o", "plain.png")
     generate("-o", "styled.png", "--style", "ink.png")
-    generate("-o", "nought.png", "--style", "ink.png", "--scale", 0)
-    assert pixels("plain.png") == pixels("nought.png") != pixels("styled.png")
+    generate("-o", "zero.png", "--style", "ink.png", "--scale", 0)
+    assert pixels("plain.png") == pixels("zero.png") != pixels("styled.png")
 
 
 def test_several_references_are_mixed(generate, tmp_path):
@@ -105,19 +105,19 @@ def test_several_references_are_mixed(generate, tmp_path):
     assert [reference.name for reference in read_recipe("out.png").references] == ["ink.png", "teal.png"]
 
 
-def test_verbose_says_what_happens_to_a_reference_that_is_not_square(generate):
-    told = generate("--style", "ink.png", "--crop", "pad", "--verbose", "-o", "out.png").err
-    assert "ink.png: 112×80, made square by --crop pad" in told
-    assert "up_blocks.0.attentions.1" in told
+def test_verbose_prints_how_a_reference_is_made_square(generate):
+    err = generate("--style", "ink.png", "--crop", "pad", "--verbose", "-o", "out.png").err
+    assert "ink.png: 112×80, made square by --crop pad" in err
+    assert "up_blocks.0.attentions.1" in err
 
 
-def test_a_bar_is_shown_to_a_person_and_not_to_a_pipe(generate, monkeypatch):
+def test_a_progress_bar_is_shown_on_a_terminal_only(generate, monkeypatch):
     assert generate("-o", "a.png").err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert generate("-o", "b.png").code == 0
 
 
-def test_a_pipe_gets_the_paths_and_nothing_else(model, ink):
+def test_in_a_pipe_only_paths_are_printed(model, ink):
     code = "from instantstyle.cli import main; main()"
     words = ("generate", "a rocket", "--model", model, *SHORT, "--style", ink, "-o", ink.with_name("out.png"))
     done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
@@ -125,14 +125,14 @@ def test_a_pipe_gets_the_paths_and_nothing_else(model, ink):
 
 
 def refused(done) -> str:
-    """One line on stderr, exit code 2 and nothing printed as done."""
+    """Return the single line on stderr of a command that exited with 2 and printed nothing on stdout."""
     assert (done.code, done.out) == (2, "")
     assert done.err.count("\n") == 1
     assert "Traceback" not in done.err
     return done.err
 
 
-TRAPS = {
+BAD_REFERENCES = {
     "missing": (lambda folder: folder / "nowhere.png", "does not exist"),
     "a folder": (lambda folder: folder, "is a folder"),
     "cut short": (lambda folder: cut(folder, "half.png"), "damaged or cut short"),
@@ -140,9 +140,9 @@ TRAPS = {
 }
 
 
-@pytest.mark.parametrize("trap", TRAPS)
-def test_a_bad_reference_is_refused_and_nothing_written(generate, tmp_path, trap):
-    make, reason = TRAPS[trap]
+@pytest.mark.parametrize("name", BAD_REFERENCES)
+def test_an_unreadable_reference_is_refused_and_nothing_is_written(generate, tmp_path, name):
+    make, reason = BAD_REFERENCES[name]
     path = make(tmp_path)
     before = sorted(os.listdir(tmp_path))
     assert reason in refused(generate("--style", path, "-o", "out.png"))
@@ -165,25 +165,25 @@ def test_a_bad_reference_is_refused_and_nothing_written(generate, tmp_path, trap
         (("--height", 17), "multiple of 8"),
         (("--content", "a cat"), "add a reference image"),
         (("-o", "out.jpg"), "should end in .png"),
-        (("-o", "no/such/out.png"), "make it first"),
+        (("-o", "no/such/out.png"), "create it first"),
         (("--model", "minni"), "Did you mean mini?"),
         (("--adapter", "nowhere.safetensors"), "nowhere.safetensors"),
         (("--image-encoder", "nowhere"), "nowhere"),
         (("--device", "abacus"), "abacus"),
     ],
 )
-def test_a_bad_word_is_refused_in_one_line(generate, tmp_path, words, reason):
+def test_an_invalid_option_is_refused_in_one_line(generate, tmp_path, words, reason):
     assert reason in refused(generate(*words))
     assert os.listdir(tmp_path) == ["ink.png"]
 
 
-def test_an_unknown_option_ends_the_same_way(generate):
+def test_an_unknown_option_exits_with_2_and_suggests_the_nearest(generate):
     done = generate("--stile", "ink.png")
     assert done.code == 2
     assert "--style" in done.err
 
 
-def test_what_exists_is_kept_unless_forced(generate, tmp_path):
+def test_an_existing_file_is_overwritten_only_with_force(generate, tmp_path):
     (tmp_path / "out.png").write_bytes(b"precious")
     assert "exists already" in refused(generate("-o", "out.png"))
     assert (tmp_path / "out.png").read_bytes() == b"precious"
@@ -191,30 +191,30 @@ def test_what_exists_is_kept_unless_forced(generate, tmp_path):
     assert read_recipe("out.png").seed == 7
 
 
-def test_one_name_taken_of_several_stops_all_before_drawing(generate, tmp_path):
+def test_one_existing_file_of_several_stops_all_before_generating(generate, tmp_path):
     (tmp_path / "out-8.png").touch()
     assert "out-8.png exists already" in refused(generate("-n", 3, "-o", "out.png"))
     assert not (tmp_path / "out-7.png").exists()
 
 
-def test_what_can_be_refused_early_is_refused_without_loading_the_model(run, ink):
+def test_invalid_blocks_are_refused_without_loading_the_model(run, ink):
     done = run(
         "generate", "a rocket", "--model", "sdxl", "--style", ink, "--blocks", "up_blocks.7.attentions.0"
     )
     assert "SDXL has no block up_blocks.7.attentions.0" in refused(done)
 
 
-def test_where_when_and_against_what_a_style_acts_is_in_the_recipe(generate, tmp_path):
+def test_mask_interval_layout_and_negative_style_are_in_the_recipe(generate, tmp_path):
     Image.new("L", (9, 5), 255).save(tmp_path / "mask.png")
     Image.new("RGB", (9, 9), "teal").save(tmp_path / "teal.png")
-    where = ("--mask", "mask.png", "--start", 0.2, "--end", 0.9)
-    beside = ("--layout", "teal.png", "--negative-style", "teal.png")
-    done = generate("--style", "ink.png", *where, *beside, "-o", "out.png")
+    limits = ("--mask", "mask.png", "--start", 0.2, "--end", 0.9)
+    others = ("--layout", "teal.png", "--negative-style", "teal.png")
+    done = generate("--style", "ink.png", *limits, *others, "-o", "out.png")
     assert (done.code, done.err) == (0, "")
     recipe = read_recipe("out.png")
     assert (recipe.start, recipe.end) == (0.2, 0.9)
-    named = recipe.mask, *recipe.layout_references, *recipe.negative_references
-    assert [picture and picture.name for picture in named] == ["mask.png", "teal.png", "teal.png"]
+    files = recipe.mask, *recipe.layout_references, *recipe.negative_references
+    assert [file and file.name for file in files] == ["mask.png", "teal.png", "teal.png"]
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_where_when_and_against_what_a_style_acts_is_in_the_recipe(generate, tmp
         ("--end", 0.0),
     ],
 )
-def test_a_style_that_acts_nowhere_or_never_is_none(generate, tmp_path, words):
+def test_a_style_without_area_or_steps_changes_nothing(generate, tmp_path, words):
     Image.new("L", (9, 5)).save(tmp_path / "black.png")
     generate("-o", "plain.png")
     generate("--style", "ink.png", *words, "-o", "out.png")
@@ -241,20 +241,20 @@ def test_a_style_that_acts_nowhere_or_never_is_none(generate, tmp_path, words):
         ("--style", "teal.png", "--weight", 0.9, "--weight", 0.1),
     ],
 )
-def test_every_way_of_adding_a_picture_shows(generate, tmp_path, words):
+def test_every_further_reference_changes_the_image(generate, tmp_path, words):
     Image.new("RGB", (9, 9), "teal").save(tmp_path / "teal.png")
     generate("--style", "ink.png", "-o", "alone.png")
     assert generate("--style", "ink.png", *words, "-o", "both.png").code == 0
     assert pixels("both.png") != pixels("alone.png")
 
 
-def test_a_layout_needs_no_style_beside_it(generate):
+def test_a_layout_reference_works_without_a_style(generate):
     generate("-o", "plain.png")
     assert generate("--layout", "ink.png", "-o", "out.png").code == 0
     assert pixels("out.png") != pixels("plain.png")
 
 
-def test_an_interval_of_guidance_shows_and_is_in_the_recipe(generate):
+def test_a_guidance_interval_changes_the_image_and_is_in_the_recipe(generate):
     generate("-o", "throughout.png")
     generate("-o", "whole.png", "--guidance-interval", "0:1")
     assert generate("-o", "part.png", "--guidance-interval", "0.5:1").code == 0
@@ -277,5 +277,5 @@ def test_an_interval_of_guidance_shows_and_is_in_the_recipe(generate):
         (("--negative-style", "ink.png"), "add a reference image"),
     ],
 )
-def test_ways_that_make_no_sense_are_refused(generate, words, reason):
+def test_invalid_combinations_are_refused(generate, words, reason):
     assert reason in refused(generate(*words, "-o", "out.png"))

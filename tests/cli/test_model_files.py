@@ -1,4 +1,4 @@
-"""The verbs about files: models, doctor, convert, and generate --plan; nothing here touches a network."""
+"""The verbs about files: models, doctor, convert, and generate --plan; without network access."""
 
 import os
 import shutil
@@ -20,11 +20,11 @@ def hub(monkeypatch, tmp_path):
 
 @pytest.fixture
 def copy(model, tmp_path):
-    """The small model in a folder that may be damaged."""
+    """A copy of the small model that a test may damage."""
     return shutil.copytree(model, tmp_path / "copy")
 
 
-def test_models_are_listed_plainly_in_a_pipe(run):
+def test_models_are_tab_separated_in_a_pipe(run):
     head, *rows = [line.split("\t") for line in run("models").out.splitlines()]
     assert head == ["name", "here", "size", "licence", "what it is"]
     assert [row[0] for row in rows] == list(CARDS)
@@ -40,13 +40,13 @@ def test_models_are_a_table_on_a_terminal(run, monkeypatch):
     assert "\t" not in out
 
 
-def test_the_doctor_finds_a_whole_model_whole(run, model):
+def test_the_doctor_reports_a_complete_model(run, model):
     done = run("doctor", model)
     assert (done.code, done.err) == (0, "")
     assert "files are here" in done.out
 
 
-def test_the_doctor_names_the_file_the_place_and_the_way_to_get_it(run, tmp_path):
+def test_the_doctor_prints_missing_files_with_their_location_and_command(run, tmp_path):
     done = run("doctor", "sdxl-vit-h")
     assert done.code == 1
     assert f"looked in {tmp_path / 'hub'} (offline: HF_HUB_OFFLINE is set)" in done.out
@@ -55,7 +55,7 @@ def test_the_doctor_names_the_file_the_place_and_the_way_to_get_it(run, tmp_path
     assert "only for --content: model.safetensors of laion/CLIP-ViT-H-14-laion2B-s32B-b79K" in done.out
 
 
-def test_the_doctor_names_what_a_folder_lacks_and_what_is_broken(run, copy):
+def test_the_doctor_prints_missing_and_broken_files_of_a_folder(run, copy):
     (copy / "unet" / "config.json").unlink()
     (copy / "image_encoder" / "model.safetensors").write_bytes(b"half")
     done = run("doctor", copy)
@@ -65,11 +65,11 @@ def test_the_doctor_names_what_a_folder_lacks_and_what_is_broken(run, copy):
     assert "image_encoder/model.safetensors is not a complete" in done.out
 
 
-def test_the_doctor_says_what_files_are(run, model):
+def test_the_doctor_identifies_the_files_of_a_folder(run, model):
     lines = run("doctor", "--look", model).out.splitlines()
-    [told] = [line for line in lines if "ip-adapter_small.safetensors" in line]
-    assert "IP-Adapter (base, 4 tokens)" in told
-    assert f"→ --adapter {model / 'ip-adapter_small.safetensors'}" in told
+    [line] = [line for line in lines if "ip-adapter_small.safetensors" in line]
+    assert "IP-Adapter (base, 4 tokens)" in line
+    assert f"→ --adapter {model / 'ip-adapter_small.safetensors'}" in line
 
 
 def test_the_doctor_refuses_an_unknown_model(run):
@@ -92,7 +92,7 @@ def test_convert_writes_a_file_and_prints_its_name(run, state, tmp_path):
     assert run("convert", "in.bin", "out.safetensors", "--force").code == 0
 
 
-def test_a_plan_loads_and_draws_nothing(run, model, reference, tmp_path, monkeypatch):
+def test_a_plan_loads_and_generates_nothing(run, model, reference, tmp_path, monkeypatch):
     reference.save(tmp_path / "ink.png")
     monkeypatch.setattr("instantstyle.models.load", None)
     done = run("generate", "a rocket", "--style", "ink.png", "--model", model, "--device", "cpu", "--plan")
@@ -104,7 +104,7 @@ def test_a_plan_loads_and_draws_nothing(run, model, reference, tmp_path, monkeyp
     assert os.listdir(tmp_path) == ["ink.png"]
 
 
-def test_a_plan_of_what_is_not_here_says_so(run):
+def test_a_plan_names_missing_files(run):
     done = run("generate", "a rocket", "--model", "sdxl", "--device", "cpu", "--plan")
     assert done.code == 0
     assert "unet: MISSING" in done.out
@@ -112,7 +112,7 @@ def test_a_plan_of_what_is_not_here_says_so(run):
     assert "adapter tensors: 20 (ip_adapter.69.to_k_ip.weight … ip_adapter.87.to_v_ip.weight)" in done.out
 
 
-def test_drawing_without_the_files_ends_in_one_line(run, tmp_path):
+def test_generating_without_the_files_is_refused_in_one_line(run, tmp_path):
     done = run("generate", "a rocket", "--model", "sd15", "--device", "cpu")
     assert done.code == 2
     assert done.err.count("\n") == 1

@@ -17,7 +17,7 @@ SMALL = ["--steps", 1, "--height", 16, "--width", 16]
 
 @pytest.fixture
 def call(tmp_path, monkeypatch):
-    """Runs a verb in an empty folder; what it prints, or the fault that it raises."""
+    """Return a function that runs a verb in an empty folder and returns its stdout or raises its error."""
     monkeypatch.chdir(tmp_path)
 
     def command(verb, *words: object) -> str:
@@ -33,7 +33,7 @@ def call(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     for name, colour in (("a.png", "red"), ("b.png", "teal")):
         Image.new("RGB", (16, 16), colour).save(tmp_path / name)
 
@@ -46,7 +46,7 @@ def test_several_words_after_one_flag_are_a_list():
     ]
 
 
-def test_a_probe_writes_its_folder(call, model, pictures, tmp_path):
+def test_a_probe_writes_its_folder(call, model, images, tmp_path):
     words = ["--styles", "a.png", "b.png", "--prompts", "a", "-o", "found"]
     out = call(probe, "--model", model, *words, *SMALL)
     assert out.splitlines()[-1] == os.path.join("found", "probe.json")
@@ -57,7 +57,7 @@ def test_a_probe_writes_its_folder(call, model, pictures, tmp_path):
     assert held["settings"]["arguments"]["num_inference_steps"] == 1
 
 
-def test_an_evaluation_writes_its_report(call, model, pictures, tmp_path):
+def test_an_evaluation_writes_its_report(call, model, images, tmp_path):
     (tmp_path / "p.txt").write_text("a\n\nb\n")
     (tmp_path / "contents.json").write_text('{"a.png": "a cat"}')
     words = ["--styles", ".", "--prompts", "p.txt", "--arms", "style", "removed", "--scales", "0.5,1"]
@@ -68,7 +68,7 @@ def test_an_evaluation_writes_its_report(call, model, pictures, tmp_path):
     assert "leak (CLIP-24, the adapter's own)" in held["points"][1]["scores"]
 
 
-def test_an_evaluation_takes_its_roles_from_a_probe(call, model, pictures, tmp_path):
+def test_an_evaluation_uses_the_roles_of_a_probe(call, model, images, tmp_path):
     words = ["--styles", "a.png", "b.png", "--prompts", "a"]
     call(probe, "--model", model, *words, "-o", "found", *SMALL)
     proposed = json.loads((tmp_path / "found" / "probe.json").read_text())
@@ -80,35 +80,35 @@ def test_an_evaluation_takes_its_roles_from_a_probe(call, model, pictures, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("words", "fault", "told"),
+    ("words", "error", "reason"),
     [
         (["--styles", "a.png"], JobError, "--prompts"),
         (["--styles", "nowhere.png", "--prompts", "a"], ImageError, "nowhere.png does not exist"),
         (["--styles", ".", "--prompts", "nowhere.txt"], JobError, "nowhere.txt"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_a_model_is_loaded(call, pictures, words, fault, told):
+def test_invalid_inputs_are_refused_before_a_model_is_loaded(call, images, words, error, reason):
     for verb in (probe, evaluate):
-        with pytest.raises(fault, match=told):
+        with pytest.raises(error, match=reason):
             call(verb, *words, "--model", "/nowhere")
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "reason"),
     [
         ("--clip", "no encoder in nowhere"),
         ("--dino", "no encoder in nowhere"),
         ("--csd", "nowhere does not exist; give the file"),
     ],
 )
-def test_an_encoder_that_is_not_there_is_one_line(call, model, pictures, option, told):
+def test_a_missing_encoder_is_refused_in_one_line(call, model, images, option, reason):
     words = ["--styles", "a.png", "--prompts", "a", option, "nowhere"]
-    with pytest.raises(InstantStyleError, match=told) as refused:
+    with pytest.raises(InstantStyleError, match=reason) as refused:
         call(evaluate, "--model", model, *words, *SMALL)
     assert "\n" not in str(refused.value)
 
 
-def test_a_probe_of_another_network_is_refused_in_one_line(call, model, pictures, tmp_path):
+def test_a_probe_of_another_network_is_refused_in_one_line(call, model, images, tmp_path):
     words = ["--styles", "a.png", "b.png", "--prompts", "a"]
     call(probe, "--model", model, *words, "-o", "found", *SMALL)
     held = json.loads((tmp_path / "found" / "probe.json").read_text())
@@ -119,14 +119,14 @@ def test_a_probe_of_another_network_is_refused_in_one_line(call, model, pictures
     assert "\n" not in str(refused.value)
 
 
-def test_a_folder_without_pictures_is_refused_by_both(call, tmp_path):
+def test_a_folder_without_images_is_refused_by_both_verbs(call, tmp_path):
     (tmp_path / "empty").mkdir()
     for verb in (probe, evaluate):
-        with pytest.raises(JobError, match="empty holds no pictures; we look for"):
+        with pytest.raises(JobError, match="empty has no images; their suffixes can be"):
             call(verb, "--styles", "empty", "--prompts", "a", "--model", "/nowhere")
 
 
-def test_of_a_mixed_folder_the_pictures_are_taken(call, model, pictures, tmp_path):
+def test_only_the_images_of_a_folder_are_used(call, model, images, tmp_path):
     (tmp_path / "notes.md").write_text("mine")
     (tmp_path / "sub").mkdir()
     words = ["--styles", ".", "--prompts", "a", "--arms", "all", "--scales", "1", *SMALL]
@@ -135,7 +135,7 @@ def test_of_a_mixed_folder_the_pictures_are_taken(call, model, pictures, tmp_pat
     assert [name for name, *_ in held["settings"]["references"]] == ["a.png", "b.png"]
 
 
-def test_a_bad_picture_is_skipped_only_if_asked(call, model, pictures, tmp_path):
+def test_an_unreadable_image_is_skipped_only_with_skip_bad(call, model, images, tmp_path):
     (tmp_path / "c.png").write_bytes(b"no")
     words = ["--styles", ".", "--prompts", "a", "--arms", "all", "--scales", "1", *SMALL]
     with pytest.raises(ImageError, match=r"c\.png"):

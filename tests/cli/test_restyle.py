@@ -1,4 +1,4 @@
-"""`instantstyle restyle`: a picture keeps its structure and takes on a style."""
+"""`instantstyle restyle`: an image in another style with its structure."""
 
 import pytest
 from PIL import Image
@@ -21,18 +21,18 @@ def restyle(run, model, ink, tmp_path):  # noqa: F811
     return command
 
 
-def test_the_result_has_the_pictures_proportions_and_the_models_size(restyle):
+def test_the_result_has_the_proportions_of_the_image_and_the_size_of_the_model(restyle):
     done = restyle("-o", "out.png")
     assert (done.code, done.out, done.err) == (0, "out.png\n", "")
-    with Image.open("out.png") as drawn:
-        assert drawn.size == (24, 8)
+    with Image.open("out.png") as image:
+        assert image.size == (24, 8)
 
 
-def test_it_is_named_after_the_picture(restyle):
+def test_the_result_is_named_after_the_image(restyle):
     assert restyle().out == "photo-restyled-7.png\n"
 
 
-def test_the_recipe_says_what_it_began_from_and_how_far_it_went(restyle):
+def test_the_recipe_holds_the_image_and_the_strength(restyle):
     restyle("--strength", 0.5, "-o", "out.png")
     recipe = read_recipe("out.png")
     assert recipe.image is not None
@@ -40,18 +40,18 @@ def test_the_recipe_says_what_it_began_from_and_how_far_it_went(restyle):
     assert "Denoising strength: 0.5" in recipe.to_a1111()
 
 
-def test_guidance_for_a_part_of_the_steps_is_another_picture(restyle):
+def test_a_guidance_interval_changes_the_result(restyle):
     restyle("-o", "throughout.png")
     restyle("--guidance-interval", "0.5:1", "-o", "part.png")
     assert pixels("part.png") != pixels("throughout.png")
 
 
-def test_the_style_and_the_strength_make_a_difference(restyle):
-    drawn = []
+def test_style_and_strength_change_the_result(restyle):
+    results = []
     for place, words in enumerate([(), ("--scale", 0), ("--strength", 0.3)]):
         restyle(*words, "-o", f"{place}.png")
-        drawn.append(pixels(f"{place}.png"))
-    assert len(set(drawn)) == 3
+        results.append(pixels(f"{place}.png"))
+    assert len(set(results)) == 3
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,14 @@ def test_the_style_and_the_strength_make_a_difference(restyle):
         (("--strength", 1.5), "strength is 1.5"),
     ],
 )
-def test_what_cannot_be_done_is_refused(restyle, words, reason):
+def test_invalid_options_are_refused(restyle, words, reason):
     assert reason in refused(restyle(*words, "-o", "out.png"))
 
 
-def test_a_missing_picture_is_refused(run, model, ink):  # noqa: F811
+def test_a_missing_image_is_refused(run, model, ink):  # noqa: F811
     assert "nowhere.png does not exist" in refused(run("restyle", "nowhere.png", "--style", "ink.png"))
 
 
-def test_the_bundled_model_has_no_controlnet_and_says_so(run, ink):  # noqa: F811
+def test_a_model_without_a_controlnet_is_refused(run, ink):  # noqa: F811
     done = run("restyle", "ink.png", "--style", "ink.png", "--control", "canny", "-o", "out.png")
     assert "There is no Canny ControlNet for mini" in refused(done)

@@ -1,4 +1,4 @@
-"""`instantstyle serve` before it serves: what it refuses, and what it hands on."""
+"""`instantstyle serve` before it listens: its errors and its settings."""
 
 import sys
 
@@ -9,13 +9,13 @@ from instantstyle.server import Settings
 
 @pytest.fixture
 def served(monkeypatch) -> list[Settings]:
-    """The settings with which the service would have begun."""
-    handed: list[Settings] = []
-    monkeypatch.setattr("instantstyle.server.serve", handed.append)
-    return handed
+    """Return the settings with which the server would start."""
+    calls: list[Settings] = []
+    monkeypatch.setattr("instantstyle.server.serve", calls.append)
+    return calls
 
 
-def test_by_default_only_this_machine_is_listened_to(run, served):
+def test_by_default_the_server_listens_on_localhost(run, served):
     assert run("serve").code == 0
     [settings] = served
     assert (settings.host, settings.port, len(settings.keys), settings.library) == (
@@ -36,7 +36,7 @@ def test_options_become_settings(run, served, tmp_path):
     assert (settings.limits.queue, settings.limits.steps) == (3, 9)
 
 
-def test_another_host_without_a_key_is_refused_before_anything_is_loaded(run, monkeypatch):
+def test_another_host_without_a_key_is_refused_before_a_model_is_loaded(run, monkeypatch):
     monkeypatch.delenv("INSTANTSTYLE_API_KEYS", raising=False)
     outcome = run("serve", "--host", "0.0.0.0", "--model", "nowhere")
     assert outcome.code == 2
@@ -44,7 +44,7 @@ def test_another_host_without_a_key_is_refused_before_anything_is_loaded(run, mo
 
 
 @pytest.mark.parametrize("absent", ["fastapi", "uvicorn", "python_multipart", "prometheus_client"])
-def test_without_its_libraries_the_install_line_is_told(run, monkeypatch, absent):
+def test_a_missing_library_is_refused_with_the_install_command(run, monkeypatch, absent):
     monkeypatch.setitem(sys.modules, absent, None)
     outcome = run("serve", "--model", "nowhere")
     assert outcome.code == 2

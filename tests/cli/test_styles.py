@@ -1,4 +1,4 @@
-"""`instantstyle style`, `mix` and `styles`: styles as files, by name, of several."""
+"""`instantstyle style`, `mix` and `styles`: style files, mixed styles and the library."""
 
 import os
 import shutil
@@ -41,21 +41,21 @@ def generate(run, model):
 
 @pytest.fixture
 def plain_model(model, tmp_path_factory):
-    """The same model where there is neither adapter nor image encoder."""
+    """The same model without adapter and image encoder."""
     copy = shutil.copytree(model, tmp_path_factory.mktemp("plain") / "model")
     shutil.rmtree(copy / "image_encoder")
     (copy / "ip-adapter_small.safetensors").unlink()
     return copy
 
 
-def test_a_style_is_written_and_drawn_as_its_picture_is(style, generate):
+def test_a_style_file_gives_the_same_image_as_its_reference(style, generate):
     done = style("--content", "a cat", "--removal", "project")
     assert (done.code, done.out, done.err) == (0, f"{FILE}\n", "")
-    told = ("--content", "a cat", "--removal", "project")
-    assert generate("--style", FILE, "-o", "a.png") == generate("--style", "ink.png", *told, "-o", "b.png")
+    words = ("--content", "a cat", "--removal", "project")
+    assert generate("--style", FILE, "-o", "a.png") == generate("--style", "ink.png", *words, "-o", "b.png")
 
 
-def test_the_recipe_names_the_style_and_what_is_removed(style, generate):
+def test_the_recipe_holds_the_style_file_and_the_removal(style, generate):
     style("--content", "a cat", "--removal", "project", "--content-scale", 0.7)
     generate("--style", FILE, "-o", "a.png")
     recipe = read_recipe("a.png")
@@ -63,7 +63,7 @@ def test_the_recipe_names_the_style_and_what_is_removed(style, generate):
     assert recipe.references[0].sha256
 
 
-def test_a_bound_style_draws_where_there_is_no_adapter(run, model, ink, generate, plain_model):  # noqa: F811
+def test_a_bound_style_needs_no_adapter(run, model, ink, generate, plain_model):  # noqa: F811
     done = run("style", "ink.png", "--bind", model, "-o", FILE)
     assert (done.code, done.err) == (0, "")
     here = generate("--style", FILE, "-o", "a.png")
@@ -71,7 +71,7 @@ def test_a_bound_style_draws_where_there_is_no_adapter(run, model, ink, generate
     assert generate("--layout", FILE, "--scale", 0, "-o", "c.png", model=plain_model) != here
 
 
-def test_without_an_adapter_what_is_not_bound_is_refused(style, run, plain_model):
+def test_an_unbound_style_is_refused_without_an_adapter(style, run, plain_model):
     style()
     done = run("generate", "a", "--model", plain_model, "--style", FILE, *SHORT, "-o", "a.png")
     assert "says nothing of an IP-Adapter" in refused(done)
@@ -84,14 +84,14 @@ def test_a_plan_with_a_bound_style_needs_neither_adapter_nor_encoder(run, model,
     assert "image encoder" not in out
 
 
-def test_a_saved_style_is_retuned_without_its_picture(style, run, model, tmp_path):
+def test_a_saved_style_is_changed_without_its_reference(style, run, model, tmp_path):
     style("--content", "a cat")
     (tmp_path / "ink.png").unlink()
     assert run("style", FILE, "--model", model, "--content-scale", 0.1, "-o", f"new.{FILE}").code == 0
     assert Style.load(f"new.{FILE}").content_scale == 0.1
 
 
-def test_what_is_to_be_known_of_a_style_is_in_it(style):
+def test_labels_and_thumbnail_are_in_the_style_file(style):
     style("--author", "Ada", "--licence", "CC0", "--notes", "quick", "--name", "Ink", "--crop", "pad")
     found = Style.load(FILE)
     assert (found.author, found.licence, found.notes, found.name) == ("Ada", "CC0", "quick", "Ink")
@@ -111,18 +111,18 @@ def test_what_is_to_be_known_of_a_style_is_in_it(style):
         (("--removal", "divide", "--content", "a cat"), "'subtract', 'project'"),
     ],
 )
-def test_what_makes_no_style_is_refused(style, tmp_path, words, reason):
+def test_invalid_style_options_are_refused(style, tmp_path, words, reason):
     assert reason in refused(style(*words))
     assert os.listdir(tmp_path) == ["ink.png"]
 
 
-def test_a_style_file_that_exists_is_kept_unless_forced(style):
+def test_an_existing_style_file_is_overwritten_only_with_force(style):
     style()
     assert "exists already" in refused(style())
     assert style("--force").code == 0
 
 
-def test_the_library_keeps_styles_by_name(run, style, generate, library):
+def test_styles_of_the_library_are_used_by_name(run, style, generate, library):
     style("--content", "a cat")
     assert run("styles", "add", FILE).out == f"{library / FILE}\n"
     assert run("styles", "list").out.splitlines() == [
@@ -134,7 +134,7 @@ def test_the_library_keeps_styles_by_name(run, style, generate, library):
     assert run("styles", "list").out.count("\n") == 1
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones(run, style, model):
+def test_an_unknown_name_is_refused_with_a_suggestion(run, style, model):
     style()
     run("styles", "add", FILE)
     for words in (
@@ -145,19 +145,19 @@ def test_an_unknown_name_is_refused_with_the_known_ones(run, style, model):
         assert "Did you mean ink?" in refused(run(*words))
 
 
-def test_only_whole_styles_come_into_the_library(run, tmp_path, library):
+def test_a_damaged_file_is_not_added_to_the_library(run, tmp_path, library):
     (tmp_path / FILE).write_bytes(b"half")
-    assert "no whole style file" in refused(run("styles", "add", FILE))
+    assert "not a complete style file" in refused(run("styles", "add", FILE))
     assert not library.exists()
 
 
-def test_a_damaged_style_in_the_library_is_listed_as_such(run, library):
+def test_a_damaged_style_of_the_library_is_listed_with_a_question_mark(run, library):
     library.mkdir(parents=True)
     (library / FILE).write_bytes(b"half")
     assert "ink\t?\t" in run("styles", "list").out
 
 
-def test_a_card_tells_what_a_style_is(run, model, ink):  # noqa: F811
+def test_show_prints_a_style_and_saves_its_card(run, model, ink):  # noqa: F811
     run("style", "ink.png", "--bind", model, "--content", "a cat", "--author", "Ada", "-o", FILE)
     out = run("styles", "show", FILE).out
     assert "style: ink.png\nreferences: 1 image, crop center\nremoved: a cat (× 0.5, subtract)\n" in out
@@ -190,11 +190,11 @@ def test_styles_are_mixed_by_name_and_file(run, style, model, tmp_path):
         (("ink.style.safetensors", "--on", "air"), "there is no"),
     ],
 )
-def test_what_makes_no_mix_is_refused(run, words, reason):
+def test_invalid_mixes_are_refused(run, words, reason):
     assert reason.lower() in refused(run("mix", *words, "-o", "m.style.safetensors")).lower()
 
 
-def test_verbose_says_what_a_saved_style_is(style, run, model):
+def test_verbose_prints_a_saved_style(style, run, model):
     style()
     done = run("generate", "a", "--model", model, "--style", FILE, *SHORT, "--verbose", "-o", "a.png")
     assert f"reference {FILE}: Style(ink.png, CLIP-24)" in done.err

@@ -1,4 +1,4 @@
-"""`instantstyle sweep`: a grid from words, and refusals before anything is loaded."""
+"""`instantstyle sweep`: a grid, and errors before a model is loaded."""
 
 import json
 import os
@@ -39,19 +39,19 @@ def test_a_grid_is_written_and_its_path_printed(sweep, tmp_path):
     assert (grid.base.prompt, grid.base.seed) == ("a rocket", 7)
 
 
-def test_what_it_was_made_of_is_told(sweep, run):
+def test_the_recipe_verb_prints_the_axes_of_a_grid(sweep, run):
     sweep("--style", "ink.png", "--x", "steps=1,2")
-    told = json.loads(run("recipe", "sweep.png").out)
-    assert told["x"] == {"field": "num_inference_steps", "values": [1, 2]}
+    grid = json.loads(run("recipe", "sweep.png").out)
+    assert grid["x"] == {"field": "num_inference_steps", "values": [1, 2]}
     assert run("recipe", "sweep.png", "--a1111").out.startswith("a rocket\n")
 
 
-def test_it_has_every_option_that_generate_has():
-    theirs = signature(generate.run).parameters.keys() - {"number", "plan"}
-    assert theirs == signature(cli_sweep.run).parameters.keys() - {"x", "y"}
+def test_it_has_every_option_of_generate():
+    expected = signature(generate.run).parameters.keys() - {"number", "plan"}
+    assert expected == signature(cli_sweep.run).parameters.keys() - {"x", "y"}
 
 
-def test_all_that_generate_takes_is_taken(sweep, tmp_path):
+def test_options_of_generate_apply_to_every_cell(sweep, tmp_path):
     Image.new("RGB", (9, 9), "teal").save(tmp_path / "teal.png")
     words = ("--layout", "teal.png", "--negative-style", "teal.png", "--mask", "teal.png", "--end", 0.9)
     done = sweep("--style", "ink.png", *words, "--content", "a cat", "--verbose", "--x", "start=0,0.5")
@@ -62,7 +62,7 @@ def test_all_that_generate_takes_is_taken(sweep, tmp_path):
     assert (grid.base.end, grid.base.content) == (0.9, ("a cat",))
 
 
-def test_probed_blocks_serve_in_every_verb_that_takes_blocks(sweep, run, model, tmp_path):
+def test_every_verb_with_blocks_accepts_a_probe_file(sweep, run, model, tmp_path):
     found = probe_file(tmp_path / "probe.json")
     assert sweep("--style", "ink.png", "--blocks", found, "--x", "scale=1").code == 0
     grid = read_grid("sweep.png")
@@ -82,10 +82,10 @@ def test_probed_blocks_serve_in_every_verb_that_takes_blocks(sweep, run, model, 
     ("words", "reason"),
     [
         (("--x", "skale=1"), "Did you mean scale?"),
-        (("--x", "model=mini,sdxl"), "one model draws the whole grid"),
+        (("--x", "model=mini,sdxl"), "one model generates the whole grid"),
         (("--x", "scale=0:1"), "give first:last:step"),
         (("--x", "scale=1,99"), "scale is '99'"),
-        (("--x", "scale=1", "--y", "scale=2"), "Both axes go over scale"),
+        (("--x", "scale=1", "--y", "scale=2"), "Both axes sweep scale"),
         (("--x", "start=0,0.9", "--y", "end=0.5,1"), "begin at 0.9 of the steps and end at 0.5"),
         (("--x", "blocks=style,nowhere.json"), "nowhere.json does not exist"),
         (("--x", "style=ink.png,nowhere.png"), "nowhere.png does not exist"),
@@ -93,17 +93,17 @@ def test_probed_blocks_serve_in_every_verb_that_takes_blocks(sweep, run, model, 
         (("--x", "scale=1", "-o", "ink.png"), "exists already"),
     ],
 )
-def test_what_makes_no_grid_is_refused_before_a_model_is_loaded(sweep, tmp_path, words, reason):
+def test_invalid_axes_are_refused_before_a_model_is_loaded(sweep, tmp_path, words, reason):
     done = sweep("--style", "ink.png", "--model", tmp_path / "no-model", *words)
     assert reason in refused(done)
     assert os.listdir(tmp_path) == ["ink.png"]
 
 
-def test_a_sweep_of_what_acts_on_a_reference_needs_one(sweep):
+def test_a_sweep_over_a_field_of_the_style_needs_a_reference(sweep):
     assert "add --style" in refused(sweep("--x", "scale=0,1"))
 
 
-def test_without_an_axis_it_says_which_is_missing(sweep):
+def test_a_missing_axis_is_named(sweep):
     done = sweep("--style", "ink.png")
     assert done.code == 2
     assert "--x" in done.err

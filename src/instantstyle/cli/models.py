@@ -8,13 +8,13 @@ COLUMNS = ("name", "here", "size", "licence", "what it is")
 def run() -> None:
     """List the models that are known by name: whether their files are here, size and licence."""
     from ..models import CARDS
-    from ..models.required_files import inventory, missing
+    from ..models.required_files import list_required_files, list_missing
 
     rows = []
     for card in CARDS.values():
-        items = inventory(card)
-        absent = missing(items)
+        items = list_required_files(card)
+        absent = list_missing(items)
         here = "yes" if not absent else "no" if len(absent) == len(items) else f"lacks {len(absent)} files"
-        size = format_size(sum(item.size for item in items))
+        size = format_size(sum(item.num_bytes for item in items))
         rows.append((card.name, here, size, card.licence, card.description))
     print_table(COLUMNS, rows)

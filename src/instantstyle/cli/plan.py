@@ -20,17 +20,17 @@ def print_plan(recipe: "Recipe", device: str | None) -> None:
     """
     from ..generation.load import plan_for
     from ..generation.validate import validate
-    from ..models.required_files import missing
+    from ..models.required_files import list_missing
     from ..unet.blocks import format_blocks
 
     validate(recipe)
     plan = plan_for(recipe, device)
     print(f"device {plan.device}, dtype {str(plan.dtype).removeprefix('torch.')}")
-    for part in plan.parts:
-        where = str(part.item.path) if part.item.path else f"MISSING, {part.item.place}/{part.item.file}"
-        memory = f", {format_size(part.memory)} in memory" if part.memory else ""
-        print(f"{part.item.part}: {where} ({format_size(part.item.size)} on disk{memory})")
-    if absent := missing(plan.items):
+    for part in plan.weights:
+        where = str(part.file.path) if part.file.path else f"MISSING, {part.file.location}/{part.file.file}"
+        memory = f", {format_size(part.num_bytes)} in memory" if part.num_bytes else ""
+        print(f"{part.file.part}: {where} ({format_size(part.file.num_bytes)} on disk{memory})")
+    if absent := list_missing(plan.files):
         print(
             f"missing: {len(absent)} files; `instantstyle doctor {recipe.model}` lists them "
             "and how to get them"
@@ -40,4 +40,4 @@ def print_plan(recipe: "Recipe", device: str | None) -> None:
     read = f", {format_size(plan.adapter_bytes)} read with the projection" if plan.adapter_bytes else ""
     print(f"adapter tensors: {len(plan.tensors)}{names}{read}")
     print(f"style: {format_size(plan.style_bytes)} of keys and values")
-    print(f"memory: {format_size(plan.memory)} for weights and style; activations come on top")
+    print(f"memory: {format_size(plan.num_bytes)} for weights and style; activations come on top")

@@ -3,7 +3,7 @@
 
 def run() -> None:
     """Print the version of instantstyle and of the libraries that an image depends on."""
-    from ..generation.generate import installed_versions
+    from ..utils.versions import library_versions
 
-    for name, number in installed_versions().items():
+    for name, number in library_versions().items():
         print(f"{name} {number}")
