@@ -28,7 +28,7 @@ TOKENS = 4
 @pytest.fixture(autouse=True)
 def _exact_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same on every machine, also where halves are faster."""
-    monkeypatch.setattr("instantstyle.models.default_dtype.fastest_on_cpu", lambda: torch.float32)
+    monkeypatch.setattr("instantstyle.models.default_dtype.fastest_cpu_dtype", lambda: torch.float32)
 
 
 @pytest.fixture(autouse=True)

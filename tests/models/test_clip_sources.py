@@ -10,7 +10,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection
 
 from instantstyle import ModelError
 from instantstyle.core.clip_encoders import TextEncoder
-from instantstyle.models.clip_sources import TEXT_SOURCES, SeparateTextEncoder, image_tower_for
+from instantstyle.models.clip_sources import TEXT_SOURCES, LazyTextEncoder, find_image_encoder_source
 
 from ..conftest import text_config
 
@@ -26,24 +26,24 @@ from ..conftest import text_config
     ],
 )
 def test_the_encoder_is_the_one_that_the_adapter_needs(kind, width, folder):
-    tower = image_tower_for(kind, width)
+    tower = find_image_encoder_source(kind, width)
     assert tower is not None
     assert [file.rpartition("/")[0] for file in tower.files] == [folder, folder]
 
 
 def test_an_adapter_that_reads_something_else_has_no_known_encoder():
-    assert image_tower_for("plus", 1024) is None
+    assert find_image_encoder_source("plus", 1024) is None
 
 
 def test_nothing_is_fetched_before_words_are_embedded(hub):
-    encoder = SeparateTextEncoder(TEXT_SOURCES[1024], 1024, torch.device("cpu"))
+    encoder = LazyTextEncoder(TEXT_SOURCES[1024], 1024, torch.device("cpu"))
     assert encoder.projection_dim == 1024
 
 
 def test_a_tower_out_of_reach_says_what_to_get(hub):
-    encoder = SeparateTextEncoder(TEXT_SOURCES[1024], 1024, torch.device("cpu"))
+    encoder = LazyTextEncoder(TEXT_SOURCES[1024], 1024, torch.device("cpu"))
     with pytest.raises(
-        ModelError, match=r"Removing content needs the text tower of OpenCLIP ViT-H/14"
+        ModelError, match=r"Removing content needs the text encoder of OpenCLIP ViT-H/14"
     ) as refusal:
         encoder.embed(["a cat"])
     assert "hf download laion/CLIP-ViT-H-14-laion2B-s32B-b79K" in str(refusal.value)
@@ -63,7 +63,7 @@ def test_a_tower_inside_a_whole_clip_is_read_whatever_its_config_says(snapshot, 
     for file in ("vocab.json", "merges.txt"):
         (folder / file).write_bytes((tokenizer_folder / file).read_bytes())
     (folder / "tokenizer_config.json").write_text('{"model_max_length": 77}')
-    embeds = SeparateTextEncoder(tower, 24, torch.device("cpu")).embed(["a cat"])
+    embeds = LazyTextEncoder(tower, 24, torch.device("cpu")).embed(["a cat"])
     assert embeds.shape == (1, 24)
     alone = CLIPTextModelWithProjection(text_config()).eval()
     alone.load_state_dict(clip.state_dict(), strict=False)

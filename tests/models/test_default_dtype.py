@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from instantstyle.models import default_dtype as precision
-from instantstyle.models.default_dtype import default_dtype, fastest_on_cpu
+from instantstyle.models.default_dtype import default_dtype, fastest_cpu_dtype
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
@@ -20,7 +20,7 @@ def test_a_gpu_draws_in_halves(device):
     ids=["faster", "as fast", "emulated"],
 )
 def test_a_cpu_draws_in_halves_only_where_they_are_faster(monkeypatch, seconds, chosen):
-    monkeypatch.setattr(precision, "fastest_on_cpu", fastest_on_cpu.__wrapped__)
+    monkeypatch.setattr(precision, "fastest_cpu_dtype", fastest_cpu_dtype.__wrapped__)
     monkeypatch.setattr(precision, "_seconds", seconds.__getitem__)
     assert default_dtype("cpu") == default_dtype(None) == chosen
     assert default_dtype("cpu", exact=True) == torch.float32

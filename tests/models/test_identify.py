@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from instantstyle import ModelError
-from instantstyle.models.identify import look, what_is
-from instantstyle.models.resolve import MARKS
+from instantstyle.models.identify import identify_files, identify_file
+from instantstyle.models.resolve import FAMILY_KEYS
 from instantstyle.unet.architectures import SD15, SDXL
 
 
@@ -38,20 +38,20 @@ def tower(hidden, projection):
         (tower(1280, 1024), "CLIP image encoder, OpenCLIP ViT-H/14", "--image-encoder"),
         (tower(1664, 1280), "CLIP image encoder, OpenCLIP ViT-bigG/14", "--image-encoder"),
         (tower(8, 4), "hidden width 8, projection 4", ""),
-        ({MARKS["sdxl"]: torch.zeros(1)}, "single-file checkpoint of SDXL", "--model"),
-        ({MARKS["sd15"]: torch.zeros(1)}, "single-file checkpoint of Stable Diffusion 1.5", "--model"),
+        ({FAMILY_KEYS["sdxl"]: torch.zeros(1)}, "single-file checkpoint of SDXL", "--model"),
+        ({FAMILY_KEYS["sd15"]: torch.zeros(1)}, "single-file checkpoint of Stable Diffusion 1.5", "--model"),
         ({"unet.down.lora_A.weight": torch.zeros(1)}, "a LoRA", ""),
         ({"conv_in.weight": torch.zeros(1)}, "a UNet", ""),
-        ({"strange": torch.zeros(1)}, "nothing that we know", ""),
+        ({"strange": torch.zeros(1)}, "unknown, by its 1 tensors", ""),
     ],
 )
 def test_a_file_is_what_its_tensors_say(tmp_path, tensors, told, use):
     # A .bin keeps views as they are, so that full-size shapes cost nothing.
     torch.save(tensors, tmp_path / "download (3).bin")
-    found = what_is(tmp_path / "download (3).bin")
-    assert told in found.told
-    assert found.use.startswith(use)
-    assert bool(found.use) == bool(use)
+    found = identify_file(tmp_path / "download (3).bin")
+    assert told in found.description
+    assert found.option.startswith(use)
+    assert bool(found.option) == bool(use)
 
 
 def test_a_folder_is_looked_through_and_what_cannot_be_read_is_said(tmp_path):
@@ -59,11 +59,11 @@ def test_a_folder_is_looked_through_and_what_cannot_be_read_is_said(tmp_path):
     save_file(tower(1280, 1024), tmp_path / "deep" / "b.safetensors")
     (tmp_path / "a.ckpt").write_bytes(b"nothing")
     (tmp_path / "note.txt").write_text("no weights")
-    found = list(look(tmp_path))
+    found = list(identify_files(tmp_path))
     assert [one.path.name for one in found] == ["a.ckpt", "b.safetensors"]
-    assert "not a whole" in found[0].told
+    assert "is not a complete" in found[0].description
 
 
 def test_what_is_no_folder_cannot_be_looked_through(tmp_path):
     with pytest.raises(ModelError, match="is not a folder"):
-        list(look(tmp_path / "nowhere"))
+        list(identify_files(tmp_path / "nowhere"))

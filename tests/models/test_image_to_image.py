@@ -35,7 +35,7 @@ def test_a_controlnet_holds_the_edges(styled, reference):
 
 
 def test_a_family_without_one_is_told_so(styled, monkeypatch):
-    monkeypatch.setattr("instantstyle.models.image_to_image.CANNY", {})
+    monkeypatch.setattr("instantstyle.models.image_to_image.CANNY_CONTROLNETS", {})
     with pytest.raises(ModelError, match="no Canny ControlNet for sdxl; leave control at none"):
         image_to_image_pipeline(styled, "canny")
 

@@ -7,12 +7,12 @@ from safetensors.torch import save_file
 
 import instantstyle
 from instantstyle.errors import ModelError
-from instantstyle.models import CARDS, Card
-from instantstyle.models.clip_sources import IMAGE_SOURCES, TEXT_SOURCES, EncoderSource, SeparateTextEncoder
-from instantstyle.models.load import pipeline_of
-from instantstyle.models.registry import Source, Weights
-from instantstyle.models.required_files import config_files
-from instantstyle.models.resolve import MARKS, card_for
+from instantstyle.models import CARDS, ModelCard
+from instantstyle.models.clip_sources import IMAGE_SOURCES, TEXT_SOURCES, EncoderSource, LazyTextEncoder
+from instantstyle.models.load import load_pipeline
+from instantstyle.models.registry import HubFile, WeightsSize
+from instantstyle.models.required_files import list_config_files
+from instantstyle.models.resolve import FAMILY_KEYS, find_card
 
 from ..conftest import EMBEDDING_DIM, HIDDEN, make_image_encoder, make_pipe, make_unet
 from ..loaders.test_ip_adapter_checkpoint import flat
@@ -88,15 +88,15 @@ def test_the_bundled_models_adapter_serves_no_other():
 
 
 TOWER = EncoderSource(
-    "a small tower", "owner/ip", "e" * 40, ("enc/config.json", "enc/model.safetensors"), Weights(1.0)
+    "a small tower", "owner/ip", "e" * 40, ("enc/config.json", "enc/model.safetensors"), WeightsSize(1.0)
 )
-SMALL = Card(
+SMALL = ModelCard(
     name="small",
     pipeline="owner/base",
     adapter="adapters/small.safetensors",
     pipeline_revision="b" * 40,
     variant="fp16",
-    components={"unet": Weights(1.0), "vae": Weights(1.0), "text_encoder": Weights(1.0), "scheduler": None},
+    components={"unet": WeightsSize(1.0), "vae": WeightsSize(1.0), "text_encoder": WeightsSize(1.0), "scheduler": None},
     adapter_repo="owner/ip",
     revision="e" * 40,
     defaults={"num_inference_steps": 2},
@@ -140,7 +140,7 @@ def test_a_preset_changes_network_and_scheduler_as_its_card_says(on_hub, snapsho
     fast = {name: tensor + 1 for name, tensor in make_unet().state_dict().items()}
     save_file(fast, folder / "fast.safetensors")
     changes = {
-        "unet": Source("owner/fast", "fast.safetensors", "f" * 40, Weights(1.0)),
+        "unet": HubFile("owner/fast", "fast.safetensors", "f" * 40, WeightsSize(1.0)),
         "scheduler": CARDS["sdxl-lightning"].scheduler,
     }
     monkeypatch.setitem(CARDS, "fast", replace(SMALL, **changes))
@@ -155,7 +155,7 @@ def test_a_preset_changes_network_and_scheduler_as_its_card_says(on_hub, snapsho
 def test_another_models_adapter_is_taken_by_its_name(on_hub, folder):
     (folder / "ip-adapter_small.safetensors").unlink()
     shutil.rmtree(folder / "image_encoder")
-    assert instantstyle.load(folder, adapter="small").adapter.file.kind == "base"
+    assert instantstyle.load(folder, adapter="small").adapter.file.projection_type == "base"
 
 
 def test_an_adapter_that_no_known_encoder_serves_asks_for_one(folder):
@@ -170,7 +170,7 @@ def test_where_the_pipeline_has_no_tower_that_fits_words_are_read_by_another(fol
     )
     monkeypatch.setattr("instantstyle.core.pipeline.find_text_encoder", lambda pipe, width: None)
     loaded = instantstyle.load(folder)
-    assert isinstance(loaded.text_encoder, SeparateTextEncoder)
+    assert isinstance(loaded.text_encoder, LazyTextEncoder)
 
 
 def test_a_single_file_brings_weights_and_borrows_the_rest(
@@ -178,10 +178,10 @@ def test_a_single_file_brings_weights_and_borrows_the_rest(
 ):
     """diffusers converts the weights; ours are the settings, the tokenizers and the dtype."""
     checkpoint = tmp_path / "anything.safetensors"
-    save_file({MARKS["sdxl"]: torch.zeros(1)}, checkpoint)
+    save_file({FAMILY_KEYS["sdxl"]: torch.zeros(1)}, checkpoint)
     card = CARDS["sdxl"]
     settings = snapshot(card.pipeline, card.pipeline_revision)
-    for file in config_files(card):
+    for file in list_config_files(card):
         (settings / file).parent.mkdir(exist_ok=True)
         (settings / file).write_text("{}")
     seen = {}
@@ -191,7 +191,7 @@ def test_a_single_file_brings_weights_and_borrows_the_rest(
         return make_pipe(tokenizer_folder)
 
     monkeypatch.setattr("diffusers.StableDiffusionXLPipeline.from_single_file", from_single_file)
-    loaded = pipeline_of(card_for(str(checkpoint)), torch.bfloat16)
+    loaded = load_pipeline(find_card(str(checkpoint)), torch.bfloat16)
     assert loaded.watermark is None
     assert seen["path"] == str(checkpoint)
     assert seen["config"] == str(settings)

@@ -16,13 +16,13 @@ def test_a_plan_of_what_is_not_here_is_by_the_registry(hub):
     # 10 layers, keys and values, two halves, 4 tokens, 1280 wide, 2 bytes.
     assert planned.style_bytes == 10 * 2 * 2 * 4 * 1280 * 2
     # 6.94 GB of pipeline and 3.69 GB of encoder, all stored in half precision.
-    assert planned.memory == pytest.approx(10.6e9, rel=0.01)
+    assert planned.num_bytes == pytest.approx(10.6e9, rel=0.01)
 
 
 def test_what_is_stored_in_single_precision_is_half_as_large_in_half(hub):
-    parts = {part.item.part: part for part in plan("sd15", device="cuda").parts}
+    parts = {part.file.part: part for part in plan("sd15", device="cuda").weights}
     encoder = parts["image encoder"]
-    assert encoder.memory == encoder.item.size / 2
+    assert encoder.num_bytes == encoder.file.num_bytes / 2
 
 
 def test_a_plan_of_a_folder_is_what_loading_it_takes(folder):
@@ -43,14 +43,14 @@ def test_a_plan_of_a_folder_is_what_loading_it_takes(folder):
         weights[name].nbytes for name in weights if name in planned.tensors or name.startswith("image_proj")
     )
     assert planned.adapter_bytes == read
-    held = planned.memory - planned.style_bytes - read
+    held = planned.num_bytes - planned.style_bytes - read
     # Position ids are buffers that some files hold and others do not.
     assert held == pytest.approx(4 * numbers, rel=0.01)
 
 
 def test_a_plan_reads_no_weight(folder, monkeypatch):
     monkeypatch.setattr("instantstyle.loaders.state_dict.SafetensorsStateDict._read", None)
-    assert plan(folder).memory > 0
+    assert plan(folder).num_bytes > 0
 
 
 def test_a_block_that_is_none_is_refused(hub):

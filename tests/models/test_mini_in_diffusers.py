@@ -7,7 +7,7 @@ from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
 import instantstyle
 from instantstyle.models.registry import MINI_FOLDER
-from instantstyle.synthetic import MINI_SCOPE, as_image, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, to_pil_image, sample_scenes
 
 from ..helpers import dice
 
@@ -16,7 +16,7 @@ STEPS = {"num_inference_steps": 4, "guidance_scale": 3.0, "output_type": "latent
 
 @pytest.fixture(scope="module")
 def picture():
-    return as_image(sample_scenes(1, dice(5), MINI_SCOPE, held_out=True).pictures(64)[0])
+    return to_pil_image(sample_scenes(1, dice(5), MINI_SCOPE, held_out=True).render(64)[0])
 
 
 @pytest.fixture(scope="module")

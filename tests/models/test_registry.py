@@ -41,5 +41,5 @@ def test_few_step_models_draw_without_guidance(name, steps):
 
 def test_the_size_of_a_file_follows_from_its_numbers():
     # 702,585 kB and 847,518 kB are the sizes that the hub shows.
-    sizes = [CARDS[name].adapter_weights.size for name in ("sdxl", "sdxl-plus")]
+    sizes = [CARDS[name].adapter_weights.num_bytes for name in ("sdxl", "sdxl-plus")]
     assert sizes == pytest.approx([702.6e6, 847.5e6], rel=1e-3)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ..recipe import Combine, Recipe, Reference
+from ..recipe import Combine, Crop, Recipe, Reference
 from ..unet.probe_file import resolve_block_spec
 from ..utils.versions import library_versions
 from .callbacks import OnPreview, OnStep, step_callback
@@ -153,7 +153,7 @@ def prepare(styled: "InstantStyle", recipe: Recipe, sources: SourceCache | None 
 def _encode(
     styled: "InstantStyle",
     references: Sequence[Reference],
-    crop: str,
+    crop: Crop,
     sources: SourceCache,
     combine: Combine | None = None,
 ) -> "Style | None":

@@ -1,7 +1,7 @@
-"""Models by name: cards that say what each is made of, and `load`, which makes one ready."""
+"""Models by name: the registry, and `load`, which makes a model ready."""
 
 from .image_to_image import image_to_image_pipeline
 from .load import load
-from .registry import CARDS, Card
+from .registry import CARDS, ModelCard
 
-__all__ = ["CARDS", "Card", "image_to_image_pipeline", "load"]
+__all__ = ["CARDS", "ModelCard", "image_to_image_pipeline", "load"]

@@ -1,6 +1,6 @@
-"""Where each CLIP tower is to be had: image towers by what an adapter needs, text towers by their space."""
+"""Where CLIP encoders are downloaded from: image encoders by the adapter's needs, text encoders by width."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,49 +9,59 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..core.clip_encoders import IMAGE_TOWERS, TextEncoder
+from ..core.clip_encoders import IMAGE_ENCODERS, TextEncoder
 from ..errors import ModelError
-from ..utils.hub import fetch
-from .registry import IP_ADAPTER_REPO, IP_ADAPTER_REVISION, SDXL_REPO, SDXL_REVISION, Weights
+from ..utils.hub import fetch_file
+from .registry import IP_ADAPTER_REPO, IP_ADAPTER_REVISION, SDXL_REPO, SDXL_REVISION, WeightsSize
 
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """One tower on the hub: its folder, the files in it, and what they weigh."""
+    """An encoder on the hub.
+
+    Attributes:
+        title: Name for messages.
+        repo: Hub id.
+        revision: Commit; None for the main branch.
+        files: Its files. The first is in the folder to load the model from.
+        weights: Size of its weights.
+    """
 
     title: str
     repo: str
     revision: str | None
     files: tuple[str, ...]
-    weights: Weights
+    weights: WeightsSize
 
-    def fetched(self) -> list[Path]:
-        """Its files, in order, on this machine."""
-        return [fetch(self.repo, file, self.revision) for file in self.files]
+    def fetch(self) -> list[Path]:
+        """Fetch the files in their order. Raises `ModelError` if one is not available."""
+        return [fetch_file(self.repo, file, self.revision) for file in self.files]
 
 
-def _image_tower(title: str, folder: str, weights: Weights) -> EncoderSource:
+def _image_source(title: str, folder: str, weights: WeightsSize) -> EncoderSource:
     files = (f"{folder}/config.json", f"{folder}/model.safetensors")
     return EncoderSource(title, IP_ADAPTER_REPO, IP_ADAPTER_REVISION, files, weights)
 
 
-_VIT_H = _image_tower("OpenCLIP ViT-H/14", "models/image_encoder", Weights(632.1, width=4))
-_VIT_BIGG = _image_tower("OpenCLIP ViT-bigG/14", "sdxl_models/image_encoder", Weights(1844.9))
-
-IMAGE_SOURCES: Mapping[tuple[int, int], EncoderSource] = {(1280, 1024): _VIT_H, (1664, 1280): _VIT_BIGG}
-"""By (hidden width, projection width), as `encoders.IMAGE_TOWERS`."""
+IMAGE_SOURCES: Mapping[tuple[int, int], EncoderSource] = {
+    (1280, 1024): _image_source(
+        "OpenCLIP ViT-H/14", "models/image_encoder", WeightsSize(632.1, bytes_per_parameter=4)
+    ),
+    (1664, 1280): _image_source("OpenCLIP ViT-bigG/14", "sdxl_models/image_encoder", WeightsSize(1844.9)),
+}
+"""Image encoders by (hidden width, projection width), like the table of names in `core.clip_encoders`."""
 
 TEXT_SOURCES: Mapping[int, EncoderSource] = {
     1024: EncoderSource(
-        title="the text tower of OpenCLIP ViT-H/14",
+        title="the text encoder of OpenCLIP ViT-H/14",
         repo="laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
         revision="1c2b8495b28150b8a4922ee1c8edee224c284c0c",
         files=("config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer_config.json"),
-        weights=Weights(986.1, width=4),
+        weights=WeightsSize(986.1, bytes_per_parameter=4),
     ),
-    # SDXL carries bigG's text tower, alone and in half precision; OpenCLIP's own repository holds 10 GB.
+    # From SDXL's repository, where it is alone and in half precision; OpenCLIP's own file has 10 GB.
     1280: EncoderSource(
-        title="the text tower of OpenCLIP ViT-bigG/14, as SDXL carries it",
+        title="the text encoder of OpenCLIP ViT-bigG/14, from SDXL",
         repo=SDXL_REPO,
         revision=SDXL_REVISION,
         files=(
@@ -61,64 +71,82 @@ TEXT_SOURCES: Mapping[int, EncoderSource] = {
             "tokenizer_2/merges.txt",
             "tokenizer_2/tokenizer_config.json",
         ),
-        weights=Weights(694.7),
+        weights=WeightsSize(694.7),
     ),
 }
-"""By the width of the space that they share with an image tower."""
+"""Text encoders by the width of the space that they share with an image encoder."""
 
 
-def image_tower_for(kind: str, width: int) -> EncoderSource | None:
-    """The image tower that an adapter of this kind needs; None for one that we do not know.
+def find_image_encoder_source(projection_type: str, width: int) -> EncoderSource | None:
+    """Find the image encoder that an adapter needs.
 
-    Base adapters read projections, the others hidden states: 1280 is bigG for the one, ViT-H for the other.
+    The width alone is ambiguous: 1280 is the projection of bigG and the hidden width of ViT-H.
+
+    Args:
+        projection_type: `base` adapters read image embeddings, others hidden states.
+        width: Width of what the adapter reads.
+
+    Returns:
+        The encoder; None if none is known.
     """
-    place = 1 if kind == "base" else 0
-    return next((tower for widths, tower in IMAGE_SOURCES.items() if widths[place] == width), None)
+    index = 1 if projection_type == "base" else 0
+    return next((source for widths, source in IMAGE_SOURCES.items() if widths[index] == width), None)
 
 
-def no_image_tower(kind: str, width: int) -> ModelError:
-    """No tower that we know gives what the adapter reads: says what is known and what to pass."""
-    read = "image embeddings" if kind == "base" else "patch features"
+def unknown_image_encoder_error(projection_type: str, width: int) -> ModelError:
+    """Make the error for an adapter whose image encoder is not known."""
+    features = "image embeddings" if projection_type == "base" else "patch features"
     return ModelError(
-        f"The adapter ({kind}) reads {read} {width} wide, and no image encoder that we know by name gives "
-        f"those ({', '.join(IMAGE_TOWERS.values())}); pass image_encoder=, the one it was trained with."
+        f"The adapter ({projection_type}) reads {features} of width {width}, which no known image encoder "
+        f"has ({', '.join(IMAGE_ENCODERS.values())}); pass image_encoder=, the one it was trained with."
     )
 
 
-class SeparateTextEncoder(TextEncoder):
-    """A text tower that no pipeline brings: fetched and read when words are first embedded, not before.
+class LazyTextEncoder(TextEncoder):
+    """A text encoder that is fetched and loaded when content is first embedded.
 
-    Few calls remove content, and the tower is as big as the rest of an SD1.5.
+    Few calls remove content, and the encoder is as large as the rest of Stable Diffusion 1.5.
     """
 
-    def __init__(self, tower: EncoderSource, width: int, device: torch.device) -> None:
-        self._tower, self._width, self._device = tower, width, device
-        self._opened: TextEncoder | None = None
+    def __init__(self, source: EncoderSource, width: int, device: torch.device) -> None:
+        """Remember what to load.
+
+        Args:
+            source: The encoder.
+            width: Width of its projection.
+            device: Where the model is moved to.
+        """
+        self._source, self._width, self._device = source, width, device
+        self._encoder: TextEncoder | None = None
 
     @property
     def projection_dim(self) -> int:
         return self._width
 
-    def embed(self, phrases: Any) -> Float[Tensor, "phrases dim"]:
-        """Raw projected `text_embeds`; `ModelError` with what to get where the tower is out of reach."""
-        if self._opened is None:
-            self._opened = self._open()
-        return self._opened.embed(phrases)
+    def embed(self, phrases: Sequence[str]) -> Float[Tensor, "phrases dim"]:
+        """Embed phrases as `TextEncoder.embed` does.
 
-    def _open(self) -> TextEncoder:
+        Raises:
+            ModelError: The encoder is not available. The message contains the command that downloads it.
+        """
+        if self._encoder is None:
+            self._encoder = self._load()
+        return self._encoder.embed(phrases)
+
+    def _load(self) -> TextEncoder:
         from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
         try:
-            files = self._tower.fetched()
-        except ModelError as fault:
-            raise ModelError(f"Removing content needs {self._tower.title}: {fault}") from None
-        folder, words = files[0].parent, files[2].parent
+            files = self._source.fetch()
+        except ModelError as error:
+            raise ModelError(f"Removing content needs {self._source.title}: {error}") from None
         model: Any = CLIPTextModelWithProjection.from_pretrained(
-            folder,
-            # OpenCLIP's published config.json says 512 (transformers' default) whatever the weights are.
+            files[0].parent,
+            # OpenCLIP's published config.json has 512 (transformers' default) whatever the weights have.
             projection_dim=self._width,
             variant="fp16" if "fp16" in files[1].name else None,
             local_files_only=True,
             dtype=torch.float32,
         )
-        return TextEncoder(model.to(self._device).eval(), CLIPTokenizer.from_pretrained(words))
+        tokenizer = CLIPTokenizer.from_pretrained(files[2].parent)
+        return TextEncoder(model.to(self._device).eval(), tokenizer)

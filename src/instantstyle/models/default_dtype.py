@@ -1,38 +1,46 @@
-"""Which numbers a model is loaded in, where the caller does not say."""
+"""The dtype in which a model is loaded if the caller gives none."""
 
 from functools import cache
 from time import perf_counter
 
 import torch
 
-SIDE = 256
-"""Of the matrices that are multiplied to find out: large enough to be all arithmetic, and done in 0.1 s even
-where halves are emulated."""
+MATRIX_SIDE = 256
+"""Side of the matrices of the measurement: large enough that arithmetic dominates, and finished in 0.1 s even
+where bfloat16 is emulated."""
 
-WORTH = 1.3
-"""How much faster halves must be to be chosen over the exacter numbers."""
+MIN_SPEEDUP = 1.3
+"""Speedup from which bfloat16 is preferred over the more exact float32."""
 
 
 def default_dtype(device: str | torch.device | None, *, exact: bool = False) -> torch.dtype:
-    """float16 on a GPU; on a CPU float32, or bfloat16 where that is measured to be faster and not `exact`."""
+    """Choose the dtype for a device.
+
+    Args:
+        device: A torch device; None is the CPU.
+        exact: Whether to use float32 on a CPU in any case.
+
+    Returns:
+        float16 on a GPU; on a CPU float32, or bfloat16 if it is measured to be faster.
+    """
     if device is not None and torch.device(device).type != "cpu":
         return torch.float16
-    return torch.float32 if exact else fastest_on_cpu()
+    return torch.float32 if exact else fastest_cpu_dtype()
 
 
 @cache
-def fastest_on_cpu() -> torch.dtype:
-    """By a product of two matrices in each; a CPU without the instructions is hundreds of times slower."""
-    gain = _seconds(torch.float32) / _seconds(torch.bfloat16)
-    return torch.bfloat16 if gain >= WORTH else torch.float32
+def fastest_cpu_dtype() -> torch.dtype:
+    """Measure a matrix product in both dtypes; a CPU without bfloat16 is hundreds of times slower in it."""
+    speedup = _time_product(torch.float32) / _time_product(torch.bfloat16)
+    return torch.bfloat16 if speedup >= MIN_SPEEDUP else torch.float32
 
 
-def _seconds(dtype: torch.dtype) -> float:
-    """Of one product, the best of three, the first of which only warms up."""
-    matrix = torch.ones(SIDE, SIDE, dtype=dtype)
-    taken = []
+def _time_product(dtype: torch.dtype) -> float:
+    """Return the seconds of one product: the better of two, after one to warm up."""
+    matrix = torch.ones(MATRIX_SIDE, MATRIX_SIDE, dtype=dtype)
+    seconds: list[float] = []
     for _ in range(3):
-        begun = perf_counter()
+        start = perf_counter()
         torch.mm(matrix, matrix)
-        taken.append(perf_counter() - begun)
-    return min(taken[1:])
+        seconds.append(perf_counter() - start)
+    return min(seconds[1:])

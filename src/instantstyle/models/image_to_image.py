@@ -1,46 +1,59 @@
-"""Pipelines that begin from a picture, made of a loaded model's own parts."""
+"""Image-to-image pipelines from the components of a loaded model."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.pipeline import InstantStyle
 from ..errors import ModelError
-from ..utils.hub import fetch
-from .load import diffusers_class, quietly, unmarked
+from ..recipe import Control
+from ..utils.hub import fetch_file
+from .load import disable_watermark, hide_progress_bars, import_diffusers_class
 
-CANNY: Mapping[str, str] = {
+if TYPE_CHECKING:
+    from diffusers import ControlNetModel
+
+CANNY_CONTROLNETS: Mapping[str, str] = {
     "sdxl": "diffusers/controlnet-canny-sdxl-1.0",
     "sd15": "lllyasviel/sd-controlnet-canny",
 }
-"""Each family's ControlNet for Canny edges, those of diffusers' own guides; not pinned to a revision."""
+"""Hub id of the ControlNet for Canny edges by family, as in diffusers' guides; not pinned to a revision."""
 
 
 def image_to_image_pipeline(
-    styled: InstantStyle, control: str = "none", controlnet: Any = None
+    styled: InstantStyle, control: Control = "none", controlnet: "ControlNetModel | None" = None
 ) -> InstantStyle:
-    """The same model as image-to-image; with `control="canny"` its ControlNet holds the edges.
+    """Make an image-to-image pipeline from a model without loading its components again.
 
-    `controlnet`: a loaded `ControlNetModel`, instead of the family's own.
+    Args:
+        styled: The model.
+        control: `"canny"` adds a ControlNet that preserves the edges of the image.
+        controlnet: The ControlNet for `"canny"`; None loads that of the family.
+
+    Returns:
+        A model that shares all components with `styled`.
+
+    Raises:
+        ModelError: The family has no known ControlNet, or it is not available.
     """
-    parts = {} if control == "none" else {"controlnet": _controlnet(styled, controlnet)}
-    with quietly():
-        pipe = diffusers_class("AutoPipelineForImage2Image").from_pipe(styled.pipe, **parts)
-    return styled.with_pipeline(unmarked(pipe))
+    components: dict[str, Any] = {}
+    if control != "none":
+        components["controlnet"] = _load_controlnet(styled) if controlnet is None else controlnet
+    with hide_progress_bars():
+        pipe = import_diffusers_class("AutoPipelineForImage2Image").from_pipe(styled.pipe, **components)
+    return styled.with_pipeline(disable_watermark(pipe))
 
 
-def _controlnet(styled: InstantStyle, given: Any) -> Any:
-    if given is not None:
-        return given
-    source = CANNY.get(styled.architecture.name)
-    if source is None:
+def _load_controlnet(styled: InstantStyle) -> Any:
+    repo = CANNY_CONTROLNETS.get(styled.architecture.name)
+    if repo is None:
         raise ModelError(
             f"There is no Canny ControlNet for {styled.architecture.name}; leave control at none, where the "
-            "picture's own pixels hold its structure."
+            "image's own pixels preserve its structure."
         )
-    # The two lie side by side in the cache, as in the repository.
-    folder = fetch(source, "config.json").parent
-    fetch(source, "diffusion_pytorch_model.safetensors")
-    with quietly():
-        return diffusers_class("ControlNetModel").from_pretrained(
+    # Both files are in one folder of the cache, as in the repository.
+    folder = fetch_file(repo, "config.json").parent
+    fetch_file(repo, "diffusion_pytorch_model.safetensors")
+    with hide_progress_bars():
+        return import_diffusers_class("ControlNetModel").from_pretrained(
             folder, torch_dtype=styled.pipe.unet.dtype, local_files_only=True
         )

@@ -1,7 +1,8 @@
-"""From a registry name, a folder, a hub id or one file to a ready `InstantStyle`."""
+"""Load a ready `InstantStyle` from a registry name, a folder, a hub id or a single file."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,145 +13,195 @@ from ..core.clip_encoders import ImageEncoder
 from ..core.pipeline import InstantStyle
 from ..errors import ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
-from ..utils.hub import fetch, is_offline
-from .clip_sources import TEXT_SOURCES, SeparateTextEncoder, image_tower_for, no_image_tower
+from ..utils.hub import fetch_file, is_offline
+from .clip_sources import (
+    TEXT_SOURCES,
+    LazyTextEncoder,
+    find_image_encoder_source,
+    unknown_image_encoder_error,
+)
 from .default_dtype import default_dtype
-from .registry import Card
-from .required_files import Item, absence, config_card, config_files, inventory, missing
-from .resolve import resolved, without_adapter
+from .registry import ModelCard
+from .required_files import (
+    RequiredFile,
+    find_config_card,
+    list_config_files,
+    list_missing,
+    list_required_files,
+    missing_files_error,
+)
+from .resolve import AdapterSource, ImageEncoderLike, drop_adapter, resolve_card
 
 
 def load(
     model: str | Path,
     *,
-    adapter: Any = None,
-    image_encoder: Any = None,
+    adapter: AdapterSource | None = None,
+    image_encoder: ImageEncoderLike | None = None,
     dtype: torch.dtype | None = None,
     device: str | torch.device | None = None,
     keep_encoder: bool = True,
     plain: bool = False,
 ) -> InstantStyle:
-    """A ready `InstantStyle`.
+    """Load a model with its IP-Adapter and image encoder.
 
-    `model`: a name from `CARDS`, a folder in diffusers' layout, a hub id, or a single-file checkpoint.
-    `adapter`: a file, or a registered model's name for that one's adapter; by default the card's, or what
-    lies in the folder (`ip-adapter*.safetensors`). `image_encoder`: a folder or file; by default the one
-    beside the model, or the one that the adapter needs. `dtype` defaults to float16 on a GPU and to float32
-    on a CPU, or bfloat16 where a short measurement shows that to be faster. `keep_encoder=False` frees the
-    image encoder after each look. `plain` loads neither adapter nor image encoder, which then need not be
-    here: bound styles draw, and no others.
+    Args:
+        model: A name from `CARDS`, a folder in diffusers' layout, a hub id, or a single-file checkpoint.
+        adapter: A file, a state dict, or a name from `CARDS` for the adapter of that model. None takes the
+            model's own: the one in the registry, or `ip-adapter*.safetensors` in the folder.
+        image_encoder: A model, its folder or its file. None takes the one beside the model, or else the one
+            that the adapter needs.
+        dtype: None chooses float16 on a GPU, and on a CPU float32, or bfloat16 if a short measurement finds
+            it to be faster.
+        device: Where the model is moved to; None leaves it on the CPU.
+        keep_encoder: Whether to keep the image encoder in memory after references are encoded.
+        plain: Whether to load neither adapter nor image encoder. Only bound styles can be used then.
+
+    Returns:
+        The model, ready to generate.
+
+    Raises:
+        ModelError: The model cannot be found or loaded. Files that are missing and cannot be downloaded are
+            all listed, before anything is loaded.
+        CheckpointError: The adapter or image encoder does not fit.
     """
+    recipe_fields = _recipe_fields(model, adapter, image_encoder)
     if plain:
-        return _plain(resolved(str(model))[0], dtype, device)
-    card, adapter = resolved(str(model), adapter)
-    _refuse_incomplete(card, adapter, image_encoder)
+        card = drop_adapter(resolve_card(str(model))[0])
+        _validate_files(card, list_required_files(card))
+        dtype = dtype or default_dtype(device, exact=card.bundled)
+        with hide_progress_bars():
+            pipe = load_pipeline(card, dtype)
+        if device is not None:
+            pipe.to(device)
+        return InstantStyle(
+            pipe, architecture=card.architecture, defaults=card.defaults, recipe_fields=recipe_fields
+        )
+    card, adapter = resolve_card(str(model), adapter)
+    _validate_complete(card, adapter, image_encoder)
     dtype = dtype or default_dtype(device, exact=card.bundled)
-    file = IPAdapterCheckpoint.open(_adapter_of(card) if adapter is None else adapter)
-    with quietly():
-        encoder = ImageEncoder.open(image_encoder or _encoder_of(card, file), dtype)
-        encoder.check_fits(file.kind, file.embedding_dim)
-        pipe = pipeline_of(card, dtype)
+    checkpoint = IPAdapterCheckpoint.open(_fetch_adapter(card) if adapter is None else adapter)
+    with hide_progress_bars():
+        encoder = ImageEncoder.open(image_encoder or _fetch_image_encoder(card, checkpoint), dtype)
+        encoder.check_fits(checkpoint.projection_type, checkpoint.embedding_dim)
+        pipe = load_pipeline(card, dtype)
     if device is not None:
         pipe.to(device)
         encoder.model.to(device)
     styled = InstantStyle(
         pipe,
-        adapter=file,
+        adapter=checkpoint,
         image_encoder=encoder,
         architecture=card.architecture,
         defaults=card.defaults,
         keep_encoder=keep_encoder,
+        recipe_fields=recipe_fields,
     )
-    _add_text_tower(styled, file)
+    source = TEXT_SOURCES.get(checkpoint.embedding_dim)
+    if styled.text_encoder is None and checkpoint.projection_type == "base" and source is not None:
+        text_encoder = LazyTextEncoder(source, checkpoint.embedding_dim, encoder.model.device)
+        styled.builder = replace(styled.builder, text_encoder=text_encoder)
     return styled
 
 
-def check_model(
-    model: str | Path, *, adapter: Any = None, image_encoder: Any = None, plain: bool = False
+def validate_model(
+    model: str | Path,
+    *,
+    adapter: AdapterSource | None = None,
+    image_encoder: ImageEncoderLike | None = None,
+    plain: bool = False,
 ) -> None:
-    """`ModelError` for what `load` would refuse before it loads anything."""
-    card, adapter = resolved(str(model), adapter)
+    """Validate what `load` validates before it loads anything; the arguments are those of `load`.
+
+    Raises:
+        ModelError: The model cannot be found, or files are missing and cannot be downloaded.
+        CheckpointError: The adapter cannot be read.
+    """
+    card, adapter = resolve_card(str(model), adapter)
     if plain:
-        card = without_adapter(card)
-        _refuse_missing(card, inventory(card))
+        card = drop_adapter(card)
+        _validate_files(card, list_required_files(card))
     else:
-        _refuse_incomplete(card, adapter, image_encoder)
+        _validate_complete(card, adapter, image_encoder)
 
 
-def _plain(card: Card, dtype: torch.dtype | None, device: str | torch.device | None) -> InstantStyle:
-    card = without_adapter(card)
-    _refuse_missing(card, inventory(card))
-    with quietly():
-        pipe = pipeline_of(card, dtype or default_dtype(device, exact=card.bundled))
-    if device is not None:
-        pipe.to(device)
-    return InstantStyle(pipe, architecture=card.architecture, defaults=card.defaults)
+def _recipe_fields(
+    model: str | Path, adapter: AdapterSource | None, image_encoder: ImageEncoderLike | None
+) -> dict[str, str | None] | None:
+    """Return the fields of a `Recipe` that load this model again; None where a part has no name or path."""
+    fields: dict[str, str | None] = {}
+    parts = {"model": model, "adapter": adapter, "image_encoder": image_encoder}
+    for name, part in parts.items():
+        if part is not None and not isinstance(part, str | Path):
+            return None
+        fields[name] = None if part is None else str(part)
+    return fields
 
 
-def _refuse_incomplete(card: Card, adapter: Any, image_encoder: Any) -> None:
-    """Before anything is loaded: all that is lacking and cannot be fetched, at once."""
+def _validate_complete(
+    card: ModelCard, adapter: AdapterSource | None, image_encoder: ImageEncoderLike | None
+) -> None:
     if adapter is None and card.adapter is None:
         raise ModelError(
-            f"{card.name} says nothing of an IP-Adapter; pass adapter=, a file or the name of a model whose "
-            'adapter is for the same base, such as "sdxl" or "sd15".'
+            f"{card.name} names no IP-Adapter; pass adapter=, a file or the name of a model whose adapter is "
+            'for the same base, such as "sdxl" or "sd15".'
         )
-    _refuse_missing(card, inventory(card, adapter, image_encoder))
+    _validate_files(card, list_required_files(card, adapter, image_encoder))
 
 
-def _refuse_missing(card: Card, items: Sequence[Item]) -> None:
-    items = missing(items)
-    lost = [item for item in items if not item.on_hub]
-    if lost or (items and is_offline()):
-        raise absence(card, lost or items)
+def _validate_files(card: ModelCard, files: Sequence[RequiredFile]) -> None:
+    """Raise `ModelError` for all files that are missing and cannot be downloaded."""
+    missing = list_missing(files)
+    local = [file for file in missing if not file.on_hub]
+    if local or (missing and is_offline()):
+        raise missing_files_error(card, local or missing)
 
 
-def _adapter_of(card: Card) -> Path:
+def _fetch_adapter(card: ModelCard) -> Path:
     if card.adapter_repo is None:
         return Path(card.pipeline) / str(card.adapter)
-    return fetch(card.adapter_repo, str(card.adapter), card.revision)
+    return fetch_file(card.adapter_repo, str(card.adapter), card.revision)
 
 
-def _encoder_of(card: Card, file: IPAdapterCheckpoint) -> Path:
-    """The model's own, or the one that the adapter's tensors ask for: never by a file's name."""
+def _fetch_image_encoder(card: ModelCard, checkpoint: IPAdapterCheckpoint) -> Path:
+    """Fetch the model's own encoder, or the one whose width fits the adapter's tensors."""
     if card.image_encoder is not None:
         return Path(card.pipeline) / card.image_encoder
-    tower = image_tower_for(file.kind, file.embedding_dim)
-    if tower is None:
-        raise no_image_tower(file.kind, file.embedding_dim)
-    return tower.fetched()[0].parent
+    source = find_image_encoder_source(checkpoint.projection_type, checkpoint.embedding_dim)
+    if source is None:
+        raise unknown_image_encoder_error(checkpoint.projection_type, checkpoint.embedding_dim)
+    return source.fetch()[0].parent
 
 
-def _add_text_tower(styled: InstantStyle, file: IPAdapterCheckpoint) -> None:
-    """Where the pipeline has none that fits and we know one: its files are fetched when they are needed."""
-    tower = TEXT_SOURCES.get(file.embedding_dim)
-    if styled.text_encoder is None and file.kind == "base" and tower is not None:
-        device = styled.image_encoder.model.device
-        styled.text_encoder = SeparateTextEncoder(tower, file.embedding_dim, device)
+def load_pipeline(card: ModelCard, dtype: torch.dtype) -> Any:
+    """Load the diffusers pipeline of a card, with the card's scheduler and without a watermark.
 
-
-def pipeline_of(card: Card, dtype: torch.dtype) -> Any:
-    """The diffusers pipeline of the card, with its scheduler."""
-    with _no_word_of_torchvision():
-        diffusers_class("StableDiffusionXLPipeline")  # imported to be imported quietly
+    Raises:
+        ModelError: diffusers cannot load it.
+    """
+    with _hide_torchvision_warning():
+        import_diffusers_class("StableDiffusionXLPipeline")
     try:
-        pipe = _from_file(card, dtype) if Path(card.pipeline).is_file() else _from_folder(card, dtype)
-    except (OSError, ValueError) as fault:
-        raise ModelError(f"{card.pipeline} cannot be loaded: {str(fault).splitlines()[0]}") from None
-    return _rescheduled(unmarked(pipe), card)
+        pipe = _load_file(card, dtype) if Path(card.pipeline).is_file() else _load_folder(card, dtype)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{card.pipeline} cannot be loaded: {str(error).splitlines()[0]}") from None
+    if card.scheduler is not None:
+        scheduler = import_diffusers_class(card.scheduler.name)
+        pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **card.scheduler.changes)
+    return disable_watermark(pipe)
 
 
-def unmarked(pipe: Any) -> Any:
-    """Without the invisible watermark, which depends on what else is installed."""
+def disable_watermark(pipe: Any) -> Any:
+    """Disable the invisible watermark, because it depends on which other packages are installed."""
     if hasattr(pipe, "watermark"):
         pipe.watermark = None
     return pipe
 
 
-def _from_folder(card: Card, dtype: torch.dtype) -> Any:
+def _load_folder(card: ModelCard, dtype: torch.dtype) -> Any:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
     from diffusers.utils.import_utils import is_accelerate_available
 
-    replaced = {"unet": _unet(card, dtype)} if card.unet else {}
     return DiffusionPipeline.from_pretrained(
         card.pipeline,
         dtype=dtype,
@@ -158,47 +209,40 @@ def _from_folder(card: Card, dtype: torch.dtype) -> Any:
         revision=card.pipeline_revision,
         local_files_only=Path(card.pipeline).is_dir() or is_offline(),
         low_cpu_mem_usage=is_accelerate_available(),
-        **replaced,
+        **({"unet": _load_unet(card, dtype)} if card.unet else {}),
     )
 
 
-def _from_file(card: Card, dtype: torch.dtype) -> Any:
-    """A single file holds weights only: settings and tokenizers are lent by its family's registered model."""
-    lender = config_card(card)
-    index, *_ = [fetch(lender.pipeline, file, lender.pipeline_revision) for file in config_files(lender)]
-    kinds = {"sdxl": "StableDiffusionXLPipeline", "sd15": "StableDiffusionPipeline"}
-    return diffusers_class(kinds[lender.name]).from_single_file(
+def _load_file(card: ModelCard, dtype: torch.dtype) -> Any:
+    """Load a single file of weights, with configs and tokenizers of its family's registered model."""
+    base = find_config_card(card)
+    index, *_ = [fetch_file(base.pipeline, file, base.pipeline_revision) for file in list_config_files(base)]
+    classes = {"sdxl": "StableDiffusionXLPipeline", "sd15": "StableDiffusionPipeline"}
+    return import_diffusers_class(classes[base.name]).from_single_file(
         card.pipeline, config=str(index.parent), torch_dtype=dtype, local_files_only=True
     )
 
 
-def _unet(card: Card, dtype: torch.dtype) -> Any:
-    """The network that replaces the pipeline's own: the same shape, other weights."""
+def _load_unet(card: ModelCard, dtype: torch.dtype) -> Any:
+    """Load the UNet that replaces the pipeline's own: the same config with other weights."""
     from safetensors.torch import load_file
 
     assert card.unet is not None
-    config = fetch(card.pipeline, "unet/config.json", card.pipeline_revision)
-    network = diffusers_class("UNet2DConditionModel")
-    unet = network.from_config(network.load_config(config)).to(dtype)
-    unet.load_state_dict(load_file(fetch(card.unet.repo, card.unet.file, card.unet.revision)))
+    config = fetch_file(card.pipeline, "unet/config.json", card.pipeline_revision)
+    unet_class = import_diffusers_class("UNet2DConditionModel")
+    unet = unet_class.from_config(unet_class.load_config(config)).to(dtype)
+    unet.load_state_dict(load_file(fetch_file(card.unet.repo, card.unet.file, card.unet.revision)))
     return unet.eval()
 
 
-def diffusers_class(name: str) -> Any:
-    """By name: diffusers exports its classes lazily, which type checkers do not see."""
+def import_diffusers_class(name: str) -> Any:
+    """Import a class of diffusers by name: type checkers do not see its lazy exports."""
     return getattr(import_module("diffusers"), name)
 
 
-def _rescheduled(pipe: Any, card: Card) -> Any:
-    if card.scheduler is not None:
-        scheduler = diffusers_class(card.scheduler.name)
-        pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **card.scheduler.changes)
-    return pipe
-
-
 @contextmanager
-def _no_word_of_torchvision() -> Iterator[None]:
-    """Importing diffusers' pipelines makes transformers miss torchvision, which neither they nor we use."""
+def _hide_torchvision_warning() -> Iterator[None]:
+    """Hide the warning of transformers that torchvision, which is not needed, is missing."""
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()
@@ -210,16 +254,17 @@ def _no_word_of_torchvision() -> Iterator[None]:
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
-    """No progress bars: loading is short; the bars that people want to see are those of drawing."""
-    from diffusers.utils import logging as ours
-    from transformers.utils import logging as theirs
+def hide_progress_bars() -> Iterator[None]:
+    """Hide the progress bars of diffusers and transformers while a model is loaded."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
 
-    shown = [library for library in (ours, theirs) if library.is_progress_bar_enabled()]
-    for library in shown:
+    libraries = (diffusers_logging, transformers_logging)
+    enabled = [library for library in libraries if library.is_progress_bar_enabled()]
+    for library in enabled:
         library.disable_progress_bar()
     try:
         yield
     finally:
-        for library in shown:
+        for library in enabled:
             library.enable_progress_bar()

@@ -1,157 +1,183 @@
-"""What a drawing would load, without loading it: files, tensors, and the memory that their weights take."""
+"""Plan what generating would load (files, tensors and memory) without loading it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ..core.ip_adapter import cross_attention_layers
 from ..errors import CheckpointError
-from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint, layer_names
+from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint, layer_tensor_names
 from ..loaders.state_dict import open_state_dict
 from ..unet.architectures import Architecture, match_architecture
-from ..unet.blocks import Block, Layer, Spec
+from ..unet.blocks import Block, BlockSpec, Layer
+from ..unet.probe_file import resolve_block_spec
 from .default_dtype import default_dtype
-from .load import diffusers_class
-from .registry import Card
-from .required_files import Item, inventory
-from .resolve import card_for, resolved, without_adapter
+from .load import import_diffusers_class
+from .registry import ModelCard
+from .required_files import RequiredFile, list_required_files
+from .resolve import AdapterSource, ImageEncoderLike, drop_adapter, find_card, resolve_card
 
-STYLE_TOKENS = 4
-"""Of an adapter that is not here to be asked: a base adapter's."""
+DEFAULT_TOKENS = 4
+"""Image tokens assumed of an adapter that is not on this machine: those of a base adapter."""
 
-WEIGHTS = (".safetensors", ".bin")
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file of weights: how large it is on disk and, in the run's dtype, in memory."""
-
-    item: Item
-    memory: int
+WEIGHTS_SUFFIXES = (".safetensors", ".bin")
+"""Suffixes of the files that count as weights."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What would be loaded, where to, and what of the adapter is read."""
+class PlannedFile:
+    """A file of weights.
 
-    items: Sequence[Item]
-    """Every file, small ones included."""
-    parts: Sequence[Part]
-    """Those that hold weights."""
+    Attributes:
+        file: The file.
+        num_bytes: Memory of its weights in the dtype of the plan.
+    """
+
+    file: RequiredFile
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """What would be loaded, where to, and what of the adapter is read.
+
+    Attributes:
+        files: Every file, with or without weights.
+        weights: The files with weights.
+        dtype: The dtype of the model.
+        device: The device of the model.
+        blocks: Weights of the selected blocks.
+        tensors: Names of the adapter's layer tensors that are read, in addition to its projection.
+        adapter_bytes: Bytes that are read of the adapter; None if it is not on this machine.
+        style_bytes: Memory of the keys and values of one style, conditional and unconditional.
+    """
+
+    files: Sequence[RequiredFile]
+    weights: Sequence[PlannedFile]
     dtype: torch.dtype
     device: str
     blocks: Mapping[Block, float]
     tensors: Sequence[str]
-    """Names of the adapter's layer tensors that are read; its projection is read beside them."""
     adapter_bytes: int | None
-    """Of the adapter's file that are read; None where it is not here to be measured."""
     style_bytes: int
-    """Keys and values of one style, both halves of a guided batch."""
 
     @property
-    def memory(self) -> int:
-        """Bytes of all weights, and of a style; what the drawing itself takes comes on top."""
-        return sum(part.memory for part in self.parts) + self.style_bytes
+    def num_bytes(self) -> int:
+        """Memory of all weights and of one style. Activations are not included."""
+        return sum(planned.num_bytes for planned in self.weights) + self.style_bytes
 
 
 def plan(
     model: str | Path,
     *,
-    adapter: Any = None,
-    image_encoder: Any = None,
-    blocks: Spec = "style",
+    adapter: AdapterSource | None = None,
+    image_encoder: ImageEncoderLike | None = None,
+    blocks: BlockSpec = "style",
     device: str = "cpu",
     dtype: torch.dtype | None = None,
     plain: bool = False,
-) -> Plan:
-    """As `load` and a call would have it; nothing is fetched, and no weight is read."""
-    card, adapter = resolved(str(model), adapter)
-    card = without_adapter(card) if plain else card
+) -> LoadPlan:
+    """Plan what `load` and a call would load. Nothing is downloaded, and no weights are read.
+
+    Args:
+        model: As in `load`.
+        adapter: As in `load`.
+        image_encoder: As in `load`.
+        blocks: Selection of blocks; may name a probe file.
+        device: The device.
+        dtype: None for the default of the device.
+        plain: Whether adapter and image encoder are left out.
+
+    Raises:
+        ModelError: The model cannot be found.
+        CheckpointError: The adapter cannot be read, or the network of the model is unknown.
+        BlockError: The network has no such block or role.
+    """
+    card, adapter = resolve_card(str(model), adapter)
+    card = drop_adapter(card) if plain else card
     dtype = dtype or default_dtype(device, exact=card.bundled)
-    items = inventory(card, adapter, image_encoder)
-    file = _adapter_file(items, adapter)
-    layers, architecture = _network(card, file)
-    chosen = architecture.select(blocks)
-    reached = [layer for layer in layers if layer.block in chosen]
-    tokens = STYLE_TOKENS if file is None else file.tokens or STYLE_TOKENS
-    numbers = [] if plain else [layer.number for layer in reached]
-    read = file.size_of(numbers) if file else None
-    return Plan(
-        items=items,
-        parts=[_part(item, dtype, read) for item in items if _weighs(item)],
+    files = list_required_files(card, adapter, image_encoder)
+    source = next((file.path for file in files if file.part == "adapter"), adapter)
+    checkpoint = None if source is None else IPAdapterCheckpoint.open(source)
+    layers, architecture = _find_layers(card, checkpoint)
+    selected = architecture.select(resolve_block_spec(blocks, architecture))
+    layers = [layer for layer in layers if layer.block in selected]
+    tokens = (checkpoint.tokens if checkpoint else None) or DEFAULT_TOKENS
+    numbers = [] if plain else [layer.number for layer in layers]
+    adapter_bytes = checkpoint.size_of(numbers) if checkpoint else None
+    return LoadPlan(
+        files=files,
+        weights=[_plan_file(file, dtype, adapter_bytes) for file in files if _has_weights(file)],
         dtype=dtype,
         device=device,
-        blocks=chosen,
-        tensors=[name for number in numbers for name in layer_names(number)],
-        adapter_bytes=read,
-        style_bytes=sum(2 * 2 * tokens * layer.width * dtype.itemsize for layer in reached),
+        blocks=selected,
+        tensors=[name for number in numbers for name in layer_tensor_names(number)],
+        adapter_bytes=adapter_bytes,
+        # Keys and values, each for the conditional and the unconditional half of a batch.
+        style_bytes=sum(2 * 2 * tokens * layer.width * dtype.itemsize for layer in layers),
     )
 
 
-def architecture_of(model: str | Path) -> Architecture | None:
-    """The family that a model is of, by its card or its network's settings; None where neither is here."""
-    card = card_for(str(model))
+def find_architecture(model: str | Path) -> Architecture | None:
+    """Find the architecture of a model by its card or by the config of its UNet.
+
+    Args:
+        model: As in `load`.
+
+    Returns:
+        The architecture; None if neither is on this machine.
+
+    Raises:
+        ModelError: The model cannot be found.
+        CheckpointError: The UNet has no known architecture.
+    """
+    card = find_card(str(model))
     if card.architecture is not None or not (Path(card.pipeline) / "unet" / "config.json").is_file():
         return card.architecture
-    layers = _layers_in(Path(card.pipeline))
-    return match_architecture(
-        (layer.name for layer in layers), min((layer.cross_dim for layer in layers), default=None)
-    )
+    layers = _build_layers(Path(card.pipeline))
+    cross_dim = min((layer.cross_dim for layer in layers), default=None)
+    return match_architecture((layer.name for layer in layers), cross_dim)
 
 
-def _adapter_file(items: Sequence[Item], adapter: Any) -> IPAdapterCheckpoint | None:
-    found = next((item.path for item in items if item.part == "adapter"), adapter)
-    return None if found is None else IPAdapterCheckpoint.open(found)
+def _find_layers(
+    card: ModelCard, checkpoint: IPAdapterCheckpoint | None
+) -> tuple[Sequence[Layer], Architecture]:
+    """Find layers and architecture in the table of a known architecture, else by the config of the UNet."""
+    architecture = card.architecture or (checkpoint.architecture if checkpoint else None)
+    adapter_dim = checkpoint.cross_dim if checkpoint else None
+    if architecture is not None and architecture.depths:
+        cross_dim = architecture.cross_dim or adapter_dim or 0
+        layers = [
+            Layer(2 * index + 1, name, width, cross_dim)
+            for index, (name, width) in enumerate(architecture.layers.items())
+        ]
+        return layers, architecture
+    layers = _build_layers(Path(card.pipeline))
+    return layers, architecture or match_architecture((layer.name for layer in layers), adapter_dim)
 
 
-def _network(card: Card, file: IPAdapterCheckpoint | None) -> tuple[Sequence[Layer], Architecture]:
-    """Layers and blocks by the tables where the family is known, else by the network's own settings."""
-    family = card.architecture or (file.base if file else None)
-    if family is not None and family.depths:
-        return _tabled(family, file), family
-    layers = _layers_in(Path(card.pipeline))
-    return layers, family or match_architecture(
-        (layer.name for layer in layers), file.cross_dim if file else None
-    )
-
-
-def _tabled(family: Architecture, file: IPAdapterCheckpoint | None) -> list[Layer]:
-    cross_dim = family.cross_dim or (file.cross_dim if file else 0)
-    return [
-        Layer(2 * place + 1, name, width, cross_dim)
-        for place, (name, width) in enumerate(family.layers.items())
-    ]
-
-
-def _layers_in(folder: Path) -> list[Layer]:
-    """Of a network without weights: torch's meta device makes shapes and nothing else."""
+def _build_layers(folder: Path) -> list[Layer]:
+    """Build the UNet of a folder on torch's meta device, which has shapes but no weights."""
     if not (folder / "unet" / "config.json").is_file():
-        raise CheckpointError(
-            f"What network {folder} has cannot be said: there is no unet/config.json in it."
-        )
-    network = diffusers_class("UNet2DConditionModel")
+        raise CheckpointError(f"The network of {folder} is unknown: there is no unet/config.json in it.")
+    unet_class = import_diffusers_class("UNet2DConditionModel")
     with torch.device("meta"):
-        return cross_attention_layers(network.from_config(network.load_config(folder / "unet")))
+        return cross_attention_layers(unet_class.from_config(unet_class.load_config(folder / "unet")))
 
 
-def _weighs(item: Item) -> bool:
-    return (item.weights is not None and item.weights.millions > 0) or item.file.endswith(WEIGHTS)
+def _has_weights(file: RequiredFile) -> bool:
+    return (file.weights is not None and file.weights.millions > 0) or file.file.endswith(WEIGHTS_SUFFIXES)
 
 
-def _part(item: Item, dtype: torch.dtype, read: int | None) -> Part:
-    if item.part == "adapter":
-        # Of its file only these tensors stay in memory, in the dtype that they have.
-        return Part(item, read or 0)
-    if item.path is None:
-        width = item.weights.width if item.weights else dtype.itemsize
-        return Part(item, item.size // width * dtype.itemsize)
-    return Part(item, _numbers_in(item.path) * dtype.itemsize)
-
-
-def _numbers_in(path: Path) -> int:
-    """How many numbers a file of weights holds, by its header."""
-    return sum(prod(shape) for shape in open_state_dict(path).shapes.values())
+def _plan_file(file: RequiredFile, dtype: torch.dtype, adapter_bytes: int | None) -> PlannedFile:
+    if file.part == "adapter":
+        # Only the tensors that are read stay in memory, in the dtype of the file.
+        return PlannedFile(file, adapter_bytes or 0)
+    if file.path is None:
+        stored = file.weights.bytes_per_parameter if file.weights else dtype.itemsize
+        return PlannedFile(file, file.num_bytes // stored * dtype.itemsize)
+    parameters = sum(prod(shape) for shape in open_state_dict(file.path).shapes.values())
+    return PlannedFile(file, parameters * dtype.itemsize)

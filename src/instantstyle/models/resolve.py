@@ -1,82 +1,112 @@
-"""From what a person names (a registry name, a folder, a hub id, one file) to a card."""
+"""Resolve what a user names as a model (a registry name, folder, hub id or file) to a card."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError, ModelError, did_you_mean
-from ..loaders.state_dict import open_state_dict
+from ..errors import CheckpointError, ModelError, suggest_nearest
+from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from ..loaders.state_dict import StateDictSource, open_state_dict
 from ..unet.architectures import SD15, SDXL
-from .registry import CARDS, Card
+from .registry import CARDS, ModelCard
 
-CHECKPOINTS = (".safetensors", ".ckpt")
-"""How single-file checkpoints end."""
+AdapterSource = StateDictSource | IPAdapterCheckpoint
+"""An adapter: a file or registry name, a state dict, or an open checkpoint."""
 
-MARKS = {
-    # diffusers' own marks, loaders/single_file_utils.py: what only this family's checkpoints hold.
+ImageEncoderLike = Any
+"""An image encoder: a folder or file, or a `CLIPVisionModelWithProjection`."""
+
+CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt")
+"""Suffixes of single-file checkpoints."""
+
+FAMILY_KEYS = {
+    # As diffusers recognizes them, loaders/single_file_utils.py: keys that only this family's files have.
     "sdxl": "conditioner.embedders.1.model.transformer.resblocks.9.mlp.c_proj.bias",
     "sd15": "cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.weight",
 }
+"""Name of a tensor that identifies a single-file checkpoint, by family."""
 
 
-def card_for(model: str) -> Card:
-    """The registry's card, or one made for a folder, a hub id or a single-file checkpoint."""
+def find_card(model: str) -> ModelCard:
+    """Find the card of a registered model, or make one for a folder, a hub id or a single file.
+
+    Raises:
+        ModelError: There is no such model, a folder has several adapters, or a file is not a checkpoint of a
+            supported family.
+    """
     if model in CARDS:
         return CARDS[model]
     path = Path(model)
     if path.is_dir():
         encoder = "image_encoder" if (path / "image_encoder").is_dir() else None
-        return Card(model, model, _adapter_in(path), encoder)
+        adapters = sorted(file.name for file in path.glob("ip-adapter*.safetensors"))
+        if len(adapters) > 1:
+            raise ModelError(f"{path} has several adapters ({', '.join(adapters)}); pass adapter= to choose.")
+        return ModelCard(model, model, adapters[0] if adapters else None, encoder)
     if path.is_file():
-        return _of_single_file(path)
-    if model.count("/") == 1 and not model.startswith((".", "/", "~")) and path.suffix not in CHECKPOINTS:
-        return Card(model, model, None)
+        return _make_single_file_card(path)
+    is_hub_id = model.count("/") == 1 and not model.startswith((".", "/", "~"))
+    if is_hub_id and path.suffix not in CHECKPOINT_SUFFIXES:
+        return ModelCard(model, model, None)
     raise ModelError(
         f"There is no model {model!r}; known are {', '.join(CARDS)}; or give a folder, a single-file "
-        f"checkpoint or a hub id (owner/name).{did_you_mean(model, list(CARDS))}"
+        f"checkpoint or a hub id (owner/name).{suggest_nearest(model, list(CARDS))}"
     )
 
 
-def resolved(model: str, adapter: Any = None) -> tuple[Card, Any]:
-    """The card, and the adapter if it is not the card's: a registered model's name stands for that one's."""
-    card = card_for(model)
-    lender = CARDS.get(adapter) if isinstance(adapter, str) else None
-    if lender is None:
+def resolve_card(model: str, adapter: AdapterSource | None = None) -> tuple[ModelCard, AdapterSource | None]:
+    """Resolve a model and an adapter that may be named by another registered model.
+
+    Args:
+        model: As in `find_card`.
+        adapter: An adapter, or the registry name of another model for the adapter of that one.
+
+    Returns:
+        The card, which has the other model's adapter if one is named; and the adapter, None if it is the
+        card's own.
+
+    Raises:
+        ModelError: As in `find_card`, or the named model's adapter fits no other model.
+    """
+    card = find_card(model)
+    other = CARDS.get(adapter) if isinstance(adapter, str) else None
+    if other is None:
         return card, adapter
-    if lender.adapter_repo is None:
-        raise ModelError(f"The adapter of {adapter} serves that model only; name another or give a file.")
-    taken = ("adapter", "adapter_repo", "revision", "adapter_weights", "features")
-    return replace(card, image_encoder=None, **{name: getattr(lender, name) for name in taken}), None
+    if other.adapter_repo is None:
+        raise ModelError(f"The adapter of {adapter} fits that model only; name another or give a file.")
+    return replace(
+        card,
+        image_encoder=None,
+        adapter=other.adapter,
+        adapter_repo=other.adapter_repo,
+        revision=other.revision,
+        adapter_weights=other.adapter_weights,
+        features=other.features,
+    ), None
 
 
-def without_adapter(card: Card) -> Card:
-    """The base alone: what drawing with bound styles needs."""
-    nothing = dict.fromkeys(("adapter", "adapter_repo", "adapter_weights", "image_encoder", "features"))
-    return replace(card, **nothing)
+def drop_adapter(card: ModelCard) -> ModelCard:
+    """Return the card without adapter and image encoder, which bound styles do not need."""
+    return replace(
+        card, adapter=None, adapter_repo=None, adapter_weights=None, image_encoder=None, features=None
+    )
 
 
-def family_of(shapes: Mapping[str, Any]) -> str | None:
-    """`sdxl` or `sd15` for the tensors of a single-file checkpoint; None for those of anything else."""
-    return next((family for family, mark in MARKS.items() if mark in shapes), None)
+def detect_family(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Detect the family of a single-file checkpoint from its tensors: `sdxl`, `sd15`, or None for others."""
+    return next((family for family, key in FAMILY_KEYS.items() if key in shapes), None)
 
 
-def _of_single_file(path: Path) -> Card:
+def _make_single_file_card(path: Path) -> ModelCard:
     try:
-        family = family_of(open_state_dict(path).shapes)
-    except CheckpointError as fault:
-        raise ModelError(f"{path} cannot be a model: {fault}") from None
+        family = detect_family(open_state_dict(path).shapes)
+    except CheckpointError as error:
+        raise ModelError(f"{path} cannot be a model: {error}") from None
     if family is None:
         raise ModelError(
-            f"{path} is no single-file checkpoint of SDXL or Stable Diffusion 1.5, by its tensors; "
+            f"{path} is not a single-file checkpoint of SDXL or Stable Diffusion 1.5, by its tensors; "
             f"`instantstyle doctor --look {path.parent}` says what it is."
         )
     architecture = {"sdxl": SDXL, "sd15": SD15}[family]
-    return Card(str(path), str(path), None, architecture=architecture, defaults=CARDS[family].defaults)
-
-
-def _adapter_in(folder: Path) -> str | None:
-    found = sorted(path.name for path in folder.glob("ip-adapter*.safetensors"))
-    if len(found) > 1:
-        raise ModelError(f"{folder} holds several adapters ({', '.join(found)}); pass adapter= to choose.")
-    return found[0] if found else None
+    return ModelCard(str(path), str(path), None, architecture=architecture, defaults=CARDS[family].defaults)
