@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.load import Answer, Server, client, holds_picture, stage, stored, told
-from instantstyle.generation.worker import Painter
+from instantstyle.generation.worker import ModelWorker
 from instantstyle.server import Limits, Settings
 from instantstyle.server.service import Service
 
@@ -24,8 +24,8 @@ def test_latencies_become_a_rate_and_two_percentiles():
 
 
 def test_a_crowd_is_counted_and_who_is_sent_away_is_not_lost(tmp_path):
-    settings = Settings(folder=tmp_path, bounds=Limits(waiting=1))
-    service = Service([Painter.loaded("mini", None, None, "cpu")], settings)
+    settings = Settings(folder=tmp_path, limits=Limits(queue=1))
+    service = Service([ModelWorker.load("mini", device="cpu")], settings)
     with running(service) as (_, url, _):
         server = Server(int(url.rpartition(":")[2]))
         assert server.is_ready()

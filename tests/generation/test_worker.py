@@ -62,7 +62,7 @@ def test_an_image_equals_the_one_that_generate_returns(worker, recipe):
 
 def test_events_number_the_images_over_all_recipes(worker, recipe):
     events = []
-    worker.generate([recipe, recipe.but(seed=20)], events.append, count=2)
+    worker.generate([recipe, recipe.replace(seed=20)], events.append, count=2)
     finished = [event for event in events if isinstance(event, Finished)]
     assert [event.index for event in finished] == [0, 1, 2, 3]
     assert [event.recipe.seed for event in finished] == [7, 8, 20, 21]
@@ -71,7 +71,7 @@ def test_events_number_the_images_over_all_recipes(worker, recipe):
 
 def test_a_recipe_with_an_image_runs_through_the_image_to_image_pipeline(worker, recipe, tmp_path):
     Image.new("RGB", (64, 32), "red").save(tmp_path / "wide.png")
-    restyle = recipe.but(image=Reference(name=str(tmp_path / "wide.png")), strength=1.0)
+    restyle = recipe.replace(image=Reference(name=str(tmp_path / "wide.png")), strength=1.0)
     *_, finished = worker.stream([restyle], Event())
     assert finished.image.width > finished.image.height
 
@@ -118,7 +118,7 @@ def test_closing_the_iterator_cancels(worker, recipe):
 def test_an_error_reaches_the_caller_and_the_next_request_is_served(worker, recipe):
     absent = Reference(name="nowhere.png")
     with pytest.raises(ImageError, match=r"nowhere\.png"):
-        list(worker.stream([recipe.but(references=(absent,))], Event()))
+        list(worker.stream([recipe.replace(references=(absent,))], Event()))
     assert list(worker.stream([recipe], Event()))
 
 
@@ -148,7 +148,7 @@ def test_a_task_can_call_its_own_worker(worker, recipe):
 
 
 def test_build_style_encodes_the_references_of_a_recipe(worker, recipe, ink):
-    style = worker.build_style(recipe.but(references=(ink,), content=("a cat",)))
+    style = worker.build_style(recipe.replace(references=(ink,), content=("a cat",)))
     assert style.content == ("a cat",)
     with pytest.raises(JobError, match="names no reference"):
         worker.build_style(recipe)

@@ -1,4 +1,4 @@
-"""The service around the small random model, or around a painter that draws when it is told to."""
+"""The service around the small random model, and a worker that tests can hold at its first step."""
 
 import base64
 import json
@@ -15,14 +15,14 @@ import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
-from instantstyle.generation.worker import Painter
+from instantstyle.generation.worker import ModelWorker
 from instantstyle.models.registry import MINI_FOLDER
 from instantstyle.server import Limits, Settings
-from instantstyle.server.app import app_for
+from instantstyle.server.app import create_app
 from instantstyle.server.service import Service
 
 SHORT = {"num_inference_steps": 2, "size": "16x16"}
-"""What keeps a drawing by the small random model short."""
+"""Fields that keep a generation by the small random model short."""
 
 
 @pytest.fixture
@@ -32,20 +32,23 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def serve(settings, styled) -> Iterator[Callable[..., TestClient]]:
-    """A client of the service, begun; settings may be changed, and bounds by their names."""
-    opened = []
+    """Start a service with changed settings and limits; return a client of it."""
+    started = []
 
-    def begun(
-        kind: type[Painter] = Painter, bounds: dict | None = None, faults: bool = False, **changes
+    def start(
+        worker_class: type[ModelWorker] = ModelWorker,
+        limits: dict | None = None,
+        answer_bugs: bool = False,
+        **changes,
     ) -> TestClient:
-        changed = replace(settings, bounds=Limits(**bounds or {}), **changes)
-        app = app_for(Service([kind(styled)], changed))
-        client = TestClient(app, base_url="http://localhost", raise_server_exceptions=not faults)
-        opened.append(client.__enter__())
-        return opened[-1]
+        changed = replace(settings, limits=Limits(**limits or {}), **changes)
+        app = create_app(Service([worker_class(styled)], changed))
+        client = TestClient(app, base_url="http://localhost", raise_server_exceptions=not answer_bugs)
+        started.append(client.__enter__())
+        return started[-1]
 
-    yield begun
-    for client in opened:
+    yield start
+    for client in started:
         client.__exit__(None, None, None)
 
 
@@ -56,13 +59,13 @@ def client(serve) -> TestClient:
 
 @pytest.fixture(scope="session")
 def ink(reference) -> bytes:
-    """A reference as a file."""
+    """A reference image as a PNG file."""
     return png(reference)
 
 
 @pytest.fixture(scope="session")
-def drawn_size() -> tuple[int, int]:
-    """Of the bundled model's pictures, where no size is asked for."""
+def default_size() -> tuple[int, int]:
+    """Width and height of an image of the bundled model if a request has no size."""
     config = {part: json.loads((MINI_FOLDER / part / "config.json").read_text()) for part in ("unet", "vae")}
     side = config["unet"]["sample_size"] * 2 ** (len(config["vae"]["block_out_channels"]) - 1)
     return side, side
@@ -74,15 +77,15 @@ def png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def picture(told: dict) -> Image.Image:
-    """That an entry of an answer, or an event, holds."""
-    image = Image.open(BytesIO(base64.b64decode(told["b64_json"])))
+def decode(fields: dict) -> Image.Image:
+    """Decode the image of an entry of a response, or of an event."""
+    image = Image.open(BytesIO(base64.b64decode(fields["b64_json"])))
     image.load()
     return image
 
 
-def message(response) -> str:
-    """Of an answer that refuses, in OpenAI's shape."""
+def error_message(response) -> str:
+    """Return the message of an error, whose shape is OpenAI's."""
     error = response.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     return error["message"]
@@ -90,8 +93,8 @@ def message(response) -> str:
 
 @contextmanager
 def running(service: Service) -> Iterator[tuple[uvicorn.Server, str, Thread]]:
-    """The service on a free port, as `instantstyle serve` runs it: the server, its address, its thread."""
-    server = uvicorn.Server(uvicorn.Config(app_for(service), port=0, log_level="warning"))
+    """Serve on a free port as `instantstyle serve` does; yield the server, its URL and its thread."""
+    server = uvicorn.Server(uvicorn.Config(create_app(service), port=0, log_level="warning"))
     thread = Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

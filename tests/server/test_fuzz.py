@@ -1,4 +1,4 @@
-"""Whatever the service's own description allows, and much that it does not, is answered without a fault."""
+"""Requests generated from the OpenAPI schema, valid and invalid: none ends in a server error."""
 
 from collections.abc import Iterator
 
@@ -8,16 +8,16 @@ from hypothesis import HealthCheck, Phase, given, settings, strategies
 from PIL import Image
 from schemathesis.specs.openapi import unregister_string_format
 
-from instantstyle.generation.worker import Painter
+from instantstyle.generation.worker import ModelWorker
 from instantstyle.server import Limits, Settings
 from instantstyle.server.service import Service
 
 from .conftest import png, running
 
-# What a picture costs; more is refused, as it is meant to be.
-_BOUNDS = Limits(pixels=64 * 64, steps=2, pictures=2)
+# Bounds the cost of an image; requests for more are refused.
+_LIMITS = Limits(image_pixels=64 * 64, steps=2, images=2)
 
-_SOME = settings(
+_FEW_EXAMPLES = settings(
     max_examples=40,
     deadline=None,
     derandomize=True,
@@ -28,31 +28,31 @@ _SOME = settings(
 
 
 @pytest.fixture
-def _sent() -> Iterator[None]:
-    """For a picture: one that is whole, mostly, or anything; else no form would come to be drawn."""
+def _image_files() -> Iterator[None]:
+    """Generate mostly valid image files; with arbitrary bytes no form would reach the generation."""
     whole = png(Image.new("RGB", (20, 12), "teal"))
-    some = strategies.sampled_from([whole, whole, whole, whole[:-9], b""]) | strategies.binary(max_size=64)
-    schemathesis.openapi.format("binary", some)
+    files = strategies.sampled_from([whole, whole, whole, whole[:-9], b""]) | strategies.binary(max_size=64)
+    schemathesis.openapi.format("binary", files)
     yield
     unregister_string_format("binary")
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_sent")
-def test_no_request_ends_in_a_fault_of_ours(tmp_path, styled):
+@pytest.mark.usefixtures("_image_files")
+def test_no_request_ends_in_a_server_error(tmp_path, styled):
     styled.defaults = {"num_inference_steps": 1, "height": 16, "width": 16}
-    service = Service([Painter(styled)], Settings(model="small", folder=tmp_path, bounds=_BOUNDS))
+    service = Service([ModelWorker(styled)], Settings(model="small", folder=tmp_path, limits=_LIMITS))
     statuses: dict[str, set[int]] = {}
     with running(service) as (_, url, _):
-        for found in schemathesis.openapi.from_url(f"{url}/openapi.json").get_all_operations():
-            operation = found.ok()
+        for result in schemathesis.openapi.from_url(f"{url}/openapi.json").get_all_operations():
+            operation = result.ok()
 
-            @_SOME
+            @_FEW_EXAMPLES
             @given(operation.as_strategy())
             def probe(case):
                 response = case.call(timeout=120)
                 statuses.setdefault(case.operation.label, set()).add(response.status_code)
-                # A fault after a stream has begun is an event in it.
+                # An error after a stream has begun is an event of the stream.
                 assert response.status_code < 500, response.text
                 assert "server_error" not in response.text
 
@@ -70,7 +70,7 @@ def test_no_request_ends_in_a_fault_of_ours(tmp_path, styled):
         "GET /readyz",
         "GET /metrics",
     }
-    # The fuzz draws and keeps too: it does not only knock at the door.
+    # Some of the requests have generated images and stored styles.
     assert 200 in statuses["POST /v1/images/generations"]
     assert 200 in statuses["POST /v1/images/edits"]
     assert 201 in statuses["POST /v1/styles"]

@@ -1,8 +1,8 @@
-"""Requests that no client sends by mistake: each is refused in words, or served."""
+"""Malformed requests: each is answered with an error message, or served."""
 
 import pytest
 
-from .conftest import message
+from .conftest import error_message
 
 GENERATIONS, EDITS, STYLES = "/v1/images/generations", "/v1/images/edits", "/v1/styles"
 SHORT = '"num_inference_steps": 1, "size": "16x16"'
@@ -33,14 +33,14 @@ SHORT = '"num_inference_steps": 1, "size": "16x16"'
         b'{"prompt": "a", "n": true, "seed": 9223372036854775808}',
     ],
 )
-def test_a_body_that_makes_no_sense_is_refused(client, body):
+def test_a_malformed_body_is_refused(client, body):
     response = client.post(GENERATIONS, content=body, headers={"Content-Type": "application/json"})
     assert response.status_code in (400, 404)
-    assert message(response)
+    assert error_message(response)
 
 
 @pytest.mark.parametrize("prompt", ["\\u0000", "", "\\ud83d\\ude00", "a\\nSteps: 1, Seed: 2", "\\u202e"])
-def test_any_words_can_be_drawn_and_told(client, prompt):
+def test_any_unicode_prompt_is_accepted(client, prompt):
     body = f'{{"prompt": "{prompt}", {SHORT}}}'.encode()
     response = client.post(GENERATIONS, content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == 200
@@ -48,7 +48,7 @@ def test_any_words_can_be_drawn_and_told(client, prompt):
 
 @pytest.mark.parametrize("path", [EDITS, STYLES])
 @pytest.mark.parametrize(
-    ("kind", "body"),
+    ("content_type", "body"),
     [
         ("multipart/form-data", b"no boundary"),
         ("multipart/form-data; boundary=x", b"--x\r\n\r\n\r\n--x--"),
@@ -62,18 +62,18 @@ def test_any_words_can_be_drawn_and_told(client, prompt):
         ("", b"anything"),
     ],
 )
-def test_a_form_that_is_none_is_refused(client, path, kind, body):
-    response = client.post(path, content=body, headers={"Content-Type": kind} if kind else {})
+def test_a_malformed_form_is_refused(client, path, content_type, body):
+    response = client.post(path, content=body, headers={"Content-Type": content_type} if content_type else {})
     assert response.status_code == 400
-    assert message(response)
+    assert error_message(response)
 
 
-def test_more_pictures_than_are_read_are_refused(client, ink):
+def test_too_many_images_are_refused(client, ink):
     files = [("image", ("a.png", ink))] * 40
     response = client.post(EDITS, data={"prompt": "a"}, files=files)
     assert response.status_code == 400
 
 
-def test_what_is_not_there_and_what_cannot_be_asked_so_are_told_in_one_shape(client):
+def test_unknown_paths_and_wrong_methods_are_answered_in_the_same_shape(client):
     assert client.get("/v1/nowhere").json()["error"]["type"] == "invalid_request_error"
     assert client.get(GENERATIONS).status_code == 405

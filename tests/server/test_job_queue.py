@@ -1,4 +1,4 @@
-"""Many ask, few workers draw: who waits, who is sent away, who leaves, and what is finished at the end."""
+"""The queue's limit, cancellation, deadlines, errors, and a stop that finishes accepted requests."""
 
 import asyncio
 import json
@@ -13,86 +13,86 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from instantstyle.generation.worker import Painter, unfinished
+from instantstyle.generation.worker import ModelWorker, Progress
 from instantstyle.server import Limits
-from instantstyle.server.app import app_for
+from instantstyle.server.app import create_app
 from instantstyle.server.errors import ApiError
 from instantstyle.server.job_queue import Job, JobQueue
 from instantstyle.server.service import Service
 
-from .conftest import SHORT, message, running
+from .conftest import SHORT, error_message, running
 
 GENERATIONS = "/v1/images/generations"
-ASKED = {"prompt": "a rocket", "seed": 7, **SHORT}
-LONG = 60
-"""Seconds after which a test gives up: machines may be slow, and none of these wait for time to pass."""
+BODY = {"prompt": "a rocket", "seed": 7, **SHORT}
+TIMEOUT = 60
+"""Seconds after which a test gives up on a slow machine; no test waits for time to pass."""
 
 
-class Waiting(Painter):
-    """Holds every drawing after its first step until it is let go; steps are counted."""
+class HeldWorker(ModelWorker):
+    """Holds every generation after its first step until it is released, and counts the reported steps."""
 
     def __init__(self, styled) -> None:
         super().__init__(styled)
-        self.begun, self.let_go, self.steps = threading.Semaphore(0), threading.Event(), 0
+        self.started, self.release, self.steps = threading.Semaphore(0), threading.Event(), 0
 
-    def draw(self, recipe, count=1, on_look=None):
-        def watched(done, steps, look):
-            self.steps += 1
-            if done == 1:
-                self.begun.release()
-                assert self.let_go.wait(LONG)
-            if on_look:
-                on_look(done, steps, look)
+    def generate(self, recipes, on_event, **options):
+        def hold(event):
+            if isinstance(event, Progress):
+                self.steps += 1
+                if event.step == 1:
+                    self.started.release()
+                    assert self.release.wait(TIMEOUT)
+            on_event(event)
 
-        return super().draw(recipe, count, watched)
+        super().generate(recipes, hold, **options)
 
 
 @pytest.fixture
-def painter(styled) -> Iterator[Waiting]:
-    made = Waiting(styled)
+def worker(styled) -> Iterator[HeldWorker]:
+    made = HeldWorker(styled)
     yield made
-    made.let_go.set()
+    made.release.set()
 
 
 @pytest.fixture
-def service(painter, settings):
-    def with_bounds(**bounds) -> Service:
-        return Service([painter], replace(settings, bounds=Limits(**bounds)))
+def make_service(worker, settings):
+    def with_limits(**limits) -> Service:
+        return Service([worker], replace(settings, limits=Limits(**limits)))
 
-    return with_bounds
+    return with_limits
 
 
-def until(true) -> None:
-    ends = time.monotonic() + LONG
-    while not true():
-        assert time.monotonic() < ends
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def ask(url: str, **fields):
-    return httpx2.post(url + GENERATIONS, json={**ASKED, **fields}, timeout=LONG)
+def post(url: str, **fields):
+    return httpx2.post(url + GENERATIONS, json={**BODY, **fields}, timeout=TIMEOUT)
 
 
-def test_where_the_line_is_full_one_is_told_when_to_come_back(painter, service):
-    held = service(waiting=1)
-    with running(held) as (_, url, _), ThreadPoolExecutor(2) as clients:
-        drawn = clients.submit(ask, url)
-        assert painter.begun.acquire(timeout=LONG)
-        waiting = clients.submit(ask, url)
-        until(lambda: len(held.line) == 1)
-        refused = ask(url)
-        painter.let_go.set()
-        assert drawn.result().status_code == waiting.result().status_code == 200
+def test_a_full_queue_is_answered_429_with_the_time_to_retry(worker, make_service):
+    service = make_service(queue=1)
+    with running(service) as (_, url, _), ThreadPoolExecutor(2) as clients:
+        generating = clients.submit(post, url)
+        assert worker.started.acquire(timeout=TIMEOUT)
+        waiting = clients.submit(post, url)
+        wait_until(lambda: len(service.queue) == 1)
+        refused = post(url)
+        worker.release.set()
+        assert generating.result().status_code == waiting.result().status_code == 200
     assert refused.status_code == 429
     assert refused.json()["error"]["type"] == "rate_limit_error"
     assert int(refused.headers["Retry-After"]) >= 1
-    assert "the line is full" in message(refused)
+    assert "the queue is full" in error_message(refused)
 
 
-def depart(url: str, **fields) -> socket.socket:
-    """A client that asks and is not going to read the answer."""
+def send_without_reading(url: str, **fields) -> socket.socket:
+    """Send a request whose answer is not read."""
     host, port = url.removeprefix("http://").split(":")
-    body = json.dumps({**ASKED, **fields}).encode()
+    body = json.dumps({**BODY, **fields}).encode()
     head = f"POST {GENERATIONS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     connection = socket.create_connection((host, int(port)))
     connection.sendall(head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -100,71 +100,73 @@ def depart(url: str, **fields) -> socket.socket:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_drawing_ends_at_the_next_step_when_its_client_goes_away(painter, service, stream, monkeypatch):
-    held, left = service(), []
-    leave = held.line.leave
-    monkeypatch.setattr(held.line, "leave", lambda job: left.append(leave(job)))
-    with running(held) as (_, url, _):
-        connection = depart(url, num_inference_steps=9, stream=stream)
-        assert painter.begun.acquire(timeout=LONG)
+def test_generation_ends_at_the_next_step_when_the_client_disconnects(
+    worker, make_service, stream, monkeypatch
+):
+    service, cancelled = make_service(), []
+    cancel = service.queue.cancel
+    monkeypatch.setattr(service.queue, "cancel", lambda job: cancelled.append(cancel(job)))
+    with running(service) as (_, url, _):
+        connection = send_without_reading(url, num_inference_steps=9, stream=stream)
+        assert worker.started.acquire(timeout=TIMEOUT)
         connection.close()
-        until(lambda: left)
-        painter.let_go.set()
-        until(lambda: held.line.busy == 0)
-    assert painter.steps == 1
+        wait_until(lambda: cancelled)
+        worker.release.set()
+        wait_until(lambda: service.queue.busy == 0)
+    assert worker.steps == 1
 
 
-def test_a_client_that_goes_away_while_it_waits_frees_its_place(painter, service):
-    held = service()
-    with running(held) as (_, url, _), ThreadPoolExecutor(1) as clients:
-        drawn = clients.submit(ask, url)
-        assert painter.begun.acquire(timeout=LONG)
-        connection = depart(url)
-        until(lambda: len(held.line) == 1)
+def test_a_waiting_request_leaves_the_queue_when_the_client_disconnects(worker, make_service):
+    service = make_service()
+    with running(service) as (_, url, _), ThreadPoolExecutor(1) as clients:
+        generating = clients.submit(post, url)
+        assert worker.started.acquire(timeout=TIMEOUT)
+        connection = send_without_reading(url)
+        wait_until(lambda: len(service.queue) == 1)
         connection.close()
-        until(lambda: len(held.line) == 0)
-        painter.let_go.set()
-        assert drawn.result().status_code == 200
-    assert painter.steps == 2
+        wait_until(lambda: len(service.queue) == 0)
+        worker.release.set()
+        assert generating.result().status_code == 200
+    assert worker.steps == 2
 
 
-def test_a_request_has_so_much_time_and_no_more(painter, service):
-    with running(service(seconds=1.0)) as (_, url, _):
-        refused = ask(url)
-        painter.let_go.set()
+def test_a_request_past_its_deadline_is_answered_503(worker, make_service):
+    with running(make_service(seconds=1.0)) as (_, url, _):
+        refused = post(url)
+        worker.release.set()
     assert refused.status_code == 503
     assert refused.headers["x-should-retry"] == "false"
-    assert "longer than the 1 s" in message(refused)
+    assert "longer than the 1 s" in error_message(refused)
 
 
-def test_after_a_fault_the_worker_goes_on(serve):
-    class Clumsy(Painter):
-        def draw(self, recipe, count=1, on_look=None):
-            if recipe.prompt == "impossible":
+def test_the_worker_continues_after_an_error(serve):
+    class FailingWorker(ModelWorker):
+        def generate(self, recipes, on_event, **options):
+            if recipes[0].prompt == "impossible":
                 raise MemoryError
-            return super().draw(recipe, count, on_look)
+            super().generate(recipes, on_event, **options)
 
-    client = serve(Clumsy, faults=True)
-    assert client.post(GENERATIONS, json={**ASKED, "prompt": "impossible"}).status_code == 500
-    assert client.post(GENERATIONS, json=ASKED).status_code == 200
+    client = serve(FailingWorker, answer_bugs=True)
+    assert client.post(GENERATIONS, json={**BODY, "prompt": "impossible"}).status_code == 500
+    assert client.post(GENERATIONS, json=BODY).status_code == 200
 
 
-def test_what_is_held_when_told_to_stop_is_finished(painter, service):
-    held = service()
-    with running(held) as (server, url, thread), ThreadPoolExecutor(2) as clients:
-        asked = [clients.submit(ask, url)]
-        assert painter.begun.acquire(timeout=LONG)
-        asked.append(clients.submit(ask, url))
-        until(lambda: len(held.line) == 1)
+def test_accepted_requests_are_finished_when_the_service_stops(worker, make_service):
+    service = make_service()
+    with running(service) as (server, url, thread), ThreadPoolExecutor(2) as clients:
+        accepted = [clients.submit(post, url)]
+        assert worker.started.acquire(timeout=TIMEOUT)
+        accepted.append(clients.submit(post, url))
+        wait_until(lambda: len(service.queue) == 1)
         server.should_exit = True
-        until(lambda: not reachable(url))
-        painter.let_go.set()
-        assert [answer.result().status_code for answer in asked] == [200, 200]
-        thread.join(timeout=LONG)
-    assert not held.ready
+        wait_until(lambda: not is_reachable(url))
+        worker.release.set()
+        assert [response.result().status_code for response in accepted] == [200, 200]
+        thread.join(timeout=TIMEOUT)
+    assert not service.ready
 
 
-def reachable(url: str) -> bool:
+def is_reachable(url: str) -> bool:
     try:
         httpx2.get(f"{url}/healthz", timeout=1)
     except httpx2.TransportError:
@@ -172,44 +174,41 @@ def reachable(url: str) -> bool:
     return True
 
 
-def test_a_closed_line_takes_nobody_in():
-    async def enter() -> None:
-        line = JobQueue(1, 1)
-        line.close()
-        assert line.take() is None
-        line.enter(Job(lambda painter, job: None, 1.0))
+def test_a_closed_queue_accepts_no_job():
+    async def put() -> None:
+        queue = JobQueue(1, 1)
+        queue.close()
+        assert queue.take() is None
+        queue.put(Job(lambda worker, job: None, 1.0))
 
     with pytest.raises(ApiError, match="stopping"):
-        asyncio.run(enter())
+        asyncio.run(put())
 
 
-def test_pictures_on_disk_go_with_the_request(serve, ink, tmp_path, monkeypatch):
-    folder = tmp_path / "desks"
+def test_the_files_of_a_request_are_deleted_with_it(serve, ink, tmp_path, monkeypatch):
+    folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     client = serve()
     for fields in ({}, {"scale": "11"}):
         client.post("/v1/images/edits", data={"prompt": "a", **SHORT, **fields}, files={"image": ink})
-        until(lambda: not any(folder.iterdir()))
+        wait_until(lambda: not any(folder.iterdir()))
 
 
-def test_it_is_ready_while_its_workers_live(painter, service):
-    held = service()
-    with TestClient(app_for(held)) as client:
+def test_the_service_is_ready_until_its_queue_is_closed(worker, make_service):
+    service = make_service()
+    with TestClient(create_app(service)) as client:
         assert client.get("/readyz").status_code == 200
-        held.line.close()
+        service.queue.close()
         assert client.get("/readyz").status_code == 503
 
 
-def test_meters_count_requests_by_route_and_pictures(client):
-    client.post(GENERATIONS, json={**ASKED, "n": 2})
+def test_metrics_count_requests_by_route_and_images(client):
+    client.post(GENERATIONS, json={**BODY, "n": 2})
     client.get("/nowhere")
-    told = client.get("/metrics").text
-    assert 'instantstyle_requests_total{route="/v1/images/generations",status="200"} 1.0' in told
-    assert 'instantstyle_requests_total{route="other",status="404"} 1.0' in told
-    assert "instantstyle_pictures_total 2.0" in told
-
-
-@pytest.mark.parametrize(("count", "steps", "shown"), [(0, 9, []), (2, 9, [3, 6]), (3, 2, [1]), (1, 1, [])])
-def test_unfinished_pictures_are_spread_over_the_steps(count, steps, shown):
-    assert sorted(unfinished(count, steps)) == shown
+    text = client.get("/metrics").text
+    assert 'instantstyle_requests_total{route="/v1/images/generations",status="200"} 1.0' in text
+    assert 'instantstyle_requests_total{route="other",status="404"} 1.0' in text
+    assert "instantstyle_pictures_total 2.0" in text
+    assert "instantstyle_waiting 0.0" in text
+    assert "instantstyle_drawing 0.0" in text

@@ -17,7 +17,10 @@ from ..errors import JobError
 from ..models import image_to_image_pipeline
 from ..recipe import Recipe
 from .callbacks import Preview
-from .generate import generate, load_model, prepare, validate
+from .generate import generate, prepare
+from .load import load_model
+from .sources import SourceCache
+from .validate import validate
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -192,6 +195,7 @@ class ModelWorker:
         count: int = 1,
         previews: int = 0,
         check: Callable[[], None] = lambda: None,
+        sources: SourceCache | None = None,
     ) -> None:
         """Generate the images of recipes and report each step and each image.
 
@@ -203,6 +207,7 @@ class ModelWorker:
             previews: Largest number of previews of one image; each costs one decoding by the VAE.
             check: Called in the worker's thread before each recipe and after each step, before the step
                 is reported. Raise from it to cancel.
+            sources: Cache with the files that `validate` decoded.
 
         Raises:
             InstantStyleError: A recipe cannot be generated. Errors of `on_event` and `check` are raised
@@ -220,7 +225,9 @@ class ModelWorker:
             for recipe in recipes:
                 check()
                 styled = self._image_to_image if recipe.image else self.styled
-                for image, complete in generate(styled, recipe, count=count, on_look=on_step):
+                for image, complete in generate(
+                    styled, recipe, count=count, on_preview=on_step, sources=sources
+                ):
                     on_event(Finished(index, image, complete))
                     index += 1
 
@@ -252,8 +259,9 @@ class ModelWorker:
                 raise Cancelled("Cancelled.")
 
         def run() -> None:
-            validate(*recipes)
-            self.generate(recipes, events.put, previews=previews, check=check)
+            sources = SourceCache()
+            validate(*recipes, sources=sources)
+            self.generate(recipes, events.put, previews=previews, check=check, sources=sources)
 
         future = self.submit(run)
         future.add_done_callback(lambda _: events.put(None))

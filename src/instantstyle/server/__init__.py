@@ -1,6 +1,6 @@
-"""The HTTP service: OpenAI's Images API, and styles kept by id. Translates to and from `Recipe`, no more.
+"""The HTTP service: OpenAI's Images API with stored styles. It only translates to and from `Recipe`.
 
-Nothing here needs FastAPI until `serve` is called.
+FastAPI and the other libraries of the extra `server` are imported by `serve` only.
 """
 
 from .auth import Keys, check_exposure, read_keys
@@ -11,31 +11,37 @@ __all__ = ["Keys", "Limits", "Settings", "check_exposure", "read_keys", "serve"]
 
 
 def serve(settings: Settings) -> None:
-    """Load the model, and answer until told to stop (SIGINT, SIGTERM); what is held then is finished.
+    """Load the model and serve until SIGINT or SIGTERM, then finish the accepted requests.
 
-    `MissingExtra` where the service's libraries are not installed.
+    Args:
+        settings: The settings of the service.
+
+    Raises:
+        JobError: Other machines could reach a service without keys.
+        MissingExtra: A library of the service is not installed.
+        ModelError: The model cannot be found or loaded.
     """
     check_exposure(settings.host, settings.keys)
     try:
-        # python_multipart is what FastAPI reads forms with, and imports only then.
+        # FastAPI imports python_multipart only when it reads the first form.
         import fastapi
         import prometheus_client
         import python_multipart
         import uvicorn
-    except ModuleNotFoundError as absent:
+    except ModuleNotFoundError as error:
         from ..errors import MissingExtra
 
         raise MissingExtra(
-            f"The service needs {absent.name}, which is not installed: pip install 'instantstyle[server]'"
+            f"The service needs {error.name}, which is not installed: pip install 'instantstyle[server]'"
         ) from None
     del fastapi, prometheus_client, python_multipart
-    from .app import app_for
+    from .app import create_app
     from .service import Service
 
     uvicorn.run(
-        app_for(Service.loaded(settings)),
+        create_app(Service.load(settings)),
         host=settings.host,
         port=settings.port,
-        limit_concurrency=settings.bounds.connections,
+        limit_concurrency=settings.limits.connections,
         server_header=False,
     )

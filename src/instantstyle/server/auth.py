@@ -1,36 +1,42 @@
-"""Who may ask: keys, what listening beyond this machine needs, and pages of other sites kept out."""
+"""Who may use the service: API keys, exposure beyond this machine, and requests from other sites' pages."""
 
 import os
 import re
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from hmac import compare_digest
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ..errors import JobError
+from ..utils import network
 from .errors import ApiError
 
-VARIABLE = "INSTANTSTYLE_API_KEYS"
-"""Environment variable with keys, parted by commas or white space."""
+KEYS_VARIABLE = "INSTANTSTYLE_API_KEYS"
+"""Environment variable with API keys, separated by commas or white space."""
 
-SHORTEST = 16
-"""Characters of a key: shorter ones can be guessed."""
+MIN_KEY_LENGTH = 16
+"""Characters of a key; shorter keys can be guessed."""
 
-NOBODY = "local"
-"""Whose styles those are where no keys are asked for."""
+LOCAL_OWNER = "local"
+"""Owner of the stored styles of a service without keys."""
 
 
 class Keys:
-    """API keys as digests: the keys themselves are not held, and so can be neither printed nor logged."""
+    """API keys, held as SHA-256 digests so that a key can be neither printed nor logged."""
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
-        """`JobError` where one is short or holds what no header can."""
+        """Hash the keys.
+
+        Args:
+            keys: The keys. None means that clients of this machine are served without a key.
+
+        Raises:
+            JobError: A key is short, or has characters that a header cannot hold.
+        """
         keys = list(keys)
-        if faulty := sum(not re.fullmatch(rf"[!-~]{{{SHORTEST},}}", key) for key in keys):
+        if invalid := sum(not re.fullmatch(rf"[!-~]{{{MIN_KEY_LENGTH},}}", key) for key in keys):
             raise JobError(
-                f"{faulty} of {len(keys)} API keys cannot serve; a key has {SHORTEST} printable ASCII "
+                f"{invalid} of {len(keys)} API keys are invalid; a key has {MIN_KEY_LENGTH} printable ASCII "
                 "characters or more and no spaces. Make one: openssl rand -hex 32"
             )
         self._digests = tuple(sha256(key.encode()).digest() for key in keys)
@@ -41,55 +47,76 @@ class Keys:
     def __repr__(self) -> str:
         return f"Keys({len(self)})"
 
-    def owner(self, given: str) -> str | None:
-        """Of whom the key is, as a name that tells nothing of it; None: of nobody.
+    def owner(self, key: str) -> str | None:
+        """Identify the owner of a key.
 
-        All are compared, each in constant time, whichever fits.
+        The key is compared with all known keys, each in constant time.
+
+        Args:
+            key: The key that a client sent.
+
+        Returns:
+            A name from which the key cannot be found, 32 hexadecimal digits; None for an unknown key.
         """
-        digest = sha256(given.encode()).digest()
-        fitting = [key for key in self._digests if compare_digest(key, digest)]
-        return sha256(b"owner of " + fitting[0]).hexdigest()[:32] if fitting else None
+        digest = sha256(key.encode()).digest()
+        matching = [known for known in self._digests if compare_digest(known, digest)]
+        return sha256(b"owner of " + matching[0]).hexdigest()[:32] if matching else None
 
 
 def read_keys(file: Path | None) -> Keys:
-    """From the file, a key a line with `#` for remarks, and from the environment."""
+    """Read API keys from a file and from the environment variable `INSTANTSTYLE_API_KEYS`.
+
+    Args:
+        file: One key per line; text after `#` is a comment. None for the environment alone.
+
+    Returns:
+        The keys of both, without duplicates.
+
+    Raises:
+        JobError: The file cannot be read or holds no key, or a key is invalid.
+    """
     try:
         lines = file.read_text().splitlines() if file else []
-    except (OSError, UnicodeDecodeError) as fault:
-        raise JobError(f"{file} cannot be read as a list of API keys: {type(fault).__name__}.") from None
-    listed = [key for line in lines if (key := line.partition("#")[0].strip())]
-    if file and not listed:
-        raise JobError(f"{file} holds no API key; write one a line.")
-    held = re.split(r"[,\s]+", os.environ.get(VARIABLE, ""))
-    return Keys(dict.fromkeys(key for key in (*listed, *held) if key))
+    except (OSError, UnicodeDecodeError) as error:
+        raise JobError(f"{file} cannot be read as a list of API keys: {type(error).__name__}.") from None
+    from_file = [key for line in lines if (key := line.partition("#")[0].strip())]
+    if file and not from_file:
+        raise JobError(f"{file} holds no API key; write one per line.")
+    from_environment = re.split(r"[,\s]+", os.environ.get(KEYS_VARIABLE, ""))
+    return Keys(dict.fromkeys(key for key in (*from_file, *from_environment) if key))
 
 
 def check_exposure(host: str, keys: Keys) -> None:
-    """`JobError` where others than this machine could reach a service that asks for no key."""
-    if not keys and not is_here(host):
-        raise JobError(
-            f"On {host} others can reach this service, and it has no API key; give --api-keys FILE or "
-            f"{VARIABLE}, or listen on 127.0.0.1."
-        )
+    """Refuse to listen beyond this machine without API keys.
+
+    Args:
+        host: The address to listen on.
+        keys: The keys of the service.
+
+    Raises:
+        JobError: Other machines could reach a service without keys.
+    """
+    remedy = f"give --api-keys FILE or {KEYS_VARIABLE}"
+    network.check_exposure(host, bool(keys), service="this service", secret="API key", remedy=remedy)
 
 
-def is_here(host: str | None) -> bool:
-    """Whether the name means this very machine and no other."""
-    try:
-        return host == "localhost" or ip_address((host or "").strip("[]")).is_loopback
-    except ValueError:
-        return False
+def identify_owner(headers: Mapping[str, str], keys: Keys) -> str:
+    """Identify who sent a request.
 
+    Args:
+        headers: Headers of the request, with case-insensitive names.
+        keys: The keys of the service. Without keys, programs of this machine are served, and pages of other
+            sites that a browser of this machine shows are not.
 
-def identified(headers: Mapping[str, str], keys: Keys) -> str:
-    """Who asks; `Refusal` where that is not known.
+    Returns:
+        The owner of the styles that the request can use.
 
-    Without keys the asker must be a program of this machine. A page of another site, which a browser here
-    happens to show, is none: it comes with its own origin, or under a name that was bent to this address.
+    Raises:
+        ApiError: The key is missing or unknown (401), or the request is not local (403).
     """
     if keys:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        owner = keys.owner(given.strip()) if scheme.lower() == "bearer" else None
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        owner = keys.owner(key.strip()) if scheme.lower() == "bearer" else None
         if owner is None:
             raise ApiError(
                 "This service needs an API key that it knows: Authorization: Bearer KEY.",
@@ -98,19 +125,10 @@ def identified(headers: Mapping[str, str], keys: Keys) -> str:
                 headers={"WWW-Authenticate": "Bearer"},
             )
         return owner
-    origin = headers.get("origin")
-    for url in (f"//{headers.get('host', '')}", *([origin] if origin else [])):
-        if not is_here(_hostname(url)):
-            raise ApiError(
-                "Without API keys only programs of this machine are served, as 127.0.0.1 or localhost.",
-                status=403,
-                code="not_here",
-            )
-    return NOBODY
-
-
-def _hostname(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
+    if not network.is_local_request(headers):
+        raise ApiError(
+            "Without API keys only programs of this machine are served, as 127.0.0.1 or localhost.",
+            status=403,
+            code="not_here",
+        )
+    return LOCAL_OWNER

@@ -1,21 +1,21 @@
-"""Who asks, as routes are told it."""
+"""FastAPI dependencies of the routes."""
 
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from .middleware import OWNER
+from .middleware import OWNER_KEY
 
-_bearer = HTTPBearer(auto_error=False, description="An API key; none where the service asks for none.")
+_bearer = HTTPBearer(auto_error=False, description="An API key; none if the service has no keys.")
 
 
 def _owner(
-    request: Request, described: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> str:
-    """Known since the door; `described` puts the header into the OpenAPI description."""
-    return request.scope[OWNER]
+    """Return the owner that the middleware found; `credentials` is only for the OpenAPI schema."""
+    return request.scope[OWNER_KEY]
 
 
 Owner = Annotated[str, Depends(_owner)]
-"""Whose styles are meant."""
+"""The owner of the styles that a request can use."""

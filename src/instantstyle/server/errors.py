@@ -1,12 +1,34 @@
-"""What the service answers instead of doing what it was asked for."""
+"""`ApiError`, and how every error becomes an answer in OpenAI's shape.
 
+FastAPI and Starlette are imported only when an answer is made: settings and limits raise `ApiError`, and
+are used before it is known whether the libraries of the service are installed.
+"""
+
+import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from ..errors import JobError
+from ..errors import InstantStyleError, JobError
+from ..utils.text import one_line
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+    from starlette.responses import Response
+
+MAX_MESSAGE_LENGTH = 600
+"""Characters of an error message in an answer; a message can quote what was sent."""
+
+_ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
 class ApiError(JobError):
-    """A sentence with its HTTP status, a word for programs, and headers."""
+    """An error with the HTTP status, the code and the headers of its answer.
+
+    Attributes:
+        status: HTTP status code.
+        code: Word for programs, `error.code` in the answer.
+        headers: HTTP headers of the answer.
+    """
 
     def __init__(
         self,
@@ -20,37 +42,95 @@ class ApiError(JobError):
         self.status, self.code, self.headers = status, code, dict(headers or {})
 
 
-def full(seconds: int) -> ApiError:
-    """The line is as long as it may be; `seconds`: when it will probably be shorter."""
+def queue_full(seconds: int) -> ApiError:
+    """Return the error for a full queue; `seconds` estimates when a worker is free."""
     return ApiError(
-        f"All workers are busy and the line is full; try again in {seconds} s.",
+        f"All workers are busy and the queue is full; try again in {seconds} s.",
         status=429,
         code="busy",
         headers={"Retry-After": str(seconds)},
     )
 
 
-def too_slow(seconds: float) -> ApiError:
-    """Trying again would take as long again, so clients are told not to by themselves."""
+def time_limit_exceeded(seconds: float) -> ApiError:
+    """Return the error for a request over its time limit in seconds.
+
+    A retry would take as long, so a header asks clients not to retry automatically.
+    """
     return ApiError(
         f"This took longer than the {seconds:g} s that a request may take here, waiting included; "
-        "ask for fewer pictures, fewer steps or a smaller size.",
+        "ask for fewer images, fewer steps or a smaller size.",
         status=503,
         code="time_limit",
         headers={"x-should-retry": "false"},
     )
 
 
-def stopping() -> ApiError:
-    """What is held is finished; nothing new is begun."""
+def service_stopping() -> ApiError:
+    """Return the error for a request that arrives while the service finishes its last ones."""
     return ApiError("The service is stopping.", status=503, code="stopping", headers={"Retry-After": "10"})
 
 
-def gone() -> ApiError:
-    """Nobody is there to read it; 499 is what logs write for that."""
+def client_disconnected() -> ApiError:
+    """Return the error that ends the work for a client that is gone; 499 is nginx's code for it."""
     return ApiError("The client went away.", status=499, code="client_gone")
 
 
-def too_large(bound: int) -> str:
-    """Of a request's body."""
-    return f"This request is larger than the {bound} bytes that are read here; send smaller pictures."
+def to_api_error(error: BaseException) -> ApiError:
+    """Convert an error to one that can be shown to clients.
+
+    Args:
+        error: Any error.
+
+    Returns:
+        An `ApiError` as it is; any other error of this package as status 400 with its message and its class
+        as the code; any other error, as a bug of the service, as status 500 without details.
+    """
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, InstantStyleError):
+        return ApiError(str(error), code=type(error).__name__)
+    return ApiError("The service failed at this request; its log says why.", status=500, code="failed")
+
+
+def error_body(error: BaseException) -> dict[str, object]:
+    """Return OpenAI's `{"error": {"message", "type", "param", "code"}}` for an error."""
+    api_error = to_api_error(error)
+    other = "invalid_request_error" if api_error.status < 500 else "server_error"
+    fields = {
+        "message": one_line(api_error, MAX_MESSAGE_LENGTH),
+        "type": _ERROR_TYPES.get(api_error.status, other),
+        "param": None,
+        "code": api_error.code,
+    }
+    return {"error": fields}
+
+
+def json_response(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> "Response":
+    """Return JSON in ASCII: an error can quote half surrogates, which UTF-8 cannot encode."""
+    from starlette.responses import Response
+
+    return Response(json.dumps(content), status, headers, "application/json")
+
+
+def error_response(error: BaseException) -> "Response":
+    """Return the answer for an error: `error_body` with its status and headers."""
+    api_error = to_api_error(error)
+    return json_response(error_body(api_error), api_error.status, api_error.headers)
+
+
+def add_error_handlers(app: "FastAPI") -> None:
+    """Answer everything that is raised within the application in one shape."""
+    from fastapi.exceptions import RequestValidationError
+    from starlette.exceptions import HTTPException
+
+    async def handle(request: "Request", error: Exception) -> "Response":
+        if isinstance(error, RequestValidationError):
+            places = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+            error = ApiError(f"This request cannot be read: {'; '.join(places)}.")
+        elif isinstance(error, HTTPException):
+            error = ApiError(str(error.detail), status=error.status_code, headers=error.headers)
+        return error_response(error)
+
+    for error_class in (InstantStyleError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(error_class, handle)

@@ -1,4 +1,4 @@
-"""Work that waits for a worker: bounded, left by whoever goes away, and done to its end when closed."""
+"""A bounded queue of jobs with deadlines, between the event loop and the model workers."""
 
 import asyncio
 from collections import deque
@@ -7,102 +7,134 @@ from contextlib import suppress
 from math import ceil
 from threading import Condition
 from time import monotonic
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from .errors import full, gone, stopping, too_slow
+from ..generation.worker import ModelWorker
+from .errors import client_disconnected, queue_full, service_stopping, time_limit_exceeded
 
-_REMEMBERED = 20
-"""Pieces of work whose time is kept: enough to foretell, few enough to follow what is asked for now."""
+T = TypeVar("T")
+
+_DURATIONS_KEPT = 20
+"""Jobs whose duration is averaged: enough for an estimate, few enough to follow a change of requests."""
 
 
-Work = Callable[[Any, "Job"], None]
-"""Handed the worker's painter, and the job to tell of it."""
+class Job(Generic[T]):
+    """Work for a model worker, and the channel of its results to the request that waits for them.
 
+    Create it in the event loop; the work runs in the thread of a worker.
 
-class Job:
-    """One piece of work, and what is told while it is done to the one who waits for it.
-
-    Made in the event loop; worked on in a worker's thread.
+    Attributes:
+        work: The work; called in the worker's thread with the worker and with this job.
+        time_limit: Seconds from creation to the last result.
+        done: Set once nothing more is done for the job: it was finished, or removed from the queue.
+        cancelled: True once the results are not wanted any more.
     """
 
-    def __init__(self, work: Work, seconds: float) -> None:
-        """`seconds`: how long it may take from now."""
-        self.work = work
-        self.seconds = seconds
-        self.settled = asyncio.Event()
-        """Nothing more is done for it."""
-        self.abandoned = False
-        self._ends = monotonic() + seconds
+    def __init__(self, work: Callable[[ModelWorker, "Job[T]"], None], time_limit: float) -> None:
+        self.work, self.time_limit = work, time_limit
+        self.done = asyncio.Event()
+        self.cancelled = False
+        self._deadline = monotonic() + time_limit
         self._loop = asyncio.get_running_loop()
-        self._news: asyncio.Queue[Any] = asyncio.Queue()
+        self._results: asyncio.Queue[T | BaseException | None] = asyncio.Queue()
 
-    def tell(self, news: Any) -> None:
-        """From the worker's thread; a fault is raised to whoever waits, None ends it."""
-        # The loop is closed only where the process was told twice to stop, and nobody waits any more.
+    def send(self, result: T | BaseException | None) -> None:
+        """Send a result from any thread; an exception is raised in `results`, None ends them."""
+        # The loop is closed if the process was stopped a second time; then there is no receiver.
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._news.put_nowait, news)
+            self._loop.call_soon_threadsafe(self._results.put_nowait, result)
 
-    def settle(self) -> None:
-        """From any thread."""
+    def set_done(self) -> None:
+        """Set `done` from any thread."""
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self.settled.set)
+            self._loop.call_soon_threadsafe(self.done.set)
 
     def check(self) -> None:
-        """Between steps: raises where nobody waits any more, or the time is over."""
-        if self.abandoned:
-            raise gone()
-        if monotonic() > self._ends:
-            raise too_slow(self.seconds)
+        """Stop the work between steps.
 
-    async def news(self) -> AsyncIterator[Any]:
-        """What is told until the end; a fault is raised. Over time is over, wherever the work is by then."""
+        Raises:
+            ApiError: The job is cancelled (499) or past its deadline (503).
+        """
+        if self.cancelled:
+            raise client_disconnected()
+        if monotonic() > self._deadline:
+            raise time_limit_exceeded(self.time_limit)
+
+    async def results(self) -> AsyncIterator[T]:
+        """Iterate over the results as they are sent.
+
+        Yields:
+            The results.
+
+        Raises:
+            ApiError: The deadline has passed (503), even while a worker is still running.
+            BaseException: The error of the work.
+        """
         while True:
             try:
-                told = await asyncio.wait_for(self._news.get(), max(0.0, self._ends - monotonic()))
+                remaining = max(0.0, self._deadline - monotonic())
+                result = await asyncio.wait_for(self._results.get(), remaining)
             except TimeoutError:
-                raise too_slow(self.seconds) from None
-            if told is None:
+                raise time_limit_exceeded(self.time_limit) from None
+            if result is None:
                 return
-            if isinstance(told, BaseException):
-                raise told
-            yield told
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+
+
+Work = Callable[[ModelWorker, Job[T]], None]
+"""Called in the worker's thread with the worker, and with the job to send results to."""
 
 
 class JobQueue:
-    """First come, first served, by as many workers as there are."""
+    """A bounded first-in, first-out queue for several workers.
 
-    def __init__(self, bound: int, workers: int) -> None:
-        self.bound, self.workers = bound, workers
+    Attributes:
+        limit: Largest number of jobs that wait.
+        workers: Number of workers.
+        busy: Number of workers that run a job.
+        closed: True once no more jobs are accepted.
+    """
+
+    def __init__(self, limit: int, workers: int) -> None:
+        self.limit, self.workers = limit, workers
         self.busy = 0
         self.closed = False
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[Job[Any]] = deque()
         self._changed = Condition()
-        self._paces: deque[float] = deque([1.0], maxlen=_REMEMBERED)
+        self._durations: deque[float] = deque([1.0], maxlen=_DURATIONS_KEPT)
 
     def __len__(self) -> int:
+        """The number of jobs that wait."""
         return len(self._waiting)
 
-    def enter(self, job: Job) -> None:
-        """`Refusal` where the line is full, or closed."""
+    def put(self, job: Job[Any]) -> None:
+        """Add a job at the end.
+
+        Raises:
+            ApiError: The queue is closed (503) or full (429, with the estimated wait).
+        """
         with self._changed:
             if self.closed:
-                raise stopping()
-            if len(self._waiting) >= self.bound:
-                raise full(self._wait())
+                raise service_stopping()
+            if len(self._waiting) >= self.limit:
+                average = sum(self._durations) / len(self._durations)
+                raise queue_full(max(1, ceil(average / self.workers)))
             self._waiting.append(job)
             self._changed.notify()
 
-    def leave(self, job: Job) -> None:
-        """Its place is free at once; where it is being worked on, after the step."""
-        job.abandoned = True
+    def cancel(self, job: Job[Any]) -> None:
+        """Remove a waiting job at once; let a running one end at its next step."""
+        job.cancelled = True
         with self._changed:
             if job in self._waiting:
                 self._waiting.remove(job)
-                job.tell(gone())
-                job.settle()
+                job.send(client_disconnected())
+                job.set_done()
 
-    def take(self) -> Job | None:
-        """The next one, waited for; None once the line is closed and empty."""
+    def take(self) -> Job[Any] | None:
+        """Wait for the next job and remove it; return None once the queue is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self.closed)
             if not self._waiting:
@@ -110,20 +142,35 @@ class JobQueue:
             self.busy += 1
             return self._waiting.popleft()
 
-    def done(self, job: Job, seconds: float) -> None:
-        """A worker is free again."""
+    def finish(self, job: Job[Any], seconds: float) -> None:
+        """Mark a job that was taken as done; `seconds` is how long it ran."""
         with self._changed:
             self.busy -= 1
-            self._paces.append(seconds)
-        job.settle()
+            self._durations.append(seconds)
+        job.set_done()
 
     def close(self) -> None:
-        """Nobody enters any more; those inside are served."""
+        """Accept no more jobs; the waiting ones are still run."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()
 
-    def _wait(self) -> int:
-        """Seconds until one of the workers is free, going by the latest work."""
-        pace = sum(self._paces) / len(self._paces)
-        return max(1, ceil(pace / self.workers))
+
+def run_jobs(queue: JobQueue, worker: ModelWorker) -> None:
+    """Run the queue's jobs until it is closed and empty.
+
+    Args:
+        queue: The queue; several workers can share it.
+        worker: The worker to run the jobs with; call this function in its thread.
+    """
+    while (job := queue.take()) is not None:
+        started = monotonic()
+        try:
+            job.check()
+            job.work(worker, job)
+            job.send(None)
+        # Every error belongs to the request; the worker goes on with the next job.
+        except BaseException as error:
+            job.send(error)
+        finally:
+            queue.finish(job, monotonic() - started)

@@ -1,51 +1,60 @@
-"""How much one request may ask for, and the service may hold."""
+"""Limits of one request and of the whole service."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .errors import ApiError
-from .schemas import Drawn
+from .schemas import ImageRequest
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Each is refused with its name where it is overstepped."""
+    """Limits of one request and of the whole service.
 
-    body: int = 32_000_000
-    """Bytes of a request."""
-    upload: int = 32_000_000
-    """Pixels of a picture that is sent: 96 MB as RGB."""
-    pixels: int = 1536 * 1536
-    """Of a picture that is drawn."""
-    pictures: int = 10
-    """A request; OpenAI's own bound on `n`."""
+    Attributes:
+        body_bytes: Bytes of a request.
+        upload_pixels: Pixels of an uploaded image; the default is 96 MB as RGB.
+        image_pixels: Pixels of a generated image.
+        images: Images of a request; the default is OpenAI's limit of `n`.
+        steps: Steps of an image.
+        text_length: Characters of prompt, negative prompt and content together.
+        connections: Connections open at once; each can hold a request in memory.
+        queue: Requests that wait for a worker; one more is answered 429.
+        seconds: Time from joining the queue to the last image.
+        styles: Styles stored for one key.
+    """
+
+    body_bytes: int = 32_000_000
+    upload_pixels: int = 32_000_000
+    image_pixels: int = 1536 * 1536
+    images: int = 10
     steps: int = 100
-    """Of a picture."""
-    words: int = 4000
-    """Characters of prompt, negative prompt and content together."""
+    text_length: int = 4000
     connections: int = 256
-    """Open at once: of each a request may lie in memory."""
-    waiting: int = 64
-    """Requests in line; one more is answered 429."""
+    queue: int = 64
     seconds: float = 300.0
-    """From joining the line to the last picture."""
     styles: int = 1000
-    """Kept for one key."""
 
-    def check(self, asked: Drawn) -> None:
-        """`Refusal` that names everything a request has too much of."""
-        if told := "; ".join(self._overstepped(asked)):
-            raise ApiError(f"This asks for more than is served here: {told}.", code="too_much")
+    def check(self, request: ImageRequest) -> None:
+        """Check the amounts of a request for images.
 
-    def _overstepped(self, asked: Drawn) -> Iterator[str]:
-        width, height = asked.sides or (0, 0)
-        words = asked.prompt, asked.negative_prompt, *asked.content
-        found = {
-            "n": (asked.n, self.pictures),
-            "num_inference_steps": (asked.num_inference_steps or 0, self.steps),
-            "pixels of size": (width * height, self.pixels),
-            "characters of text": (sum(map(len, words)), self.words),
+        Raises:
+            ApiError: Names everything that exceeds a limit.
+        """
+        width, height = request.dimensions or (0, 0)
+        text = request.prompt, request.negative_prompt, *request.content
+        amounts = {
+            "n": (request.n, self.images),
+            "num_inference_steps": (request.num_inference_steps or 0, self.steps),
+            "pixels of size": (width * height, self.image_pixels),
+            "characters of text": (sum(map(len, text)), self.text_length),
         }
-        for name, (given, bound) in found.items():
-            if given > bound:
-                yield f"{name} is {given}, at most {bound}"
+        exceeded = [
+            f"{name} is {amount}, at most {limit}"
+            for name, (amount, limit) in amounts.items()
+            if amount > limit
+        ]
+        if exceeded:
+            raise ApiError(
+                f"This request asks for more than this service allows: {'; '.join(exceeded)}.",
+                code="too_much",
+            )

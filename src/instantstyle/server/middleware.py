@@ -1,4 +1,4 @@
-"""Around the whole application: who may come in, how much is read of a request, and every one counted."""
+"""ASGI middleware around the whole application: authentication, limit of the body, and metrics."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import monotonic
@@ -7,69 +7,76 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
-from .auth import Keys, identified
-from .error_handlers import as_answer
-from .errors import ApiError, too_large
+from .auth import Keys, identify_owner
+from .errors import ApiError, error_response
 from .metrics import ServerMetrics
 
-OPEN = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
-"""What is told to everyone."""
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
+"""Paths that need no key."""
 
-OWNER = "instantstyle.owner"
-"""In a request's scope: who asks."""
+OWNER_KEY = "instantstyle.owner"
+"""Key of a request's scope with the owner of its styles."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Answer = Callable[[Message, Receive, Send], Awaitable[None]]
+ASGIApp = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class RequestGuard:
-    """Whoever is not known is sent away before anything that they send is read."""
+    """Answer unidentified requests before their body is read, limit the body, and count every request."""
 
-    def __init__(self, app: Answer, meters: ServerMetrics, keys: Keys, bound: int) -> None:
-        """`bound`: bytes of a request."""
-        self.app, self.meters, self.keys, self.bound = app, meters, keys, bound
+    def __init__(self, app: ASGIApp, metrics: ServerMetrics, keys: Keys, body_limit: int) -> None:
+        """Wrap an application.
+
+        Args:
+            app: The ASGI application.
+            metrics: Where requests are counted.
+            keys: The keys of the service.
+            body_limit: Largest size of a request in bytes.
+        """
+        self.app, self.metrics, self.keys, self.body_limit = app, metrics, keys, body_limit
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun, statuses = monotonic(), [500]
+        started, status = monotonic(), 500
 
-        async def sent(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                statuses.append(message["status"])
+                status = message["status"]
             await send(message)
 
+        app = self.app
+        if scope["path"] not in PUBLIC_PATHS:
+            try:
+                scope[OWNER_KEY] = identify_owner(Headers(scope=scope), self.keys)
+            except ApiError as error:
+                app = error_response(error)
         try:
-            await self._let_in(scope)(scope, self._bounded(scope, receive), sent)
+            await app(scope, self._limit_body(scope, receive), send_and_note_status)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self.meters.count(route, statuses[-1], monotonic() - begun)
+            self.metrics.count_request(route, status, monotonic() - started)
 
-    def _let_in(self, scope: Message) -> Answer:
-        """The application, or the answer of the one at the door."""
-        if scope["path"] not in OPEN:
-            try:
-                scope[OWNER] = identified(Headers(scope=scope), self.keys)
-            except ApiError as refusal:
-                return as_answer(refusal)
-        return self.app
-
-    def _bounded(self, scope: Message, receive: Receive) -> Receive:
-        """Raised where the body is read, so that it is answered as any other refusal."""
+    def _limit_body(self, scope: Message, receive: Receive) -> Receive:
+        """Raise where the application reads the body, so that the error is answered as any other."""
         announced = int(Headers(scope=scope).get("content-length", "0"))
         read = 0
+        too_large = HTTPException(
+            413, f"This request is larger than the limit of {self.body_limit} bytes; send smaller images."
+        )
 
-        async def received() -> Message:
+        async def receive_within_limit() -> Message:
             nonlocal read
-            if announced > self.bound:
-                raise HTTPException(413, too_large(self.bound))
+            if announced > self.body_limit:
+                raise too_large
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self.bound:
-                raise HTTPException(413, too_large(self.bound))
+            if read > self.body_limit:
+                raise too_large
             return message
 
-        return received
+        return receive_within_limit

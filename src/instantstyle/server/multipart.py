@@ -1,4 +1,4 @@
-"""Pictures and words of a multipart request, and how its description says them."""
+"""Multipart requests: their fields and images, and their description in the OpenAPI schema."""
 
 from typing import Any
 
@@ -6,45 +6,62 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 
 from .errors import ApiError
-from .schemas import Asked
+from .schemas import ApiRequest
 
-MOST = 16
-"""Pictures in a request, as in OpenAI's API."""
+MAX_IMAGES = 16
+"""Images in a request, as in OpenAI's API."""
 
-Sent = list[tuple[str | None, bytes]]
-"""Pictures as they came, each with what the client calls it."""
+Uploads = list[tuple[str | None, bytes]]
+"""Uploaded images in their order: the client's file name, and the bytes."""
 
 
-async def read_form(request: Request) -> tuple[dict[str, Any], Sent]:
-    """Fields by name, several of one name (or `name[]`) as a list; pictures in their order."""
-    fields: dict[str, list[str]] = {}
-    pictures: Sent = []
-    async with request.form(max_files=MOST + 1, max_fields=200) as form:
-        for name, value in form.multi_items():
-            plain = name.removesuffix("[]")
-            if isinstance(value, UploadFile) != (plain == "image"):
-                raise _misplaced(plain)
+async def read_form(request: Request) -> tuple[dict[str, Any], Uploads]:
+    """Read a multipart or URL-encoded request.
+
+    Args:
+        request: The request.
+
+    Returns:
+        The fields by name, where repeated fields (`name` or `name[]`) are lists, and the images.
+
+    Raises:
+        ApiError: There are too many images, a field other than `image` is a file, or `image` is none.
+    """
+    values: dict[str, list[str]] = {}
+    images: Uploads = []
+    async with request.form(max_files=MAX_IMAGES + 1, max_fields=200) as form:
+        for key, value in form.multi_items():
+            name = key.removesuffix("[]")
+            if isinstance(value, UploadFile) != (name == "image"):
+                raise _wrong_type(name)
             if isinstance(value, UploadFile):
-                pictures.append((value.filename, await value.read()))
+                images.append((value.filename, await value.read()))
             else:
-                fields.setdefault(plain, []).append(value)
-    if len(pictures) > MOST:
-        raise ApiError(f"There are {len(pictures)} pictures; at most {MOST} are read.")
-    return {name: given[0] if len(given) == 1 else given for name, given in fields.items()}, pictures
+                values.setdefault(name, []).append(value)
+    if len(images) > MAX_IMAGES:
+        raise ApiError(f"There are {len(images)} images; a request can have at most {MAX_IMAGES}.")
+    return {name: texts[0] if len(texts) == 1 else texts for name, texts in values.items()}, images
 
 
-def described(model: type[Asked]) -> dict[str, Any]:
-    """The request's body, for the OpenAPI description."""
+def openapi_form(model: type[ApiRequest]) -> dict[str, Any]:
+    """Describe a multipart body for the OpenAPI schema.
+
+    Args:
+        model: The fields beside the images.
+
+    Returns:
+        The `requestBody` of an operation.
+    """
     schema = model.model_json_schema()
-    picture = {"type": "string", "format": "binary"}
-    schema["properties"]["image"] = {"type": "array", "items": picture, "minItems": 1, "maxItems": MOST}
+    image = {"type": "string", "format": "binary"}
+    schema["properties"]["image"] = {"type": "array", "items": image, "minItems": 1, "maxItems": MAX_IMAGES}
     schema["required"] = [*schema.get("required", []), "image"]
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
-def _misplaced(name: str) -> ApiError:
+def _wrong_type(name: str) -> ApiError:
     if name == "mask":
-        return ApiError("There is no mask here: a style acts on the whole picture.")
+        return ApiError("mask is not supported: a style acts on the whole image.")
     if name == "image":
-        return ApiError("image is to be a picture's file; addresses and paths are not followed here.")
-    return ApiError(f"{name} is a file, and only image may be one.")
+        return ApiError("image must be an image file; URLs and paths are not read.")
+    return ApiError(f"{name} is a file, and only image can be one.")

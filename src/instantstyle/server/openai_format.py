@@ -1,4 +1,4 @@
-"""From what was asked for to a recipe, and from a picture with its recipe to an answer."""
+"""Translate between OpenAI's Images API and recipes: requests to recipes, images to responses and events."""
 
 import base64
 import secrets
@@ -6,19 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from time import time
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
 from ..errors import JobError
-from ..imaging.control_image import STRENGTH
+from ..imaging.control_image import DEFAULT_STRENGTH
 from ..imaging.png_metadata import write_png
 from ..recipe import Recipe, Reference
-from .schemas import Drawn, Edit
+from .schemas import EditRequest, ImageRequest
 from .settings import Settings
 
-# The same in a request and in a recipe.
-_SAME = (
+EventPrefix = Literal["image_generation", "image_edit"]
+"""First part of the types of a stream's events."""
+
+# Fields with one name and meaning in requests and recipes.
+_SHARED_FIELDS = (
     "prompt",
     "negative_prompt",
     "content",
@@ -35,100 +38,133 @@ _SAME = (
 
 
 @dataclass(frozen=True)
-class Unfinished:
-    """A picture between two steps; `index` counts those of one picture."""
+class PartialImage:
+    """A preview of an unfinished image; `index` counts the previews of one image from 0."""
 
     image: Image.Image
     index: int
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A picture, and the recipe that makes it again."""
+class GeneratedImage:
+    """A finished image, and the recipe as clients see it."""
 
     image: Image.Image
     recipe: Recipe
 
 
-def recipe_for(
-    asked: Drawn, settings: Settings, references: Sequence[Reference], photo: Reference | None = None
+def build_recipe(
+    request: ImageRequest,
+    settings: Settings,
+    references: Sequence[Reference],
+    init_image: Reference | None = None,
 ) -> Recipe:
-    """What is asked for, of this service's model; a seed is drawn where none is given."""
-    if asked.content and not references:
-        raise JobError("content names what a reference shows, and there is none; send a picture or a style.")
-    width, height = asked.sides or (None, None)
-    strength = (getattr(asked, "strength", None) or STRENGTH) if photo else None
+    """Build the recipe of a request.
+
+    Args:
+        request: The request.
+        settings: The settings of the service, with its model.
+        references: The references whose style is applied.
+        init_image: The image to restyle; None to generate from noise.
+
+    Returns:
+        A recipe for the service's model, with a random seed below 2**32 if the request has none.
+
+    Raises:
+        JobError: A field is out of range, or fields do not fit together.
+    """
+    width, height = request.dimensions or (None, None)
+    strength = request.strength if isinstance(request, EditRequest) else None
     return Recipe(
-        **{name: getattr(asked, name) for name in _SAME},
+        **{name: getattr(request, name) for name in _SHARED_FIELDS},
         references=tuple(references),
-        image=photo,
-        strength=strength,
+        image=init_image,
+        strength=(strength or DEFAULT_STRENGTH) if init_image else None,
         model=settings.model,
         adapter=settings.adapter,
         image_encoder=settings.image_encoder,
-        seed=secrets.randbelow(2**32) if asked.seed is None else asked.seed,
+        seed=secrets.randbelow(2**32) if request.seed is None else request.seed,
         width=width,
         height=height,
     )
 
 
-def parted(asked: Edit, pictures: Sequence[Reference]) -> tuple[list[Reference], Reference | None]:
-    """Which of the pictures are references, and which is to be drawn anew."""
-    if not pictures:
-        raise JobError("image is missing: send a picture whose style is wanted.")
-    if asked.mode == "style":
-        if asked.strength is not None:
+def split_images(
+    request: EditRequest, images: Sequence[Reference]
+) -> tuple[list[Reference], Reference | None]:
+    """Split the images of an edit into style references and the image to restyle.
+
+    Args:
+        request: The request.
+        images: Its images in order.
+
+    Returns:
+        The references, and the last image in mode `restyle`, else None.
+
+    Raises:
+        JobError: There are too few images for the mode, or a field does not fit the mode.
+    """
+    if not images:
+        raise JobError("image is missing: send an image whose style to apply.")
+    if request.mode == "style":
+        if request.strength is not None:
             raise JobError(
-                'strength says how far a picture is left, and none is restyled; add mode="restyle".'
+                "strength applies only to restyling: it is how far the result may depart from the image; "
+                'add mode="restyle".'
             )
-        return list(pictures), None
-    if asked.size != "auto":
-        raise JobError("size is the picture's own in mode restyle, at as many pixels as the model draws.")
-    if len(pictures) == 1 and asked.style is None:
-        raise JobError("mode restyle needs a style: send two pictures, reference first, or one and a style.")
-    return list(pictures[:-1]), pictures[-1]
+        return list(images), None
+    if request.size != "auto":
+        raise JobError(
+            "size cannot be set in mode restyle: the result has the image's proportions and the model's "
+            "number of pixels."
+        )
+    if len(images) == 1 and request.style is None:
+        raise JobError("mode restyle needs a style: send two images, reference first, or one and a style.")
+    return list(images[:-1]), images[-1]
 
 
-def answer(pictures: Sequence[Finished], asked: Drawn) -> dict[str, Any]:
-    """OpenAI's `ImagesResponse`. It says nothing of tokens (`usage`): none are counted here."""
+def images_response(images: Sequence[GeneratedImage], request: ImageRequest) -> dict[str, Any]:
+    """Return OpenAI's `ImagesResponse` for images; without `usage`, as tokens are not counted."""
     return {
         "created": int(time()),
-        "data": [_picture(one, asked) for one in pictures],
-        "size": _size(pictures[0].image),
-        "output_format": asked.output_format,
+        "data": [_image_fields(image, request) for image in images],
+        "size": _size(images[0].image),
+        "output_format": request.output_format,
         "background": "opaque",
     }
 
 
-def event(news: Unfinished | Finished, asked: Drawn, kind: str) -> dict[str, Any]:
-    """OpenAI's event of a stream; `kind`: `image_generation` or `image_edit`."""
+def stream_event(
+    result: PartialImage | GeneratedImage, request: ImageRequest, prefix: EventPrefix
+) -> dict[str, Any]:
+    """Return OpenAI's event for an image: `<prefix>.partial_image` or `<prefix>.completed`."""
     common = {
         "created_at": int(time()),
-        "size": _size(news.image),
-        "output_format": asked.output_format,
+        "size": _size(result.image),
+        "output_format": request.output_format,
         "quality": "auto",
         "background": "opaque",
     }
-    if isinstance(news, Finished):
-        return {"type": f"{kind}.completed", **_picture(news, asked), **common}
-    shown = {"b64_json": _base64(news.image, asked), "partial_image_index": news.index}
-    return {"type": f"{kind}.partial_image", **shown, **common}
+    if isinstance(result, GeneratedImage):
+        return {"type": f"{prefix}.completed", **_image_fields(result, request), **common}
+    partial = {"b64_json": _encode(result.image, request), "partial_image_index": result.index}
+    return {"type": f"{prefix}.partial_image", **partial, **common}
 
 
-def _picture(one: Finished, asked: Drawn) -> dict[str, Any]:
-    """With its recipe beside it, as only a PNG carries its own."""
+def _image_fields(result: GeneratedImage, request: ImageRequest) -> dict[str, Any]:
+    """The recipe is a field of its own, as only a PNG file contains it."""
     return {
-        "b64_json": _base64(one.image, asked, one.recipe),
-        "recipe": one.recipe.model_dump(mode="json", exclude_none=True),
+        "b64_json": _encode(result.image, request, result.recipe),
+        "recipe": result.recipe.model_dump(mode="json", exclude_none=True),
     }
 
 
-def _base64(image: Image.Image, asked: Drawn, recipe: Recipe | None = None) -> str:
+def _encode(image: Image.Image, request: ImageRequest, recipe: Recipe | None = None) -> str:
     file = BytesIO()
-    if asked.output_format == "png":
+    if request.output_format == "png":
         write_png(image, file, recipe)
     else:
-        image.save(file, format=asked.output_format, quality=asked.output_compression)
+        image.save(file, format=request.output_format, quality=request.output_compression)
     return base64.b64encode(file.getvalue()).decode()
 
 

@@ -1,4 +1,4 @@
-"""The pictures of one request: on disk as long as it lasts, under names of our own."""
+"""Images and styles of one request, in a temporary folder under names of the service's own."""
 
 import base64
 import binascii
@@ -12,85 +12,120 @@ from ..core.style_library import SUFFIX
 from ..errors import ImageError, InstantStyleError
 from ..imaging.loading import open_image
 from ..recipe import Recipe, Reference
+from ..utils.text import safe_file_name
 
 _DATA_URL = re.compile(r"data:image/[\w.+-]{1,20};base64,")
 
-_LISTS = ("references", "layout_references", "negative_references")
-
 
 class RequestFiles:
-    """A folder that only this request knows. No name that was sent becomes a path."""
+    """Files of one request. A name that a client sent never becomes a path; `public_*` restore it."""
 
-    def __init__(self, pixels: int) -> None:
-        self.pixels = pixels
+    def __init__(self, max_pixels: int) -> None:
+        """Create the folder.
+
+        Args:
+            max_pixels: Largest number of pixels of an image.
+        """
+        self.max_pixels = max_pixels
         self._folder = TemporaryDirectory(prefix="instantstyle-")
-        self._called: dict[str, str] = {}
+        self._client_names: dict[str, str] = {}
 
-    def lay(self, data: bytes, called: str | None) -> Reference:
-        """The picture as a reference; `ImageError` where its header shows that it will not be decoded."""
-        number, name = len(self._called) + 1, _plain(called)
-        path = Path(self._folder.name, f"picture-{number}")
+    def add_image(self, data: bytes, client_name: str | None) -> Reference:
+        """Store an image.
+
+        Args:
+            data: The image file.
+            client_name: The client's name for it.
+
+        Returns:
+            A reference to the stored file.
+
+        Raises:
+            ImageError: The file's header cannot be read, or shows too many pixels.
+        """
+        path, name = self._new_path("image"), safe_file_name(client_name)
         path.write_bytes(data)
         try:
             with open_image(path) as image:
                 width, height = image.size
-        except ImageError as fault:
-            raise ImageError(str(fault).replace(str(path), name)) from None
-        if width * height > self.pixels:
+        except ImageError as error:
+            raise ImageError(str(error).replace(str(path), name)) from None
+        if width * height > self.max_pixels:
             raise ImageError(
-                f"{name} has {width}×{height} pixels, more than the {self.pixels} that are read here; "
-                "make it smaller."
+                f"{name} has {width}×{height} pixels, more than the limit of {self.max_pixels}; make it "
+                "smaller."
             )
-        return self._known(path, name)
+        return self._reference(path, name)
 
-    def lay_base64(self, text: str) -> Reference:
-        """The same of `style_image`, with or without the `data:` in front. Nothing is ever fetched."""
+    def add_base64(self, text: str) -> Reference:
+        """Store the image of the field `style_image`. URLs and paths are not read.
+
+        Args:
+            text: The image file in base64, with or without the prefix of a `data:` URL.
+
+        Returns:
+            A reference to the stored file.
+
+        Raises:
+            ImageError: The text is not base64; else as for `add_image`.
+        """
         try:
             data = base64.b64decode(_DATA_URL.sub("", text[:64], count=1) + text[64:], validate=True)
         except (binascii.Error, ValueError):
             raise ImageError(
-                "style_image is not base64; send the picture's bytes themselves, as addresses and paths "
-                "are not followed here."
+                "style_image is not base64; send the bytes of the image, as URLs and paths are not read."
             ) from None
-        return self.lay(data, "style_image")
+        return self.add_image(data, "style_image")
 
-    def lay_style(self, data: bytes, called: str) -> Reference:
-        """A stored style as it is now, whatever becomes of it before it is drawn with."""
-        path = Path(self._folder.name, f"style-{len(self._called) + 1}{SUFFIX}")
+    def add_style(self, data: bytes, name: str) -> Reference:
+        """Store a copy of a stored style, so that the request can use it even if it is deleted meanwhile.
+
+        Args:
+            data: The style file.
+            name: The id or name in the request.
+
+        Returns:
+            A reference to the copy.
+        """
+        path = self._new_path("style", SUFFIX)
         path.write_bytes(data)
-        return self._known(path, called)
+        return self._reference(path, name)
 
     @property
-    def names(self) -> list[str]:
-        """What the asker calls what lies here."""
-        return list(self._called.values())
+    def client_names(self) -> list[str]:
+        """The clients' names of the files, in the order in which they were added."""
+        return list(self._client_names.values())
 
-    def told(self, recipe: Recipe, shown: Mapping[str, str | None]) -> Recipe:
-        """As the asker may read it: their own names, and of the model's parts only what is `shown`."""
+    def public_recipe(self, recipe: Recipe, public_model: Mapping[str, str | None]) -> Recipe:
+        """Return a recipe as the client may see it.
 
-        def named(reference: Reference) -> Reference:
-            return reference.model_copy(update={"name": self._called[reference.name]})
+        Args:
+            recipe: A recipe that names files of this request.
+            public_model: Values for the fields of the model.
 
-        lists = {name: tuple(map(named, getattr(recipe, name))) for name in _LISTS}
-        return recipe.but(**lists, image=recipe.image and named(recipe.image), **shown)
+        Returns:
+            The recipe with the client's names for the files.
+        """
 
-    def told_fault(self, fault: BaseException) -> BaseException:
-        """The same of what went wrong."""
-        text = str(fault)
-        for path, name in (*self._called.items(), (self._folder.name, "this request")):
+        def rename(file: Reference) -> Reference:
+            return file.model_copy(update={"name": self._client_names[file.name]})
+
+        return recipe.map_files(rename).replace(**public_model)
+
+    def public_error(self, error: BaseException) -> BaseException:
+        """Return an error as the client may see it: with the client's names for paths of this request."""
+        text = message = str(error)
+        for path, name in (*self._client_names.items(), (self._folder.name, "this request")):
             text = text.replace(path, name)
-        return type(fault)(text) if isinstance(fault, InstantStyleError) and text != str(fault) else fault
+        return type(error)(text) if isinstance(error, InstantStyleError) and text != message else error
 
-    def clear(self) -> None:
-        """The request is over."""
+    def delete(self) -> None:
+        """Delete the folder."""
         self._folder.cleanup()
 
-    def _known(self, path: Path, called: str) -> Reference:
-        self._called[str(path)] = called
+    def _new_path(self, stem: str, suffix: str = "") -> Path:
+        return Path(self._folder.name, f"{stem}-{len(self._client_names) + 1}{suffix}")
+
+    def _reference(self, path: Path, client_name: str) -> Reference:
+        self._client_names[str(path)] = client_name
         return Reference(name=str(path), sha256=sha256(path.read_bytes()).hexdigest())
-
-
-def _plain(called: str | None) -> str:
-    """What a client calls its picture, as text and no more: the last part, readable, not long."""
-    name = re.split(r"[/\\]", called or "")[-1].encode(errors="replace").decode()
-    return "".join(mark for mark in name if mark.isprintable())[:100] or "picture"

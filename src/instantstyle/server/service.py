@@ -1,106 +1,137 @@
-"""What all requests share: workers, their line, stored styles, bounds and meters."""
+"""`Service`: what all requests share - workers, queue, stored styles, limits and metrics."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
-from threading import Thread
 from time import time
-from typing import Any
+from typing import TypeVar
 
 from fastapi import Request
 
-from ..generation.worker import Painter, at_work
+from ..generation.worker import ModelWorker
 from .errors import ApiError
-from .job_queue import Job, JobQueue, Work
+from .job_queue import Job, JobQueue, Work, run_jobs
 from .metrics import ServerMetrics
 from .request_files import RequestFiles
 from .settings import Settings
 from .style_store import StyleStore
 
-_BLINK = 0.2
-"""Seconds between two looks at whether a client is still there."""
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.2
+"""Seconds between two checks of whether a client is still connected."""
 
 
 class Service:
-    """Begun with the first request, ended when all that it holds is finished."""
+    """The state of a service.
 
-    def __init__(self, painters: Sequence[Painter], settings: Settings) -> None:
-        bounds = settings.bounds
-        self.settings, self.painters = settings, painters
-        self.line = JobQueue(bounds.waiting, len(painters))
-        self.store = StyleStore(settings.folder, bound=bounds.styles, library=settings.library)
-        self.meters = ServerMetrics(self.line)
-        self.began = int(time())
-        # Pictures are decoded to be checked: by no more requests at once than there are workers.
-        self._looking = asyncio.Semaphore(len(painters))
-        self._threads: list[Thread] = []
-        self._tended: set[asyncio.Task[None]] = set()
+    Attributes:
+        settings: Its settings.
+        workers: A model worker for each device.
+        queue: The jobs that wait for a worker.
+        store: The stored styles.
+        metrics: Counters and gauges.
+        created: Unix time in seconds at which the service was created.
+    """
+
+    def __init__(self, workers: Sequence[ModelWorker], settings: Settings) -> None:
+        """Create a service; it runs jobs once started.
+
+        Args:
+            workers: The workers, at least one.
+            settings: The settings.
+        """
+        limits = settings.limits
+        self.settings, self.workers = settings, workers
+        self.queue = JobQueue(limits.queue, len(workers))
+        self.store = StyleStore(settings.folder, limit=limits.styles, library=settings.library)
+        self.metrics = ServerMetrics(self.queue)
+        self.created = int(time())
+        # Validation decodes images outside the queue; bounded as the queue is, by the number of workers.
+        self._validating = asyncio.Semaphore(len(workers))
+        self._running: list[Future[None]] = []
+        self._watchers: set[asyncio.Task[None]] = set()
 
     @classmethod
-    def loaded(cls, settings: Settings) -> "Service":
-        """A model on each device; one after the other, as loading takes memory too."""
+    def load(cls, settings: Settings) -> "Service":
+        """Load and warm up a model on each device, one after the other to limit the peak of memory."""
         parts = settings.model, settings.adapter, settings.image_encoder
-        return cls([Painter.loaded(*parts, device) for device in settings.devices], settings)
+        return cls([ModelWorker.load(*parts, device) for device in settings.devices], settings)
 
     @property
     def ready(self) -> bool:
-        """Whether what comes now will be worked on."""
-        return bool(self._threads) and not self.line.closed and all(each.is_alive() for each in self._threads)
+        """Whether new requests are accepted and all workers run."""
+        running = bool(self._running) and not any(future.done() for future in self._running)
+        return running and not self.queue.closed
 
-    def check_model(self, asked: str) -> None:
-        """`Refusal` where another is asked for than the one that draws."""
-        called = self.settings.called
-        if asked != called:
+    def check_model(self, name: str) -> None:
+        """Check that a request asks for the model of this service.
+
+        Raises:
+            ApiError: The name is another one (404).
+        """
+        served = self.settings.model_name
+        if name != served:
             raise ApiError(
-                f"There is no model {asked!r} here; there is {called}.", status=404, code="model_not_found"
+                f"There is no model {name!r} here; there is {served}.", status=404, code="model_not_found"
             )
 
     def start(self) -> None:
-        self._threads = at_work(self.line, self.painters)
+        """Let the workers run the jobs of the queue."""
+        self._running = [worker.submit(run_jobs, self.queue, worker) for worker in self.workers]
 
     def stop(self) -> None:
-        """Returns when all that has been taken in is done."""
-        self.line.close()
-        for thread in self._threads:
-            thread.join()
+        """Accept no more jobs, and wait until the accepted ones are finished."""
+        self.queue.close()
+        for worker in self.workers:
+            worker.close()
 
-    async def begin(self, request: Request, prepare: Callable[[RequestFiles], Work]) -> AsyncIterator[Any]:
-        """In line; what the work tells comes from the iterator, its fault too.
+    async def submit(self, request: Request, prepare: Callable[[RequestFiles], Work[T]]) -> AsyncIterator[T]:
+        """Validate a request and queue its work.
 
-        `prepare` is handed a desk for the request's pictures, and refuses there what it can. The line is left
-        when the client goes away, and the desk cleared when all is over.
+        Args:
+            request: The request. When its client disconnects, the job is cancelled.
+            prepare: Called in a thread with the request's files; validates the request and returns the work.
+                The files are deleted when the job is done.
+
+        Returns:
+            An iterator over the results that the work sends. It raises the error of the work; closing it
+            cancels the job.
+
+        Raises:
+            InstantStyleError: `prepare` refused the request, or the queue is full or closed.
         """
-        desk = RequestFiles(self.settings.bounds.upload)
+        files = RequestFiles(self.settings.limits.upload_pixels)
         try:
-            async with self._looking:
-                work = await asyncio.to_thread(prepare, desk)
-            job = Job(work, self.settings.bounds.seconds)
-            self.line.enter(job)
-        except BaseException as fault:
-            desk.clear()
-            raise desk.told_fault(fault) from None
-        task = asyncio.create_task(self._tend(job, request, desk))
-        self._tended.add(task)
-        task.add_done_callback(self._tended.discard)
-        return self._news(job, desk)
+            async with self._validating:
+                work = await asyncio.to_thread(prepare, files)
+            job = Job(work, self.settings.limits.seconds)
+            self.queue.put(job)
+        except BaseException as error:
+            files.delete()
+            raise files.public_error(error) from None
+        task = asyncio.create_task(self._watch_client(job, request, files))
+        self._watchers.add(task)
+        task.add_done_callback(self._watchers.discard)
+        return self._results(job, files)
 
-    async def _news(self, job: Job, desk: RequestFiles) -> AsyncIterator[Any]:
-        """Whoever stops reading leaves the line."""
+    async def _results(self, job: Job[T], files: RequestFiles) -> AsyncIterator[T]:
         try:
-            async for told in job.news():
-                yield told
-        except Exception as fault:
-            raise desk.told_fault(fault) from None
+            async for result in job.results():
+                yield result
+        except Exception as error:
+            raise files.public_error(error) from None
         finally:
-            self.line.leave(job)
+            self.queue.cancel(job)
 
-    async def _tend(self, job: Job, request: Request, desk: RequestFiles) -> None:
-        """A task of its own: a client may be gone before anyone has begun to answer it."""
+    async def _watch_client(self, job: Job[T], request: Request, files: RequestFiles) -> None:
+        """Runs as a separate task, as a client can disconnect before its answer is begun."""
         try:
-            while not job.settled.is_set():
+            while not job.done.is_set():
                 if await request.is_disconnected():
-                    self.line.leave(job)
+                    self.queue.cancel(job)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(job.settled.wait(), _BLINK)
+                    await asyncio.wait_for(job.done.wait(), _POLL_SECONDS)
         finally:
-            desk.clear()
+            files.delete()

@@ -1,4 +1,4 @@
-"""`/v1/images`: a request becomes a recipe, and what is drawn from it the answer or a stream."""
+"""Routes `/v1/images`: build a recipe from the request, generate, and answer with images or a stream."""
 
 import asyncio
 import json
@@ -9,106 +9,130 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from ...errors import InstantStyleError
-from ...generation.generate import validate
-from ...generation.worker import Painter, watching
+from ...generation.validate import validate
+from ...generation.worker import Finished, ModelWorker, Progress, preview_steps
 from ...recipe import Recipe, Reference
 from ..dependencies import Owner
-from ..error_handlers import as_json, told
+from ..errors import error_body, json_response
 from ..job_queue import Job, Work
-from ..multipart import described, read_form
-from ..openai_format import Finished, Unfinished, answer, event, parted, recipe_for
+from ..multipart import openapi_form, read_form
+from ..openai_format import (
+    EventPrefix,
+    GeneratedImage,
+    PartialImage,
+    build_recipe,
+    images_response,
+    split_images,
+    stream_event,
+)
 from ..request_files import RequestFiles
-from ..schemas import Drawn, Edit, Generation
+from ..schemas import EditRequest, GenerationRequest, ImageRequest
 from ..service import Service
 
-_ANSWERS: dict[int | str, dict[str, Any]] = {
+Result = PartialImage | GeneratedImage
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Pictures, base64; where `stream` is true, events of pictures.",
+        "description": "Images in base64; with `stream`, server-sent events of images.",
         "content": {"application/json": {}, "text/event-stream": {}},
     }
 }
 
 
 def image_routes(service: Service) -> APIRouter:
+    """Create the routes of a service that generate images."""
     routes = APIRouter(prefix="/v1/images", tags=["images"])
 
-    @routes.post("/generations", responses=_ANSWERS)
-    async def generate(asked: Generation, request: Request, owner: Owner) -> Response:
-        """Draw a prompt, in the style of a stored style or of the picture that comes with it."""
+    @routes.post("/generations", responses=_RESPONSES)
+    async def generate(body: GenerationRequest, request: Request, owner: Owner) -> Response:
+        """Generate images of a prompt, in the style of a stored style or of the image in the request."""
 
-        def recipe(desk: RequestFiles) -> Recipe:
-            own = [desk.lay_base64(asked.style_image)] if asked.style_image else []
-            return recipe_for(asked, service.settings, [*_stored(service, owner, asked, desk), *own])
+        def recipe(files: RequestFiles) -> Recipe:
+            references = _stored_style(service, owner, body, files)
+            if body.style_image:
+                references.append(files.add_base64(body.style_image))
+            return build_recipe(body, service.settings, references)
 
-        return await _answered(service, request, asked, recipe, "image_generation")
+        return await _respond(service, request, body, recipe, "image_generation")
 
-    @routes.post("/edits", responses=_ANSWERS, openapi_extra=described(Edit))
+    @routes.post("/edits", responses=_RESPONSES, openapi_extra=openapi_form(EditRequest))
     async def edit(request: Request, owner: Owner) -> Response:
-        """Draw a prompt in the style of the pictures sent; or, with `mode=restyle`, the last of them anew."""
-        fields, sent = await read_form(request)
-        asked = Edit.model_validate(fields)
+        """Generate images in the style of the uploaded ones; with `mode=restyle`, restyle the last one."""
+        fields, uploads = await read_form(request)
+        body = EditRequest.model_validate(fields)
 
-        def recipe(desk: RequestFiles) -> Recipe:
-            references, photo = parted(asked, [desk.lay(data, called) for called, data in sent])
-            stored = _stored(service, owner, asked, desk)
-            return recipe_for(asked, service.settings, [*stored, *references], photo)
+        def recipe(files: RequestFiles) -> Recipe:
+            images = [files.add_image(data, name) for name, data in uploads]
+            references, init_image = split_images(body, images)
+            stored = _stored_style(service, owner, body, files)
+            return build_recipe(body, service.settings, [*stored, *references], init_image)
 
-        return await _answered(service, request, asked, recipe, "image_edit")
+        return await _respond(service, request, body, recipe, "image_edit")
 
     return routes
 
 
-async def _answered(
-    service: Service, request: Request, asked: Drawn, recipe: Callable[[RequestFiles], Recipe], kind: str
+async def _respond(
+    service: Service,
+    request: Request,
+    body: ImageRequest,
+    build: Callable[[RequestFiles], Recipe],
+    prefix: EventPrefix,
 ) -> Response:
-    """What can be refused is refused before it stands in line."""
-    service.settings.bounds.check(asked)
-    if asked.model is not None:
-        service.check_model(asked.model)
+    """Validate the request before it is queued, then answer with its images or with a stream."""
+    service.settings.limits.check(body)
+    if body.model is not None:
+        service.check_model(body.model)
 
-    def prepare(desk: RequestFiles) -> Work:
-        made = recipe(desk)
-        validate(made)
-        return _drawing(service, desk, made, asked)
+    def prepare(files: RequestFiles) -> Work[Result]:
+        recipe = build(files)
+        validate(recipe)
+        return _generation(service, files, recipe, body)
 
-    news = await service.begin(request, prepare)
-    if asked.stream:
-        return StreamingResponse(_events(news, asked, kind), media_type="text/event-stream")
-    pictures = [one async for one in news]
-    return as_json(await asyncio.to_thread(answer, pictures, asked))
+    results = await service.submit(request, prepare)
+    if body.stream:
+        return StreamingResponse(_events(results, body, prefix), media_type="text/event-stream")
+    images = [result async for result in results if isinstance(result, GeneratedImage)]
+    return json_response(await asyncio.to_thread(images_response, images, body))
 
 
-def _drawing(service: Service, desk: RequestFiles, recipe: Recipe, asked: Drawn) -> Work:
-    """Tells of unfinished pictures where they are streamed, and of each picture that is done."""
+def _generation(service: Service, files: RequestFiles, recipe: Recipe, body: ImageRequest) -> Work[Result]:
+    """Return the work that sends each image and, in a stream, its previews."""
+    previews = body.partial_images if body.stream else 0
 
-    def work(painter: Painter, job: Job) -> None:
-        shown = asked.partial_images if asked.stream else 0
-        look = watching(shown, job.check, lambda index, image: job.tell(Unfinished(image, index)))
-        for image, made in painter.draw(recipe, asked.n, look):
-            service.meters.drawn()
-            job.tell(Finished(image, desk.told(made, service.settings.shown)))
+    def work(worker: ModelWorker, job: Job[Result]) -> None:
+        def send(event: Progress | Finished) -> None:
+            if isinstance(event, Finished):
+                service.metrics.count_image()
+                complete = files.public_recipe(event.recipe, service.settings.public_model)
+                job.send(GeneratedImage(event.image, complete))
+            elif event.preview:
+                index = preview_steps(previews, event.num_steps).index(event.step)
+                job.send(PartialImage(event.preview, index))
+
+        worker.generate([recipe], send, count=body.n, previews=previews, check=job.check)
 
     return work
 
 
-async def _events(news: AsyncIterator[Unfinished | Finished], asked: Drawn, kind: str) -> AsyncIterator[str]:
-    """Server-sent events; a fault is one too, as the answer has begun."""
+async def _events(
+    results: AsyncIterator[Result], body: ImageRequest, prefix: EventPrefix
+) -> AsyncIterator[str]:
+    """Yield server-sent events. An error is an event too, as the answer has begun."""
     try:
-        async for one in news:
-            content = await asyncio.to_thread(event, one, asked, kind)
-            yield _sent(content["type"], content)
-    except Exception as fault:
-        yield _sent("error", told(fault))
-        # Our own mistakes go on to the log.
-        if not isinstance(fault, InstantStyleError):
+        async for result in results:
+            content = await asyncio.to_thread(stream_event, result, body, prefix)
+            yield _server_sent_event(content["type"], content)
+    except Exception as error:
+        yield _server_sent_event("error", error_body(error))
+        # Errors of the service itself are raised, so that they are logged.
+        if not isinstance(error, InstantStyleError):
             raise
 
 
-def _sent(name: str, content: dict[str, Any]) -> str:
+def _server_sent_event(name: str, content: dict[str, Any]) -> str:
     return f"event: {name}\ndata: {json.dumps(content)}\n\n"
 
 
-def _stored(service: Service, owner: str, asked: Drawn, desk: RequestFiles) -> list[Reference]:
-    if asked.style is None:
-        return []
-    return [desk.lay_style(service.store.read(owner, asked.style), asked.style)]
+def _stored_style(service: Service, owner: str, body: ImageRequest, files: RequestFiles) -> list[Reference]:
+    return [files.add_style(service.store.read(owner, body.style), body.style)] if body.style else []

@@ -1,77 +1,74 @@
-"""`/v1/styles`: a reference is sent once, seen once, and named from then on."""
+"""Routes `/v1/styles`: store the style of reference images once, and name it in later requests."""
 
 import asyncio
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from ...generation.generate import validate
-from ...generation.worker import Painter
+from ...core.style import Style
+from ...generation.validate import validate
+from ...generation.worker import ModelWorker
 from ...recipe import Recipe
 from ..dependencies import Owner
-from ..error_handlers import as_json
-from ..errors import ApiError
+from ..errors import ApiError, json_response
 from ..job_queue import Job, Work
-from ..multipart import Sent, described, read_form
+from ..multipart import openapi_form, read_form
 from ..request_files import RequestFiles
-from ..schemas import NewStyle
+from ..schemas import StyleRequest
 from ..service import Service
 
 
 def style_routes(service: Service) -> APIRouter:
+    """Create the routes of a service that store, list and delete styles."""
     routes, store = APIRouter(prefix="/v1/styles", tags=["styles"]), service.store
 
-    @routes.post("", status_code=201, openapi_extra=described(NewStyle))
+    @routes.post("", status_code=201, openapi_extra=openapi_form(StyleRequest))
     async def add(request: Request, owner: Owner) -> Response:
-        """Keep the style of a picture, or of several, for this key."""
-        fields, sent = await read_form(request)
-        asked = NewStyle.model_validate(fields)
-        store.check_room(owner)
-        [style] = [
-            told async for told in await service.begin(request, partial(_seeing, service, asked, sent))
-        ]
-        kept = await asyncio.to_thread(store.add, owner, style)
-        return as_json(kept.told(), 201)
+        """Store the style of one image, or the mixed style of several, for this key."""
+        fields, uploads = await read_form(request)
+        body = StyleRequest.model_validate(fields)
+        store.check_capacity(owner)
+
+        def prepare(files: RequestFiles) -> Work[Style]:
+            if not uploads:
+                raise ApiError("image is missing: send an image whose style to store.")
+            # As a recipe, the request is validated by the same rules as a request for images.
+            recipe = Recipe(
+                prompt="",
+                seed=0,
+                references=tuple(files.add_image(data, name) for name, data in uploads),
+                **body.model_dump(exclude={"name"}),
+                model=service.settings.model,
+            )
+            validate(recipe)
+            style_name = body.name or " + ".join(files.client_names)
+
+            def work(worker: ModelWorker, job: Job[Style]) -> None:
+                job.send(replace(worker.build_style(recipe), name=style_name))
+
+            return work
+
+        [style] = [result async for result in await service.submit(request, prepare)]
+        stored = await asyncio.to_thread(store.add, owner, style)
+        return json_response(stored.to_json(), 201)
 
     @routes.get("")
-    async def every(owner: Owner) -> dict[str, Any]:
-        """The styles that are kept for this key, the oldest first."""
-        kept = await asyncio.to_thread(store.all, owner)
-        return {"object": "list", "data": [one.told() for one in kept]}
+    async def list_styles(owner: Owner) -> dict[str, Any]:
+        """List the styles that are stored for this key, the oldest first."""
+        stored = await asyncio.to_thread(store.list_styles, owner)
+        return {"object": "list", "data": [style.to_json() for style in stored]}
 
     @routes.get("/{style_id}")
-    async def one(style_id: str, owner: Owner) -> dict[str, Any]:
-        """One of them."""
-        return (await asyncio.to_thread(store.one, owner, style_id)).told()
+    async def get(style_id: str, owner: Owner) -> dict[str, Any]:
+        """Describe a stored style."""
+        return (await asyncio.to_thread(store.get, owner, style_id)).to_json()
 
     @routes.delete("/{style_id}")
-    async def remove(style_id: str, owner: Owner) -> dict[str, Any]:
-        """Forget it."""
-        await asyncio.to_thread(store.remove, owner, style_id)
+    async def delete(style_id: str, owner: Owner) -> dict[str, Any]:
+        """Delete a stored style."""
+        await asyncio.to_thread(store.delete, owner, style_id)
         return {"id": style_id, "object": "style", "deleted": True}
 
     return routes
-
-
-def _seeing(service: Service, asked: NewStyle, sent: Sent, desk: RequestFiles) -> Work:
-    """By a worker, as it takes the model's image encoder."""
-    if not sent:
-        raise ApiError("image is missing: send a picture whose style is to be kept.")
-    # One that would draw in this style: what can be made of it is the same room's to say.
-    recipe = Recipe(
-        prompt="",
-        seed=0,
-        references=tuple(desk.lay(data, called) for called, data in sent),
-        **asked.model_dump(exclude={"name"}),
-        model=service.settings.model,
-    )
-    validate(recipe)
-    name = asked.name or " + ".join(desk.names)
-
-    def work(painter: Painter, job: Job) -> None:
-        job.tell(replace(painter.style(recipe), name=name))
-
-    return work
