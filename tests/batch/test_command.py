@@ -61,15 +61,16 @@ def test_options_of_generate_apply_to_rows(batch, tmp_path, reference):
     crown, rocket = (read_recipe(path) for path in sorted((tmp_path / "out").glob("a-*.png")))
     assert (rocket.start, crown.start) == (0.1, 0.3)
     assert (rocket.combine, rocket.crop, rocket.end, rocket.scale) == ("concat", "pad", 0.9, 0.7)
-    named = rocket.layout_references, rocket.negative_references, (rocket.mask,)
-    assert [one.name for [one] in named] == ["plan.png", "neon.png", "mask.png"]
+    files = [file.name for file in rocket.files()]
+    assert files == ["ink.png", "plan.png", "neon.png", "mask.png"]
     assert (rocket.content, rocket.removal, rocket.negative_prompt) == (("a cat",), "project", "blurred")
     assert (rocket.guidance_scale, rocket.guidance_interval, rocket.seed) == (3.5, (0.2, 0.8), 7)
 
 
 def test_batch_has_every_option_of_generate():
     def options(verb):
-        [command] = [one for one in app.registered_commands if one.name == verb]
+        [command] = [command for command in app.registered_commands if command.name == verb]
+        assert command.callback
         return set(inspect.signature(command.callback).parameters)
 
     # Options that concern a single image: its prompt, its output and its messages.

@@ -178,3 +178,31 @@ def test_the_key_depends_on_the_recipe_and_the_file_name_on_the_prompt():
     strange = BatchRow(Recipe(prompt="../../etc/passwd\n火箭" * 30, seed=0)).file
     assert "/" not in strange
     assert len(strange.encode()) < 255
+
+
+def test_keys_and_file_names_are_those_of_version_0_1():
+    """A ledger finds its rows and its images by them."""
+    references = [{"name": "/a/b/ink.png", "sha256": "0" * 64, "weight": 0.5}, {"name": "c.png"}]
+    fields = {
+        "references": references,
+        "layout_references": [{"name": "plan"}],
+        "negative_references": [{"name": "n.png"}],
+        "mask": {"name": "x/m.png"},
+        "image": {"name": "y/p.png", "weight": 2},
+        "blocks": {"a.b": 0.5},
+        "content": ["a cat"],
+        "content_scale": "auto",
+        "scale": 0.3,
+        "guidance_interval": [0.2, 0.8],
+        "dtype": "bfloat16",
+    }
+    rows = [
+        BatchRow(Recipe.model_validate({"prompt": prompt, "seed": 3, **more}))
+        for prompt, more in [("a rocket", {}), ("!!!", {}), ("a crown", fields)]
+    ]
+    assert [row.file for row in rows] == [
+        "a-rocket-3-98a4d1d99e.png",
+        "picture-3-75b68969bd.png",
+        "a-crown-3-5fe8776cf9.png",
+    ]
+    assert rows[0].key == "98a4d1d99ee82c5272cb6cc7723057d9e896a4d84e7d204614b994891856ce58"

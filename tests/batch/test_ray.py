@@ -138,7 +138,7 @@ def test_a_lost_node_loses_no_image(cluster, second, log, model, reference, tmp_
     # Use the dtype that the first worker measured to be the fastest on this machine too.
     chosen = read_recipe(tmp_path / "far" / rows[0].file).dtype
     monkeypatch.setattr(
-        "instantstyle.models.default_dtype.fastest_on_cpu", lambda: getattr(torch, str(chosen))
+        "instantstyle.models.default_dtype.fastest_cpu_dtype", lambda: getattr(torch, str(chosen))
     )
     generate_into(tmp_path / "here", rows, create_backend("local", "cpu"))
     assert read_files(tmp_path / "far") == read_files(tmp_path / "here")

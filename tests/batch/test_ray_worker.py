@@ -84,11 +84,8 @@ def test_a_worker_does_not_span_two_nodes():
         {"Alive": True, "Resources": {"CPU": 5.0, "GPU": 2.0}},
         {"Alive": False, "Resources": {"CPU": 8.0}},
     ]
-    assert (
-        count_workers(nodes, "CPU", 2),
-        count_workers(nodes, "CPU", 4),
-        count_workers(nodes, "GPU", 1),
-    ) == (3, 1, 2)
+    counts = [count_workers(nodes, *needs) for needs in (("CPU", 2), ("CPU", 4), ("GPU", 1))]
+    assert counts == [3, 1, 2]
 
 
 def test_without_ray_the_install_command_is_named(monkeypatch):
@@ -107,7 +104,7 @@ def test_an_address_where_nothing_answers_is_refused_quickly():
 
 def test_the_local_backend_does_not_import_ray():
     assert "ray" not in loaded_by(
-        "from instantstyle.batch import backend_named; backend_named('local', 'cpu')"
+        "from instantstyle.batch import create_backend; create_backend('local', 'cpu')"
     )
 
 

@@ -1,6 +1,8 @@
 """The runner loses nothing, generates nothing twice, isolates failing rows and adapts to the memory."""
 
 import os
+import sqlite3
+from contextlib import closing
 
 import pytest
 from PIL import Image
@@ -138,6 +140,35 @@ def test_rows_of_another_manifest_stay_and_are_counted(generate, folder):
     assert len(read_files(folder)) == 4
     with Ledger.open(folder) as ledger:
         assert ledger.count_other_rows(second) == 2
+
+
+LEDGER_0_1 = """
+PRAGMA user_version = 1;
+CREATE TABLE rows (key TEXT PRIMARY KEY, file TEXT NOT NULL, recipe TEXT NOT NULL, rank INTEGER NOT NULL,
+    batch INTEGER NOT NULL, state TEXT NOT NULL, error TEXT, dtype TEXT);
+INSERT INTO rows VALUES
+    ('cd3ea79e5ad91b859fe3806b7b1c677e4c0f2534736547b74d3c1ecff26ded09', 'thing-1-1-cd3ea79e5a.png',
+     '{"version":1,"prompt":"thing 1","seed":1,"model":"mini"}', 1, 1, 'drawn', NULL, 'bfloat16'),
+    ('aca3689bd9a74cb5008e3cbfa24eba5dbbaa8dc393daeafa33e3fe9e3a8ef081', 'thing-2-2-aca3689bd9.png',
+     '{"version":1,"prompt":"thing 2","seed":2,"model":"mini"}', 2, 1, 'waiting', NULL, NULL),
+    ('8dde7ab08fee3123ce6fb87bd86846bb809e10ad840b48dd849eea119a909012', 'thing-3-3-8dde7ab08f.png',
+     '{"version":1,"prompt":"thing 3","seed":3,"model":"mini"}', 3, 2, 'failed', 'no memory', NULL);
+"""
+"""Rows 1 to 3 of `make_rows` as version 0.1.0 writes them."""
+
+
+def test_a_ledger_of_version_0_1_is_resumed(generate, folder):
+    rows, backend = make_rows(3), StubBackend()
+    folder.mkdir()
+    Image.new("RGB", (8, 8)).save(folder / rows[0].file)
+    with closing(sqlite3.connect(folder / "ledger.sqlite")) as connection:
+        connection.executescript(LEDGER_0_1)
+    assert [outcome.row for outcome in generate(rows, backend)] == [rows[1]]
+    assert backend.calls == [["thing 1", "thing 2"]]
+    assert read_recipe(folder / rows[1].file).dtype == "bfloat16"
+    with Ledger.open(folder) as ledger:
+        assert ledger.count_other_rows(rows) == 0
+        assert ledger.states(rows)[rows[2].key] == ("failed", "no memory")
 
 
 def test_a_file_that_is_not_a_ledger_is_refused(generate, folder):

@@ -194,10 +194,10 @@ class _RowBuilder:
         """Validate everything that does not depend on prompt and seed."""
         try:
             validate(recipe, sources=self.sources)
-            from ..models.load import check_model
+            from ..models.load import validate_model
 
             parts = {"adapter": recipe.adapter, "image_encoder": recipe.image_encoder}
-            check_model(recipe.model, **parts, plain=is_plain(recipe, self.sources))
+            validate_model(recipe.model, **parts, plain=is_plain(recipe, self.sources))
         except InstantStyleError as error:
             return str(error)
         return None

@@ -1,6 +1,7 @@
 """PNG files of generated images, which contain the recipe that made them and are written atomically."""
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -67,7 +68,7 @@ def save_png(
 
 def write_png(
     image: Image.Image,
-    file: IO[bytes],
+    file: IO[bytes] | BytesIO,
     recipe: Recipe | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> None:
@@ -79,7 +80,7 @@ def write_png(
         recipe: The recipe, if any.
         texts: Further texts by PNG text key.
     """
-    recipe_texts = {RECIPE_KEY: recipe.to_json(), "parameters": recipe.a1111()} if recipe else {}
+    recipe_texts = {RECIPE_KEY: recipe.to_json(), "parameters": recipe.to_a1111()} if recipe else {}
     info = PngInfo()
     for key, text in {**recipe_texts, **(texts or {})}.items():
         # add_text chooses iTXt by itself for text outside Latin-1.
