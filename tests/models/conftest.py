@@ -1,4 +1,4 @@
-"""A hub that is a folder: laid out as the hub's cache, with the network switched off."""
+"""Fixtures: a folder laid out as the cache of the hub, with downloads disabled, and a small model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from ..loaders.test_ip_adapter_checkpoint import flat
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path) -> Path:
-    """The cache's folder, empty; nothing can be fetched."""
+    """Return the empty folder of the cache; downloads are disabled."""
     from huggingface_hub import constants
 
     folder = tmp_path / "hub"
@@ -24,7 +24,7 @@ def hub(monkeypatch, tmp_path) -> Path:
 
 @pytest.fixture
 def snapshot(hub) -> Callable[[str, str], Path]:
-    """Makes the folder where the cache keeps a repository's files at a revision."""
+    """Return a function that makes the folder of a repository at a revision in the cache."""
 
     def make(repo: str, revision: str) -> Path:
         folder = hub / f"models--{repo.replace('/', '--')}" / "snapshots" / revision
@@ -36,7 +36,7 @@ def snapshot(hub) -> Callable[[str, str], Path]:
 
 @pytest.fixture
 def folder(tmp_path, tokenizer_folder, state):
-    """The small random model in diffusers' layout, with its adapter and image encoder."""
+    """Save the small random model in diffusers' layout, with its adapter and image encoder."""
     path = tmp_path / "model"
     make_pipe(tokenizer_folder).save_pretrained(path)
     make_image_encoder().save_pretrained(path / "image_encoder")

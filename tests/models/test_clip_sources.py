@@ -1,4 +1,4 @@
-"""Image encoders are chosen by what an adapter needs; a separate text tower comes with the first words."""
+"""Image encoders are chosen by what an adapter needs; a separate text encoder is loaded on first use."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ from ..conftest import text_config
 
 
 @pytest.mark.parametrize(
-    ("kind", "width", "folder"),
+    ("projection_type", "width", "folder"),
     [
         ("base", 1280, "sdxl_models/image_encoder"),
         ("base", 1024, "models/image_encoder"),
@@ -25,35 +25,37 @@ from ..conftest import text_config
         ("plus", 1664, "sdxl_models/image_encoder"),
     ],
 )
-def test_the_encoder_is_the_one_that_the_adapter_needs(kind, width, folder):
-    tower = find_image_encoder_source(kind, width)
-    assert tower is not None
-    assert [file.rpartition("/")[0] for file in tower.files] == [folder, folder]
+def test_the_encoder_fits_the_adapter(projection_type, width, folder):
+    source = find_image_encoder_source(projection_type, width)
+    assert source is not None
+    assert [file.rpartition("/")[0] for file in source.files] == [folder, folder]
 
 
-def test_an_adapter_that_reads_something_else_has_no_known_encoder():
+def test_an_adapter_of_another_width_has_no_known_encoder():
     assert find_image_encoder_source("plus", 1024) is None
 
 
-def test_nothing_is_fetched_before_words_are_embedded(hub):
+def test_nothing_is_fetched_before_content_is_embedded(hub):
     encoder = LazyTextEncoder(TEXT_SOURCES[1024], 1024, torch.device("cpu"))
     assert encoder.projection_dim == 1024
 
 
-def test_a_tower_out_of_reach_says_what_to_get(hub):
+def test_an_unavailable_text_encoder_raises_an_error_with_the_download_command(hub):
     encoder = LazyTextEncoder(TEXT_SOURCES[1024], 1024, torch.device("cpu"))
     with pytest.raises(
         ModelError, match=r"Removing content needs the text encoder of OpenCLIP ViT-H/14"
-    ) as refusal:
+    ) as error:
         encoder.embed(["a cat"])
-    assert "hf download laion/CLIP-ViT-H-14-laion2B-s32B-b79K" in str(refusal.value)
-    assert "offline" in str(refusal.value)
+    assert "hf download laion/CLIP-ViT-H-14-laion2B-s32B-b79K" in str(error.value)
+    assert "offline" in str(error.value)
 
 
-def test_a_tower_inside_a_whole_clip_is_read_whatever_its_config_says(snapshot, tokenizer_folder):
-    """As OpenCLIP publishes them: both towers in one file, and 512 in config.json for the text projection."""
-    tower = replace(TEXT_SOURCES[1024], repo="owner/clip", revision="a" * 40)
-    folder = snapshot(tower.repo, tower.revision)
+def test_a_text_encoder_is_loaded_from_a_whole_clip_with_a_wrong_projection_in_its_config(
+    snapshot, tokenizer_folder
+):
+    """OpenCLIP publishes both encoders in one file, and 512 in config.json as the width of the projection."""
+    source = replace(TEXT_SOURCES[1024], repo="owner/clip", revision="a" * 40)
+    folder = snapshot(source.repo, source.revision)
     text = text_config().to_dict()
     clip = CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=24)).eval()
     clip.save_pretrained(folder)
@@ -63,7 +65,7 @@ def test_a_tower_inside_a_whole_clip_is_read_whatever_its_config_says(snapshot, 
     for file in ("vocab.json", "merges.txt"):
         (folder / file).write_bytes((tokenizer_folder / file).read_bytes())
     (folder / "tokenizer_config.json").write_text('{"model_max_length": 77}')
-    embeds = LazyTextEncoder(tower, 24, torch.device("cpu")).embed(["a cat"])
+    embeds = LazyTextEncoder(source, 24, torch.device("cpu")).embed(["a cat"])
     assert embeds.shape == (1, 24)
     alone = CLIPTextModelWithProjection(text_config()).eval()
     alone.load_state_dict(clip.state_dict(), strict=False)

@@ -1,17 +1,17 @@
-"""Files are known by their tensors, whatever they are called."""
+"""Files are identified by their tensors and not by their names."""
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from instantstyle import ModelError
-from instantstyle.models.identify import identify_files, identify_file
+from instantstyle.models.identify import identify_file, identify_files
 from instantstyle.models.resolve import FAMILY_KEYS
 from instantstyle.unet.architectures import SD15, SDXL
 
 
 def adapter(family, dim, cross_dim):
-    """Real names and shapes without their bytes: each tensor is one number, seen many times."""
+    """Real names and shapes without memory: each tensor is one expanded number."""
     shapes = {
         f"ip_adapter.{2 * n + 1}.to_{x}_ip.weight": (width, cross_dim)
         for n, width in enumerate(family.layers.values())
@@ -22,7 +22,7 @@ def adapter(family, dim, cross_dim):
     return {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
 
 
-def tower(hidden, projection):
+def image_encoder(hidden, projection):
     return {
         "vision_model.embeddings.patch_embedding.weight": torch.zeros(hidden, 3, 1, 1),
         "visual_projection.weight": torch.zeros(projection, 1),
@@ -30,14 +30,14 @@ def tower(hidden, projection):
 
 
 @pytest.mark.parametrize(
-    ("tensors", "told", "use"),
+    ("tensors", "description", "option"),
     [
         (adapter(SDXL, 1280, 2048), "base, 4 tokens) for SDXL; needs OpenCLIP ViT-bigG/14", "--adapter"),
         (adapter(SD15, 1024, 768), "for Stable Diffusion 1.5; needs OpenCLIP ViT-H/14", "--adapter"),
         ({"double_blocks.0.x": torch.zeros(1)}, "FLUX", ""),
-        (tower(1280, 1024), "CLIP image encoder, OpenCLIP ViT-H/14", "--image-encoder"),
-        (tower(1664, 1280), "CLIP image encoder, OpenCLIP ViT-bigG/14", "--image-encoder"),
-        (tower(8, 4), "hidden width 8, projection 4", ""),
+        (image_encoder(1280, 1024), "CLIP image encoder, OpenCLIP ViT-H/14", "--image-encoder"),
+        (image_encoder(1664, 1280), "CLIP image encoder, OpenCLIP ViT-bigG/14", "--image-encoder"),
+        (image_encoder(8, 4), "hidden width 8, projection 4", ""),
         ({FAMILY_KEYS["sdxl"]: torch.zeros(1)}, "single-file checkpoint of SDXL", "--model"),
         ({FAMILY_KEYS["sd15"]: torch.zeros(1)}, "single-file checkpoint of Stable Diffusion 1.5", "--model"),
         ({"unet.down.lora_A.weight": torch.zeros(1)}, "a LoRA", ""),
@@ -45,25 +45,25 @@ def tower(hidden, projection):
         ({"strange": torch.zeros(1)}, "unknown, by its 1 tensors", ""),
     ],
 )
-def test_a_file_is_what_its_tensors_say(tmp_path, tensors, told, use):
-    # A .bin keeps views as they are, so that full-size shapes cost nothing.
+def test_a_file_is_identified_by_its_tensors(tmp_path, tensors, description, option):
+    # A .bin file stores views, so that full-size shapes take no space.
     torch.save(tensors, tmp_path / "download (3).bin")
     found = identify_file(tmp_path / "download (3).bin")
-    assert told in found.description
-    assert found.option.startswith(use)
-    assert bool(found.option) == bool(use)
+    assert description in found.description
+    assert found.option.startswith(option)
+    assert bool(found.option) == bool(option)
 
 
-def test_a_folder_is_looked_through_and_what_cannot_be_read_is_said(tmp_path):
+def test_a_folder_is_searched_and_unreadable_files_are_reported(tmp_path):
     (tmp_path / "deep").mkdir()
-    save_file(tower(1280, 1024), tmp_path / "deep" / "b.safetensors")
+    save_file(image_encoder(1280, 1024), tmp_path / "deep" / "b.safetensors")
     (tmp_path / "a.ckpt").write_bytes(b"nothing")
     (tmp_path / "note.txt").write_text("no weights")
     found = list(identify_files(tmp_path))
-    assert [one.path.name for one in found] == ["a.ckpt", "b.safetensors"]
+    assert [file.path.name for file in found] == ["a.ckpt", "b.safetensors"]
     assert "is not a complete" in found[0].description
 
 
-def test_what_is_no_folder_cannot_be_looked_through(tmp_path):
+def test_a_missing_folder_raises_an_error(tmp_path):
     with pytest.raises(ModelError, match="is not a folder"):
         list(identify_files(tmp_path / "nowhere"))

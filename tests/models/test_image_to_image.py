@@ -1,4 +1,4 @@
-"""A loaded model as one that begins from a picture."""
+"""A loaded model becomes an image-to-image pipeline without loading its components again."""
 
 import pytest
 import torch
@@ -11,36 +11,36 @@ from instantstyle.models import image_to_image_pipeline
 PHOTO = Image.effect_noise((16, 16), 90).convert("RGB")
 
 
-def test_the_parts_are_the_models_own(styled):
+def test_the_components_are_shared(styled):
     other = image_to_image_pipeline(styled)
     assert type(other.pipe).__name__ == "StableDiffusionXLImg2ImgPipeline"
     assert other.pipe.unet is styled.pipe.unet
     assert other.reference_encoder is styled.reference_encoder
 
 
-def test_defaults_that_the_other_pipeline_lacks_stay_behind(styled):
+def test_defaults_that_the_other_pipeline_does_not_accept_are_dropped(styled):
     styled.defaults = {"num_inference_steps": 2, "height": 16}
     assert image_to_image_pipeline(styled).defaults == {"num_inference_steps": 2}
     assert styled.defaults == {"num_inference_steps": 2, "height": 16}
 
 
-def test_a_controlnet_holds_the_edges(styled, reference):
+def test_a_controlnet_can_be_added(styled, reference):
     torch.manual_seed(7)
     net = ControlNetModel.from_unet(styled.pipe.unet, conditioning_embedding_out_channels=(4, 8))
     other = image_to_image_pipeline(styled, "canny", net)
     assert type(other.pipe).__name__ == "StableDiffusionXLControlNetImg2ImgPipeline"
-    told = {"image": PHOTO, "control_image": PHOTO, "strength": 1.0, "num_inference_steps": 2}
-    out = other("a", style=reference, seed=1, output_type="latent", height=16, width=16, **told)
+    arguments = {"image": PHOTO, "control_image": PHOTO, "strength": 1.0, "num_inference_steps": 2}
+    out = other("a", style=reference, seed=1, output_type="latent", height=16, width=16, **arguments)
     assert out.images.isfinite().all()
 
 
-def test_a_family_without_one_is_told_so(styled, monkeypatch):
+def test_a_family_without_a_controlnet_raises_an_error(styled, monkeypatch):
     monkeypatch.setattr("instantstyle.models.image_to_image.CANNY_CONTROLNETS", {})
     with pytest.raises(ModelError, match="no Canny ControlNet for sdxl; leave control at none"):
         image_to_image_pipeline(styled, "canny")
 
 
-def test_one_that_cannot_be_fetched_is_named(styled, monkeypatch):
+def test_an_unavailable_controlnet_is_named_in_the_error(styled, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match=r"config\.json .*diffusers/controlnet-canny-sdxl-1\.0"):
         image_to_image_pipeline(styled, "canny")

@@ -1,3 +1,5 @@
+"""`load` accepts registry names, folders, hub ids and single files, and reports what is missing."""
+
 import shutil
 from dataclasses import replace
 
@@ -18,19 +20,19 @@ from ..conftest import EMBEDDING_DIM, HIDDEN, make_image_encoder, make_pipe, mak
 from ..loaders.test_ip_adapter_checkpoint import flat
 
 
-def test_a_folder_becomes_a_ready_instantstyle(folder, styled, reference, short):
+def test_a_folder_is_loaded_with_its_adapter_and_encoder(folder, styled, reference, short):
     loaded = instantstyle.load(folder)
     loaded.pipe.set_progress_bar_config(disable=True)
-    drawn = loaded("a", style=reference, seed=1, **short).images
-    assert drawn.equal(styled("a", style=reference, seed=1, **short).images)
+    images = loaded("a", style=reference, seed=1, **short).images
+    assert images.equal(styled("a", style=reference, seed=1, **short).images)
 
 
-def test_a_folder_is_loaded_in_the_dtype_asked_for(folder):
+def test_a_folder_is_loaded_in_the_given_dtype(folder):
     loaded = instantstyle.load(folder, dtype=torch.bfloat16, device="cpu")
     assert loaded.pipe.unet.dtype == loaded.image_encoder.model.dtype == torch.bfloat16
 
 
-def test_loading_shows_no_progress_bars_and_leaves_them_as_they_were(folder, capfd):
+def test_loading_hides_progress_bars_and_enables_them_again(folder, capfd):
     from diffusers.utils import logging
 
     instantstyle.load(folder)
@@ -38,7 +40,7 @@ def test_loading_shows_no_progress_bars_and_leaves_them_as_they_were(folder, cap
     assert logging.is_progress_bar_enabled()
 
 
-def test_a_registered_model_brings_its_architecture_and_defaults(folder, monkeypatch):
+def test_a_registered_model_has_the_architecture_and_defaults_of_its_card(folder, monkeypatch):
     files = {
         "pipeline": str(folder),
         "adapter": "ip-adapter_small.safetensors",
@@ -51,7 +53,7 @@ def test_a_registered_model_brings_its_architecture_and_defaults(folder, monkeyp
     assert loaded.defaults == {"num_inference_steps": 2}
 
 
-def test_a_bundled_model_that_is_not_whole_names_what_it_lacks(tmp_path, monkeypatch):
+def test_an_incomplete_bundled_model_raises_an_error_that_names_the_missing_files(tmp_path, monkeypatch):
     card = replace(CARDS["mini"], pipeline=str(tmp_path))
     monkeypatch.setitem(CARDS, "mini", card)
     with pytest.raises(
@@ -60,35 +62,35 @@ def test_a_bundled_model_that_is_not_whole_names_what_it_lacks(tmp_path, monkeyp
         instantstyle.load("mini")
 
 
-def test_an_unknown_name_gets_the_nearest_known_one():
+def test_an_unknown_name_raises_an_error_with_the_nearest_known_one():
     with pytest.raises(ModelError, match=r"known are mini, sdxl, .*, sd15-plus; .* Did you mean mini\?"):
         instantstyle.load("minni")
 
 
-def test_a_folder_without_an_adapter_says_what_to_pass(folder):
+def test_a_folder_without_an_adapter_raises_an_error(folder):
     (folder / "ip-adapter_small.safetensors").unlink()
     with pytest.raises(ModelError, match="pass adapter="):
         instantstyle.load(folder)
 
 
-def test_a_folder_with_two_adapters_asks_which(folder):
+def test_a_folder_with_two_adapters_raises_an_error(folder):
     (folder / "ip-adapter_other.safetensors").write_bytes(b"")
-    with pytest.raises(ModelError, match="holds several adapters"):
+    with pytest.raises(ModelError, match="has several adapters"):
         instantstyle.load(folder)
 
 
-def test_a_base_without_an_adapter_says_what_to_pass():
+def test_a_hub_id_without_an_adapter_raises_an_error():
     with pytest.raises(ModelError, match="pass adapter=, a file or the name of a model"):
         instantstyle.load("someone/something")
 
 
-def test_the_bundled_models_adapter_serves_no_other():
-    with pytest.raises(ModelError, match="serves that model only"):
+def test_the_adapter_of_the_bundled_model_fits_no_other():
+    with pytest.raises(ModelError, match="fits that model only"):
         instantstyle.load("someone/something", adapter="mini")
 
 
-TOWER = EncoderSource(
-    "a small tower", "owner/ip", "e" * 40, ("enc/config.json", "enc/model.safetensors"), WeightsSize(1.0)
+SMALL_ENCODER = EncoderSource(
+    "a small encoder", "owner/ip", "e" * 40, ("enc/config.json", "enc/model.safetensors"), WeightsSize(1.0)
 )
 SMALL = ModelCard(
     name="small",
@@ -96,7 +98,12 @@ SMALL = ModelCard(
     adapter="adapters/small.safetensors",
     pipeline_revision="b" * 40,
     variant="fp16",
-    components={"unet": WeightsSize(1.0), "vae": WeightsSize(1.0), "text_encoder": WeightsSize(1.0), "scheduler": None},
+    components={
+        "unet": WeightsSize(1.0),
+        "vae": WeightsSize(1.0),
+        "text_encoder": WeightsSize(1.0),
+        "scheduler": None,
+    },
     adapter_repo="owner/ip",
     revision="e" * 40,
     defaults={"num_inference_steps": 2},
@@ -105,37 +112,37 @@ SMALL = ModelCard(
 
 @pytest.fixture
 def on_hub(snapshot, monkeypatch, tokenizer_folder, state):
-    """The small model in a hub's cache, its parts in two repositories, pinned."""
+    """Put the small model into the hub's cache: two repositories with pinned revisions."""
     base, parts = snapshot("owner/base", "b" * 40), snapshot("owner/ip", "e" * 40)
     make_pipe(tokenizer_folder).save_pretrained(base, variant="fp16")
     make_image_encoder().save_pretrained(parts / "enc")
     (parts / "adapters").mkdir()
     save_file(flat(state), parts / "adapters" / "small.safetensors")
     monkeypatch.setitem(CARDS, "small", SMALL)
-    monkeypatch.setitem(IMAGE_SOURCES, (HIDDEN, EMBEDDING_DIM), TOWER)
+    monkeypatch.setitem(IMAGE_SOURCES, (HIDDEN, EMBEDDING_DIM), SMALL_ENCODER)
     return base
 
 
-def test_a_registered_model_is_loaded_from_the_cache_without_a_network(on_hub, styled, reference, short):
+def test_a_registered_model_is_loaded_from_the_cache_offline(on_hub, styled, reference, short):
     loaded = instantstyle.load("small")
     loaded.pipe.set_progress_bar_config(disable=True)
-    drawn = loaded("a", style=reference, seed=1, **short).images
-    assert drawn.equal(styled("a", style=reference, seed=1, **short).images)
+    images = loaded("a", style=reference, seed=1, **short).images
+    assert images.equal(styled("a", style=reference, seed=1, **short).images)
     assert loaded.defaults == {"num_inference_steps": 2}
 
 
-def test_without_a_network_all_that_is_lacking_is_told_at_once(on_hub, hub):
+def test_all_missing_files_are_reported_at_once_offline(on_hub, hub):
     (on_hub / "unet" / "diffusion_pytorch_model.fp16.safetensors").unlink()
     shutil.rmtree(hub / "models--owner--ip" / "snapshots" / ("e" * 40) / "adapters")
-    with pytest.raises(ModelError) as refusal:
+    with pytest.raises(ModelError) as error:
         instantstyle.load("small")
-    told = str(refusal.value)
-    assert "unet/diffusion_pytorch_model.fp16.safetensors of owner/base" in told
-    assert f"{hub} (offline: HF_HUB_OFFLINE is set)" in told
-    assert f"hf download owner/ip adapters/small.safetensors --revision {'e' * 40}" in told
+    message = str(error.value)
+    assert "unet/diffusion_pytorch_model.fp16.safetensors of owner/base" in message
+    assert f"{hub} (offline: HF_HUB_OFFLINE is set)" in message
+    assert f"hf download owner/ip adapters/small.safetensors --revision {'e' * 40}" in message
 
 
-def test_a_preset_changes_network_and_scheduler_as_its_card_says(on_hub, snapshot, monkeypatch):
+def test_a_card_can_replace_unet_and_scheduler(on_hub, snapshot, monkeypatch):
     folder = snapshot("owner/fast", "f" * 40)
     fast = {name: tensor + 1 for name, tensor in make_unet().state_dict().items()}
     save_file(fast, folder / "fast.safetensors")
@@ -144,7 +151,7 @@ def test_a_preset_changes_network_and_scheduler_as_its_card_says(on_hub, snapsho
         "scheduler": CARDS["sdxl-lightning"].scheduler,
     }
     monkeypatch.setitem(CARDS, "fast", replace(SMALL, **changes))
-    # What the preset replaces need not be there.
+    # The file that the card replaces is not needed.
     (on_hub / "unet" / "diffusion_pytorch_model.fp16.safetensors").unlink()
     pipe = instantstyle.load("fast").pipe
     assert pipe.unet.conv_in.bias.equal(fast["conv_in.bias"])
@@ -152,31 +159,31 @@ def test_a_preset_changes_network_and_scheduler_as_its_card_says(on_hub, snapsho
     assert pipe.scheduler.config.timestep_spacing == "trailing"
 
 
-def test_another_models_adapter_is_taken_by_its_name(on_hub, folder):
+def test_the_adapter_of_another_model_is_loaded_by_its_name(on_hub, folder):
     (folder / "ip-adapter_small.safetensors").unlink()
     shutil.rmtree(folder / "image_encoder")
-    assert instantstyle.load(folder, adapter="small").adapter.file.projection_type == "base"
+    assert instantstyle.load(folder, adapter="small").adapter.checkpoint.projection_type == "base"
 
 
-def test_an_adapter_that_no_known_encoder_serves_asks_for_one(folder):
+def test_an_adapter_without_a_known_encoder_raises_an_error(folder):
     shutil.rmtree(folder / "image_encoder")
-    with pytest.raises(ModelError, match="reads image embeddings 24 wide"):
+    with pytest.raises(ModelError, match="reads image embeddings of width 24"):
         instantstyle.load(folder)
 
 
-def test_where_the_pipeline_has_no_tower_that_fits_words_are_read_by_another(folder, monkeypatch):
+def test_a_pipeline_without_a_fitting_text_encoder_gets_a_lazy_one(folder, monkeypatch):
     monkeypatch.setitem(
-        TEXT_SOURCES, EMBEDDING_DIM, replace(TEXT_SOURCES[1024], title="the small text tower")
+        TEXT_SOURCES, EMBEDDING_DIM, replace(TEXT_SOURCES[1024], title="a small text encoder")
     )
-    monkeypatch.setattr("instantstyle.core.pipeline.find_text_encoder", lambda pipe, width: None)
+    monkeypatch.setattr("instantstyle.core.style_builder.find_text_encoder", lambda pipe, width: None)
     loaded = instantstyle.load(folder)
     assert isinstance(loaded.text_encoder, LazyTextEncoder)
 
 
-def test_a_single_file_brings_weights_and_borrows_the_rest(
+def test_a_single_file_uses_the_configs_of_the_registered_model(
     hub, snapshot, tmp_path, monkeypatch, tokenizer_folder
 ):
-    """diffusers converts the weights; ours are the settings, the tokenizers and the dtype."""
+    """Check what is passed to diffusers, which converts the weights: config folder and dtype."""
     checkpoint = tmp_path / "anything.safetensors"
     save_file({FAMILY_KEYS["sdxl"]: torch.zeros(1)}, checkpoint)
     card = CARDS["sdxl"]
@@ -184,21 +191,21 @@ def test_a_single_file_brings_weights_and_borrows_the_rest(
     for file in list_config_files(card):
         (settings / file).parent.mkdir(exist_ok=True)
         (settings / file).write_text("{}")
-    seen = {}
+    passed = {}
 
     def from_single_file(path, **arguments):
-        seen.update(arguments, path=path)
+        passed.update(arguments, path=path)
         return make_pipe(tokenizer_folder)
 
     monkeypatch.setattr("diffusers.StableDiffusionXLPipeline.from_single_file", from_single_file)
     loaded = load_pipeline(find_card(str(checkpoint)), torch.bfloat16)
     assert loaded.watermark is None
-    assert seen["path"] == str(checkpoint)
-    assert seen["config"] == str(settings)
-    assert seen["torch_dtype"] == torch.bfloat16
+    assert passed["path"] == str(checkpoint)
+    assert passed["config"] == str(settings)
+    assert passed["torch_dtype"] == torch.bfloat16
 
 
-def test_a_file_that_is_no_checkpoint_is_no_model(tmp_path):
+def test_a_file_that_is_not_a_checkpoint_raises_an_error(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
-    with pytest.raises(ModelError, match=r"no single-file checkpoint .* doctor --look"):
+    with pytest.raises(ModelError, match=r"not a single-file checkpoint .* doctor --look"):
         instantstyle.load(tmp_path / "a.safetensors", adapter="sdxl")

@@ -1,4 +1,4 @@
-"""The bundled model's files are ordinary ones: diffusers alone loads them, and draws the same pictures."""
+"""diffusers alone loads the files of the bundled model, and generates the same images."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
 import instantstyle
 from instantstyle.models.registry import MINI_FOLDER
-from instantstyle.synthetic import MINI_SCOPE, to_pil_image, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, sample_scenes, to_pil_image
 
 from ..helpers import dice
 
@@ -15,7 +15,7 @@ STEPS = {"num_inference_steps": 4, "guidance_scale": 3.0, "output_type": "latent
 
 
 @pytest.fixture(scope="module")
-def picture():
+def reference():
     return to_pil_image(sample_scenes(1, dice(5), MINI_SCOPE, held_out=True).render(64)[0])
 
 
@@ -27,8 +27,8 @@ def mini():
 
 
 @pytest.fixture(scope="module")
-def guest():
-    """As anybody would load an SDXL and its IP-Adapter."""
+def diffusers_pipe():
+    """Load model and adapter with diffusers alone."""
     encoder = CLIPVisionModelWithProjection.from_pretrained(
         MINI_FOLDER / "image_encoder", dtype=torch.float32
     )
@@ -47,25 +47,27 @@ def guest():
     return pipe
 
 
-def test_it_draws_the_same_without_a_reference(mini, guest):
-    theirs = guest("a rocket", generator=dice(7), **STEPS).images
-    assert torch.allclose(mini("a rocket", seed=7, **STEPS).images, theirs, atol=1e-4 * theirs.abs().max())
+def test_images_without_a_reference_are_equal(mini, diffusers_pipe):
+    expected = diffusers_pipe("a rocket", generator=dice(7), **STEPS).images
+    assert torch.allclose(
+        mini("a rocket", seed=7, **STEPS).images, expected, atol=1e-4 * expected.abs().max()
+    )
 
 
-def test_it_draws_the_same_with_one(mini, guest, picture):
-    guest.load_ip_adapter(
+def test_images_with_a_reference_are_equal(mini, diffusers_pipe, reference):
+    diffusers_pipe.load_ip_adapter(
         str(MINI_FOLDER),
         subfolder="",
         weight_name="ip-adapter_mini.safetensors",
         image_encoder_folder=None,
         low_cpu_mem_usage=False,
     )
-    guest.set_ip_adapter_scale(1.0)
+    diffusers_pipe.set_ip_adapter_scale(1.0)
     try:
-        theirs = guest("a rocket", ip_adapter_image=picture, generator=dice(7), **STEPS).images
+        expected = diffusers_pipe("a rocket", ip_adapter_image=reference, generator=dice(7), **STEPS).images
     finally:
-        guest.unload_ip_adapter()
-    ours = mini("a rocket", style=picture, blocks="all", seed=7, **STEPS).images
+        diffusers_pipe.unload_ip_adapter()
+    actual = mini("a rocket", style=reference, blocks="all", seed=7, **STEPS).images
     plain = mini("a rocket", seed=7, **STEPS).images
-    assert torch.allclose(ours, theirs, atol=1e-4 * theirs.abs().max())
-    assert not torch.allclose(plain, theirs, atol=1e-2 * theirs.abs().max())
+    assert torch.allclose(actual, expected, atol=1e-4 * expected.abs().max())
+    assert not torch.allclose(plain, expected, atol=1e-2 * expected.abs().max())

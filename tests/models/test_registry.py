@@ -1,4 +1,4 @@
-"""The cards hold what their sources say, and nothing is fetched by a moving name."""
+"""The cards are complete, and downloads are pinned."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from instantstyle.models import CARDS
 HUB_CARDS = [card for card in CARDS.values() if not card.bundled]
 
 
-def test_the_names_are_these():
+def test_the_names_of_the_models():
     assert list(CARDS) == [
         "mini",
         "sdxl",
@@ -27,19 +27,19 @@ def test_downloads_are_pinned_to_a_revision(card):
 
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=lambda card: card.name)
-def test_every_card_says_what_it_is_and_under_which_licence(card):
+def test_every_card_has_description_licence_and_defaults(card):
     assert card.description
     assert card.licence != "unknown"
     assert {"num_inference_steps", "guidance_scale"} <= card.defaults.keys()
 
 
 @pytest.mark.parametrize(("name", "steps"), [("sdxl-lightning", 4), ("sdxl-turbo", 1)])
-def test_few_step_models_draw_without_guidance(name, steps):
+def test_models_of_few_steps_have_no_guidance(name, steps):
     assert CARDS[name].defaults["num_inference_steps"] == steps
     assert CARDS[name].defaults["guidance_scale"] == 0
 
 
-def test_the_size_of_a_file_follows_from_its_numbers():
-    # 702,585 kB and 847,518 kB are the sizes that the hub shows.
+def test_the_size_of_a_file_follows_from_its_parameters():
+    # The hub shows 702,585 kB and 847,518 kB.
     sizes = [CARDS[name].adapter_weights.num_bytes for name in ("sdxl", "sdxl-plus")]
     assert sizes == pytest.approx([702.6e6, 847.5e6], rel=1e-3)
