@@ -66,6 +66,11 @@ def test_a_spec_without_a_file_is_returned_unchanged(spec):
     assert resolve_block_spec(spec) == spec
 
 
+def test_selecting_blocks_opens_no_file(probe_path):
+    with pytest.raises(BlockError, match=r"SDXL has no block probe\.json"):
+        SDXL.select("probe.json")
+
+
 def test_a_probe_of_another_network_with_the_same_blocks_is_rejected(probe_path):
     assert MINI.blocks == SDXL.blocks
     with pytest.raises(BlockError, match=r"probe\.json is a probe of another network: .* sdxl, .* mini\."):

@@ -1,0 +1,1 @@
+"""IP-Adapter files: layouts, types, partial reading and conversion."""

@@ -53,7 +53,10 @@ class IPAdapterCheckpoint:
                 f"{name} is not an IP-Adapter: it has no {' and no '.join(absent)} tensors; it has {has}."
             )
         shapes = {name.partition(".")[2]: self.shapes[name] for name in self._names_in("image_proj")}
-        self._projection = detect_projection(shapes, name)
+        self.projection = detect_projection(shapes, name)
+        """Type and sizes of the projection network."""
+        self.projection_type: ProjectionType = self.projection.type
+        self.embedding_dim: int = self.projection.dim
 
     @classmethod
     def open(cls, source: "StateDictSource | IPAdapterCheckpoint") -> "IPAdapterCheckpoint":
@@ -77,24 +80,14 @@ class IPAdapterCheckpoint:
         return self._state_dict.shapes
 
     @property
-    def projection_type(self) -> ProjectionType:
-        """Type of the projection network: `base`, `plus` or `full`."""
-        return self._projection.type
-
-    @property
     def tokens(self) -> int | None:
         """Number of image tokens of one image; None for `full`, which computes one for each patch."""
-        return self._projection.tokens
+        return self.projection.tokens
 
     @property
     def cross_dim(self) -> int:
         """Width of the image tokens."""
-        return self._projection.cross_dim
-
-    @property
-    def embedding_dim(self) -> int:
-        """Width of the image embedding or the patch features that the projection reads."""
-        return self._projection.dim
+        return self.projection.cross_dim
 
     @property
     def architecture(self) -> Architecture | None:

@@ -1,0 +1,1 @@
+"""Block names, the tables of UNet families, and the selection of blocks."""

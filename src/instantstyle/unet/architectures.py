@@ -6,10 +6,6 @@ from dataclasses import dataclass, field, replace
 from .blocks import Block, Roles, select_blocks
 
 
-def _no_roles() -> dict[str, tuple[Block, ...]]:
-    return {}
-
-
 @dataclass(frozen=True)
 class Architecture:
     """A UNet family: its transformer blocks, and the roles that some of them play."""
@@ -22,7 +18,7 @@ class Architecture:
     """Width of the text tokens that the cross-attention reads; None if any width is accepted."""
     blocks: tuple[Block, ...]
     """All transformer blocks, in execution order."""
-    roles: Roles = field(default_factory=_no_roles)
+    roles: Roles = field(default_factory=dict[str, tuple[Block, ...]])
     """Blocks by role."""
     sources: Mapping[str, str] = field(default_factory=dict[str, str])
     """Source of each role."""
@@ -46,8 +42,8 @@ class Architecture:
         """Select blocks and their weights.
 
         Args:
-            spec: A `BlockSpec` or the name of a mode (see `MODES`). A mode selects all blocks that it uses,
-                in the conditional or the unconditional half.
+            spec: A `BlockSpec` without probe files, or the name of a mode (see `MODES`). A mode selects all
+                blocks that it uses in the conditional or the unconditional half.
 
         Returns:
             Weights by block, never 0. In execution order, except for modes.
@@ -55,10 +51,6 @@ class Architecture:
         Raises:
             BlockError: The spec is not valid, or the network has no such block or role.
         """
-        from .probe_file import resolve_block_spec
-
-        # TODO(lead): delete this import and call once core/ip_adapter.py gets specs without probe files.
-        spec = resolve_block_spec(spec, self)
         mode = MODES.get(spec) if isinstance(spec, str) else None
         specs = [mode.unconditional, mode.conditional] if mode else [spec]
         selections = [select_blocks(part, self.blocks, self.roles, self.title) for part in specs]
