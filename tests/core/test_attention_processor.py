@@ -200,7 +200,7 @@ def test_the_texts_keys_are_made_once_for_one_text(attn):
     words, pixels = torch.randn(2, 5, 12), torch.randn(3, 2, 9, 16)
     kept = [processor(attn, step, words) for step in pixels]
     fresh = [
-        StyledAttnProcessor([style.keys for style in processor.styles], processor.moment)(attn, step, words)
+        StyledAttnProcessor([style.style for style in processor.styles], processor.state)(attn, step, words)
         for step in pixels
     ]
     assert len(uses) == 1 + 3
@@ -256,5 +256,5 @@ def test_a_styles_heads_are_made_once_for_batches_of_one_kind(attn):
 def test_of_one_picture_a_call_no_second_copy_of_a_style_is_kept(attn):
     [style] = StyledAttnProcessor([keys()], moment()).styles
     key, value = style.key_value(attn, torch.randn(2, 9, 16), moment(guided=True))
-    held = style.keys.key, style.keys.value
+    held = style.style.key, style.style.value
     assert [key.data_ptr(), value.data_ptr()] == [tensor.data_ptr() for tensor in held]

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from instantstyle import InstantStyle, Style, StyleError
-from instantstyle.core.bank import COUNT, unrelated_pictures
+from instantstyle.core.reference_encoder import NUM_UNRELATED, unrelated_images
 from instantstyle.core.clip_encoders import ImageEncoder
 from instantstyle.core.content_removal import MOST
 from instantstyle.core.reference_encoder import ReferenceEncoder
@@ -37,10 +37,10 @@ def cosine(style: Style) -> float:
 
 
 def test_the_bank_is_the_same_each_time_and_of_different_pictures():
-    first = [picture.tobytes() for picture in unrelated_pictures()]
-    unrelated_pictures.cache_clear()
-    assert [picture.tobytes() for picture in unrelated_pictures()] == first
-    assert len(set(first)) == COUNT
+    first = [picture.tobytes() for picture in unrelated_images()]
+    unrelated_images.cache_clear()
+    assert [picture.tobytes() for picture in unrelated_images()] == first
+    assert len(set(first)) == NUM_UNRELATED
 
 
 @pytest.mark.parametrize("removal", ["subtract", "project"])
@@ -67,7 +67,7 @@ def test_side_by_side_the_one_that_needs_most_decides(sight):
 def test_the_bank_is_seen_once(sight):
     for _ in range(3):
         sight.auto_content_scale(INK)
-    assert sight.encoder.shown == COUNT
+    assert sight.encoder.shown == NUM_UNRELATED
 
 
 def test_a_call_and_a_style_choose_alike(styled, reference, short):
@@ -82,7 +82,7 @@ def test_a_call_and_a_style_choose_alike(styled, reference, short):
 def test_it_is_what_the_encoder_says_of_both(styled, reference):
     ink = styled.style(reference, content=["a cat", "a mat"], content_scale="auto", removal="project")
     words = ink.content_embeds.sum(dim=0)
-    seen = torch.cat([styled.image_encoder.embed([picture]) for picture in unrelated_pictures()])
+    seen = torch.cat([styled.image_encoder.embed([picture]) for picture in unrelated_images()])
     unrelated = torch.cosine_similarity(seen, words, dim=-1).median()
     before, after = (
         torch.cosine_similarity(style.embedding(), words, dim=0) for style in (ink.with_removal(0.0), ink)

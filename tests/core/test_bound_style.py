@@ -215,7 +215,7 @@ def test_a_mix_by_keys_lies_between_its_parts(bare, styled, ink, teal, short):
 def test_layers_have_a_bound_styles_own_memory_and_no_copy_of_it(bare, ink, tmp_path):
     kept = through_a_file(ink, tmp_path)
     own = {half.data_ptr() for pair in kept.bound_for("sdxl").layers.values() for half in pair}
-    bound = bare.adapter.bind(StyleConditioning(kept))
+    bound = bare.adapter.style_layers(StyleConditioning(kept))
     assert {half.data_ptr() for [keys] in bound.values() for half in (keys.key, keys.value)} == own
     assert all(keys.key.dtype == torch.float16 for [keys] in bound.values())
 
@@ -224,7 +224,7 @@ def test_binding_reads_only_what_it_binds(pipe, state, image_encoder, reference)
     styled = InstantStyle(pipe, adapter=IPAdapterCheckpoint.open(state), image_encoder=image_encoder)
     styled.bind(reference)
     numbers = {
-        name.split(".")[1] for name in styled.adapter.file.tensors_read if name.startswith("ip_adapter")
+        name.split(".")[1] for name in styled.adapter.checkpoint.tensors_read if name.startswith("ip_adapter")
     }
     assert numbers == {
         str(layer.number) for layer in styled.adapter.layers if str(layer.block) == "up_blocks.0.attentions.1"

@@ -80,7 +80,7 @@ def test_by_half_it_stands_half_way():
 def test_what_is_added_fades_by_its_rows_rate():
     added = TokenShift(torch.ones(2, 1, 4, 16), torch.ones(2, 1, 4, 16), torch.tensor([0.0, RATE]))
     ready, now = keys(shift=added), moment(timesteps=[9])
-    assert ready.needs_watching
+    assert ready.needs_tracking
     assert now.progress == 0.5
     found = ready.at_step(now)
     assert_close(found.key[0], ready.key[0] + 1)
@@ -133,10 +133,10 @@ def test_a_cleaned_picture_is_the_same_alone_and_in_a_batch(styled, ink, teal, s
 
 def test_what_a_layer_sees_at_the_first_step_is_head_against_tail(styled, ink):
     """By hand: the head's and the tail's tokens through the adapter's own matrices."""
-    [(name, [ready])] = list(styled.adapter.bind(StyleConditioning(ink)).items())[:1]
+    [(name, [ready])] = list(styled.adapter.style_layers(StyleConditioning(ink)).items())[:1]
     layer = next(layer for layer in styled.adapter.layers if layer.name == name)
     head, tail = head_and_tail(styled.adapter.tokens(ink)[1], HEAD)
-    to_key, to_value = styled.adapter.file.read_layer(layer.number)
+    to_key, to_value = styled.adapter.checkpoint.read_layer(layer.number)
     first = ready.at_step(moment(timesteps=()))
     assert_close(ready.key[:, 0] + ready.shift.key[:, 0], torch.stack([tail, head]) @ to_key.mT)
     assert_close(ready.value[:, 0] + ready.shift.value[:, 0], torch.stack([tail, head]) @ to_value.mT)
@@ -144,15 +144,15 @@ def test_what_a_layer_sees_at_the_first_step_is_head_against_tail(styled, ink):
 
 
 def test_a_negative_style_stands_in_the_tails_place(styled, ink, teal):
-    plain = styled.adapter.bind(StyleConditioning(teal))
-    for name, [ready] in styled.adapter.bind(StyleConditioning(ink, negative_style=teal)).items():
+    plain = styled.adapter.style_layers(StyleConditioning(teal))
+    for name, [ready] in styled.adapter.style_layers(StyleConditioning(ink, negative_style=teal)).items():
         assert ready.shift.key[0].eq(0).all()
         assert_close(ready.key[0], plain[name][0].key[1])
         assert ready.shift.key[1].ne(0).any()
 
 
 def test_against_a_style_nothing_is_drawn_towards_its_tail(styled, ink):
-    for [ready] in styled.adapter.bind(StyleConditioning(ink, unconditional=True)).values():
+    for [ready] in styled.adapter.style_layers(StyleConditioning(ink, unconditional=True)).values():
         assert ready.shift.key[1].eq(0).all()
         assert ready.shift.key[0].ne(0).any()
         assert ready.shift.rates.tolist() == pytest.approx([RATE, RATE])
@@ -164,7 +164,8 @@ def test_pictures_side_by_side_are_cleaned_each_by_itself(styled, reference):
     one, two = (styled.style(picture, removal="clean") for picture in (reference, other))
     name = styled.adapter.layers[0].name
     added = [
-        styled.adapter.bind(StyleConditioning(style, "all"))[name][0].shift.key for style in (both, one, two)
+        styled.adapter.style_layers(StyleConditioning(style, "all"))[name][0].shift.key
+        for style in (both, one, two)
     ]
     assert_close(added[0], torch.cat(added[1:], dim=2), rtol=1e-4, atol=1e-5)
 

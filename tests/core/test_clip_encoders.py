@@ -83,7 +83,7 @@ def test_a_folder_is_opened_and_one_without_an_encoder_refused(tmp_path, image_e
 
 def test_a_lone_file_of_weights_is_opened_by_its_tensors(tmp_path, image_encoder, reference, monkeypatch):
     settings = {(HIDDEN, EMBEDDING_DIM): {"num_attention_heads": 2, "hidden_act": "quick_gelu"}}
-    monkeypatch.setattr("instantstyle.core.clip_encoders._TOWER_SETTINGS", settings)
+    monkeypatch.setattr("instantstyle.core.clip_encoders._ENCODER_CONFIGS", settings)
     save_file(image_encoder.state_dict(), tmp_path / "some clip.safetensors")
     opened = ImageEncoder.open(tmp_path / "some clip.safetensors")
     assert_close(opened.embed([reference]), ImageEncoder(image_encoder).embed([reference]))
@@ -91,7 +91,7 @@ def test_a_lone_file_of_weights_is_opened_by_its_tensors(tmp_path, image_encoder
 
 def test_a_lone_file_that_lacks_a_tensor_is_refused_by_its_name(tmp_path, image_encoder, monkeypatch):
     settings = {(HIDDEN, EMBEDDING_DIM): {"num_attention_heads": 2}}
-    monkeypatch.setattr("instantstyle.core.clip_encoders._TOWER_SETTINGS", settings)
+    monkeypatch.setattr("instantstyle.core.clip_encoders._ENCODER_CONFIGS", settings)
     tensors = image_encoder.state_dict()
     del tensors["vision_model.post_layernorm.bias"]
     save_file(tensors, tmp_path / "a.safetensors")

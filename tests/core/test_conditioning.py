@@ -19,12 +19,12 @@ def ink():
 def test_a_use_acts_between_start_and_end_only(one, other, done):
     start, end = sorted([one, other])
     use = StyleConditioning(Style(torch.zeros(1, 8), torch.zeros(8)), start=start, end=end)
-    acts = use.factor is None or use.factor(done) == 1
+    acts = use.schedule is None or use.schedule(done) == 1
     assert acts == (start <= done < end)
 
 
 def test_a_curve_runs_straight_between_its_points(ink):
-    factor = StyleConditioning(ink, curve=[0.0, 1.0, 0.0]).factor
+    factor = StyleConditioning(ink, curve=[0.0, 1.0, 0.0]).schedule
     assert factor
     assert [factor(done) for done in (0.0, 0.25, 0.5, 0.75)] == [0.0, 0.5, 1.0, 0.5]
 
@@ -84,7 +84,7 @@ def test_a_mask_of_any_size_keeps_its_range_and_its_amount(height, width, seed, 
     """Laid over latents of any size, also smaller and larger than itself and of other proportions."""
     mask = torch.rand(height, width, generator=torch.Generator().manual_seed(seed))
     laid = resize_mask(load_mask(mask), (rows, columns))
-    assert laid.shape == (rows, columns)
+    assert laid.shape == (rows * columns, 1)
     assert mask.min() - 1e-5 <= laid.min() <= laid.max() <= mask.max() + 1e-5
     if height % rows == width % columns == 0:
         assert laid.mean() == pytest.approx(mask.mean().item(), abs=1e-4)

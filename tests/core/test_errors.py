@@ -9,18 +9,18 @@ Of InstantStyle's official code
   → parity/test_against_diffusers.py::test_adapters_on_patch_features_equal_diffusers_too
 - a typo in a block selects nothing, silently
   → core/test_ip_adapter.py::test_an_unknown_block_is_refused_even_at_scale_zero
-  → unet/test_blocks.py::test_what_cannot_be_chosen_is_refused_with_what_can
+  → unet/test_blocks.py::test_an_impossible_selection_is_rejected_with_the_possible_ones
 - blocks are picked by any part of their name
   → core/test_errors.py::test_a_part_of_a_blocks_name_is_no_block
 - all 70 layers get adapter weights where 10 are used
   → core/test_ip_adapter.py::test_only_the_chosen_layers_are_read_and_each_of_them_once
-  → loaders/test_ip_adapter_checkpoint.py::test_style_alone_reads_the_twenty_tensors_69_to_87_of_sdxl
+  → loaders/test_ip_adapter_checkpoint.py::test_the_style_block_of_sdxl_has_the_twenty_tensors_69_to_87
 - keys and values are made anew at each step
   → core/test_errors.py::test_keys_and_values_are_made_once_and_not_at_each_step
 - an attention map is made and kept on every call
   → core/test_errors.py::test_what_styled_layers_hold_grows_with_neither_picture_nor_steps
 - an empty checkpoint passes
-  → loaders/test_ip_adapter_checkpoint.py::test_a_file_that_lacks_a_whole_part_is_refused
+  → loaders/test_ip_adapter_checkpoint.py::test_a_file_without_one_of_the_parts_is_rejected
 - half precision is hard-coded
   → core/test_pipeline.py::test_halves_draw_finite_pictures_near_the_full_ones
   → core/test_errors.py::test_an_adapter_in_halves_leaves_a_pipeline_in_full_precision
@@ -36,13 +36,13 @@ Of InstantStyle's official code
 
 Of diffusers' path
 - half a checkpoint passes and dies later
-  → loaders/test_ip_adapter_checkpoint.py::test_missing_misshapen_and_extra_tensors_are_all_listed_at_once
+  → loaders/test_ip_adapter_checkpoint.py::test_missing_misshapen_and_unexpected_tensors_are_all_listed_at_once
   → core/test_ip_adapter.py::test_an_adapter_that_does_not_fit_is_refused_before_use
 - a misspelt block turns the style off
   → core/test_ip_adapter.py::test_an_unknown_block_is_refused_even_at_scale_zero
 - layers of scale zero stay loaded
   → core/test_errors.py::test_layers_of_weight_zero_are_never_read
-  → loaders/test_ip_adapter_checkpoint.py::test_style_reads_at_most_a_fifth_of_the_file
+  → loaders/test_ip_adapter_checkpoint.py::test_the_style_block_reads_at_most_a_fifth_of_the_file
 - restoring builds new processors
   → core/test_ip_adapter.py::test_the_very_processors_are_back_afterwards
   → core/test_ip_adapter.py::test_processors_that_are_modules_stay_registered_as_such
@@ -107,12 +107,12 @@ def tensors_in(thing):
 def held(pipe):
     """The tensors that styled layers hold."""
     styles = [style for processor in styled_layers(pipe) for style in processor.styles]
-    return [tensor for style in styles for tensor in tensors_in(vars(style.keys))]
+    return [tensor for style in styles for tensor in tensors_in(vars(style.style))]
 
 
 def read_layers(styled):
     """Numbers of the adapter's layers that have been read."""
-    names = (name.split(".") for name in styled.adapter.file.tensors_read)
+    names = (name.split(".") for name in styled.adapter.checkpoint.tensors_read)
     return {int(number) for part, number, *_ in names if part == "ip_adapter"}
 
 

@@ -3,7 +3,7 @@ import torch
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
 from torch.testing import assert_close
 
-from instantstyle.core.image_projection import project_tokens
+from instantstyle.core.image_projection import PROJECTIONS
 
 from ..conftest import base_projection, full_projection, plus_projection
 
@@ -21,4 +21,4 @@ def test_tokens_equal_those_of_diffusers_own_network(kind, weights, features):
     convert = UNet2DConditionLoadersMixin._convert_ip_adapter_image_proj_to_diffusers
     theirs = convert(UNet2DConditionLoadersMixin(), weights, low_cpu_mem_usage=False)
     with torch.no_grad():
-        assert_close(project_tokens(kind, weights, features), theirs(features), rtol=1e-5, atol=1e-5)
+        assert_close(PROJECTIONS[kind](weights, features), theirs(features), rtol=1e-5, atol=1e-5)

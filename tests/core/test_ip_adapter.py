@@ -70,13 +70,13 @@ def test_the_network_is_recognised(adapter):
 
 
 def test_only_the_chosen_layers_are_read_and_each_of_them_once(adapter, ink):
-    adapter.bind(StyleConditioning(ink, "style"))
-    first = adapter.file.tensors_read
-    adapter.bind(StyleConditioning(ink, "style"))
+    adapter.style_layers(StyleConditioning(ink, "style"))
+    first = adapter.checkpoint.tensors_read
+    adapter.style_layers(StyleConditioning(ink, "style"))
     numbers = {layer.number for layer in adapter.layers if str(layer.block) == STYLE_BLOCK}
     read = {name for name in first if name.startswith("ip_adapter")}
     assert read == {f"ip_adapter.{number}.to_{x}_ip.weight" for number in numbers for x in "kv"}
-    assert adapter.file.tensors_read == first
+    assert adapter.checkpoint.tensors_read == first
 
 
 def live_tensors():
@@ -104,29 +104,29 @@ def on_disk(unet, state, tmp_path):
 
 
 def test_nothing_that_was_read_of_the_adapter_is_kept_once_a_style_is_bound(on_disk, ink):
-    shapes = set(on_disk.file.shapes.values())
+    shapes = set(on_disk.checkpoint.shapes.values())
     before = live_tensors()
-    bound = on_disk.bind(StyleConditioning(ink, "all"))
-    on_disk.binding(ink, "all")
+    bound = on_disk.style_layers(StyleConditioning(ink, "all"))
+    on_disk.bind(ink, "all")
     kept = made_since(before)
-    assert len(on_disk.file.tensors_read) == len(on_disk.file.shapes)
+    assert len(on_disk.checkpoint.tensors_read) == len(on_disk.checkpoint.shapes)
     assert not {tuple(tensor.shape) for tensor in kept} & shapes
     said = sum(keys.key.nbytes + keys.value.nbytes for styles in bound.values() for keys in styles)
     # Keys and values as they were made, which layers and the next binding take as they are; and scales.
     assert said < storage_bytes(kept) < said + 1000
-    assert storage_bytes(kept) < on_disk.file.bytes_read / 2
+    assert storage_bytes(kept) < on_disk.checkpoint.bytes_read / 2
 
 
 def test_a_tensor_that_is_kept_would_be_seen(on_disk):
     before = live_tensors()
-    key, value = on_disk.file.read_layer(1)
+    key, value = on_disk.checkpoint.read_layer(1)
     assert {id(key), id(value)} <= {id(tensor) for tensor in made_since(before)}
 
 
 def test_a_style_that_is_gone_takes_its_keys_along(on_disk):
     before = live_tensors()
     style = Style(torch.randn(1, EMBEDDING_DIM), torch.zeros(EMBEDDING_DIM))
-    on_disk.bind(StyleConditioning(style))
+    on_disk.style_layers(StyleConditioning(style))
     assert storage_bytes(made_since(before)) > 1000
     del style
     assert not made_since(before)
@@ -135,14 +135,14 @@ def test_a_style_that_is_gone_takes_its_keys_along(on_disk):
 def test_a_style_bound_again_or_in_more_blocks_reads_only_what_it_lacks(on_disk, ink, monkeypatch):
     read, asked = IPAdapterCheckpoint.read_layer, []
     monkeypatch.setattr(IPAdapterCheckpoint, "read_layer", lambda file, n: asked.append(n) or read(file, n))
-    first = on_disk.bind(StyleConditioning(ink, "style"))
-    again = on_disk.bind(StyleConditioning(ink, "all"))
+    first = on_disk.style_layers(StyleConditioning(ink, "style"))
+    again = on_disk.style_layers(StyleConditioning(ink, "all"))
     assert sorted(asked) == [layer.number for layer in sorted(on_disk.layers, key=lambda one: one.number)]
     assert all(keys[0].key.equal(again[name][0].key) for name, keys in first.items())
 
 
 def test_a_bound_style_has_keys_for_the_chosen_layers_only(adapter, ink):
-    bound = adapter.bind(StyleConditioning(ink, "style", 0.5))
+    bound = adapter.style_layers(StyleConditioning(ink, "style", 0.5))
     assert bound
     assert all(name.startswith(STYLE_BLOCK) for name in bound)
     assert {keys.scale.item() for (keys,) in bound.values()} == {0.5}
@@ -150,7 +150,7 @@ def test_a_bound_style_has_keys_for_the_chosen_layers_only(adapter, ink):
 
 
 def test_weights_of_blocks_multiply_the_scale(adapter, ink):
-    bound = adapter.bind(StyleConditioning(ink, {"style": 0.5, "layout": 2.0}, 0.5))
+    bound = adapter.style_layers(StyleConditioning(ink, {"style": 0.5, "layout": 2.0}, 0.5))
     assert {name.partition(".transformer")[0]: keys.scale.item() for name, (keys,) in bound.items()} == {
         STYLE_BLOCK: 0.25,
         "down_blocks.2.attentions.1": 1.0,
@@ -166,18 +166,18 @@ def test_the_unconditional_tokens_are_the_projection_of_zeros(adapter, ink, stat
 
 @pytest.mark.parametrize("nothing", [{"scale": 0.0}, {"blocks": {"style": 0.0}}])
 def test_a_style_that_does_not_act_binds_nothing(adapter, ink, nothing):
-    assert adapter.bind(StyleConditioning(ink, **{"blocks": "all", **nothing})) == {}
+    assert adapter.style_layers(StyleConditioning(ink, **{"blocks": "all", **nothing})) == {}
 
 
 def test_an_unknown_block_is_refused_even_at_scale_zero(adapter, ink):
     with pytest.raises(BlockError):
-        adapter.bind(StyleConditioning(ink, "stlye", 0.0))
+        adapter.style_layers(StyleConditioning(ink, "stlye", 0.0))
 
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf")])
 def test_a_scale_that_is_no_amount_is_refused(adapter, ink, scale):
     with pytest.raises(StyleError, match="finite"):
-        adapter.bind(StyleConditioning(ink, "style", scale))
+        adapter.style_layers(StyleConditioning(ink, "style", scale))
 
 
 def test_a_style_of_another_encoder_is_refused_with_both_widths(adapter):
@@ -185,13 +185,13 @@ def test_a_style_of_another_encoder_is_refused_with_both_widths(adapter):
     with pytest.raises(
         StyleError, match=f"an embedding 7 wide; the adapter needs an embedding {EMBEDDING_DIM}"
     ):
-        adapter.bind(StyleConditioning(strange, "style"))
+        adapter.style_layers(StyleConditioning(strange, "style"))
 
 
 def test_patch_features_are_not_taken_for_an_embedding_of_equal_width(adapter):
     patches = Style(torch.zeros(1, 5, EMBEDDING_DIM), torch.zeros(5, EMBEDDING_DIM))
     with pytest.raises(StyleError, match="needs an embedding"):
-        adapter.bind(StyleConditioning(patches, "style"))
+        adapter.style_layers(StyleConditioning(patches, "style"))
 
 
 def test_an_adapter_that_does_not_fit_is_refused_before_use(state):
@@ -208,7 +208,7 @@ def test_plus_tokens_come_from_patches(unet, layers):
 
 def test_the_very_processors_are_back_afterwards(unet, adapter, ink, moment):
     before = dict(unet.attn_processors)
-    with inject_attention_processors(unet, adapter.bind(StyleConditioning(ink, "style")), moment):
+    with inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "style")), moment):
         styled = [
             name for name, found in unet.attn_processors.items() if isinstance(found, StyledAttnProcessor)
         ]
@@ -220,7 +220,7 @@ def test_the_very_processors_are_back_after_an_exception(unet, adapter, ink, mom
     before = dict(unet.attn_processors)
     with (
         pytest.raises(KeyboardInterrupt),
-        inject_attention_processors(unet, adapter.bind(StyleConditioning(ink, "all")), moment),
+        inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "all")), moment),
     ):
         raise KeyboardInterrupt
     assert all(unet.attn_processors[name] is processor for name, processor in before.items())
@@ -234,13 +234,13 @@ def test_processors_that_are_modules_stay_registered_as_such(unet, adapter, ink,
     name = f"{STYLE_BLOCK}.transformer_blocks.0.attn2"
     watching = Watching()
     unet.get_submodule(name).set_processor(watching)
-    with inject_attention_processors(unet, adapter.bind(StyleConditioning(ink, "style")), moment):
+    with inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "style")), moment):
         assert unet.get_submodule(name).processor is not watching
     assert dict(unet.named_modules())[f"{name}.processor"] is watching
 
 
 def test_other_cross_attentions_keep_the_texts_keys_too(unet, adapter, ink, moment):
-    with inject_attention_processors(unet, adapter.bind(StyleConditioning(ink, "style")), moment):
+    with inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "style")), moment):
         own = dict(unet.attn_processors)
     ours = {name for name, processor in own.items() if isinstance(processor, StyledAttnProcessor)}
     assert ours == {layer.name for layer in adapter.layers}
@@ -252,11 +252,13 @@ def test_a_guests_own_kind_of_processor_stays_where_no_style_acts(unet, adapter,
     unstyled = next(layer.name for layer in adapter.layers if str(layer.block) != STYLE_BLOCK)
     guest = AttnProcessor()
     unet.get_submodule(unstyled.removesuffix(".processor")).set_processor(guest)
-    with inject_attention_processors(unet, adapter.bind(StyleConditioning(ink, "style")), moment):
+    with inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "style")), moment):
         assert unet.attn_processors[unstyled] is guest
 
 
 def test_without_a_style_no_processor_is_ours(unet, adapter, ink, moment):
     before = dict(unet.attn_processors)
-    with inject_attention_processors(unet, adapter.bind(StyleConditioning(ink, "style", scale=0.0)), moment):
+    with inject_attention_processors(
+        unet, adapter.style_layers(StyleConditioning(ink, "style", scale=0.0)), moment
+    ):
         assert all(unet.attn_processors[name] is processor for name, processor in before.items())

@@ -5,7 +5,7 @@ from PIL import Image
 
 from instantstyle import InstantStyle, StyleError
 from instantstyle.core.clip_encoders import ImageEncoder
-from instantstyle.core.reference_encoder import REMEMBERED, ReferenceEncoder
+from instantstyle.core.reference_encoder import CACHE_SIZE, ReferenceEncoder
 
 from ..conftest import layer_weights, plus_projection
 
@@ -46,11 +46,11 @@ def test_another_crop_is_another_look(encoder):
 
 def test_only_the_latest_pictures_are_remembered(encoder):
     sight = ReferenceEncoder(encoder, uses_patch_features=False)
-    sight.encode([grey(level) for level in range(REMEMBERED + 1)])
-    sight.encode([grey(REMEMBERED)])
-    assert encoder.shown == REMEMBERED + 1
+    sight.encode([grey(level) for level in range(CACHE_SIZE + 1)])
+    sight.encode([grey(CACHE_SIZE)])
+    assert encoder.shown == CACHE_SIZE + 1
     sight.encode([grey(0)])
-    assert encoder.shown == REMEMBERED + 2
+    assert encoder.shown == CACHE_SIZE + 2
 
 
 def test_an_encoder_that_is_not_kept_serves_again_from_its_folder(

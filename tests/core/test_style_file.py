@@ -15,7 +15,16 @@ from torch.testing import assert_close
 
 from instantstyle import JobError, Style, StyleError
 from instantstyle.core.bound_style import BoundKeyValues
-from instantstyle.core.style_file import FORMAT, KEY, VERSION, StyleMetadata, _hash, _text
+from instantstyle.core.style_file import (
+    FORMAT,
+    KEY,
+    VERSION,
+    StyleMetadata,
+    _hash,
+    _text,
+    style_metadata,
+    style_tensors,
+)
 from instantstyle.imaging.thumbnail import make_thumbnail
 from instantstyle.unet.architectures import SDXL
 
@@ -66,8 +75,8 @@ def whole(**changes) -> Style:
 
 
 def same(one: Style, other: Style) -> bool:
-    tensors = [style._tensors(exact=True) for style in (one, other)]
-    return one._imprint() == other._imprint() and all(
+    tensors = [style_tensors(style, exact=True) for style in (one, other)]
+    return style_metadata(one) == style_metadata(other) and all(
         tensors[0].keys() == tensors[1].keys() and tensors[0][name].equal(tensors[1][name])
         for name in tensors[0]
     )
@@ -326,7 +335,7 @@ def test_the_document_lists_every_field_and_every_tensor(path):
     assert documented("Fields") == {*StyleMetadata.model_fields, *own}
     tensors = {
         re.sub(r"bound\.sdxl\..*\.(key|value)", r"bound.<family>.<layer>.\1", n)
-        for n in cleaned()._tensors(False)
+        for n in style_tensors(cleaned(), False)
     }
     assert documented("Tensors") == tensors
     assert f"version {VERSION}" in DOCUMENT.read_text()

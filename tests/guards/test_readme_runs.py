@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from instantstyle.synthetic import MINI_SCOPE, as_image, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, to_pil_image, sample_scenes
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -15,7 +15,7 @@ README = Path(__file__).parents[2] / "README.md"
 def test_the_first_examples_run_as_they_stand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scene = sample_scenes(1, torch.Generator().manual_seed(0), MINI_SCOPE)
-    as_image(scene.pictures()[0]).save("ink.png")
+    to_pil_image(scene.render()[0]).save("ink.png")
     first, using, *_ = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert "load(\"mini\")" in first  # fmt: skip
     assert "using" in using

@@ -4,9 +4,9 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from instantstyle.core.content_removal import mix
+from instantstyle.core.content_removal import weighted_mean
 
 
 def test_a_tensor_of_the_wrong_shape_is_refused():
     with pytest.raises(TypeCheckError):
-        mix(torch.zeros(()), [1.0])
+        weighted_mean(torch.zeros(()), [1.0])

@@ -6,8 +6,6 @@ from typing import Any
 from beartype import BeartypeConf, FrozenDict, beartype
 from beartype.roar import BeartypeDecorHintPep673Exception
 
-PROTOCOLS = "instantstyle.core.protocols"
-
 
 def checked(thing: Any) -> Any:
     """Decorate unless it returns `typing.Self`, which beartype accepts only on a class decorated as a whole."""
@@ -18,14 +16,17 @@ def checked(thing: Any) -> Any:
 
 
 def _configuration() -> BeartypeConf:
-    """Accept an int for a float, as type checkers do, and any object for a protocol.
+    """Accept an int for a float, as type checkers do, any object for a protocol, and any string for a choice.
 
-    diffusers registers a pipeline's components at run time, and tests pass a part of them; pyright checks protocols.
+    diffusers registers a pipeline's components at run time, and tests pass a part of them. Choices (`Literal`s) are
+    validated by the code itself, whose errors tests expect. pyright checks both.
     """
+    # Not imported here: the imports would need this module.
+    protocols, recipe = (sys.modules.get(f"instantstyle.{name}") for name in ("core.protocols", "recipe"))
     names = ("AttentionModule", "ContentEncoder", "Pipeline", "Scheduler", "UNet")
-    # Not imported here: the import would need this module.
-    found = [getattr(sys.modules.get(PROTOCOLS), name, None) for name in names]
+    overrides = {getattr(protocols, name, None): object for name in names}
+    overrides |= {getattr(recipe, name, None): str for name in ("Combine", "Crop", "Removal")}
     return BeartypeConf(
         is_pep484_tower=True,
-        hint_overrides=FrozenDict({protocol: object for protocol in found if protocol is not None}),
+        hint_overrides=FrozenDict({hint: other for hint, other in overrides.items() if hint is not None}),
     )

@@ -166,8 +166,10 @@ def remove(
     Raises:
         StyleError: There is no such removal.
     """
-    check_removal(removal)
-    if scale == 0 or not len(content) or removal == CLEAN:
+    if removal not in REMOVALS:
+        check_removal(removal)
+        return embeds
+    if scale == 0 or not len(content):
         return embeds
     return REMOVALS[removal](embeds, content, scale)
 

@@ -7,7 +7,7 @@ the interval by noise levels; here it is defined by shares of the steps, as `sta
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -33,27 +33,30 @@ OTHER_SCALES = ("image_guidance_scale", "pag_scale")
 """Arguments of pipelines whose batches have more than two parts."""
 
 
-@contextmanager
-def limit_guidance(pipe: Pipeline, interval: GuidanceInterval) -> Iterator[None]:
+def limit_guidance(pipe: Pipeline, interval: object) -> AbstractContextManager[None]:
     """Apply the pipeline's guidance only within the interval inside the `with` block.
 
     Args:
         pipe: A pipeline with classifier-free guidance as diffusers' UNet pipelines implement it.
-        interval: First and last share of the steps with guidance; (0, 1) changes nothing.
+        interval: A `GuidanceInterval`, first and last share of the steps with guidance; (0, 1) changes nothing.
 
     Raises:
         JobError: `interval` is not a pair of shares in order.
         ModelError: The pipeline has another kind of guidance.
     """
-    start, end = _validated(interval)
-    if (start, end) == (0, 1):
-        yield
-        return
+    validated = _validated(interval)
+    if validated == (0, 1):
+        return nullcontext()
     _check_guidance(pipe)
+    return _limited(pipe, validated)
+
+
+@contextmanager
+def _limited(pipe: Pipeline, interval: GuidanceInterval) -> Iterator[None]:
     attributes = vars(pipe.unet)
     original = attributes.get(CALL)
     call = original or cast(Any, pipe.unet)._call_impl
-    attributes[CALL] = ConditionalOnlyForward(pipe, (start, end), call)
+    attributes[CALL] = ConditionalOnlyForward(pipe, interval, call)
     try:
         yield
     finally:
@@ -115,7 +118,7 @@ def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return value
 
 
-def _validated(interval: Any) -> GuidanceInterval:
+def _validated(interval: object) -> GuidanceInterval:
     is_pair = isinstance(interval, list | tuple) and len(interval) == 2
     if is_pair and all(isinstance(share, int | float) for share in interval):
         start, end = interval

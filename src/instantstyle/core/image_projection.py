@@ -16,19 +16,6 @@ from ..loaders.projection_config import HEAD_WIDTH
 Weights = Mapping[str, Tensor]
 
 
-def project_tokens(
-    projection_type: str, weights: Weights, features: Float[Tensor, "images *patches dim"]
-) -> Float[Tensor, "images tokens cross_dim"]:
-    """Compute the image tokens of an adapter.
-
-    Args:
-        projection_type: `"base"`, `"full"` or `"plus"`.
-        weights: The projection's weights by their names in the checkpoint.
-        features: Raw projected embeddings for base adapters, else patch features.
-    """
-    return PROJECTIONS[projection_type](weights, features)
-
-
 def base_tokens(
     weights: Weights, embeds: Float[Tensor, "images dim"]
 ) -> Float[Tensor, "images tokens cross_dim"]:
@@ -62,6 +49,7 @@ def resampled_tokens(
 
 
 PROJECTIONS = {"base": base_tokens, "full": full_tokens, "plus": resampled_tokens}
+"""Functions from weights and embeddings, or patch features, to image tokens, by `ProjectionConfig.type`."""
 
 
 def perceiver_attention(

@@ -21,7 +21,7 @@ from .bound_style import BoundKeyValues, KeyValue
 from .conditioning import StyleConditioning, load_mask
 from .content_removal import RATES, token_shift
 from .denoising_state import DenoisingState
-from .image_projection import project_tokens
+from .image_projection import PROJECTIONS
 from .protocols import UNet
 from .style import Style
 
@@ -96,7 +96,8 @@ class IPAdapter:
         for style in (*conditioning.styles, *([negative] if negative else [])):
             if style.bound_for(self.family) is None:
                 self.check_made_for(style)
-        weights = self._select_blocks(conditioning.blocks)
+        known = self.architecture
+        weights = select_blocks(conditioning.blocks, known.blocks, known.roles, known.title)
         if conditioning.scale == 0 or not weights:
             return {}
         layers = [layer for layer in self.layers if layer.block in weights]
@@ -150,9 +151,8 @@ class IPAdapter:
         """
         embeds = style.embeddings()
         features = torch.stack([style.unconditional.expand_as(embeds), embeds]).float().flatten(0, 1)
-        tokens = project_tokens(
-            self._require_checkpoint().projection_type, self._projection_weights(), features
-        )
+        project = PROJECTIONS[self._require_checkpoint().projection_type]
+        tokens = project(self._projection_weights(), features)
         return tokens.unflatten(0, (2, len(embeds)))
 
     def _key_values(self, style: Style, layers: Sequence[Layer]) -> BoundKeyValues:
@@ -183,10 +183,6 @@ class IPAdapter:
         return BoundKeyValues(
             self.family, "", plain, {key: pairs[1] for key, pairs in found.items() if len(pairs) > 1}
         )
-
-    def _select_blocks(self, blocks: BlockSpec) -> Mapping[Any, float]:
-        architecture = self.architecture
-        return select_blocks(blocks, architecture.blocks, architecture.roles, architecture.title)
 
     def _projection_weights(self) -> dict[str, Tensor]:
         weights = self._require_checkpoint().read_projection()

@@ -32,7 +32,7 @@ IGNORED_ARGUMENTS = (
 """Arguments of a pipeline that do not change an image."""
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class CallRecord:
     """The arguments of a call, and what a recipe records of the pipeline at that time."""
 
@@ -45,15 +45,8 @@ class CallRecord:
     seeds: Sequence[int]
     num_images_per_prompt: int
     arguments: Mapping[str, Any]
-    pipeline_state: dict[str, Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        pipe = self.styled.pipe
-        self.pipeline_state = {
-            "guidance_scale": getattr(pipe, "guidance_scale", None),
-            "scheduler": type(pipe.scheduler).__name__,
-            "dtype": str(pipe.unet.dtype).removeprefix("torch."),
-        }
+    pipeline_state: Mapping[str, Any]
+    """Recipe fields that are read from the pipeline after the call."""
 
     def recipe(self, index: int, image: Image.Image) -> Recipe:
         """Build the recipe of one image.

@@ -175,7 +175,7 @@ class InstantStyle:
             StyleError: The style was made with another encoder, or there is no adapter.
         """
         ready = self.builder.as_style(style)
-        self.reference_encoder.check(ready)
+        ready.check_encoder(self.image_encoder.name, self.image_encoder.fingerprint)
         return ready.with_binding(self.adapter.bind(ready, resolve_block_spec(blocks, self.architecture)))
 
     def minus(
@@ -210,8 +210,8 @@ class InstantStyle:
             The pipeline.
         """
         conditionings = as_conditionings(
-            self.builder.as_styles(style),
-            blocks=resolve_block_spec(blocks, self.architecture),
+            style if isinstance(style, Style) else self.builder.as_styles(style),
+            blocks=resolve_block_spec(blocks, self.architecture) if ".json" in str(blocks) else blocks,
             scale=scale,
             mask=mask,
             start=start,
@@ -219,8 +219,11 @@ class InstantStyle:
             curve=curve,
             negative_style=None if negative_style is None else self.builder.as_style(negative_style),
         )
-        for conditioning in conditionings:
-            self.builder.check_encoder(conditioning)
+        if (encoder := self.builder.reference_encoder) is not None:
+            for one in (style for each in conditionings for style in (*each.styles, each.negative_style)):
+                # Keys and values bound for this family are used as they are, whichever encoder they come from.
+                if one is not None and one.bound_for(self.adapter.family) is None:
+                    one.check_encoder(encoder.encoder.name, encoder.encoder.fingerprint)
         layers = map(self.adapter.style_layers, conditionings)
         with inject_attention_processors(
             self.pipe.unet, merge_style_layers(layers), DenoisingState(self.pipe)
@@ -295,7 +298,7 @@ class InstantStyle:
         }
         styling, styles = nullcontext(), None
         if style is not None:
-            styles = self.builder.as_styles(style, crop)
+            styles = style if isinstance(style, Style) else self.builder.as_styles(style, crop)
             if content or content_scale is not None or removal is not None:
                 styles = self.builder.without_content_each(styles, content, content_scale, removal)
             styling = self.using(styles, **settings)
@@ -308,8 +311,21 @@ class InstantStyle:
         check_output(output, self.pipe)
         if isinstance(output, tuple):
             return cast(StyledOutput, output)
+        pipeline_state = {
+            "guidance_scale": getattr(self.pipe, "guidance_scale", None),
+            "scheduler": type(self.pipe.scheduler).__name__,
+            "dtype": str(self.pipe.unet.dtype).removeprefix("torch."),
+        }
         record = CallRecord(
-            self, prompt, styles, settings, guidance_interval, seeds, num_images_per_prompt, arguments
+            styled=self,
+            prompt=prompt,
+            styles=styles,
+            settings=settings,
+            guidance_interval=guidance_interval,
+            seeds=seeds,
+            num_images_per_prompt=num_images_per_prompt,
+            arguments=arguments,
+            pipeline_state=pipeline_state,
         )
         return StyledOutput(output.images, output, record)
 

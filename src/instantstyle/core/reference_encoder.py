@@ -109,19 +109,6 @@ class ReferenceEncoder:
         self._free_encoder()
         return torch.stack(embeds), self._unconditional
 
-    def check(self, style: Style) -> None:
-        """Check that the style was made with this encoder, as far as its encoder is known.
-
-        Raises:
-            StyleError: It was made with another encoder, possibly of the same width.
-        """
-        if style.encoder_fingerprint not in ("", self.encoder.fingerprint):
-            raise StyleError(
-                f"{style!r} was made with another image encoder ({style.encoder} {style.encoder_fingerprint}) than "
-                f"the one here ({self.encoder.name} {self.encoder.fingerprint}); make it with this one, or bind it "
-                "with the one that it was made with."
-            )
-
     def auto_content_scale(self, style: Style) -> float:
         """Return the least scale after which no reference is closer to the content than unrelated images are.
 
@@ -135,7 +122,7 @@ class ReferenceEncoder:
         Raises:
             StyleError: The style was made with another encoder.
         """
-        self.check(style)
+        style.check_encoder(self.encoder.name, self.encoder.fingerprint)
         content = style.content_embeds
         assert content is not None
         if self._unrelated is None:

@@ -134,17 +134,17 @@ class Style:
         if self.combine == "average":
             return self.embedding()[None]
         self.check_ingredients()
-        return self._without_content(self.image_embeds)
+        if self.content_embeds is None:
+            return self.image_embeds
+        return remove(self.image_embeds, self.content_embeds, self.content_scale, self.removal)
 
     def embedding(self) -> Float[Tensor, "*features dim"]:
         """Return the weighted mean of the references with the content removed."""
         self.check_ingredients()
-        return self._without_content(weighted_mean(self.image_embeds, self.weights))
-
-    def _without_content(self, embeds: Float[Tensor, "*features dim"]) -> Float[Tensor, "*features dim"]:
+        embed = weighted_mean(self.image_embeds, self.weights)
         if self.content_embeds is None:
-            return embeds
-        return remove(embeds, self.content_embeds, self.content_scale, self.removal)
+            return embed
+        return remove(embed, self.content_embeds, self.content_scale, self.removal)
 
     def with_content(
         self,
@@ -310,6 +310,14 @@ class Style:
         except StyleError as error:
             raise StyleError(f"{path} is not a style: {error}") from None
         return replace(style, source=source_of_file(path, style))
+
+    def check_encoder(self, name: str, fingerprint: str) -> None:
+        """Raise `StyleError` if the style was made with another encoder than this one, as far as that is known."""
+        if self.encoder_fingerprint not in ("", fingerprint):
+            raise StyleError(
+                f"{self!r} was made with another image encoder ({self.encoder} {self.encoder_fingerprint}) than the "
+                f"one here ({name} {fingerprint}); make it with this one, or bind it where that one is."
+            )
 
     def check_ingredients(self) -> None:
         """Raise `StyleError` if the style has keys and values only."""

@@ -172,18 +172,6 @@ class StyleBuilder:
             )
         return [self.without_content(style, *removal) for style in ready]
 
-    def check_encoder(self, conditioning: StyleConditioning) -> None:
-        """Check that styles were made with this encoder; those bound for this family are used as they are.
-
-        Raises:
-            StyleError: A style was made with another encoder.
-        """
-        if self.reference_encoder is None:
-            return
-        for style in (*conditioning.styles, conditioning.negative_style):
-            if style is not None and style.bound_for(self.adapter.family) is None:
-                self.reference_encoder.check(style)
-
     def _encode(self, sources: Sequence[ReferenceLike], crop: Crop, weights: Sequence[float]) -> Style:
         images = [open_reference(source) for source in sources]
         encoder = self.require_reference_encoder()

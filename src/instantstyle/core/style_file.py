@@ -101,10 +101,7 @@ def write_style(style: "Style", path: Path, *, force: bool = False, exact: bool 
         JobError: The file cannot be written there.
         StyleError: A field is not valid, or keys or values overflow float16.
     """
-    bound = {bound.family: bound.adapter for bound in style.bindings}
-    fields = {name: getattr(style, name) for name in StyleMetadata.model_fields if name != "bound"}
-    metadata = _validate_metadata(style, {**fields, "bound": bound})
-    tensors = style_tensors(style, exact)
+    metadata, tensors = style_metadata(style), style_tensors(style, exact)
     check_destination(path, force=force)
     # Copies: safetensors refuses tensors that share memory.
     tensors = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
@@ -113,6 +110,17 @@ def write_style(style: "Style", path: Path, *, force: bool = False, exact: bool 
     with atomic_write(path, force=force) as draft:
         draft.write_bytes(data)
     return path
+
+
+def style_metadata(style: "Style") -> StyleMetadata:
+    """Collect the metadata of a style.
+
+    Raises:
+        StyleError: A field is not valid.
+    """
+    bound = {bound.family: bound.adapter for bound in style.bindings}
+    fields = {name: getattr(style, name) for name in StyleMetadata.model_fields if name != "bound"}
+    return _validate_metadata(style, {**fields, "bound": bound})
 
 
 def style_tensors(style: "Style", exact: bool) -> dict[str, Tensor]:
