@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from instantstyle.cli.demo import _sample_held_out_rows
-from instantstyle.generation.comparison_sheet import GAP, HEAD, TILE_SIDE
+from instantstyle.generation.comparison_sheet import LAYOUT, TILE_SIDE
 from instantstyle.models import CARDS
 from instantstyle.synthetic import THINGS
 
@@ -22,7 +22,8 @@ def mini(model, monkeypatch) -> None:
 def grid(path) -> tuple[int, int]:
     """Return the numbers of rows and columns of a sheet."""
     with Image.open(path) as sheet:
-        return (sheet.height - HEAD - GAP) // (TILE_SIDE + GAP), (sheet.width - GAP) // (TILE_SIDE + GAP)
+        pitch = TILE_SIDE + LAYOUT.gap
+        return (sheet.height - LAYOUT.header_height) // pitch, (sheet.width - LAYOUT.gap) // pitch
 
 
 def test_by_default_there_are_three_references_and_all_columns(run, tmp_path):

@@ -158,7 +158,7 @@ def test_an_unreadable_reference_is_refused_and_nothing_is_written(generate, tmp
         (("--style", "ink.png", "--removal", "divide"), "'subtract', 'project', 'mask' or 'clean'"),
         (("--style", "ink.png", "--removal", "clean", "--content", "a cat"), "reads no words"),
         (("--style", "ink.png", "--content-scale", "-1"), "content_scale.number is -1"),
-        (("--style", "ink.png", "--content-scale", "auto"), "give content="),
+        (("--style", "ink.png", "--content-scale", "auto"), "pass content="),
         (("--scale", "nan"), "scale is nan"),
         (("--steps", 0), "num_inference_steps is 0"),
         (("--seed", -1), "seed is -1"),

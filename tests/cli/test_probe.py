@@ -114,7 +114,7 @@ def test_a_probe_of_another_network_is_refused_in_one_line(call, model, images, 
     held = json.loads((tmp_path / "found" / "probe.json").read_text())
     held["settings"]["network"] = "another"
     (tmp_path / "other.json").write_text(json.dumps(held))
-    with pytest.raises(BlockError, match=r"found on another.*Probe this one") as refused:
+    with pytest.raises(BlockError, match=r"made with another.*Probe this one") as refused:
         call(evaluate, "--model", model, *words, "--arms", "style", "--blocks", "other.json", *SMALL)
     assert "\n" not in str(refused.value)
 

@@ -74,7 +74,7 @@ def test_a_bound_style_needs_no_adapter(run, model, ink, generate, plain_model):
 def test_an_unbound_style_is_refused_without_an_adapter(style, run, plain_model):
     style()
     done = run("generate", "a", "--model", plain_model, "--style", FILE, *SHORT, "-o", "a.png")
-    assert "says nothing of an IP-Adapter" in refused(done)
+    assert "names no IP-Adapter" in refused(done)
 
 
 def test_a_plan_with_a_bound_style_needs_neither_adapter_nor_encoder(run, model, ink):  # noqa: F811

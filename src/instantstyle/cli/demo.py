@@ -32,14 +32,17 @@ def run(
     from ..imaging.loading import open_reference
     from ..imaging.png_metadata import save_png, validate_output_path
     from ..models import load
+    from ..recipe import Recipe
 
     validate_output_path(output, force=force)
+    # The rule for this value is that of a recipe.
+    checked = Recipe.model_validate({"prompt": prompt, "seed": 0, "crop": crop})
     rows = [ComparisonRow(open_reference(path), content) for path in style or ()]
     rows = rows or _sample_held_out_rows(prompt, seed)
     styled = load(model)
     styled.pipe.set_progress_bar_config(disable=True)
     with progress(unit="images") as on_image:
-        sheet = render_comparison_sheet(styled, prompt, rows, seed=seed, crop=crop, on_image=on_image)
+        sheet = render_comparison_sheet(styled, prompt, rows, seed=seed, crop=checked.crop, on_image=on_image)
     print(save_png(sheet, output, force=force))
 
 

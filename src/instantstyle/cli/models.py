@@ -8,7 +8,7 @@ COLUMNS = ("name", "here", "size", "licence", "what it is")
 def run() -> None:
     """List the models that are known by name: whether their files are here, size and licence."""
     from ..models import CARDS
-    from ..models.required_files import list_required_files, list_missing
+    from ..models.required_files import list_missing, list_required_files
 
     rows = []
     for card in CARDS.values():

@@ -10,7 +10,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def run(
-    picture: Annotated[Path | None, typer.Argument(help="A PNG that instantstyle wrote.")] = None,
+    image: Annotated[Path | None, typer.Argument(help="A PNG that instantstyle wrote.")] = None,
     a1111: Annotated[
         bool, typer.Option("--a1111", help="Print it as the text that other front ends show.")
     ] = False,
@@ -22,12 +22,12 @@ def run(
     from ..imaging.png_metadata import read_recipe
     from ..recipe import Recipe
 
-    if (picture is None) != schema:
+    if (image is None) != schema:
         raise JobError("Give the PNG whose recipe is to be printed, or --schema alone.")
     if schema:
         print(json.dumps({"$schema": _DIALECT, **Recipe.model_json_schema()}, indent=2, ensure_ascii=False))
-    elif picture:
-        grid = read_grid(picture)
-        recipe = grid.base if grid else read_recipe(picture)
+    elif image:
+        grid = read_grid(image)
+        recipe = grid.base if grid else read_recipe(image)
         text = json.dumps(json.loads(grid.to_json()), indent=2) if grid else recipe.model_dump_json(indent=2)
         print(recipe.to_a1111() if a1111 else text)

@@ -10,7 +10,7 @@ from .console import progress
 
 
 def run(
-    picture: Annotated[Path, Argument(help="A PNG that instantstyle wrote.")],
+    image: Annotated[Path, Argument(help="A PNG that instantstyle wrote.")],
     references: Annotated[
         list[Path] | None, Option(metavar="DIR", help="A folder with its references; may be repeated.")
     ] = None,
@@ -29,9 +29,9 @@ def run(
     if output:
         validate_output_path(output, force=force)
     with progress() as on_step:
-        image, recipe, comparison = reproduce(picture, references or (), device, on_step)
+        new_image, recipe, comparison = reproduce(image, references or (), device, on_step)
     if output:
-        save_png(image, output, recipe, force=force)
+        save_png(new_image, output, recipe, force=force)
     print(comparison)
     if not comparison.identical:
         raise Exit(1)
