@@ -1,10 +1,10 @@
-"""What do guidance and style for a part of the steps, or fewer steps, save, and what do they cost?
+"""What do guidance or style in a part of the steps, or other numbers of steps, save, and what do they cost?
 
     python -m benchmarks.accelerators -o benchmarks/results/accelerators.json
 
-On the bundled model, against the full drawing: time side by side; and over held-out references and things
-that none of them shows, from equal seeds, how far the pictures are from the full ones, and what the judge
-sees in them.
+Compares settings of the bundled model with its defaults: the time, interleaved; and, for held-out references
+and objects that none of them shows, with equal seeds, the difference of the images and the classifier's
+scores.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,17 +16,17 @@ import numpy as np
 from PIL import Image
 
 import instantstyle
-from benchmarks.bundled import PROMPT, ours
-from benchmarks.rounds import parser, ratio, report, timed
-from instantstyle.evaluation.experiment import from_world
+from benchmarks.bundled import PROMPT, load_mini
+from benchmarks.rounds import create_parser, median_ratio, time_rounds, write_report
+from instantstyle.evaluation.experiment import sample_synthetic_references
 from instantstyle.generation.inputs import ReferenceImage
-from instantstyle.metrics import Case, InWorld
+from instantstyle.metrics import ScoringCase, SyntheticScorer
 from instantstyle.synthetic import Scenes
 
-FULL = "full drawing"
+DEFAULT = "full drawing"
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    FULL: {},
+    DEFAULT: {},
     "guidance in 0–0.8": {"guidance_interval": (0.0, 0.8)},
     "guidance in 0–0.5": {"guidance_interval": (0.0, 0.5)},
     "guidance in 0.2–1": {"guidance_interval": (0.2, 1.0)},
@@ -37,77 +37,104 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "8 steps": {"num_inference_steps": 8},
     "20 steps": {"num_inference_steps": 20},
 }
-"""The call's arguments beside prompt, style and seed."""
+"""Arguments of the call beside prompt, style and seed, by the setting's name in the results."""
 
-Drawn = list[list[Image.Image]]
-"""By reference, a picture for each prompt."""
+ImageGrid = list[list[Image.Image]]
+"""By reference: an image for each prompt."""
 
 
-def drawn(
+def generate_images(
     styled: instantstyle.InstantStyle,
-    exhibits: Sequence[ReferenceImage],
+    references: Sequence[ReferenceImage],
     prompts: Sequence[str],
     seed: int,
-    told: Mapping[str, Any],
-) -> Drawn:
-    """Reference r from `seed + 1000 r`, its own seeds and the same in every setting."""
+    arguments: Mapping[str, Any],
+) -> ImageGrid:
+    """Generate all prompts with all references; reference r has the seed `seed + 1000 r` in every setting."""
     return [
-        styled(list(prompts), style=exhibit.image, seed=seed + 1000 * number, **told).images
-        for number, exhibit in enumerate(exhibits)
+        styled(list(prompts), style=reference.image, seed=seed + 1000 * number, **arguments).images
+        for number, reference in enumerate(references)
     ]
 
 
-def apart(ones: Drawn, others: Drawn) -> float:
-    """Mean absolute difference of pixels, 0..1."""
+def mean_difference(images: ImageGrid, others: ImageGrid) -> float:
+    """Return the mean absolute difference of pixels, 0..1."""
     pairs = [
-        pair for these, those in zip(ones, others, strict=True) for pair in zip(these, those, strict=True)
+        pair
+        for row, other_row in zip(images, others, strict=True)
+        for pair in zip(row, other_row, strict=True)
     ]
-    return mean(float(np.abs(_pixels(one) - _pixels(other)).mean()) for one, other in pairs)
+    return mean(float(np.abs(_to_array(one) - _to_array(other)).mean()) for one, other in pairs)
 
 
-def scores(
-    pictures: Drawn, exhibits: Sequence[ReferenceImage], scenes: Scenes, prompts: Sequence[str]
+def score_images(
+    images: ImageGrid, references: Sequence[ReferenceImage], scenes: Scenes, prompts: Sequence[str]
 ) -> dict[str, float]:
-    """Means of what the judge says of all pictures."""
-    judged = InWorld(scenes)
-    cases = [Case(number, exhibit.image, tuple(prompts)) for number, exhibit in enumerate(exhibits)]
-    found = [judged(some, case) for some, case in zip(pictures, cases, strict=True)]
-    return {name: mean(value for one in found for value in one[name]) for name in found[0]}
+    """Return the means of the classifier's scores over all images."""
+    scorer = SyntheticScorer(scenes)
+    cases = [
+        ScoringCase(number, reference.image, tuple(prompts)) for number, reference in enumerate(references)
+    ]
+    scores = [scorer(row, case) for row, case in zip(images, cases, strict=True)]
+    return {name: mean(value for one in scores for value in one[name]) for name in scores[0]}
 
 
-def results_of(
-    styled: instantstyle.InstantStyle, references: int, asked: int, seed: int, rounds: int
+def measure_settings(
+    styled: instantstyle.InstantStyle, references: int, requested: int, seed: int, rounds: int
 ) -> dict[str, Any]:
-    """By setting: time and difference to the full drawing, and the judge's scores."""
-    exhibits, scenes, prompts = from_world(references, asked, seed)
-    pictures = {name: drawn(styled, exhibits, prompts, seed, told) for name, told in SETTINGS.items()}
-    ink = styled.style(exhibits[0].image)
-    arms = {name: partial(styled, PROMPT, style=ink, seed=seed, **told) for name, told in SETTINGS.items()}
-    seconds = timed(arms, rounds)
+    """Measure every setting.
+
+    Args:
+        styled: The model.
+        references: Number of references.
+        requested: Number of objects requested with each.
+        seed: Seed of scenes and images.
+        rounds: Number of rounds of the timing.
+
+    Returns:
+        By setting: time and difference relative to the default, and the classifier's scores.
+    """
+    images, scenes, prompts = sample_synthetic_references(references, requested, seed)
+    grids = {
+        name: generate_images(styled, images, prompts, seed, arguments)
+        for name, arguments in SETTINGS.items()
+    }
+    style = styled.style(images[0].image)
+    arms = {
+        name: partial(styled, PROMPT, style=style, seed=seed, **arguments)
+        for name, arguments in SETTINGS.items()
+    }
+    seconds = time_rounds(arms, rounds)
     settings = {
         name: {
-            "time_to_full": ratio(seconds[name], seconds[FULL]),
-            "mean_absolute_difference": apart(pictures[name], pictures[FULL]),
-            "scores": scores(pictures[name], exhibits, scenes, prompts),
+            "time_to_full": median_ratio(seconds[name], seconds[DEFAULT]),
+            "mean_absolute_difference": mean_difference(grids[name], grids[DEFAULT]),
+            "scores": score_images(grids[name], images, scenes, prompts),
         }
         for name in SETTINGS
     }
-    told = {"pictures": references * asked, "seed": seed, "full_seconds": median(seconds[FULL])}
-    return {**told, "settings": settings}
+    return {
+        "pictures": references * requested,
+        "seed": seed,
+        "full_seconds": median(seconds[DEFAULT]),
+        "settings": settings,
+    }
 
 
-def _pixels(picture: Image.Image) -> np.ndarray:
-    return np.asarray(picture, dtype=np.float32) / 255
+def _to_array(image: Image.Image) -> np.ndarray:
+    return np.asarray(image, dtype=np.float32) / 255
 
 
 def main() -> None:
+    """Run the benchmark."""
     question = (__doc__ or "").splitlines()[0]
-    options = parser(question, rounds=6)
-    options.add_argument("--references", type=int, default=12)
-    options.add_argument("--asked", type=int, default=3, help="things, drawn with each reference")
-    options.add_argument("--seed", type=int, default=7)
-    args = options.parse_args()
-    report(question, args, results_of(ours(), args.references, args.asked, args.seed, args.rounds))
+    parser = create_parser(question, rounds=6)
+    parser.add_argument("--references", type=int, default=12)
+    parser.add_argument("--asked", type=int, default=3, help="objects requested with each reference")
+    parser.add_argument("--seed", type=int, default=7)
+    args = parser.parse_args()
+    results = measure_settings(load_mini(), args.references, args.asked, args.seed, args.rounds)
+    write_report(question, args, results)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python -m benchmarks.bundled -o benchmarks/results/bundled.json
 
-One step of the network and one whole picture, each plain, styled by us and styled by diffusers' IP-Adapter in
-the same blocks, from the same weights; the pictures compared; and many pictures of one style, ours against
-diffusers', a pair at a time.
+Measures one step of the UNet and one whole image, each without a style, with a style of this package and with
+diffusers' IP-Adapter in the same blocks and with the same weights; compares the images; and generates many
+images of one style, alternately with this package and with diffusers.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,136 +18,143 @@ from torch import Generator, Tensor
 from transformers import CLIPImageProcessorPil
 
 import instantstyle
-from benchmarks.rounds import parser, positive, ratio, report, timed
+from benchmarks.rounds import create_parser, median_ratio, parse_positive, time_rounds, write_report
 from instantstyle.models.registry import MINI_FOLDER
-from instantstyle.synthetic import MINI_SCOPE, as_image, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, sample_scenes, to_pil_image
 
 PROMPT = "a rocket"
 ADAPTER = "ip-adapter_mini.safetensors"
 
 
-def ours() -> instantstyle.InstantStyle:
+def load_mini() -> instantstyle.InstantStyle:
+    """Load the bundled model without progress bars."""
     styled = instantstyle.load("mini")
     styled.pipe.set_progress_bar_config(disable=True)
     return styled
 
 
-def theirs(styled: instantstyle.InstantStyle) -> Any:
-    """The same model with diffusers' adapter in it, its scales set to the same blocks."""
-    pipe = ours().pipe
+def load_mini_in_diffusers(styled: instantstyle.InstantStyle) -> Any:
+    """Load the bundled model's pipeline with diffusers' own adapter, in the style blocks of `styled`."""
+    pipe: Any = load_mini().pipe
     size = styled.image_encoder.image_size
     processor = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
     pipe.register_modules(image_encoder=styled.image_encoder.model, feature_extractor=processor)
-    lean = {"low_cpu_mem_usage": False, "image_encoder_folder": None}
-    pipe.load_ip_adapter(str(MINI_FOLDER), subfolder="", weight_name=ADAPTER, **lean)
-    pipe.set_ip_adapter_scale(scales(styled))
+    options = {"low_cpu_mem_usage": False, "image_encoder_folder": None}
+    pipe.load_ip_adapter(str(MINI_FOLDER), subfolder="", weight_name=ADAPTER, **options)
+    pipe.set_ip_adapter_scale(convert_style_blocks(styled))
     return pipe
 
 
-def scales(styled: instantstyle.InstantStyle) -> dict[str, dict[str, list[float]]]:
-    """Our style blocks in diffusers' words."""
-    chosen = styled.architecture.select("style")
-    told: dict[str, dict[str, list[float]]] = {}
+def convert_style_blocks(styled: instantstyle.InstantStyle) -> dict[str, dict[str, list[float]]]:
+    """Convert the style blocks to the argument of diffusers' `set_ip_adapter_scale`."""
+    weights = styled.architecture.select("style")
+    scales: dict[str, dict[str, list[float]]] = {}
     for block in styled.architecture.blocks:
-        part = told.setdefault(block.stage.removesuffix("_blocks"), {})
-        part.setdefault(f"block_{block.index}", []).append(chosen.get(block, 0.0))
-    told.pop("mid_block", None)
-    return told
+        part = scales.setdefault(block.stage.removesuffix("_blocks"), {})
+        part.setdefault(f"block_{block.index}", []).append(weights.get(block, 0.0))
+    scales.pop("mid_block", None)
+    return scales
 
 
-def reference() -> Image.Image:
-    """A scene that the model was never trained on."""
+def render_reference() -> Image.Image:
+    """Render a scene that was held out from training."""
     generator = Generator().manual_seed(1)
-    return as_image(sample_scenes(1, generator, MINI_SCOPE, held_out=True).pictures(64, generator)[0])
+    scenes = sample_scenes(1, generator, MINI_SCOPE, held_out=True)
+    return to_pil_image(scenes.render(64, generator)[0])
 
 
-def pictures(styled: instantstyle.InstantStyle, guest: Any) -> dict[str, Callable[[], Tensor]]:
-    """One picture, from words to pixels. diffusers sees the reference in every call, as its path does."""
-    picture = reference()
-    ink = styled.style(picture)
-    drawn: dict[str, Any] = {**styled.defaults, "output_type": "pt"}
+def image_arms(styled: instantstyle.InstantStyle, diffusers_pipe: Any) -> dict[str, Callable[[], Tensor]]:
+    """Return functions that generate one image; diffusers encodes the reference in every call, as always."""
+    reference = render_reference()
+    style = styled.style(reference)
+    arguments: dict[str, Any] = {**styled.defaults, "output_type": "pt"}
 
-    def by_diffusers() -> Tensor:
-        seed = Generator().manual_seed(7)
-        return guest(PROMPT, ip_adapter_image=picture, generator=seed, **drawn).images
+    def with_diffusers() -> Tensor:
+        generator = Generator().manual_seed(7)
+        return diffusers_pipe(PROMPT, ip_adapter_image=reference, generator=generator, **arguments).images
 
     return {
-        "plain": lambda: styled(PROMPT, seed=7, **drawn).images,
-        "ours": lambda: styled(PROMPT, style=ink, seed=7, **drawn).images,
-        "diffusers": by_diffusers,
+        "plain": lambda: styled(PROMPT, seed=7, **arguments).images,
+        "ours": lambda: styled(PROMPT, style=style, seed=7, **arguments).images,
+        "diffusers": with_diffusers,
     }
 
 
 @torch.no_grad()
-def steps(styled: instantstyle.InstantStyle, guest: Any, count: int) -> dict[str, Callable[[], None]]:
-    """`count` guided steps of the network alone, its inputs ready."""
-    unet = styled.pipe.unet
+def step_arms(
+    styled: instantstyle.InstantStyle, diffusers_pipe: Any, count: int
+) -> dict[str, Callable[[], None]]:
+    """Return functions that run `count` guided steps of the UNet alone, with prepared inputs."""
+    pipe: Any = styled.pipe
+    unet = pipe.unet
     generator = Generator().manual_seed(0)
     side, channels = unet.config.sample_size, unet.config.in_channels
     sample = torch.randn(2, channels, side, side, generator=generator)
-    words, _, pooled, _ = styled.pipe.encode_prompt(PROMPT, do_classifier_free_guidance=False)
-    side_in_pixels = side * styled.pipe.vae_scale_factor
-    told = [side_in_pixels, side_in_pixels, 0, 0, side_in_pixels, side_in_pixels]
-    added = {"text_embeds": pooled.repeat(2, 1), "time_ids": torch.tensor([told, told]).float()}
-    both = words.repeat(2, 1, 1)
-    ink = styled.style(reference())
-    embeds = ink.embedding()
+    states, _, pooled, _ = pipe.encode_prompt(PROMPT, do_classifier_free_guidance=False)
+    size = side * pipe.vae_scale_factor
+    time_ids = [size, size, 0, 0, size, size]
+    added = {"text_embeds": pooled.repeat(2, 1), "time_ids": torch.tensor([time_ids, time_ids]).float()}
+    states = states.repeat(2, 1, 1)
+    style = styled.style(render_reference())
+    embeds = style.embedding()
     image = {"image_embeds": [torch.stack([torch.zeros_like(embeds), embeds])[:, None]]}
 
     def run(network: Any, conditions: Mapping[str, Any]) -> None:
         with torch.no_grad():
             for number in range(count):
-                network(sample, torch.tensor(900 - number), both, added_cond_kwargs=conditions)
+                network(sample, torch.tensor(900 - number), states, added_cond_kwargs=conditions)
 
-    def styled_steps() -> None:
-        with styled.using(ink):
-            styled.pipe._guidance_scale = 4.0  # what tells our processors that the batch has two halves
+    def run_styled() -> None:
+        with styled.using(style):
+            pipe._guidance_scale = 4.0  # tells the attention processors that the batch has two halves
             run(unet, added)
 
     return {
         "plain": partial(run, unet, added),
-        "ours": styled_steps,
-        "diffusers": partial(run, guest.unet, added | image),
+        "ours": run_styled,
+        "diffusers": partial(run, diffusers_pipe.unet, added | image),
     }
 
 
-def compared(seconds: Mapping[str, list[float]]) -> dict[str, float]:
+def summarize_arms(seconds: Mapping[str, list[float]]) -> dict[str, float]:
+    """Compare the times of the three arms."""
     return {
-        "ours_to_plain": ratio(seconds["ours"], seconds["plain"]),
-        "ours_to_diffusers": ratio(seconds["ours"], seconds["diffusers"]),
+        "ours_to_plain": median_ratio(seconds["ours"], seconds["plain"]),
+        "ours_to_diffusers": median_ratio(seconds["ours"], seconds["diffusers"]),
         "plain_seconds": median(seconds["plain"]),
         "ours_seconds": median(seconds["ours"]),
     }
 
 
-def many(seconds: Mapping[str, list[float]]) -> dict[str, float]:
-    """Of so many pictures: what all took, and the median of the pairs."""
+def summarize_pairs(seconds: Mapping[str, list[float]]) -> dict[str, float]:
+    """Sum up the times of many images of one style, and compare them pair by pair."""
     return {
         "pictures": len(seconds["ours"]),
         "ours_seconds": sum(seconds["ours"]),
         "diffusers_seconds": sum(seconds["diffusers"]),
-        "ours_to_diffusers": ratio(seconds["ours"], seconds["diffusers"]),
+        "ours_to_diffusers": median_ratio(seconds["ours"], seconds["diffusers"]),
     }
 
 
 def main() -> None:
+    """Run the benchmark."""
     question = (__doc__ or "").splitlines()[0]
-    options = parser(question, rounds=12)
-    options.add_argument("--steps", type=positive, default=20, help="of the network in one timing")
-    options.add_argument("--pictures", type=positive, default=100, help="of one style, ours and diffusers'")
-    args = options.parse_args()
-    styled = ours()
-    guest = theirs(styled)
-    drawing = pictures(styled, guest)
-    apart = (drawing["ours"]() - drawing["diffusers"]()).abs().max().item()
-    pair = {name: drawing[name] for name in ("ours", "diffusers")}
+    parser = create_parser(question, rounds=12)
+    parser.add_argument("--steps", type=parse_positive, default=20, help="of the UNet in one timing")
+    parser.add_argument("--pictures", type=parse_positive, default=100, help="number of images of one style")
+    args = parser.parse_args()
+    styled = load_mini()
+    diffusers_pipe = load_mini_in_diffusers(styled)
+    images = image_arms(styled, diffusers_pipe)
+    difference = (images["ours"]() - images["diffusers"]()).abs().max().item()
+    pair = {name: images[name] for name in ("ours", "diffusers")}
     results = {
-        "step": compared(timed(steps(styled, guest, args.steps), args.rounds)),
-        "picture": compared(timed(drawing, args.rounds)),
-        "many": many(timed(pair, args.pictures)),
-        "largest_difference_of_pixels": apart,
+        "step": summarize_arms(time_rounds(step_arms(styled, diffusers_pipe, args.steps), args.rounds)),
+        "picture": summarize_arms(time_rounds(images, args.rounds)),
+        "many": summarize_pairs(time_rounds(pair, args.pictures)),
+        "largest_difference_of_pixels": difference,
     }
-    report(question, args, results)
+    write_report(question, args, results)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ PACKAGE = Path(instantstyle.__file__).parent
 
 
 @contextmanager
-def recorded() -> Iterator[list[CodeType]]:
+def record_calls() -> Iterator[list[CodeType]]:
     """Record, in order, the code objects of the package's functions called in the `with` block."""
     calls: list[CodeType] = []
 
@@ -38,11 +38,11 @@ def recorded() -> Iterator[list[CodeType]]:
         sys.setprofile(None)
 
 
-def summary(calls: list[CodeType]) -> dict[str, int]:
+def summarize_calls(calls: list[CodeType]) -> dict[str, int]:
     """Count distinct files and functions, and visits to a file after another file was visited in between."""
     firsts = list(dict.fromkeys(calls))
     path = [code.co_filename for code in firsts]
-    visits = [name for place, name in enumerate(path) if place == 0 or path[place - 1] != name]
+    visits = [name for number, name in enumerate(path) if number == 0 or path[number - 1] != name]
     return {
         "files": len(set(path)),
         "functions": len(firsts),
@@ -50,46 +50,49 @@ def summary(calls: list[CodeType]) -> dict[str, int]:
     }
 
 
-def listing(calls: list[CodeType]) -> list[str]:
+def list_calls(calls: list[CodeType]) -> list[str]:
     """Return `file: function` in order of the first call."""
     return [
         f"{Path(code.co_filename).relative_to(PACKAGE)}: {code.co_qualname}" for code in dict.fromkeys(calls)
     ]
 
 
-def styled_call() -> list[CodeType]:
-    """One call with a style made before, bound to no model."""
+def record_styled_call() -> list[CodeType]:
+    """Record one call with a style that was made before and is bound to no model."""
     styled = instantstyle.load("mini")
-    picture = styled("a cat", seed=1).images[0]
-    style = styled.style(picture, content="a cat")
-    with recorded() as calls:
+    image = styled("a cat", seed=1).images[0]
+    style = styled.style(image, content="a cat")
+    with record_calls() as calls:
         styled("a rocket", style=style, seed=7, num_inference_steps=2)
     return calls
 
 
-def generate_command() -> list[CodeType]:
-    """`instantstyle generate` with a reference image and content."""
+def record_generate_command() -> list[CodeType]:
+    """Record `instantstyle generate` with a reference image and content."""
     with tempfile.TemporaryDirectory() as folder:
-        reference, drawn = Path(folder, "ink.png"), Path(folder, "rocket.png")
+        reference, output = Path(folder, "ink.png"), Path(folder, "rocket.png")
         instantstyle.load("mini")("a cat", seed=1).images[0].save(reference)
         arguments = ["generate", "a rocket", "--style", str(reference), "--content", "a cat"]
-        sys.argv = ["instantstyle", *arguments, "--steps", "2", "--seed", "7", "-o", str(drawn)]
-        with recorded() as calls:
+        sys.argv = ["instantstyle", *arguments, "--steps", "2", "--seed", "7", "-o", str(output)]
+        status: object = None
+        with record_calls() as calls:
             try:
                 main()
-            except SystemExit as stop:
-                assert not stop.code, f"generate exited with {stop.code}"
+            except SystemExit as exit_request:
+                status = exit_request.code
+    if status:
+        raise SystemExit(f"generate exited with {status}")
     return calls
 
 
 MEASURED: dict[str, Callable[[], list[CodeType]]] = {
-    "styled call": styled_call,
-    "generate": generate_command,
+    "styled call": record_styled_call,
+    "generate": record_generate_command,
 }
 
 if __name__ == "__main__":
     for name, measure in MEASURED.items():
         calls = measure()
-        print(json.dumps({"measured": name, **summary(calls)}))
+        print(json.dumps({"measured": name, **summarize_calls(calls)}))
         if "--list" in sys.argv[1:]:
-            print("\n".join(listing(calls)))
+            print("\n".join(list_calls(calls)))

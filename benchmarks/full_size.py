@@ -1,12 +1,12 @@
-"""Does styling by us equal diffusers' own IP-Adapter path on SDXL's true shape, and what does it cost?
+"""Does this package equal diffusers' own IP-Adapter path on SDXL's architecture, and what does it cost?
 
-    python -m benchmarks.full_size -o full_size.json    # in float32 the network alone takes 10.3 GB
-    python -m benchmarks.full_size --tiny               # every width a sixteenth, in seconds
+    python -m benchmarks.full_size -o full_size.json    # in float32 the UNet alone takes 10.3 GB
+    python -m benchmarks.full_size --tiny               # every width divided by 16, in seconds
 
-One guided step of the network is taken plain, styled by us and styled by diffusers. What is timed is a step
-within a call, as all but its first are: one goes before, uncounted. Weights are random: neither equality nor
-cost depends on what they have learnt. JSON goes to the screen and to `-o`; the exit code is 1 where the two
-paths differ.
+One guided step of the UNet is run without a style, with a style of this package and with diffusers. The timed
+step is one within a call, like all but the first; an uncounted one precedes it. Weights are random: neither
+equality nor cost depends on them. JSON is printed and written to `-o`; the exit code is 1 if the two paths
+differ.
 """
 
 import argparse
@@ -28,16 +28,16 @@ from diffusers.loaders import IPAdapterMixin
 from diffusers.utils import is_accelerate_available
 from torch import Tensor, nn
 
-from benchmarks.rounds import parser, positive, ratio, report, taken
+from benchmarks.rounds import collect_rounds, create_parser, median_ratio, parse_positive, write_report
 from benchmarks.sdxl import (
     ADAPTER,
     SDXL_UNET,
     TINY_UNET,
+    create_inputs,
+    create_meta_unet,
+    create_style,
     embedding_dim,
-    filled,
-    inputs_of,
-    sketched,
-    style_in,
+    fill_unet,
     write_adapter,
 )
 from instantstyle import Style, StyleConditioning
@@ -46,97 +46,108 @@ from instantstyle.core.ip_adapter import (
     IPAdapter,
     cross_attention_layers,
     inject_attention_processors,
-    merge_bound_styles,
+    merge_style_layers,
 )
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 
-SCALES = {"style": {"up": {"block_0": [0.0, 1.0, 0.0]}}, "all": 1.0}
-"""Our blocks in diffusers' words: the documentation of its `set_ip_adapter_scale`."""
+SCALES: dict[str, Any] = {"style": {"up": {"block_0": [0.0, 1.0, 0.0]}}, "all": 1.0}
+"""By selection of blocks: the argument of diffusers' `set_ip_adapter_scale` from its documentation."""
 
 TOLERANCES = {torch.float32: 1e-4}
-"""As in tests/parity. In half precision the paths round in other places; the error is told, not judged."""
+"""As in tests/parity. In half precision the paths round in different places; the error is reported only."""
 
 VISIBLE = 10
-"""A style must change the step by so many times the tolerance: one that does nothing is equal to anything."""
+"""Smallest effect of the style, in tolerances: a style without an effect would equal any other path."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to take the step: what is put around it, and what that has cost so far."""
+    """One way to run the step.
+
+    Attributes:
+        styling: Creates the context in which the UNet is styled.
+        cost: What its preparation has cost.
+    """
 
     styling: Callable[[], AbstractContextManager[None]]
     cost: dict[str, float] = field(default_factory=dict)
 
 
-class Guest(IPAdapterMixin):
-    """As much of a pipeline as diffusers' own loading of adapters asks for."""
+class AdapterPipeline(IPAdapterMixin):
+    """The part of a pipeline that diffusers' loader of adapters requires."""
 
     def __init__(self, unet: Any) -> None:
         self.unet = unet
 
 
 @torch.no_grad()
-def step(unet: Any, inputs: Mapping[str, Any]) -> tuple[Tensor, float]:
-    """The network's answer, and the seconds that it took."""
-    finished(unet.device)
+def run_step(unet: Any, inputs: Mapping[str, Any]) -> tuple[Tensor, float]:
+    """Run one step; returns the output in float32 on the CPU, and the seconds."""
+    synchronize(unet.device)
     started = perf_counter()
-    answer = unet(**inputs, return_dict=False)[0]
-    finished(unet.device)
+    output = unet(**inputs, return_dict=False)[0]
+    synchronize(unet.device)
     seconds = perf_counter() - started
-    return answer.float().cpu(), seconds
+    return output.float().cpu(), seconds
 
 
-def finished(device: torch.device) -> None:
-    """A GPU works on after it was told what to do; here it is waited for."""
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def peak_bytes(device: torch.device) -> int:
-    """The most memory held: on CUDA since last asked, on a CPU by the process since it began."""
+def read_peak_bytes(device: torch.device) -> int:
+    """Return the peak of memory: on CUDA since the last call, on a CPU since the process started."""
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         return peak
-    # Kilobytes, but on macOS bytes.
+    # Kilobytes, but bytes on macOS.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def arms_of(unet: Any, path: Path, style: Style) -> Iterator[tuple[str, Arm]]:
-    """Each made when asked for, the lightest first: what a later one loads is not there yet."""
+def create_arms(unet: Any, path: Path, style: Style) -> Iterator[tuple[str, Arm]]:
+    """Yield all arms, each created when requested, in order of their memory.
+
+    What a later arm loads does not count in the peak of an earlier one.
+    """
     yield "plain", Arm(nullcontext)
     for blocks in SCALES:
-        yield from our_arm(unet, path, style, blocks)
-    yield from their_arms(unet, path)
+        yield from create_own_arm(unet, path, style, blocks)
+    yield from create_diffusers_arms(unet, path)
 
 
-def our_arm(unet: Any, path: Path, style: Style, blocks: str) -> Iterator[tuple[str, Arm]]:
-    """The adapter stays until the next arm is asked for, as it does in an `InstantStyle`, but nothing that it
-    has read; the network needs only the keys and values.
+def create_own_arm(unet: Any, path: Path, style: Style, blocks: str) -> Iterator[tuple[str, Arm]]:
+    """Yield this package's arm.
+
+    As in an `InstantStyle`, the adapter stays alive until the next arm is requested, but nothing that it has
+    read: the UNet needs only the keys and values.
     """
     started = perf_counter()
-    adapter = IPAdapter(IPAdapterCheckpoint.open(path), unet)
-    bound = merge_bound_styles([adapter.bind(StyleConditioning(style, blocks=blocks))])
+    checkpoint = IPAdapterCheckpoint.open(path)
+    adapter = IPAdapter(checkpoint, unet)
+    bound = merge_style_layers([adapter.style_layers(StyleConditioning(style, blocks=blocks))])
     ready = [keys for styles in bound.values() for keys in styles]
     cost = {
         "prepare_seconds": perf_counter() - started,
-        "bytes_read": adapter.file.bytes_read,
+        "bytes_read": checkpoint.bytes_read,
         "network_bytes": sum(keys.key.nbytes + keys.value.nbytes for keys in ready),
     }
-    # A moment asks no more of a pipeline while no style is masked or timed.
-    moment = DenoisingState(SimpleNamespace(do_classifier_free_guidance=True))
-    yield f"ours {blocks}", Arm(partial(inject_attention_processors, unet, bound, moment), cost)
+    # The state reads nothing else of a pipeline if no style is masked or limited to a part of the steps.
+    pipe: Any = SimpleNamespace(do_classifier_free_guidance=True)
+    yield f"ours {blocks}", Arm(partial(inject_attention_processors, unet, bound, DenoisingState(pipe)), cost)
 
 
-def their_arms(unet: Any, path: Path) -> Iterator[tuple[str, Arm]]:
-    """One adapter in the network for all blocks; scales of zero switch it off where it is not wanted."""
-    pipe, found = Guest(unet), dict(unet.attn_processors)
+def create_diffusers_arms(unet: Any, path: Path) -> Iterator[tuple[str, Arm]]:
+    """Yield diffusers' arms: one adapter in the UNet for all blocks, disabled by scales of zero."""
+    pipe, processors_before = AdapterPipeline(unet), dict(unet.attn_processors)
     started = perf_counter()
-    lean = {"low_cpu_mem_usage": is_accelerate_available(), "image_encoder_folder": None}
-    pipe.load_ip_adapter(str(path.parent), subfolder="", weight_name=path.name, **lean)
+    options = {"low_cpu_mem_usage": is_accelerate_available(), "image_encoder_folder": None}
+    pipe.load_ip_adapter(str(path.parent), subfolder="", weight_name=path.name, **options)
     seconds = perf_counter() - started
     processors, projection = dict(unet.attn_processors), unet.encoder_hid_proj
-    fit(unet, found, None)
+    install_processors(unet, processors_before, None)
     modules = [projection, *(one for one in processors.values() if isinstance(one, nn.Module))]
     cost = {
         "prepare_seconds": seconds,
@@ -144,116 +155,134 @@ def their_arms(unet: Any, path: Path) -> Iterator[tuple[str, Arm]]:
         "network_bytes": sum(weight.nbytes for module in modules for weight in module.parameters()),
     }
     for blocks, scale in SCALES.items():
-        yield f"diffusers {blocks}", Arm(partial(carrying, pipe, processors, projection, scale), dict(cost))
+        styling = partial(use_diffusers_adapter, pipe, processors, projection, scale)
+        yield f"diffusers {blocks}", Arm(styling, dict(cost))
 
 
-def fit(unet: Any, processors: Mapping[str, Any], projection: nn.Module | None) -> None:
-    """A copy, as diffusers empties the dictionary that it is given."""
+def install_processors(unet: Any, processors: Mapping[str, Any], projection: nn.Module | None) -> None:
+    """Set processors and projection; a copy of the dictionary, because diffusers empties its argument."""
     unet.set_attn_processor(dict(processors))
     unet.encoder_hid_proj = projection
 
 
 @contextmanager
-def carrying(pipe: Guest, processors: Mapping[str, Any], projection: nn.Module, scale: Any) -> Iterator[None]:
-    """diffusers' adapter is in the network inside the `with` block; it is not loaded anew each time."""
-    found = dict(pipe.unet.attn_processors)
+def use_diffusers_adapter(
+    pipe: AdapterPipeline, processors: Mapping[str, Any], projection: nn.Module, scale: Any
+) -> Iterator[None]:
+    """Install diffusers' loaded adapter for the `with` block."""
+    before = dict(pipe.unet.attn_processors)
     try:
-        fit(pipe.unet, processors, projection)
+        install_processors(pipe.unet, processors, projection)
         pipe.set_ip_adapter_scale(scale)
         yield
     finally:
-        fit(pipe.unet, found, None)
+        install_processors(pipe.unet, before, None)
 
 
-def first_steps(
+def run_first_steps(
     unet: Any, inputs: Mapping[str, Any], arms: Iterable[tuple[str, Arm]]
 ) -> tuple[dict[str, Tensor], dict[str, Arm]]:
-    """Every arm's answer, and the arms with their peaks of memory. It warms up for the timing as well."""
-    answers, ready = {}, {}
-    peak_bytes(unet.device)
+    """Run a step with every arm, which also warms up for the timing.
+
+    Returns:
+        The outputs, and the arms with their peaks of memory.
+    """
+    outputs, ready = {}, {}
+    read_peak_bytes(unet.device)
     for name, arm in arms:
         with arm.styling():
-            answers[name], _ = step(unet, inputs)
-        arm.cost["peak_bytes"] = peak_bytes(unet.device)
+            outputs[name], _ = run_step(unet, inputs)
+        arm.cost["peak_bytes"] = read_peak_bytes(unet.device)
         ready[name] = arm
-    return answers, ready
+    return outputs, ready
 
 
-def later_step(unet: Any, inputs: Mapping[str, Any], arm: Arm) -> float:
-    """Seconds of an arm's step within a call."""
+def time_later_step(unet: Any, inputs: Mapping[str, Any], arm: Arm) -> float:
+    """Return the seconds of a step that follows another one in the same call."""
     with arm.styling():
-        step(unet, inputs)
-        return step(unet, inputs)[1]
+        run_step(unet, inputs)
+        return run_step(unet, inputs)[1]
 
 
-def difference(one: Tensor, other: Tensor) -> float:
-    """The largest, in shares of the other's largest number."""
+def max_relative_difference(one: Tensor, other: Tensor) -> float:
+    """Return the largest absolute difference, relative to the largest absolute value of `other`."""
     return ((one - other).abs().max() / other.abs().max()).item()
 
 
-def compared(
-    blocks: str, answers: Mapping[str, Tensor], seconds: Mapping[str, Sequence[float]]
+def compare_paths(
+    blocks: str, outputs: Mapping[str, Tensor], seconds: Mapping[str, Sequence[float]]
 ) -> dict[str, float]:
-    """Us against diffusers, and both against the plain network."""
+    """Compare this package with diffusers, and both with the plain UNet."""
     ours, theirs = f"ours {blocks}", f"diffusers {blocks}"
     return {
-        "max_relative_error": difference(answers[ours], answers[theirs]),
-        "style_effect": difference(answers["plain"], answers[theirs]),
-        "time_ours_to_plain": ratio(seconds[ours], seconds["plain"]),
-        "time_ours_to_diffusers": ratio(seconds[ours], seconds[theirs]),
+        "max_relative_error": max_relative_difference(outputs[ours], outputs[theirs]),
+        "style_effect": max_relative_difference(outputs["plain"], outputs[theirs]),
+        "time_ours_to_plain": median_ratio(seconds[ours], seconds["plain"]),
+        "time_ours_to_diffusers": median_ratio(seconds[ours], seconds[theirs]),
     }
 
 
-def equal(compared: Mapping[str, float], tolerance: float | None) -> bool | None:
-    """None where there is no tolerance to judge by."""
+def is_equal(comparison: Mapping[str, float], tolerance: float | None) -> bool | None:
+    """Return whether the paths are equal and the style has an effect; None without a tolerance."""
     if tolerance is None:
         return None
-    return compared["max_relative_error"] <= tolerance < compared["style_effect"] / VISIBLE
+    return comparison["max_relative_error"] <= tolerance < comparison["style_effect"] / VISIBLE
 
 
-def results_of(unet: Any, path: Path, side: int, seed: int, rounds: int) -> dict[str, Any]:
-    """`arms`: what each costs; `blocks`: how ours and diffusers' compare."""
-    inputs, tolerance = inputs_of(unet, side, seed), TOLERANCES.get(unet.dtype)
-    answers, arms = first_steps(unet, inputs, arms_of(unet, path, style_in(inputs)))
-    seconds = taken({name: partial(later_step, unet, inputs, arm) for name, arm in arms.items()}, rounds)
-    blocks = {name: compared(name, answers, seconds) for name in SCALES}
+def measure_full_size(unet: Any, path: Path, side: int, seed: int, rounds: int) -> dict[str, Any]:
+    """Measure all arms.
+
+    Args:
+        unet: The UNet.
+        path: The adapter file.
+        side: Side of the latents.
+        seed: Seed of the inputs.
+        rounds: Number of rounds of the timing.
+
+    Returns:
+        `arms`: the cost of each arm; `blocks`: the comparison with diffusers for each selection of blocks.
+    """
+    inputs, tolerance = create_inputs(unet, side, seed), TOLERANCES.get(unet.dtype)
+    outputs, arms = run_first_steps(unet, inputs, create_arms(unet, path, create_style(inputs)))
+    timed = {name: partial(time_later_step, unet, inputs, arm) for name, arm in arms.items()}
+    seconds = collect_rounds(timed, rounds)
+    blocks = {name: compare_paths(name, outputs, seconds) for name in SCALES}
     return {
         "tolerance": tolerance,
-        "blocks": {name: {"equal": equal(one, tolerance), **one} for name, one in blocks.items()},
+        "blocks": {name: {"equal": is_equal(one, tolerance), **one} for name, one in blocks.items()},
         "arms": {name: {"seconds": median(seconds[name]), **arm.cost} for name, arm in arms.items()},
         "adapter_file_bytes": path.stat().st_size,
         "unet_bytes": sum(weight.nbytes for weight in unet.parameters()),
     }
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    words = sys.argv[1:] if words is None else words
-    args = _options().parse_args(words)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    question = (__doc__ or "").splitlines()[0]
+    args = _argument_parser(question).parse_args(arguments)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     args.side = args.side or (128 if device.type == "cuda" else 32)
-    unet = sketched(TINY_UNET if args.tiny else SDXL_UNET)
+    unet = create_meta_unet(TINY_UNET if args.tiny else SDXL_UNET)
     with TemporaryDirectory() as folder:
         path = Path(folder, ADAPTER)
         write_adapter(path, cross_attention_layers(unet), embedding_dim(unet), args.seed)
-        results = results_of(filled(unet, device, dtype, args.seed), path, args.side, args.seed, args.rounds)
+        unet = fill_unet(unet, device, dtype, args.seed)
+        results = measure_full_size(unet, path, args.side, args.seed, args.rounds)
     args.dtype = str(dtype).removeprefix("torch.")
-    report(_question(), args, results, command=["benchmarks.full_size", *words], device=device)
+    write_report(question, args, results, command=["benchmarks.full_size", *arguments], device=device)
     return int(any(one["equal"] is False for one in results["blocks"].values()))
 
 
-def _question() -> str:
-    return (__doc__ or "").splitlines()[0]
-
-
-def _options() -> argparse.ArgumentParser:
-    options = parser(_question(), rounds=3)
-    options.add_argument(
-        "--side", type=positive, help="of the latents; 128 on CUDA, 32 on a CPU unless given"
+def _argument_parser(question: str) -> argparse.ArgumentParser:
+    parser = create_parser(question, rounds=3)
+    parser.add_argument(
+        "--side", type=parse_positive, help="of the latents; default: 128 on CUDA, 32 on a CPU"
     )
-    options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--tiny", action="store_true", help="every width a sixteenth")
-    return options
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tiny", action="store_true", help="every width divided by 16")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How many requests does the service answer in a minute, how long do they take, and does its memory stay?
+"""How many requests does the service answer per minute, how long do they take, and does its memory grow?
 
-One worker, the bundled model at its own settings, a stored style; as many clients as asked for, each of which
-asks again as soon as it is answered; one who is told to come back later (429) does. Clients and service share
-the machine.
+One worker, the bundled model with its own settings, a stored style, and several clients, each of which sends
+its next request as soon as the last one is answered; after status 429 it waits as long as `Retry-After` says.
+Clients and service share the machine.
 """
 
 import argparse
@@ -26,75 +26,83 @@ from threading import Event, Thread
 from time import perf_counter, sleep
 from typing import Any
 
-from benchmarks.bundled import reference
-from benchmarks.rounds import report
+from benchmarks.bundled import render_reference
+from benchmarks.rounds import write_report
 
 SERVE = "from instantstyle.cli import main; main()"
 PNG = b"\x89PNG\r\n\x1a\n"
 
-BETWEEN_LOOKS = 2.0
-"""Seconds between two looks at the service's memory."""
+MEMORY_INTERVAL = 2.0
+"""Seconds between two measurements of the service's memory."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`status` is 0 where none came."""
+    """The answer to one request.
+
+    Attributes:
+        status: HTTP status, 0 without an answer.
+        seconds: Time from the request to the answer.
+        complete: Whether it contains a complete image.
+        wait: Seconds of `Retry-After`.
+    """
 
     status: int
     seconds: float
-    whole: bool = False
-    """With a picture in it, from its first byte to its last."""
+    complete: bool = False
     wait: float = 0.0
-    """Seconds after which one may ask again, where the line was full."""
 
     @property
-    def sent_away(self) -> bool:
-        """In order, and before anything was begun: the one who asked knows it, and when to come back."""
+    def rejected(self) -> bool:
+        """Whether the queue was full and the client was asked to come back later."""
         return self.status == 429 and self.wait > 0
 
     @property
     def lost(self) -> bool:
-        """Neither a picture nor a word on when to come back."""
-        return not self.whole and not self.sent_away
+        """Whether it contains neither an image nor a time to come back."""
+        return not self.complete and not self.rejected
 
 
 @dataclass(frozen=True)
 class Server:
-    """The service in a process of its own."""
+    """A service on a local port, in its own process."""
 
     port: int
 
-    def ask(self, method: str, path: str, body: bytes = b"", kind: str = "") -> tuple[int, bytes, float]:
-        """On a connection of its own, as strangers do: status, body, and seconds to wait (`Retry-After`)."""
+    def request(
+        self, method: str, path: str, body: bytes = b"", content_type: str = ""
+    ) -> tuple[int, bytes, float]:
+        """Send a request on a new connection; returns status, body and seconds of `Retry-After`."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=900)
         try:
-            connection.request(method, path, body, {"Content-Type": kind} if kind else {})
+            connection.request(method, path, body, {"Content-Type": content_type} if content_type else {})
             answer = connection.getresponse()
             return answer.status, answer.read(), float(answer.headers.get("Retry-After", "0"))
         finally:
             connection.close()
 
-    def resident_bytes(self) -> int:
-        """Of memory, by the service's own meters."""
-        _, told, _ = self.ask("GET", "/metrics")
-        found = re.search(rb"^process_resident_memory_bytes (\S+)$", told, re.MULTILINE)
-        assert found is not None
-        return round(float(found[1]))
+    def read_resident_bytes(self) -> int:
+        """Read the service's resident memory from its metrics."""
+        _, metrics, _ = self.request("GET", "/metrics")
+        match = re.search(rb"^process_resident_memory_bytes (\S+)$", metrics, re.MULTILINE)
+        assert match is not None
+        return round(float(match[1]))
 
     def is_ready(self) -> bool:
+        """Return whether the service is ready for requests."""
         try:
-            return self.ask("GET", "/readyz")[0] == 200
+            return self.request("GET", "/readyz")[0] == 200
         except OSError:
             return False
 
 
 @contextmanager
-def served(*words: str) -> Iterator[Server]:
-    """Begun, ready, and told to stop at the end."""
+def run_server(*options: str) -> Iterator[Server]:
+    """Start the service, wait until it is ready, and stop it at the end of the `with` block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         server = Server(free.getsockname()[1])
-    command = [sys.executable, "-c", SERVE, "serve", "--port", str(server.port), *words]
+    command = [sys.executable, "-c", SERVE, "serve", "--port", str(server.port), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while not server.is_ready():
@@ -107,91 +115,102 @@ def served(*words: str) -> Iterator[Server]:
         process.wait()
 
 
-def stored(server: Server) -> str:
-    """The id of a style made from a picture."""
+def store_style(server: Server) -> str:
+    """Store a style made of an image; returns its id."""
     file = BytesIO()
-    reference().save(file, format="PNG")
-    edge = "edge-of-the-form"
-    head = f'--{edge}\r\nContent-Disposition: form-data; name="image"; filename="ink.png"\r\n\r\n'
-    body = head.encode() + file.getvalue() + f"\r\n--{edge}--\r\n".encode()
-    status, told, _ = server.ask("POST", "/v1/styles", body, f"multipart/form-data; boundary={edge}")
+    render_reference().save(file, format="PNG")
+    boundary = "boundary-of-the-form"
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="ink.png"\r\n\r\n'
+    body = head.encode() + file.getvalue() + f"\r\n--{boundary}--\r\n".encode()
+    content_type = f"multipart/form-data; boundary={boundary}"
+    status, answer, _ = server.request("POST", "/v1/styles", body, content_type)
     if status != 201:
-        raise SystemExit(f"The style was answered {status}: {told.decode()}")
-    return json.loads(told)["id"]
+        raise SystemExit(f"The style was answered with {status}: {answer.decode()}")
+    return json.loads(answer)["id"]
 
 
-def asked(server: Server, style: str, seed: int) -> Answer:
-    """One picture."""
+def request_image(server: Server, style: str, seed: int) -> Answer:
+    """Request one image."""
     body = json.dumps({"prompt": "a rocket", "style": style, "seed": seed}).encode()
-    begun = perf_counter()
+    started = perf_counter()
     try:
-        status, told, wait = server.ask("POST", "/v1/images/generations", body, "application/json")
-    # The second: an answer that ends in its middle.
+        status, answer, wait = server.request("POST", "/v1/images/generations", body, "application/json")
+    # HTTPException: an incomplete answer.
     except (OSError, HTTPException):
-        return Answer(0, perf_counter() - begun)
-    return Answer(status, perf_counter() - begun, status == 200 and holds_picture(told), wait)
+        return Answer(0, perf_counter() - started)
+    return Answer(status, perf_counter() - started, status == 200 and has_complete_image(answer), wait)
 
 
-def holds_picture(told: bytes) -> bool:
-    """Whether an answer has one, whole."""
+def has_complete_image(answer: bytes) -> bool:
+    """Return whether the body of an answer contains a complete PNG."""
     try:
-        file = b64decode(json.loads(told)["data"][0]["b64_json"])
+        file = b64decode(json.loads(answer)["data"][0]["b64_json"])
     except (ValueError, LookupError, TypeError):
         return False
     return file.startswith(PNG) and b"IEND" in file[-12:]
 
 
-def client(server: Server, style: str, number: int, ends: float) -> list[Answer]:
-    """Asks until the time is over, and waits for the last answer too."""
+def run_client(server: Server, style: str, number: int, end: float) -> list[Answer]:
+    """Send requests until the time `end`, and wait for the last answer."""
     answers = []
-    while perf_counter() < ends:
-        answers.append(asked(server, style, 1000 * number + len(answers)))
-        if answers[-1].sent_away:
-            sleep(max(0.0, min(answers[-1].wait, ends - perf_counter())))
+    while perf_counter() < end:
+        answers.append(request_image(server, style, 1000 * number + len(answers)))
+        if answers[-1].rejected:
+            sleep(max(0.0, min(answers[-1].wait, end - perf_counter())))
     return answers
 
 
 @contextmanager
-def watched(server: Server) -> Iterator[list[int]]:
-    """The service's resident bytes: before the block, every now and then in it, and after it."""
-    seen, over = [server.resident_bytes()], Event()
+def watch_memory(server: Server) -> Iterator[list[int]]:
+    """Collect the service's resident bytes before, regularly within, and after the `with` block."""
+    sizes, finished = [server.read_resident_bytes()], Event()
 
     def watch() -> None:
-        while not over.wait(BETWEEN_LOOKS):
-            seen.append(server.resident_bytes())
+        while not finished.wait(MEMORY_INTERVAL):
+            sizes.append(server.read_resident_bytes())
 
     watcher = Thread(target=watch)
     watcher.start()
     try:
-        yield seen
+        yield sizes
     finally:
-        over.set()
+        finished.set()
         watcher.join()
-        seen.append(server.resident_bytes())
+        sizes.append(server.read_resident_bytes())
 
 
-def stage(server: Server, style: str, clients: int, seconds: float) -> dict[str, Any]:
-    """All clients at once."""
-    with watched(server) as seen:
-        begun = perf_counter()
-        with ThreadPoolExecutor(clients) as crowd:
-            at_work = [crowd.submit(client, server, style, n, begun + seconds) for n in range(clients)]
-            answers = [answer for one in at_work for answer in one.result()]
-        elapsed = perf_counter() - begun
+def measure_clients(server: Server, style: str, clients: int, seconds: float) -> dict[str, Any]:
+    """Run several clients at the same time.
+
+    Args:
+        server: The service.
+        style: Id of a stored style.
+        clients: Number of clients.
+        seconds: Time in which requests are sent.
+
+    Returns:
+        Rate and latencies, numbers of requests by outcome and by status, and the service's memory.
+    """
+    with watch_memory(server) as sizes:
+        started = perf_counter()
+        with ThreadPoolExecutor(clients) as pool:
+            running = [pool.submit(run_client, server, style, n, started + seconds) for n in range(clients)]
+            answers = [answer for one in running for answer in one.result()]
+        elapsed = perf_counter() - started
     statuses = Counter(str(answer.status) for answer in answers)
     return {
-        **told([answer.seconds for answer in answers if answer.whole], elapsed),
+        **summarize_latencies([answer.seconds for answer in answers if answer.complete], elapsed),
         "asked": len(answers),
-        "served": sum(answer.whole for answer in answers),
-        "sent_away": sum(answer.sent_away for answer in answers),
+        "served": sum(answer.complete for answer in answers),
+        "sent_away": sum(answer.rejected for answer in answers),
         "lost": sum(answer.lost for answer in answers),
         "statuses": dict(sorted(statuses.items())),
-        "resident_bytes": seen,
+        "resident_bytes": sizes,
     }
 
 
-def told(latencies: Sequence[float], elapsed: float) -> dict[str, Any]:
-    """Of the requests that were answered with a picture."""
+def summarize_latencies(latencies: Sequence[float], elapsed: float) -> dict[str, Any]:
+    """Return rate, median and 95th percentile of the requests that were answered with an image."""
     if not latencies:
         return {"requests_a_minute": 0.0, "p50_seconds": None, "p95_seconds": None, "seconds": elapsed}
     spread = quantiles(latencies, n=20, method="inclusive") if len(latencies) > 1 else list(latencies)
@@ -204,23 +223,26 @@ def told(latencies: Sequence[float], elapsed: float) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Run the benchmark."""
     question = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(description=question)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 32])
-    parser.add_argument("--seconds", type=float, default=120.0, help="of asking, for each number of clients")
-    parser.add_argument("--warm", type=int, default=5, help="pictures before anything is counted")
+    parser.add_argument(
+        "--seconds", type=float, default=120.0, help="of requests, for each number of clients"
+    )
+    parser.add_argument("--warm", type=int, default=5, help="images before anything is counted")
     parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()
-    with TemporaryDirectory() as folder, served("--styles", folder, "--device", "cpu") as server:
-        style = stored(server)
+    with TemporaryDirectory() as folder, run_server("--styles", folder, "--device", "cpu") as server:
+        style = store_style(server)
         for seed in range(args.warm):
-            asked(server, style, seed)
-        stages = {str(clients): stage(server, style, clients, args.seconds) for clients in args.clients}
+            request_image(server, style, seed)
+        stages = {str(count): measure_clients(server, style, count, args.seconds) for count in args.clients}
         results = {
             "clients": stages,
             "lost": sum(one["lost"] for one in stages.values()),
         }
-    report(question, args, results)
+    write_report(question, args, results)
 
 
 if __name__ == "__main__":

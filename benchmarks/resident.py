@@ -1,13 +1,13 @@
-"""How much memory does one style keep on SDXL, ready to draw, beside the network itself?
+"""How much memory does one style keep on SDXL, ready for generation, in addition to the UNet itself?
 
     python -m benchmarks.resident -o benchmarks/results/resident.json    # writes 4.4 GB to a temporary folder
 
-Each arm in a fresh process: the resident bytes after it is ready, less those before; and the same once memory
-that nobody holds is handed back to the system. Before, it is handed back in any case, or what an arm keeps
-would lie unseen in what imports have left free. SDXL's network, adapter and image encoder (OpenCLIP
-ViT-bigG/14) have their true shapes, in float16, and numbers that mean nothing. The network's own are never
-touched and take no memory; all that an arm keeps is read once, as drawing reads it. What an arm imports is
-not counted: it runs on a small network first.
+Each arm runs in a new process: the resident bytes after it is ready, minus those before; and the same after
+unused memory is returned to the system. Unused memory is also returned before the first measurement, because
+an arm could otherwise use what imports have left free. SDXL's UNet, adapter and image encoder (OpenCLIP
+ViT-bigG/14) have their true shapes in float16, with arbitrary numbers. The UNet's own weights are never
+written and take no memory; everything that an arm keeps is read once, as in generation. What an arm imports
+is not counted: it runs on a small UNet first.
 """
 
 import argparse
@@ -26,17 +26,17 @@ from typing import Any
 import torch
 from diffusers.utils import is_accelerate_available
 from safetensors.torch import save_file
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from benchmarks.full_size import Guest
-from benchmarks.rounds import parser, report
-from benchmarks.sdxl import ADAPTER, SDXL_UNET, TINY_UNET, embedding_dim, sketched, write_adapter
+from benchmarks.full_size import AdapterPipeline
+from benchmarks.rounds import create_parser, write_report
+from benchmarks.sdxl import ADAPTER, SDXL_UNET, TINY_UNET, create_meta_unet, embedding_dim, write_adapter
 from instantstyle import Style, StyleConditioning
-from instantstyle.core.ip_adapter import Bound, IPAdapter, cross_attention_layers
+from instantstyle.core.ip_adapter import IPAdapter, StyleLayers, cross_attention_layers
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 
-VIT_BIGG = {
+VIT_BIGG: dict[str, Any] = {
     "hidden_size": 1664,
     "intermediate_size": 8192,
     "num_hidden_layers": 48,
@@ -48,7 +48,7 @@ VIT_BIGG = {
 }
 """huggingface.co/h94/IP-Adapter, sdxl_models/image_encoder/config.json."""
 
-TINY_VIT = {
+TINY_VIT: dict[str, Any] = {
     **VIT_BIGG,
     "hidden_size": 104,
     "intermediate_size": 512,
@@ -57,7 +57,7 @@ TINY_VIT = {
     "num_attention_heads": 2,
     "projection_dim": 80,
 }
-"""Each width a sixteenth."""
+"""Each width divided by 16."""
 
 ENCODER, STYLE = "image_encoder", "ink.style.safetensors"
 SIZES = {"full": (SDXL_UNET, VIT_BIGG), "tiny": (TINY_UNET, TINY_VIT)}
@@ -67,26 +67,25 @@ Kept = tuple[Any, list[Tensor]]
 """What an arm keeps for its style, and the tensors in it."""
 
 
-def network(size: str) -> Any:
-    """Memory is given to it when its numbers are first written, which they never are."""
-    return sketched(SIZES[size][0]).to(torch.float16).to_empty(device="cpu")
+def create_unet(size: str) -> Any:
+    """Create a UNet in float16 whose weights are never written, so that they take no memory."""
+    return create_meta_unet(SIZES[size][0]).to(torch.float16).to_empty(device="cpu")
 
 
 def write_files(folder: Path, size: str) -> None:
-    """What the arms load: an adapter, an image encoder and a style bound with that adapter."""
-    unet = sketched(SIZES[size][0])
+    """Write what the arms load: an adapter, an image encoder and a style bound with that adapter."""
+    unet = create_meta_unet(SIZES[size][0])
     folder.mkdir()
     write_adapter(folder / ADAPTER, cross_attention_layers(unet), embedding_dim(unet), SEED)
     write_encoder(folder / ENCODER, SIZES[size][1])
-    ink = style(embedding_dim(unet))
-    ink.with_binding(IPAdapter(IPAdapterCheckpoint.open(folder / ADAPTER), unet).binding(ink)).save(
-        folder / STYLE
-    )
+    style = create_random_style(embedding_dim(unet))
+    adapter = IPAdapter(IPAdapterCheckpoint.open(folder / ADAPTER), unet)
+    style.with_binding(adapter.bind(style)).save(folder / STYLE)
 
 
-def write_encoder(folder: Path, shape: Mapping[str, Any]) -> None:
-    """In float16, of zeros."""
-    config = CLIPVisionConfig(**shape)
+def write_encoder(folder: Path, sizes: Mapping[str, Any]) -> None:
+    """Write an image encoder of zeros in float16."""
+    config = CLIPVisionConfig(**sizes)
     with torch.device("meta"):
         state = CLIPVisionModelWithProjection(config).state_dict()
     config.save_pretrained(folder)
@@ -94,138 +93,144 @@ def write_encoder(folder: Path, shape: Mapping[str, Any]) -> None:
     save_file(zeros, folder / "model.safetensors", {"format": "pt"})
 
 
-def style(width: int) -> Style:
-    """One of no picture: random numbers as wide as what the encoder sees."""
+def create_random_style(width: int) -> Style:
+    """Create a style of random numbers, as wide as the image encoder's embeddings."""
     generator = Generator().manual_seed(SEED)
     return Style(torch.randn(1, width, generator=generator), torch.zeros(width))
 
 
-def bound_file(unet: Any, folder: Path) -> Kept:
-    """Our style file, bound: neither adapter nor encoder."""
-    ink = Style.load(folder / STYLE)
-    bound = in_halves(IPAdapter(None, unet).bind(StyleConditioning(ink)))
-    return (ink, bound), tensors_of(bound)
+def load_bound_style(unet: Any, folder: Path) -> Kept:
+    """Arm: a bound style file, with neither adapter nor image encoder."""
+    style = Style.load(folder / STYLE)
+    bound = to_half(IPAdapter(None, unet).style_layers(StyleConditioning(style)))
+    return (style, bound), list_tensors(bound)
 
 
-def bound_here(unet: Any, folder: Path) -> Kept:
-    """Bound by the adapter, which stays, with nothing of its weights; the picture was seen elsewhere."""
-    adapter, ink = IPAdapter(IPAdapterCheckpoint.open(folder / ADAPTER), unet), style(embedding_dim(unet))
-    bound = in_halves(adapter.bind(StyleConditioning(ink)))
-    return (adapter, ink, bound), tensors_of(bound)
+def bind_style(unet: Any, folder: Path) -> Kept:
+    """Arm: a style bound by the adapter, which is kept without weights; no image encoder."""
+    adapter = IPAdapter(IPAdapterCheckpoint.open(folder / ADAPTER), unet)
+    style = create_random_style(embedding_dim(unet))
+    bound = to_half(adapter.style_layers(StyleConditioning(style)))
+    return (adapter, style, bound), list_tensors(bound)
 
 
-def in_halves(bound: Bound) -> Bound:
-    """As layers keep them that draw in float16."""
+def to_half(bound: StyleLayers) -> StyleLayers:
+    """Convert keys and values to float16, as layers in float16 keep them."""
     return {
         name: tuple(keys.to(torch.empty(0, dtype=torch.float16)) for keys in styles)
         for name, styles in bound.items()
     }
 
 
-def tensors_of(bound: Bound) -> list[Tensor]:
+def list_tensors(bound: StyleLayers) -> list[Tensor]:
+    """List all keys and values."""
     return [tensor for styles in bound.values() for keys in styles for tensor in (keys.key, keys.value)]
 
 
-class SeeingGuest(Guest):
-    """Asks diffusers' loading for the image encoder as well, and keeps it."""
+class EncoderPipeline(AdapterPipeline):
+    """A pipeline for which diffusers' loader of adapters loads the image encoder as well."""
 
-    dtype, device, image_encoder = torch.float16, torch.device("cpu"), None
+    dtype, device = torch.float16, torch.device("cpu")
+    image_encoder: nn.Module | None = None
 
     def register_modules(self, **modules: Any) -> None:
+        """Keep the loaded modules as attributes, as a `DiffusionPipeline` does."""
         vars(self).update(modules)
 
 
-def by_diffusers(unet: Any, folder: Path) -> Kept:
-    """diffusers' own path: `load_ip_adapter`, with the image encoder."""
-    pipe, found = SeeingGuest(unet), {id(weight) for weight in unet.parameters()}
-    lean = {"low_cpu_mem_usage": is_accelerate_available(), "image_encoder_folder": ENCODER}
-    pipe.load_ip_adapter(str(folder), subfolder="", weight_name=ADAPTER, **lean)
-    added = [weight for weight in unet.parameters() if id(weight) not in found]
+def load_in_diffusers(unet: Any, folder: Path) -> Kept:
+    """Arm: diffusers' own path, `load_ip_adapter` with the image encoder."""
+    pipe, before = EncoderPipeline(unet), {id(weight) for weight in unet.parameters()}
+    options = {"low_cpu_mem_usage": is_accelerate_available(), "image_encoder_folder": ENCODER}
+    pipe.load_ip_adapter(str(folder), subfolder="", weight_name=ADAPTER, **options)
+    assert pipe.image_encoder is not None
+    added = [weight for weight in unet.parameters() if id(weight) not in before]
     return pipe, [*added, *pipe.image_encoder.parameters()]
 
 
 ARMS: dict[str, Callable[[Any, Path], Kept]] = {
-    "our bound style file": bound_file,
-    "ours, bound by the adapter": bound_here,
-    "diffusers, adapter and encoder": by_diffusers,
+    "our bound style file": load_bound_style,
+    "ours, bound by the adapter": bind_style,
+    "diffusers, adapter and encoder": load_in_diffusers,
 }
+"""The arms by their names in the results."""
 
 
 @torch.no_grad()
-def touch(tensors: Iterable[Tensor]) -> None:
-    """A file that is only mapped becomes resident when it is read."""
+def read_tensors(tensors: Iterable[Tensor]) -> None:
+    """Read all tensors, so that memory-mapped files become resident."""
     for tensor in tensors:
         tensor.amax()
 
 
 def resident_bytes() -> int:
-    """Of this process, now."""
+    """Return the resident memory of this process."""
     pages = Path("/proc/self/statm").read_text().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def hand_back() -> None:
-    """Memory that nobody holds, to the system; only glibc keeps it until it is asked."""
+def release_unused_memory() -> None:
+    """Return unused memory to the system; only glibc keeps it otherwise."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
-def measured(arm: str, folder: Path, size: str) -> dict[str, int]:
-    """In this process: resident bytes that the arm adds, those of them that somebody holds, and the bytes of
-    the tensors that it names.
+def measure_arm(arm: str, folder: Path, size: str) -> dict[str, int]:
+    """Measure an arm in this process.
+
+    Returns:
+        `resident_bytes` that the arm adds, `held_bytes` of them that are in use, and `tensor_bytes` of the
+        tensors that it keeps.
     """
-    make = ARMS[arm]
-    touch(make(network("tiny"), folder / "tiny")[1])
-    unet = network(size)
-    hand_back()
+    create = ARMS[arm]
+    read_tensors(create(create_unet("tiny"), folder / "tiny")[1])
+    unet = create_unet(size)
+    release_unused_memory()
     before = resident_bytes()
-    kept, tensors = make(unet, folder / size)
-    touch(tensors)
+    kept, tensors = create(unet, folder / size)
+    read_tensors(tensors)
     gc.collect()
     after = resident_bytes()
-    hand_back()
+    release_unused_memory()
     held = resident_bytes()
     assert kept
     read = sum(tensor.nbytes for tensor in tensors)
     return {"resident_bytes": after - before, "held_bytes": held - before, "tensor_bytes": read}
 
 
-def in_fresh_process(arm: str, folder: Path, size: str) -> dict[str, int]:
-    words = [sys.executable, "-m", "benchmarks.resident", "--arm", arm, "--folder", str(folder)]
-    done = subprocess.run([*words, "--size", size], check=True, capture_output=True, text=True)
+def measure_in_new_process(arm: str, folder: Path, size: str) -> dict[str, int]:
+    """Measure an arm in a new process."""
+    command = [sys.executable, "-m", "benchmarks.resident", "--arm", arm, "--folder", str(folder)]
+    done = subprocess.run([*command, "--size", size], check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def results_of(size: str, rounds: int) -> dict[str, Any]:
-    """Of each arm the median of its rounds."""
+def measure_arms(size: str, rounds: int) -> dict[str, Any]:
+    """Measure all arms; of each the median over rounds."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        for wanted in {"tiny", size}:
-            write_files(folder / wanted, wanted)
-        told = {arm: [in_fresh_process(arm, folder, size) for _ in range(rounds)] for arm in ARMS}
+        for needed in {"tiny", size}:
+            write_files(folder / needed, needed)
+        runs = {arm: [measure_in_new_process(arm, folder, size) for _ in range(rounds)] for arm in ARMS}
         files = {path.name: path.stat().st_size for path in (folder / size).iterdir() if path.is_file()}
-    arms = {arm: {key: median(one[key] for one in runs) for key in runs[0]} for arm, runs in told.items()}
+    arms = {arm: {key: median(run[key] for run in each) for key in each[0]} for arm, each in runs.items()}
     return {"arms": arms, "file_bytes": files}
 
 
-def _options() -> argparse.ArgumentParser:
-    options = parser((__doc__ or "").splitlines()[0], rounds=3)
-    options.add_argument("--size", choices=SIZES, default="full")
-    options.add_argument("--arm", choices=ARMS, help="this one only, in this process; needs --folder")
-    options.add_argument("--folder", type=Path, help="of the files that the arm loads")
-    return options
-
-
 def main() -> None:
-    args = _options().parse_args()
-    arm, folder = args.arm, args.folder
-    if arm:
-        print(json.dumps(measured(arm, folder, args.size)))
+    """Run the benchmark, or one arm of it in this process."""
+    question = (__doc__ or "").splitlines()[0]
+    parser = create_parser(question, rounds=3)
+    parser.add_argument("--size", choices=SIZES, default="full")
+    parser.add_argument("--arm", choices=ARMS, help="only this arm, in this process; needs --folder")
+    parser.add_argument("--folder", type=Path, help="of the files that the arm loads")
+    args: argparse.Namespace = parser.parse_args()
+    if args.arm:
+        print(json.dumps(measure_arm(args.arm, args.folder, args.size)))
         return
-    del args.arm, args.folder
-    report((__doc__ or "").splitlines()[0], args, results_of(args.size, args.rounds))
+    write_report(question, args, measure_arms(args.size, args.rounds), excluded=["arm", "folder"])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Where does the time of a styled picture go, on the bundled model?
+"""Which parts of the pipeline take the time of a styled image of the bundled model?
 
     python -m benchmarks.shares -o benchmarks/results/shares.json
 
-A clock around each part of the pipeline while whole pictures are drawn, as `benchmarks.bundled` draws them.
+Measures the time of each part while whole images are generated, with the settings of `benchmarks.bundled`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,29 +11,29 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from benchmarks.bundled import PROMPT, ours, reference
-from benchmarks.rounds import parser, report
+from benchmarks.bundled import PROMPT, load_mini, render_reference
+from benchmarks.rounds import create_parser, write_report
 
 
 @dataclass
 class Clock:
-    """What one part has taken so far."""
+    """Time and number of the calls of a method."""
 
     seconds: float = 0.0
     calls: int = 0
 
 
 @contextmanager
-def clocked(owner: Any, method: str) -> Iterator[Clock]:
-    """Inside the `with` block each call of the method is timed; after it the owner is as it was."""
-    clock, plain = Clock(), getattr(owner, method)
+def time_method(owner: object, method: str) -> Iterator[Clock]:
+    """Time every call of a method of an object within the `with` block, and restore the object afterwards."""
+    clock, original = Clock(), getattr(owner, method)
 
-    def timed(*given: Any, **named: Any) -> Any:
-        begun = perf_counter()
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        started = perf_counter()
         try:
-            return plain(*given, **named)
+            return original(*args, **kwargs)
         finally:
-            clock.seconds += perf_counter() - begun
+            clock.seconds += perf_counter() - started
             clock.calls += 1
 
     setattr(owner, method, timed)
@@ -43,28 +43,40 @@ def clocked(owner: Any, method: str) -> Iterator[Clock]:
         delattr(owner, method)
 
 
-def measured(draw: Callable[[], Any], parts: Mapping[str, tuple[Any, str]], pictures: int) -> dict[str, Any]:
-    """Shares of the time in which so many pictures are drawn; what is in no part is the pipeline's own."""
-    draw()
+def measure_shares(
+    generate: Callable[[], object], parts: Mapping[str, tuple[object, str]], images: int
+) -> dict[str, Any]:
+    """Measure the shares of the parts in the time of `generate`.
+
+    Args:
+        generate: Generates one image; called once more to warm up.
+        parts: Object and method of each part, by name.
+        images: Number of images.
+
+    Returns:
+        Share and calls of each part; "all else" is the remaining time.
+    """
+    generate()
     with ExitStack() as stack:
-        clocks = {name: stack.enter_context(clocked(*part)) for name, part in parts.items()}
-        begun = perf_counter()
-        for _ in range(pictures):
-            draw()
-        seconds = perf_counter() - begun
+        clocks = {name: stack.enter_context(time_method(*part)) for name, part in parts.items()}
+        started = perf_counter()
+        for _ in range(images):
+            generate()
+        seconds = perf_counter() - started
     rest = seconds - sum(clock.seconds for clock in clocks.values())
-    shares = {name: (clock.seconds, clock.calls // pictures) for name, clock in clocks.items()}
-    shares["all else"] = (rest, 1)
-    told = {name: {"share": spent / seconds, "calls": calls} for name, (spent, calls) in shares.items()}
-    return {"pictures": pictures, "seconds_a_picture": seconds / pictures, "parts": told}
+    times = {name: (clock.seconds, clock.calls // images) for name, clock in clocks.items()}
+    times["all else"] = (rest, 1)
+    shares = {name: {"share": spent / seconds, "calls": calls} for name, (spent, calls) in times.items()}
+    return {"pictures": images, "seconds_a_picture": seconds / images, "parts": shares}
 
 
 def main() -> None:
+    """Run the benchmark."""
     question = (__doc__ or "").splitlines()[0]
-    args = parser(question, rounds=8).parse_args()
-    styled = ours()
-    pipe, picture = styled.pipe, reference()
-    ink = styled.style(picture)
+    args = create_parser(question, rounds=8).parse_args()
+    styled = load_mini()
+    pipe: Any = styled.pipe
+    style = styled.style(render_reference())
     parts = {
         "the network": (pipe.unet, "forward"),
         "the first text encoder": (pipe.text_encoder, "forward"),
@@ -72,7 +84,8 @@ def main() -> None:
         "the scheduler's steps": (pipe.scheduler, "step"),
         "the autoencoder": (pipe.vae, "decode"),
     }
-    report(question, args, measured(lambda: styled(PROMPT, style=ink, seed=7), parts, args.rounds))
+    results = measure_shares(lambda: styled(PROMPT, style=style, seed=7), parts, args.rounds)
+    write_report(question, args, results)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A strip of pictures, one prompt and one seed, from one style to another.
+"""Generate a strip of images with one prompt and one seed, from one style to another.
 
 python examples/strip.py "a mushroom" ink.png neon.png -o strip.png
 """
@@ -10,24 +10,26 @@ from PIL import Image
 import instantstyle
 
 
-def strip(styled: instantstyle.InstantStyle, prompt: str, one: str, other: str, steps: int) -> Image.Image:
-    """`steps` pictures side by side: the first in one style, the last in the other."""
-    begin, end = styled.style(one), styled.style(other)
-    shares = [place / (steps - 1) for place in range(steps)]
-    drawn = [styled(prompt, style=begin.interpolate(end, share), seed=7).images[0] for share in shares]
-    whole = Image.new("RGB", (sum(picture.width for picture in drawn), drawn[0].height))
-    for place, picture in enumerate(drawn):
-        whole.paste(picture, (place * picture.width, 0))
-    return whole
+def make_strip(
+    styled: instantstyle.InstantStyle, prompt: str, first: str, last: str, steps: int
+) -> Image.Image:
+    """Generate `steps` images side by side, from the first style to the last."""
+    start, end = styled.style(first), styled.style(last)
+    shares = [number / (steps - 1) for number in range(steps)]
+    images = [styled(prompt, style=start.interpolate(end, share), seed=7).images[0] for share in shares]
+    strip = Image.new("RGB", (sum(image.width for image in images), images[0].height))
+    for number, image in enumerate(images):
+        strip.paste(image, (number * image.width, 0))
+    return strip
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("prompt", "one", "other"):
+    for name in ("prompt", "first", "last"):
         parser.add_argument(name)
     parser.add_argument("-o", "--output", default="strip.png")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--model", default="mini")
-    given = parser.parse_args()
-    drawn = strip(instantstyle.load(given.model), given.prompt, given.one, given.other, given.steps)
-    drawn.save(given.output)
+    args = parser.parse_args()
+    strip = make_strip(instantstyle.load(args.model), args.prompt, args.first, args.last, args.steps)
+    strip.save(args.output)

@@ -2,45 +2,51 @@
 
     python -m findings.blocks -o findings/results/blocks.json
 
-The package's own probe (`instantstyle probe`) on held-out scenes; the model card shows its table too.
+Runs the package's own probe (`instantstyle probe`) on held-out scenes. The model card shows its table too.
 """
 
 from typing import Any
 
-from findings.study import ASKED, Means, means_of, parser, report, shipped, tell, trials_of
-from instantstyle.evaluation.experiment import NO_REFERENCE, Experiment, opened
-from instantstyle.evaluation.probe import ALL, Finding, arms, probe
+from findings.study import (
+    REQUESTED,
+    compute_means,
+    create_experiment,
+    create_parser,
+    load_mini,
+    print_progress,
+    write_results,
+)
+from instantstyle.evaluation.experiment import NO_REFERENCE, Experiment, open_journal
+from instantstyle.evaluation.probe import ALL_BLOCKS, ProbeResult, probe, probe_arms
 
-REFERENCES = 16  # fewer than the other questions have: there are two arms for each block
+REFERENCES = 16
+"""Fewer than in the other studies, as there are two arms for each block."""
 
 
-def means(trials: Experiment) -> Means:
-    """Of a finished probe: every arm's, under its own name."""
-    journal = opened(trials, "probe.json")
-    return means_of(trials, journal, {arm.name: arm for arm in arms(trials.styled.architecture.blocks)})
-
-
-def results_of(trials: Experiment, found: Finding) -> dict[str, Any]:
-    """Proposed roles and those that ship, the blocks, and all means."""
-    architecture = trials.styled.architecture
+def collect_results(experiment: Experiment, result: ProbeResult) -> dict[str, Any]:
+    """Collect the proposed and the shipped roles, the blocks, and the means of a finished probe's arms."""
+    architecture = experiment.styled.architecture
+    arms = {arm.name: arm for arm in probe_arms(architecture.blocks)}
     return {
         "blocks": [str(block) for block in architecture.blocks],
         "plain": NO_REFERENCE.name,
-        "all": ALL.name,
+        "all": ALL_BLOCKS.name,
         "proposed": {
             role: {"blocks": [str(block) for block in one.blocks], "confidence": one.confidence}
-            for role, one in found.roles.items()
+            for role, one in result.roles.items()
         },
         "shipped": {role: [str(block) for block in blocks] for role, blocks in architecture.roles.items()},
-        "means": means(trials),
+        "means": compute_means(experiment, open_journal(experiment, "probe.json"), arms),
     }
 
 
 def main() -> None:
+    """Run the study."""
     question = (__doc__ or "").splitlines()[0]
-    args = parser(question, REFERENCES, ASKED, seed=100).parse_args()
-    trials = trials_of(shipped(), args, "blocks")
-    report(question, args, trials, results_of(trials, probe(trials, tell)))
+    args = create_parser(question, REFERENCES, REQUESTED, seed=100).parse_args()
+    experiment = create_experiment(load_mini(), args, "blocks")
+    result = probe(experiment, print_progress)
+    write_results(question, args, experiment, collect_results(experiment, result))
 
 
 if __name__ == "__main__":

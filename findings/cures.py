@@ -1,17 +1,27 @@
-"""Which way of taking the subject out of the reference works, and at what price?
+"""Which method reduces content leakage, and at what cost?
 
     python -m findings.cures -o findings/results/cures.json
 
-Every removal and every negative reference, in all blocks and in the style blocks, on one footing: the same
-references, prompts and seeds. What each costs in time: findings.costs.
+Every removal and every negative reference, in all blocks and in the style blocks, with the same references,
+prompts and seeds. `findings.costs` measures their time.
 """
 
 from typing import Any
 
-from findings.study import ASKED, REFERENCES, Means, means_of, parser, report, shipped, tell, trials_of
+from findings.study import (
+    REFERENCES,
+    REQUESTED,
+    Means,
+    compute_means,
+    create_experiment,
+    create_parser,
+    load_mini,
+    print_progress,
+    write_results,
+)
 from instantstyle.evaluation import ARMS, evaluate
-from instantstyle.evaluation.arms import CURES, settings_of
-from instantstyle.evaluation.experiment import NO_REFERENCE, Arm, Experiment, opened
+from instantstyle.evaluation.arms import REMOVAL_ARMS, combine_settings
+from instantstyle.evaluation.experiment import NO_REFERENCE, Arm, Experiment, open_journal
 
 REMOVALS: dict[str, dict[str, Any]] = {
     "subtract 0.5": {"removal": "subtract", "content_scale": 0.5},
@@ -21,52 +31,61 @@ REMOVALS: dict[str, dict[str, Any]] = {
     "mask": {"removal": "mask"},
     "clean": {"removal": "clean"},
 }
-"""The call's arguments; those without an amount act in full, as their papers have it."""
+"""Arguments of the call; removals without an amount act fully, as in their papers."""
 
 PLACES = {"all": ARMS["all"], "style": ARMS["style"]}
-"""Where each is tried; the arms are those without a cure."""
+"""Where each method is applied: the arms without a method."""
 
 
-def cures_in(place: str) -> list[Arm]:
-    """Every cure in these blocks, named after the arm that it is to cure."""
+def list_methods(place: str) -> list[Arm]:
+    """List every method in the blocks of one of `PLACES`, named after the arm without a method."""
     plain = PLACES[place]
     removals = [
-        Arm(f"{plain.name}, {name}", {**plain.arguments, **told}, content=told["removal"] != "clean")
-        for name, told in REMOVALS.items()
+        Arm(
+            f"{plain.name}, {name}",
+            {**plain.arguments, **arguments},
+            content=arguments["removal"] != "clean",
+        )
+        for name, arguments in REMOVALS.items()
     ]
-    against = [CURES[f"{place}-negative"], *([CURES["precise-style"]] if place == "style" else [])]
-    return [*removals, *against]
+    precise = [REMOVAL_ARMS["precise-style"]] if place == "style" else []
+    return [*removals, REMOVAL_ARMS[f"{place}-negative"], *precise]
 
 
-def arms() -> list[Arm]:
-    """No reference, each place without a cure and with each, and what else the paper speaks of."""
-    places = [arm for place, plain in PLACES.items() for arm in (plain, *cures_in(place))]
+def list_arms() -> list[Arm]:
+    """List no reference, each place without and with each method, and the paper's style and layout blocks."""
+    places = [arm for place, plain in PLACES.items() for arm in (plain, *list_methods(place))]
     return [NO_REFERENCE, *places, ARMS["style+layout"]]
 
 
-def means(trials: Experiment) -> Means:
-    """Draws what is missing, at scale 1; a report with all pictures lies in the trials' folder."""
-    evaluate(trials, arms(), [1.0], tell)
-    journal = opened(trials, "evaluate.json")
-    return means_of(
-        trials, journal, {setting.arm.name: setting.drawn for setting in settings_of(arms(), [1.0])}
-    )
+def measure_means(experiment: Experiment) -> Means:
+    """Generate and score what is missing at scale 1, and write a report into the experiment's folder.
+
+    Returns:
+        The means of every arm.
+    """
+    arms = list_arms()
+    evaluate(experiment, arms, [1.0], print_progress)
+    journal = open_journal(experiment, "evaluate.json")
+    scaled = {setting.arm.name: setting.scaled_arm for setting in combine_settings(arms, [1.0])}
+    return compute_means(experiment, journal, scaled)
 
 
-def results_of(trials: Experiment) -> dict[str, Any]:
-    """Which arms there are and what they cure, and their means."""
+def collect_results(experiment: Experiment) -> dict[str, Any]:
+    """Collect the arms by place and their means."""
     return {
         "plain": NO_REFERENCE.name,
-        "places": {plain.name: [arm.name for arm in cures_in(place)] for place, plain in PLACES.items()},
-        "means": means(trials),
+        "places": {plain.name: [arm.name for arm in list_methods(place)] for place, plain in PLACES.items()},
+        "means": measure_means(experiment),
     }
 
 
 def main() -> None:
+    """Run the study."""
     question = (__doc__ or "").splitlines()[0]
-    args = parser(question, REFERENCES, ASKED, seed=7).parse_args()
-    trials = trials_of(shipped(), args, "cures")
-    report(question, args, trials, results_of(trials))
+    args = create_parser(question, REFERENCES, REQUESTED, seed=7).parse_args()
+    experiment = create_experiment(load_mini(), args, "cures")
+    write_results(question, args, experiment, collect_results(experiment))
 
 
 if __name__ == "__main__":

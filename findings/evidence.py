@@ -1,4 +1,4 @@
-"""From means by reference to estimates with intervals: the only judge of any sentence."""
+"""Means over references with intervals; every conclusion of the page follows from these intervals alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,50 +7,78 @@ import torch
 
 from findings.study import Means
 
-DRAWS = 20_000  # of the bootstrap: at 50 comparisons, 10 of them lie beyond each end
-DOUBT = 0.05
-"""How often intervals that are looked at together may miss by chance, all of them taken as one."""
+RESAMPLES = 20_000
+"""Resamples of the bootstrap: with 50 comparisons, 10 of them lie beyond each end of an interval."""
+
+ERROR_RATE = 0.05
+"""Probability that at least one interval of a family misses its true value."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and the ends of its interval."""
+    """A mean with its interval.
+
+    Attributes:
+        mean: The mean over references.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        has_enough_references: False if there are too few references for the interval's confidence level.
+    """
 
     mean: float
     low: float
     high: float
-    enough: bool = True
-    """False where there are too few references for the interval's claim, wherever its ends are."""
+    has_enough_references: bool = True
 
     @property
     def sign(self) -> int:
-        """1 or −1: surely above or below zero; 0: neither."""
-        return ((self.low > 0) - (self.high < 0)) * self.enough
+        """1 or −1 if significantly above or below zero, otherwise 0."""
+        return ((self.low > 0) - (self.high < 0)) * self.has_enough_references
 
-    def told(self, sign: str = "") -> str:
-        """`0.25 (0.10–0.42)`; with `sign="+"` as a difference, `+0.25 (+0.10 to +0.42)`."""
+    def format(self, sign: str = "") -> str:
+        """Format as `0.25 (0.10–0.42)`; with `sign="+"` as a difference, `+0.25 (+0.10 to +0.42)`."""
         between = " to " if sign else "–"
         return f"{self.mean:{sign}.2f} ({self.low:{sign}.2f}{between}{self.high:{sign}.2f})"
 
 
-def estimate(values: Sequence[float], comparisons: int = 1) -> Estimate:
-    """The mean over references and its bootstrap interval, which holds at 95 %.
+def estimate_mean(values: Sequence[float], comparisons: int = 1) -> Estimate:
+    """Estimate a mean over references with a bootstrap interval.
 
-    With `comparisons`, so many such intervals hold together (Bonferroni: each at 1 − 0.05 / comparisons).
-    A bootstrap of n numbers that share a sign is all on one side of zero, and by chance they do in 2^(1−n) of
-    cases: where this is more than may be missed, there are not `enough`.
+    The bootstrap interval of n values of equal sign excludes zero, and n values have equal signs by chance
+    with probability 2^(1−n). If this exceeds the interval's error rate, there are not enough references.
+
+    Args:
+        values: One value for each reference.
+        comparisons: Number of intervals that hold together at 95 % (Bonferroni: each at
+            1 − 0.05 / comparisons).
+
+    Returns:
+        The estimate.
     """
     numbers = torch.tensor(values, dtype=torch.float64)
-    dice = torch.Generator().manual_seed(0)
-    picks = torch.randint(len(numbers), (DRAWS, len(numbers)), generator=dice)
-    tail = DOUBT / 2 / comparisons
+    generator = torch.Generator().manual_seed(0)
+    picks = torch.randint(len(numbers), (RESAMPLES, len(numbers)), generator=generator)
+    tail = ERROR_RATE / 2 / comparisons
     ends = torch.tensor([tail, 1 - tail], dtype=torch.float64)
     low, high = numbers[picks].mean(1).quantile(ends).tolist()
-    enough = 2.0 ** (1 - len(numbers)) <= 2 * tail
-    return Estimate(numbers.mean().item(), low, high, enough)
+    has_enough_references = 2.0 ** (1 - len(numbers)) <= 2 * tail
+    return Estimate(numbers.mean().item(), low, high, has_enough_references)
 
 
-def difference(means: Means, one: str, other: str, score: str, comparisons: int = 1) -> Estimate:
-    """How much higher `one` scores than `other`, reference by reference: both were drawn from equal seeds."""
-    pairs = zip(means[one][score], means[other][score], strict=True)
-    return estimate([mine - theirs for mine, theirs in pairs], comparisons)
+def estimate_difference(means: Means, arm: str, baseline: str, score: str, comparisons: int = 1) -> Estimate:
+    """Estimate how much higher an arm scores than a baseline.
+
+    Differences are taken for each reference, as both arms are generated with the same seeds.
+
+    Args:
+        means: Means of all arms.
+        arm: Name of the arm.
+        baseline: Name of the arm to compare with.
+        score: Name of the score.
+        comparisons: Number of intervals that hold together.
+
+    Returns:
+        The difference, arm − baseline.
+    """
+    pairs = zip(means[arm][score], means[baseline][score], strict=True)
+    return estimate_mean([value - other for value, other in pairs], comparisons)

@@ -1,7 +1,7 @@
-"""What every question here has in common: held-out pairs of the small world, drawn from the shipped weights.
+"""What all studies share: held-out references of the synthetic dataset and images from the shipped weights.
 
-A study draws its arms into a folder, where it is taken up again, and keeps each arm's mean scores by
-reference: all that the page says, intervals and verdicts too, is worked out from these.
+A study generates its arms into a folder, in which it can be resumed, and stores each arm's mean scores by
+reference. Intervals and verdicts of the page are computed from these means.
 """
 
 import argparse
@@ -15,10 +15,15 @@ from statistics import mean
 from typing import Any
 
 import instantstyle
-from benchmarks.rounds import machine
+from benchmarks.rounds import describe_environment
 from instantstyle.errors import JobError
-from instantstyle.evaluation.experiment import Arm, Experiment, from_world, of_arm
-from instantstyle.metrics import InWorld
+from instantstyle.evaluation.experiment import (
+    Arm,
+    Experiment,
+    sample_synthetic_references,
+    scores_by_reference,
+)
+from instantstyle.metrics import SyntheticScorer
 from instantstyle.models.registry import MINI_FOLDER
 from instantstyle.utils.atomic_write import atomic_write
 from instantstyle.utils.result_journal import ResultJournal
@@ -26,103 +31,147 @@ from instantstyle.utils.result_journal import ResultJournal
 RESULTS = Path(__file__).parent / "results"
 WORK = Path("build/findings")
 
-REFERENCES, ASKED = 60, 2
-"""Of the questions on cures and scales. Intervals are over references, so these are many: with 60 a leak of
-one in ten is told from none beside a dozen other comparisons. 2: what a set of pictures has in common is
-asked of pairs at least."""
+REFERENCES, REQUESTED = 60, 2
+"""References and requested objects of the studies of methods and scales.
+
+Intervals are over references: with 60, content leakage in one of ten images is distinguished from none beside
+a dozen other comparisons. Consistency is a score of pairs of images, which require two objects."""
 
 Means = dict[str, dict[str, list[float]]]
-"""By arm and score (`leak`): a number for each reference, the mean over what was asked for with it."""
+"""By arm and score (`leak`): for each reference the mean over the objects requested with it."""
 
 
-def parser(question: str, references: int, asked: int, seed: int) -> argparse.ArgumentParser:
-    """The options that all of these have."""
-    made = argparse.ArgumentParser(description=question)
-    made.add_argument("--references", type=int, default=references, help="held-out scenes")
-    made.add_argument("--asked", type=int, default=asked, help="things asked for with each reference")
-    made.add_argument("--steps", type=int, help="of each drawing; the model's own number unless given")
-    made.add_argument("--seed", type=int, default=seed, help="of scenes and drawings")
-    made.add_argument("--work", type=Path, default=WORK, help="folder in which begun work is gone on with")
-    made.add_argument("-o", "--output", type=Path, required=True)
-    return made
+def create_parser(question: str, references: int, requested: int, seed: int) -> argparse.ArgumentParser:
+    """Create a parser with the options of all studies.
+
+    Args:
+        question: The question of the study.
+        references: Default number of references.
+        requested: Default number of objects requested with each.
+        seed: Default seed.
+
+    Returns:
+        The parser.
+    """
+    parser = argparse.ArgumentParser(description=question)
+    parser.add_argument("--references", type=int, default=references, help="held-out scenes")
+    parser.add_argument("--asked", type=int, default=requested, help="objects requested with each reference")
+    parser.add_argument("--steps", type=int, help="of each image; default: the model's own number")
+    parser.add_argument("--seed", type=int, default=seed, help="of scenes and images")
+    parser.add_argument("--work", type=Path, default=WORK, help="folder in which the study is resumed")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    return parser
 
 
-def weights() -> str:
-    """16 hex digits that change with any tensor which ships."""
-    told = sha256()
+def hash_weights() -> str:
+    """Return 16 hexadecimal digits that change with any shipped tensor of mini."""
+    digest = sha256()
     for path in sorted(MINI_FOLDER.rglob("*.safetensors")):
-        told.update(path.read_bytes())
-    return told.hexdigest()[:16]
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
-def trials_of(
+def create_experiment(
     styled: instantstyle.InstantStyle, args: argparse.Namespace, name: str, model: str = ""
 ) -> Experiment:
-    """Held-out scenes as references, things to ask for that none of them shows, and the judge.
+    """Create an experiment with held-out scenes, objects that none of them shows, and the classifier.
 
-    The weights are part of what the model is called: what others drew is never gone on with.
+    Args:
+        styled: The model.
+        args: Options of `create_parser`.
+        name: Folder of the study's images in `args.work`.
+        model: Name of the model in the journal. It contains the weights' digest by default, so that images of
+            other weights are not reused.
+
+    Returns:
+        The experiment.
     """
-    shown, scenes, asked = from_world(args.references, args.asked, args.seed)
+    references, scenes, prompts = sample_synthetic_references(args.references, args.asked, args.seed)
     steps = {} if args.steps is None else {"num_inference_steps": args.steps}
     return Experiment(
         styled,
-        shown,
-        asked,
-        [InWorld(scenes)],
+        references,
+        prompts,
+        [SyntheticScorer(scenes)],
         args.work / name,
-        model or f"mini {weights()}",
+        model or f"mini {hash_weights()}",
         args.seed,
         arguments=steps,
     )
 
 
-def shipped() -> instantstyle.InstantStyle:
-    """The bundled model."""
+def load_mini() -> instantstyle.InstantStyle:
+    """Load the bundled model without progress bars."""
     styled = instantstyle.load("mini")
     styled.pipe.set_progress_bar_config(disable=True)
     return styled
 
 
-def means_of(trials: Experiment, journal: ResultJournal, arms: Mapping[str, Arm]) -> Means:
-    """Each arm's means by the name it is to have, of the judge's scores."""
-    return {name: _scores(trials, journal, arm) for name, arm in arms.items()}
+def compute_means(experiment: Experiment, journal: ResultJournal, arms: Mapping[str, Arm]) -> Means:
+    """Compute the means of all scores by reference.
 
+    Args:
+        experiment: The experiment.
+        journal: Its scores.
+        arms: The arms by their names in the results.
 
-def _scores(trials: Experiment, journal: ResultJournal, arm: Arm) -> dict[str, list[float]]:
+    Returns:
+        The means, without the scorer's name in the names of scores.
+    """
     names = list(dict.fromkeys(name for cell in journal.cells.values() for name in cell))
-    found = {name.partition(" (")[0]: of_arm(trials, journal, arm, name) for name in names}
-    return {name: [round(mean(row), 5) for row in rows.values()] for name, rows in found.items()}
+    means: Means = {}
+    for arm_name, arm in arms.items():
+        scores = {
+            name.partition(" (")[0]: scores_by_reference(experiment, journal, arm, name) for name in names
+        }
+        means[arm_name] = {
+            name: [round(mean(row), 5) for row in rows.values()] for name, rows in scores.items()
+        }
+    return means
 
 
-def tell(done: int, cells: int) -> None:
-    """How far the drawing is, on one line."""
+def print_progress(done: int, cells: int) -> None:
+    """Print the number of finished cells on one line of the standard error."""
     print(f"\r{done}/{cells} cells", end="\n" if done == cells else "", file=sys.stderr, flush=True)
 
 
-def report(question: str, args: argparse.Namespace, trials: Experiment, results: Mapping[str, Any]) -> None:
-    """Question, settings and results as JSON, in the file asked for."""
+def write_results(
+    question: str, args: argparse.Namespace, experiment: Experiment, results: Mapping[str, Any]
+) -> None:
+    """Write question, settings and results as JSON to `args.output`."""
     command = shlex.join(["python", "-m", f"findings.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
     settings = {
         "command": command,
-        **machine(),
-        "weights": weights(),
+        **describe_environment(),
+        "weights": hash_weights(),
         "references": args.references,
-        "asked": list(trials.prompts),
-        "steps": args.steps or trials.styled.defaults.get("num_inference_steps"),
+        "asked": list(experiment.prompts),
+        "steps": args.steps or experiment.styled.defaults.get("num_inference_steps"),
         "seed": args.seed,
     }
-    told = {"question": question, "settings": settings, "results": results}
+    document = {"question": question, "settings": settings, "results": results}
     args.output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(args.output, force=True) as draft:
-        draft.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        draft.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(args.output)
 
 
-def read(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The files of results by the names of their questions; `JobError` where one is not there."""
-    lacking = [name for name in names if not (folder / f"{name}.json").is_file()]
-    if lacking:
+def read_results(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read the result files of studies.
+
+    Args:
+        folder: Folder of the files.
+        names: Names of the studies.
+
+    Returns:
+        The documents by the name of their study.
+
+    Raises:
+        JobError: A file is missing.
+    """
+    missing = [name for name in names if not (folder / f"{name}.json").is_file()]
+    if missing:
         raise JobError(
-            f"{folder} has no {' and no '.join(f'{name}.json' for name in lacking)}: make findings."
+            f"{folder} has no {' and no '.join(f'{name}.json' for name in missing)}. Run make findings."
         )
     return {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names}

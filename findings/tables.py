@@ -1,50 +1,83 @@
-"""Tables of the page and of the model card: an arm or a block a row, each figure with its interval."""
+"""Tables of the page and of the model card: a row for each arm or block, an interval for each figure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from findings.claims import WORDS
-from findings.evidence import difference, estimate
+from findings.evidence import estimate_difference, estimate_mean
 from findings.study import Means
-from findings.verdicts import GOOD, compared
+from findings.verdicts import BETTER, compare_arms
+from instantstyle.metrics import SCORE_TITLES
 
-WAYS = {"alone": "on alone, against no reference", "off": "left out of all"}
+ARM_SCORES = ("leak", "subject", "palette", "look", "layout", "consistency", "repetition")
+BLOCK_SCORES = ("look", "palette", "leak", "subject", "layout")
+BLOCK_TITLES = {"alone": "block alone, against no reference", "off": "block removed from all blocks"}
 
 
-def arms(means: Means, names: Sequence[str], scores: Sequence[str] = (*WORDS,)) -> str:
-    """Means with 95 % intervals over references, each for itself; of the scores that were measured."""
+def format_arms(means: Means, names: Sequence[str], scores: Sequence[str] = ARM_SCORES) -> str:
+    """Format the means of arms.
+
+    Args:
+        means: Means of all arms.
+        names: Arms to show.
+        scores: Scores to show, if they were measured.
+
+    Returns:
+        A Markdown table; each interval holds at 95 % on its own.
+    """
     scores = [score for score in scores if score in means[names[0]]]
-    rows = [[name, *(estimate(means[name][score]).told() for score in scores)] for name in names]
-    return table(["arm", *(WORDS[score] for score in scores)], rows)
+    rows = [[name, *(estimate_mean(means[name][score]).format() for score in scores)] for name in names]
+    return format_table(["arm", *(SCORE_TITLES[score] for score in scores)], rows)
 
 
-def cures(means: Means, plain: str, names: Sequence[str], costs: Mapping[str, Mapping[str, float]]) -> str:
-    """Each cure against the same blocks without one: the least leak first; and its time."""
-    found = compared(means, names, plain)
-    order = sorted(names, key=lambda name: found[name]["leak"].mean)
+def format_methods(
+    means: Means, plain: str, names: Sequence[str], times: Mapping[str, Mapping[str, float]]
+) -> str:
+    """Format the methods against content leakage, compared with the same blocks without one.
+
+    Args:
+        means: Means of all arms.
+        plain: The arm without a method.
+        names: The arms with a method; shown in order of their content leakage.
+        times: `seconds` and `to_plain` of each arm.
+
+    Returns:
+        A Markdown table; all intervals hold together at 95 %.
+    """
+    differences = compare_arms(means, names, plain)
+    order = sorted(names, key=lambda name: differences[name]["leak"].mean)
     rows = [
         [
             name,
-            *(found[name][score].told("+") for score in GOOD),
-            f"{costs[name]['to_plain']:.2f}× ({costs[name]['seconds']:.2f} s)",
+            *(differences[name][score].format("+") for score in BETTER),
+            f"{times[name]['to_plain']:.2f}× ({times[name]['seconds']:.2f} s)",
         ]
         for name in order
     ]
-    return table([f"against {plain}", *(WORDS[score] for score in GOOD), "time a picture"], rows)
+    return format_table(
+        [f"against {plain}", *(SCORE_TITLES[score] for score in BETTER), "time per image"], rows
+    )
 
 
-def blocks(results: Mapping[str, Any], way: str) -> str:
-    """What each block brings on alone (`alone`), or what is lost when it alone is left out (`off`)."""
+def format_blocks(results: Mapping[str, Any], way: Literal["alone", "off"]) -> str:
+    """Format the effect of each block.
+
+    Args:
+        results: Results of the study `blocks`.
+        way: `alone`: the block alone minus no reference; `off`: all blocks minus all but this one.
+
+    Returns:
+        A Markdown table; each interval holds at 95 % on its own.
+    """
     means, plain, every = results["means"], results["plain"], results["all"]
-    shown = ("look", "palette", "leak", "subject", "layout")
     rows = []
     for block in results["blocks"]:
-        one, other = (f"only {block}", plain) if way == "alone" else (every, f"without {block}")
-        rows.append([f"`{block}`", *(difference(means, one, other, score).told("+") for score in shown)])
-    return table([f"block {WAYS[way]}", *(WORDS[score] for score in shown)], rows)
+        arm, baseline = (f"only {block}", plain) if way == "alone" else (every, f"without {block}")
+        cells = (estimate_difference(means, arm, baseline, score).format("+") for score in BLOCK_SCORES)
+        rows.append([f"`{block}`", *cells])
+    return format_table([BLOCK_TITLES[way], *(SCORE_TITLES[score] for score in BLOCK_SCORES)], rows)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown."""
+def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Format a Markdown table."""
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])

@@ -1,153 +1,213 @@
-"""Sentences on cures, scales and blocks, each chosen by the intervals; none is written beforehand."""
+"""Sentences about methods, scales and blocks, each selected by the intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from findings.claims import WORDS
-from findings.evidence import Estimate, difference
+from findings.evidence import Estimate, estimate_difference
 from findings.study import Means
+from instantstyle.metrics import SCORE_TITLES
 
-GOOD = {"leak": -1, "subject": 1, "palette": 1, "look": 1}
-"""The scores that a cure is judged by, and which way is better."""
-
-
-def compared(means: Means, arms: Sequence[str], plain: str) -> dict[str, dict[str, Estimate]]:
-    """Each arm against one, by score; all these intervals hold together."""
-    comparisons = len(arms) * len(GOOD)
-    return {arm: {score: difference(means, arm, plain, score, comparisons) for score in GOOD} for arm in arms}
+BETTER = {"leak": -1, "subject": 1, "palette": 1, "look": 1}
+"""The scores that a method is assessed by, with the sign of an improvement."""
 
 
-def worse(against: Mapping[str, Estimate]) -> list[str]:
-    """The scores that are surely worse, in words."""
-    return [WORDS[score] for score, found in against.items() if found.sign == -GOOD[score]]
+def compare_arms(means: Means, arms: Sequence[str], baseline: str) -> dict[str, dict[str, Estimate]]:
+    """Compare arms with a baseline in all scores of `BETTER`; the intervals hold together at 95 %.
+
+    Args:
+        means: Means of all arms.
+        arms: Arms to compare.
+        baseline: The arm to compare with.
+
+    Returns:
+        Differences by arm and score.
+    """
+    comparisons = len(arms) * len(BETTER)
+    return {
+        arm: {score: estimate_difference(means, arm, baseline, score, comparisons) for score in BETTER}
+        for arm in arms
+    }
 
 
-def cured(means: Means, plain: str, cures: Sequence[str]) -> str:
-    """Which cures surely lower the leak in these blocks, what they surely cost, and which wins."""
-    found = compared(means, cures, plain)
-    helping = [cure for cure in cures if found[cure]["leak"].sign < 0]
-    if not helping:
+def list_worse_scores(differences: Mapping[str, Estimate]) -> list[str]:
+    """List the titles of the scores that are significantly worse than the baseline's."""
+    return [SCORE_TITLES[score] for score, found in differences.items() if found.sign == -BETTER[score]]
+
+
+def summarize_methods(means: Means, plain: str, methods: Sequence[str]) -> str:
+    """Describe which methods significantly reduce content leakage, what they cost, and which one wins.
+
+    Args:
+        means: Means of all arms.
+        plain: The arm without a method.
+        methods: The arms with a method, in the same blocks.
+
+    Returns:
+        A paragraph of Markdown.
+    """
+    differences = compare_arms(means, methods, plain)
+    effective = [method for method in methods if differences[method]["leak"].sign < 0]
+    title = f"**{_capitalize(plain)}**"
+    if not effective:
         return (
-            f"**{_first_up(plain)}**: none of the {len(cures)} cures surely shows less of the reference's "
-            f"thing than {plain} without one. No winner."
+            f"{title}: none of the {len(methods)} methods significantly reduces content leakage compared "
+            f"with {plain} without a method. No method wins."
         )
-    free = [cure for cure in helping if not worse(found[cure])]
-    costs = [f"{_short(cure, plain)} ({', '.join(lost)})" for cure in helping if (lost := worse(found[cure]))]
-    parts = [
-        f"**{_first_up(plain)}**: surely less of the reference's thing than without a cure with "
-        f"{_listed([_short(cure, plain) for cure in helping])}",
-        f"of these, surely at a price: {'; '.join(costs)}" if costs else "none of these surely has a price",
-        _won(winner(means, free, cures), plain),
+    names = _join([_method_name(method, plain) for method in effective])
+    costs = [
+        f"{_method_name(method, plain)} ({', '.join(worse)})"
+        for method in effective
+        if (worse := list_worse_scores(differences[method]))
     ]
-    return ". ".join(_first_up(part) for part in parts)
+    cost = (
+        f"Of these, the following significantly lower other scores: {'; '.join(costs)}"
+        if costs
+        else "None of these significantly lowers another score"
+    )
+    free = [method for method in effective if not list_worse_scores(differences[method])]
+    winner = find_winner(means, free, methods)
+    result = (
+        "No method wins: none without a significant cost leaks significantly less than every other."
+        if winner is None
+        else f"The winner is {_method_name(winner, plain)}: it has no significant cost and leaks "
+        "significantly less than every other method."
+    )
+    return f"{title}: significantly less content leakage than without a method with {names}. {cost}. {result}"
 
 
-def winner(means: Means, free: Sequence[str], cures: Sequence[str]) -> str | None:
-    """The one of `free` (effective, at no sure price) that surely leaks less than every other cure."""
-    for cure in free:
-        others = [other for other in cures if other != cure]
-        gaps = [difference(means, cure, other, "leak", len(others)) for other in others]
+def find_winner(means: Means, free: Sequence[str], methods: Sequence[str]) -> str | None:
+    """Find the method that leaks significantly less than every other.
+
+    Args:
+        means: Means of all arms.
+        free: Effective methods without a significant cost, which can win.
+        methods: All methods.
+
+    Returns:
+        The winner, or None.
+    """
+    for method in free:
+        others = [other for other in methods if other != method]
+        gaps = [estimate_difference(means, method, other, "leak", len(others)) for other in others]
         if all(gap.sign < 0 for gap in gaps):
-            return cure
+            return method
     return None
 
 
-def _won(cure: str | None, plain: str) -> str:
-    if cure is None:
-        return "no winner: no cure without a sure price surely leaks less than every other."
-    return f"the winner is {_short(cure, plain)}: no sure price, and surely less leak than every other cure."
+def compare_scales(means: Means, arm: str, scales: Sequence[float], target: str) -> str:
+    """Describe at which scales an arm is in no score significantly worse than a target arm.
+
+    This answers whether tuning the scale replaces the selection of blocks.
+    """
+    differences = compare_arms(means, [_at_scale(arm, scale) for scale in scales], target)
+    worse = {f"{scale:g}": list_worse_scores(differences[_at_scale(arm, scale)]) for scale in scales}
+    equal = [scale for scale, scores in worse.items() if not scores]
+    lost = "; ".join(f"{scale} ({', '.join(scores)})" for scale, scores in worse.items() if scores)
+    if not equal:
+        return f"At every scale {arm} are significantly worse than {target} in some score: {lost}."
+    except_at = f"; significantly worse at {lost}" if lost else ""
+    return f"At {_join(equal)}, {arm} are in no score significantly worse than {target}{except_at}."
 
 
-def matched(means: Means, swept: str, scales: Sequence[float], target: str) -> str:
-    """Whether some scale of one arm is nowhere surely worse than another arm: weight tuning, or not."""
-    found = compared(means, [_at(swept, scale) for scale in scales], target)
-    lacks = {f"{scale:g}": worse(found[_at(swept, scale)]) for scale in scales}
-    even = [scale for scale, lost in lacks.items() if not lost]
-    lost = [f"{scale} ({', '.join(scores)})" for scale, scores in lacks.items() if scores]
-    if not even:
-        return f"At every scale {swept} are surely worse than {target} in some score: {'; '.join(lost)}."
-    but = f"; surely worse at {'; '.join(lost)}" if lost else ""
-    return f"At {_listed(even)}, {swept} are in no score surely worse than {target}{but}."
+def recommend_scale(means: Means, arm: str, scales: Sequence[float], plain: str, default: float) -> str:
+    """Describe at which scales an arm transfers the most style without a significant cost.
 
+    Args:
+        means: Means of all arms at all scales.
+        arm: Name of the arm.
+        scales: Scales in ascending order.
+        plain: The arm without a reference.
+        default: The default scale.
 
-def begin(means: Means, arm: str, scales: Sequence[float], plain: str, default: float) -> str:
-    """At which scales an arm gives as much as it can at no sure price, and whether the default is one."""
-    good = free(means, arm, scales, plain)
-    if not good:
-        return f"No scale of {arm} is without a sure price."
-    given = ("palette", "look")
-    best = max(good, key=lambda scale: sum(sum(means[_at(arm, scale)][score]) for score in given))
-    enough = [
-        scale
-        for scale in good
-        if all(
-            difference(means, _at(arm, scale), _at(arm, best), score, len(given) * len(good)).sign >= 0
-            for score in given
-        )
-    ]
-    where = "is among them" if default in enough else "is not among them"
+    Returns:
+        A sentence on these scales, and whether the default is among them.
+    """
+    free = list_free_scales(means, arm, scales, plain)
+    if not free:
+        return f"No scale of {arm} is without a significant cost."
+    style = ("palette", "look")
+    best = max(free, key=lambda scale: sum(sum(means[_at_scale(arm, scale)][score]) for score in style))
+
+    def equals_best(scale: float) -> bool:
+        names, comparisons = (_at_scale(arm, scale), _at_scale(arm, best)), len(style) * len(free)
+        return all(estimate_difference(means, *names, score, comparisons).sign >= 0 for score in style)
+
+    good = [scale for scale in free if equals_best(scale)]
+    listed = _join([f"{scale:g}" for scale in good])
     return (
-        f"At {_listed([f'{scale:g}' for scale in enough])} {arm} have no sure price, and neither palette nor "
-        f"look is surely below that at the best such scale, {best:g}. The default, {default:g}, {where}."
+        f"At {listed} {arm} have no significant cost, and neither palette nor look is significantly below "
+        f"that at the best such scale, {best:g}. The default, {default:g}, "
+        f"{'is' if default in good else 'is not'} among them."
     )
 
 
-def free(means: Means, arm: str, scales: Sequence[float], plain: str) -> list[float]:
-    """The scales up to the first that surely loses the asked thing or shows the reference's."""
+def list_free_scales(means: Means, arm: str, scales: Sequence[float], plain: str) -> list[float]:
+    """List the scales below the first that significantly lowers prompt fidelity or leaks content."""
     comparisons = 2 * len(scales)
-    good: list[float] = []
+    free: list[float] = []
     for scale in scales:
-        found = [
-            difference(means, _at(arm, scale), plain, score, comparisons).sign * GOOD[score]
+        name = _at_scale(arm, scale)
+        if any(
+            estimate_difference(means, name, plain, score, comparisons).sign * BETTER[score] < 0
             for score in ("leak", "subject")
-        ]
-        if min(found) < 0:
+        ):
             break
-        good.append(scale)
-    return good
+        free.append(scale)
+    return free
 
 
-def safe(means: Means, arm: str, scales: Sequence[float], plain: str) -> str:
-    """Up to which scale an arm surely costs neither the asked thing nor shows the reference's."""
-    good = free(means, arm, scales, plain)
-    if not good:
-        return f"- {arm}: already at {scales[0]:g} one of both is sure."
-    if len(good) == len(scales):
-        return f"- {arm}: at no scale up to {scales[-1]:g} is either sure."
-    return f"- {arm}: up to {good[-1]:g} neither is sure; at {scales[len(good)]:g} one is."
+def describe_free_scales(means: Means, arm: str, scales: Sequence[float], plain: str) -> str:
+    """Describe up to which scale an arm neither lowers prompt fidelity nor leaks content significantly."""
+    free = list_free_scales(means, arm, scales, plain)
+    if not free:
+        return f"- {arm}: at {scales[0]:g}, the lowest scale, there is a significant cost."
+    if len(free) == len(scales):
+        return f"- {arm}: no significant cost at any scale up to {scales[-1]:g}."
+    return f"- {arm}: no significant cost up to {free[-1]:g}; a significant cost at {scales[len(free)]:g}."
 
 
-def roles(results: Mapping[str, Any]) -> str:
-    """What the probe proposes, how surely, and whether that is what ships."""
+def describe_roles(results: Mapping[str, Any]) -> str:
+    """Describe which blocks the probe proposes, with what confidence, and whether they are those that ship.
+
+    Args:
+        results: Results of the study `blocks`.
+
+    Returns:
+        A Markdown list.
+    """
     lines = []
     for role, shipped in results["shipped"].items():
         proposed = results["proposed"].get(role)
         if proposed is None:
-            lines.append(f"- {role}: no block's effect is surely above zero; {_named(shipped)} ships.")
+            lines.append(
+                f"- {role}: no block's effect is significantly above zero; {_format_blocks(shipped)} ships."
+            )
             continue
-        sure = proposed["confidence"]
-        told = "of one reference nothing is sure" if sure is None else f"first in {sure:.0%} of resamples"
-        same = set(proposed["blocks"]) == set(shipped)
-        ships = "what ships" if same else f"not what ships: {_named(shipped)}"
-        lines.append(f"- {role}: {_named(proposed['blocks'])} ({told}); {ships}.")
+        share = proposed["confidence"]
+        confidence = (
+            "unknown confidence with one reference" if share is None else f"first in {share:.0%} of resamples"
+        )
+        is_shipped = set(proposed["blocks"]) == set(shipped)
+        comparison = "as shipped" if is_shipped else f"not as shipped: {_format_blocks(shipped)}"
+        lines.append(f"- {role}: {_format_blocks(proposed['blocks'])} ({confidence}); {comparison}.")
     return "\n".join(lines)
 
 
-def _at(arm: str, scale: float) -> str:
+def _at_scale(arm: str, scale: float) -> str:
     return f"{arm} at {scale:g}"
 
 
-def _named(blocks: Sequence[str]) -> str:
+def _format_blocks(blocks: Sequence[str]) -> str:
     return ", ".join(f"`{block}`" for block in blocks)
 
 
-def _short(cure: str, plain: str) -> str:
-    return cure.removeprefix(f"{plain}, ")
+def _method_name(arm: str, plain: str) -> str:
+    return arm.removeprefix(f"{plain}, ")
 
 
-def _listed(words: Sequence[str]) -> str:
+def _join(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _first_up(text: str) -> str:
+def _capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]

@@ -1,7 +1,11 @@
-"""Small tools that tests share."""
+"""Helpers that several tests use."""
 
 from torch import Generator
 
 
-def dice(seed: int) -> Generator:
+def seeded_generator(seed: int) -> Generator:
+    """Return a CPU generator with a seed."""
     return Generator().manual_seed(seed)
+
+
+dice = seeded_generator

@@ -1,6 +1,8 @@
-"""The page of what a service and a batch carry: every figure finds its place, none is made up."""
+"""The page of the service and of batches contains every figure of its results."""
 
-from benchmarks.operations import load, page, throughput
+from typing import Any
+
+from benchmarks.operations import format_load, format_throughput, render_page
 
 LOAD = {
     "clients": {
@@ -21,34 +23,34 @@ THROUGHPUT = {
 }
 
 
-def results(name: str, found: dict, **more) -> dict:
+def result_file(name: str, results: dict[str, Any], **more: Any) -> dict[str, Any]:
     settings = {"command": f"python -m benchmarks.{name}", "machine": "m", "torch": "t", "diffusers": "d"}
-    return {"question": "Which?", "settings": settings | more, "results": found}
+    return {"question": "Which?", "settings": settings | more, "results": results}
 
 
 def test_the_page_has_both_tables_and_their_commands():
     files = {
-        "load": results("load", LOAD, seconds=120.0),
-        "throughput": results("throughput", THROUGHPUT, pictures=12, rounds=5),
+        "load": result_file("load", LOAD, seconds=120.0),
+        "throughput": result_file("throughput", THROUGHPUT, pictures=12, rounds=5),
     }
-    told = page(files)
-    assert load(LOAD) in told
-    assert throughput(THROUGHPUT) in told
-    assert "for 120 seconds" in told
-    assert "by +38 ms" in told
-    assert "800 MB when it is warm" in told
-    assert "912 MB at most" in told
-    assert "813 MB at the end" in told
-    assert all(f"`python -m benchmarks.{name}`" in told for name in files)
-    assert "{" not in told
+    text = render_page(files)
+    assert format_load(LOAD) in text
+    assert format_throughput(THROUGHPUT) in text
+    assert "for 120 seconds" in text
+    assert "by +38 ms" in text
+    assert "800 MB after warm-up" in text
+    assert "at most\n912 MB during" in text
+    assert "813 MB at the end" in text
+    assert all(f"`python -m benchmarks.{name}`" in text for name in files)
+    assert "{" not in text
 
 
-def test_clients_are_told_a_row_each():
-    assert load(LOAD).splitlines()[2:] == [
+def test_each_number_of_clients_has_a_row():
+    assert format_load(LOAD).splitlines()[2:] == [
         "| 1 | 152 | 150 | 2 | 0 | 75 | 0.80 s | 0.93 s | 800 → 812 MB |",
         "| 9 | 3 | 0 | 0 | 3 | 0 | – | – | 812 → 813 MB |",
     ]
 
 
-def test_ways_of_drawing_are_told_a_row_each():
-    assert throughput(THROUGHPUT).splitlines()[-1] == "| Ray, 1 worker | 59 |"
+def test_each_way_to_generate_has_a_row():
+    assert format_throughput(THROUGHPUT).splitlines()[-1] == "| Ray, 1 worker | 59 |"

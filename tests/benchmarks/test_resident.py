@@ -1,18 +1,20 @@
-"""The benchmark at a sixteenth of each width: every arm in a process of its own, end to end."""
+"""The benchmark with every width divided by 16: every arm in its own process, end to end."""
+
+from typing import Any
 
 import pytest
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from benchmarks.resident import ARMS, VIT_BIGG, resident_bytes, results_of
+from benchmarks.resident import ARMS, VIT_BIGG, measure_arms, resident_bytes
 
 
 @pytest.fixture(scope="module")
-def results():
-    return results_of("tiny", rounds=1)
+def results() -> dict[str, Any]:
+    return measure_arms("tiny", rounds=1)
 
 
-def test_every_arm_says_what_it_keeps(results):
+def test_every_arm_has_the_bytes_that_it_keeps(results):
     assert list(results["arms"]) == list(ARMS)
     # 10 layers, keys and values, two halves, 4 tokens, 80 wide, 2 bytes.
     ours = 10 * 2 * 2 * 4 * 80 * 2
@@ -20,14 +22,14 @@ def test_every_arm_says_what_it_keeps(results):
     assert results["arms"]["ours, bound by the adapter"]["tensor_bytes"] == ours
 
 
-def test_diffusers_keeps_the_adapter_and_the_encoder(results):
+def test_diffusers_keeps_adapter_and_encoder(results):
     theirs = results["arms"]["diffusers, adapter and encoder"]
     adapter = results["file_bytes"]["ip-adapter_sdxl.safetensors"]
     assert theirs["tensor_bytes"] > adapter
     assert theirs["resident_bytes"] > adapter
 
 
-def test_resident_bytes_grow_with_what_is_written_to():
+def test_resident_bytes_grow_with_written_memory_only():
     before = resident_bytes()
     untouched = torch.empty(50_000_000, dtype=torch.uint8)
     middle = resident_bytes()
@@ -36,7 +38,7 @@ def test_resident_bytes_grow_with_what_is_written_to():
     assert resident_bytes() - middle > 40_000_000
 
 
-def test_the_encoder_is_the_one_of_sdxls_adapter():
+def test_the_encoder_has_the_size_of_sdxls():
     with torch.device("meta"):
         encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**VIT_BIGG))
     # 3.7 GB in half precision.

@@ -1,30 +1,30 @@
-"""A clock around a method: it counts, and leaves nothing behind."""
+"""A timed method counts its calls, and the object is restored afterwards."""
 
 import pytest
 
-from benchmarks.shares import clocked, measured
+from benchmarks.shares import measure_shares, time_method
 
 
-class Guest:
-    def work(self, what: int) -> int:
-        if what < 0:
+class Counter:
+    def work(self, number: int) -> int:
+        if number < 0:
             raise ValueError("no")
-        return what + 1
+        return number + 1
 
 
-def test_every_call_is_counted_and_answered():
-    guest = Guest()
-    with clocked(guest, "work") as clock:
-        assert [guest.work(what) for what in (1, 2)] == [2, 3]
+def test_every_call_is_counted_and_returns():
+    counter = Counter()
+    with time_method(counter, "work") as clock:
+        assert [counter.work(number) for number in (1, 2)] == [2, 3]
         with pytest.raises(ValueError, match="no"):
-            guest.work(-1)
+            counter.work(-1)
     assert clock.calls == 3
     assert clock.seconds > 0
-    assert not vars(guest)
+    assert not vars(counter)
 
 
 def test_shares_add_up_to_the_whole():
-    guest = Guest()
-    found = measured(lambda: guest.work(1), {"work": (guest, "work")}, pictures=4)
-    assert sum(part["share"] for part in found["parts"].values()) == pytest.approx(1)
-    assert found["parts"]["work"]["calls"] == 1
+    counter = Counter()
+    results = measure_shares(lambda: counter.work(1), {"work": (counter, "work")}, images=4)
+    assert sum(part["share"] for part in results["parts"].values()) == pytest.approx(1)
+    assert results["parts"]["work"]["calls"] == 1

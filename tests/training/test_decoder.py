@@ -1,86 +1,90 @@
-"""The decoder learns from latents that are off as the UNet's are, the critic from what it makes of them."""
+"""The decoder is trained on latents with the errors of the UNet, and the discriminator on its output."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from instantstyle.synthetic import MINI_SCOPE, sample_scenes
-from training.mini.decoder import GUESSED, DecoderStage
-from training.mini.frozen import Latents
-from training.mini.settings import CPU, PICTURE
+from training.mini.decoder import PREDICTED_SHARE, DecoderStage
+from training.mini.frozen_models import LatentCodec
+from training.mini.settings import CPU, IMAGE_SIZE
 from training.mini.stage import Run
-from training.mini.stages import build
+from training.mini.stages import build_stage
 
-from ..helpers import dice
-from .test_every_stage import tiny
+from ..helpers import seeded_generator
+from .test_every_stage import tiny_networks
 
 pytestmark = pytest.mark.slow
 
-SCENES = sample_scenes(4, dice(0), MINI_SCOPE)
-SOME = round(GUESSED * len(SCENES))
+SCENES = sample_scenes(4, seeded_generator(0), MINI_SCOPE)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """One in which the stages before it have been begun."""
+def folder(tmp_path_factory) -> Iterator[Path]:
+    """A folder with untrained states of the earlier stages."""
     folder = tmp_path_factory.mktemp("before")
     torch.manual_seed(0)
-    with tiny():
+    with tiny_networks():
         for name in ("vae-full", "clip", "unet"):
-            Run(build(name, folder), folder, CPU[name]).save()
+            Run(build_stage(name, folder), folder, CPU[name]).save()
         yield folder
 
 
 @pytest.fixture(scope="module")
-def stage(folder):
+def stage(folder) -> DecoderStage:
     return DecoderStage(folder)
 
 
 @pytest.fixture(scope="module")
-def latents(stage):
-    return stage.latents.encode(SCENES.pictures(PICTURE))
+def latents(stage) -> Tensor:
+    return stage.codec.encode(SCENES.render(IMAGE_SIZE))
 
 
-def gradients(stage) -> dict[str, torch.Tensor]:
+def gradients(stage: DecoderStage) -> dict[str, Tensor]:
     return {name: weight.grad for name, weight in stage.module.named_parameters() if weight.grad is not None}
 
 
-def test_some_latents_are_guesses_and_the_rest_have_noise(stage, latents):
-    off = stage.off(latents, SCENES, dice(1))
-    assert off.shape == latents.shape
-    assert ((off - latents).abs().mean((1, 2, 3)) > 0.01).all()
+def test_some_latents_are_predicted_and_the_others_have_noise(stage, latents):
+    degraded = stage.degrade_latents(latents, SCENES, seeded_generator(1))
+    assert 0 < round(PREDICTED_SHARE * len(latents)) < len(latents)
+    assert degraded.shape == latents.shape
+    assert ((degraded - latents).abs().mean((1, 2, 3)) > 0.01).all()
 
 
-def test_a_network_that_predicts_rightly_guesses_the_latents_themselves(stage, latents, monkeypatch):
-    monkeypatch.setattr(stage.drawing, "predict", lambda *_, **__: (latents, latents))
-    assert stage.guessed(latents, SCENES, dice(1)).equal(latents)
+def test_a_perfect_velocity_predicts_the_latents_themselves(stage, latents, monkeypatch):
+    monkeypatch.setattr(stage.unet, "predict_velocity", lambda *_, **__: (latents, latents))
+    assert stage.predict_latents(latents, SCENES, seeded_generator(1)).equal(latents)
 
 
-def test_what_it_guesses_wrongly_counts_by_the_noise(stage, latents, monkeypatch):
-    """Where v̂ is one too large, x̂ is σ too small."""
-    monkeypatch.setattr(stage.drawing, "predict", lambda *_, **__: (latents + 1, latents))
-    missed = latents - stage.guessed(latents, SCENES, dice(1))
-    noise = stage.drawing.diffusion.noise
-    assert all((noise - one).abs().min() < 1e-4 for one in missed.mean((1, 2, 3)))
+def test_an_error_of_the_velocity_counts_by_the_noise(stage, latents, monkeypatch):
+    """If v̂ is too large by one, x̂ is too small by σ."""
+    monkeypatch.setattr(stage.unet, "predict_velocity", lambda *_, **__: (latents + 1, latents))
+    missing = latents - stage.predict_latents(latents, SCENES, seeded_generator(1))
+    noise = stage.unet.diffusion.noise
+    assert all((noise - one).abs().min() < 1e-4 for one in missing.mean((1, 2, 3)))
 
 
-def test_encoder_and_unet_stay_as_they_are(stage):
-    stage.loss(2, dice(2), 0.0)[0].backward()
+def test_encoder_and_unet_are_not_trained(stage):
+    stage.loss(2, seeded_generator(2), 0.0)[0].backward()
     trained = set(gradients(stage))
     assert {name.split(".")[1] for name in trained if name.startswith("vae")} == {
         "decoder",
         "post_quant_conv",
     }
-    assert not any(weight.requires_grad for weight in stage.drawing.module.parameters())
+    assert not any(weight.requires_grad for weight in stage.unet.module.parameters())
     stage.module.zero_grad()
 
 
-def test_the_critic_learns_to_tell_apart_and_not_to_be_passed(stage, monkeypatch):
-    """Its weight in the decoder's loss is nothing to the critic's own gradients, and all to the decoder's."""
+def test_the_adversarial_loss_trains_the_decoder_only(stage, monkeypatch):
+    """Its weight affects all gradients of the decoder and none of the discriminator."""
     found = []
     for weight in (0.0, 10.0):
-        monkeypatch.setattr("training.mini.decoder.CRITIC", weight)
+        monkeypatch.setattr("training.mini.decoder.ADVERSARIAL_WEIGHT", weight)
         stage.module.zero_grad()
-        stage.loss(2, dice(2), 0.0)[0].backward()
+        stage.loss(2, seeded_generator(2), 0.0)[0].backward()
         found.append({name: gradient.clone() for name, gradient in gradients(stage).items()})
     without, with_it = found
     for name, gradient in without.items():
@@ -88,13 +92,14 @@ def test_the_critic_learns_to_tell_apart_and_not_to_be_passed(stage, monkeypatch
         assert same == name.startswith("critic"), name
 
 
-def test_where_it_is_trained_it_draws(folder, latents):
+def test_later_stages_use_a_trained_decoder(folder, latents):
     torch.manual_seed(1)
-    before = Latents(folder)
+    before = LatentCodec(folder)
     run = Run(DecoderStage(folder), folder, CPU["decoder"])
     with torch.no_grad():
-        run.averaged["vae"].decoder.conv_out.bias += 1
+        run.averaged.get_parameter("vae.decoder.conv_out.bias").add_(1)
     run.save()
-    after = Latents(folder)
-    assert after.encode(SCENES.pictures(PICTURE)).equal(latents)
-    assert torch.allclose(after.draw(latents), before.draw(latents) + 1, atol=1e-4)
+    after = LatentCodec(folder)
+    assert after.encode(SCENES.render(IMAGE_SIZE)).equal(latents)
+    decoded = after.decode_unclamped(latents)
+    assert torch.allclose(decoded, before.decode_unclamped(latents) + 1, atol=1e-4)

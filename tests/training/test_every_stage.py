@@ -1,8 +1,9 @@
-"""From nothing to a picture: every stage at tiny size for two steps, the export, and `instantstyle.load`."""
+"""Every stage at tiny size for two steps, the export, and an image of the exported model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,23 +11,28 @@ from safetensors.torch import load_file
 
 import instantstyle
 from instantstyle.metrics import SyntheticClassifier
-from instantstyle.synthetic import MINI_SCOPE, as_image, sample_scenes
-from training.mini import frozen, gallery, settings
+from instantstyle.synthetic import MINI_SCOPE, sample_scenes, to_pil_image
+from training.mini import frozen_models, scene_cache, settings
 from training.mini.__main__ import main
-from training.mini.export import export, export_judge, pipeline
-from training.mini.frozen import Clip, Latents, where_kept
-from training.mini.needed import PARTS, loss, needed
+from training.mini.ablation import PARTS, measure_ablations, measure_loss
+from training.mini.export import build_pipeline, export_classifier, export_model
+from training.mini.frozen_models import FrozenClip, LatentCodec, zero_dropped
 from training.mini.stages import STAGES
 from training.mini.unet import UnetStage
-from training.mini.vae import with_statistics
+from training.mini.vae import decode_latents, encode_posterior, fold_latent_statistics
 
-from ..helpers import dice
+from ..helpers import seeded_generator
 
-TINY = {
+TINY: dict[str, dict[str, Any]] = {
     "VAE": {"block_out_channels": (8, 8, 16)},
-    "TOWER_1": {"intermediate_size": 16, "num_hidden_layers": 2},
-    "TOWER_2": {"intermediate_size": 16, "num_hidden_layers": 2},
-    "VISION": {"hidden_size": 32, "intermediate_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2},
+    "TEXT_ENCODER_1": {"intermediate_size": 16, "num_hidden_layers": 2},
+    "TEXT_ENCODER_2": {"intermediate_size": 16, "num_hidden_layers": 2},
+    "IMAGE_ENCODER": {
+        "hidden_size": 32,
+        "intermediate_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+    },
     "UNET": {"block_out_channels": (16, 32, 32), "attention_head_dim": (1, 2, 2)},
 }
 
@@ -34,11 +40,11 @@ pytestmark = pytest.mark.slow
 
 
 @contextmanager
-def tiny() -> Iterator[None]:
-    """A block in which every network is built at tiny size, and few pictures are hung and measured."""
+def tiny_networks() -> Iterator[None]:
+    """Build every network at tiny size, and render few images, within the `with` block."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gallery, "BATCHES", 4)
-        patch.setattr(frozen, "MEASURED", 16)
+        patch.setattr(scene_cache, "BATCHES", 4)
+        patch.setattr(frozen_models, "STATISTICS_IMAGES", 16)
         for name, sizes in TINY.items():
             for size, value in sizes.items():
                 patch.setitem(getattr(settings, name), size, value)
@@ -47,9 +53,9 @@ def tiny() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Iterator[Path]:
-    """The states of all stages, one started from the other."""
+    """The states of all stages, trained one after another."""
     folder = tmp_path_factory.mktemp("stages")
-    with tiny():
+    with tiny_networks():
         main(["--steps", "2", "--batch", "4", "--folder", str(folder)])
         yield folder
 
@@ -57,90 +63,90 @@ def folder(tmp_path_factory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def model(folder, tmp_path_factory) -> Path:
     target = tmp_path_factory.mktemp("model")
-    export(folder, target)
+    export_model(folder, target)
     return target
 
 
 @pytest.fixture
-def pictures() -> torch.Tensor:
-    return sample_scenes(4, dice(0), MINI_SCOPE).pictures(settings.PICTURE)
+def images() -> torch.Tensor:
+    return sample_scenes(4, seeded_generator(0), MINI_SCOPE).render(settings.IMAGE_SIZE)
 
 
-def test_every_stage_has_made_its_steps_and_counted_its_pictures(folder):
+def test_every_stage_has_made_its_steps_and_counted_its_images(folder):
     for name in STAGES:
         state = torch.load(folder / f"{name}.pt", weights_only=True)
         assert (state["steps"], state["images"]) == (2, 8)
 
 
-def test_the_exported_folder_draws_a_picture_in_a_style(model, pictures):
+def test_the_exported_model_generates_a_styled_image(model, images):
     styled = instantstyle.load(model)
     styled.pipe.set_progress_bar_config(disable=True)
-    reference = as_image(pictures[0])
-    plain, all_blocks, style_blocks, removed = (
-        styled("a rocket", seed=1, num_inference_steps=2, **ways).images[0]
-        for ways in (
-            {},
-            dict(style=reference, blocks="all"),
-            dict(style=reference, blocks="style"),
-            dict(style=reference, blocks="style", content="a cat"),
-        )
-    )
-    assert plain.size == (settings.PICTURE,) * 2
-    drawn = {picture.tobytes() for picture in (plain, all_blocks, style_blocks, removed)}
-    assert len(drawn) == 4
+    reference = to_pil_image(images[0])
+    arms: list[dict[str, Any]] = [
+        {},
+        dict(style=reference, blocks="all"),
+        dict(style=reference, blocks="style"),
+        dict(style=reference, blocks="style", content="a cat"),
+    ]
+    generated = [styled("a rocket", seed=1, num_inference_steps=2, **arm).images[0] for arm in arms]
+    plain = generated[0]
+    assert plain.size == (settings.IMAGE_SIZE,) * 2
+    assert len({image.tobytes() for image in generated}) == 4
     assert len(plain.getcolors(plain.width * plain.height)) > 1
 
 
-def test_what_ships_is_half_precision_and_whole(model):
+def test_the_export_is_complete_and_in_half_precision(model):
     adapter = load_file(model / "ip-adapter_mini.safetensors")
     assert {weight.dtype for weight in adapter.values()} == {torch.float16}
     assert (model / "image_encoder" / "config.json").is_file()
 
 
-def test_the_exported_judge_is_one(folder, tmp_path):
-    export_judge(folder, tmp_path / "judge.safetensors")
+def test_the_exported_classifier_can_be_loaded(folder, tmp_path):
+    export_classifier(folder, tmp_path / "judge.safetensors")
     weights = load_file(tmp_path / "judge.safetensors")
     SyntheticClassifier().load_state_dict({name: weight.float() for name, weight in weights.items()})
 
 
-def test_the_latents_mean_and_spread_are_worked_into_the_autoencoder_that_ships(folder, pictures):
-    latents = Latents(folder)
-    encoded = latents.encode(pictures)
-    decoded = latents.decode(encoded)
-    vae = with_statistics(latents.vae, latents.mean.flatten(), latents.std.flatten())
+def test_the_latents_statistics_are_folded_into_the_exported_autoencoder(folder, images):
+    codec = LatentCodec(folder)
+    encoded = codec.encode(images)
+    decoded = codec.decode(encoded)
+    vae = fold_latent_statistics(codec.vae, codec.mean.flatten(), codec.std.flatten())
     with torch.no_grad():
-        assert torch.allclose(vae.encode(pictures * 2 - 1).latent_dist.mode(), encoded, atol=1e-3)
-        shipped = (vae.decode(encoded).sample / 2 + 0.5).clamp(0, 1)
-    assert torch.allclose(shipped, decoded, atol=1e-4)
+        assert torch.allclose(encode_posterior(vae, images * 2 - 1).mode(), encoded, atol=1e-3)
+        exported = (decode_latents(vae, encoded) / 2 + 0.5).clamp(0, 1)
+    assert torch.allclose(exported, decoded, atol=1e-4)
 
 
-def test_the_shipped_pipeline_reads_words_as_in_training(folder):
-    words = ["a rocket", "two cacti, flat with shadow, red on plain teal"]
-    states, pooled = Clip(folder).text(words)
-    read, _, read_pooled, _ = pipeline(folder).encode_prompt(words, do_classifier_free_guidance=False)
-    assert torch.allclose(read, states, atol=1e-5)
-    assert torch.allclose(read_pooled, pooled, atol=1e-5)
+def test_the_exported_pipeline_encodes_text_as_in_training(folder):
+    texts = ["a rocket", "two cacti, flat with shadow, red on plain teal"]
+    states, pooled = FrozenClip(folder).encode_text(texts)
+    pipe: Any = build_pipeline(folder)
+    exported, _, exported_pooled, _ = pipe.encode_prompt(texts, do_classifier_free_guidance=False)
+    assert torch.allclose(exported, states, atol=1e-5)
+    assert torch.allclose(exported_pooled, pooled, atol=1e-5)
 
 
-def test_words_that_are_dropped_are_zeros_as_a_missing_negative_prompt_is(folder):
-    words = Clip(folder).text(["a rocket", "a cat"])
-    states, pooled = where_kept(words, torch.tensor([True, False]))
+def test_dropped_captions_are_zeros_like_a_missing_negative_prompt(folder):
+    text = FrozenClip(folder).encode_text(["a rocket", "a cat"])
+    states, pooled = zero_dropped(*text, torch.tensor([True, False]))
     assert states[0].any()
     assert not states[1].any()
     assert not pooled[1].any()
-    _, negative, _, negative_pooled = pipeline(folder).encode_prompt("a cat")
+    pipe: Any = build_pipeline(folder)
+    _, negative, _, negative_pooled = pipe.encode_prompt("a cat")
     assert not negative.any()
     assert not negative_pooled.any()
 
 
-def test_each_part_is_left_out_alone_and_put_back(folder):
+def test_each_part_is_removed_alone_and_restored(folder):
     stage = UnetStage(folder)
-    whole = loss(stage, 4, seed=0)
-    found = needed(stage, 4, seed=0)
+    whole = measure_loss(stage, 4, seed=0)
+    found = measure_ablations(stage, 4, seed=0)
     assert found.keys() == {*PARTS}
-    assert loss(stage, 4, seed=0) == whole
+    assert measure_loss(stage, 4, seed=0) == whole
     for name in ("mid_block.resnets.0.conv2", "mid_block.resnets.1.conv2"):
         torch.nn.init.normal_(stage.module.get_parameter(f"{name}.weight"))
-    assert loss(stage, 4, seed=0) != whole
-    again = needed(stage, 4, seed=0)
+    assert measure_loss(stage, 4, seed=0) != whole
+    again = measure_ablations(stage, 4, seed=0)
     assert again["mid_block"]["both"] == found["mid_block"]["both"]

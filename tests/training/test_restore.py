@@ -1,7 +1,8 @@
-"""Training goes on from the model that ships."""
+"""Training continues from the shipped model."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,13 +11,13 @@ from safetensors.torch import load_file
 import instantstyle
 from instantstyle.metrics import SyntheticClassifier
 from instantstyle.synthetic import THINGS
-from training.mini import begin, frozen
-from training.mini.begin import grown
-from training.mini.export import pipeline
-from training.mini.frozen import Clip
+from training.mini import frozen_models, restore
+from training.mini.export import build_pipeline
+from training.mini.frozen_models import FrozenClip
+from training.mini.restore import extend_weights
 from training.mini.settings import CPU
 from training.mini.stage import Run
-from training.mini.stages import build
+from training.mini.stages import build_stage
 
 pytestmark = pytest.mark.slow
 
@@ -25,45 +26,47 @@ PACKAGE = Path("src/instantstyle")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("begun")
-    begin.main(["--folder", str(folder)])
+    folder = tmp_path_factory.mktemp("restored")
+    restore.main(["--folder", str(folder)])
     return folder
 
 
 @pytest.fixture(autouse=True)
-def few_measured(monkeypatch):
-    """Latents are measured on few pictures; nothing here rests on how they are spread."""
-    monkeypatch.setattr(frozen, "MEASURED", 16)
+def _few_statistics_images(monkeypatch) -> None:
+    """The statistics of latents are estimated from few images; no test depends on them."""
+    monkeypatch.setattr(frozen_models, "STATISTICS_IMAGES", 16)
 
 
 @pytest.mark.parametrize("name", ["vae-full", "clip", "vision", "text", "unet", "adapter", "judge"])
-def test_a_stage_goes_on_with_the_counts_that_were_published(folder, name):
-    run = Run(build(name, folder), folder, CPU[name])
+def test_a_restored_stage_has_the_published_counts(folder, name):
+    run = Run(build_stage(name, folder), folder, CPU[name])
     assert run.images > 0
     assert run.steps == 0
 
 
-def test_only_stages_that_were_trained_are_gone_on_with(folder):
-    """Of a stage without counts nobody knows how far it had come."""
-    trained = json.loads((Path(begin.__file__).parent / "results/training.json").read_text())
+def test_only_stages_with_published_counts_are_restored(folder):
+    trained = json.loads((Path(restore.__file__).parent / "results/training.json").read_text())
     assert {file.stem for file in folder.iterdir()} <= trained.keys()
 
 
-def test_words_and_kinds_that_were_known_are_known_in_a_world_that_has_grown(folder):
-    """The shipped text encoder reads the same as the one begun, whatever pieces its vocabulary has gained."""
-    words = ["a rocket", "two cacti, flat with bold outline, red on plain teal"]
-    states, _ = Clip(folder).text(words)
-    read, *_ = instantstyle.load("mini").pipe.encode_prompt(words, do_classifier_free_guidance=False)
-    assert torch.allclose(read.float(), states, atol=1e-2)
+def test_known_words_and_classes_keep_their_weights_when_the_dataset_has_grown(folder):
+    """The restored text encoder equals the shipped one, whatever tokens its vocabulary has gained."""
+    texts = ["a rocket", "two cacti, flat with bold outline, red on plain teal"]
+    states, _ = FrozenClip(folder).encode_text(texts)
+    pipe: Any = instantstyle.load("mini").pipe
+    shipped_states, *_ = pipe.encode_prompt(texts, do_classifier_free_guidance=False)
+    assert torch.allclose(shipped_states.float(), states, atol=1e-2)
     shipped = load_file(PACKAGE / "metrics/judge.safetensors")
-    begun = grown({name: weight.float() for name, weight in shipped.items()}, SyntheticClassifier())
+    restored = extend_weights(
+        {name: weight.float() for name, weight in shipped.items()}, SyntheticClassifier()
+    )
     for name, weight in shipped.items():
-        assert begun[name][: len(weight)].equal(weight.float())
-    assert len(begun["facts.thing.bias"]) == len(THINGS)
+        assert restored[name][: len(weight)].equal(weight.float())
+    assert len(restored["facts.thing.bias"]) == len(THINGS)
 
 
-def test_the_drawing_network_is_the_one_that_ships(folder):
+def test_the_restored_unet_is_the_shipped_one(folder):
     shipped = load_file(PACKAGE / "models/mini/unet/diffusion_pytorch_model.safetensors")
-    begun = pipeline(folder).unet.state_dict()
-    assert begun.keys() == shipped.keys()
-    assert all(begun[name].equal(weight.float()) for name, weight in shipped.items())
+    restored = build_pipeline(folder).unet.state_dict()
+    assert restored.keys() == shipped.keys()
+    assert all(restored[name].equal(weight.float()) for name, weight in shipped.items())

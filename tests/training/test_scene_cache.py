@@ -1,43 +1,48 @@
+"""The scene cache returns scenes with their own encodings, and is refilled after a number of uses."""
+
 import torch
+from torch import Tensor
 
 from instantstyle.synthetic import MINI_SCOPE
-from training.mini import gallery
-from training.mini.gallery import Gallery
-from training.mini.settings import PICTURE
+from training.mini import scene_cache
+from training.mini.scene_cache import SceneCache
+from training.mini.settings import IMAGE_SIZE
 
-from ..helpers import dice
-
-
-def light(pictures):
-    return pictures.mean((1, 2, 3))
+from ..helpers import seeded_generator
 
 
-def test_each_view_is_of_the_scene_beside_it(monkeypatch):
-    monkeypatch.setattr(gallery, "BATCHES", 2)
-    scenes, (seen, same) = Gallery(MINI_SCOPE, [light, light]).pick(4, dice(0))
-    assert seen.equal(same)
-    assert torch.allclose(seen, light(scenes.pictures(PICTURE)), atol=1e-6)
+def brightness(images: Tensor) -> Tensor:
+    return images.mean((1, 2, 3))
 
 
-def test_scenes_are_hung_anew_when_they_have_been_used_enough(monkeypatch):
-    monkeypatch.setattr(gallery, "BATCHES", 1)
-    monkeypatch.setattr(gallery, "USES", 2)
-    walls, lot = Gallery(MINI_SCOPE, [light]), dice(0)
-    hung = [(walls.pick(4, lot), walls.known[0])[1] for _ in range(4)]
-    assert hung[0] is hung[1]
-    assert hung[1] is not hung[2]
-    assert hung[2] is hung[3]
+def test_each_encoding_belongs_to_its_scene(monkeypatch):
+    monkeypatch.setattr(scene_cache, "BATCHES", 2)
+    cache = SceneCache(MINI_SCOPE, [brightness, brightness])
+    scenes, (first, second) = cache.sample(4, seeded_generator(0))
+    assert first.equal(second)
+    assert torch.allclose(first, brightness(scenes.render(IMAGE_SIZE)), atol=1e-6)
 
 
-def test_nothing_held_out_hangs():
-    walls = Gallery(MINI_SCOPE, [])
-    scenes, _ = walls.pick(1, dice(0))
+def test_the_cache_is_refilled_after_its_uses(monkeypatch):
+    monkeypatch.setattr(scene_cache, "BATCHES", 1)
+    monkeypatch.setattr(scene_cache, "USES", 2)
+    cache, generator = SceneCache(MINI_SCOPE, [brightness]), seeded_generator(0)
+    contents = [(cache.sample(4, generator), cache.encodings[0])[1] for _ in range(4)]
+    assert contents[0] is contents[1]
+    assert contents[1] is not contents[2]
+    assert contents[2] is contents[3]
+
+
+def test_the_cache_contains_no_held_out_scenes():
+    cache = SceneCache(MINI_SCOPE, [])
+    scenes, _ = cache.sample(1, seeded_generator(0))
     assert len(scenes) == 1
-    assert not walls.scenes.held_out.any()
+    assert not cache.scenes.held_out.any()
 
 
-def test_pictures_are_as_large_as_the_gallery_is_told():
-    _, (sizes,) = Gallery(
-        MINI_SCOPE, [lambda pictures: torch.tensor([pictures.shape[-2:]] * len(pictures))], side=32
-    ).pick(1, dice(0))
+def test_images_have_the_size_of_the_cache():
+    def image_sizes(images: Tensor) -> Tensor:
+        return torch.tensor([images.shape[-2:]] * len(images))
+
+    _, (sizes,) = SceneCache(MINI_SCOPE, [image_sizes], size=32).sample(1, seeded_generator(0))
     assert sizes.tolist() == [[32, 32]]

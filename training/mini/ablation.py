@@ -1,11 +1,12 @@
-"""Which parts of its network mini has come to need: the loss without each.
+"""Measure how much each part of mini's UNet contributes: the loss without it.
 
-    python -m training.mini.begin     # where there are no states to read
-    python -m training.mini.needed -o training/mini/results/needed.json
+    python -m training.mini.restore     # if there are no training states
+    python -m training.mini.ablation -o training/mini/results/needed.json
 
-Of each down, mid and up block what the transformers add is left out, then what the resnets add as well; the
-loss is taken on the same held-out scenes, noise and times. What can be left out without loss is dead weight.
-How large the activations are that a part hands on tells why: a normalised layer adds little to large ones.
+For each down, mid and up block with transformers, the contribution of its transformers is removed, then that
+of its resnets as well; the loss is computed on the same held-out scenes, noise and timesteps. A part that can
+be removed without increasing the loss contributes nothing. The size of the activations explains why: a
+normalised layer adds little to large activations.
 """
 
 import argparse
@@ -19,90 +20,99 @@ import torch
 from torch import Tensor
 
 from instantstyle.synthetic import MINI_SCOPE, sample_scenes
-from training.mini.device import dice
-from training.mini.frozen import placement
-from training.mini.settings import PICTURE
-from training.mini.stage import averaged
-from training.mini.unet import FAVOUR, UnetStage
+from training.mini.device import seeded_generator
+from training.mini.frozen_models import size_conditioning
+from training.mini.settings import IMAGE_SIZE
+from training.mini.stage import load_averaged_module
+from training.mini.unet import NOISE_BIAS, UnetStage
 
-BATCH = 64  # pictures at once
+BATCH = 64  # images at once
 PARTS = ("down_blocks.1", "down_blocks.2", "mid_block", "up_blocks.0", "up_blocks.1")
-"""The parts that have transformers, in the order in which they are passed."""
+"""The parts with transformers, in the order of the forward pass."""
 
 
-def needed(stage: UnetStage, pictures: int, seed: int) -> dict[str, dict[str, float]]:
-    """Part → the loss without its transformers, and without its resnets too."""
-    found = {}
+def measure_ablations(stage: UnetStage, images: int, seed: int) -> dict[str, dict[str, float]]:
+    """Measure the loss of the UNet without each part.
+
+    Args:
+        stage: Stage with trained weights.
+        images: Number of held-out images.
+        seed: Seed of scenes, noise and timesteps.
+
+    Returns:
+        For each part the loss without its `transformers`, and without `both` transformers and resnets.
+    """
+    losses = {}
     for name in PARTS:
         part = stage.module.get_submodule(name)
-        with without(part, "transformers"):
-            found[name] = {"transformers": loss(stage, pictures, seed)}
-            with without(part, "resnets"):
-                found[name]["both"] = loss(stage, pictures, seed)
-        print(name, found[name], flush=True)
-    return found
+        with without_layers(part, "transformers"):
+            losses[name] = {"transformers": measure_loss(stage, images, seed)}
+            with without_layers(part, "resnets"):
+                losses[name]["both"] = measure_loss(stage, images, seed)
+        print(name, losses[name], flush=True)
+    return losses
 
 
 @torch.no_grad()
-def loss(stage: UnetStage, pictures: int, seed: int) -> float:
-    """The mean squared error of the velocity on held-out scenes."""
+def measure_loss(stage: UnetStage, images: int, seed: int) -> float:
+    """Return the mean squared error of the velocity on held-out scenes."""
     errors = []
-    for start in range(0, pictures, BATCH):
-        generator = dice(seed + start)
-        count = min(BATCH, pictures - start)
+    for start in range(0, images, BATCH):
+        generator = seeded_generator(seed + start)
+        count = min(BATCH, images - start)
         scenes = sample_scenes(count, generator, MINI_SCOPE, held_out=True)
-        latents = stage.latents.encode(scenes.pictures(PICTURE, generator))
-        words = stage.told(scenes, generator)
-        times = stage.diffusion.times(count, generator, FAVOUR)
-        where = placement(scenes, PICTURE, torch.zeros(count, dtype=torch.bool))
-        predicted, wanted = stage.predict(latents, words, times, generator, where)
-        errors.append((predicted - wanted).pow(2).mean((1, 2, 3)))
+        latents = stage.codec.encode(scenes.render(IMAGE_SIZE, generator))
+        text = stage.encode_captions(scenes, generator)
+        timesteps = stage.diffusion.sample_timesteps(count, generator, NOISE_BIAS)
+        sizes = size_conditioning(scenes, IMAGE_SIZE, torch.zeros(count, dtype=torch.bool))
+        predicted, target = stage.predict_velocity(latents, text, timesteps, generator, sizes)
+        errors.append((predicted - target).pow(2).mean((1, 2, 3)))
     return round(torch.cat(errors).mean().item(), 4)
 
 
-def handed_on(stage: UnetStage, pictures: int, seed: int) -> dict[str, float]:
-    """Part → the root mean square of what it hands on; of the first convolution, too."""
-    found: dict[str, list[Tensor]] = {"conv_in": [], **{name: [] for name in PARTS}}
+def measure_activations(stage: UnetStage, images: int, seed: int) -> dict[str, float]:
+    """Return the root mean square of the output of each part and of the first convolution."""
+    squares: dict[str, list[Tensor]] = {"conv_in": [], **{name: [] for name in PARTS}}
     with ExitStack() as hooks:
-        for name, squares in found.items():
+        for name, values in squares.items():
 
-            def keep(_, given, out, squares=squares) -> None:
+            def record(_: object, inputs: object, out: Any, values: list[Tensor] = values) -> None:
                 hidden = out[0] if isinstance(out, tuple) else out
-                squares.append(hidden.float().pow(2).mean())
+                values.append(hidden.float().pow(2).mean())
 
-            hooks.callback(stage.module.get_submodule(name).register_forward_hook(keep).remove)
-        loss(stage, pictures, seed)
-    return {name: round(torch.stack(squares).mean().sqrt().item(), 2) for name, squares in found.items()}
+            hooks.callback(stage.module.get_submodule(name).register_forward_hook(record).remove)
+        measure_loss(stage, images, seed)
+    return {name: round(torch.stack(values).mean().sqrt().item(), 2) for name, values in squares.items()}
 
 
 @contextmanager
-def without(part: Any, kind: Literal["transformers", "resnets"]) -> Iterator[None]:
-    """A block within which what such layers of the part add to what they are given is nought."""
+def without_layers(part: Any, kind: Literal["transformers", "resnets"]) -> Iterator[None]:
+    """Remove the contribution of one kind of layer of a part to its input, for the `with` block."""
     with ExitStack() as hooks:
         if kind == "transformers":
             for layer in part.attentions:
-                hooks.callback(layer.register_forward_hook(lambda _, given, out: given[:1]).remove)
+                hooks.callback(layer.register_forward_hook(lambda _, inputs, out: inputs[:1]).remove)
         else:  # their shortcuts stay
             for layer in part.resnets:
-                hooks.callback(layer.conv2.register_forward_hook(lambda _, given, out: 0 * out).remove)
+                hooks.callback(layer.conv2.register_forward_hook(lambda _, inputs, out: 0 * out).remove)
         yield
 
 
 def main() -> None:
+    """Measure all parts and write the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--folder", type=Path, default=Path("build/mini"))
-    parser.add_argument("--pictures", type=int, default=512)
+    parser.add_argument("--folder", type=Path, default=Path("build/mini"), help="folder of the states")
+    parser.add_argument("--pictures", type=int, default=512, help="number of held-out images")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
     stage = UnetStage(args.folder)
-    averaged(stage, args.folder)
-    lot = dict(pictures=args.pictures, seed=args.seed)
+    load_averaged_module(stage, args.folder)
     result = {
-        "settings": lot,
-        "handed on": handed_on(stage, **lot),
-        "whole": loss(stage, **lot),
-        "without": needed(stage, **lot),
+        "settings": dict(pictures=args.pictures, seed=args.seed),
+        "handed on": measure_activations(stage, args.pictures, args.seed),
+        "whole": measure_loss(stage, args.pictures, args.seed),
+        "without": measure_ablations(stage, args.pictures, args.seed),
     }
     args.output.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -1,14 +1,14 @@
-"""Stage `adapter`: IP-Adapter (arXiv 2308.06721) in its standard way, the UNet frozen.
+"""Stage `adapter`: IP-Adapter (arXiv 2308.06721) trained in its standard way, with the UNet frozen.
 
-All eleven blocks; the reference is the very picture to be drawn, or sometimes one of no thing in the same
-colours; image and text dropped independently, the text more often than guidance needs, so that the picture
-has to say what it shows. Trained so, it hands over the reference's thing as well as its look: the leak that
-the method cures.
+The adapter acts in all eleven blocks. The reference is the image to be generated itself, or sometimes an
+abstract image in the same colours. Image and text are dropped independently, the text more often than
+guidance requires, so that the image has to convey what it shows. An adapter trained in this way transfers the
+object of the reference as well as its look: the content leakage that InstantStyle reduces.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -16,103 +16,126 @@ from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnPro
 from torch import Generator, Tensor, nn
 
 from instantstyle.synthetic import MINI_SCOPE, Scenes
-from training.mini.device import dice
-from training.mini.frozen import placement, where_kept
-from training.mini.gallery import Gallery
-from training.mini.paintings import paintings
-from training.mini.settings import CROSS, IMAGE_TOKENS, PICTURE, SHARED
-from training.mini.stage import Scalar, Stage, averaged, mean_where
+from training.mini.abstract_images import render_abstract_images
+from training.mini.captions import sample_captions
+from training.mini.device import seeded_generator
+from training.mini.frozen_models import size_conditioning, zero_dropped
+from training.mini.scene_cache import SceneCache
+from training.mini.settings import CROSS_DIM, EMBEDDING_DIM, IMAGE_SIZE, IMAGE_TOKENS
+from training.mini.stage import Scalar, Stage, load_averaged_module, masked_mean
 from training.mini.unet import UnetStage
-from training.mini.words import describe
 
-NO_IMAGE, NO_TEXT = 0.1, 0.7  # of the pictures, of the captions
-PAINTED = 0.15  # of the pictures: shown as one of no thing in the same colours
+IMAGE_DROPOUT, CAPTION_DROPOUT = 0.1, 0.7
+ABSTRACT_SHARE = 0.15  # share of references replaced by an abstract image in the same colours
+NOISE_BIAS = 1.5
+
+AdapterWeights = dict[str, dict[str, Tensor]]
+"""`image_proj` and `ip_adapter`: the two parts of a standard adapter file, tensors by name."""
 
 
 class AdapterStage(Stage[nn.ModuleDict]):
+    """Trains the projection of image embeddings and the adapter's keys and values."""
+
     def __init__(self, folder: Path, name: str = "adapter") -> None:
         self.name = name
-        self.drawing = UnetStage(folder)
-        views = [self.drawing.latents.encode, self.drawing.clip.image]
-        self.gallery = Gallery(MINI_SCOPE, views, self.told)
-        unet = averaged(self.drawing, folder)
-        self.module = installed(unet, first_weights(unet))
+        self.unet = UnetStage(folder)
+        encoders = [self.unet.codec.encode, self.unet.clip.encode_image]
+        self.cache = SceneCache(MINI_SCOPE, encoders, self.encode_scenes)
+        unet = load_averaged_module(self.unet, folder)
+        self.module = install_adapter(unet, make_initial_weights(unet))
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
-        scenes, (latents, seen, painted, *words) = self.gallery.pick(batch, generator)
-        lots = torch.rand(3, batch, generator=generator)
-        has_text, has_image, has_thing = lots[0] >= NO_TEXT, lots[1] >= NO_IMAGE, lots[2] >= PAINTED
-        times = self.drawing.diffusion.times(batch, generator, favour=1.5)
-        where = placement(scenes, PICTURE, torch.zeros(batch, dtype=torch.bool))
-        seen = torch.where(has_thing[:, None], seen, painted)
-        image = (seen * has_image[:, None])[:, None]
-        words = where_kept(words, has_text)
-        predicted, wanted = self.drawing.predict(latents, words, times, generator, where, image)
-        error = (predicted - wanted).pow(2).mean((1, 2, 3))
-        return error.mean(), dict(with_image=mean_where(has_image, error.detach()))
+        """Mean squared error of the velocity; reported for samples with a reference."""
+        scenes, (latents, embeds, abstract_embeds, *text) = self.cache.sample(batch, generator)
+        uniform = torch.rand(3, batch, generator=generator)
+        has_text, has_image = uniform[0] >= CAPTION_DROPOUT, uniform[1] >= IMAGE_DROPOUT
+        has_object = uniform[2] >= ABSTRACT_SHARE
+        timesteps = self.unet.diffusion.sample_timesteps(batch, generator, bias=NOISE_BIAS)
+        sizes = size_conditioning(scenes, IMAGE_SIZE, torch.zeros(batch, dtype=torch.bool))
+        embeds = torch.where(has_object[:, None], embeds, abstract_embeds)
+        image_embeds = (embeds * has_image[:, None])[:, None]
+        states, pooled = text
+        predicted, target = self.unet.predict_velocity(
+            latents, zero_dropped(states, pooled, has_text), timesteps, generator, sizes, image_embeds
+        )
+        error = (predicted - target).pow(2).mean((1, 2, 3))
+        return error.mean(), dict(with_image=masked_mean(has_image, error.detach()))
 
-    def told(self, scenes: Scenes, generator: Generator) -> Sequence[Tensor]:
-        """Pictures of no thing in the scenes' colours; what the scenes show and where, in words.
+    def encode_scenes(self, scenes: Scenes, generator: Generator) -> Sequence[Tensor]:
+        """Encode abstract images in the scenes' colours, and captions of objects and layouts.
 
-        As the towers see and read them. How it looks is for the image to say.
+        The captions never state the look, which the reference has to convey.
         """
-        painted = self.drawing.clip.image(paintings(scenes.look, PICTURE, generator))
-        words = self.drawing.clip.text(describe(scenes, generator, thing=1.0, layout=0.3, look=0.0).words)
-        return painted, *words
+        abstract_images = render_abstract_images(scenes.look, IMAGE_SIZE, generator)
+        embeds = self.unet.clip.encode_image(abstract_images)
+        captions = sample_captions(scenes, generator, thing=1.0, layout=0.3, look=0.0)
+        return embeds, *self.unet.clip.encode_text(captions.texts)
 
 
-def first_weights(unet: UNet2DConditionModel) -> dict[str, dict[str, Tensor]]:
-    """A new adapter in the standard file layout: keys and values begin as copies of the text's."""
-    rows = IMAGE_TOKENS * CROSS
-    generator = dice(0)
+def make_initial_weights(unet: UNet2DConditionModel) -> AdapterWeights:
+    """Make a new adapter in the standard file layout; keys and values start as copies of the text's."""
+    rows = IMAGE_TOKENS * CROSS_DIM
+    generator = seeded_generator(0)
     image_proj = {
-        "proj.weight": torch.randn(rows, SHARED, generator=generator) / SHARED**0.5,
+        "proj.weight": torch.randn(rows, EMBEDDING_DIM, generator=generator) / EMBEDDING_DIM**0.5,
         "proj.bias": torch.zeros(rows),
-        "norm.weight": torch.ones(CROSS),
-        "norm.bias": torch.zeros(CROSS),
+        "norm.weight": torch.ones(CROSS_DIM),
+        "norm.bias": torch.zeros(CROSS_DIM),
     }
     layers = {}
-    for place, name in enumerate(unet.attn_processors):
+    for number, name in enumerate(unet.attn_processors):
         if name.endswith("attn2.processor"):
             attention: Any = unet.get_submodule(name.removesuffix(".processor"))
-            layers[f"{place}.to_k_ip.weight"] = attention.to_k.weight.detach().clone()
-            layers[f"{place}.to_v_ip.weight"] = attention.to_v.weight.detach().clone()
+            layers[f"{number}.to_k_ip.weight"] = attention.to_k.weight.detach().clone()
+            layers[f"{number}.to_v_ip.weight"] = attention.to_v.weight.detach().clone()
     return {"image_proj": image_proj, "ip_adapter": layers}
 
 
-def installed(unet: UNet2DConditionModel, weights: dict[str, dict[str, Tensor]]) -> nn.ModuleDict:
-    """Put the adapter into the UNet by diffusers' own path; the parts that are trained, as one module."""
+def install_adapter(unet: UNet2DConditionModel, weights: AdapterWeights) -> nn.ModuleDict:
+    """Load an adapter into the UNet with diffusers' own loader.
+
+    Args:
+        unet: UNet, changed in place.
+        weights: Adapter in the standard file layout.
+
+    Returns:
+        The projection and the attention processors, which are trained, as one module.
+    """
     unet._load_ip_adapter_weights([weights], low_cpu_mem_usage=False)
-    unet.set_attn_processor({name: _unfused(part) for name, part in unet.attn_processors.items()})
-    processors = [part for part in unet.attn_processors.values() if isinstance(part, nn.Module)]
-    module = nn.ModuleDict({"projection": unet.encoder_hid_proj, "layers": nn.ModuleList(processors)})
-    return module.requires_grad_(True)
+    processors: dict[str, Any] = {
+        name: _without_fused_attention(part) for name, part in unet.attn_processors.items()
+    }
+    unet.set_attn_processor(processors)
+    layers = [part for part in unet.attn_processors.values() if isinstance(part, nn.Module)]
+    projection = cast(nn.Module, unet.encoder_hid_proj)
+    return nn.ModuleDict({"projection": projection, "layers": nn.ModuleList(layers)}).requires_grad_(True)
 
 
-def _unfused(processor: Any) -> Any:
-    """The same processor without torch's fused attention, which is slow backwards in bf16 on CPUs."""
+def _without_fused_attention(processor: Any) -> AttnProcessor | IPAdapterAttnProcessor:
+    """Replace a processor by one without fused attention, whose backward pass is slow in bfloat16 on CPUs."""
     if not isinstance(processor, nn.Module):
         return AttnProcessor()
-    found: Any = processor
+    fused: Any = processor
     plain = IPAdapterAttnProcessor(
-        found.hidden_size, found.cross_attention_dim, found.num_tokens, found.scale
+        fused.hidden_size, fused.cross_attention_dim, fused.num_tokens, fused.scale
     )
-    plain.to_k_ip, plain.to_v_ip = found.to_k_ip, found.to_v_ip
+    plain.to_k_ip, plain.to_v_ip = fused.to_k_ip, fused.to_v_ip
     return plain
 
 
-def standard_file(module: nn.ModuleDict) -> dict[str, Tensor]:
-    """The adapter under the standard key names of `ip-adapter_*.safetensors`."""
+def to_standard_state_dict(module: nn.ModuleDict) -> dict[str, Tensor]:
+    """Return the weights of an installed adapter under the key names of `ip-adapter_*.safetensors`."""
     parts: Any = module
     projection = parts["projection"].image_projection_layers[0]
-    flat = {
+    state = {
         "image_proj.proj.weight": projection.image_embeds.weight,
         "image_proj.proj.bias": projection.image_embeds.bias,
         "image_proj.norm.weight": projection.norm.weight,
         "image_proj.norm.bias": projection.norm.bias,
     }
-    for place, layer in enumerate(parts["layers"]):
-        # The standard numbers count self-attention too, which has no weights here and even numbers.
-        flat[f"ip_adapter.{2 * place + 1}.to_k_ip.weight"] = layer.to_k_ip[0].weight
-        flat[f"ip_adapter.{2 * place + 1}.to_v_ip.weight"] = layer.to_v_ip[0].weight
-    return {name: weight.detach().contiguous() for name, weight in flat.items()}
+    for number, layer in enumerate(parts["layers"]):
+        # The standard numbers count self-attention layers too, which have even numbers and no adapter
+        # weights.
+        state[f"ip_adapter.{2 * number + 1}.to_k_ip.weight"] = layer.to_k_ip[0].weight
+        state[f"ip_adapter.{2 * number + 1}.to_v_ip.weight"] = layer.to_v_ip[0].weight
+    return {name: weight.detach().contiguous() for name, weight in state.items()}

@@ -1,4 +1,4 @@
-"""Captions for training, which of a picture's facts each one names, and the tokenizer that reads them."""
+"""Captions for training, the attributes that each one states, and the tokenizer that reads them."""
 
 import re
 from collections import Counter
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise, product
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Int
@@ -13,7 +14,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from torch import Generator, Tensor
 from transformers import CLIPTokenizer
 
-from instantstyle.metrics import facts_of
+from instantstyle.metrics import attribute_labels
 from instantstyle.synthetic import (
     FILLS,
     GROUNDS,
@@ -21,15 +22,15 @@ from instantstyle.synthetic import (
     OUTLINES,
     THINGS,
     Scenes,
-    colour_name,
-    look_words,
-    thing_words,
+    describe_look,
+    describe_thing,
+    name_colour,
 )
 from instantstyle.synthetic.captions import COLOURS
 from instantstyle.synthetic.looks import BODY, GROUND, Looks
-from training.mini.settings import WORDS
+from training.mini.settings import MAX_TOKENS
 
-FACTS = {
+ATTRIBUTES = {
     "thing": THINGS,
     "layout": LAYOUTS,
     "ground": GROUNDS,
@@ -38,87 +39,111 @@ FACTS = {
     "body": COLOURS,
     "behind": COLOURS,
 }
-"""What a caption can name, and the kinds of each; body and behind are the colours of thing and ground."""
+"""What a caption can state, and the classes of each; body and behind are the colours of object and ground."""
 
-END = "</w>"  # marks a word's last piece
-_OF_LOOK = torch.tensor([name not in ("thing", "layout") for name in FACTS])
+END = "</w>"  # marks the last piece of a word
+_IS_LOOK = torch.tensor([name not in ("thing", "layout") for name in ATTRIBUTES])
 
 
 @dataclass(frozen=True)
 class Captions:
-    words: list[str]
-    facts: Int[Tensor, "picture fact"]
-    """What the picture shows, in FACTS' order."""
-    named: Bool[Tensor, "picture fact"]
-    """Which of these the words say."""
+    """Captions of a batch of scenes.
 
-    def matches(self) -> Bool[Tensor, "caption picture"]:
-        """Whether a caption is true of a picture: everything it names is so there."""
-        same = self.facts[:, None] == self.facts[None]
-        return (same | ~self.named[:, None]).all(-1)
-
-
-def describe(scenes: Scenes, generator: Generator, *, thing: float, layout: float, look: float) -> Captions:
-    """One caption a scene; `thing`, `layout` and `look` are how often each is named.
-
-    The thing always is where the look is not, and the layout only where the thing is.
+    Attributes:
+        texts: One caption for each image.
+        labels: Class of each attribute that the image shows, in the order of `ATTRIBUTES`.
+        stated: Which of these attributes the caption states.
     """
-    often = torch.tensor([[thing], [layout], [look]])
-    says_thing, says_layout, says_look = torch.rand(3, len(scenes), generator=generator) < often
-    says_thing = says_thing | ~says_look
-    named = torch.where(_OF_LOOK.to(says_look.device), says_look[:, None], says_thing[:, None])
-    named[:, 1] = says_layout & says_thing
-    read, said = scenes.to("cpu"), named.cpu()  # row by row, a GPU would be waited for at every word
-    words = [_words(read, row, said[row]) for row in range(len(scenes))]
-    return Captions(words, shown(scenes), named)
+
+    texts: list[str]
+    labels: Int[Tensor, "image attribute"]
+    stated: Bool[Tensor, "image attribute"]
+
+    def matches(self) -> Bool[Tensor, "caption image"]:
+        """Return whether each caption is true of each image: every attribute that it states holds there."""
+        same = self.labels[:, None] == self.labels[None]
+        return (same | ~self.stated[:, None]).all(-1)
 
 
-def shown(scenes: Scenes) -> Int[Tensor, "picture fact"]:
-    """What the pictures show, in FACTS' order."""
-    body, behind = _colours(scenes.look, BODY), _colours(scenes.look, GROUND)
-    return torch.stack([*facts_of(scenes).values(), body, behind], 1)
+def sample_captions(
+    scenes: Scenes, generator: Generator, *, thing: float, layout: float, look: float
+) -> Captions:
+    """Write one caption for each scene.
+
+    The object is always stated where the look is not, and the layout only where the object is.
+
+    Args:
+        scenes: The scenes to describe.
+        generator: Source of random numbers.
+        thing: Probability of stating the object.
+        layout: Probability of stating the layout.
+        look: Probability of stating the look.
+
+    Returns:
+        The captions.
+    """
+    probabilities = torch.tensor([[thing], [layout], [look]])
+    has_thing, has_layout, has_look = torch.rand(3, len(scenes), generator=generator) < probabilities
+    has_thing = has_thing | ~has_look
+    stated = torch.where(_IS_LOOK.to(has_look.device), has_look[:, None], has_thing[:, None])
+    stated[:, 1] = has_layout & has_thing
+    on_cpu, rows = scenes.to("cpu"), stated.cpu()  # read item by item, a GPU would synchronise at every word
+    texts = [_caption_text(on_cpu, row, rows[row]) for row in range(len(scenes))]
+    return Captions(texts, scene_labels(scenes), stated)
 
 
-def _colours(looks: Looks, part: int) -> Int[Tensor, " picture"]:
-    """The names, as places in COLOURS, of one of each palette's colours."""
-    return torch.tensor([COLOURS.index(colour_name(*colour)) for colour in looks.palette[:, part].tolist()])
+def scene_labels(scenes: Scenes) -> Int[Tensor, "image attribute"]:
+    """Return the class of each attribute that the images show, in the order of `ATTRIBUTES`."""
+    body, behind = _colour_classes(scenes.look, BODY), _colour_classes(scenes.look, GROUND)
+    return torch.stack([*attribute_labels(scenes).values(), body, behind], 1)
 
 
-def _words(scenes: Scenes, row: int, named: Bool[Tensor, " fact"]) -> str:
-    says_thing, says_layout, says_look, *_ = named.tolist()
-    layout = int(scenes.layout.kind[row]) if says_layout else 0
-    parts = [thing_words(int(scenes.thing[row]), layout)] if says_thing else []
-    return ", ".join(parts + ([look_words(scenes.look, row)] if says_look else []))
+def _colour_classes(looks: Looks, part: int) -> Int[Tensor, " image"]:
+    return torch.tensor([COLOURS.index(name_colour(*colour)) for colour in looks.palette[:, part].tolist()])
+
+
+def _caption_text(scenes: Scenes, row: int, stated: Bool[Tensor, " attribute"]) -> str:
+    has_thing, has_layout, has_look, *_ = stated.tolist()
+    layout = int(scenes.layout.category[row]) if has_layout else 0
+    parts = [describe_thing(int(scenes.thing[row]), layout)] if has_thing else []
+    return ", ".join(parts + ([describe_look(scenes.look, row)] if has_look else []))
 
 
 @cache
-def tokenizer() -> CLIPTokenizer:
-    """CLIP's tokenizer with byte-pair merges learnt from the world's words."""
+def build_tokenizer() -> CLIPTokenizer:
+    """Build CLIP's tokenizer with byte-pair merges learned from the words of the synthetic dataset."""
     letters = sorted(ByteLevel.alphabet())
-    merges = byte_pairs({word for phrase in every_phrase() for word in re.findall(r"\w+", phrase)})
+    merges = learn_merges({word for phrase in list_phrases() for word in re.findall(r"\w+", phrase)})
     pieces = [*letters, *(letter + END for letter in letters), *("".join(pair) for pair in merges)]
     specials = ["<|startoftext|>", "<|endoftext|>"]
-    vocab = {piece: place for place, piece in enumerate(pieces + specials)}
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=WORDS)
+    vocab = {piece: number for number, piece in enumerate(pieces + specials)}
+    # transformers annotates `merges` as strings, but requires pairs.
+    return CLIPTokenizer(vocab=vocab, merges=cast(Any, merges), model_max_length=MAX_TOKENS)
 
 
-def byte_pairs(words: set[str]) -> list[tuple[str, str]]:
-    """Merges until every word is one piece, the most frequent pair first, ties by the alphabet.
+def learn_merges(words: set[str]) -> list[tuple[str, str]]:
+    """Learn byte-pair merges (Sennrich et al., arXiv 1508.07909) until every word is one piece.
 
-    Sennrich et al., arXiv 1508.07909. Our own twenty lines, since the library's trainer breaks ties
-    differently at every run.
+    The most frequent pair is merged first, ties in alphabetical order. The trainer of `tokenizers` is not
+    used because it breaks ties differently at every run.
+
+    Args:
+        words: The words to learn from.
+
+    Returns:
+        Pairs of pieces in the order in which they are merged.
     """
     split = [[*word[:-1], word[-1] + END] for word in sorted(words)]
     merges = []
     while pairs := Counter(pair for word in split for pair in pairwise(word)):
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
-        split = [merged(word, best) for word in split]
+        split = [apply_merge(word, best) for word in split]
     return merges
 
 
-def merged(word: list[str], pair: tuple[str, str]) -> list[str]:
-    """The word's pieces with this pair made one, wherever it occurs."""
+def apply_merge(word: list[str], pair: tuple[str, str]) -> list[str]:
+    """Join every occurrence of a pair of pieces in a word."""
     out: list[str] = []
     for piece in word:
         if out and (out[-1], piece) == pair:
@@ -128,19 +153,22 @@ def merged(word: list[str], pair: tuple[str, str]) -> list[str]:
     return out
 
 
-def every_phrase() -> list[str]:
-    """All words the captions are made of, in their phrases."""
-    places = product(range(len(THINGS)), range(len(LAYOUTS)))
-    things = [thing_words(thing, layout) for thing, layout in places]
+def list_phrases() -> list[str]:
+    """List phrases that contain every word a caption can have."""
+    combinations = product(range(len(THINGS)), range(len(LAYOUTS)))
+    things = [describe_thing(thing, layout) for thing, layout in combinations]
     looks = [f"{fill} with {outline}" for fill, outline in product(FILLS, OUTLINES)]
     return things + looks + [f"{a} on {ground} {b}" for a, ground, b in product(COLOURS, GROUNDS, COLOURS)]
 
 
 def save_tokenizer(folder: Path) -> None:
-    tokenizer().save_pretrained(folder)
+    """Save the tokenizer in transformers' format."""
+    build_tokenizer().save_pretrained(folder)
 
 
-def tokens(words: list[str]) -> Int[Tensor, "caption word"]:
-    """Token numbers, padded to WORDS."""
-    read = tokenizer()(words, padding="max_length", truncation=True, max_length=WORDS, return_tensors="pt")
-    return read.input_ids.to(torch.get_default_device())
+def tokenize(texts: list[str]) -> Int[Tensor, "caption token"]:
+    """Return token ids, padded to `MAX_TOKENS`, on the default device."""
+    encoded = build_tokenizer()(
+        texts, padding="max_length", truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+    )
+    return encoded.input_ids.to(torch.get_default_device())

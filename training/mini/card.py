@@ -1,4 +1,4 @@
-"""Results → docs/mini.md and the README's table.
+"""Render docs/mini.md and the README's table from results.
 
     python -m training.mini.card
 
@@ -13,7 +13,7 @@ from typing import Any
 from findings import study, tables
 from instantstyle.synthetic import FILLS, GROUNDS, LAYOUTS, MINI_SCOPE, OUTLINES, Scope
 from training.mini.stage import Leg
-from training.mini.table import markdown
+from training.mini.table import format_table
 
 RESULTS = Path(__file__).parent / "results"
 CARD, README = Path("docs/mini.md"), Path("README.md")
@@ -21,35 +21,35 @@ WIDTH = 126  # of a line of the card
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 
-def training_rows(trained: dict[str, list[Leg]]) -> str:
-    """A row for each leg of each stage."""
-    lines = ["| stage | machine | pictures seen | minutes |", "|---|---|---|---|"]
+def format_training(record: dict[str, list[Leg]]) -> str:
+    """Format a row for each leg of each stage."""
+    lines = ["| stage | machine | images | minutes |", "|---|---|---|---|"]
     lines += [
         f"| {name} | {leg['machine']} | {leg['images']:,} | {leg['minutes']:.0f} |"
-        for name, run in trained.items()
-        for leg in run
+        for name, legs in record.items()
+        for leg in legs
     ]
     return "\n".join(lines)
 
 
-def needed_rows(found: dict[str, Any]) -> str:
-    """A row for each part of the network, in the order in which they are passed."""
+def format_ablations(results: dict[str, Any]) -> str:
+    """Format a row for each part of the UNet, in the order of the forward pass."""
     lines = [
-        "| part | activations | loss without its transformers | without its resnets too |",
+        "| part | activations | loss without its transformers | loss without its resnets too |",
         "|---|---|---|---|",
     ]
-    for name, size in found["handed on"].items():
-        losses = found["without"].get(name, {})
+    for name, size in results["handed on"].items():
+        losses = results["without"].get(name, {})
         cells = [f"{losses[kind]:.3f}" if kind in losses else "–" for kind in ("transformers", "both")]
         lines.append(f"| `{name}` | {size:,.1f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def scope_words(scope: Scope) -> str:
-    """What is drawn in this scope: '24 things, each on any of …'."""
-    look, layouts = scope.kinds, [place for place, often in enumerate(scope.layouts) if often]
-    grounds, fills, outlines, places = (
-        f"{len(chosen)} {kind} ({', '.join(names[place] for place in sorted(chosen))})"
+def describe_scope(scope: Scope) -> str:
+    """Describe what scenes of a scope show: '24 object classes, each on any of …'."""
+    look, layouts = scope.looks, [number for number, often in enumerate(scope.layouts) if often]
+    grounds, fills, outlines, layout_names = (
+        f"{len(chosen)} {kind} ({', '.join(names[number] for number in sorted(chosen))})"
         for kind, names, chosen in (
             ("grounds", GROUNDS, {*look.grounds}),
             ("fills", FILLS, {*look.fills}),
@@ -58,43 +58,48 @@ def scope_words(scope: Scope) -> str:
         )
     )
     return (
-        f"{scope.things} things, each on any of {grounds}, in any of {fills} and {outlines}, and in {places}"
+        f"{scope.things} object classes, each on any of {grounds}, in any of {fills} and {outlines}, "
+        f"and in {layout_names}"
     )
 
 
-def read(name: str) -> dict:
+def read_results(name: str) -> dict[str, Any]:
+    """Read a file of `results/`."""
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
-def render() -> str:
-    table, needed = read("table"), read("needed")
-    probe = study.read(study.RESULTS, ["blocks"])["blocks"]
+def render_card() -> str:
+    """Render the model card from its template and the results."""
+    table, ablations = read_results("table"), read_results("needed")
+    probe = study.read_results(study.RESULTS, ["blocks"])["blocks"]
     template = (Path(__file__).parent / "card.md").read_text()
     return template.format(
-        scope=fill(scope_words(MINI_SCOPE), WIDTH),
+        scope=fill(describe_scope(MINI_SCOPE), WIDTH),
         known=MINI_SCOPE.things,
-        training=training_rows(read("training")),
-        judge=", ".join(f"{fact} {share:.0%}" for fact, share in table["judge"].items()),
-        arms=markdown(table["arms"]),
+        training=format_training(read_results("training")),
+        accuracy=", ".join(
+            f"{name.replace('thing', 'object')} {share:.0%}" for name, share in table["judge"].items()
+        ),
+        arms=format_table(table["arms"]),
         table=table["settings"],
         pairs=table["settings"]["references"] * table["settings"]["asked"],
         probe=probe["settings"],
         probe_things=len(probe["settings"]["asked"]),
-        alone=tables.blocks(probe["results"], "alone"),
-        off=tables.blocks(probe["results"], "off"),
-        needed=needed,
-        needed_rows=needed_rows(needed),
+        alone=tables.format_blocks(probe["results"], "alone"),
+        off=tables.format_blocks(probe["results"], "off"),
+        ablations=ablations,
+        ablation_rows=format_ablations(ablations),
     )
 
 
-def with_table(readme: str) -> str:
-    """The README with today's table between its marks."""
+def insert_table(readme: str) -> str:
+    """Replace the table between the README's markers."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{markdown(read('table')['arms'])}\n{END}{after}"
+    return f"{before}{BEGIN}\n{format_table(read_results('table')['arms'])}\n{END}{after}"
 
 
 if __name__ == "__main__":
-    CARD.write_text(render())
-    README.write_text(with_table(README.read_text()))
+    CARD.write_text(render_card())
+    README.write_text(insert_table(README.read_text()))
     print(CARD, README)

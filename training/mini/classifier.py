@@ -1,4 +1,4 @@
-"""Stage `judge`: tell thing, layout and look from pixels, also of pictures that the autoencoder drew."""
+"""Stage `judge`: the classifier that reads object, layout and look from images, decoded ones included."""
 
 from pathlib import Path
 
@@ -7,45 +7,50 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from instantstyle.metrics import SyntheticClassifier, facts_of
+from instantstyle.metrics import SyntheticClassifier, attribute_labels
 from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
-from instantstyle.synthetic.render import distances
-from instantstyle.synthetic.things import fields
-from training.mini.clip import jitter
-from training.mini.frozen import Latents, as_seen
-from training.mini.precision import quick
-from training.mini.settings import PICTURE, SEEN
-from training.mini.stage import Scalar, Stage, total
+from instantstyle.synthetic.render import signed_distances
+from instantstyle.synthetic.things import load_shape_fields
+from training.mini.clip import augment
+from training.mini.frozen_models import LatentCodec, resize_for_encoder
+from training.mini.precision import autocast_if_faster
+from training.mini.settings import ENCODER_IMAGE_SIZE, IMAGE_SIZE
+from training.mini.stage import Scalar, Stage, sum_losses
 
-WEIGHTS = {"ground": 3, "fill": 3}  # the faintest facts, and the last to be learnt
-THROUGH = 8  # one picture in so many goes through the autoencoder, as all that is judged did
+ATTRIBUTE_WEIGHTS = {"ground": 3, "fill": 3}  # the faintest attributes, and the last to be learned
+IMAGES_PER_DECODED = 8  # one of so many images passes through the autoencoder, as all classified images did
 
 
-class JudgeStage(Stage[SyntheticClassifier]):
+class ClassifierStage(Stage[SyntheticClassifier]):
+    """Trains the classifier."""
+
     def __init__(self, folder: Path, name: str = "judge") -> None:
         self.name, self.module = name, SyntheticClassifier()
-        self.latents = Latents(folder)
+        self.codec = LatentCodec(folder)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
-        # Held-out kinds too: a judge that has never met them learns that they do not occur.
+        """Losses of all attributes, the palette and the object's area; accuracies are reported."""
+        # Includes held-out classes: otherwise the classifier learns that they do not occur.
         scenes = sample_scenes(batch, generator, MINI_SCOPE, held_out=None)
-        some = batch // THROUGH
-        drawn = self.latents.decode(self.latents.encode(scenes[:some].pictures(PICTURE, generator)))
-        pictures = torch.cat([as_seen(drawn), scenes[some:].pictures(SEEN, generator)])
-        with quick():
-            seen = self.module(jitter(pictures, generator))
-        facts = facts_of(scenes)
-        wrong = total(
-            WEIGHTS.get(name, 1) * F.cross_entropy(seen.facts[name].float(), shown)
-            for name, shown in facts.items()
+        count = batch // IMAGES_PER_DECODED
+        decoded = self.codec.decode(self.codec.encode(scenes[:count].render(IMAGE_SIZE, generator)))
+        images = torch.cat(
+            [resize_for_encoder(decoded), scenes[count:].render(ENCODER_IMAGE_SIZE, generator)]
         )
-        palette = F.mse_loss(seen.palette.float(), scenes.look.palette)
-        right = {name: (seen[name] == shown).float().mean() for name, shown in facts.items()}
-        outlined = F.binary_cross_entropy_with_logits(seen.inside.float(), insides(scenes))
-        return wrong + 20 * palette + 3 * outlined, dict(palette=palette.detach(), **right)
+        with autocast_if_faster():
+            predictions = self.module(augment(images, generator))
+        labels = attribute_labels(scenes)
+        attribute_losses = sum_losses(
+            ATTRIBUTE_WEIGHTS.get(name, 1) * F.cross_entropy(predictions.logits[name].float(), classes)
+            for name, classes in labels.items()
+        )
+        palette = F.mse_loss(predictions.palette.float(), scenes.look.palette)
+        accuracy = {name: (predictions[name] == classes).float().mean() for name, classes in labels.items()}
+        area = F.binary_cross_entropy_with_logits(predictions.inside.float(), object_coverage(scenes))
+        return attribute_losses + 20 * palette + 3 * area, dict(palette=palette.detach(), **accuracy)
 
 
-def insides(scenes: Scenes) -> Float[Tensor, "scene 16 16"]:
-    """How far each cell lies inside the thing, 0..1."""
-    shape, _ = distances(fields(scenes.thing.device)[scenes.thing], scenes.layout, 16)
+def object_coverage(scenes: Scenes) -> Float[Tensor, "scene 16 16"]:
+    """Return how far each cell lies inside the object, 0..1."""
+    shape, _ = signed_distances(load_shape_fields(scenes.thing.device)[scenes.thing], scenes.layout, 16)
     return torch.sigmoid(shape * 20)

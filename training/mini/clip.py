@@ -1,12 +1,13 @@
-"""Stages `clip` and `vision`: an image and a text tower that share a space, and SDXL's other text tower.
+"""Stages `clip` and `vision`: an image and a text encoder that share a space, and SDXL's first text encoder.
 
-Sigmoid contrastive loss (arXiv 2303.15343) with exact positives: a caption fits every picture of the batch
-of which it is true. Linear heads read the facts off the *raw* projected embeddings of both towers alike, so
-that a thing's direction is the same in pictures and words: what content removal subtracts.
+Sigmoid contrastive loss (arXiv 2303.15343) with exact positives: a caption matches every image of the batch
+of which it is true. Linear heads read the attributes from the *unnormalised* projected embeddings of all
+encoders, so that an object class has the same direction in images and texts: content removal subtracts this
+direction.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,198 +22,232 @@ from transformers import (
 
 from instantstyle.core.clip_encoders import CLIP_MEAN, CLIP_STD
 from instantstyle.synthetic import FILLS, GROUNDS, MINI_SCOPE, Scenes, sample_scenes
-from instantstyle.synthetic.render import distances
-from instantstyle.synthetic.things import fields
-from training.mini.paintings import paintings
-from training.mini.settings import SEEN, SHARED, TOWER_1, TOWER_2, VISION, WORDS
-from training.mini.stage import Scalar, Stage, total, weights_of
-from training.mini.vae import Pictures
-from training.mini.words import FACTS, describe, tokenizer, tokens
+from instantstyle.synthetic.render import signed_distances
+from instantstyle.synthetic.things import load_shape_fields
+from training.mini.abstract_images import render_abstract_images
+from training.mini.captions import ATTRIBUTES, build_tokenizer, sample_captions, tokenize
+from training.mini.settings import (
+    EMBEDDING_DIM,
+    ENCODER_IMAGE_SIZE,
+    IMAGE_ENCODER,
+    MAX_TOKENS,
+    TEXT_ENCODER_1,
+    TEXT_ENCODER_2,
+)
+from training.mini.stage import Scalar, Stage, load_averaged_weights, sum_losses
+from training.mini.vae import Images
 
 MEAN, STD = (torch.tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
-CELLS, SHAPES_AFTER = 2, 3  # a patch tells its shape on CELLS² points, read after so many layers
+CELLS, SHAPE_LAYER = 2, 3  # a patch predicts its shape at CELLS² points, from the output of this layer
 MEASURES = 15 + 4 + 3  # palette, box, pitch and the doubled angle
-PAINTED = 4  # for so many scenes one picture of no thing
+SCENES_PER_ABSTRACT_IMAGE = 4
 
-Embeds = Float[Tensor, "row shared"]
+Embeds = Float[Tensor, "row width"]
 
 
-def text_config(tower: dict[str, Any]) -> CLIPTextConfig:
-    reader = tokenizer()
+def make_text_config(encoder: dict[str, Any]) -> CLIPTextConfig:
+    """Make the configuration of a text encoder from its sizes."""
+    tokenizer = build_tokenizer()
     return CLIPTextConfig(
-        **tower,
-        vocab_size=len(reader),
-        max_position_embeddings=WORDS,
-        projection_dim=SHARED,
+        **encoder,
+        vocab_size=len(tokenizer),
+        max_position_embeddings=MAX_TOKENS,
+        projection_dim=EMBEDDING_DIM,
         hidden_act="gelu",
-        bos_token_id=reader.bos_token_id,
-        eos_token_id=reader.eos_token_id,
-        pad_token_id=reader.pad_token_id,
+        bos_token_id=cast(int, tokenizer.bos_token_id),
+        eos_token_id=cast(int, tokenizer.eos_token_id),
+        pad_token_id=cast(int, tokenizer.pad_token_id),
     )
 
 
-class Towers(nn.Module):
-    """The three towers, and the heads that help them to learn and do not ship."""
+class ClipModels(nn.Module):
+    """The image encoder, both text encoders and the auxiliary heads of training, which are not exported."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.vision = CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION))
-        spread_positions(self.vision)
-        self.text_2 = CLIPTextModelWithProjection(text_config(TOWER_2))
-        self.text_1 = CLIPTextModelWithProjection(text_config(TOWER_1))  # exported without its projection
-        heads = {name: nn.Linear(SHARED, len(kinds), bias=False) for name, kinds in FACTS.items()}
+        self.vision = CLIPVisionModelWithProjection(CLIPVisionConfig(**IMAGE_ENCODER))
+        initialize_positions(self.vision)
+        self.text_2 = CLIPTextModelWithProjection(make_text_config(TEXT_ENCODER_2))
+        self.text_1 = CLIPTextModelWithProjection(make_text_config(TEXT_ENCODER_1))  # exported unprojected
+        heads = {
+            name: nn.Linear(EMBEDDING_DIM, len(classes), bias=False) for name, classes in ATTRIBUTES.items()
+        }
         self.facts = nn.ModuleDict(heads)
-        self.measures = nn.Linear(SHARED, MEASURES)
-        self.shapes = nn.Linear(VISION["hidden_size"], 2 * CELLS**2)
-        self.fills = nn.Linear(VISION["hidden_size"], len(FILLS))
-        self.grounds = nn.Linear(VISION["hidden_size"], len(GROUNDS))
-        # The logarithm of the sigmoid's slope and its offset, one of each a text tower.
+        self.measures = nn.Linear(EMBEDDING_DIM, MEASURES)
+        self.shapes = nn.Linear(IMAGE_ENCODER["hidden_size"], 2 * CELLS**2)
+        self.fills = nn.Linear(IMAGE_ENCODER["hidden_size"], len(FILLS))
+        self.grounds = nn.Linear(IMAGE_ENCODER["hidden_size"], len(GROUNDS))
+        # Logarithm of the sigmoid's slope, and its offset, for each text encoder.
         self.sharpness = nn.Parameter(torch.tensor([2.3, 2.3]))
         self.offset = nn.Parameter(torch.tensor([-6.0, -6.0]))
 
 
 @torch.no_grad()
-def spread_positions(vision: CLIPVisionModelWithProjection) -> None:
-    """Begin with two-dimensional sinusoids as strong as the patches.
+def initialize_positions(vision: CLIPVisionModelWithProjection) -> None:
+    """Initialise the position embeddings with two-dimensional sinusoids as strong as the patch embeddings.
 
-    The usual start is twenty times weaker than them, and a small tower then sees colours long before shapes.
+    The usual initialisation is twenty times weaker than them; a small encoder then learns colours long before
+    shapes.
     """
     positions = vision.vision_model.embeddings.position_embedding.weight
-    side, quarter = SEEN // VISION["patch_size"], positions.shape[1] // 4
-    place = torch.arange(side).float()[:, None] * torch.pi * (2.0 ** torch.linspace(-3, 0, quarter))
-    waves = torch.cat([place.sin(), place.cos()], 1)
+    side, quarter = ENCODER_IMAGE_SIZE // IMAGE_ENCODER["patch_size"], positions.shape[1] // 4
+    phase = torch.arange(side).float()[:, None] * torch.pi * (2.0 ** torch.linspace(-3, 0, quarter))
+    waves = torch.cat([phase.sin(), phase.cos()], 1)
     positions[1:] = 0.4 * torch.cat([waves.repeat_interleave(side, 0), waves.repeat(side, 1)], 1)
 
 
-class ClipStage(Stage[Towers]):
-    """`clip` trains all towers; `vision` then the image tower alone, to words that stay as they are."""
+class ClipStage(Stage[ClipModels]):
+    """`clip` trains all encoders; `vision` then the image encoder alone, against fixed text encoders."""
 
     def __init__(self, folder: Path, name: str = "clip") -> None:
-        self.name, self.module = name, Towers()
+        self.name, self.module = name, ClipModels()
         if name == "vision":
-            # Not strict: the first version's `clip` was trained before there were heads for textures.
-            self.module.load_state_dict(weights_of("clip", folder), strict=False)
-            for tower in (self.module.text_1, self.module.text_2):
-                tower.requires_grad_(False)
+            # Not strict: states of the first version have no heads for textures.
+            self.module.load_state_dict(load_averaged_weights("clip", folder), strict=False)
+            for encoder in (self.module.text_1, self.module.text_2):
+                encoder.requires_grad_(False)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
+        """Contrastive loss, losses of the heads, and a penalty on the length of the embeddings."""
         scenes = sample_scenes(batch, generator, MINI_SCOPE)
-        captions = describe(scenes, generator, thing=0.75, layout=0.35, look=0.5)
-        pictures = jitter(scenes.pictures(SEEN, generator), generator)
-        painted = paintings(scenes.look[: batch // PAINTED], SEEN, generator)
-        seen, patches = self.seen(torch.cat([pictures, painted]))
-        image, patches, free = seen[:batch], patches[:batch], seen[batch:]
-        outlined = F.binary_cross_entropy_with_logits(self.module.shapes(patches), patch_shapes(scenes))
-        textured = self.texturing(patches, scenes)
-        texts = self.read(captions.words)
-        pairing = self.pairings(image, texts, captions.matches())
-        told = reading(self.module.facts, image, captions.facts, torch.ones_like(captions.named))
-        said = total(reading(self.module.facts, text, captions.facts, captions.named) for text in texts)
-        measured = F.mse_loss(self.module.measures(image), measures(scenes))
-        # Raw embeddings keep a length near that of a unit-variance vector: they are added and subtracted.
-        coloured = self.colours(free, captions.facts[: len(free)], scenes.look.palette[: len(free)])
-        length = total((embeds.pow(2).mean(-1) - 1).pow(2).mean() for embeds in (image, free, *texts))
-        facts = 3 * told + 3 * said + 5 * measured + 20 * outlined + 3 * textured + coloured
+        captions = sample_captions(scenes, generator, thing=0.75, layout=0.35, look=0.5)
+        images = augment(scenes.render(ENCODER_IMAGE_SIZE, generator), generator)
+        abstract_images = render_abstract_images(
+            scenes.look[: batch // SCENES_PER_ABSTRACT_IMAGE], ENCODER_IMAGE_SIZE, generator
+        )
+        embeds, patches = self.encode_images(torch.cat([images, abstract_images]))
+        image, patches, abstract = embeds[:batch], patches[:batch], embeds[batch:]
+        shapes = F.binary_cross_entropy_with_logits(self.module.shapes(patches), patch_coverage(scenes))
+        textures = self.texture_loss(patches, scenes)
+        texts = self.encode_captions(captions.texts)
+        contrastive = self.contrastive_losses(image, texts, captions.matches())
+        all_stated = torch.ones_like(captions.stated)
+        image_attributes = attribute_loss(self.module.facts, image, captions.labels, all_stated)
+        text_attributes = sum_losses(
+            attribute_loss(self.module.facts, text, captions.labels, captions.stated) for text in texts
+        )
+        measures = F.mse_loss(self.module.measures(image), scene_measures(scenes))
+        count = len(abstract)
+        colours = self.colour_loss(abstract, captions.labels[:count], scenes.look.palette[:count])
+        # Unnormalised embeddings are added and subtracted: keep their length near that of a unit-variance
+        # vector.
+        length = sum_losses(
+            (embeds.pow(2).mean(-1) - 1).pow(2).mean() for embeds in (image, abstract, *texts)
+        )
+        heads = (
+            3 * image_attributes + 3 * text_attributes + 5 * measures + 20 * shapes + 3 * textures + colours
+        )
         parts = dict(
-            pairing=pairing, measured=measured, outlined=outlined, textured=textured, coloured=coloured
+            contrastive=contrastive, measures=measures, shapes=shapes, textures=textures, colours=colours
         )
         report = {name: value.detach() for name, value in parts.items()}
-        loss = pairing + facts + 0.02 * length
-        return loss, {**report, **self.right(image.detach(), captions.facts)}
+        loss = contrastive + heads + 0.02 * length
+        return loss, {**report, **self.attribute_accuracy(image.detach(), captions.labels)}
 
-    def seen(self, pictures: Pictures) -> tuple[Embeds, Float[Tensor, "picture patch hidden"]]:
-        """Embeddings, and what the patches are to tell their shapes from."""
-        out = self.module.vision(levelled(pictures), output_hidden_states=True)
-        return out.image_embeds, out.hidden_states[SHAPES_AFTER][:, 1:]
+    def encode_images(self, images: Images) -> tuple[Embeds, Float[Tensor, "image patch hidden"]]:
+        """Return the projected embeddings, and the patch features that the shape head reads."""
+        out = self.module.vision(normalize(images), output_hidden_states=True)
+        return out.image_embeds, out.hidden_states[SHAPE_LAYER][:, 1:]
 
-    def texturing(self, patches: Float[Tensor, "picture patch hidden"], scenes: Scenes) -> Scalar:
-        """Cross-entropy of the fill, told by patches inside the thing, and of the ground, by the others."""
-        inside = patch_shapes(scenes)[..., : CELLS**2].mean(-1, keepdim=True)
+    def texture_loss(self, patches: Float[Tensor, "image patch hidden"], scenes: Scenes) -> Scalar:
+        """Cross-entropies of the fill, read from patches inside the object, and of the ground."""
+        inside = patch_coverage(scenes)[..., : CELLS**2].mean(-1, keepdim=True)
 
-        def mean(where: Tensor) -> Tensor:
-            return (patches * where).sum(1) / where.sum(1).clamp(min=1e-3)
+        def weighted_mean(weights: Tensor) -> Tensor:
+            return (patches * weights).sum(1) / weights.sum(1).clamp(min=1e-3)
 
-        fills, grounds = self.module.fills(mean(inside)), self.module.grounds(mean(1 - inside))
-        wrong_fill = F.cross_entropy(fills, scenes.look.fill)
-        return wrong_fill + F.cross_entropy(grounds, scenes.look.ground)
+        fills = self.module.fills(weighted_mean(inside))
+        grounds = self.module.grounds(weighted_mean(1 - inside))
+        fill_loss = F.cross_entropy(fills, scenes.look.fill)
+        return fill_loss + F.cross_entropy(grounds, scenes.look.ground)
 
-    def colours(
-        self, free: Embeds, facts: Int[Tensor, "row fact"], palette: Float[Tensor, "row 5 3"]
+    def colour_loss(
+        self, abstract: Embeds, labels: Int[Tensor, "row attribute"], palette: Float[Tensor, "row 5 3"]
     ) -> Scalar:
-        """What is to be told of a picture of no thing: its colours; of all else any answer is as likely."""
-        named = torch.tensor([name in ("body", "behind") for name in FACTS]).expand(len(free), -1)
-        told = self.module.measures(free)[:, : palette[0].numel()]
-        return reading(self.module.facts, free, facts, named) + 5 * F.mse_loss(told, palette.flatten(1))
+        """Loss of abstract images: their colours are to be read; all other attributes are to be uniform."""
+        stated = torch.tensor([name in ("body", "behind") for name in ATTRIBUTES]).expand(len(abstract), -1)
+        predicted = self.module.measures(abstract)[:, : palette[0].numel()]
+        colours = attribute_loss(self.module.facts, abstract, labels, stated)
+        return colours + 5 * F.mse_loss(predicted, palette.flatten(1))
 
-    def read(self, words: list[str]) -> list[Embeds]:
-        """The words' embeddings by each text tower, the one that shares the pictures' space first."""
-        ids = tokens(words)
-        return [tower(ids).text_embeds for tower in (self.module.text_2, self.module.text_1)]
+    def encode_captions(self, texts: list[str]) -> list[Embeds]:
+        """Return embeddings by each text encoder, first the one that shares the images' space."""
+        ids = tokenize(texts)
+        return [encoder(ids).text_embeds for encoder in (self.module.text_2, self.module.text_1)]
 
-    def pairings(
-        self, image: Embeds, texts: list[Embeds], matches: Bool[Tensor, "caption picture"]
+    def contrastive_losses(
+        self, image: Embeds, texts: list[Embeds], matches: Bool[Tensor, "caption image"]
     ) -> Scalar:
-        """Both text towers' losses; the image tower learns from the first one's only."""
+        """Add the losses of both text encoders; the image encoder learns from the first one's only."""
         images = image, image.detach()
-        return total(self.pairing(images[tower], text, matches, tower) for tower, text in enumerate(texts))
+        return sum_losses(
+            self.contrastive_loss(images[number], text, matches, number) for number, text in enumerate(texts)
+        )
 
-    def pairing(
-        self, image: Embeds, text: Embeds, matches: Bool[Tensor, "caption picture"], tower: int
+    def contrastive_loss(
+        self, image: Embeds, text: Embeds, matches: Bool[Tensor, "caption image"], encoder: int
     ) -> Scalar:
-        """Mean over pictures of the sigmoid loss on all (caption, picture) pairs."""
+        """Sigmoid loss over all (caption, image) pairs, a mean over images (arXiv 2303.15343)."""
         cosine = F.normalize(text, dim=-1) @ F.normalize(image, dim=-1).T
-        logits = self.module.sharpness[tower].exp() * cosine + self.module.offset[tower]
+        logits = self.module.sharpness[encoder].exp() * cosine + self.module.offset[encoder]
         return -F.logsigmoid(torch.where(matches, logits, -logits)).sum() / len(image)
 
     @torch.no_grad()
-    def right(self, image: Embeds, facts: Int[Tensor, "row fact"]) -> dict[str, Scalar]:
-        """How often each fact is told right from the picture."""
-        heads = zip(self.module.facts.items(), facts.T, strict=True)
+    def attribute_accuracy(self, image: Embeds, labels: Int[Tensor, "row attribute"]) -> dict[str, Scalar]:
+        """Return the share of images from which each attribute is read correctly."""
+        heads = zip(self.module.facts.items(), labels.T, strict=True)
         return {
-            f"see_{name}": (head(image).argmax(-1) == fact).float().mean() for (name, head), fact in heads
+            f"see_{name}": (head(image).argmax(-1) == label).float().mean() for (name, head), label in heads
         }
 
 
-def reading(
-    heads: nn.ModuleDict, embeds: Embeds, facts: Int[Tensor, "row fact"], named: Bool[Tensor, "row fact"]
+def attribute_loss(
+    heads: nn.ModuleDict,
+    embeds: Embeds,
+    labels: Int[Tensor, "row attribute"],
+    stated: Bool[Tensor, "row attribute"],
 ) -> Scalar:
-    """Cross-entropy of all facts; what a caption leaves open has all answers equally likely."""
+    """Add the cross-entropies of all attributes; the target of an attribute that is not stated is uniform."""
     losses = []
-    for head, fact, said in zip(heads.values(), facts.T, named.T, strict=True):
+    for head, label, is_stated in zip(heads.values(), labels.T, stated.T, strict=True):
         logits = head(embeds)
-        known = F.one_hot(fact, logits.shape[1]).float()
-        wanted = torch.where(said[:, None], known, torch.full_like(logits, 1 / logits.shape[1]))
-        losses.append(F.cross_entropy(logits, wanted))
+        one_hot = F.one_hot(label, logits.shape[1]).float()
+        target = torch.where(is_stated[:, None], one_hot, torch.full_like(logits, 1 / logits.shape[1]))
+        losses.append(F.cross_entropy(logits, target))
     return torch.stack(losses).sum()
 
 
-def levelled(pictures: Pictures) -> Pictures:
-    """RGB in 0..1 as CLIP's towers take it."""
-    return (pictures - MEAN.to(pictures)) / STD.to(pictures)
+def normalize(images: Images) -> Images:
+    """Normalise RGB in 0..1 as CLIP's image encoders require."""
+    return (images - MEAN.to(images)) / STD.to(images)
 
 
-def patch_shapes(scenes: Scenes) -> Float[Tensor, "picture patch point"]:
-    """How far each patch's points lie inside silhouette and lines, 0..1; CELLS² points of each.
+def patch_coverage(scenes: Scenes) -> Float[Tensor, "image patch point"]:
+    """Return how far the points of each patch lie inside the silhouette and the lines of the object.
 
-    A shape's colours are accidental; told so patch by patch, a small tower sees things within minutes.
+    The colours of a shape are arbitrary; trained on shapes patch by patch, a small encoder recognises objects
+    within minutes.
+
+    Returns:
+        Values in 0..1: CELLS² points of the silhouette, then CELLS² of the lines.
     """
-    side = SEEN // VISION["patch_size"]
-    shapes = fields(scenes.thing.device)[scenes.thing]
-    inside = torch.stack(distances(shapes, scenes.layout, side * CELLS), 1)
+    side = ENCODER_IMAGE_SIZE // IMAGE_ENCODER["patch_size"]
+    shapes = load_shape_fields(scenes.thing.device)[scenes.thing]
+    inside = torch.stack(signed_distances(shapes, scenes.layout, side * CELLS), 1)
     patches = F.unfold(torch.sigmoid(inside * 20), CELLS, stride=CELLS)
     return patches.transpose(1, 2)
 
 
-def measures(scenes: Scenes) -> Float[Tensor, "picture measure"]:
-    """What of a scene is a number: colours, box, pitch and direction of its pattern."""
+def scene_measures(scenes: Scenes) -> Float[Tensor, "image measure"]:
+    """Return the numeric properties of scenes: colours, box, pitch and direction of the pattern."""
     look = scenes.look
-    turned = torch.stack([look.pitch, (2 * look.angle).cos() / 4, (2 * look.angle).sin() / 4], 1)
-    return torch.cat([look.palette.flatten(1), scenes.layout.box, turned], 1)
+    pattern = torch.stack([look.pitch, (2 * look.angle).cos() / 4, (2 * look.angle).sin() / 4], 1)
+    return torch.cat([look.palette.flatten(1), scenes.layout.bounding_box, pattern], 1)
 
 
-def jitter(pictures: Pictures, generator: Generator) -> Pictures:
-    """Blur or noise on some, as pictures from outside the world and drawn ones have."""
-    lot = torch.rand(len(pictures), 1, 1, 1, generator=generator)
-    blurred = F.avg_pool2d(F.pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    noisy = (pictures + 0.08 * torch.randn(pictures.shape, generator=generator)).clamp(0, 1)
-    return torch.where(lot < 0.2, blurred, torch.where(lot < 0.4, noisy, pictures))
+def augment(images: Images, generator: Generator) -> Images:
+    """Blur one image in five and add noise to another, as found in generated images and other sources."""
+    choice = torch.rand(len(images), 1, 1, 1, generator=generator)
+    blurred = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    noisy = (images + 0.08 * torch.randn(images.shape, generator=generator)).clamp(0, 1)
+    return torch.where(choice < 0.2, blurred, torch.where(choice < 0.4, noisy, images))

@@ -1,8 +1,9 @@
-"""What the small world holds → docs/images/world-things.jpg and world-kinds.jpg.
+"""Render an overview of the synthetic dataset: docs/images/world-things.jpg and world-kinds.jpg.
 
-    python -m training.mini.atlas docs/images
+    python -m training.mini.dataset_overview docs/images
 
-Every thing, each in a look of its own; and every kind of ground, fill and outline, and every layout.
+The first image shows every object class, each in a different look; the second every class of ground, fill,
+outline and layout.
 """
 
 import argparse
@@ -24,65 +25,75 @@ from instantstyle.synthetic import (
     Layouts,
     Scenes,
     Scope,
-    as_image,
     sample_layouts,
     sample_scenes,
+    to_pil_image,
 )
 
-ACROSS, SIDE = 24, 56  # things in a row, and their px
-EACH, SHOWN = 8, 72  # pictures of a kind, and their px
+THING_COLUMNS, THING_SIZE = 24, 56  # objects a row, and px of each
+CLASS_COLUMNS, CLASS_SIZE = 8, 72  # images of a class, and px of each
 SEED = 3
-PLAIN = Scope(layouts=(1.0,) + (0.0,) * (len(LAYOUTS) - 1))  # in the middle
+CENTRED = Scope(layouts=(1.0,) + (0.0,) * (len(LAYOUTS) - 1))
 
 
-def things() -> Image.Image:
-    """All of THINGS in their order, line by line."""
-    scenes = sample_scenes(len(THINGS), dice(), PLAIN, held_out=None)
+def render_things() -> Image.Image:
+    """Render all of `THINGS` in their order, row by row."""
+    scenes = sample_scenes(len(THINGS), make_generator(), CENTRED, held_out=None)
     scenes = replace(scenes, thing=torch.arange(len(THINGS)))
-    return rows_of([as_image(picture) for picture in scenes.pictures(2 * SIDE)], ACROSS, SIDE)
+    images = [to_pil_image(image) for image in scenes.render(2 * THING_SIZE)]
+    return tile_images(images, THING_COLUMNS, THING_SIZE)
 
 
-def kinds() -> Image.Image:
-    """A row for each kind; the other facts by lot, of grounds and outlines the plainest."""
-    plain = replace(PLAIN.kinds, grounds=(0, 1), outlines=(0, 1), grain=0.0)
-    scenes = sample_scenes(EACH, dice(), replace(PLAIN, kinds=plain), held_out=None)
-    of_look = [
-        (name, replace(scenes, look=replace(scenes.look, **{fact: torch.full((EACH,), kind)})))
-        for fact, names in (("ground", GROUNDS), ("fill", FILLS), ("outline", OUTLINES))
-        for kind, name in enumerate(names)
+def render_classes() -> Image.Image:
+    """Render a row for each class; other attributes are random, with plain grounds and outlines."""
+    plain = replace(CENTRED.looks, grounds=(0, 1), outlines=(0, 1), grain=0.0)
+    scenes = sample_scenes(CLASS_COLUMNS, make_generator(), replace(CENTRED, looks=plain), held_out=None)
+    looks = [
+        (
+            name,
+            replace(scenes, look=replace(scenes.look, **{attribute: torch.full((CLASS_COLUMNS,), number)})),
+        )
+        for attribute, names in (("ground", GROUNDS), ("fill", FILLS), ("outline", OUTLINES))
+        for number, name in enumerate(names)
     ]
-    placed = [(name, replace(scenes, layout=layouts(kind))) for kind, name in enumerate(LAYOUTS)]
-    names, rows = zip(*of_look, *placed, strict=True)
-    return contact_sheet(names, [""] * EACH, [row_of(row) for row in rows], SHOWN)
+    layouts = [
+        (name, replace(scenes, layout=sample_layout_class(number))) for number, name in enumerate(LAYOUTS)
+    ]
+    names, rows = zip(*looks, *layouts, strict=True)
+    return contact_sheet(names, [""] * CLASS_COLUMNS, [render_row(row) for row in rows], CLASS_SIZE)
 
 
-def layouts(kind: int) -> Layouts:
-    """Layouts of this kind."""
-    return sample_layouts(EACH, dice(), tuple(float(kind == other) for other in range(len(LAYOUTS))))
+def sample_layout_class(number: int) -> Layouts:
+    """Sample layouts of one class."""
+    probabilities = tuple(float(number == other) for other in range(len(LAYOUTS)))
+    return sample_layouts(CLASS_COLUMNS, make_generator(), probabilities)
 
 
-def dice() -> Generator:
+def make_generator() -> Generator:
+    """Return a generator with the overview's seed."""
     return Generator().manual_seed(SEED)
 
 
-def row_of(scenes: Scenes) -> list[Image.Image]:
-    return [as_image(picture) for picture in scenes.pictures(2 * SHOWN)]
+def render_row(scenes: Scenes) -> list[Image.Image]:
+    """Render scenes at twice the size at which they are shown."""
+    return [to_pil_image(image) for image in scenes.render(2 * CLASS_SIZE)]
 
 
-def rows_of(pictures: Sequence[Image.Image], across: int, side: int) -> Image.Image:
-    """Without labels or gaps."""
-    sheet = Image.new("RGB", (across * side, -(-len(pictures) // across) * side), "white")
-    for place, picture in enumerate(pictures):
-        sheet.paste(picture.resize((side, side)), (place % across * side, place // across * side))
+def tile_images(images: Sequence[Image.Image], columns: int, size: int) -> Image.Image:
+    """Arrange images in a grid without labels or gaps."""
+    sheet = Image.new("RGB", (columns * size, -(-len(images) // columns) * size), "white")
+    for number, image in enumerate(images):
+        sheet.paste(image.resize((size, size)), (number % columns * size, number // columns * size))
     return sheet
 
 
 def main() -> None:
+    """Write both images."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    things().save(folder / "world-things.jpg", quality=85)
-    kinds().save(folder / "world-kinds.jpg", quality=85)
+    render_things().save(folder / "world-things.jpg", quality=85)
+    render_classes().save(folder / "world-kinds.jpg", quality=85)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Stage `decoder`: latents as the UNet leaves them → clean pictures.
+"""Stage `decoder`: decode the imperfect latents of the UNet to clean images.
 
-What a small UNet draws is a little off: grounds are mottled and lines swell. The decoder goes on from
-`vae-full`, whose encoder and latents stay, on latents that are off in the same ways: guessed by the UNet from
-noisy ones, or with noise on top. A critic that looks at patches (arXiv 1611.07004) keeps it from answering
-doubt with blur; Stable Diffusion's own autoencoder was trained so too (arXiv 2112.10752).
+A small UNet makes small errors: grounds are mottled and lines swell. The decoder continues from `vae-full`,
+whose encoder and latents stay fixed, and is trained on latents with such errors: predicted by the UNet from
+noisy ones, or with noise added. A patch discriminator (arXiv 1611.07004) keeps it from blurring what is
+ambiguous; Stable Diffusion's autoencoder was trained with one too (arXiv 2112.10752).
 """
 
 from pathlib import Path
@@ -14,23 +14,23 @@ from torch import Generator, nn
 from torch.func import functional_call
 
 from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
-from training.mini.drawing import LatentBatch
-from training.mini.frozen import placement
-from training.mini.precision import quick
-from training.mini.settings import PICTURE
-from training.mini.stage import Scalar, Stage, averaged
+from training.mini.captions import sample_captions
+from training.mini.frozen_models import size_conditioning
+from training.mini.graphed_unet import LatentBatch
+from training.mini.precision import autocast_if_faster
+from training.mini.settings import IMAGE_SIZE
+from training.mini.stage import Scalar, Stage, load_averaged_module
 from training.mini.unet import UnetStage
-from training.mini.vae import psnr, unlike
-from training.mini.words import describe
+from training.mini.vae import psnr, reconstruction_loss
 
-GUESSED = 0.5  # of the latents are the UNet's guesses, the rest have noise on top
-GUESSED_UNTIL = 500  # the noisiest step guessed from; beyond it the UNet may rightly see another thing
-NOISE = 0.4  # at most, where latents have unit variance
-CRITIC = 0.03  # its weight beside what differs; chosen by eye
+PREDICTED_SHARE = 0.5  # share of latents predicted by the UNet; the others have noise added
+MAX_TIMESTEP = 500  # noisiest step predicted from; beyond it the UNet may rightly predict another object
+MAX_NOISE = 0.4  # of latents with unit variance
+ADVERSARIAL_WEIGHT = 0.03  # relative to the reconstruction loss; chosen by eye
 
 
-class Critic(nn.Sequential):
-    """Above 0 where a patch of 38 px looks drawn by the world, below where by the decoder."""
+class PatchDiscriminator(nn.Sequential):
+    """Scores patches of 38 px: above 0 for images of the synthetic dataset, below 0 for decoded ones."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -42,50 +42,55 @@ class Critic(nn.Sequential):
 
 
 class DecoderStage(Stage[nn.ModuleDict]):
-    """Trains decoder and critic in one step: each one's loss reaches it alone."""
+    """Trains decoder and discriminator in one step; each receives gradients from its own loss only."""
 
     def __init__(self, folder: Path, name: str = "decoder") -> None:
         self.name = name
-        self.drawing = UnetStage(folder)
-        averaged(self.drawing, folder)
-        self.latents = self.drawing.latents
-        vae = self.latents.vae
+        self.unet = UnetStage(folder)
+        load_averaged_module(self.unet, folder)
+        self.codec = self.unet.codec
+        vae = self.codec.vae
+        assert vae.post_quant_conv is not None
         for part in (vae.decoder, vae.post_quant_conv):
             part.requires_grad_(True)
-        self.critic = Critic()
-        self.module = nn.ModuleDict({"vae": vae, "critic": self.critic})
+        self.discriminator = PatchDiscriminator()
+        self.module = nn.ModuleDict({"vae": vae, "critic": self.discriminator})
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
+        """Reconstruction and adversarial loss of the decoder, plus the hinge loss of the discriminator."""
         scenes = sample_scenes(batch, generator, MINI_SCOPE)
-        pictures = scenes.pictures(PICTURE, generator)
-        off = self.off(self.latents.encode(pictures), scenes, generator)
-        pictures = pictures * 2 - 1
-        with quick():
-            drawn = self.latents.draw(off).float()
-            passed = functional_call(self.critic, dict(self.critic.state_dict()), drawn).float()
-            real, made = self.critic(pictures).float(), self.critic(drawn.detach()).float()
-        told = F.relu(1 - real).mean() + F.relu(1 + made).mean()
-        loss = unlike(drawn, pictures) - CRITIC * passed.mean() + told
-        return loss, dict(psnr=psnr(drawn, pictures), told=told.detach())
+        images = scenes.render(IMAGE_SIZE, generator)
+        latents = self.degrade_latents(self.codec.encode(images), scenes, generator)
+        images = images * 2 - 1
+        with autocast_if_faster():
+            decoded = self.codec.decode_unclamped(latents).float()
+            # A call with detached weights: the adversarial loss must not train the discriminator.
+            detached = dict(self.discriminator.state_dict())
+            score = functional_call(self.discriminator, detached, decoded).float()
+            real = self.discriminator(images).float()
+            fake = self.discriminator(decoded.detach()).float()
+        discriminator_loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+        loss = reconstruction_loss(decoded, images) - ADVERSARIAL_WEIGHT * score.mean() + discriminator_loss
+        return loss, dict(psnr=psnr(decoded, images), discriminator=discriminator_loss.detach())
 
     @torch.no_grad()
-    def off(self, latents: LatentBatch, scenes: Scenes, generator: Generator) -> LatentBatch:
-        """The latents, somewhat wrong: the first of them as guessed by the UNet, the rest with noise."""
-        some = round(GUESSED * len(latents))
-        rest = latents[some:]
-        spread = NOISE * torch.rand(len(rest), 1, 1, 1, generator=generator)
+    def degrade_latents(self, latents: LatentBatch, scenes: Scenes, generator: Generator) -> LatentBatch:
+        """Replace the first latents by predictions of the UNet and add noise to the others."""
+        count = round(PREDICTED_SHARE * len(latents))
+        rest = latents[count:]
+        spread = MAX_NOISE * torch.rand(len(rest), 1, 1, 1, generator=generator)
         noisy = rest + spread * torch.randn(rest.shape, generator=generator)
-        return torch.cat([self.guessed(latents[:some], scenes[:some], generator), noisy])
+        return torch.cat([self.predict_latents(latents[:count], scenes[:count], generator), noisy])
 
-    def guessed(self, latents: LatentBatch, scenes: Scenes, generator: Generator) -> LatentBatch:
-        """What the UNet takes the latents for when it sees them through noise, told by whole captions.
+    def predict_latents(self, latents: LatentBatch, scenes: Scenes, generator: Generator) -> LatentBatch:
+        """Predict latents with the UNet from their noisy versions and full captions.
 
-        x̂ = α x_t − σ v̂, and x = α x_t − σ v: so x̂ = x − σ (v̂ − v).
+        With x̂ = α x_t − σ v̂ and x = α x_t − σ v, the prediction is x̂ = x − σ (v̂ − v).
         """
         count = len(latents)
-        captions = describe(scenes, generator, thing=1.0, layout=0.5, look=0.8)
-        words = self.drawing.clip.text(captions.words)
-        times = torch.randint(GUESSED_UNTIL, (count,), generator=generator)
-        where = placement(scenes, PICTURE, torch.zeros(count, dtype=torch.bool))
-        predicted, wanted = self.drawing.predict(latents, words, times, generator, where)
-        return latents - self.drawing.diffusion.noise[times][:, None, None, None] * (predicted - wanted)
+        captions = sample_captions(scenes, generator, thing=1.0, layout=0.5, look=0.8)
+        text = self.unet.clip.encode_text(captions.texts)
+        timesteps = torch.randint(MAX_TIMESTEP, (count,), generator=generator)
+        sizes = size_conditioning(scenes, IMAGE_SIZE, torch.zeros(count, dtype=torch.bool))
+        predicted, target = self.unet.predict_velocity(latents, text, timesteps, generator, sizes)
+        return latents - self.unet.diffusion.noise[timesteps][:, None, None, None] * (predicted - target)

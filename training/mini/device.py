@@ -1,6 +1,6 @@
-"""Where training computes: on a GPU if there is one, else on the CPU.
+"""The device that training runs on: a GPU if there is one, otherwise the CPU.
 
-A run makes this torch's default device, so that all that is made in it is there, random numbers too.
+A run makes it torch's default device, so that every tensor, random numbers included, is created there.
 """
 
 import os
@@ -12,21 +12,25 @@ from torch import Generator
 
 
 @cache
-def here() -> torch.device:
-    """What a run makes the default device."""
+def training_device() -> torch.device:
+    """Return the device that a run makes torch's default."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def at_home() -> AbstractContextManager[object]:
-    """A run's block; the CPU is the default anyway, and to have torch say so costs time at every call."""
-    return here() if here().type == "cuda" else nullcontext()
+def use_training_device() -> AbstractContextManager[object]:
+    """Return a context in which the training device is torch's default.
+
+    On a CPU the context does nothing: the CPU is the default, and setting a default slows every torch call
+    down.
+    """
+    return training_device() if training_device().type == "cuda" else nullcontext()
 
 
-def machine() -> str:
-    """Where this is computed, as people call it."""
-    return torch.cuda.get_device_name() if here().type == "cuda" else f"{os.cpu_count()} CPU cores"
+def describe_machine() -> str:
+    """Return the name of the GPU, or the number of CPU cores."""
+    return torch.cuda.get_device_name() if training_device().type == "cuda" else f"{os.cpu_count()} CPU cores"
 
 
-def dice(seed: int) -> Generator:
-    """Random numbers on the default device; another kind of device rolls others."""
+def seeded_generator(seed: int) -> Generator:
+    """Return a generator on the default device; its numbers depend on the kind of device."""
     return Generator(torch.get_default_device()).manual_seed(seed)

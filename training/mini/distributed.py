@@ -1,6 +1,6 @@
-"""Several processes that train one network, a core each: on small networks quicker than threads.
+"""Data-parallel training on CPU cores: one process a core, which for small networks is faster than threads.
 
-Each process draws its own pictures; their gradients' mean makes one step, the same in all.
+Each process samples its own images; the mean of the gradients makes one step, the same in all processes.
 """
 
 import os
@@ -13,62 +13,72 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.multiprocessing
 from torch import Tensor
 
 
-def size() -> int:
+def world_size() -> int:
+    """Return the number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def place() -> int:
-    """This process's number, from 0; that one reports and writes."""
+def rank() -> int:
+    """Return this process's number; process 0 reports and saves."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def share(parts: Sequence[Tensor]) -> None:
-    """Make each tensor the mean of what all processes have in its place."""
-    if size() == 1:
+def average_in_place(tensors: Sequence[Tensor]) -> None:
+    """Replace each tensor by its mean over all processes."""
+    if world_size() == 1:
         return
-    flat = torch.cat([part.flatten() for part in parts])
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
     dist.all_reduce(flat)
-    flat /= size()
-    for part, mean in zip(parts, flat.split([part.numel() for part in parts]), strict=True):
-        part.copy_(mean.view_as(part))
+    flat /= world_size()
+    for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(mean.view_as(tensor))
 
 
-def mean(number: float) -> float:
-    """Of what all processes have."""
-    if size() == 1:
-        return number  # and a GPU's work is not waited for
+def average_number(number: float) -> float:
+    """Return the number's mean over all processes; with one process, without waiting for a GPU."""
+    if world_size() == 1:
+        return number
     shared = torch.tensor([number])
-    share([shared])
+    average_in_place([shared])
     return shared.item()
 
 
-def together(processes: int, work: Callable[..., None], *arguments: Any) -> None:
-    """Do `work` in so many processes at once; in this one if one is enough."""
+def run_processes(processes: int, work: Callable[..., None], *arguments: Any) -> None:
+    """Run `work(*arguments)` in several processes that train together.
+
+    Args:
+        processes: Number of processes; 1 runs `work` in this process.
+        work: Picklable function, called in every process.
+        arguments: Picklable arguments of `work`.
+    """
     if processes == 1:
         work(*arguments)
         return
-    with tempfile.TemporaryDirectory() as meeting:
-        meeting_place = (Path(meeting) / "place").as_uri()
-        torch.multiprocessing.spawn(_join, (processes, meeting_place, work, arguments), nprocs=processes)
+    with tempfile.TemporaryDirectory() as folder:
+        init_method = (Path(folder) / "init").as_uri()
+        torch.multiprocessing.spawn(_run_process, (processes, init_method, work, arguments), nprocs=processes)
 
 
-def _join(number: int, processes: int, meeting_place: str, work: Callable[..., None], arguments: Any) -> None:
-    # torch sends it when the parent dies; a shell may have had background processes ignore it.
+def _run_process(
+    number: int, processes: int, init_method: str, work: Callable[..., None], arguments: Any
+) -> None:
+    # torch sends SIGINT when the parent dies; a shell may have set background processes to ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     cores = sorted(os.sched_getaffinity(0))
     own = cores[number::processes] or cores
     os.sched_setaffinity(0, own)
     torch.set_num_threads(len(own))
-    dist.init_process_group("gloo", init_method=meeting_place, rank=number, world_size=processes)
+    dist.init_process_group("gloo", init_method=init_method, rank=number, world_size=processes)
     try:
         work(*arguments)
-        # Whoever is done first must not hang up on one that still listens: that ends the other with an abort.
+        # A process that closes its connections while another still waits for data aborts the other one.
         dist.barrier()
     finally:
         dist.destroy_process_group()
-    # Not by Python's way out, where a thread of gloo's now and then aborts a process that has done its work.
+    # Skip Python's shutdown: a thread of gloo occasionally aborts a process there that has finished its work.
     sys.stdout.flush()
     os._exit(0)

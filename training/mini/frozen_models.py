@@ -1,4 +1,4 @@
-"""What earlier stages made, frozen, as later ones use it."""
+"""The models of earlier stages, frozen, as later stages use them."""
 
 from pathlib import Path
 
@@ -8,90 +8,110 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
-from training.mini.clip import ClipStage, Towers, levelled
-from training.mini.device import dice
-from training.mini.settings import FINER, PICTURE, SEED, SEEN
-from training.mini.stage import averaged, part_of
-from training.mini.vae import Pictures, VaeFullStage, VaeStage
-from training.mini.words import tokens
+from training.mini.captions import tokenize
+from training.mini.clip import ClipModels, ClipStage, normalize
+from training.mini.device import seeded_generator
+from training.mini.settings import DOWNSCALE, ENCODER_IMAGE_SIZE, IMAGE_SIZE, SEED
+from training.mini.stage import load_averaged_module, load_averaged_part
+from training.mini.vae import Images, VaeFullStage, VaeStage, decode_latents, encode_posterior
 
-MEASURED = 256  # pictures, of whose latents the mean and spread are taken
+STATISTICS_IMAGES = 256
+"""Number of images from which the mean and standard deviation of the latents are estimated."""
 
-Words = tuple[Float[Tensor, "caption word cross"], Float[Tensor, "caption shared"]]
+TextConditioning = tuple[Float[Tensor, "caption token cross"], Float[Tensor, "caption width"]]
+"""Hidden states of both text encoders, concatenated, and the pooled projection of the second."""
 
 
-class Latents:
-    """Pictures as they are drawn ↔ latents of unit variance a channel.
+class LatentCodec:
+    """Converts images to latents of unit variance in each channel, and back.
 
-    While `vae-full` is not trained, pictures are made smaller for `vae`, whose latents are the same, and come
-    back so. Where `decoder` is trained, that one draws.
+    Without a trained `vae-full`, images are downscaled for `vae`, whose latents are the same, and decoded at
+    its size. With a trained `decoder`, its decoder is used.
     """
 
     def __init__(self, folder: Path) -> None:
         full = (folder / "vae-full.pt").exists()
-        self.vae = averaged(VaeFullStage(folder) if full else VaeStage(), folder)
+        self.vae = load_averaged_module(VaeFullStage(folder) if full else VaeStage(), folder)
         if (folder / "decoder.pt").exists():
-            self.vae.load_state_dict(part_of("decoder", "vae", folder))
-        self.shrunk = 1 if full else FINER
-        pictures = sample_scenes(MEASURED, dice(SEED), MINI_SCOPE).pictures(PICTURE)
-        raw = self._raw(pictures)
+            self.vae.load_state_dict(load_averaged_part("decoder", "vae", folder))
+        self.downscale = 1 if full else DOWNSCALE
+        images = sample_scenes(STATISTICS_IMAGES, seeded_generator(SEED), MINI_SCOPE).render(IMAGE_SIZE)
+        raw = self._encode_raw(images)
         self.mean = raw.mean((0, 2, 3), keepdim=True)
         self.std = raw.std((0, 2, 3), keepdim=True)
 
     @torch.no_grad()
-    def _raw(self, pictures: Pictures) -> Float[Tensor, "picture channel y x"]:
-        return self.vae.encode(F.avg_pool2d(pictures, self.shrunk) * 2 - 1).latent_dist.mode()
+    def _encode_raw(self, images: Images) -> Float[Tensor, "image channel y x"]:
+        return encode_posterior(self.vae, F.avg_pool2d(images, self.downscale) * 2 - 1).mode()
 
-    def encode(self, pictures: Pictures) -> Float[Tensor, "picture channel y x"]:
-        return (self._raw(pictures) - self.mean) / self.std
+    def encode(self, images: Images) -> Float[Tensor, "image channel y x"]:
+        """Encode images in 0..1 of size `IMAGE_SIZE`."""
+        return (self._encode_raw(images) - self.mean) / self.std
 
     @torch.no_grad()
-    def decode(self, latents: Float[Tensor, "picture channel y x"]) -> Pictures:
-        return (self.draw(latents) / 2 + 0.5).clamp(0, 1)
+    def decode(self, latents: Float[Tensor, "image channel y x"]) -> Images:
+        """Decode latents to images in 0..1."""
+        return (self.decode_unclamped(latents) / 2 + 0.5).clamp(0, 1)
 
-    def draw(self, latents: Float[Tensor, "picture channel y x"]) -> Pictures:
-        """In -1..1 and a little beyond, as the decoder learns it."""
-        return self.vae.decode(latents * self.std + self.mean).sample
+    def decode_unclamped(self, latents: Float[Tensor, "image channel y x"]) -> Images:
+        """Decode latents to images in about -1..1, with gradients."""
+        return decode_latents(self.vae, latents * self.std + self.mean)
 
 
-class Clip:
-    """The CLIP stage's towers as SDXL uses them, the first text tower as `text` has left it."""
+class FrozenClip:
+    """The encoders of stage `clip` as SDXL uses them; the first text encoder is that of `text` if trained."""
 
     def __init__(self, folder: Path) -> None:
         latest = "vision" if (folder / "vision.pt").exists() else "clip"
-        self.towers: Towers = averaged(ClipStage(folder, latest), folder)
+        self.models: ClipModels = load_averaged_module(ClipStage(folder, latest), folder)
         if (folder / "text.pt").exists():
-            self.towers.text_1.load_state_dict(part_of("text", "tower", folder))
+            self.models.text_1.load_state_dict(load_averaged_part("text", "tower", folder))
 
     @torch.no_grad()
-    def text(self, words: list[str]) -> Words:
-        """Both towers' last hidden states but one, side by side, and the second's projection."""
-        ids = tokens(words)
-        first = self.towers.text_1.text_model(ids, output_hidden_states=True)
-        second = self.towers.text_2(ids, output_hidden_states=True)
+    def encode_text(self, texts: list[str]) -> TextConditioning:
+        """Return the penultimate hidden states of both text encoders, and the projection of the second."""
+        ids = tokenize(texts)
+        first = self.models.text_1.text_model(ids, output_hidden_states=True)
+        second = self.models.text_2(ids, output_hidden_states=True)
         states = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], -1)
         return states, second.text_embeds
 
     @torch.no_grad()
-    def image(self, pictures: Pictures) -> Float[Tensor, "picture shared"]:
-        return self.towers.vision(levelled(as_seen(pictures))).image_embeds
+    def encode_image(self, images: Images) -> Float[Tensor, "image width"]:
+        """Return the projected embeddings of images in 0..1 of any size from `ENCODER_IMAGE_SIZE`."""
+        return self.models.vision(normalize(resize_for_encoder(images))).image_embeds
 
 
-def where_kept(words: Words, kept: Bool[Tensor, " caption"]) -> Words:
-    """Zeros where a caption is not kept, as SDXL's pipeline sends for an absent negative prompt."""
-    states, pooled = words
+def zero_dropped(
+    states: Float[Tensor, "caption token cross"],
+    pooled: Float[Tensor, "caption width"],
+    kept: Bool[Tensor, " caption"],
+) -> TextConditioning:
+    """Set dropped captions to zeros, as SDXL's pipeline does for a missing negative prompt."""
     return states * kept[:, None, None], pooled * kept[:, None]
 
 
-def as_seen(pictures: Pictures) -> Float[Tensor, "picture 3 seen seen"]:
-    """Pictures of any larger size as the image tower and the judge look at them."""
-    return F.adaptive_avg_pool2d(pictures, SEEN)
+def resize_for_encoder(images: Images) -> Float[Tensor, "image 3 size size"]:
+    """Average images of any larger size down to `ENCODER_IMAGE_SIZE`."""
+    return F.adaptive_avg_pool2d(images, ENCODER_IMAGE_SIZE)
 
 
-def placement(scenes: Scenes, size: int, told: Bool[Tensor, " scene"]) -> Float[Tensor, "scene 6"]:
-    """SDXL's size and crop numbers: where told, the box of what is there; else those a plain call sends."""
-    top, left, height, width = (scenes.layout.box * size).round().unbind(1)
+def size_conditioning(
+    scenes: Scenes, size: int, with_box: Bool[Tensor, " scene"]
+) -> Float[Tensor, "scene 6"]:
+    """Make SDXL's size and crop conditioning.
+
+    Args:
+        scenes: The scenes that the images show.
+        size: Side of the images in px.
+        with_box: Where true, the conditioning is the box of the scene's objects; elsewhere that of a call
+            without size arguments.
+
+    Returns:
+        Original size, top left corner and target size, in px.
+    """
+    top, left, height, width = (scenes.layout.bounding_box * size).round().unbind(1)
     full = torch.full_like(top, size)
-    exact = torch.stack([height, width, top.clamp(min=1), left.clamp(min=1), full, full], 1)
+    box = torch.stack([height, width, top.clamp(min=1), left.clamp(min=1), full, full], 1)
     plain = torch.stack([full, full, 0 * top, 0 * left, full, full], 1)
-    return torch.where(told[:, None], exact, plain)
+    return torch.where(with_box[:, None], box, plain)

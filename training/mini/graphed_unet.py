@@ -1,24 +1,25 @@
-"""The drawing network as training calls it: on a GPU recorded once and replayed.
+"""The UNet as training calls it: on a GPU recorded as a CUDA graph and replayed.
 
-A step of so small a network is thousands of kernels, and to launch them takes longer than to run them.
+A step of so small a network is thousands of kernels, and launching them takes longer than running them.
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from diffusers import UNet2DConditionModel
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from training.mini.precision import quick
+from training.mini.precision import autocast_if_faster
 
-LatentBatch = Float[Tensor, "picture channel y x"]
-Times = Int[Tensor, " picture"]
-Placements = Float[Tensor, "picture 6"]
+LatentBatch = Float[Tensor, "image channel y x"]
+Timesteps = Int[Tensor, " image"]
+SizeConditioning = Float[Tensor, "image 6"]
 
 
-class Told(nn.Module):
-    """The UNet with a tensor for each thing that it is told."""
+class TensorUNet(nn.Module):
+    """The UNet with a positional tensor for each input, as CUDA graphs require."""
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
         super().__init__()
@@ -27,31 +28,36 @@ class Told(nn.Module):
     def forward(
         self,
         noisy: LatentBatch,
-        times: Times,
-        states: Float[Tensor, "picture word cross"],
-        pooled: Float[Tensor, "picture shared"],
-        where: Placements,
-        *images: Float[Tensor, "picture 1 shared"],
+        timesteps: Timesteps,
+        states: Float[Tensor, "image token cross"],
+        pooled: Float[Tensor, "image width"],
+        sizes: SizeConditioning,
+        *image_embeds: Float[Tensor, "image 1 width"],
     ) -> LatentBatch:
-        """The velocity; `images` are the embeddings of references, where there is an adapter."""
-        added = dict(text_embeds=pooled, time_ids=where) | ({"image_embeds": [*images]} if images else {})
-        with quick():
-            return self.unet(noisy, times, states, added_cond_kwargs=added).sample.float()
+        """Predict the velocity; `image_embeds` are those of references, for a UNet with an adapter."""
+        added = dict(text_embeds=pooled, time_ids=sizes)
+        if image_embeds:
+            added |= {"image_embeds": [*image_embeds]}
+        with autocast_if_faster():
+            return self.unet(noisy, timesteps, states, added_cond_kwargs=added).sample.float()
 
 
-class Drawing:
-    """Calls the network; what is to be learnt from is recorded at the first call, for batches of its size."""
+class GraphedUNet:
+    """Calls the UNet; the first call with gradients on a GPU records a graph for batches of its size."""
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
-        self.told = Told(unet)
-        self.recorded: Callable[..., LatentBatch] | None = None
+        self.plain = TensorUNet(unet)
+        self.graphed: Callable[..., LatentBatch] | None = None
 
-    def __call__(self, *told: Tensor) -> LatentBatch:
-        if not (told[0].is_cuda and torch.is_grad_enabled()):
-            return self.told(*told)
-        if self.recorded is None:
-            sample = tuple(part.clone() for part in told)
-            self.recorded = torch.cuda.make_graphed_callables(
-                Told(self.told.unet), sample, allow_unused_input=True
+    def __call__(self, *inputs: Tensor) -> LatentBatch:
+        """Predict the velocity from the inputs of `TensorUNet.forward`."""
+        if not (inputs[0].is_cuda and torch.is_grad_enabled()):
+            return self.plain(*inputs)
+        if self.graphed is None:
+            sample = tuple(part.clone() for part in inputs)
+            module = TensorUNet(self.plain.unet)
+            self.graphed = cast(
+                Callable[..., LatentBatch],
+                torch.cuda.make_graphed_callables(module, sample, allow_unused_input=True),
             )
-        return self.recorded(*told)
+        return self.graphed(*inputs)

@@ -1,15 +1,17 @@
-"""bf16 where it is multiplied faster than float32."""
+"""bfloat16 where it is faster than float32."""
 
 from contextlib import AbstractContextManager
 
 import torch
 
-from instantstyle.models.default_dtype import fastest_on_cpu
+from instantstyle.models.default_dtype import fastest_cpu_dtype
 
 
-def quick() -> AbstractContextManager[None]:
-    """A block whose networks compute in bf16, if that is quicker here; their weights stay float32."""
-    on = torch.get_default_device().type
-    quicker = on == "cuda" or fastest_on_cpu() == torch.bfloat16
-    # What a GPU records must round its weights anew whenever it is replayed.
-    return torch.autocast(on, dtype=torch.bfloat16, enabled=quicker, cache_enabled=on != "cuda")
+def autocast_if_faster() -> AbstractContextManager[object]:
+    """Return a context in which networks compute in bfloat16 if that is faster here; weights stay float32."""
+    device_type = torch.get_default_device().type
+    enabled = device_type == "cuda" or fastest_cpu_dtype() == torch.bfloat16
+    # A recorded CUDA graph has to cast the weights at every replay, so their casts must not be cached.
+    return torch.autocast(
+        device_type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=device_type != "cuda"
+    )

@@ -1,11 +1,12 @@
-"""The shipped model → stages' states, so that training goes on from what the package holds.
+"""Restore training states from the shipped model, to continue its training.
 
-    python -m training.mini.begin
+    python -m training.mini.restore
 
-Writes states without an optimiser's memory, with the counts of `results/training.json`; their minutes begin
-anew. The towers' helping heads do not ship: `vision` and `text` begun so learn them anew. Nor does `vae`:
-`vae-full` begins with what `decoder` made of it; trained further it moves the latents, so `unet` must follow.
-Where the world has grown since, words and kinds that the model knew keep what it knew of them.
+Writes states without the optimiser's moments, with the counts of `results/training.json` and with no minutes
+spent. The auxiliary heads of the encoders are not shipped: `vision` and `text` learn them anew. Neither is
+`vae`: the state of `vae-full` has the decoder of stage `decoder`; training it further changes the latents, so
+that `unet` must be trained again. Where the synthetic dataset has new words and classes, weights of the known
+ones are kept.
 """
 
 import argparse
@@ -25,91 +26,112 @@ from transformers import (
 )
 
 from instantstyle.metrics import SyntheticClassifier
-from training.mini.adapter import installed
-from training.mini.clip import Towers
-from training.mini.text import with_heads
-from training.mini.words import tokenizer
+from training.mini.adapter import AdapterWeights, install_adapter
+from training.mini.captions import build_tokenizer
+from training.mini.clip import ClipModels
+from training.mini.text import build_text_module
 
 Weights = Mapping[str, Tensor]
-Rows = Sequence[tuple[int, int]]  # where a row was, and where it goes
+RowPairs = Sequence[tuple[int, int]]
+"""Pairs of a row's old and new number."""
 
 
-def shipped(package: Path) -> dict[str, Weights]:
-    """Stage → the weights that ship of it."""
+def load_shipped_weights(package: Path) -> dict[str, Weights]:
+    """Load the weights of the stages that the package ships.
+
+    Args:
+        package: Folder of the package `instantstyle`.
+
+    Returns:
+        Weights by the name of their stage.
+    """
     model = package / "models" / "mini"
     unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float32)
-    seen = towers(model)
-    drawn, seeing = dict(unet.state_dict()), seen.state_dict()
+    models = load_encoders(model)
+    unet_weights, encoder_weights = dict(unet.state_dict()), models.state_dict()
     return {
         "vae-full": AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32).state_dict(),
-        "clip": seeing,
-        "vision": seeing,
-        "text": with_heads(seen).state_dict(),
-        "unet": drawn,
-        "adapter": installed(unet, adapter(model / "ip-adapter_mini.safetensors")).state_dict(),
-        "judge": grown(floats(package / "metrics" / "judge.safetensors"), SyntheticClassifier()),
+        "clip": encoder_weights,
+        "vision": encoder_weights,
+        "text": build_text_module(models).state_dict(),
+        "unet": unet_weights,
+        "adapter": install_adapter(unet, load_adapter(model / "ip-adapter_mini.safetensors")).state_dict(),
+        "judge": extend_weights(
+            load_float32(package / "metrics" / "judge.safetensors"), SyntheticClassifier()
+        ),
     }
 
 
-def towers(model: Path) -> Towers:
-    found = Towers()
+def load_encoders(model: Path) -> ClipModels:
+    """Load the shipped image and text encoders; the auxiliary heads are new."""
+    models = ClipModels()
     image = CLIPVisionModelWithProjection.from_pretrained(model / "image_encoder", torch_dtype=torch.float32)
     first = CLIPTextModel.from_pretrained(model / "text_encoder", torch_dtype=torch.float32)
     second = CLIPTextModelWithProjection.from_pretrained(model / "text_encoder_2", torch_dtype=torch.float32)
-    found.vision.load_state_dict(image.state_dict())
-    pieces = same_pieces(CLIPTokenizer.from_pretrained(model / "tokenizer"), tokenizer())
-    plain = found.text_1.text_model
-    plain.load_state_dict(grown(first.state_dict(), plain, pieces))
-    found.text_2.load_state_dict(grown(second.state_dict(), found.text_2, pieces))
-    return found
+    models.vision.load_state_dict(image.state_dict())
+    tokens = match_tokens(CLIPTokenizer.from_pretrained(model / "tokenizer"), build_tokenizer())
+    text_model = models.text_1.text_model
+    text_model.load_state_dict(extend_weights(first.state_dict(), text_model, tokens))
+    models.text_2.load_state_dict(extend_weights(second.state_dict(), models.text_2, tokens))
+    return models
 
 
-def same_pieces(old: CLIPTokenizer, new: CLIPTokenizer) -> Rows:
-    """The numbers, in both vocabularies, of the pieces that are in both."""
-    numbers = new.get_vocab()
-    return [(number, numbers[piece]) for piece, number in old.get_vocab().items() if piece in numbers]
+def match_tokens(old: CLIPTokenizer, new: CLIPTokenizer) -> RowPairs:
+    """Return the ids, in both vocabularies, of the tokens that are in both."""
+    ids = new.get_vocab()
+    return [(number, ids[token]) for token, number in old.get_vocab().items() if token in ids]
 
 
-def grown(weights: Weights, module: nn.Module, pieces: Rows = ()) -> dict[str, Tensor]:
-    """The weights in the module's shapes: rows of new kinds and new pieces are the module's own.
+def extend_weights(weights: Weights, module: nn.Module, tokens: RowPairs = ()) -> dict[str, Tensor]:
+    """Adapt weights to a module with more classes or tokens; the new rows are the module's own.
 
-    The world's lists only grow at their ends, but a vocabulary is sorted anew.
+    Lists of the synthetic dataset grow at their ends only, whereas a vocabulary is sorted.
+
+    Args:
+        weights: Weights of the smaller module.
+        module: The larger module, in its initial state.
+        tokens: Old and new rows of token embeddings.
+
+    Returns:
+        Weights in the shapes of `module`.
     """
-    found = {}
+    extended = {}
     for name, own in module.state_dict().items():
-        moved = pieces if "token_embedding" in name else [(row, row) for row in range(len(weights[name]))]
-        before, after = zip(*moved, strict=True)
-        found[name] = own.index_copy(0, torch.tensor(after), weights[name][list(before)])
-    return found
+        rows = tokens if "token_embedding" in name else [(row, row) for row in range(len(weights[name]))]
+        before, after = zip(*rows, strict=True)
+        extended[name] = own.index_copy(0, torch.tensor(after), weights[name][list(before)])
+    return extended
 
 
-def adapter(file: Path) -> dict[str, dict[str, Tensor]]:
-    """The standard file's two halves."""
-    halves: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
-    for name, weight in floats(file).items():
-        half, _, rest = name.partition(".")
-        halves[half][rest] = weight
-    return halves
+def load_adapter(file: Path) -> AdapterWeights:
+    """Load a standard adapter file as its two parts."""
+    parts: AdapterWeights = {"image_proj": {}, "ip_adapter": {}}
+    for name, weight in load_float32(file).items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = weight
+    return parts
 
 
-def floats(file: Path) -> dict[str, Tensor]:
+def load_float32(file: Path) -> dict[str, Tensor]:
+    """Load a safetensors file in float32."""
     return {name: weight.float() for name, weight in load_file(file).items()}
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write a state for every shipped stage that has been trained."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--folder", type=Path, default=Path("build/mini"))
+    parser.add_argument("--folder", type=Path, default=Path("build/mini"), help="folder of the states")
     parser.add_argument("--package", type=Path, default=Path("src/instantstyle"))
-    args = parser.parse_args(words)
+    args = parser.parse_args(arguments)
     args.folder.mkdir(parents=True, exist_ok=True)
     trained = json.loads((Path(__file__).parent / "results" / "training.json").read_text())
-    for name, weights in shipped(args.package).items():
+    for name, weights in load_shipped_weights(args.package).items():
         if not (earlier := trained.get(name)):
-            continue  # never trained, so what ships has nothing of it to go on from
-        seen = sum(leg["images"] for leg in earlier)
-        state = dict(module=weights, averaged=weights, images=seen, seconds=0.0, earlier=earlier)
+            continue  # never trained: the package has no weights of its own for this stage
+        images = sum(leg["images"] for leg in earlier)
+        state = dict(module=weights, averaged=weights, images=images, seconds=0.0, earlier=earlier)
         torch.save(state, args.folder / f"{name}.pt")
 
 

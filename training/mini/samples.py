@@ -1,8 +1,8 @@
-"""What mini draws by words alone → docs/images/mini.jpg.
+"""Render what mini generates from text alone: docs/images/mini.jpg.
 
     python -m training.mini.samples -o docs/images/mini.jpg
 
-All its things by name, then held-out scenes by their whole captions, and what these captions are of.
+All object classes by name, then held-out scenes from their full captions, and the scenes themselves.
 """
 
 import argparse
@@ -13,31 +13,27 @@ from torch import Generator
 
 import instantstyle
 from instantstyle.imaging.grid import contact_sheet
-from instantstyle.synthetic import MINI_SCOPE, as_image, caption, sample_scenes, thing_words
-from training.mini.settings import PICTURE
+from instantstyle.synthetic import MINI_SCOPE, describe_scene, describe_thing, sample_scenes, to_pil_image
+from training.mini.settings import IMAGE_SIZE
 
-ACROSS = 12
+COLUMNS = 12
 
 
-def sheet(styled: instantstyle.InstantStyle, seed: int) -> Image.Image:
-    """Rows of ACROSS pictures, each picture from a seed of its own."""
-    names = [thing_words(thing) for thing in range(MINI_SCOPE.things)]
-    scenes = sample_scenes(ACROSS, Generator().manual_seed(seed), MINI_SCOPE, held_out=True)
-    told = [caption(scenes, row, look=True) for row in range(ACROSS)]
-    drawn = styled([*names, *told], seed=seed).images
-    meant = [as_image(picture) for picture in scenes.pictures(PICTURE)]
-    pictures = [*drawn, *meant]
-    rows = [pictures[start : start + ACROSS] for start in range(0, len(pictures), ACROSS)]
-    titles = [
-        "by name",
-        *[""] * (len(rows) - 3),
-        "thing and look in words",
-        "what the words are of",
-    ]
-    return contact_sheet(titles, [""] * ACROSS, rows, PICTURE)
+def make_sample_sheet(styled: instantstyle.InstantStyle, seed: int) -> Image.Image:
+    """Generate and arrange the samples in rows of `COLUMNS` images, each image from its own seed."""
+    names = [describe_thing(thing) for thing in range(MINI_SCOPE.things)]
+    scenes = sample_scenes(COLUMNS, Generator().manual_seed(seed), MINI_SCOPE, held_out=True)
+    captions = [describe_scene(scenes, row, look=True) for row in range(COLUMNS)]
+    generated = styled([*names, *captions], seed=seed).images
+    targets = [to_pil_image(image) for image in scenes.render(IMAGE_SIZE)]
+    images = [*generated, *targets]
+    rows = [images[start : start + COLUMNS] for start in range(0, len(images), COLUMNS)]
+    titles = ["by name", *[""] * (len(rows) - 3), "by full caption", "the scene of the caption"]
+    return contact_sheet(titles, [""] * COLUMNS, rows, IMAGE_SIZE)
 
 
 def main() -> None:
+    """Write the sample sheet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", nargs="?", default="mini")
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -45,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     styled = instantstyle.load(args.model)
     styled.pipe.set_progress_bar_config(disable=True)
-    sheet(styled, args.seed).save(args.output, quality=88)
+    make_sample_sheet(styled, args.seed).save(args.output, quality=88)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Scenes are drawn, encoded and described once and used often: that costs as much as half a training step."""
+"""A cache of rendered and encoded scenes: rendering and encoding take half as long as a training step."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,50 +6,70 @@ import torch
 from torch import Generator, Tensor
 
 from instantstyle.synthetic import Scenes, Scope, sample_scenes
-from training.mini.precision import quick
-from training.mini.settings import PICTURE
-from training.mini.vae import Pictures
+from training.mini.precision import autocast_if_faster
+from training.mini.settings import IMAGE_SIZE
+from training.mini.vae import Images
 
-BATCHES, USES = 192, 8  # batches on the walls, and how often each picture is used, on average
-PIECE = {"cpu": 64, "cuda": 512}  # pictures drawn and encoded at once
+BATCHES, USES = 192, 8  # batches in the cache, and how often each image is used on average
+CHUNK_SIZE = {"cpu": 64, "cuda": 512}  # images rendered and encoded at once
 
-View = Callable[[Pictures], Tensor]
-Tell = Callable[[Scenes, Generator], Sequence[Tensor]]
+ImageEncoder = Callable[[Images], Tensor]
+SceneEncoder = Callable[[Scenes, Generator], Sequence[Tensor]]
 
 
-def nothing(scenes: Scenes, generator: Generator) -> Sequence[Tensor]:
+def encode_nothing(scenes: Scenes, generator: Generator) -> Sequence[Tensor]:
+    """Return no tensors: the scenes are not encoded."""
     return ()
 
 
-class Gallery:
-    """Training scenes, what frozen networks make of their pictures and of what is told of them.
+class SceneCache:
+    """Samples training scenes with encodings of their images and descriptions.
 
-    Hung anew when used enough.
+    The cache is refilled after each image has been used `USES` times on average.
+
+    Args:
+        scope: What the scenes may show.
+        image_encoders: Frozen models, applied to the rendered images.
+        scene_encoder: Computes further tensors from the scenes themselves, as encoded captions.
+        size: Side of the rendered images in px.
     """
 
     def __init__(
-        self, scope: Scope, views: Sequence[View], tell: Tell = nothing, side: int = PICTURE
+        self,
+        scope: Scope,
+        image_encoders: Sequence[ImageEncoder],
+        scene_encoder: SceneEncoder = encode_nothing,
+        size: int = IMAGE_SIZE,
     ) -> None:
-        self.scope, self.views, self.tell, self.side, self.left = scope, views, tell, side, 0
+        self.scope, self.size, self.remaining = scope, size, 0
+        self.image_encoders, self.scene_encoder = image_encoders, scene_encoder
 
-    def pick(self, count: int, generator: Generator) -> tuple[Scenes, list[Tensor]]:
-        """`count` scenes by lot, each view of them and all that is told of them."""
-        if self.left <= 0:
-            self._hang(count * BATCHES, generator)
-        self.left -= count
+    def sample(self, count: int, generator: Generator) -> tuple[Scenes, list[Tensor]]:
+        """Sample scenes with replacement.
+
+        Args:
+            count: Number of scenes.
+            generator: Source of random numbers.
+
+        Returns:
+            The scenes, and the tensors of the image encoders, then those of the scene encoder.
+        """
+        if self.remaining <= 0:
+            self._refill(count * BATCHES, generator)
+        self.remaining -= count
         rows = torch.randint(len(self.scenes), (count,), generator=generator)
-        return self.scenes[rows], [known[rows] for known in self.known]
+        return self.scenes[rows], [encoding[rows] for encoding in self.encodings]
 
-    def _hang(self, count: int, generator: Generator) -> None:
-        self.scenes, self.left = sample_scenes(count, generator, self.scope), count * USES
-        piece = PIECE[torch.get_default_device().type]
-        with quick():
-            pieces = [
-                self._known(self.scenes[start : start + piece], generator) for start in range(0, count, piece)
+    def _refill(self, count: int, generator: Generator) -> None:
+        self.scenes, self.remaining = sample_scenes(count, generator, self.scope), count * USES
+        size = CHUNK_SIZE[torch.get_default_device().type]
+        with autocast_if_faster():
+            chunks = [
+                self._encode(self.scenes[start : start + size], generator) for start in range(0, count, size)
             ]
-        self.known = [torch.cat(parts) for parts in zip(*pieces, strict=True)]
+        self.encodings = [torch.cat(parts) for parts in zip(*chunks, strict=True)]
 
-    def _known(self, scenes: Scenes, generator: Generator) -> list[Tensor]:
-        pictures = scenes.pictures(self.side, generator)
-        seen = [view(pictures) for view in self.views]
-        return [part.float() for part in (*seen, *self.tell(scenes, generator))]
+    def _encode(self, scenes: Scenes, generator: Generator) -> list[Tensor]:
+        images = scenes.render(self.size, generator)
+        encoded = [encode(images) for encode in self.image_encoders]
+        return [part.float() for part in (*encoded, *self.scene_encoder(scenes, generator))]

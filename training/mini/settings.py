@@ -1,15 +1,16 @@
-"""What the bundled model is and how each stage is trained: the only place for its numbers."""
+"""Architecture and training settings of the bundled model: the only place for its numbers."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from instantstyle.synthetic import MINI_SCOPE, LookKinds, Scope
+from instantstyle.synthetic import MINI_SCOPE, LookChoices, Scope
 
-SEED = 20260401  # of everything drawn in training
+SEED = 20260401
+"""Seed of everything that is sampled in training."""
 
 SMALL_SCOPE = Scope(
     things=MINI_SCOPE.things,
-    kinds=LookKinds.named(
+    looks=LookChoices.from_names(
         grounds=("plain", "gradient"),
         fills=("flat", "gradient"),
         outlines=("no outline", "thin outline", "bold outline"),
@@ -17,22 +18,40 @@ SMALL_SCOPE = Scope(
     ),
     layouts=(0.8, 0.04, 0.04, 0.04, 0.04, 0.04, 0.0, 0.0),
 )
-"""What `unet-small` draws, at `SMALL_PICTURE`: shapes first, few looks."""
+"""Scenes of stage `unet-small`, rendered at `SMALL_IMAGE_SIZE`: all object classes in few looks."""
 
-PICTURE = 128  # px, as it draws
-SMALL_PICTURE = 64  # px, of `unet-small`: 8 × 8 latents, where shapes are learnt soonest
-SEEN = (
-    64  # px at which pictures are looked at: by the image tower, by the judge, and where latents are learnt
-)
-FINER = PICTURE // SEEN  # what is drawn has so many pixels for one that is seen
-LATENT_CHANNELS, LATENT_SIDE = 8, 8  # channels; px to a latent, of a picture as it is drawn
-WORDS = 24  # tokens of a caption at most, start and end included
-SHARED = 128  # width of the space that image and text tower share
+IMAGE_SIZE = 128
+"""Side in px of generated images."""
+
+SMALL_IMAGE_SIZE = 64
+"""Side in px of the images of `unet-small`: 8 × 8 latents, at which shapes are learned fastest."""
+
+ENCODER_IMAGE_SIZE = 64
+"""Side in px of the images that the image encoder, the classifier and stage `vae` take."""
+
+DOWNSCALE = IMAGE_SIZE // ENCODER_IMAGE_SIZE
+"""How many times larger generated images are than the encoders' input."""
+
+LATENT_CHANNELS, LATENT_SCALE = 8, 8
+"""Channels of a latent, and px of a generated image for each latent along one side."""
+
+MAX_TOKENS = 24
+"""Longest caption in tokens, start and end tokens included."""
+
+EMBEDDING_DIM = 128
+"""Width of the embedding space that the image encoder and the second text encoder share."""
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How one stage is trained on one kind of device."""
+class Budget:
+    """Training settings of one stage on one kind of device.
+
+    Attributes:
+        minutes: Training time.
+        batch: Images a step, in each process.
+        lr: Peak learning rate.
+        ema: Decay of the running mean of the weights.
+    """
 
     minutes: float
     batch: int
@@ -41,28 +60,28 @@ class Pace:
 
 
 CPU = {
-    "vae": Pace(minutes=37.0, batch=16, lr=1.2e-3),
-    "vae-full": Pace(minutes=18.0, batch=8, lr=1e-3),
-    "clip": Pace(minutes=9.0, batch=32, lr=1e-3),
-    "vision": Pace(minutes=52.0, batch=32, lr=7e-4),
-    "text": Pace(minutes=8.0, batch=128, lr=2e-3),
-    "unet-small": Pace(minutes=8.0, batch=32, lr=1e-3),
-    "unet": Pace(minutes=141.0, batch=32, lr=1.1e-3),
-    "decoder": Pace(minutes=32.0, batch=16, lr=5e-4),
-    "adapter": Pace(minutes=72.0, batch=32, lr=3e-3),
-    "judge": Pace(minutes=50.0, batch=32, lr=1e-3),
+    "vae": Budget(minutes=37.0, batch=16, lr=1.2e-3),
+    "vae-full": Budget(minutes=18.0, batch=8, lr=1e-3),
+    "clip": Budget(minutes=9.0, batch=32, lr=1e-3),
+    "vision": Budget(minutes=52.0, batch=32, lr=7e-4),
+    "text": Budget(minutes=8.0, batch=128, lr=2e-3),
+    "unet-small": Budget(minutes=8.0, batch=32, lr=1e-3),
+    "unet": Budget(minutes=141.0, batch=32, lr=1.1e-3),
+    "decoder": Budget(minutes=32.0, batch=16, lr=5e-4),
+    "adapter": Budget(minutes=72.0, batch=32, lr=3e-3),
+    "judge": Budget(minutes=50.0, batch=32, lr=1e-3),
 }
 CUDA = {
-    "vae": Pace(minutes=2.0, batch=64, lr=1.2e-3),
-    "vae-full": Pace(minutes=2.1, batch=64, lr=1e-3),
-    "clip": Pace(minutes=2.1, batch=512, lr=7e-4),
-    "vision": Pace(minutes=3.0, batch=512, lr=7e-4),
-    "text": Pace(minutes=0.8, batch=512, lr=2e-3),
-    "unet-small": Pace(minutes=1.0, batch=256, lr=1e-3),
-    "unet": Pace(minutes=6.9, batch=256, lr=1.2e-3),
-    "decoder": Pace(minutes=2.5, batch=64, lr=5e-4),
-    "adapter": Pace(minutes=5.3, batch=256, lr=3e-3),
-    "judge": Pace(minutes=2.1, batch=512, lr=1e-3),
+    "vae": Budget(minutes=2.0, batch=64, lr=1.2e-3),
+    "vae-full": Budget(minutes=2.1, batch=64, lr=1e-3),
+    "clip": Budget(minutes=2.1, batch=512, lr=7e-4),
+    "vision": Budget(minutes=3.0, batch=512, lr=7e-4),
+    "text": Budget(minutes=0.8, batch=512, lr=2e-3),
+    "unet-small": Budget(minutes=1.0, batch=256, lr=1e-3),
+    "unet": Budget(minutes=6.9, batch=256, lr=1.2e-3),
+    "decoder": Budget(minutes=2.5, batch=64, lr=5e-4),
+    "adapter": Budget(minutes=5.3, batch=256, lr=3e-3),
+    "judge": Budget(minutes=2.1, batch=512, lr=1e-3),
 }
 
 VAE: dict[str, Any] = dict(
@@ -75,39 +94,39 @@ VAE: dict[str, Any] = dict(
     layers_per_block=1,
     norm_num_groups=8,
     mid_block_add_attention=False,
-    sample_size=SEEN,
+    sample_size=ENCODER_IMAGE_SIZE,
     force_upcast=False,
 )
 VAE_FULL: dict[str, Any] = dict(
-    block_out_channels=(16, *VAE["block_out_channels"]),  # one level more, to the size of what is drawn
+    block_out_channels=(16, *VAE["block_out_channels"]),  # one level more, for images of IMAGE_SIZE
     down_block_types=("DownEncoderBlock2D",) * 4,
     up_block_types=("UpDecoderBlock2D",) * 4,
-    sample_size=PICTURE,
+    sample_size=IMAGE_SIZE,
 )
-"""Where `vae-full` is other than `vae`."""
+"""Settings in which `vae-full` differs from `vae`."""
 
-TOWER_1: dict[str, Any] = dict(
+TEXT_ENCODER_1: dict[str, Any] = dict(
     hidden_size=64, intermediate_size=256, num_hidden_layers=3, num_attention_heads=2
 )
-TOWER_2: dict[str, Any] = dict(
+TEXT_ENCODER_2: dict[str, Any] = dict(
     hidden_size=128, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4
 )
-VISION: dict[str, Any] = dict(
+IMAGE_ENCODER: dict[str, Any] = dict(
     hidden_size=160,
     intermediate_size=480,
     num_hidden_layers=5,
     num_attention_heads=5,
-    image_size=SEEN,
+    image_size=ENCODER_IMAGE_SIZE,
     patch_size=8,
-    projection_dim=SHARED,
+    projection_dim=EMBEDDING_DIM,
     hidden_act="gelu",
 )
 
-TIME_IDS = 6  # SDXL's: original size, top left, target size
+TIME_IDS = 6  # SDXL's: original size, top left corner, target size
 TIME_WIDTH = 32
-CROSS = TOWER_1["hidden_size"] + TOWER_2["hidden_size"]
+CROSS_DIM = TEXT_ENCODER_1["hidden_size"] + TEXT_ENCODER_2["hidden_size"]
 UNET: dict[str, Any] = dict(
-    sample_size=PICTURE // LATENT_SIDE,
+    sample_size=IMAGE_SIZE // LATENT_SCALE,
     in_channels=LATENT_CHANNELS,
     out_channels=LATENT_CHANNELS,
     down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -117,15 +136,16 @@ UNET: dict[str, Any] = dict(
     transformer_layers_per_block=1,
     attention_head_dim=(1, 3, 4),  # diffusers' historical name: this counts heads
     resnet_time_scale_shift="scale_shift",
-    cross_attention_dim=CROSS,
+    cross_attention_dim=CROSS_DIM,
     addition_embed_type="text_time",
     addition_time_embed_dim=TIME_WIDTH,
-    projection_class_embeddings_input_dim=TIME_IDS * TIME_WIDTH + SHARED,
+    projection_class_embeddings_input_dim=TIME_IDS * TIME_WIDTH + EMBEDDING_DIM,
     use_linear_projection=True,
     norm_num_groups=16,
 )
 
-# v-prediction with a zero-terminal-SNR schedule (arXiv 2305.08891): grounds may be fully dark or light.
+# v-prediction with a zero-terminal-SNR schedule (arXiv 2305.08891), so that backgrounds may be fully dark or
+# light.
 SCHEDULE: dict[str, Any] = dict(
     num_train_timesteps=1000,
     beta_start=0.00085,
@@ -137,3 +157,4 @@ SCHEDULE: dict[str, Any] = dict(
 )
 
 IMAGE_TOKENS = 4
+"""Tokens that the adapter makes of an image embedding."""

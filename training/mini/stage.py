@@ -1,4 +1,4 @@
-"""One training loop for every stage: resumable, images counted, a budget in minutes."""
+"""The training loop of every stage: resumable, limited by minutes, counting images."""
 
 import json
 import time
@@ -12,22 +12,27 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
-from training.mini import crew
-from training.mini.device import dice, machine
-from training.mini.settings import SEED, Pace
+from training.mini import distributed
+from training.mini.device import describe_machine, seeded_generator
+from training.mini.settings import SEED, Budget
 
 SAVE_EVERY, REPORT_EVERY = 120, 30  # seconds
 
 Scalar = Float[Tensor, ""]
 Leg = dict[str, Any]
-"""Of a stage's training what one machine did: its name, the pictures seen there, the minutes they took."""
+"""The part of a stage's training that one machine did: its name, the number of images, the minutes."""
 Trained = TypeVar("Trained", bound=nn.Module)
 
 
 class Stage(ABC, Generic[Trained]):
-    """What a stage trains (`module`) and by what loss; the loop below does the rest.
+    """A module to train and its loss; `Run` does the rest.
 
-    A stage is made from the folder that earlier stages lie in and its own name, which is its file's too.
+    A stage is constructed from the folder of the earlier stages' states and its own name, which also names
+    its state file.
+
+    Attributes:
+        name: Name of the stage.
+        module: The module that is trained.
     """
 
     name: str
@@ -35,20 +40,30 @@ class Stage(ABC, Generic[Trained]):
 
     @abstractmethod
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
-        """A loss on `batch` fresh pictures and its parts to report; `progress` runs 0..1 over the budget."""
+        """Compute the loss on new images.
+
+        Args:
+            batch: Number of images.
+            generator: Source of all random numbers.
+            progress: Share of the budget that is spent, 0..1.
+
+        Returns:
+            The loss, and detached values to report by name.
+        """
 
     def parameters(self) -> list[nn.Parameter]:
+        """Return the module's parameters that are trained."""
         return [weight for weight in self.module.parameters() if weight.requires_grad]
 
 
 class Run(Generic[Trained]):
-    """A stage's weights, their running mean, the optimiser and the counts, on disk between sittings."""
+    """The training of one stage: weights, their running mean, optimiser and counts, saved to `<name>.pt`."""
 
-    def __init__(self, stage: Stage[Trained], folder: Path, pace: Pace) -> None:
-        self.stage, self.pace, self.file = stage, pace, folder / f"{stage.name}.pt"
+    def __init__(self, stage: Stage[Trained], folder: Path, budget: Budget) -> None:
+        self.stage, self.budget, self.file = stage, budget, folder / f"{stage.name}.pt"
         self.averaged = deepcopy(stage.module).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
-            stage.parameters(), lr=pace.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+            stage.parameters(), lr=budget.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True
         )
         self.images, self.steps, self.seconds = 0, 0, 0.0
         self.earlier: list[Leg] = []
@@ -57,18 +72,21 @@ class Run(Generic[Trained]):
 
     @property
     def progress(self) -> float:
-        return min(1.0, self.seconds / (60 * self.pace.minutes))
+        """Share of the time budget that is spent, 0..1."""
+        return min(1.0, self.seconds / (60 * self.budget.minutes))
 
     def load(self) -> None:
-        state = state_in(self.file)
+        """Restore the saved state."""
+        state = load_state(self.file)
         self.stage.module.load_state_dict(state["module"])
         self.averaged.load_state_dict(state["averaged"])
         self.images, self.seconds, self.earlier = state["images"], state["seconds"], state["earlier"]
-        if "optimiser" in state:  # not in one begun from what ships
+        if "optimiser" in state:  # missing from a state that `training.mini.restore` wrote
             self.optimiser.load_state_dict(state["optimiser"])
             self.steps = state["steps"]
 
     def save(self) -> None:
+        """Save the state; an interrupted save leaves the previous state."""
         state = dict(
             module=self.stage.module.state_dict(),
             averaged=self.averaged.state_dict(),
@@ -76,7 +94,7 @@ class Run(Generic[Trained]):
             images=self.images,
             steps=self.steps,
             seconds=self.seconds,
-            machine=machine(),
+            machine=describe_machine(),
             earlier=self.earlier,
         )
         part = self.file.with_suffix(".part")
@@ -84,105 +102,125 @@ class Run(Generic[Trained]):
         part.replace(self.file)
 
     def learning_rate(self) -> float:
-        """A short climb, level, then down to nothing over the last 35 % of the budget."""
-        climb = min(1.0, (self.steps + 1) / 200)
-        return self.pace.lr * climb * min(1.0, (1 - self.progress) / 0.35 + 0.01)
+        """Return the rate: 200 steps of warm-up, constant, then decay over the last 35 % of the budget."""
+        warm_up = min(1.0, (self.steps + 1) / 200)
+        return self.budget.lr * warm_up * min(1.0, (1 - self.progress) / 0.35 + 0.01)
 
     def step(self) -> dict[str, Scalar]:
-        """One batch; the generator's seed counts images, so a resumed run sees no picture twice."""
-        begun = time.perf_counter()
-        generator = dice(SEED + self.images + crew.place() * self.pace.batch)
+        """Train on one batch.
+
+        The generator's seed counts images, so that a resumed run does not repeat any.
+
+        Returns:
+            The loss and the stage's other values, detached.
+        """
+        started = time.perf_counter()
+        generator = seeded_generator(SEED + self.images + distributed.rank() * self.budget.batch)
         self.stage.module.train()
-        loss, parts = self.stage.loss(self.pace.batch, generator, self.progress)
-        self._descend(loss)
+        loss, parts = self.stage.loss(self.budget.batch, generator, self.progress)
+        self._update_weights(loss)
         self.steps += 1
-        self.images += self.pace.batch * crew.size()
-        self._average()
-        self._spend(time.perf_counter() - begun)
+        self.images += self.budget.batch * distributed.world_size()
+        self._update_average()
+        # Equal in all processes, because the learning rate depends on it.
+        self.seconds += distributed.average_number(time.perf_counter() - started)
         return {"loss": loss.detach(), **parts}
 
-    def _spend(self, seconds: float) -> None:
-        """Count the time, the same in all processes: the rate of learning hangs on it."""
-        self.seconds += crew.mean(seconds)
-
-    def _descend(self, loss: Scalar) -> None:
+    def _update_weights(self, loss: Scalar) -> None:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        crew.share([weight.grad for weight in self.stage.parameters() if weight.grad is not None])
+        distributed.average_in_place(
+            [weight.grad for weight in self.stage.parameters() if weight.grad is not None]
+        )
         nn.utils.clip_grad_norm_(self.stage.parameters(), 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate()
         self.optimiser.step()
 
     @torch.no_grad()
-    def _average(self) -> None:
-        keep = min(self.pace.ema, (1 + self.steps) / (10 + self.steps))
+    def _update_average(self) -> None:
+        decay = min(self.budget.ema, (1 + self.steps) / (10 + self.steps))
         means: list[Tensor] = [*self.averaged.parameters()]
-        news: list[Tensor] = [*self.stage.module.parameters()]
-        torch._foreach_lerp_(means, news, 1 - keep)
-        for mean, new in zip(self.averaged.buffers(), self.stage.module.buffers(), strict=True):
-            mean.copy_(new)
+        weights: list[Tensor] = [*self.stage.module.parameters()]
+        torch._foreach_lerp_(means, weights, 1 - decay)
+        for mean, buffer in zip(self.averaged.buffers(), self.stage.module.buffers(), strict=True):
+            mean.copy_(buffer)
 
 
 class Report:
-    """Means over some steps, told in one line of JSON."""
+    """Means over several steps, printed as one line of JSON."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Scalar] = {}
         self.count = 0
 
     def add(self, parts: Mapping[str, Scalar]) -> None:
+        """Add the values of one step."""
         for name, value in parts.items():
             self.sums[name] = self.sums[name] + value.detach() if name in self.sums else value.detach()
         self.count += 1
 
-    def tell(self, run: Run) -> None:
+    def print(self, run: Run) -> None:
+        """Print the stage, its counts and the means."""
         means = {name: round(float(value) / self.count, 4) for name, value in self.sums.items()}
         counts = dict(stage=run.stage.name, images=run.images, minutes=round(run.seconds / 60, 1))
         print(json.dumps({**counts, **means}), flush=True)
 
 
-def train(stage: Stage[Trained], folder: Path, pace: Pace, steps: int | None = None) -> Run[Trained]:
-    """Train until the budget is spent, or until so many steps are made in all; returns the finished run.
+def train(stage: Stage[Trained], folder: Path, budget: Budget, steps: int | None = None) -> Run[Trained]:
+    """Train a stage, continuing from its saved state if there is one.
 
-    Of several processes that train together, the first reports and writes.
+    Of several processes that train together, the first one reports and saves.
+
+    Args:
+        stage: The stage to train.
+        folder: Folder of the states.
+        budget: Training settings; training ends when its minutes are spent.
+        steps: Total number of steps after which training ends earlier.
+
+    Returns:
+        The finished run.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    run, report, first = Run(stage, folder, pace), Report(), crew.place() == 0
+    run, report, is_first = Run(stage, folder, budget), Report(), distributed.rank() == 0
     reported = saved = time.monotonic()
     while run.progress < 1 and (steps is None or run.steps < steps):
         report.add(run.step())
         now = time.monotonic()
-        if first and now - reported > REPORT_EVERY:
-            report.tell(run)
+        if is_first and now - reported > REPORT_EVERY:
+            report.print(run)
             report, reported = Report(), now
-        if first and now - saved > SAVE_EVERY:
+        if is_first and now - saved > SAVE_EVERY:
             run.save()
             saved = now
-    if first:
+    if is_first:
         run.save()
     return run
 
 
-def averaged(stage: Stage[Trained], folder: Path) -> Trained:
-    """The trained stage's averaged weights, frozen; FileNotFoundError when it was never trained."""
-    stage.module.load_state_dict(weights_of(stage.name, folder))
+def load_averaged_module(stage: Stage[Trained], folder: Path) -> Trained:
+    """Load the averaged weights of a trained stage into its module, frozen and in evaluation mode.
+
+    Raises:
+        FileNotFoundError: The stage has not been trained in this folder.
+    """
+    stage.module.load_state_dict(load_averaged_weights(stage.name, folder))
     return stage.module.eval().requires_grad_(False)
 
 
-def weights_of(name: str, folder: Path) -> dict[str, Tensor]:
-    """The averaged weights that a stage has left in the folder."""
-    return state_in(folder / f"{name}.pt")["averaged"]
+def load_averaged_weights(name: str, folder: Path) -> dict[str, Tensor]:
+    """Load the averaged weights of stage `name`."""
+    return load_state(folder / f"{name}.pt")["averaged"]
 
 
-def part_of(name: str, part: str, folder: Path) -> dict[str, Tensor]:
-    """Those of the stage's averaged weights that are of one part of its module, as that part names them."""
-    weights, within = weights_of(name, folder), f"{part}."
-    return {key.removeprefix(within): weights[key] for key in weights if key.startswith(within)}
+def load_averaged_part(name: str, part: str, folder: Path) -> dict[str, Tensor]:
+    """Load the averaged weights of submodule `part` of stage `name`, by their names within it."""
+    weights, prefix = load_averaged_weights(name, folder), f"{part}."
+    return {key.removeprefix(prefix): weights[key] for key in weights if key.startswith(prefix)}
 
 
-def legs(state: dict[str, Any]) -> list[Leg]:
-    """How a state came about: what it was begun from, then its own run."""
+def list_legs(state: dict[str, Any]) -> list[Leg]:
+    """List the legs of training that led to a state: the earlier ones, then the state's own run."""
     before = sum(leg["images"] for leg in state["earlier"])
     if state["images"] == before:
         return state["earlier"]
@@ -192,15 +230,19 @@ def legs(state: dict[str, Any]) -> list[Leg]:
     return [*state["earlier"], own]
 
 
-def state_in(file: Path) -> dict[str, Any]:
-    """What a run has written, on the default device."""
+def load_state(file: Path) -> dict[str, Any]:
+    """Load a file that `Run.save` wrote, onto the default device."""
     return torch.load(file, map_location=torch.get_default_device(), weights_only=True)
 
 
-def mean_where(chosen: Bool[Tensor, " row"], values: Float[Tensor, " row"]) -> Scalar:
-    """The mean of the chosen; nought of none. A GPU is not waited for, as it is where rows are picked out."""
-    return (values * chosen).sum() / chosen.sum().clamp(min=1)
+def masked_mean(mask: Bool[Tensor, " row"], values: Float[Tensor, " row"]) -> Scalar:
+    """Return the mean of the values where the mask is true, 0 if it never is.
+
+    Multiplies instead of indexing: indexing by a mask would wait for the GPU.
+    """
+    return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
-def total(losses: Iterable[Scalar]) -> Scalar:
+def sum_losses(losses: Iterable[Scalar]) -> Scalar:
+    """Add scalars up."""
     return sum(losses, torch.zeros(()))

@@ -1,12 +1,12 @@
-"""The stages by name, and a run of one."""
+"""The stages by name, and the run of one stage."""
 
 from importlib import import_module
 from pathlib import Path
 
 import torch
 
-from training.mini.device import at_home
-from training.mini.settings import SEED, Pace
+from training.mini.device import use_training_device
+from training.mini.settings import SEED, Budget
 from training.mini.stage import Stage, train
 
 STAGES = {
@@ -19,19 +19,27 @@ STAGES = {
     "unet": "unet.UnetStage",
     "decoder": "decoder.DecoderStage",
     "adapter": "adapter.AdapterStage",
-    "judge": "judge.JudgeStage",
+    "judge": "classifier.ClassifierStage",
 }
-"""Where each stage is, in the order in which they need each other; imported only when it is built."""
+"""Module and class of each stage, in the order in which they depend on each other; imported when built."""
 
 
-def build(name: str, folder: Path) -> Stage:
-    """The stage of that name; earlier stages are read from `folder`."""
-    file, _, kind = STAGES[name].partition(".")
-    return getattr(import_module(f"training.mini.{file}"), kind)(folder, name)
+def build_stage(name: str, folder: Path) -> Stage:
+    """Build a stage.
+
+    Args:
+        name: One of `STAGES`.
+        folder: Folder that the states of earlier stages are read from.
+
+    Returns:
+        The stage, untrained.
+    """
+    module, _, class_name = STAGES[name].partition(".")
+    return getattr(import_module(f"training.mini.{module}"), class_name)(folder, name)
 
 
-def run(name: str, folder: Path, pace: Pace, steps: int | None = None) -> None:
-    """Train the stage until `pace` or `steps` say so."""
+def run_stage(name: str, folder: Path, budget: Budget, steps: int | None = None) -> None:
+    """Train a stage until its budget is spent or until `steps` steps are made in total."""
     torch.manual_seed(SEED)
-    with at_home():
-        train(build(name, folder), folder, pace, steps)
+    with use_training_device():
+        train(build_stage(name, folder), folder, budget, steps)

@@ -1,4 +1,4 @@
-"""Stages `unet-small` and `unet`: noise → latents, told by words; small and in few looks first, then all."""
+"""Stages `unet-small` and `unet`: generate latents from text; small images in few looks first, then all."""
 
 from pathlib import Path
 
@@ -8,82 +8,108 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Generator, Tensor
 
 from instantstyle.synthetic import MINI_SCOPE, Scenes, Scope
-from training.mini.drawing import Drawing, LatentBatch, Placements, Times
-from training.mini.frozen import Clip, Latents, Words, placement, where_kept
-from training.mini.gallery import Gallery
-from training.mini.settings import PICTURE, SCHEDULE, SMALL_PICTURE, SMALL_SCOPE, UNET
-from training.mini.stage import Scalar, Stage, mean_where, weights_of
-from training.mini.words import describe
+from training.mini.captions import sample_captions
+from training.mini.frozen_models import (
+    FrozenClip,
+    LatentCodec,
+    TextConditioning,
+    size_conditioning,
+    zero_dropped,
+)
+from training.mini.graphed_unet import GraphedUNet, LatentBatch, SizeConditioning, Timesteps
+from training.mini.scene_cache import SceneCache
+from training.mini.settings import IMAGE_SIZE, SCHEDULE, SMALL_IMAGE_SIZE, SMALL_SCOPE, UNET
+from training.mini.stage import Scalar, Stage, load_averaged_weights, masked_mean
 
-DROPPED = 0.1  # of the captions, for guidance
-FAVOUR = 1.3  # high noise, a little
-TOLD = 0.5  # of the placements, so that layout can still be learnt
-POOLED = 0.5  # of the pooled embeddings; the rest have to be read word by word, and references with them
+CAPTION_DROPOUT = 0.1  # for classifier-free guidance
+NOISE_BIAS = 1.3  # slight preference for high noise
+BOX_SHARE = 0.5  # share of images with the box in the size conditioning, so that layout is learned too
+POOLED_SHARE = 0.5  # share of images with the pooled embedding; the others rely on the attended states alone
 
 
 class Diffusion:
-    """Noise, its schedule and the target, shared by all stages that draw."""
+    """The noise schedule and the target, shared by all stages that generate latents."""
 
     def __init__(self) -> None:
         schedule = DDIMScheduler(**SCHEDULE).alphas_cumprod
         self.signal, self.noise = schedule.sqrt(), (1 - schedule).sqrt()
 
-    def times(self, count: int, generator: Generator, favour: float) -> Times:
-        """Time steps 0..999; `favour` > 1 bends them towards high noise, where shapes are decided."""
-        lot = torch.rand(count, generator=generator)
-        return (1000 * favour * lot / (1 + (favour - 1) * lot)).long().clamp(max=999)
+    def sample_timesteps(self, count: int, generator: Generator, bias: float) -> Timesteps:
+        """Sample timesteps in 0..999; a `bias` above 1 prefers high noise, at which shapes are decided."""
+        uniform = torch.rand(count, generator=generator)
+        return (1000 * bias * uniform / (1 + (bias - 1) * uniform)).long().clamp(max=999)
 
-    def noised(
-        self, latents: LatentBatch, times: Times, generator: Generator
+    def add_noise(
+        self, latents: LatentBatch, timesteps: Timesteps, generator: Generator
     ) -> tuple[LatentBatch, LatentBatch]:
-        """Noisy latents and the velocity to predict, v = α ε − σ x (arXiv 2202.00512)."""
+        """Return noisy latents and the velocity to predict, v = α ε − σ x (arXiv 2202.00512)."""
         noise = torch.randn(latents.shape, generator=generator)
-        signal, sigma = (column[times][:, None, None, None] for column in (self.signal, self.noise))
+        signal, sigma = (column[timesteps][:, None, None, None] for column in (self.signal, self.noise))
         return signal * latents + sigma * noise, signal * noise - sigma * latents
 
 
 class UnetStage(Stage[UNet2DConditionModel]):
-    """`unet-small` learns things, small and in few looks; `unet` goes on from it, where there is one."""
+    """Trains the UNet.
+
+    `unet-small` learns the object classes on small images in few looks; `unet` continues from it if it is
+    trained.
+    """
 
     def __init__(self, folder: Path, name: str = "unet") -> None:
         self.name, small = name, name == "unet-small"
         self.scope: Scope = SMALL_SCOPE if small else MINI_SCOPE
         self.module = UNet2DConditionModel(**UNET)
-        self.module.set_attn_processor(AttnProcessor())  # torch's fused one is slow backwards in bf16 on CPUs
-        self.clip, self.diffusion = Clip(folder), Diffusion()
-        self.latents = Latents(folder)
-        self.side = SMALL_PICTURE if small else PICTURE
-        self.drawing = Drawing(self.module)
-        self.gallery = Gallery(self.scope, [self.latents.encode], self.told, self.side)
+        # Fused attention has a slow backward pass in bfloat16 on CPUs.
+        self.module.set_attn_processor(AttnProcessor())
+        self.clip, self.diffusion = FrozenClip(folder), Diffusion()
+        self.codec = LatentCodec(folder)
+        self.size = SMALL_IMAGE_SIZE if small else IMAGE_SIZE
+        self.network = GraphedUNet(self.module)
+        self.cache = SceneCache(self.scope, [self.codec.encode], self.encode_captions, self.size)
         if not small and (folder / "unet-small.pt").exists():
-            self.module.load_state_dict(weights_of("unet-small", folder))
+            self.module.load_state_dict(load_averaged_weights("unet-small", folder))
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
-        scenes, (latents, *words) = self.gallery.pick(batch, generator)
-        lots = torch.rand(3, batch, generator=generator)
-        kept, told, summed = lots[0] >= DROPPED, lots[1] < TOLD, lots[2] < POOLED
-        times = self.diffusion.times(batch, generator, favour=FAVOUR)
-        states, pooled = where_kept(words, kept)
-        words = states, pooled * summed[:, None]
-        where = placement(scenes, self.side, told)
-        predicted, wanted = self.predict(latents, words, times, generator, where)
-        error = (predicted - wanted).pow(2).mean((1, 2, 3))
-        high, low = (mean_where(part, error.detach()) for part in (times > 600, times <= 600))
+        """Mean squared error of the velocity; reported for high and low noise."""
+        scenes, (latents, states, pooled) = self.cache.sample(batch, generator)
+        uniform = torch.rand(3, batch, generator=generator)
+        kept, with_box = uniform[0] >= CAPTION_DROPOUT, uniform[1] < BOX_SHARE
+        with_pooled = uniform[2] < POOLED_SHARE
+        timesteps = self.diffusion.sample_timesteps(batch, generator, bias=NOISE_BIAS)
+        states, pooled = zero_dropped(states, pooled, kept)
+        text = states, pooled * with_pooled[:, None]
+        sizes = size_conditioning(scenes, self.size, with_box)
+        predicted, target = self.predict_velocity(latents, text, timesteps, generator, sizes)
+        error = (predicted - target).pow(2).mean((1, 2, 3))
+        high, low = (masked_mean(mask, error.detach()) for mask in (timesteps > 600, timesteps <= 600))
         return error.mean(), dict(high_noise=high, low_noise=low)
 
-    def told(self, scenes: Scenes, generator: Generator) -> Words:
-        """The scenes' captions, as the towers read them."""
-        return self.clip.text(describe(scenes, generator, thing=0.95, layout=0.3, look=0.6).words)
+    def encode_captions(self, scenes: Scenes, generator: Generator) -> TextConditioning:
+        """Encode a caption for each scene."""
+        captions = sample_captions(scenes, generator, thing=0.95, layout=0.3, look=0.6)
+        return self.clip.encode_text(captions.texts)
 
-    def predict(
+    def predict_velocity(
         self,
         latents: LatentBatch,
-        words: Words,
-        times: Times,
+        text: TextConditioning,
+        timesteps: Timesteps,
         generator: Generator,
-        where: Placements,
-        *images: Tensor,
+        sizes: SizeConditioning,
+        *image_embeds: Tensor,
     ) -> tuple[LatentBatch, LatentBatch]:
-        """The velocity predicted on freshly noised latents, and the true one."""
-        noisy, wanted = self.diffusion.noised(latents, times, generator)
-        return self.drawing(noisy, times, *words, where, *images), wanted
+        """Add new noise to latents and predict the velocity.
+
+        Args:
+            latents: Latents of unit variance.
+            text: Encoded captions.
+            timesteps: Timesteps of the noise.
+            generator: Source of the noise.
+            sizes: Size and crop conditioning.
+            image_embeds: Embeddings of references, for a UNet with an adapter, [image 1 width].
+
+        Returns:
+            The predicted and the true velocity.
+        """
+        noisy, target = self.diffusion.add_noise(latents, timesteps, generator)
+        return self.network(noisy, timesteps, *text, sizes, *image_embeds), target
