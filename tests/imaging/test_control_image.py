@@ -9,34 +9,34 @@ from instantstyle.imaging.control_image import canny_edges, resize_to_area
 
 
 @pytest.mark.parametrize("size", [(4000, 3000), (100, 100), (90, 600), (3, 3)])
-def test_proportions_stay_and_the_area_becomes_the_models(size):
-    drawn = resize_to_area(Image.new("RGB", size), 512)
-    assert drawn.width % 8 == drawn.height % 8 == 0
-    assert drawn.width * drawn.height == pytest.approx(512**2, rel=0.05)
-    assert drawn.width / drawn.height == pytest.approx(size[0] / size[1], rel=0.05)
+def test_resizing_keeps_proportions_and_reaches_the_area(size):
+    resized = resize_to_area(Image.new("RGB", size), 512)
+    assert resized.width % 8 == resized.height % 8 == 0
+    assert resized.width * resized.height == pytest.approx(512**2, rel=0.05)
+    assert resized.width / resized.height == pytest.approx(size[0] / size[1], rel=0.05)
 
 
-def test_a_sliver_still_has_a_side():
+def test_each_side_has_at_least_one_latent_pixel():
     assert resize_to_area(Image.new("RGB", (4000, 2)), 64).height == 8
 
 
-def test_edges_are_white_where_the_picture_changes():
-    photo = Image.new("RGB", (32, 32))
-    photo.paste("white", (16, 0, 32, 32))
-    found = np.asarray(canny_edges(photo))
-    assert found.shape == (32, 32, 3)
-    assert set(np.unique(found)) == {0, 255}
-    assert np.flatnonzero(found[16, :, 0]).tolist() in ([15], [16])
+def test_edges_are_white_where_the_image_changes():
+    image = Image.new("RGB", (32, 32))
+    image.paste("white", (16, 0, 32, 32))
+    edges = np.asarray(canny_edges(image))
+    assert edges.shape == (32, 32, 3)
+    assert set(np.unique(edges)) == {0, 255}
+    assert np.flatnonzero(edges[16, :, 0]).tolist() in ([15], [16])
 
 
-def test_without_opencv_the_install_line_is_told(monkeypatch):
-    absent = builtins.__import__
+def test_without_opencv_the_error_has_the_install_command(monkeypatch):
+    original = builtins.__import__
 
-    def without(name, *args, **kwargs):
+    def import_without_opencv(name, *args, **kwargs):
         if name == "cv2":
             raise ModuleNotFoundError(name)
-        return absent(name, *args, **kwargs)
+        return original(name, *args, **kwargs)
 
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(builtins, "__import__", import_without_opencv)
     with pytest.raises(MissingExtra, match=r"pip install 'instantstyle\[control\]'"):
         canny_edges(Image.new("RGB", (8, 8)))

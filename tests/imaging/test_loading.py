@@ -1,4 +1,4 @@
-"""Every picture a person may have, and every file that only pretends to be one."""
+"""Images of every usual kind are decoded, and files that are not images are rejected."""
 
 import struct
 import zlib
@@ -31,19 +31,19 @@ def save(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.gif", "a.tiff", "a.bmp"])
-def test_every_usual_format_opens_as_rgb(save, name):
+def test_every_supported_format_opens_as_rgb(save, name):
     image = open_reference(save(Image.new("RGB", (8, 6), (200, 40, 40)), name))
     assert image.mode == "RGB"
     assert image.size == (8, 6)
     assert colour(image) == pytest.approx((200, 40, 40), abs=8)
 
 
-def test_a_camera_rotation_is_applied(save):
-    picture = Image.new("RGB", (8, 4), "white")
-    picture.putpixel((0, 0), (0, 0, 0))
+def test_an_exif_rotation_is_applied(save):
+    source = Image.new("RGB", (8, 4), "white")
+    source.putpixel((0, 0), (0, 0, 0))
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter to the right
-    upright = open_reference(save(picture, "turned.png", exif=exif))
+    exif[0x0112] = 6  # to be rotated clockwise by 90 degrees
+    upright = open_reference(save(source, "turned.png", exif=exif))
     assert upright.size == (4, 8)
     assert colour(upright, (3, 0)) == (0, 0, 0)
 
@@ -58,14 +58,14 @@ def test_grey_with_alpha_is_composited_on_white(save):
 
 
 def test_a_transparent_palette_entry_is_white(save):
-    picture = Image.new("P", (2, 1))
-    picture.putpalette([255, 0, 0, 0, 0, 255])
-    picture.putpixel((1, 0), 1)
-    image = open_reference(save(picture, "a.png", transparency=0))
+    source = Image.new("P", (2, 1))
+    source.putpalette([255, 0, 0, 0, 0, 255])
+    source.putpixel((1, 0), 1)
+    image = open_reference(save(source, "a.png", transparency=0))
     assert [colour(image), colour(image, (1, 0))] == [(255, 255, 255), (0, 0, 255)]
 
 
-def test_grey_and_one_bit_pictures_open(save):
+def test_grey_and_one_bit_images_open(save):
     assert colour(open_reference(save(Image.new("L", (2, 2), 70), "grey.png"))) == (70, 70, 70)
     assert colour(open_reference(save(Image.new("1", (2, 2), 1), "bit.png"))) == (255, 255, 255)
 
@@ -77,13 +77,13 @@ def test_cmyk_opens_in_its_colours(save):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tiff"])
-def test_sixteen_bits_are_scaled_not_clipped(save, name):
+def test_sixteen_bit_values_are_scaled_instead_of_clipped(save, name):
     ramp = Image.fromarray(np.array([[0, 257 * 64, 257 * 128, 65535]], dtype=np.uint16))
     image = open_reference(save(ramp, name))
     assert np.asarray(image)[0, :, 0].tolist() == [0, 64, 128, 255]
 
 
-def test_a_dark_sixteen_bit_picture_stays_dark(save):
+def test_a_dark_sixteen_bit_image_stays_dark(save):
     assert (
         colour(open_reference(save(Image.fromarray(np.full((1, 1), 200, dtype=np.uint16)), "a.png")))[0] == 1
     )
@@ -92,29 +92,29 @@ def test_a_dark_sixteen_bit_picture_stays_dark(save):
 @pytest.mark.parametrize(
     ("values", "shade"), [([[0.0, 1.0]], 255), ([[0.0, 255.0]], 255), ([[0.0, 9e4]], 255)]
 )
-def test_floating_greys_are_scaled_by_the_range_they_use(save, values, shade):
+def test_float_values_are_scaled_by_the_range_they_use(save, values, shade):
     image = open_reference(save(Image.fromarray(np.array(values, dtype=np.float32)), "a.tiff"))
     assert colour(image, (1, 0))[0] == shade
 
 
-def test_of_an_animation_the_first_frame_counts(save):
+def test_the_first_frame_of_an_animation_is_used(save):
     frames = [Image.new("RGB", (4, 4), word) for word in ("red", "blue")]
     path = save(frames[0], "a.gif", save_all=True, append_images=frames[1:])
     assert colour(open_reference(path)) == (255, 0, 0)
 
 
-def test_a_picture_in_memory_is_taken_as_it_is_and_left_alone():
-    given = Image.new("RGBA", (2, 2), (0, 0, 0, 0))
-    assert colour(open_reference(given)) == (255, 255, 255)
-    assert given.mode == "RGBA"
+def test_an_image_in_memory_is_not_changed():
+    original = Image.new("RGBA", (2, 2), (0, 0, 0, 0))
+    assert colour(open_reference(original)) == (255, 255, 255)
+    assert original.mode == "RGBA"
 
 
-def test_one_pixel_is_a_picture(save):
+def test_an_image_of_one_pixel_opens(save):
     assert open_reference(save(Image.new("RGB", (1, 1)), "a.png")).size == (1, 1)
 
 
 def bomb(path: Path, width: int, height: int) -> Path:
-    """A PNG that is nothing but a header."""
+    """Write a PNG that is only a header."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + b"\0" * 64)
@@ -134,35 +134,35 @@ def written(path: Path, data: bytes) -> Path:
     return path
 
 
-TRAPS = {
+INVALID_FILES = {
     "missing": (lambda folder: folder / "nowhere.png", "does not exist"),
     "a folder": (lambda folder: folder, "is a folder"),
     "empty": (lambda folder: written(folder / "empty.png", b""), "empty"),
-    "text": (lambda folder: written(folder / "text.png", b"hello" * 99), "not a picture"),
+    "text": (lambda folder: written(folder / "text.png", b"hello" * 99), "not an image"),
     "half a PNG": (lambda folder: cut(folder, "half.png"), "damaged"),
     "half a JPEG": (lambda folder: cut(folder, "half.jpg"), "damaged"),
-    "half a WebP": (lambda folder: cut(folder, "half.webp"), "damaged|not a picture"),
+    "half a WebP": (lambda folder: cut(folder, "half.webp"), "damaged|not an image"),
     "half a GIF": (lambda folder: cut(folder, "half.gif"), "damaged"),
     "a bomb": (lambda folder: bomb(folder / "bomb.png", 60_000, 60_000), "128 megapixels"),
     "a small bomb": (lambda folder: bomb(folder / "bomb.png", 12_000, 12_000), "12000×12000.*128 megapixels"),
 }
 
 
-@pytest.mark.parametrize("trap", TRAPS)
-def test_what_is_no_picture_is_refused_in_one_line(tmp_path, trap):
-    make, reason = TRAPS[trap]
-    with pytest.raises(ImageError, match=reason) as refusal:
+@pytest.mark.parametrize("kind", INVALID_FILES)
+def test_an_invalid_file_is_an_error_of_one_line(tmp_path, kind):
+    make, reason = INVALID_FILES[kind]
+    with pytest.raises(ImageError, match=reason) as error:
         open_reference(make(tmp_path))
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
 
 
 @given(st.binary(min_size=1, max_size=200), st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"]))
-def test_damage_of_any_kind_is_an_image_error_or_a_picture(tmp_path_factory, noise, format):
+def test_a_damaged_file_is_decoded_or_raises_an_image_error(tmp_path_factory, noise, format):
     path = tmp_path_factory.mktemp("noise") / "a"
     Image.new("RGB", (9, 9), "teal").save(path, format=format)
-    whole = path.read_bytes()
-    place = len(noise) % len(whole)
-    path.write_bytes(whole[:place] + noise + whole[place + len(noise) :])
+    data = path.read_bytes()
+    offset = len(noise) % len(data)
+    path.write_bytes(data[:offset] + noise + data[offset + len(noise) :])
     with suppress(ImageError):
         assert open_reference(path).mode == "RGB"
 
@@ -176,21 +176,21 @@ def test_any_crop_of_any_size_is_square(width, height, crop):
 
 
 @pytest.mark.parametrize("crop", ["center", "pad", "squash"])
-def test_a_strip_costs_no_more_than_a_square(crop):
+def test_a_strip_needs_no_more_memory_than_a_square(crop):
     assert fit(Image.new("RGB", (1, 100_000)), 224, crop).size == (224, 224)
 
 
 @pytest.mark.parametrize("size", [(100, 300), (517, 333), (64, 64), (31, 30), (1000, 999)])
-def test_the_centre_is_clips_own(size):
+def test_a_centre_crop_equals_clips_preprocessing(size):
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     noise = np.random.default_rng(0).integers(0, 255, (*reversed(size), 3), dtype=np.uint8)
-    theirs = CLIPImageProcessorPil(do_rescale=False, do_normalize=False)(Image.fromarray(noise))
-    ours = np.asarray(fit(Image.fromarray(noise), 224, "center"))
-    assert np.array_equal(theirs["pixel_values"][0].transpose(1, 2, 0), ours)
+    expected = CLIPImageProcessorPil(do_rescale=False, do_normalize=False)(Image.fromarray(noise))
+    fitted = np.asarray(fit(Image.fromarray(noise), 224, "center"))
+    assert np.array_equal(expected["pixel_values"][0].transpose(1, 2, 0), fitted)
 
 
-def test_padding_loses_nothing_and_squashing_loses_nothing():
+def test_padding_and_squashing_keep_the_whole_image():
     wide = Image.new("RGB", (40, 20), "black")
     padded = fit(wide, 20, "pad")
     assert colour(padded, (0, 0)) == (255, 255, 255)
@@ -198,11 +198,10 @@ def test_padding_loses_nothing_and_squashing_loses_nothing():
     assert np.asarray(fit(wide, 20, "squash")).max() == 0
 
 
-def test_an_unknown_crop_names_the_known_ones():
+def test_the_error_for_an_unknown_crop_lists_the_known_ones():
     with pytest.raises(ImageError, match=r"center, pad or squash.*Did you mean center"):
         fit(Image.new("RGB", (2, 2)), 2, "centre")
 
 
-def test_a_fingerprint_is_that_of_the_bytes(tmp_path):
-    empty_of_words = written(tmp_path / "a", b"abc")
-    assert file_sha256(empty_of_words).startswith("ba7816bf8f01cfea")
+def test_the_hash_of_a_file_is_the_sha256_of_its_bytes(tmp_path):
+    assert file_sha256(written(tmp_path / "a", b"abc")).startswith("ba7816bf8f01cfea")

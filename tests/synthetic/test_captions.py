@@ -10,21 +10,21 @@ from instantstyle.synthetic import (
     OUTLINES,
     THINGS,
     Scenes,
-    describe_scene,
-    name_colour,
     describe_look,
+    describe_scene,
     describe_thing,
+    name_colour,
 )
 
 
 @pytest.fixture
 def scene(look, upright) -> Scenes:
-    kinds = {
+    classes = {
         "ground": torch.tensor([GROUNDS.index("striped")]),
         "fill": torch.tensor([FILLS.index("hatched")]),
         "outline": torch.tensor([OUTLINES.index("bold outline")]),
     }
-    return Scenes(torch.tensor([THINGS.index("rocket")]), replace(look, **kinds), upright("two"))
+    return Scenes(torch.tensor([THINGS.index("rocket")]), replace(look, **classes), upright("two"))
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def scene(look, upright) -> Scenes:
         (True, True, "two rockets, hatched with bold outline, red on striped white"),
     ],
 )
-def test_a_caption_says_what_it_is_asked_to(scene, says_layout, says_look, words):
+def test_a_caption_contains_layout_and_look_on_request(scene, says_layout, says_look, words):
     assert describe_scene(scene, 0, layout=says_layout, look=says_look) == words
 
 
@@ -58,11 +58,11 @@ def test_a_caption_says_what_it_is_asked_to(scene, says_layout, says_look, words
         ("fish", "ring", "five fish in a ring"),
     ],
 )
-def test_things_are_named_with_their_article_number_and_place(thing, layout, words):
+def test_things_are_described_with_article_number_and_position(thing, layout, words):
     assert describe_thing(THINGS.index(thing), LAYOUTS.index(layout)) == words
 
 
-def test_no_two_things_or_places_share_their_words():
+def test_every_thing_and_layout_has_its_own_words():
     words = [describe_thing(thing, layout) for thing in range(len(THINGS)) for layout in range(len(LAYOUTS))]
     assert len(set(words)) == len(words)
 
@@ -84,9 +84,9 @@ def test_no_two_things_or_places_share_their_words():
         ((0.9, 0.2, 0.6), "pink"),
     ],
 )
-def test_colours_have_their_everyday_names(colour, name):
+def test_colours_are_named_in_everyday_words(colour, name):
     assert name_colour(*map(float, colour)) == name
 
 
-def test_a_look_is_named_by_its_kinds_and_two_of_its_colours(scene):
+def test_a_look_is_described_by_its_classes_and_two_colours(scene):
     assert describe_look(scene.look, 0) == "hatched with bold outline, red on striped white"

@@ -18,13 +18,13 @@ ONE = [name for name, copies in COPIES.items() if copies == 1]
 
 
 def silhouette(layout: Layouts, thing: str = "penguin", size: int = 64) -> Tensor:
-    """Where the thing is, [size, size]; a penguin is slim, so that its copies keep apart."""
+    """Return where the thing is, [size, size]. Copies of a penguin do not touch, because it is slim."""
     [shape] = signed_distances(load_shape_fields()[THINGS.index(thing)][None], layout, size)[0]
     return shape > 0
 
 
 def pieces(mask: Tensor) -> int:
-    """How many connected pieces there are: each takes over its greatest pixel number."""
+    """Count connected components: the largest pixel number spreads over each."""
     numbers = torch.arange(1.0, mask.numel() + 1).view(mask.shape) * mask
     while not (spread := F.max_pool2d(numbers[None], 3, 1, 1)[0] * mask).equal(numbers):
         numbers = spread
@@ -32,24 +32,24 @@ def pieces(mask: Tensor) -> int:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_there_are_as_many_things_as_the_layout_says(upright, name):
+def test_a_layout_has_its_number_of_copies(upright, name):
     assert pieces(silhouette(upright(name))) == COPIES[name]
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_the_box_holds_what_is_there(upright, name):
+def test_the_bounding_box_contains_all_copies(upright, name):
     layout = upright(name)
     rows, columns = silhouette(layout).nonzero().T
-    top, left, height, width = (64 * layout.box[0]).tolist()
+    top, left, height, width = (64 * layout.bounding_box[0]).tolist()
     assert top - 1 <= rows.min() <= rows.max() < top + height + 1
     assert left - 1 <= columns.min() <= columns.max() < left + width + 1
 
 
 @pytest.mark.parametrize("name", ONE)
-def test_the_box_fits_the_things_longer_side(upright, name):
+def test_the_bounding_box_fits_the_longer_side(upright, name):
     layout = upright(name)
     rows, _ = silhouette(layout).nonzero().T
-    assert 64 * layout.box[0, 2] - (rows.max() - rows.min() + 1) == pytest.approx(0, abs=2)
+    assert 64 * layout.bounding_box[0, 2] - (rows.max() - rows.min() + 1) == pytest.approx(0, abs=2)
 
 
 def placed(x: float, y: float, size: float) -> Layouts:
@@ -62,14 +62,14 @@ def placed(x: float, y: float, size: float) -> Layouts:
     [
         (0.0, 0.0, (0.25, 0.25, 0.5, 0.5)),
         (0.5, -0.25, (0.125, 0.5, 0.5, 0.5)),
-        (0.75, 0.0, (0.25, 0.625, 0.5, 0.375)),  # a part of it lies outside of the picture
+        (0.75, 0.0, (0.25, 0.625, 0.5, 0.375)),  # a part lies outside the image
     ],
 )
-def test_a_box_is_top_left_height_and_width(x, y, box):
+def test_a_bounding_box_is_top_left_height_and_width(x, y, box):
     assert placed(x, y, 0.5).bounding_box[0].tolist() == pytest.approx(box)
 
 
-def test_left_is_left_and_bottom_is_below(upright):
+def test_left_and_right_and_top_and_bottom_are_where_they_say(upright):
     middles = {name: silhouette(upright(name)).nonzero().float().mean(0) for name in ONE}
     assert middles["left"][1] + 16 < middles["right"][1]
     assert middles["top"][0] + 16 < middles["bottom"][0]
@@ -85,13 +85,13 @@ def test_a_mirrored_thing_is_its_mirror_image():
     assert not mirrored.equal(plain)
 
 
-def test_a_thing_is_mirrored_in_its_place():
+def test_mirroring_keeps_the_position():
     spot = placed(0.5, 0.0, 0.4)
     flipped = silhouette(replace(spot, turn=torch.zeros(1), mirrored=torch.tensor([True])), "key")
     assert flipped[:, 32:].sum() == flipped.sum()
 
 
-def test_a_turn_is_clockwise():
+def test_a_positive_turn_is_clockwise():
     spot = replace(placed(0.0, 0.0, 0.7), mirrored=torch.tensor([False]))
     head = [
         silhouette(replace(spot, turn=torch.tensor([turn])))[:16].nonzero()[:, 1].float().mean()
@@ -100,10 +100,10 @@ def test_a_turn_is_clockwise():
     assert head[0] + 1 < head[1] < head[2] - 1
 
 
-def test_weights_say_how_likely_each_layout_is():
-    drawn = sample_layouts(4000, dice(0), (0.7, 0.3, *[0.0] * 6)).category
-    assert (drawn == 0).float().mean() == pytest.approx(0.7, abs=0.03)
-    assert set(drawn.tolist()) == {0, 1}
+def test_layouts_are_sampled_by_their_weights():
+    categories = sample_layouts(4000, dice(0), (0.7, 0.3, *[0.0] * 6)).category
+    assert (categories == 0).float().mean() == pytest.approx(0.7, abs=0.03)
+    assert set(categories.tolist()) == {0, 1}
 
 
 def test_one_layout_in_eight_is_held_out():

@@ -5,94 +5,95 @@ import pytest
 import torch
 
 from instantstyle.synthetic import FILLS, GROUNDS, OUTLINES, LookChoices, sample_looks
-from instantstyle.synthetic.looks import BODY, INK, Looks, oklch_to_srgb
+from instantstyle.synthetic.looks import BODY, INK, oklch_to_srgb
 from instantstyle.synthetic.render import render
 
 from ..helpers import dice
 
-KINDS = {"ground": GROUNDS, "fill": FILLS, "outline": OUTLINES}
+ATTRIBUTES = {"ground": GROUNDS, "fill": FILLS, "outline": OUTLINES}
 PAIRS = [
-    pytest.param(fact, first, second, id=f"{kinds[first]} and {kinds[second]} ({fact})")
-    for fact, kinds in KINDS.items()
-    for first, second in combinations(range(len(kinds)), 2)
+    pytest.param(attribute, first, second, id=f"{classes[first]} and {classes[second]} ({attribute})")
+    for attribute, classes in ATTRIBUTES.items()
+    for first, second in combinations(range(len(classes)), 2)
 ]
 
 
 @pytest.fixture(scope="module")
-def drawn(look, upright) -> dict[str, torch.Tensor]:
-    """The same large cat in every ground, in every fill, in every outline."""
+def images(look, upright) -> dict[str, torch.Tensor]:
+    """Images of the same large cat with every background, every fill and every outline."""
 
-    def in_all(fact: str, count: int) -> torch.Tensor:
+    def render_all(attribute: str, count: int) -> torch.Tensor:
         looks = look[torch.zeros(count, dtype=torch.int64)]
-        looks = replace(looks, **{fact: torch.arange(count)})
+        looks = replace(looks, **{attribute: torch.arange(count)})
         places = upright("centre")[torch.zeros(count, dtype=torch.int64)]
         return render(torch.ones(count, dtype=torch.int64), looks, places)
 
-    return {fact: in_all(fact, len(kinds)) for fact, kinds in KINDS.items()}
+    return {attribute: render_all(attribute, len(classes)) for attribute, classes in ATTRIBUTES.items()}
 
 
-@pytest.mark.parametrize(("fact", "first", "second"), PAIRS)
-def test_two_kinds_are_drawn_differently(drawn, fact, first, second):
-    apart = (drawn[fact][first] - drawn[fact][second]).abs().amax(0)
-    assert (apart > 0.1).float().mean() > 0.01, "they differ plainly on less than a hundredth of the picture"
+@pytest.mark.parametrize(("attribute", "first", "second"), PAIRS)
+def test_two_classes_render_differently(images, attribute, first, second):
+    difference = (images[attribute][first] - images[attribute][second]).abs().amax(0)
+    assert (difference > 0.1).float().mean() > 0.01, "they differ clearly on less than 1 % of the image"
 
 
-def test_palettes_are_colours():
+def test_palettes_are_srgb_colours():
     palette = sample_looks(500, dice(0)).palette
     assert palette.shape == (500, 5, 3)
     assert 0 <= palette.min() < palette.max() <= 1
 
 
-def test_a_body_stands_out_from_its_ground():
+def test_a_body_contrasts_with_its_background():
     palette = sample_looks(500, dice(0)).palette
     assert (palette[:, 2] - palette[:, 0]).abs().amax(1).min() > 0.1
 
 
-def test_about_a_third_of_the_grounds_are_dark():
+def test_about_a_third_of_the_backgrounds_are_dark():
     ground = sample_looks(2000, dice(0)).palette[:, 0].mean(1)
     assert 0.3 < (ground < 0.5).float().mean() < 0.4
 
 
 @pytest.mark.parametrize(
     ("lightness", "chroma", "hue", "srgb"),
-    # Ottosson's own table: white, black and sRGB's red.
+    # Ottosson's table: white, black and sRGB's red.
     [(1.0, 0.0, 0.0, (1, 1, 1)), (0.0, 0.0, 0.0, (0, 0, 0)), (0.6279, 0.2577, 0.5102, (1, 0, 0))],
 )
-def test_oklch_becomes_the_known_srgb(lightness, chroma, hue, srgb):
+def test_oklch_is_converted_to_the_known_srgb(lightness, chroma, hue, srgb):
     colour = oklch_to_srgb(*map(torch.tensor, (lightness, chroma, hue)))
     assert colour.tolist() == pytest.approx(srgb, abs=0.01)
 
 
 def test_about_one_look_in_eight_is_held_out():
-    kinds = torch.tensor(list(product(*(range(len(names)) for names in KINDS.values()))))
-    looks = sample_looks(len(kinds), dice(0))
-    looks = Looks(looks.palette, *kinds.T, looks.pitch, looks.angle, looks.phase, looks.grain)
+    every_look = torch.tensor(list(product(*(range(len(names)) for names in ATTRIBUTES.values()))))
+    looks = sample_looks(len(every_look), dice(0))
+    ground, fill, outline = every_look.T
+    looks = replace(looks, ground=ground, fill=fill, outline=outline)
     assert looks.held_out.float().mean() == pytest.approx(1 / 8, abs=0.005)
 
 
-def test_only_the_chosen_kinds_are_drawn():
+def test_only_the_given_choices_are_sampled():
     few = LookChoices.from_names(grounds=["dotted"], fills=["flat", "mosaic"], outlines=["shadow"], grain=0.0)
     looks = sample_looks(100, dice(0), few)
-    assert {GROUNDS[kind] for kind in looks.ground} == {"dotted"}
-    assert {FILLS[kind] for kind in looks.fill} == {"flat", "mosaic"}
-    assert {OUTLINES[kind] for kind in looks.outline} == {"shadow"}
+    assert {GROUNDS[index] for index in looks.ground} == {"dotted"}
+    assert {FILLS[index] for index in looks.fill} == {"flat", "mosaic"}
+    assert {OUTLINES[index] for index in looks.outline} == {"shadow"}
     assert not looks.grain.any()
 
 
-def cat_in(look, upright, **kinds: int) -> torch.Tensor:
-    """A large cat in the look, but for these kinds."""
-    changed = replace(look, **{fact: torch.tensor([kind]) for fact, kind in kinds.items()})
+def cat_in(look, upright, **classes: int) -> torch.Tensor:
+    """Render a large cat in the look with these classes changed."""
+    changed = replace(look, **{name: torch.tensor([index]) for name, index in classes.items()})
     return render(torch.tensor([1]), changed, upright("centre"))
 
 
-def test_a_pixelated_picture_is_made_of_blocks_of_one_colour(look, upright):
-    picture = cat_in(look, upright, fill=FILLS.index("pixelated"))
-    blocks = picture.unfold(2, 2, 2).unfold(3, 2, 2)
+def test_a_pixelated_image_consists_of_blocks_of_one_colour(look, upright):
+    image = cat_in(look, upright, fill=FILLS.index("pixelated"))
+    blocks = image.unfold(2, 2, 2).unfold(3, 2, 2)
     assert (blocks.amax((4, 5)) - blocks.amin((4, 5))).max() < 1e-6
 
 
-@pytest.mark.parametrize(("fill", "shines"), [("watercolour", True), ("flat", False)])
-def test_through_watercolour_the_ground_is_seen(look, upright, fill, shines):
+@pytest.mark.parametrize(("fill", "is_transparent"), [("watercolour", True), ("flat", False)])
+def test_only_watercolour_shows_the_background_through_the_body(look, upright, fill, is_transparent):
     other = look.palette.clone()
     other[:, 0] = 1 - other[:, 0]
     mine, others = (
@@ -100,17 +101,17 @@ def test_through_watercolour_the_ground_is_seen(look, upright, fill, shines):
         for palette in (look.palette, other)
     )
     inside = slice(30, 34)
-    assert ((mine - others)[..., inside, inside].abs().max() > 0.05) == shines
+    assert ((mine - others)[..., inside, inside].abs().max() > 0.05) == is_transparent
 
 
 @pytest.mark.parametrize("fill", ["stained glass", "engraved"])
-def test_ink_is_laid_over_the_body_where_it_is_cut_into_pieces(look, upright, fill):
-    def inked(kind: str) -> float:
-        """The share of pixels that are nearer to the ink's colour than to the body's."""
-        picture = cat_in(look, upright, fill=FILLS.index(kind))
+def test_fills_with_lines_have_more_ink_than_a_flat_one(look, upright, fill):
+    def ink_share(name: str) -> float:
+        """Return the share of pixels that are nearer to the ink's colour than to the body's."""
+        image = cat_in(look, upright, fill=FILLS.index(name))
         from_ink, from_body = (
-            (picture - look.palette[:, part, :, None, None]).abs().sum(1) for part in (INK, BODY)
+            (image - look.palette[:, part, :, None, None]).abs().sum(1) for part in (INK, BODY)
         )
         return (from_ink < from_body).float().mean().item()
 
-    assert inked(fill) > 1.2 * inked("flat")
+    assert ink_share(fill) > 1.2 * ink_share("flat")

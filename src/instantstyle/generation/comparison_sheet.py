@@ -10,6 +10,7 @@ from ..core.pipeline import InstantStyle, ReferenceLike
 from ..core.style import Style
 from ..imaging.grid import GridLayout, contact_sheet
 from ..imaging.loading import fit, open_reference
+from ..recipe import Crop
 
 TILE_SIDE = 192  # px
 LAYOUT = GridLayout(gap=12, label_width=0, header_height=56, font_size=15)
@@ -58,7 +59,7 @@ def render_comparison_sheet(
     rows: Sequence[ComparisonRow],
     *,
     seed: int = 0,
-    crop: str = "center",
+    crop: Crop = "center",
     on_image: Callable[[int, int], None] | None = None,
     **arguments: Any,
 ) -> Image.Image:
