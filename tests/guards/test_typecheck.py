@@ -1,4 +1,4 @@
-"""Shapes in our signatures are not decoration: while the tests run, a wrong one is an error."""
+"""While the tests run, a tensor whose shape differs from its annotation is an error."""
 
 import pytest
 import torch

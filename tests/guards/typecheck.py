@@ -1,25 +1,25 @@
 """Run-time checks of shapes and types while the tests run: beartype, on everything that it can decorate."""
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 from beartype import BeartypeConf, FrozenDict, beartype
 from beartype.roar import BeartypeDecorHintPep673Exception
 
 
-def checked(thing: Any) -> Any:
-    """Decorate unless it returns `typing.Self`, which beartype accepts only on a class decorated as a whole."""
+def checked(function: Any) -> Any:
+    """Decorate unless it returns `Self`, which beartype accepts only on a class decorated as a whole."""
     try:
-        return beartype(thing, conf=_configuration())
+        return cast(Any, beartype)(function, conf=_configuration())
     except BeartypeDecorHintPep673Exception:
-        return thing
+        return function
 
 
 def _configuration() -> BeartypeConf:
     """Accept an int for a float, as type checkers do, any object for a protocol, and any string for a choice.
 
-    diffusers registers a pipeline's components at run time, and tests pass a part of them. Choices (`Literal`s) are
-    validated by the code itself, whose errors tests expect. pyright checks both.
+    diffusers registers a pipeline's components at run time, and tests pass a part of them. Choices
+    (`Literal`s) are validated by the code itself, whose errors tests expect. pyright checks both.
     """
     # Not imported here: the imports would need this module.
     protocols, recipe = (sys.modules.get(f"instantstyle.{name}") for name in ("core.protocols", "recipe"))

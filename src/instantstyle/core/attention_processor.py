@@ -1,5 +1,8 @@
 """Decoupled cross-attention whose style keys and values are computed before the first denoising step."""
 
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 

@@ -1,5 +1,8 @@
 """The two encoders of a CLIP: one for images, and one for text that shares its embedding space."""
 
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from math import isqrt

@@ -1,10 +1,13 @@
 """Where, how strongly and when a style acts: blocks, scale, mask, steps, and for or against it."""
 
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -47,8 +50,8 @@ class StyleConditioning:
     """Whether guidance steers away from `style` instead of towards it."""
 
     def __post_init__(self) -> None:
-        is_number = isinstance(self.scale, int | float) and not isinstance(self.scale, bool)
-        if not is_number or not isfinite(self.scale):
+        scale = cast(object, self.scale)
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not isfinite(scale):
             raise StyleError(
                 f"scale is {self.scale!r}; it must be a finite number: 0 has no effect, 1 is as trained."
             )
@@ -114,7 +117,7 @@ def as_conditionings(style: Any, **settings: Any) -> list[StyleConditioning]:
     Raises:
         StyleError: Settings stand beside a conditioning.
     """
-    entries = style if isinstance(style, list | tuple) else [style]
+    entries: Sequence[Any] = style if isinstance(style, list | tuple) else [style]
     conditionings = [entry for entry in entries if isinstance(entry, StyleConditioning)]
     if not conditionings:
         return StyleConditioning(style, **settings).expand_mode()

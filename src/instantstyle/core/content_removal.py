@@ -20,6 +20,9 @@ keys; here a share s of the tail is held back, whatever its σ. And their uncond
 the head's too, at σe^(−0.2σ), by which the large ones almost vanish; here it has the tail unchanged.
 """
 
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from collections.abc import Sequence
 
 import torch

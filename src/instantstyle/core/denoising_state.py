@@ -1,6 +1,6 @@
 """The state of a running pipeline that styled layers depend on: guidance, progress and latent size."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -72,11 +72,13 @@ class DenoisingState:
         return height, width
 
     @contextmanager
-    def tracking(self) -> Iterator[None]:
+    def tracking(self) -> Generator[None]:
         """Record every call of the UNet inside the `with` block; remove the hook on exit."""
-        hook = self._pipe.unet.register_forward_pre_hook(
-            lambda _, args, kwargs: self.record_call(args, kwargs), with_kwargs=True
-        )
+
+        def record(_: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+            self.record_call(args, kwargs)
+
+        hook = self._pipe.unet.register_forward_pre_hook(record, with_kwargs=True)
         try:
             yield
         finally:

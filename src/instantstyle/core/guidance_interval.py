@@ -5,8 +5,11 @@ both halves: u + g · (t − u) with u = t is t, so that the pipeline's own guid
 the interval by noise levels; here it is defined by shares of the steps, as `start` and `end` of a style are.
 """
 
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
@@ -52,7 +55,7 @@ def limit_guidance(pipe: Pipeline, interval: object) -> AbstractContextManager[N
 
 
 @contextmanager
-def _limited(pipe: Pipeline, interval: GuidanceInterval) -> Iterator[None]:
+def _limited(pipe: Pipeline, interval: GuidanceInterval) -> Generator[None]:
     attributes = vars(pipe.unet)
     original = attributes.get(CALL)
     call = original or cast(Any, pipe.unet)._call_impl
@@ -96,7 +99,7 @@ class ConditionalOnlyForward:
 
 
 @contextmanager
-def _unguided(pipe: Pipeline) -> Iterator[None]:
+def _unguided(pipe: Pipeline) -> Generator[None]:
     """Set the guidance scale to 1, so that styled layers see a batch without an unconditional half."""
     scale = getattr(pipe, SCALE)
     setattr(pipe, SCALE, 1.0)
@@ -119,10 +122,9 @@ def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _validated(interval: object) -> GuidanceInterval:
-    is_pair = isinstance(interval, list | tuple) and len(interval) == 2
-    if is_pair and all(isinstance(share, int | float) for share in interval):
-        start, end = interval
-        if 0 <= start <= end <= 1:
+    if isinstance(interval, list | tuple) and len(interval) == 2:
+        start, end = cast("Sequence[object]", interval)
+        if isinstance(start, int | float) and isinstance(end, int | float) and 0 <= start <= end <= 1:
             return start, end
     raise JobError(
         f"guidance_interval is {interval!r}; "

@@ -4,6 +4,9 @@ Functions on frozen weights, named as in the checkpoint; they equal diffusers' `
 `IPAdapterFullImageProjection` and `IPAdapterPlusImageProjection`.
 """
 
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from collections.abc import Mapping
 
 import torch

@@ -1,6 +1,9 @@
 """IP-Adapter weights and a UNet: which layers a style reaches, its keys and values there, and their injection."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -290,7 +293,7 @@ def merge_style_layers(parts: Iterable[StyleLayers]) -> StyleLayers:
 
 
 @contextmanager
-def inject_attention_processors(unet: UNet, styles: StyleLayers, state: DenoisingState) -> Iterator[None]:
+def inject_attention_processors(unet: UNet, styles: StyleLayers, state: DenoisingState) -> Generator[None]:
     """Install the processors for the `with` block; restore the original objects on exit, also on error.
 
     The other cross-attention layers get processors without a style, which cache the text's keys and values.

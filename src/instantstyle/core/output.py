@@ -1,5 +1,8 @@
 """Images of a call, which can be saved with the recipe that reproduces them."""
 
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
@@ -69,10 +72,10 @@ class CallRecord:
             *([] if self.settings["curve"] is None else ["curve"]),
             *sorted({*self.arguments} - {*RECORDED_ARGUMENTS, *IGNORED_ARGUMENTS}),
         ]
-        fields: dict[str, Any] = {}
+        fields: dict[str, Any] = {**(model or {}), **self.pipeline_state}
         if style is not None:
             if isinstance(style, Style):
-                fields = self._style_fields(style, missing)
+                fields |= self._style_fields(style, missing)
             else:
                 missing.append("StyleConditioning")
         if missing:
@@ -91,7 +94,7 @@ class CallRecord:
             height=image.height,
             width=image.width,
             versions=library_versions(),
-            **{**(model or {}), **fields, **self.pipeline_state},
+            **fields,
         )
 
     def _style_fields(self, style: Style, missing: list[str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """InstantStyle (arXiv 2404.02733) around a diffusers pipeline: the style of a reference without its content."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
@@ -33,7 +33,7 @@ from .style import Style
 from .style_builder import ReferenceLike, StyleBuilder, StyleLike
 
 if TYPE_CHECKING:
-    from diffusers import DiffusionPipeline
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 
 class InstantStyle:
@@ -175,7 +175,7 @@ class InstantStyle:
             StyleError: The style was made with another encoder, or there is no adapter.
         """
         ready = self.builder.as_style(style)
-        ready.check_encoder(self.image_encoder.name, self.image_encoder.fingerprint)
+        ready.check_encoder(self.image_encoder)
         return ready.with_binding(self.adapter.bind(ready, resolve_block_spec(blocks, self.architecture)))
 
     def minus(
@@ -200,7 +200,7 @@ class InstantStyle:
         end: float = 1.0,
         curve: Sequence[float] | None = None,
         negative_style: Style | ReferenceLike | None = None,
-    ) -> Iterator[Any]:
+    ) -> Generator[Any]:
         """Inject a style into the plain pipeline for the `with` block; the arguments are those of a call.
 
         Blocks nest, for the style of one image and the layout of another; in a layer that both select, the inner one
@@ -223,7 +223,7 @@ class InstantStyle:
             for one in (style for each in conditionings for style in (*each.styles, each.negative_style)):
                 # Keys and values bound for this family are used as they are, whichever encoder they come from.
                 if one is not None and one.bound_for(self.adapter.family) is None:
-                    one.check_encoder(encoder.encoder.name, encoder.encoder.fingerprint)
+                    one.check_encoder(encoder.encoder)
         layers = map(self.adapter.style_layers, conditionings)
         with inject_attention_processors(
             self.pipe.unet, merge_style_layers(layers), DenoisingState(self.pipe)

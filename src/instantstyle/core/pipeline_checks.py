@@ -1,5 +1,8 @@
 """Checks around a call of a diffusers pipeline: its interface, its arguments and its output."""
 
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import inspect
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -78,7 +81,7 @@ def num_images(prompt: str | Sequence[str] | None, per_prompt: Any, arguments: M
 
 
 def make_generators(
-    seed: int | None, arguments: Mapping[str, Any], count: int
+    seed: object, arguments: Mapping[str, Any], count: int
 ) -> tuple[list[int], dict[str, Any]]:
     """Make one random generator for each image.
 

@@ -1,5 +1,8 @@
 """Embeddings of reference images: computed once for each image, then cached."""
 
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cache
@@ -122,7 +125,7 @@ class ReferenceEncoder:
         Raises:
             StyleError: The style was made with another encoder.
         """
-        style.check_encoder(self.encoder.name, self.encoder.fingerprint)
+        style.check_encoder(self.encoder)
         content = style.content_embeds
         assert content is not None
         if self._unrelated is None:

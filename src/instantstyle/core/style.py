@@ -1,5 +1,8 @@
 """A style: embeddings of reference images and of the content to remove from them; saved, mixed, bound."""
 
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +17,7 @@ from torch import Tensor
 
 from ..errors import StyleError
 from .bound_style import BoundKeyValues
+from .clip_encoders import ImageEncoder
 from .content_removal import CLEAN, CONTENT_SCALES, check_removal, default_scale, remove, weighted_mean
 from .style_file import read_style_fields, write_style
 from .style_library import find_style_file
@@ -311,12 +315,12 @@ class Style:
             raise StyleError(f"{path} is not a style: {error}") from None
         return replace(style, source=source_of_file(path, style))
 
-    def check_encoder(self, name: str, fingerprint: str) -> None:
+    def check_encoder(self, encoder: ImageEncoder) -> None:
         """Raise `StyleError` if the style was made with another encoder than this one, as far as that is known."""
-        if self.encoder_fingerprint not in ("", fingerprint):
+        if self.encoder_fingerprint not in ("", encoder.fingerprint):
             raise StyleError(
                 f"{self!r} was made with another image encoder ({self.encoder} {self.encoder_fingerprint}) than the "
-                f"one here ({name} {fingerprint}); make it with this one, or bind it where that one is."
+                f"one here ({encoder.name} {encoder.fingerprint}); make it with this one, or bind it where that one is."
             )
 
     def check_ingredients(self) -> None:

@@ -1,5 +1,8 @@
 """Styles from references: images are encoded, saved styles loaded, and content is removed."""
 
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,8 +109,9 @@ class StyleBuilder:
             style or self._encode([cast(ReferenceLike, source)], crop, [1.0])
             for source, style in zip(sources, saved, strict=True)
         ]
-        mixed = Style.mix(zip(styles, shares, strict=True))
-        return self.without_content(mixed, content, content_scale, removal)
+        if len(styles) > 1 or not shares[0] > 0:
+            styles = [Style.mix(zip(styles, shares, strict=True))]
+        return self.without_content(styles[0], content, content_scale, removal)
 
     def as_style(
         self, style: Style | ReferenceLike | Sequence[ReferenceLike], crop: Crop = "center"

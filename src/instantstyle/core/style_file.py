@@ -4,6 +4,9 @@ Reading runs no code and trusts nothing: version, content hash, every field and 
 error is one line.
 """
 
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import json
 import re
 from collections.abc import Mapping

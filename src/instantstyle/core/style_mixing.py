@@ -1,5 +1,8 @@
 """Mixtures of styles: weighted means of their embeddings, or of their keys and values."""
 
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from math import isfinite
