@@ -2,13 +2,11 @@
 
 from importlib.metadata import version
 
-PACKAGES = ("instantstyle", "torch", "diffusers", "transformers")
+LIBRARIES = ("torch", "diffusers", "transformers")
 
 
 def library_versions() -> dict[str, str]:
-    """Return the installed releases of `PACKAGES` by name.
+    """Return the installed releases of this package and of `LIBRARIES`, by name."""
+    from .. import __version__
 
-    That of this package is read from its metadata too, because a module of `utils` must not import the
-    package root, from which higher layers are reachable.
-    """
-    return {name: version(name) for name in PACKAGES}
+    return {"instantstyle": __version__, **{name: version(name) for name in LIBRARIES}}
