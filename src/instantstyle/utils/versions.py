@@ -2,11 +2,13 @@
 
 from importlib.metadata import version
 
-LIBRARIES = ("torch", "diffusers", "transformers")
+PACKAGES = ("instantstyle", "torch", "diffusers", "transformers")
 
 
 def library_versions() -> dict[str, str]:
-    """Return the installed releases of this package and of `LIBRARIES`, by name."""
-    from .. import __version__
+    """Return the installed releases of `PACKAGES` by name.
 
-    return {"instantstyle": __version__, **{name: version(name) for name in LIBRARIES}}
+    That of this package is read from its metadata too, because a module of `utils` must not import the
+    package root, from which higher layers are reachable.
+    """
+    return {name: version(name) for name in PACKAGES}
