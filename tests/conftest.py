@@ -1,7 +1,9 @@
-"""A small random SDXL: same topology, block names and code path as the real one, made on the spot."""
+"""A small random SDXL with the topology, block names and code path of the real one, and adapters for it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from transformers import (
 
 from instantstyle import InstantStyle
 from instantstyle.core.ip_adapter import cross_attention_layers
+from instantstyle.unet.blocks import Layer
 
 CROSS_DIM = 32
 EMBEDDING_DIM = 24
@@ -27,13 +30,13 @@ TOKENS = 4
 
 @pytest.fixture(autouse=True)
 def _exact_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same on every machine, also where halves are faster."""
+    """Compute in float32 on every machine, also where half precision is faster."""
     monkeypatch.setattr("instantstyle.models.default_dtype.fastest_cpu_dtype", lambda: torch.float32)
 
 
 @pytest.fixture(autouse=True)
 def library(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty library of styles, never the one of whoever runs the tests."""
+    """An empty style library instead of the user's own."""
     folder = tmp_path_factory.getbasetemp() / "styles"
     monkeypatch.setenv("INSTANTSTYLE_STYLES", str(folder))
     return folder
@@ -41,7 +44,7 @@ def library(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CLIP tokenizer that knows letters and nothing else."""
+    """A CLIP tokenizer whose tokens are single letters."""
     folder = tmp_path_factory.mktemp("tokenizer")
     letters = [*"abcdefghijklmnopqrstuvwxyz"]
     words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
@@ -50,14 +53,19 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def text_config(**changes) -> CLIPTextConfig:
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+def text_config(**changes: Any) -> CLIPTextConfig:
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     ends = {"vocab_size": 54, "bos_token_id": 52, "eos_token_id": 53, "pad_token_id": 53}
     return CLIPTextConfig(**{**sizes, **ends, "projection_dim": EMBEDDING_DIM, **changes})
 
 
-def make_unet(**changes) -> UNet2DConditionModel:
-    shape = {
+def make_unet(**changes: Any) -> UNet2DConditionModel:
+    sizes: dict[str, Any] = {
         "sample_size": 8,
         "block_out_channels": (8, 16, 16),
         "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -71,22 +79,31 @@ def make_unet(**changes) -> UNet2DConditionModel:
         "addition_time_embed_dim": 8,
         "projection_class_embeddings_input_dim": 8 * 6 + EMBEDDING_DIM,
     }
-    return UNet2DConditionModel(**{**shape, **changes})
+    return UNet2DConditionModel(**{**sizes, **changes})
 
 
 def make_pipe(tokenizer_folder: Path) -> StableDiffusionXLPipeline:
     torch.manual_seed(0)
-    channels = {"block_out_channels": (4, 8), "norm_num_groups": 4, "latent_channels": 4, "sample_size": 16}
-    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    sizes: dict[str, Any] = {
+        "block_out_channels": (4, 8),
+        "norm_num_groups": 4,
+        "latent_channels": 4,
+        "sample_size": 16,
+    }
+    blocks: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+    }
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder, model_max_length=77)
+    scheduler: Any = DDIMScheduler()
     pipe = StableDiffusionXLPipeline(
-        vae=AutoencoderKL(**channels, **blocks),
+        vae=AutoencoderKL(**sizes, **blocks),
         text_encoder=CLIPTextModel(text_config()),
         text_encoder_2=CLIPTextModelWithProjection(text_config()),
         tokenizer=tokenizer,
         tokenizer_2=tokenizer,
         unet=make_unet(),
-        scheduler=DDIMScheduler(),
+        scheduler=scheduler,
         add_watermarker=False,
     )
     pipe.set_progress_bar_config(disable=True)
@@ -97,23 +114,28 @@ def make_image_encoder(
     hidden: int = HIDDEN, projection: int = EMBEDDING_DIM
 ) -> CLIPVisionModelWithProjection:
     torch.manual_seed(1)
-    sizes = {"hidden_size": hidden, "intermediate_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": hidden,
+        "intermediate_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+    }
     config = CLIPVisionConfig(**sizes, projection_dim=projection, image_size=32, patch_size=8)
     return CLIPVisionModelWithProjection(config).eval()
 
 
 def _random(*shape: int, seed: int) -> torch.Tensor:
-    # Strong enough that a style that is lost or doubled cannot hide in the tolerance.
+    # So large that a missing or doubled style exceeds the tolerance.
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * 0.5
 
 
-def layer_weights(layers) -> dict[str, torch.Tensor]:
+def layer_weights(layers: Sequence[Layer]) -> dict[str, torch.Tensor]:
     return {
         f"{layer.number}.to_{letter}_ip.weight": _random(
-            layer.width, layer.cross_dim, seed=layer.number + place
+            layer.width, layer.cross_dim, seed=layer.number + offset
         )
         for layer in layers
-        for place, letter in enumerate("kv")
+        for offset, letter in enumerate("kv")
     }
 
 
@@ -129,12 +151,15 @@ def base_projection(dim: int = EMBEDDING_DIM, cross_dim: int = CROSS_DIM) -> dic
 def full_projection(dim: int = HIDDEN, cross_dim: int = CROSS_DIM) -> dict[str, torch.Tensor]:
     shapes = {"proj.0": (dim, dim), "proj.2": (cross_dim, dim), "proj.3": (cross_dim,)}
     weights = {
-        f"{name}.weight": _random(*shape, seed=200 + i) for i, (name, shape) in enumerate(shapes.items())
+        f"{name}.weight": _random(*shape, seed=200 + number)
+        for number, (name, shape) in enumerate(shapes.items())
     }
     return weights | {f"{name}.bias": _random(shape[0], seed=210) for name, shape in shapes.items()}
 
 
-def plus_projection(dim: int = HIDDEN, cross_dim: int = CROSS_DIM, inner: int = 64, tokens: int = 6):
+def plus_projection(
+    dim: int = HIDDEN, cross_dim: int = CROSS_DIM, inner: int = 64, tokens: int = 6
+) -> dict[str, torch.Tensor]:
     shapes: dict[str, tuple[int, ...]] = {
         "latents": (1, tokens, inner),
         "proj_in.weight": (inner, dim),
@@ -152,7 +177,7 @@ def plus_projection(dim: int = HIDDEN, cross_dim: int = CROSS_DIM, inner: int = 
         shapes |= {f"{layer}.0.to_out.weight": (inner, 128), f"{layer}.1.0.weight": (inner,)}
         shapes |= {f"{layer}.1.0.bias": (inner,), f"{layer}.1.1.weight": (4 * inner, inner)}
         shapes |= {f"{layer}.1.3.weight": (inner, 4 * inner)}
-    return {name: _random(*shape, seed=300 + i) for i, (name, shape) in enumerate(shapes.items())}
+    return {name: _random(*shape, seed=300 + number) for number, (name, shape) in enumerate(shapes.items())}
 
 
 @pytest.fixture
@@ -161,13 +186,13 @@ def pipe(tokenizer_folder: Path) -> StableDiffusionXLPipeline:
 
 
 @pytest.fixture(scope="session")
-def layers():
+def layers() -> list[Layer]:
     return cross_attention_layers(make_unet())
 
 
 @pytest.fixture(scope="session")
 def state(layers) -> dict[str, dict[str, torch.Tensor]]:
-    """A base adapter for the small network, in the standard names."""
+    """A base adapter for the small UNet, under the standard names."""
     return {"image_proj": base_projection(), "ip_adapter": layer_weights(layers)}
 
 
@@ -183,12 +208,12 @@ def styled(pipe, state, image_encoder) -> InstantStyle:
 
 @pytest.fixture(scope="session")
 def reference() -> Image.Image:
-    """A picture that is not square, with detail everywhere."""
+    """An image that is not square, with detail everywhere."""
     noise = torch.randint(0, 256, (40, 56, 3), generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
     return Image.fromarray(noise.numpy()).resize((112, 80), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture(scope="session")
-def short() -> dict:
-    """Call arguments that keep a drawing short and its latents in sight."""
+def short() -> dict[str, Any]:
+    """Arguments of a short call that returns latents."""
     return {"num_inference_steps": 2, "output_type": "latent", "height": 16, "width": 16}
