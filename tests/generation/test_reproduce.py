@@ -37,7 +37,7 @@ def test_the_image_and_its_file_are_reproduced_bit_by_bit(reproduce, tmp_path):
 def test_it_is_generated_in_the_dtype_of_the_recipe(run, model, monkeypatch):
     """The default dtype of a CPU is measured, and a later measurement may give another one."""
     with monkeypatch.context() as patch:
-        patch.setattr("instantstyle.models.default_dtype.fastest_on_cpu", lambda: torch.bfloat16)
+        patch.setattr("instantstyle.models.default_dtype.fastest_cpu_dtype", lambda: torch.bfloat16)
         assert run("generate", "a rocket", "--model", model, *SHORT, "-o", "out.png").code == 0
     assert read_recipe("out.png").dtype == "bfloat16"
     assert run("reproduce", "out.png").out == "bit-identical\n"

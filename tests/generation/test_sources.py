@@ -95,7 +95,7 @@ def test_validating_and_generating_decode_each_file_once(library, ink, styled, d
 def test_images_beyond_the_limit_are_decoded_on_every_read(ink, decoded, monkeypatch):
     monkeypatch.setattr(module, "MAX_PIXELS", 0)
     sources = SourceCache()
-    assert sources.read("ink.png").tobytes() == sources.read("ink.png").tobytes()
+    assert sources.read_image("ink.png").tobytes() == sources.read_image("ink.png").tobytes()
     assert decoded == ["ink.png", "ink.png"]
 
 

@@ -1,5 +1,7 @@
 """A plan contains exactly what would be loaded, and is made without reading weights."""
 
+from typing import Any
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -32,7 +34,8 @@ def test_a_plan_of_a_folder_has_the_memory_that_loading_it_takes(folder):
         "up_blocks.0.attentions.1",
     ]
     loaded = instantstyle.load(folder)
-    models = [loaded.pipe.unet, loaded.pipe.vae, loaded.pipe.text_encoder, loaded.pipe.text_encoder_2]
+    pipe: Any = loaded.pipe
+    models = [pipe.unet, pipe.vae, pipe.text_encoder, pipe.text_encoder_2]
     numbers = sum(
         tensor.numel()
         for model in (*models, loaded.image_encoder.model)

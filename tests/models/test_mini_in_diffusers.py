@@ -1,5 +1,7 @@
 """diffusers alone loads the files of the bundled model, and generates the same images."""
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
@@ -32,7 +34,7 @@ def diffusers_pipe():
     encoder = CLIPVisionModelWithProjection.from_pretrained(
         MINI_FOLDER / "image_encoder", dtype=torch.float32
     )
-    side = encoder.config.image_size
+    side: Any = encoder.config.image_size
     pipe = StableDiffusionXLPipeline.from_pretrained(
         MINI_FOLDER,
         image_encoder=encoder,

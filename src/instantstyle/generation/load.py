@@ -9,7 +9,7 @@ from .sources import SourceCache
 if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
     from ..core.style import Style
-    from ..models.load_plan import Plan
+    from ..models.load_plan import LoadPlan
 
 
 def load_for(
@@ -114,9 +114,9 @@ def is_plain(recipe: Recipe, sources: SourceCache | None = None) -> bool:
     files = recipe.style_files()
     if not files or any(sources.resolve(file.name).kind == "image" for file in files):
         return False
-    from ..models.load_plan import architecture_of
+    from ..models.load_plan import find_architecture
 
-    architecture = architecture_of(recipe.model)
+    architecture = find_architecture(recipe.model)
     groups = (recipe.references, recipe.layout_references, recipe.negative_references)
     styles = [_mix(group, sources) for group in groups if group]
     if recipe.references:
@@ -133,7 +133,7 @@ def _mix(references: tuple[Reference, ...], sources: SourceCache) -> "Style":
     return Style.mix([(sources.read_style(reference.name), reference.weight) for reference in references])
 
 
-def plan_for(recipe: Recipe, device: str | None = None) -> "Plan":
+def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":
     """Plan what `load_for` would load and generating would read, without loading anything.
 
     Args:
