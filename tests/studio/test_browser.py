@@ -141,14 +141,14 @@ def test_a_file_that_is_no_image_gives_a_readable_error(visit, tmp_path):
 def test_a_generation_is_cancelled_and_the_next_one_finishes(visit):
     visitor = visit()
     visitor.locate("text=More settings").click()
-    visitor.page.get_by_label("Steps").fill("400")
+    visitor.page.get_by_label("Steps", exact=True).fill("400")
     visitor.locate("#prompt textarea").fill("a rocket")
     visitor.locate("#generate").click()
     visitor.wait_for_status("Step")
     visitor.locate("#image img").wait_for()
     visitor.locate("#cancel").click()
     visitor.wait_for_status("Cancelled")
-    visitor.page.get_by_label("Steps").fill("4")
+    visitor.page.get_by_label("Steps", exact=True).fill("4")
     visitor.generate("a rocket")
 
 

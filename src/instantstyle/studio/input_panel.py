@@ -142,9 +142,9 @@ def build_settings_inputs(blocks: Sequence[str]) -> dict[str, Any]:
             built["content_scale"] = gr.Textbox(
                 label="Content scale", placeholder="default, or auto", min_width=120
             )
-        with gr.Row():
-            built["start"] = gr.Slider(0, 1, 0, step=0.05, label="Style start", min_width=120)
-            built["end"] = gr.Slider(0, 1, 1, step=0.05, label="Style end", min_width=120)
+        share = "As a share of the steps"
+        built["start"] = gr.Slider(0, 1, 0, step=0.05, label="Style start", info=share)
+        built["end"] = gr.Slider(0, 1, 1, step=0.05, label="Style end", info=share)
         built["crop"] = gr.Dropdown([*CROPS], value="center", label="Crop of the reference")
         built["negative_prompt"] = gr.Textbox(label="Negative prompt")
         numbers = (("num_inference_steps", "Steps"), ("guidance_scale", "Guidance scale"))
@@ -160,7 +160,7 @@ def build_settings_inputs(blocks: Sequence[str]) -> dict[str, Any]:
             label="PNG that contains a recipe",
             show_label=False,
             file_types=[".png"],
-            height=110,
+            height=140,
             elem_id="recipe-image",
         )
     built["restored_recipe"] = gr.State(None)
