@@ -1,22 +1,22 @@
-# make demo   a first picture: sets up .venv, draws demo.png
-# make test   sets up .venv with the tools, runs the whole suite
-# make bench  measures what docs/performance.md and docs/operations.md say; a part needs 16 GB of memory
-# make findings        draws and measures docs/findings.md, model card and README's table from the shipped weights
-# make findings-quick  the same on few pictures in few steps, into build/findings-quick; CI does this too
-# make screenshots     docs/images/studio*.png, from the shipped weights; needs Debian's chromium
-# make check  everything CI runs: lint, format, types, layers, tests
+# make demo            set up .venv and generate demo.png
+# make test            set up .venv with the development tools and run all tests
+# make check           run what CI runs: lint, format, types, layers, tests
+# make bench           measure docs/performance.md and docs/operations.md; needs 16 GB of memory
+# make findings        measure docs/findings.md, the model card and the README's table with the shipped weights
+# make findings-quick  the same with few images and few steps, into build/findings-quick; run by CI
+# make screenshots     generate docs/images/studio*.png with the shipped weights; needs Debian's chromium
 
 PYTHON ?= python3
 BIN := .venv/bin
-# By itself afterwards: a page that waits for its turn on a busy machine is no test of the page.
+# Run alone after the other tests: on a busy machine the page's time limits would fail.
 BROWSER := tests/studio/test_browser.py
-# One thread a worker: the suite runs in parallel by processes.
+# One thread per worker, because the tests run in parallel processes.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --ignore $(BROWSER)
-# The questions of findings/ that draw: two at once, a thread each, see more pictures than one with two threads.
-DRAWN := cures scales blocks
-STUDIES := $(DRAWN:%=study-%)
+# The studies that generate images. Two at once with one thread each are faster than one with two threads.
+GENERATING := cures scales blocks
+STUDIES := $(GENERATING:%=study-%)
 RESULTS := findings/results
-# Few pictures in few steps show that everything runs, and little else.
+# Few images in few steps: a check that the studies run, without meaningful figures.
 QUICK := build/findings-quick
 FEW := --references 2 --asked 2 --steps 4 --work $(QUICK)
 
@@ -58,7 +58,7 @@ findings: .venv/.installed-dev
 	$(BIN)/python -m training.mini.samples -o docs/images/mini.jpg
 	$(BIN)/instantstyle demo -o docs/images/demo.png --force
 
-# Begun work is no proof that it can be begun.
+# Starts from an empty folder, so that no images of an earlier run are reused.
 findings-quick: .venv/.installed-dev
 	rm -rf $(QUICK)
 	$(MAKE) -j2 $(STUDIES) RESULTS=$(QUICK)/results STUDY='$(FEW)'
@@ -79,7 +79,7 @@ format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Stamps: installed once, and again only when pyproject.toml changes.
+# Stamp files: install once, and again when pyproject.toml changes.
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable .

@@ -1,20 +1,31 @@
-"""Our latents against diffusers' own IP-Adapter path, on the same weights."""
+"""Latents equal those of diffusers' own IP-Adapter path with the same weights."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 from torch.testing import assert_close
-from transformers import CLIPImageProcessorPil
+from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
 from instantstyle import InstantStyle
 
 from ..conftest import full_projection, layer_weights, make_pipe, plus_projection
-from .theirs import SCALES, adapted, generators
+from .diffusers_path import SCALES, load_adapter, seeded_generators
 
 
-def diffusers_latents(folder, state, image_encoder, picture, scale, seeds=(3,), **arguments):
-    pipe = adapted(make_pipe(folder), state, image_encoder, scale)
-    return pipe("a", ip_adapter_image=picture, generator=generators(*seeds), **arguments).images
+def generate_with_diffusers(
+    folder: Path,
+    state: dict[str, dict[str, torch.Tensor]],
+    image_encoder: CLIPVisionModelWithProjection,
+    image: Any,
+    scale: Any,
+    seeds: tuple[int, ...] = (3,),
+    **arguments: Any,
+) -> torch.Tensor:
+    pipe = load_adapter(make_pipe(folder), state, image_encoder, scale)
+    return pipe("a", ip_adapter_image=image, generator=seeded_generators(*seeds), **arguments).images
 
 
 @pytest.mark.parametrize("guidance", [1.0, 5.0], ids=["unguided", "guided"])
@@ -22,12 +33,12 @@ def diffusers_latents(folder, state, image_encoder, picture, scale, seeds=(3,), 
 def test_latents_equal_those_of_diffusers_own_adapter(
     tokenizer_folder, styled, state, image_encoder, reference, short, blocks, guidance
 ):
-    both = {**short, "guidance_scale": guidance, "num_images_per_prompt": 2}
-    theirs = diffusers_latents(
-        tokenizer_folder, state, image_encoder, reference, SCALES[blocks], seeds=(3, 4), **both
+    arguments = {**short, "guidance_scale": guidance, "num_images_per_prompt": 2}
+    theirs = generate_with_diffusers(
+        tokenizer_folder, state, image_encoder, reference, SCALES[blocks], seeds=(3, 4), **arguments
     )
-    ours = styled("a", style=reference, blocks=blocks, seed=3, **both).images
-    plain = styled("a", seed=3, **both).images
+    ours = styled("a", style=reference, blocks=blocks, seed=3, **arguments).images
+    plain = styled("a", seed=3, **arguments).images
     assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(ours, plain, rtol=1e-2)
 
@@ -37,7 +48,7 @@ def test_adapters_on_patch_features_equal_diffusers_too(
     tokenizer_folder, pipe, layers, image_encoder, reference, short, projection
 ):
     state = {"image_proj": projection(), "ip_adapter": layer_weights(layers)}
-    theirs = diffusers_latents(tokenizer_folder, state, image_encoder, reference, 0.7, **short)
+    theirs = generate_with_diffusers(tokenizer_folder, state, image_encoder, reference, 0.7, **short)
     styled = InstantStyle(pipe, adapter=state, image_encoder=image_encoder)
     ours = styled("a", style=reference, blocks="all", scale=0.7, seed=3, **short).images
     assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -58,7 +69,7 @@ def test_content_removal_equals_subtraction_done_by_hand(
         words = styled.pipe.text_encoder_2(ids).text_embeds
     by_hand = styled.image_encoder.embed([reference]) - 0.5 * words
     embeds = torch.stack([torch.zeros_like(by_hand), by_hand])
-    theirs = diffusers_latents(
+    theirs = generate_with_diffusers(
         tokenizer_folder,
         state,
         image_encoder,
@@ -71,29 +82,29 @@ def test_content_removal_equals_subtraction_done_by_hand(
     assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_several_references_side_by_side_equal_diffusers_list_of_images(
+def test_concatenated_references_equal_diffusers_list_of_images(
     tokenizer_folder, styled, state, image_encoder, reference, short
 ):
-    pictures = [reference, reference.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
-    theirs = diffusers_latents(tokenizer_folder, state, image_encoder, [pictures], SCALES["all"], **short)
-    ours = styled("a", style=styled.style(pictures, combine="concat"), blocks="all", seed=3, **short).images
+    images = [reference, reference.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    theirs = generate_with_diffusers(tokenizer_folder, state, image_encoder, [images], SCALES["all"], **short)
+    ours = styled("a", style=styled.style(images, combine="concat"), blocks="all", seed=3, **short).images
     assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_a_masked_style_equals_diffusers(tokenizer_folder, styled, state, image_encoder, reference, short):
-    """On a mask whose edges lie between pixels at every resolution: we average, they interpolate."""
-    wide = {**short, "height": 32, "width": 32}
+    """The mask's edges lie between pixels at every resolution: averaging and interpolation agree there."""
+    arguments = {**short, "height": 32, "width": 32}
     left = torch.zeros(1, 1, 256, 256)
     left[..., :128] = 1.0
     masks = {"ip_adapter_masks": [left]}
-    theirs = diffusers_latents(
+    theirs = generate_with_diffusers(
         tokenizer_folder,
         state,
         image_encoder,
         [[reference]],
         SCALES["all"],
         cross_attention_kwargs=masks,
-        **wide,
+        **arguments,
     )
-    ours = styled("a", style=reference, blocks="all", mask=left[0, 0], seed=3, **wide).images
+    ours = styled("a", style=reference, blocks="all", mask=left[0, 0], seed=3, **arguments).images
     assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

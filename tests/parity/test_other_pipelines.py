@@ -1,4 +1,7 @@
-"""Our latents against diffusers' own, in every kind of pipeline that an `InstantStyle` can be around."""
+"""Latents equal those of diffusers in every kind of pipeline that `InstantStyle` supports."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,17 +27,20 @@ from instantstyle import InstantStyle
 from instantstyle.core.ip_adapter import cross_attention_layers
 
 from ..conftest import CROSS_DIM, base_projection, layer_weights, make_pipe, text_config
-from .theirs import SCALES, adapted, generators
+from .diffusers_path import SCALES, load_adapter, seeded_generators
+
+Setup = tuple[Any, dict[str, Any]]
+"""A pipeline and the further arguments of its call."""
 
 PHOTO = Image.effect_noise((16, 16), 90).convert("RGB")
 LEFT = Image.new("L", (16, 16))
 LEFT.paste(255, (0, 0, 8, 16))
 
 
-def controlnet(pipe) -> ControlNetModel:
+def controlnet(pipe: Any) -> ControlNetModel:
     torch.manual_seed(7)
-    made = ControlNetModel.from_unet(pipe.unet, conditioning_embedding_out_channels=(4, 8))
-    # As made it adds nothing: its last convolutions are zero.
+    made: Any = ControlNetModel.from_unet(pipe.unet, conditioning_embedding_out_channels=(4, 8))
+    # A new ControlNet adds nothing: its last convolutions are zero.
     for layer in (*made.controlnet_down_blocks, made.controlnet_mid_block):
         torch.nn.init.normal_(layer.weight, std=0.3)
     return made.eval()
@@ -46,72 +52,72 @@ def t2i_adapter() -> T2IAdapter:
         in_channels=3,
         channels=[8, 16, 16, 16],
         num_res_blocks=1,
-        downscale_factor=4,  # the latents' 2, and the half-size at which its first features are added
+        downscale_factor=4,  # 2 of the latents, and 2 because its first features are added at half their size
         adapter_type="full_adapter_xl",
     )
 
 
-def image_to_image(pipe):
+def image_to_image(pipe: Any) -> Setup:
     return StableDiffusionXLImg2ImgPipeline.from_pipe(pipe), {"image": PHOTO, "strength": 0.8}
 
 
-def inpainting(pipe):
-    begun = {"image": PHOTO, "mask_image": LEFT, "strength": 0.9, "height": 16, "width": 16}
-    return StableDiffusionXLInpaintPipeline.from_pipe(pipe), begun
+def inpainting(pipe: Any) -> Setup:
+    inputs = {"image": PHOTO, "mask_image": LEFT, "strength": 0.9, "height": 16, "width": 16}
+    return StableDiffusionXLInpaintPipeline.from_pipe(pipe), inputs
 
 
-def one_controlnet(pipe):
+def one_controlnet(pipe: Any) -> Setup:
     made = StableDiffusionXLControlNetPipeline.from_pipe(pipe, controlnet=controlnet(pipe))
     return made, {"image": PHOTO, "height": 16, "width": 16}
 
 
-def two_controlnets(pipe):
+def two_controlnets(pipe: Any) -> Setup:
     nets = [controlnet(pipe), controlnet(pipe)]
-    told = {"image": [PHOTO, PHOTO], "controlnet_conditioning_scale": [0.7, 0.3]}
+    inputs = {"image": [PHOTO, PHOTO], "controlnet_conditioning_scale": [0.7, 0.3]}
     made = StableDiffusionXLControlNetPipeline.from_pipe(pipe, controlnet=nets)
-    return made, told | {"height": 16, "width": 16}
+    return made, inputs | {"height": 16, "width": 16}
 
 
-def controlnet_on_a_picture(pipe):
+def controlnet_image_to_image(pipe: Any) -> Setup:
     made = StableDiffusionXLControlNetImg2ImgPipeline.from_pipe(pipe, controlnet=controlnet(pipe))
     return made, {"image": PHOTO, "control_image": PHOTO, "strength": 0.8, "height": 16, "width": 16}
 
 
-def structure_adapter(pipe):
+def t2i_adapter_pipeline(pipe: Any) -> Setup:
     made = StableDiffusionXLAdapterPipeline.from_pipe(pipe, adapter=t2i_adapter())
     return made, {"image": PHOTO, "height": 16, "width": 16}
 
 
-WAYS = [
+SETUPS = [
     image_to_image,
     inpainting,
     one_controlnet,
     two_controlnets,
-    controlnet_on_a_picture,
-    structure_adapter,
+    controlnet_image_to_image,
+    t2i_adapter_pipeline,
 ]
-SHORT = {"num_inference_steps": 4, "output_type": "latent", "guidance_scale": 5.0}
+SHORT: dict[str, Any] = {"num_inference_steps": 4, "output_type": "latent", "guidance_scale": 5.0}
 
 
 @pytest.mark.parametrize("blocks", ["style", "all"])
-@pytest.mark.parametrize("way", WAYS)
-def test_latents_equal_diffusers(tokenizer_folder, styled, state, image_encoder, reference, way, blocks):
-    pipe, told = way(make_pipe(tokenizer_folder))
+@pytest.mark.parametrize("setup", SETUPS)
+def test_latents_equal_diffusers(tokenizer_folder, styled, state, image_encoder, reference, setup, blocks):
+    pipe, inputs = setup(make_pipe(tokenizer_folder))
     pipe.set_progress_bar_config(disable=True)
-    theirs = adapted(pipe, state, image_encoder, SCALES[blocks])(
-        "a", ip_adapter_image=reference, generator=generators(3), **told, **SHORT
+    theirs = load_adapter(pipe, state, image_encoder, SCALES[blocks])(
+        "a", ip_adapter_image=reference, generator=seeded_generators(3), **inputs, **SHORT
     ).images
-    pipe, told = way(styled.pipe)
+    pipe, inputs = setup(styled.pipe)
     pipe.set_progress_bar_config(disable=True)
-    other = styled.with_pipeline(pipe)
-    ours = other("a", style=reference, blocks=blocks, seed=3, **told, **SHORT).images
-    plain = other("a", seed=3, **told, **SHORT).images
+    styled = styled.with_pipeline(pipe)
+    ours = styled("a", style=reference, blocks=blocks, seed=3, **inputs, **SHORT).images
+    plain = styled("a", seed=3, **inputs, **SHORT).images
     assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(ours, plain, rtol=1e-2)
 
 
-def make_sd15(folder) -> StableDiffusionPipeline:
-    """Stable Diffusion 1.5's topology: attention at three levels, one text tower, no added conditions."""
+def make_sd15(folder: Path) -> StableDiffusionPipeline:
+    """Make a pipeline of Stable Diffusion 1.5's topology: attention at three levels, one text encoder."""
     pipe = make_pipe(folder)
     torch.manual_seed(9)
     unet = UNet2DConditionModel(
@@ -124,56 +130,58 @@ def make_sd15(folder) -> StableDiffusionPipeline:
         norm_num_groups=4,
     )
     torch.manual_seed(10)
-    tower = type(pipe.text_encoder)(text_config(hidden_size=CROSS_DIM))
+    text_encoder = type(pipe.text_encoder)(text_config(hidden_size=CROSS_DIM))
+    scheduler: Any = DDIMScheduler(steps_offset=1, clip_sample=False)
+    missing: Any = None
     made = StableDiffusionPipeline(
         vae=pipe.vae,
-        text_encoder=tower.eval(),
+        text_encoder=text_encoder.eval(),
         tokenizer=pipe.tokenizer,
         unet=unet.eval(),
-        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
-        safety_checker=None,
-        feature_extractor=None,
+        scheduler=scheduler,
+        safety_checker=missing,
+        feature_extractor=missing,
         requires_safety_checker=False,
     )
     made.set_progress_bar_config(disable=True)
     return made
 
 
-SD15_SCALES = {"all": 1.0, "style": {"up": {"block_1": [1.0, 1.0, 1.0]}}}
+SD15_SCALES: dict[str, Any] = {"all": 1.0, "style": {"up": {"block_1": [1.0, 1.0, 1.0]}}}
 
 
-def sd15_words(pipe):
+def sd15_text_to_image(pipe: Any) -> Setup:
     return pipe, {"height": 16, "width": 16}
 
 
-def sd15_image_to_image(pipe):
+def sd15_image_to_image(pipe: Any) -> Setup:
     return StableDiffusionImg2ImgPipeline.from_pipe(pipe), {"image": PHOTO, "strength": 0.8}
 
 
-def sd15_inpainting(pipe):
-    begun = {"image": PHOTO, "mask_image": LEFT, "strength": 0.9, "height": 16, "width": 16}
-    return StableDiffusionInpaintPipeline.from_pipe(pipe), begun
+def sd15_inpainting(pipe: Any) -> Setup:
+    inputs = {"image": PHOTO, "mask_image": LEFT, "strength": 0.9, "height": 16, "width": 16}
+    return StableDiffusionInpaintPipeline.from_pipe(pipe), inputs
 
 
-def sd15_controlnet(pipe):
+def sd15_controlnet(pipe: Any) -> Setup:
     made = StableDiffusionControlNetPipeline.from_pipe(pipe, controlnet=controlnet(pipe))
     return made, {"image": PHOTO, "height": 16, "width": 16}
 
 
 @pytest.mark.parametrize("blocks", SD15_SCALES)
-@pytest.mark.parametrize("way", [sd15_words, sd15_image_to_image, sd15_inpainting, sd15_controlnet])
+@pytest.mark.parametrize("setup", [sd15_text_to_image, sd15_image_to_image, sd15_inpainting, sd15_controlnet])
 def test_latents_of_stable_diffusion_1_5_equal_diffusers(
-    tokenizer_folder, image_encoder, reference, way, blocks
+    tokenizer_folder, image_encoder, reference, setup, blocks
 ):
     pipe = make_sd15(tokenizer_folder)
     state = {"image_proj": base_projection(), "ip_adapter": layer_weights(cross_attention_layers(pipe.unet))}
-    guest, told = way(pipe)
-    guest.set_progress_bar_config(disable=True)
-    styled = InstantStyle(guest, adapter=state, image_encoder=image_encoder)
-    ours = styled("a", style=reference, blocks=blocks, seed=3, **told, **SHORT).images
-    guest, told = way(make_sd15(tokenizer_folder))
-    guest.set_progress_bar_config(disable=True)
-    theirs = adapted(guest, state, image_encoder, SD15_SCALES[blocks])(
-        "a", ip_adapter_image=reference, generator=generators(3), **told, **SHORT
+    other_pipe, inputs = setup(pipe)
+    other_pipe.set_progress_bar_config(disable=True)
+    styled = InstantStyle(other_pipe, adapter=state, image_encoder=image_encoder)
+    ours = styled("a", style=reference, blocks=blocks, seed=3, **inputs, **SHORT).images
+    other_pipe, inputs = setup(make_sd15(tokenizer_folder))
+    other_pipe.set_progress_bar_config(disable=True)
+    theirs = load_adapter(other_pipe, state, image_encoder, SD15_SCALES[blocks])(
+        "a", ip_adapter_image=reference, generator=seeded_generators(3), **inputs, **SHORT
     ).images
     assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

@@ -1,18 +1,25 @@
-"""diffusers' own IP-Adapter path, to compare with."""
+"""diffusers' own IP-Adapter path, which this package is compared with."""
+
+from typing import Any
 
 import torch
-from transformers import CLIPImageProcessorPil
+from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
-SCALES = {
+SCALES: dict[str, Any] = {
     "all": 1.0,
     "style": {"up": {"block_0": [0.0, 1.0, 0.0]}},
     "style+layout": {"down": {"block_2": [0.0, 1.0]}, "up": {"block_0": [0.0, 1.0, 0.0]}},
 }
-"""What `blocks` means, as diffusers' `set_ip_adapter_scale` says it for SDXL."""
+"""By value of `blocks`: the argument of diffusers' `set_ip_adapter_scale` for SDXL."""
 
 
-def adapted(pipe, state, image_encoder, scale):
-    """The pipeline with diffusers' adapter in it."""
+def load_adapter(
+    pipe: Any,
+    state: dict[str, dict[str, torch.Tensor]],
+    image_encoder: CLIPVisionModelWithProjection,
+    scale: Any,
+) -> Any:
+    """Load the adapter into the pipeline with diffusers' own loader; returns the pipeline."""
     size = image_encoder.config.image_size
     pipe.register_modules(
         image_encoder=image_encoder,
@@ -25,5 +32,5 @@ def adapted(pipe, state, image_encoder, scale):
     return pipe
 
 
-def generators(*seeds: int) -> list[torch.Generator]:
+def seeded_generators(*seeds: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
