@@ -65,7 +65,7 @@ class SyntheticScores:
 
 def score_synthetic(
     images: Float[Tensor, "image 3 height width"],
-    asked: Int[Tensor, " image"],
+    requested: Int[Tensor, " image"],
     references: Scenes,
     network: SyntheticClassifier | None = None,
 ) -> SyntheticScores:
@@ -73,22 +73,22 @@ def score_synthetic(
 
     Args:
         images: RGB in 0..1.
-        asked: Index into `THINGS` of the thing that the prompt requests.
+        requested: Index into `THINGS` of the thing that the prompt requests.
         references: The scene that is the reference of each image.
         network: The classifier; None for the trained one of this package.
     """
-    return score_predictions((network or load_classifier())(images), asked, references)
+    return score_predictions((network or load_classifier())(images), requested, references)
 
 
 def score_predictions(
-    predictions: Predictions, asked: Int[Tensor, " image"], references: Scenes
+    predictions: Predictions, requested: Int[Tensor, " image"], references: Scenes
 ) -> SyntheticScores:
     """Score images as `score_synthetic`, from the classifier's predictions."""
     matches = {
         name: (predictions[name] == labels).float() for name, labels in attribute_labels(references).items()
     }
     return SyntheticScores(
-        asked=(predictions["thing"] == asked).float(),
+        asked=(predictions["thing"] == requested).float(),
         leak=matches["thing"],
         layout=matches["layout"],
         ground=matches["ground"],

@@ -169,11 +169,11 @@ class Canvas:
         """Compute where lines are: those of the shape, the outline, and those of the fill."""
         bold, thin = self.is_outline("bold outline"), self.is_outline("thin outline")
         thicker = 0.02 * bold - 0.01 * self.is_outline("no outline")
-        drawn = self.coverage(lines + thicker) * self.coverage(shape + 0.045)
+        strokes = self.coverage(lines + thicker) * self.coverage(shape + 0.045)
         edge = (bold + thin) * self.coverage(BOLD * bold + THIN * thin - shape.abs())
         cuts = {"stained glass": self._leads, "engraved": lambda: self._cuts(shape)}
         cut = self._select_pattern(self.looks.fill, FILLS, cuts) * self.coverage(shape)
-        return torch.maximum(torch.maximum(drawn, edge), cut)
+        return torch.maximum(torch.maximum(strokes, edge), cut)
 
     def shadow(self, shape: Plane) -> Plane:
         """Compute a drop shadow: the silhouette moved right and down, with a soft edge."""
