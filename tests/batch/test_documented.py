@@ -8,7 +8,7 @@ import pytest
 
 from instantstyle.imaging.png_metadata import read_recipe
 
-from ..guards.test_documented_commands import commands
+from ..guards.test_documented_commands import find_commands
 from .conftest import read_files
 
 ROOT = Path(__file__).parents[2]
@@ -21,8 +21,8 @@ REMOTE = ("://", "--backend ray")
 @pytest.mark.slow
 def test_the_documented_commands_run(run, tmp_path):
     [rows] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    lines = [line for line in commands(PAGE) if not any(mark in line for mark in REMOTE)]
-    lines += [line for line in commands((ROOT / "README.md").read_text()) if " batch " in line]
+    lines = [line for line in find_commands(PAGE) if not any(mark in line for mark in REMOTE)]
+    lines += [line for line in find_commands((ROOT / "README.md").read_text()) if " batch " in line]
     results = []
     for line in lines:
         (tmp_path / "jobs.jsonl").write_text(rows)
