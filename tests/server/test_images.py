@@ -28,6 +28,10 @@ def post_edit(client, *images: bytes, **fields):
     )
 
 
+def is_equal(first: Image.Image, second: Image.Image) -> bool:
+    return np.array_equal(np.asarray(first), np.asarray(second))
+
+
 def events(response) -> list[tuple[str, dict]]:
     lines = [event.split("\n") for event in response.text.split("\n\n") if event]
     return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in lines]
@@ -37,7 +41,7 @@ def test_an_image_equals_the_one_that_the_command_generates(client, styled):
     [entry] = post_generation(client).json()["data"]
     recipe = Recipe(prompt="a rocket", seed=7, num_inference_steps=2, height=16, width=16)
     [(image, _)] = generate_images(styled, recipe)
-    assert np.array_equal(decode(entry), image)
+    assert is_equal(decode(entry), image)
 
 
 def test_a_response_describes_its_images(client):
@@ -48,7 +52,7 @@ def test_a_response_describes_its_images(client):
 
 
 def test_each_image_has_a_random_seed_if_none_is_given(client):
-    seeds = {generate(client, seed=None).json()["data"][0]["recipe"]["seed"] for _ in range(2)}
+    seeds = {post_generation(client, seed=None).json()["data"][0]["recipe"]["seed"] for _ in range(2)}
     assert len(seeds) == 2
 
 
@@ -97,7 +101,7 @@ def test_an_uploaded_image_is_the_style_reference(client, styled, ink, tmp_path)
         width=16,
     )
     [(image, _)] = generate_images(styled, recipe)
-    assert np.array_equal(decode(entry), image)
+    assert is_equal(decode(entry), image)
 
 
 def test_a_reference_can_be_sent_as_base64(client, ink):
@@ -108,8 +112,8 @@ def test_a_reference_can_be_sent_as_base64(client, ink):
         post_generation(client, style_image=text, scale=2).json()["data"][0] for text in (plain, data_url)
     ]
     [unstyled] = post_generation(client).json()["data"]
-    assert np.array_equal(*map(decode, styled))
-    assert not np.array_equal(decode(styled[0]), decode(unstyled))
+    assert is_equal(*map(decode, styled))
+    assert not is_equal(decode(styled[0]), decode(unstyled))
 
 
 def test_restyle_applies_the_style_of_the_first_image_to_the_second(client, ink):
@@ -128,14 +132,14 @@ def test_a_stream_has_previews_and_then_the_finished_image(client):
         "image_generation.completed",
     ]
     assert [fields["partial_image_index"] for _, fields in streamed[:2]] == [0, 1]
-    images = [np.asarray(decode(fields)) for _, fields in streamed]
-    assert len({image.tobytes() for image in images}) == 3
+    images = [decode(fields).tobytes() for _, fields in streamed]
+    assert len(set(images)) == 3
 
 
 def test_previews_do_not_change_the_image(client):
     *_, (_, completed) = events(post_generation(client, stream=True, partial_images=1))
     [entry] = post_generation(client).json()["data"]
-    assert np.array_equal(decode(completed), decode(entry))
+    assert is_equal(decode(completed), decode(entry))
 
 
 def test_a_streamed_edit_has_its_own_event_types(client, ink):

@@ -15,7 +15,7 @@ Uploads = list[tuple[str | None, bytes]]
 """Uploaded images in their order: the client's file name, and the bytes."""
 
 
-async def read_form(request: Request) -> tuple[dict[str, Any], Uploads]:
+async def read_form(request: Request) -> tuple[dict[str, str | list[str]], Uploads]:
     """Read a multipart or URL-encoded request.
 
     Args:

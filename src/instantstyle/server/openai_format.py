@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from time import time
-from typing import Any, Literal
+from typing import Literal
 
 from PIL import Image
 
@@ -123,7 +123,7 @@ def split_images(
     return list(images[:-1]), images[-1]
 
 
-def images_response(images: Sequence[GeneratedImage], request: ImageRequest) -> dict[str, Any]:
+def images_response(images: Sequence[GeneratedImage], request: ImageRequest) -> dict[str, object]:
     """Return OpenAI's `ImagesResponse` for images; without `usage`, as tokens are not counted."""
     return {
         "created": int(time()),
@@ -136,7 +136,7 @@ def images_response(images: Sequence[GeneratedImage], request: ImageRequest) -> 
 
 def stream_event(
     result: PartialImage | GeneratedImage, request: ImageRequest, prefix: EventPrefix
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return OpenAI's event for an image: `<prefix>.partial_image` or `<prefix>.completed`."""
     common = {
         "created_at": int(time()),
@@ -151,7 +151,7 @@ def stream_event(
     return {"type": f"{prefix}.partial_image", **partial, **common}
 
 
-def _image_fields(result: GeneratedImage, request: ImageRequest) -> dict[str, Any]:
+def _image_fields(result: GeneratedImage, request: ImageRequest) -> dict[str, object]:
     """The recipe is a field of its own, as only a PNG file contains it."""
     return {
         "b64_json": _encode(result.image, request, result.recipe),

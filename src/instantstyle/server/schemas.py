@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -30,7 +30,7 @@ class ApiRequest(StrictModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_nulls(cls, fields: Any) -> Any:
+    def _drop_nulls(cls, fields: object) -> object:
         if not isinstance(fields, dict):
             return fields
         if broken := [name for name, value in fields.items() if not all(map(_is_unicode, _texts(value)))]:

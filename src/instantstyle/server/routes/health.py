@@ -1,7 +1,5 @@
 """Routes about the service itself: `/v1/models`, `/healthz`, `/readyz` and `/metrics`."""
 
-from typing import Any
-
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -16,18 +14,18 @@ def health_routes(service: Service) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/v1/models", tags=["models"])
-    async def models(owner: Owner) -> dict[str, Any]:
+    async def models(owner: Owner) -> dict[str, object]:
         """List the one model that is served."""
         return {"object": "list", "data": [_model_fields(service)]}
 
     @routes.get("/v1/models/{model}", tags=["models"])
-    async def model(model: str, owner: Owner) -> dict[str, Any]:
+    async def model(model: str, owner: Owner) -> dict[str, object]:
         """Describe the model by its name."""
         service.check_model(model)
         return _model_fields(service)
 
     @routes.get("/healthz", tags=["health"])
-    async def healthy() -> dict[str, Any]:
+    async def healthy() -> dict[str, object]:
         """Answer while the process runs."""
         return {"status": "ok"}
 
@@ -46,7 +44,7 @@ def health_routes(service: Service) -> APIRouter:
     return routes
 
 
-def _model_fields(service: Service) -> dict[str, Any]:
+def _model_fields(service: Service) -> dict[str, object]:
     """OpenAI's fields of a model, and for a model of the registry its description and licence."""
     name = service.settings.model_name
     fields = {"id": name, "object": "model", "created": service.created, "owned_by": "instantstyle"}

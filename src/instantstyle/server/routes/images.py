@@ -86,6 +86,7 @@ async def _respond(
 
     def prepare(files: RequestFiles) -> Work[Result]:
         recipe = build(files)
+        # The decoded images are not passed on: those of all requests in the queue would fill the memory.
         validate(recipe)
         return _generation(service, files, recipe, body)
 
@@ -122,7 +123,7 @@ async def _events(
     try:
         async for result in results:
             content = await asyncio.to_thread(stream_event, result, body, prefix)
-            yield _server_sent_event(content["type"], content)
+            yield _server_sent_event(str(content["type"]), content)
     except Exception as error:
         yield _server_sent_event("error", error_body(error))
         # Errors of the service itself are raised, so that they are logged.
@@ -130,7 +131,7 @@ async def _events(
             raise
 
 
-def _server_sent_event(name: str, content: dict[str, Any]) -> str:
+def _server_sent_event(name: str, content: dict[str, object]) -> str:
     return f"event: {name}\ndata: {json.dumps(content)}\n\n"
 
 

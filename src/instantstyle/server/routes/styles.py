@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -25,7 +24,7 @@ def style_routes(service: Service) -> APIRouter:
     routes, store = APIRouter(prefix="/v1/styles", tags=["styles"]), service.store
 
     @routes.post("", status_code=201, openapi_extra=openapi_form(StyleRequest))
-    async def add(request: Request, owner: Owner) -> Response:
+    async def add_style(request: Request, owner: Owner) -> Response:
         """Store the style of one image, or the mixed style of several, for this key."""
         fields, uploads = await read_form(request)
         body = StyleRequest.model_validate(fields)
@@ -55,18 +54,18 @@ def style_routes(service: Service) -> APIRouter:
         return json_response(stored.to_json(), 201)
 
     @routes.get("")
-    async def list_styles(owner: Owner) -> dict[str, Any]:
+    async def list_styles(owner: Owner) -> dict[str, object]:
         """List the styles that are stored for this key, the oldest first."""
         stored = await asyncio.to_thread(store.list_styles, owner)
         return {"object": "list", "data": [style.to_json() for style in stored]}
 
     @routes.get("/{style_id}")
-    async def get(style_id: str, owner: Owner) -> dict[str, Any]:
+    async def get_style(style_id: str, owner: Owner) -> dict[str, object]:
         """Describe a stored style."""
         return (await asyncio.to_thread(store.get, owner, style_id)).to_json()
 
     @routes.delete("/{style_id}")
-    async def delete(style_id: str, owner: Owner) -> dict[str, Any]:
+    async def delete_style(style_id: str, owner: Owner) -> dict[str, object]:
         """Delete a stored style."""
         await asyncio.to_thread(store.delete, owner, style_id)
         return {"id": style_id, "object": "style", "deleted": True}
