@@ -1,8 +1,8 @@
-"""InstantStyle on diffusers: the style of a picture without its subject.
+"""InstantStyle on diffusers: generate in the style of a reference image without its content.
 
 styled = instantstyle.load("mini")
 ink = styled.style("ink.png", content="a cat")
-styled("a rocket", style=ink).images[0]
+styled("a rocket", style=ink).save("rocket.png")
 """
 
 from importlib import import_module
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .core.pipeline import InstantStyle
     from .core.style import Style
     from .models import load
+    from .recipe import Recipe
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,7 @@ __all__ = [
     "JobError",
     "MissingExtra",
     "ModelError",
+    "Recipe",
     "Style",
     "StyleConditioning",
     "StyleError",
@@ -43,11 +45,12 @@ __all__ = [
     "load",
 ]
 
-# Loaded when first asked for: importing us must not cost the seconds that torch and diffusers take.
+# Imported on first access: importing this package must not take the seconds that torch and diffusers need.
 _LAZY = {
     "InstantStyle": ".core.pipeline",
     "Style": ".core.style",
     "StyleConditioning": ".core.conditioning",
+    "Recipe": ".recipe",
     "load": ".models",
 }
 

@@ -11,6 +11,7 @@ PUBLIC = [
     "JobError",
     "MissingExtra",
     "ModelError",
+    "Recipe",
     "Style",
     "StyleConditioning",
     "StyleError",

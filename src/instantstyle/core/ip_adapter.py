@@ -149,8 +149,8 @@ class IPAdapter:
     def _tokens_of_each(self, style: Style) -> Float[Tensor, "2 images tokens cross_dim"]:
         """Compute the image tokens of each embedding that the adapter reads.
 
-        Adapters are trained with their input set to zeros before the projection, so that the unconditional tokens
-        are the projection of zeros, which are not zeros.
+        Adapters are trained with their input set to zeros before the projection, so that the unconditional tokens are
+        the projection of zeros, which are not zeros.
         """
         embeds = style.embeddings()
         features = torch.stack([style.unconditional.expand_as(embeds), embeds]).float().flatten(0, 1)
@@ -170,8 +170,8 @@ class IPAdapter:
     def _compute(self, style: Style, layers: Sequence[Layer]) -> BoundKeyValues:
         """Compute keys and values, once for each style and layer, in float32 throughout; the processor casts them.
 
-        Token shifts go through the same matrices, which have no bias. The result has no fingerprint, which only
-        saving needs.
+        Token shifts go through the same matrices, which have no bias. The result has no fingerprint, which only saving
+        needs.
         """
         cache = self._cache.setdefault(style, {})
         if missing := [layer for layer in layers if layer.key not in cache]:
@@ -233,19 +233,10 @@ def stack_rows(
     negative: Float[Tensor, "2 tokens width"] | None,
     unconditional: bool,
 ) -> Float[Tensor, "2 pictures tokens width"]:
-    """Stack the keys, or the values, of the styles of a call.
+    """Stack the keys, or the values, of the styles of a call: one style, or one for each prompt.
 
-    Args:
-        styles: One style, or one for each prompt.
-        negative: The negative style; None for none.
-        unconditional: Whether guidance steers away from `styles`.
-
-    Returns:
-        Row 0 for the unconditional half: no reference, the negative style, or the styles; row 1 for the other half.
-        One style is returned as a view of its own memory, in its own dtype.
-
-    Raises:
-        StyleError: Numbers of tokens differ.
+    Row 0 is for the unconditional half: no reference, the negative style, or, if `unconditional`, the styles. Row 1 is
+    for the other half. One style is returned as a view of its own memory; `StyleError` if numbers of tokens differ.
     """
     if len({style.shape for style in styles}) > 1:
         raise StyleError("Styles of one call must have as many references side by side each (combine).")

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
 
 from ..errors import JobError
 from ..imaging.loading import file_sha256
 from ..imaging.png_metadata import save_png
-from ..recipe import Recipe, Reference
+from ..recipe import Dtype, Recipe, Reference
 from ..unet.blocks import Block, BlockSpec
 from ..utils.versions import library_versions
 from .style import Style
@@ -48,8 +48,9 @@ class CallRecord:
     seeds: Sequence[int]
     num_images_per_prompt: int
     arguments: Mapping[str, Any]
-    pipeline_state: Mapping[str, Any]
-    """Recipe fields that are read from the pipeline after the call."""
+    guidance_scale: float | None
+    scheduler: str
+    dtype: str
 
     def recipe(self, index: int, image: Image.Image) -> Recipe:
         """Build the recipe of one image.
@@ -72,7 +73,7 @@ class CallRecord:
             *([] if self.settings["curve"] is None else ["curve"]),
             *sorted({*self.arguments} - {*RECORDED_ARGUMENTS, *IGNORED_ARGUMENTS}),
         ]
-        fields: dict[str, Any] = {**(model or {}), **self.pipeline_state}
+        fields: dict[str, Any] = {**(model or {})}
         if style is not None:
             if isinstance(style, Style):
                 fields |= self._style_fields(style, missing)
@@ -91,6 +92,9 @@ class CallRecord:
             seed=self.seeds[index],
             num_inference_steps=self.arguments.get("num_inference_steps", steps),
             guidance_interval=self.guidance_interval,
+            guidance_scale=self.guidance_scale,
+            scheduler=self.scheduler,
+            dtype=cast(Dtype, self.dtype),
             height=image.height,
             width=image.width,
             versions=library_versions(),

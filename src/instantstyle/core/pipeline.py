@@ -87,10 +87,7 @@ class InstantStyle:
     def with_pipeline(self, pipe: "DiffusionPipeline | Pipeline") -> "InstantStyle":
         """Share adapter and encoders with another pipeline: image-to-image, inpainting, ControlNet and others.
 
-            photo = styled.with_pipeline(StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe))
-
-        Raises:
-            ModelError: The pipeline cannot be styled.
+        photo = styled.with_pipeline(StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe))
         """
         check_pipeline(pipe)
         other = copy(self)
@@ -117,10 +114,6 @@ class InstantStyle:
         """The encoder of content, which shares the image encoder's space; None if there is none."""
         return self.builder.text_encoder
 
-    @text_encoder.setter
-    def text_encoder(self, encoder: ContentEncoder | None) -> None:
-        self.builder.text_encoder = encoder
-
     @property
     def architecture(self) -> Architecture:
         """The UNet's blocks and roles."""
@@ -140,8 +133,8 @@ class InstantStyle:
         """Make a reusable style.
 
         Args:
-            reference: One reference or several, in any order. If one of them is a style, all are mixed, each with
-                its own content removed.
+            reference: One reference or several, in any order. If one of them is a style, all are mixed, each with its
+                own content removed.
             content: Words for what the references show, to be removed.
             content_scale: How much is removed, 0 for nothing, or `"auto"`; None is the removal's default.
             removal: `"subtract"` (the paper's), `"project"`, `"mask"` or `"clean"`; None is `"subtract"`.
@@ -168,11 +161,8 @@ class InstantStyle:
     ) -> Style:
         """Add the keys and values of these blocks to a style.
 
-        The result generates with every network of this family, without adapter and image encoder.
-
-        Raises:
-            BlockError: The UNet has no such block.
-            StyleError: The style was made with another encoder, or there is no adapter.
+        The result generates with every network of this family, without adapter and image encoder. Raises `BlockError`
+        for unknown blocks, and `StyleError` for a style of another encoder.
         """
         ready = self.builder.as_style(style)
         ready.check_encoder(self.image_encoder)
@@ -181,11 +171,7 @@ class InstantStyle:
     def minus(
         self, style: Style | ReferenceLike, content: str | Sequence[str], content_scale: float | None = None
     ) -> Style:
-        """Remove these words beside any that are removed already; `content_scale` applies to all, None keeps it.
-
-        Raises:
-            StyleError: Words cannot be removed, or were removed with another scale.
-        """
+        """Remove these words beside any that are removed already; `content_scale` applies to all, None keeps it."""
         return self.builder.minus(style, content, content_scale)
 
     @contextmanager
@@ -203,8 +189,7 @@ class InstantStyle:
     ) -> Generator[Any]:
         """Inject a style into the plain pipeline for the `with` block; the arguments are those of a call.
 
-        Blocks nest, for the style of one image and the layout of another; in a layer that both select, the inner one
-        acts.
+        Blocks nest; in a layer that both select, the inner style acts.
 
         Yields:
             The pipeline.
@@ -293,9 +278,12 @@ class InstantStyle:
             nullcontext() if guidance_interval is None else limit_guidance(self.pipe, guidance_interval)
         )
         settings: dict[str, Any] = {
-            **{"blocks": blocks, "scale": scale, "mask": mask, "negative_style": negative_style},
-            **{"start": start, "end": end, "curve": curve},
+            "blocks": blocks,
+            "scale": scale,
+            "mask": mask,
+            "negative_style": negative_style,
         }
+        settings |= {"start": start, "end": end, "curve": curve}
         styling, styles = nullcontext(), None
         if style is not None:
             styles = style if isinstance(style, Style) else self.builder.as_styles(style, crop)
@@ -311,11 +299,7 @@ class InstantStyle:
         check_output(output, self.pipe)
         if isinstance(output, tuple):
             return cast(StyledOutput, output)
-        pipeline_state = {
-            "guidance_scale": getattr(self.pipe, "guidance_scale", None),
-            "scheduler": type(self.pipe.scheduler).__name__,
-            "dtype": str(self.pipe.unet.dtype).removeprefix("torch."),
-        }
+        # Scale, scheduler and dtype are recorded at once, as later calls may change them.
         record = CallRecord(
             styled=self,
             prompt=prompt,
@@ -325,7 +309,9 @@ class InstantStyle:
             seeds=seeds,
             num_images_per_prompt=num_images_per_prompt,
             arguments=arguments,
-            pipeline_state=pipeline_state,
+            guidance_scale=getattr(self.pipe, "guidance_scale", None),
+            scheduler=type(self.pipe.scheduler).__name__,
+            dtype=str(self.pipe.unet.dtype).removeprefix("torch."),
         )
         return StyledOutput(output.images, output, record)
 
@@ -340,8 +326,9 @@ class InstantStyle:
     def _repr_html_(self) -> str:
         """The blocks and their roles as a table, for notebooks."""
         roles = self.architecture.roles.items()
-        rows = (
-            f"<tr><td>{block}</td><td>{', '.join(role for role, blocks in roles if block in blocks)}</td></tr>"
+        played = (
+            (block, [role for role, members in roles if block in members])
             for block in self.architecture.blocks
         )
+        rows = (f"<tr><td>{block}</td><td>{', '.join(names)}</td></tr>" for block, names in played)
         return f"<table><caption>{escape(repr(self))}</caption>{''.join(rows)}</table>"

@@ -33,10 +33,8 @@ class Style:
 
     Image and content embeddings are stored separately, so that the removal can be changed without the image. A bound
     style also holds the keys and values that a family of networks computes from it, and generates there without
-    adapter and image encoder. Methods return new styles; a style is never changed.
-
-    Raises:
-        StyleError: Fields do not fit together.
+    adapter and image encoder. Methods return new styles; a style is never changed. Fields that do not fit together
+    raise `StyleError`.
     """
 
     image_embeds: Float[Tensor, "refs *features dim"]
@@ -54,7 +52,7 @@ class Style:
     content_scale: float = CONTENT_SCALES["subtract"]
     """How much is removed, 0 for nothing: of the words' embedding, of the elements they mark, or of the tail."""
     removal: str = "subtract"
-    """`subtract`, `project`, `mask` or `clean`; see `content_removal`."""
+    """One of `CONTENT_SCALES`."""
     name: str = "reference"
     encoder: str = "CLIP"
     encoder_fingerprint: str = ""
@@ -69,7 +67,7 @@ class Style:
     bindings: tuple[BoundKeyValues, ...] = ()
     """Keys and values, at most once for each family of networks."""
     source: StyleSource | None = None
-    """The files that the style was made from, for recipes; None if it has others."""
+    """The files that it was made from, for recipes; None if unknown."""
 
     def __post_init__(self) -> None:
         check_removal(self.removal)
@@ -81,7 +79,7 @@ class Style:
             )
         if self.has_ingredients and not (min(self.weights) >= 0 and 0 < sum(self.weights) < inf):
             raise StyleError(
-                f"Weights of references are {self.weights}; each must be finite and not negative, and not all 0."
+                f"Weights are {self.weights}; each must be finite and not negative, and not all 0."
             )
         if self.combine == "concat" and len(set(self.weights)) > 1:
             raise StyleError(
@@ -111,16 +109,8 @@ class Style:
         return self.removal == CLEAN and self.content_scale != 0
 
     @property
-    def removal_settings(self) -> tuple[float, str]:
-        """Content scale and removal."""
-        return self.content_scale, self.removal
-
-    @property
     def removed_label(self) -> str:
-        """What is removed, `"a cat"`, `("a cat" + "a mat")` or `its tail`; empty if nothing is.
-
-        A style with token cleaning keeps the words that were removed before, so that they can be removed again.
-        """
+        """What is removed, `"a cat"`, `("a cat" + "a mat")` or `its tail`; empty if nothing is."""
         if self.removal == CLEAN:
             return "its tail"
         words = " + ".join(f'"{phrase}"' for phrase in self.content)
@@ -134,7 +124,7 @@ class Style:
         return self.name + (f" {sign} {removed} × {self.content_scale:g}" if removed else "")
 
     def embeddings(self) -> Float[Tensor, "used *features dim"]:
-        """Return what the adapter reads: each reference for `concat`, else the mean alone, content removed."""
+        """Return what the adapter reads, content removed: each reference for `concat`, else the mean."""
         if self.combine == "average":
             return self.embedding()[None]
         self.check_ingredients()
@@ -157,13 +147,9 @@ class Style:
         content_scale: float | None = None,
         removal: str | None = None,
     ) -> "Style":
-        """Remove these words instead of any earlier ones; the result is not bound.
+        """Remove these words, with these raw text embeddings, instead of any earlier ones.
 
-        Args:
-            content: Words for what the references show.
-            content_embeds: Their raw projected text embeddings.
-            content_scale: How much is removed; None as in `with_removal`.
-            removal: How it is removed; None keeps the removal.
+        The result is not bound; scale and removal are those of `with_removal`.
 
         Raises:
             StyleError: Words cannot be removed from this style, or the widths differ.
@@ -188,12 +174,9 @@ class Style:
         content_embeds: Float[Tensor, "phrases dim"],
         content_scale: float | None = None,
     ) -> "Style":
-        """Remove these words, with these text embeddings, beside any earlier ones.
+        """Remove these words beside any earlier ones; `InstantStyle.minus` embeds them.
 
-        All words share one `content_scale`; None keeps it. `InstantStyle.minus` embeds the words.
-
-        Raises:
-            StyleError: Words were removed with another scale before.
+        All words share one `content_scale`, None keeps it; raises `StyleError` for a second one.
         """
         if self.content_embeds is None:
             return self.with_content(content, content_embeds, content_scale)
@@ -223,7 +206,7 @@ class Style:
         if content_scale is None:
             content_scale = self.content_scale if removal == self.removal else default_scale(removal)
         has_effect = bool(self.content) or CLEAN in (removal, self.removal)
-        changes = has_effect and (content_scale, removal) != self.removal_settings
+        changes = has_effect and (content_scale, removal) != (self.content_scale, self.removal)
         if changes:
             self.check_ingredients()
         bindings = () if changes else self.bindings
@@ -232,7 +215,7 @@ class Style:
     def with_weights(self, weights: Sequence[float]) -> "Style":
         """Change the weights of the references; the result is not bound."""
         self.check_ingredients()
-        source = None if self.source is None or self.source.is_mix else self.source
+        source = self.source if self.source and not self.source.is_mix else None
         return replace(self, weights=tuple(map(float, weights)), bindings=(), source=source)
 
     def bound_for(self, family: str) -> BoundKeyValues | None:
@@ -261,26 +244,23 @@ class Style:
 
         Args:
             parts: A mapping or pairs of styles, style files or library names, and weights from 0.
-            on: `"embeddings"` mixes embeddings with the content of each style removed; `"keys"` mixes the keys and
-                values of the families that all styles are bound for. None selects embeddings where all styles
+            on: `"embeddings"` or `"keys"`, see `style_mixing.mixed_fields`; None selects embeddings where all styles
                 have theirs.
 
         Raises:
             StyleError: A weight is not valid, a style cannot be found, or the styles cannot be mixed.
         """
         pairs = parts.items() if isinstance(parts, Mapping) else parts
-        ordered = ordered_parts((find_saved(part) or Style.load(part), weight) for part, weight in pairs)
+        ordered = ordered_parts(
+            (part if isinstance(part, Style) else Style.load(part), weight) for part, weight in pairs
+        )
         if len(ordered) == 1:
             return ordered[0][0]
         mixed = Style(**mixed_fields(ordered, on))
         return replace(mixed, source=source_of_mix(ordered, mixed) if on is None else None)
 
     def interpolate(self, other: "Style", share: float) -> "Style":
-        """Mix this style with another one; a `share` of 0 returns this style, 1 the other.
-
-        Raises:
-            StyleError: `share` is outside of 0..1.
-        """
+        """Mix this style with another one: a `share` of 0 is this style, 1 the other; `StyleError` outside of 0..1."""
         if not 0 <= share <= 1:
             raise StyleError(
                 f"share is {share!r}; it must be a number in 0..1: 0 is this style, 1 the other."
@@ -302,15 +282,11 @@ class Style:
 
     @staticmethod
     def load(source: str | Path) -> "Style":
-        """Read a style file, or a style of the library by its name.
-
-        Raises:
-            StyleError: There is no such style, or the file is damaged or not a style file.
-        """
+        """Read a style file, or a style of the library by its name; `StyleError` if that is not possible."""
         path = find_style_file(source) or Path(source)
-        values = {**NO_EMBEDDINGS, **read_style_fields(path)}
+        fields = read_style_fields(path)
         try:
-            style = Style(**values)
+            style = Style(**{**NO_EMBEDDINGS, **fields})
         except StyleError as error:
             raise StyleError(f"{path} is not a style: {error}") from None
         return replace(style, source=source_of_file(path, style))
@@ -327,8 +303,8 @@ class Style:
         """Raise `StyleError` if the style has keys and values only."""
         if not self.has_ingredients:
             raise StyleError(
-                f"{self.name} is bound only: its embeddings were left out, so that it can generate and be mixed with "
-                "styles bound alike, but not be changed. Make it again from its reference images."
+                f"{self.name} is bound only: without embeddings it can generate and be mixed with styles bound alike, "
+                "but not be changed. Make it again from its reference images."
             )
 
     def check_removable(self) -> None:
@@ -347,18 +323,9 @@ class Style:
 
     def _repr_html_(self) -> str:
         """Thumbnail and ingredients, for notebooks."""
-        source = f"data:image/jpeg;base64,{b64encode(self.thumbnail).decode()}"
-        image = f'<img src="{source}" alt="">' if self.thumbnail else ""
+        image = (
+            f'<img alt="" src="data:image/jpeg;base64,{b64encode(self.thumbnail).decode()}">'
+            if self.thumbnail
+            else ""
+        )
         return f"<figure>{image}<figcaption>{escape(repr(self))}</figcaption></figure>"
-
-
-def find_saved(source: object) -> Style | None:
-    """Return a ready style, or load the one that a path or a library name stands for; None for an image.
-
-    Raises:
-        StyleError: The source is a style file that cannot be read.
-    """
-    if isinstance(source, Style):
-        return source
-    path = find_style_file(source)
-    return None if path is None else Style.load(path)

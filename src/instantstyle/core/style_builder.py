@@ -21,7 +21,8 @@ from .conditioning import StyleConditioning
 from .ip_adapter import IPAdapter, missing_adapter_error
 from .protocols import ContentEncoder, Pipeline
 from .reference_encoder import ContentScale, ReferenceEncoder, resolve_content_scale
-from .style import Style, find_saved
+from .style import Style
+from .style_library import find_style_file
 from .style_source import source_of_images
 
 ReferenceLike = str | Path | Image.Image
@@ -206,3 +207,15 @@ class StyleBuilder:
 
 def _as_list(content: str | Sequence[str]) -> list[str]:
     return [content] if isinstance(content, str) else list(content)
+
+
+def find_saved(source: object) -> Style | None:
+    """Return a ready style, or load the one that a path or a library name stands for; None for an image.
+
+    Raises:
+        StyleError: The source is a style file that cannot be read.
+    """
+    if isinstance(source, Style):
+        return source
+    path = find_style_file(source)
+    return None if path is None else Style.load(path)

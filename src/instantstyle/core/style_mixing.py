@@ -14,6 +14,7 @@ from ..errors import StyleError
 from ..imaging.thumbnail import combine_thumbnails
 from .bound_style import BoundKeyValues, KeyValue
 from .style_file import style_tensors
+from .style_source import removed
 
 if TYPE_CHECKING:
     from .style import Style
@@ -163,7 +164,7 @@ def _check_compatible(styles: Sequence["Style"]) -> None:
     for style in styles:
         style.check_ingredients()
         cleaned = style.uses_token_cleaning or first.uses_token_cleaning
-        if cleaned and style.removal_settings != first.removal_settings:
+        if cleaned and removed(style)[1:] != removed(first)[1:]:
             raise StyleError(
                 f"{style.label} and {first.label} cannot be mixed: clean acts on the tokens of the whole mix; "
                 "set all of them to it with one content scale, or none."
@@ -184,8 +185,7 @@ def _check_compatible(styles: Sequence["Style"]) -> None:
 def _has_same_content(one: "Style", other: "Style") -> bool:
     if one.content_embeds is None or other.content_embeds is None:
         return one.content_embeds is other.content_embeds
-    same_words = (one.content, *one.removal_settings) == (other.content, *other.removal_settings)
-    return same_words and one.content_embeds.equal(other.content_embeds)
+    return removed(one) == removed(other) and one.content_embeds.equal(other.content_embeds)
 
 
 def _checked_weight(weight: object) -> float:
