@@ -56,7 +56,9 @@ class IPAdapterCheckpoint:
         self.projection = detect_projection(shapes, name)
         """Type and sizes of the projection network."""
         self.projection_type: ProjectionType = self.projection.type
+        """Type of the projection network: `base`, `plus` or `full`."""
         self.embedding_dim: int = self.projection.dim
+        """Width of the image embedding or the patch features that the projection reads."""
 
     @classmethod
     def open(cls, source: "StateDictSource | IPAdapterCheckpoint") -> "IPAdapterCheckpoint":
@@ -76,7 +78,7 @@ class IPAdapterCheckpoint:
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Shape of each tensor by standard name."""
+        """Shape of each tensor by standard name. `validate_layers` may change the names."""
         return self._state_dict.shapes
 
     @property
