@@ -1,14 +1,18 @@
 """The page as Gradio builds it, without a browser."""
 
 import asyncio
+import time
+from types import SimpleNamespace
 
 import pytest
 
 from instantstyle import JobError
+from instantstyle.generation.worker import ModelWorker
 
 pytest.importorskip("gradio", reason="the studio is an extra")
 
 from instantstyle.recipe import Recipe
+from instantstyle.studio import run_studio
 from instantstyle.studio.form_events import toggle_phrase
 from instantstyle.studio.html import render_caption, render_masthead, render_status
 from instantstyle.studio.page import build_page, launch_page
@@ -47,6 +51,23 @@ def test_a_port_in_use_is_reported(worker, settings, monkeypatch):
     monkeypatch.setattr("gradio.Blocks.launch", fail)
     with pytest.raises(JobError, match=r"cannot listen on 127\.0\.0\.1, port 7860 .*set another --port"):
         run_in_event_loop(lambda: launch_page(worker, settings))
+
+
+def test_a_running_task_is_finished_when_the_page_ends(worker, settings, monkeypatch):
+    finished = []
+
+    def interrupt_during_a_task():
+        worker.submit(lambda: (time.sleep(0.2), finished.append(True)))
+        raise KeyboardInterrupt
+
+    page = SimpleNamespace(local_url="http://127.0.0.1:7860", block_thread=interrupt_during_a_task)
+    monkeypatch.setattr(ModelWorker, "load", lambda *args: worker)
+    monkeypatch.setattr("instantstyle.studio.page.launch_page", lambda *args: page)
+    with pytest.raises(KeyboardInterrupt):
+        run_studio(settings)
+    assert finished == [True]
+    with pytest.raises(JobError, match="closed"):
+        worker.submit(lambda: None)
 
 
 def test_typed_text_is_escaped():

@@ -11,7 +11,7 @@ __all__ = ["Settings", "run_studio", "validate_settings"]
 
 
 def run_studio(settings: Settings, on_open: Callable[[str], None] | None = None) -> None:
-    """Load the model and serve the page until the process is interrupted.
+    """Load the model and serve the page until the process is interrupted; then finish a running generation.
 
     Args:
         settings: Model, address and files of the studio.
@@ -36,7 +36,11 @@ def run_studio(settings: Settings, on_open: Callable[[str], None] | None = None)
     from .page import launch_page
 
     worker = ModelWorker.load(settings.model, settings.adapter, settings.image_encoder, settings.device)
-    page = launch_page(worker, settings)
-    if on_open:
-        on_open(str(page.local_url))
-    page.block_thread()
+    try:
+        page = launch_page(worker, settings)
+        if on_open:
+            on_open(str(page.local_url))
+        page.block_thread()
+    finally:
+        # The worker's thread is a daemon: without this, a running generation would be lost.
+        worker.close()
