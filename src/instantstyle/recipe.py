@@ -69,6 +69,10 @@ ContentScale = Annotated[
 """How much content is removed. `auto` occurs in requests; the recipe of an image holds the number chosen."""
 
 
+RecipeFields = dict[str, Any]
+"""Keyword arguments for `Recipe`."""
+
+
 class StrictModel(BaseModel):
     """A frozen model without unknown fields, whose validation errors are one `JobError` in one line."""
 
@@ -203,8 +207,7 @@ class Recipe(StrictModel):
 
     def files(self) -> tuple[Reference, ...]:
         """List every file that the recipe names, in the order of `FILE_FIELDS`."""
-        fields = (getattr(self, name) for name in FILE_FIELDS)
-        return tuple(file for value in fields if value for file in _as_tuple(value))
+        return (*self.style_files(), *(file for file in (self.mask, self.image) if file))
 
     def style_files(self) -> tuple[Reference, ...]:
         """List the files that name a style or layout, images and saved styles alike."""
@@ -276,10 +279,6 @@ FIELD_ALIASES = {
     "guidance": "guidance_scale",
 }
 """Short names of fields, used by the options of the command and the axes of a sweep."""
-
-
-def _as_tuple(value: Reference | tuple[Reference, ...]) -> tuple[Reference, ...]:
-    return value if isinstance(value, tuple) else (value,)
 
 
 def _join_names(references: tuple[Reference, ...]) -> str | None:

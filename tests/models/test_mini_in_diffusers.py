@@ -24,7 +24,8 @@ def reference():
 @pytest.fixture(scope="module")
 def mini():
     styled = instantstyle.load("mini", device="cpu")
-    styled.pipe.to(torch.float32).set_progress_bar_config(disable=True)
+    styled.pipe.to(torch.float32)
+    styled.pipe.set_progress_bar_config(disable=True)
     return styled
 
 

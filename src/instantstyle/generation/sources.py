@@ -82,6 +82,7 @@ class SourceCache:
         self._files: dict[str, SourceFile] = {}
         self._styles: dict[Path, Style] = {}
         self._images: dict[Path, Image.Image] = {}
+        self._pixels = 0
 
     def resolve(self, name: str | Path) -> SourceFile:
         """Return `resolve_source(name)`, computed once for each name."""
@@ -137,7 +138,8 @@ class SourceCache:
         if path in self._images:
             return self._images[path]
         image = open_reference(path)
-        kept = sum(other.width * other.height for other in self._images.values())
-        if kept + image.width * image.height <= MAX_PIXELS:
+        pixels = image.width * image.height
+        if self._pixels + pixels <= MAX_PIXELS:
             self._images[path] = image
+            self._pixels += pixels
         return image
