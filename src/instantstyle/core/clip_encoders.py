@@ -74,7 +74,7 @@ class ImageEncoder:
         self._device_and_dtype: tuple[Any, ...] = ()
 
     @classmethod
-    def open(cls, source: Any, dtype: torch.dtype = torch.float32) -> "ImageEncoder":
+    def open(cls, source: object, dtype: torch.dtype = torch.float32) -> "ImageEncoder":
         """Open an image encoder.
 
         Args:

@@ -107,7 +107,7 @@ class StyleConditioning:
         ]
 
 
-def as_conditionings(style: Any, **settings: Any) -> list[StyleConditioning]:
+def as_conditionings(style: object, **settings: Any) -> list[StyleConditioning]:
     """Convert the `style` argument of a call to conditionings without modes.
 
     Args:
@@ -117,10 +117,10 @@ def as_conditionings(style: Any, **settings: Any) -> list[StyleConditioning]:
     Raises:
         StyleError: Settings stand beside a conditioning.
     """
-    entries: Sequence[Any] = style if isinstance(style, list | tuple) else [style]
+    entries = cast("Sequence[object]", style) if isinstance(style, list | tuple) else [style]
     conditionings = [entry for entry in entries if isinstance(entry, StyleConditioning)]
     if not conditionings:
-        return StyleConditioning(style, **settings).expand_mode()
+        return StyleConditioning(cast("Style | Sequence[Style]", style), **settings).expand_mode()
     defaults = {field.name: field.default for field in fields(StyleConditioning)}
     for name, value in settings.items():
         default = defaults[name]

@@ -1,6 +1,6 @@
 """The state of a running pipeline that styled layers depend on: guidance, progress and latent size."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import StyleError
-from .protocols import Pipeline
+from .protocols import Pipeline, PipelineArguments
 
 
 class DenoisingState:
@@ -17,7 +17,7 @@ class DenoisingState:
 
     def __init__(self, pipe: Pipeline) -> None:
         self._pipe = pipe
-        self._timestep: Any = None
+        self._timestep: Tensor | float | None = None
         self._latent_size: tuple[int, int] | None = None
         self._progress: float | None = None
 
@@ -75,7 +75,7 @@ class DenoisingState:
     def tracking(self) -> Generator[None]:
         """Record every call of the UNet inside the `with` block; remove the hook on exit."""
 
-        def record(_: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        def record(_: object, args: Sequence[Any], kwargs: PipelineArguments) -> None:
             self.record_call(args, kwargs)
 
         hook = self._pipe.unet.register_forward_pre_hook(record, with_kwargs=True)
@@ -84,7 +84,7 @@ class DenoisingState:
         finally:
             hook.remove()
 
-    def record_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def record_call(self, args: Sequence[Any], kwargs: PipelineArguments) -> None:
         """Read latent size and timestep from the arguments of a call of the UNet.
 
         Args:

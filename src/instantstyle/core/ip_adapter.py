@@ -205,14 +205,16 @@ class IPAdapter:
         if self.checkpoint is None:
             raise missing_adapter_error(self.family, style)
         style.check_ingredients()
-        needs_patches, width = self.checkpoint.projection_type != "base", self.checkpoint.embedding_dim
-        if style.dim != width or style.uses_patch_features != needs_patches:
-            needed, found = (
-                f"{'patch features' if patches else 'an embedding'} of width {dim}"
-                for patches, dim in ((needs_patches, width), (style.uses_patch_features, style.dim))
+        embeds = style.image_embeds
+        needed = self.checkpoint.projection_type != "base", self.checkpoint.embedding_dim
+        found = embeds.ndim == 3, embeds.shape[-1]
+        if found != needed:
+            needs, has = (
+                f"{'patch features' if patches else 'an embedding'} of width {width}"
+                for patches, width in (needed, found)
             )
             raise StyleError(
-                f"{style!r} is {found}; the adapter needs {needed}. Make it with this adapter's encoder."
+                f"{style!r} is {has}; the adapter needs {needs}. Make it with this adapter's encoder."
             )
 
 

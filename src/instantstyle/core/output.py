@@ -14,9 +14,10 @@ from PIL import Image
 from ..errors import JobError
 from ..imaging.loading import file_sha256
 from ..imaging.png_metadata import save_png
-from ..recipe import Dtype, Recipe, Reference
+from ..recipe import Dtype, Recipe, RecipeFields, Reference
 from ..unet.blocks import Block, BlockSpec
 from ..utils.versions import library_versions
+from .protocols import PipelineArguments
 from .style import Style
 
 if TYPE_CHECKING:
@@ -42,12 +43,12 @@ class CallRecord:
     styled: "InstantStyle"
     prompt: str | Sequence[str] | None
     styles: "Style | Sequence[Style] | Sequence[StyleConditioning] | None"
-    settings: Mapping[str, Any]
+    settings: PipelineArguments
     """Fields of `StyleConditioning` beside the style."""
     guidance_interval: tuple[float, float] | None
     seeds: Sequence[int]
     num_images_per_prompt: int
-    arguments: Mapping[str, Any]
+    arguments: PipelineArguments
     guidance_scale: float | None
     scheduler: str
     dtype: str
@@ -73,7 +74,7 @@ class CallRecord:
             *([] if self.settings["curve"] is None else ["curve"]),
             *sorted({*self.arguments} - {*RECORDED_ARGUMENTS, *IGNORED_ARGUMENTS}),
         ]
-        fields: dict[str, Any] = {**(model or {})}
+        fields: RecipeFields = {**(model or {})}
         if style is not None:
             if isinstance(style, Style):
                 fields |= self._style_fields(style, missing)
@@ -101,9 +102,9 @@ class CallRecord:
             **fields,
         )
 
-    def _style_fields(self, style: Style, missing: list[str]) -> dict[str, Any]:
+    def _style_fields(self, style: Style, missing: list[str]) -> RecipeFields:
         """Return the recipe's fields of a style and its settings; add to `missing` what it cannot record."""
-        fields: dict[str, Any] = {
+        fields: RecipeFields = {
             "blocks": _block_names(self.settings["blocks"]),
             **{name: self.settings[name] for name in ("scale", "start", "end")},
             **{"content_scale": style.content_scale, "removal": style.removal},
@@ -140,7 +141,7 @@ class StyledOutput:
 
     images: Any
     """A list of PIL images, or an array or tensor, as `output_type` selects."""
-    pipeline_output: Any
+    pipeline_output: object
     """What the pipeline returned."""
     record: CallRecord = field(repr=False)
 

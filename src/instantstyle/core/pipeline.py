@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ModelError, StyleError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from ..loaders.state_dict import StateDictSource
 from ..recipe import Combine, Crop, Removal
 from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, format_blocks
@@ -27,7 +28,7 @@ from .pipeline_checks import (
     num_images,
     supported_arguments,
 )
-from .protocols import ContentEncoder, Pipeline
+from .protocols import ContentEncoder, Pipeline, PipelineArguments
 from .reference_encoder import ContentScale, ReferenceEncoder
 from .style import Style
 from .style_builder import ReferenceLike, StyleBuilder, StyleLike
@@ -47,11 +48,11 @@ class InstantStyle:
         self,
         pipe: "DiffusionPipeline | Pipeline",
         *,
-        adapter: Any = None,
-        image_encoder: Any = None,
-        text_encoder: tuple[Any, Any] | None = None,
+        adapter: StateDictSource | IPAdapterCheckpoint | None = None,
+        image_encoder: object = None,
+        text_encoder: tuple[object, object] | None = None,
         architecture: Architecture | None = None,
-        defaults: Mapping[str, Any] | None = None,
+        defaults: PipelineArguments | None = None,
         keep_encoder: bool = True,
         recipe_fields: Mapping[str, str | None] | None = None,
     ) -> None:
@@ -186,7 +187,7 @@ class InstantStyle:
         end: float = 1.0,
         curve: Sequence[float] | None = None,
         negative_style: Style | ReferenceLike | None = None,
-    ) -> Generator[Any]:
+    ) -> Generator[Pipeline]:
         """Inject a style into the plain pipeline for the `with` block; the arguments are those of a call.
 
         Blocks nest; in a layer that both select, the inner style acts.
@@ -196,7 +197,7 @@ class InstantStyle:
         """
         conditionings = as_conditionings(
             style if isinstance(style, Style) else self.builder.as_styles(style),
-            blocks=resolve_block_spec(blocks, self.architecture) if ".json" in str(blocks) else blocks,
+            blocks=blocks,
             scale=scale,
             mask=mask,
             start=start,
@@ -209,6 +210,13 @@ class InstantStyle:
                 # Keys and values bound for this family are used as they are, whichever encoder they come from.
                 if one is not None and one.bound_for(self.adapter.family) is None:
                     one.check_encoder(encoder.encoder)
+        # A probe file is resolved here: the modules below open no file.
+        conditionings = [
+            replace(each, blocks=resolve_block_spec(each.blocks, self.architecture))
+            if ".json" in str(each.blocks)
+            else each
+            for each in conditionings
+        ]
         layers = map(self.adapter.style_layers, conditionings)
         with inject_attention_processors(
             self.pipe.unet, merge_style_layers(layers), DenoisingState(self.pipe)
@@ -277,7 +285,7 @@ class InstantStyle:
         guidance = (
             nullcontext() if guidance_interval is None else limit_guidance(self.pipe, guidance_interval)
         )
-        settings: dict[str, Any] = {
+        settings: PipelineArguments = {
             "blocks": blocks,
             "scale": scale,
             "mask": mask,

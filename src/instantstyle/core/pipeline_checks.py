@@ -5,7 +5,7 @@
 
 import inspect
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import JobError, ModelError, suggest_nearest
-from .protocols import Pipeline
+from .protocols import Pipeline, PipelineArguments
 
 
 def check_pipeline(pipe: object) -> None:
@@ -32,7 +32,7 @@ def check_pipeline(pipe: object) -> None:
         )
 
 
-def check_arguments(pipe: Pipeline, names: Iterable[str], own_call: Callable[..., Any]) -> None:
+def check_arguments(pipe: Pipeline, names: Iterable[str], own_call: Callable[..., object]) -> None:
     """Check that the pipeline has arguments of these names.
 
     Args:
@@ -50,18 +50,18 @@ def check_arguments(pipe: Pipeline, names: Iterable[str], own_call: Callable[...
             raise JobError(f"{type(pipe).__name__} has no argument {name!r}.{nearest}")
 
 
-def supported_arguments(pipe: Pipeline, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def supported_arguments(pipe: Pipeline, arguments: PipelineArguments) -> dict[str, Any]:
     """Keep the arguments that the pipeline has: image-to-image takes its size from the image, for example."""
     known = _parameters(pipe.__call__)
     return {name: value for name, value in arguments.items() if name in known}
 
 
-def _parameters(call: Callable[..., Any]) -> list[str]:
+def _parameters(call: Callable[..., object]) -> list[str]:
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [name for name, parameter in inspect.signature(call).parameters.items() if parameter.kind in named]
 
 
-def num_images(prompt: str | Sequence[str] | None, per_prompt: Any, arguments: Mapping[str, Any]) -> int:
+def num_images(prompt: str | Sequence[str] | None, per_prompt: object, arguments: PipelineArguments) -> int:
     """Count the images of a call.
 
     Args:
@@ -81,7 +81,7 @@ def num_images(prompt: str | Sequence[str] | None, per_prompt: Any, arguments: M
 
 
 def make_generators(
-    seed: object, arguments: Mapping[str, Any], count: int
+    seed: object, arguments: PipelineArguments, count: int
 ) -> tuple[list[int], dict[str, Any]]:
     """Make one random generator for each image.
 
@@ -112,7 +112,7 @@ def make_generators(
     return seeds, {"generator": [torch.Generator("cpu").manual_seed(each) for each in seeds]}
 
 
-def check_output(output: Any, pipe: Pipeline) -> None:
+def check_output(output: object, pipe: Pipeline) -> None:
     """Check that no image is black or holds NaN, which is what an overflow of float16 ends in.
 
     Args:
@@ -133,7 +133,7 @@ def check_output(output: Any, pipe: Pipeline) -> None:
     )
 
 
-def _is_invalid(image: Any) -> bool:
+def _is_invalid(image: object) -> bool:
     """Latents may be anything finite; an image whose every pixel is 0 is what NaN is converted to."""
     if isinstance(image, Tensor):
         return not image.isfinite().all()

@@ -4,11 +4,15 @@ diffusers registers a pipeline's components at run time, so that its classes do 
 name the attributes that the code relies on; they are checked by pyright, not at run time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+PipelineArguments = Mapping[str, Any]
+"""Keyword arguments of a diffusers pipeline."""
 
 
 class AttentionModule(Protocol):
@@ -61,7 +65,9 @@ class UNet(Protocol):
 
     def get_submodule(self, target: str, /) -> nn.Module: ...
 
-    def register_forward_pre_hook(self, hook: Any, *, with_kwargs: bool = False) -> Any: ...
+    def register_forward_pre_hook(
+        self, hook: Callable[..., None], *, with_kwargs: bool = False
+    ) -> RemovableHandle: ...
 
 
 class Scheduler(Protocol):
@@ -87,8 +93,8 @@ class Pipeline(Protocol):
     @property
     def guidance_scale(self) -> float: ...
 
-    def to(self, *args: Any, **kwargs: Any) -> Any: ...
+    def to(self, *args: Any, **kwargs: Any) -> object: ...
 
-    def set_progress_bar_config(self, **kwargs: Any) -> None: ...
+    def set_progress_bar_config(self, **kwargs: object) -> None: ...
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...

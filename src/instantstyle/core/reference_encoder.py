@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +55,7 @@ class ReferenceEncoder:
 
     @classmethod
     def for_checkpoint(
-        cls, checkpoint: IPAdapterCheckpoint | None, encoder: Any, keep_encoder: bool = True
+        cls, checkpoint: IPAdapterCheckpoint | None, encoder: object, keep_encoder: bool = True
     ) -> "ReferenceEncoder | None":
         """Open the image encoder that an adapter was trained with.
 

@@ -52,8 +52,8 @@ class StyleBuilder:
         cls,
         pipe: Pipeline,
         adapter: IPAdapter,
-        image_encoder: Any,
-        text_encoder: tuple[Any, Any] | None,
+        image_encoder: object,
+        text_encoder: tuple[object, object] | None,
         keep_encoder: bool,
     ) -> "StyleBuilder":
         """Open the encoders of an adapter.

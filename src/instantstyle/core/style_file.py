@@ -45,6 +45,9 @@ Text = Annotated[str, Field(max_length=10_000)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
+StyleFields = dict[str, Any]
+"""Keyword arguments for `Style`."""
+
 EMBEDDINGS = ("image_embeds", "unconditional", "content_embeds")
 """Fields of a style that are tensors of their own in the file."""
 
@@ -153,7 +156,7 @@ def style_tensors(style: "Style", exact: bool) -> dict[str, Tensor]:
     return tensors
 
 
-def read_style_fields(path: Path) -> dict[str, Any]:
+def read_style_fields(path: Path) -> StyleFields:
     """Read a style file.
 
     Args:
@@ -199,7 +202,7 @@ def read_style_fields(path: Path) -> dict[str, Any]:
     }
 
 
-def _validate_metadata(source: object, fields: Mapping[str, Any]) -> StyleMetadata:
+def _validate_metadata(source: object, fields: Mapping[str, object]) -> StyleMetadata:
     try:
         return StyleMetadata.model_validate(fields)
     except ValidationError as errors:
@@ -215,7 +218,7 @@ def _read_parts(path: Path) -> tuple[Any, dict[str, Tensor]]:
         return json.loads(file.metadata()[KEY]), tensors
 
 
-def _check_version(path: Path, content: Any) -> None:
+def _check_version(path: Path, content: object) -> None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise StyleError(f"{path} has not the format {FORMAT!r}; make a style: instantstyle style …")
     if content.get("version") != VERSION:
@@ -225,7 +228,7 @@ def _check_version(path: Path, content: Any) -> None:
         )
 
 
-def _hash(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+def _hash(content: Mapping[str, object], tensors: Mapping[str, Tensor]) -> str:
     """Compute SHA-256 of the JSON text without its hash, then of each tensor's name, dtype, shape and bytes."""
     digest = sha256(_text(content).encode())
     for name, tensor in sorted(tensors.items()):
@@ -234,7 +237,7 @@ def _hash(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _text(content: Mapping[str, Any]) -> str:
+def _text(content: Mapping[str, object]) -> str:
     return json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
 

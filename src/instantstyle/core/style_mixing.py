@@ -3,17 +3,17 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import StyleError
 from ..imaging.thumbnail import combine_thumbnails
 from .bound_style import BoundKeyValues, KeyValue
-from .style_file import style_tensors
+from .style_file import StyleFields, style_tensors
 from .style_source import removed
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Part = tuple["Style", float]
 """A style and its weight."""
 
-NO_EMBEDDINGS: Mapping[str, Any] = {
+NO_EMBEDDINGS: StyleFields = {
     "image_embeds": torch.zeros(0, 0),
     "unconditional": torch.zeros(0),
     "weights": (),
@@ -46,7 +46,7 @@ def ordered_parts(parts: Iterable[Part]) -> list[Part]:
     return sorted(kept, key=lambda part: (-part[1], part[0].label, _digest(part[0])))
 
 
-def mixed_fields(parts: Sequence[Part], on: str | None = None) -> dict[str, Any]:
+def mixed_fields(parts: Sequence[Part], on: str | None = None) -> StyleFields:
     """Compute the fields of the mixed style.
 
     Args:
@@ -79,7 +79,7 @@ def mixed_fields(parts: Sequence[Part], on: str | None = None) -> dict[str, Any]
     }
 
 
-def mixed_embeddings(parts: Sequence[Part]) -> dict[str, Any]:
+def mixed_embeddings(parts: Sequence[Part]) -> StyleFields:
     """Compute the embedding fields of Σ wᵢeᵢ / Σ wᵢ, in the order given, with the content of each eᵢ removed.
 
     Where all styles have the same content their references are concatenated, and the removal can still be changed;
@@ -90,7 +90,7 @@ def mixed_embeddings(parts: Sequence[Part]) -> dict[str, Any]:
     """
     _check_compatible([style for style, _ in parts])
     first = parts[0][0]
-    fields: dict[str, Any] = {"unconditional": first.unconditional}
+    fields: StyleFields = {"unconditional": first.unconditional}
     if not all(_has_same_content(style, first) for style, _ in parts):
         if first.uses_token_cleaning:
             fields |= {"content_scale": first.content_scale, "removal": first.removal}
@@ -103,7 +103,7 @@ def mixed_embeddings(parts: Sequence[Part]) -> dict[str, Any]:
     return {**fields, "image_embeds": embeds, "weights": tuple(shares)}
 
 
-def mixed_keys(parts: Sequence[Part]) -> dict[str, Any]:
+def mixed_keys(parts: Sequence[Part]) -> StyleFields:
     """Mix keys and values for the families that all styles are bound for with one adapter.
 
     Raises:
