@@ -6,6 +6,3 @@ from torch import Generator
 def seeded_generator(seed: int) -> Generator:
     """Return a CPU generator with a seed."""
     return Generator().manual_seed(seed)
-
-
-dice = seeded_generator

@@ -1,4 +1,5 @@
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,8 @@ def keys(scale=1.0, width=16, pictures=1, **where_and_when):
 def moment(guided=False, timesteps=(), latents=(8, 8)):
     """That of a pipeline at the last of some timesteps."""
     scheduler = SimpleNamespace(timesteps=torch.tensor([*timesteps, -1]))
-    found = DenoisingState(SimpleNamespace(do_classifier_free_guidance=guided, scheduler=scheduler))
+    pipe: Any = SimpleNamespace(do_classifier_free_guidance=guided, scheduler=scheduler)
+    found = DenoisingState(pipe)
     found.record_call((torch.zeros(1, 4, *latents), -1), {})
     return found
 
@@ -32,10 +34,12 @@ def moment(guided=False, timesteps=(), latents=(8, 8)):
 @torch.no_grad()
 def strength(keys, pixels, latents):
     """Of a style in a layer of so many pixels."""
-    attn = Attention(16, cross_attention_dim=12, heads=2, dim_head=8)
-    return StyleKeyValueCache(keys).key_value_scale(
+    attn: Any = Attention(16, cross_attention_dim=12, heads=2, dim_head=8)
+    found = StyleKeyValueCache(keys).key_value_scale(
         attn, torch.randn(1, pixels, 16), moment(latents=latents)
-    )[2]
+    )
+    assert found is not None
+    return found[2]
 
 
 def by_hand(query, key, value):
@@ -45,7 +49,9 @@ def by_hand(query, key, value):
 def test_style_is_added_to_text_by_its_scale():
     query, text, style = torch.randn(2, 2, 9, 8), torch.randn(2, 2, 2, 7, 8), torch.randn(2, 2, 2, 4, 8)
     expected = by_hand(query, *text) + 0.5 * by_hand(query, *style)
-    assert_close(styled_attention(query, *text, [(*style, torch.tensor(0.5))]), expected)
+    assert_close(
+        styled_attention(query, text[0], text[1], [(style[0], style[1], torch.tensor(0.5))]), expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,7 +65,7 @@ def test_style_is_added_to_text_by_its_scale():
 )
 @pytest.mark.parametrize("shape", [(2, 9, 16), (2, 16, 3, 3)], ids=["tokens", "picture"])
 def test_without_style_the_processor_is_the_guests_own(options, shape):
-    attn = Attention(16, cross_attention_dim=12, heads=2, dim_head=8, **options).eval()
+    attn: Any = Attention(16, cross_attention_dim=12, heads=2, dim_head=8, **options).eval()
     pixels, words = torch.randn(shape), torch.randn(2, 5, 12)
     mask = torch.zeros(2, 1, 5)
     mask[..., 3:] = -10_000
@@ -99,7 +105,9 @@ def test_two_styles_in_one_layer_add_up():
     ink, neon = torch.randn(2, 2, 1, 2, 4, 8)
     one, two = torch.tensor(1.0), torch.tensor(2.0)
     expected = by_hand(query, *text) + by_hand(query, *ink) + 2 * by_hand(query, *neon)
-    assert_close(styled_attention(query, *text, [(*ink, one), (*neon, two)]), expected)
+    assert_close(
+        styled_attention(query, text[0], text[1], [(ink[0], ink[1], one), (neon[0], neon[1], two)]), expected
+    )
 
 
 def test_each_prompt_has_its_own_style_for_all_of_its_images():
@@ -166,11 +174,17 @@ def test_a_mask_is_laid_over_a_layer_once_for_pictures_of_one_size(attn, monkeyp
         lambda *given: laid.append(given) or resize_mask(*given),
     )
     standing, now = StyleKeyValueCache(keys(mask=torch.eye(4))), moment(latents=(4, 4))
-    first, again = (standing.key_value_scale(attn, torch.randn(1, 16, 16), now)[2] for _ in range(2))
+
+    def scale_now() -> torch.Tensor:
+        found = standing.key_value_scale(attn, torch.randn(1, 16, 16), now)
+        assert found is not None
+        return found[2]
+
+    first, again = scale_now(), scale_now()
     assert len(laid) == 1
     assert first.equal(again)
     now.record_call((torch.zeros(1, 4, 2, 8), -1), {})
-    assert not standing.key_value_scale(attn, torch.randn(1, 16, 16), now)[2].equal(first)
+    assert not scale_now().equal(first)
     assert len(laid) == 2
 
 

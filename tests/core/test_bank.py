@@ -7,10 +7,9 @@ import torch
 from torch.testing import assert_close
 
 from instantstyle import InstantStyle, Style, StyleError
-from instantstyle.core.reference_encoder import NUM_UNRELATED, unrelated_images
 from instantstyle.core.clip_encoders import ImageEncoder
-from instantstyle.core.content_removal import MOST
-from instantstyle.core.reference_encoder import ReferenceEncoder
+from instantstyle.core.content_removal import LARGEST_SCALE
+from instantstyle.core.reference_encoder import NUM_UNRELATED, ReferenceEncoder, unrelated_images
 
 
 class Known(ImageEncoder):
@@ -72,7 +71,7 @@ def test_the_bank_is_seen_once(sight):
 
 def test_a_call_and_a_style_choose_alike(styled, reference, short):
     ink = styled.style(reference, content="a cat", content_scale="auto")
-    assert 0 <= ink.content_scale <= MOST
+    assert 0 <= ink.content_scale <= LARGEST_SCALE
     drawn = styled("a", style=ink, seed=1, **short).images
     told = {"content": "a cat", "content_scale": "auto"}
     assert styled("a", style=reference, seed=1, **told, **short).images.equal(drawn)

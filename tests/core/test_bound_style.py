@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -113,7 +114,7 @@ def test_blocks_that_are_not_bound_are_refused_with_those_that_are(bare, styled,
 def test_another_network_of_the_same_blocks_is_refused(ink):
     wide = make_unet(block_out_channels=(8, 16, 32), attention_head_dim=(1, 2, 4))
     with pytest.raises(StyleError, match="another sdxl than this network"):
-        IPAdapter(None, wide).bind(StyleConditioning(ink))
+        IPAdapter(None, wide).style_layers(StyleConditioning(ink))
 
 
 def test_a_style_of_another_family_is_refused_by_both_names(bare, ink):
@@ -164,7 +165,8 @@ def test_an_encoder_in_halves_is_the_same_encoder(image_encoder):
 
     exact = ImageEncoder(image_encoder).fingerprint
     for dtype in (torch.float16, torch.bfloat16):
-        assert ImageEncoder(make_image_encoder().to(dtype)).fingerprint == exact
+        encoder: Any = make_image_encoder()
+        assert ImageEncoder(encoder.to(dtype)).fingerprint == exact
 
 
 def test_styles_know_how_and_in_what_they_were_seen(styled, reference):
@@ -214,7 +216,9 @@ def test_a_mix_by_keys_lies_between_its_parts(bare, styled, ink, teal, short):
 
 def test_layers_have_a_bound_styles_own_memory_and_no_copy_of_it(bare, ink, tmp_path):
     kept = through_a_file(ink, tmp_path)
-    own = {half.data_ptr() for pair in kept.bound_for("sdxl").layers.values() for half in pair}
+    stored = kept.bound_for("sdxl")
+    assert stored is not None
+    own = {half.data_ptr() for pair in stored.layers.values() for half in pair}
     bound = bare.adapter.style_layers(StyleConditioning(kept))
     assert {half.data_ptr() for [keys] in bound.values() for half in (keys.key, keys.value)} == own
     assert all(keys.key.dtype == torch.float16 for [keys] in bound.values())
@@ -223,9 +227,9 @@ def test_layers_have_a_bound_styles_own_memory_and_no_copy_of_it(bare, ink, tmp_
 def test_binding_reads_only_what_it_binds(pipe, state, image_encoder, reference):
     styled = InstantStyle(pipe, adapter=IPAdapterCheckpoint.open(state), image_encoder=image_encoder)
     styled.bind(reference)
-    numbers = {
-        name.split(".")[1] for name in styled.adapter.checkpoint.tensors_read if name.startswith("ip_adapter")
-    }
+    checkpoint = styled.adapter.checkpoint
+    assert checkpoint is not None
+    numbers = {name.split(".")[1] for name in checkpoint.tensors_read if name.startswith("ip_adapter")}
     assert numbers == {
         str(layer.number) for layer in styled.adapter.layers if str(layer.block) == "up_blocks.0.attentions.1"
     }

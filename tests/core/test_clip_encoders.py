@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from PIL import Image
@@ -155,5 +157,6 @@ def test_the_missing_text_tower_is_named_where_it_is_known():
 
 
 def test_half_precision_towers_give_float32(reference):
-    tower = ImageEncoder(make_image_encoder().to(torch.bfloat16))
+    encoder: Any = make_image_encoder()
+    tower = ImageEncoder(encoder.to(torch.bfloat16))
     assert tower.embed([reference]).dtype == torch.float32

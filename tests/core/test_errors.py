@@ -60,7 +60,7 @@ Of others
   → core/test_ip_adapter.py::test_a_style_of_another_encoder_is_refused_with_both_widths
 - keys and values are rescaled under a licence that is not ours
   → parity/test_against_diffusers.py::test_latents_equal_those_of_diffusers_own_adapter
-"""
+"""  # noqa: E501
 
 import ast
 import re
@@ -133,6 +133,7 @@ def test_the_text_tower_given_is_used_even_where_the_pipelines_own_would_do(
         pipe, adapter=state, image_encoder=image_encoder, text_encoder=(tower, pipe.tokenizer_2)
     )
     words = given.style(reference, content="a cat").content_embeds
+    assert words is not None
     assert_close(words, TextEncoder(tower, pipe.tokenizer_2).embed(["a cat"]))
     assert not torch.allclose(words, TextEncoder(pipe.text_encoder_2, pipe.tokenizer_2).embed(["a cat"]))
 
@@ -230,7 +231,7 @@ def test_this_check_can_fail():
 
 
 def test_every_guard_named_above_is_there():
-    named = re.findall(r"→ (\S+\.py)::(test_\w+)$", __doc__, re.MULTILINE)
+    named = re.findall(r"→ (\S+\.py)::(test_\w+)$", __doc__ or "", re.MULTILINE)
     assert len(named) > 25
     missing = [name for file, name in named if f"def {name}(" not in (TESTS / file).read_text()]
     assert missing == []

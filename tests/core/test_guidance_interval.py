@@ -1,5 +1,7 @@
 """Guidance between two points of the schedule: half a batch elsewhere, the same picture, and no trace."""
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import (
@@ -32,8 +34,8 @@ from ..parity.test_other_pipelines import (
     make_sd15,
     one_controlnet,
     sd15_image_to_image,
-    sd15_words,
-    structure_adapter,
+    sd15_text_to_image,
+    t2i_adapter_pipeline,
 )
 
 FOUR = {"num_inference_steps": 4, "output_type": "latent", "guidance_scale": 5.0, "seed": 3}
@@ -45,8 +47,8 @@ def words(pipe):
     return pipe, SMALL
 
 
-SDXL_WAYS = [words, image_to_image, inpainting, one_controlnet, structure_adapter]
-SD15_WAYS = [sd15_words, sd15_image_to_image]
+SDXL_WAYS = [words, image_to_image, inpainting, one_controlnet, t2i_adapter_pipeline]
+SD15_WAYS = [sd15_text_to_image, sd15_image_to_image]
 
 
 @pytest.fixture
@@ -300,8 +302,9 @@ def test_pipelines_that_keep_their_guidance_elsewhere_are_refused():
     class Other:
         def __call__(self, prompt): ...
 
+    other: Any = Other()
     with pytest.raises(ModelError, match="does not keep its guidance scale"):
-        limit_guidance(Other(), MIDDLE)
+        limit_guidance(other, MIDDLE)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import gc
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,8 @@ def ink():
 @pytest.fixture
 def moment(unet):
     """That of a pipeline which is not drawing."""
-    return DenoisingState(SimpleNamespace(unet=unet))
+    pipe: Any = SimpleNamespace(unet=unet)
+    return DenoisingState(pipe)
 
 
 def test_layers_are_numbered_as_diffusers_lists_them(unet):

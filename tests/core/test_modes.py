@@ -19,7 +19,7 @@ def inks(styled, reference, other):
     return styled.style(reference), styled.style(other)
 
 
-def drawn(styled, style, short, prompt="a", **arguments):
+def drawn(styled, style, short, prompt: str | list[str] = "a", **arguments):
     return styled(prompt, style=style, **{"seed": 1, **short, **arguments}).images
 
 

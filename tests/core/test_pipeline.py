@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -216,7 +217,9 @@ def test_a_text_encoder_given_by_the_caller_is_used(pipe, state, image_encoder, 
     styled = InstantStyle(
         pipe, adapter=state, image_encoder=image_encoder, text_encoder=(tower, pipe.tokenizer_2)
     )
-    assert styled.style(reference, content="a cat").content_embeds.shape == (1, 24)
+    embeds = styled.style(reference, content="a cat").content_embeds
+    assert embeds is not None
+    assert embeds.shape == (1, 24)
 
 
 def test_an_image_encoder_of_another_width_is_refused_with_both(pipe, state):
@@ -225,8 +228,9 @@ def test_an_image_encoder_of_another_width_is_refused_with_both(pipe, state):
 
 
 def test_a_pipeline_without_a_unet_is_refused(state, image_encoder):
+    pipe: Any = object()
     with pytest.raises(ModelError, match="no UNet"):
-        InstantStyle(object(), adapter=state, image_encoder=image_encoder)
+        InstantStyle(pipe, adapter=state, image_encoder=image_encoder)
 
 
 def test_an_image_encoder_is_needed(pipe, state):

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -76,5 +78,6 @@ def test_content_cannot_leave_patch_features():
 
 
 def test_a_style_cannot_be_changed_by_accident():
+    style: Any = ink()
     with pytest.raises(AttributeError):
-        ink().content_scale = 2
+        style.content_scale = 2

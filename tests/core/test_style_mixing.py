@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from instantstyle import Style, StyleError
 
-from ..helpers import dice
+from ..helpers import seeded_generator
 from .test_style_file import binding, same
 
 EYE = torch.eye(4)
@@ -25,7 +25,9 @@ def cat(of: Style, scale: float = 0.5) -> Style:
 
 
 def random(seed: int, **changes) -> Style:
-    return style(0, image_embeds=torch.randn(2, 4, generator=dice(seed)), weights=(1.0, 0.3), **changes)
+    return style(
+        0, image_embeds=torch.randn(2, 4, generator=seeded_generator(seed)), weights=(1.0, 0.3), **changes
+    )
 
 
 def test_a_mix_is_the_weighted_mean_of_its_parts():

@@ -18,7 +18,7 @@ from instantstyle.metrics import PixelScorer, TextScorer
 from instantstyle.synthetic import sample_scenes, to_pil_image
 
 from ..conftest import make_pipe
-from ..helpers import dice
+from ..helpers import seeded_generator
 
 TINY = {"num_inference_steps": 1, "height": 16, "width": 16}
 
@@ -28,7 +28,7 @@ def experiment(tokenizer_folder, state, image_encoder, tmp_path_factory) -> Expe
     styled = InstantStyle(make_pipe(tokenizer_folder), adapter=state, image_encoder=image_encoder)
     text_encoder = styled.text_encoder
     assert text_encoder
-    images = [to_pil_image(image) for image in sample_scenes(2, dice(0)).render(64)]
+    images = [to_pil_image(image) for image in sample_scenes(2, seeded_generator(0)).render(64)]
     references = [ReferenceImage("ink & co.png", images[0], "a cat"), ReferenceImage("oil.png", images[1])]
     scorers = [TextScorer(styled.image_encoder, text_encoder, "small CLIP"), PixelScorer()]
     folder = tmp_path_factory.mktemp("evaluate") / "results"

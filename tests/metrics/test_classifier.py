@@ -7,12 +7,12 @@ from instantstyle.metrics import SyntheticClassifier, attribute_labels, load_cla
 from instantstyle.metrics.classifier import CLASS_COUNTS
 from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
 
-from ..helpers import dice
+from ..helpers import seeded_generator
 
 
 @pytest.fixture(scope="module")
 def scenes() -> Scenes:
-    return sample_scenes(256, dice(12), MINI_SCOPE, held_out=True)
+    return sample_scenes(256, seeded_generator(12), MINI_SCOPE, held_out=True)
 
 
 @pytest.fixture(scope="module")

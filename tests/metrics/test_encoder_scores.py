@@ -31,7 +31,7 @@ from instantstyle.metrics import (
 from instantstyle.synthetic import sample_scenes, to_pil_image
 
 from ..conftest import text_config
-from ..helpers import dice
+from ..helpers import seeded_generator
 
 VISION: dict[str, Any] = {
     "hidden_size": 16,
@@ -43,7 +43,7 @@ VISION: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def images() -> list[Image.Image]:
-    return [to_pil_image(image) for image in sample_scenes(3, dice(0)).render(64)]
+    return [to_pil_image(image) for image in sample_scenes(3, seeded_generator(0)).render(64)]
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def csd(tmp_path):
             checkpoint[f"{source}.mlp.c_fc.{end}"] = state[f"{target}.mlp.fc1.{end}"]
             checkpoint[f"{source}.mlp.c_proj.{end}"] = state[f"{target}.mlp.fc2.{end}"]
     checkpoint = {f"module.backbone.{name}": tensor.clone() for name, tensor in checkpoint.items()}
-    checkpoint["module.last_layer_style"] = torch.randn(16, 8, generator=dice(1))
+    checkpoint["module.last_layer_style"] = torch.randn(16, 8, generator=seeded_generator(1))
     torch.save({"model_state_dict": checkpoint}, tmp_path / "csd.pth")
     save_file(checkpoint, tmp_path / "csd.safetensors")
     return tmp_path, vision_model.eval(), checkpoint["module.last_layer_style"]
@@ -154,7 +154,7 @@ def csd(tmp_path):
 def test_csd_is_a_vision_model_and_a_style_projection(csd, name, images):
     folder, vision_model, projection = csd
     encoder = load_csd(folder / name, heads=2)
-    pixels = torch.rand(2, 3, 32, 32, generator=dice(2))
+    pixels = torch.rand(2, 3, 32, 32, generator=seeded_generator(2))
     expected = vision_model(pixels).pooler_output @ projection
     assert encoder.model(pixels).allclose(expected, atol=1e-5)
     assert encoder.embed(images).shape == (3, 8)

@@ -9,9 +9,9 @@ from instantstyle.evaluation.experiment import sample_synthetic_references
 from instantstyle.metrics import PixelScorer, ScoringCase, SyntheticScorer, compute_scores, score_synthetic
 from instantstyle.synthetic import MINI_SCOPE, THINGS, describe_thing, sample_scenes, to_pil_image
 
-from ..helpers import dice
+from ..helpers import seeded_generator
 
-SCENES = sample_scenes(4, dice(5), MINI_SCOPE, held_out=True)
+SCENES = sample_scenes(4, seeded_generator(5), MINI_SCOPE, held_out=True)
 IMAGES = SCENES.render(64)
 
 

@@ -19,7 +19,7 @@ from instantstyle.metrics.classifier import CLASS_COUNTS
 from instantstyle.metrics.synthetic_scores import compare_within_set, match_palettes
 from instantstyle.synthetic import THINGS, Scenes, sample_scenes
 
-from ..helpers import dice
+from ..helpers import seeded_generator
 
 IMAGES = torch.zeros(8, 3, 64, 64)
 
@@ -42,7 +42,7 @@ class FixedClassifier(SyntheticClassifier):
 @pytest.fixture(scope="module")
 def scenes() -> Scenes:
     """Scenes with eight different things."""
-    return replace(sample_scenes(8, dice(0)), thing=torch.arange(8))
+    return replace(sample_scenes(8, seeded_generator(0)), thing=torch.arange(8))
 
 
 @pytest.fixture(scope="module")
@@ -91,18 +91,18 @@ def test_a_look_is_the_mean_of_its_four_parts():
 
 
 def test_the_references_own_colours_match_fully():
-    palette = torch.rand(20, 5, 3, generator=dice(0))
+    palette = torch.rand(20, 5, 3, generator=seeded_generator(0))
     assert match_palettes(palette, palette).tolist() == [1] * 20
 
 
 def test_the_colours_of_other_references_do_not_match_on_average():
-    palette = torch.rand(400, 5, 3, generator=dice(0))
-    shuffled = palette[torch.randperm(400, generator=dice(1))]
+    palette = torch.rand(400, 5, 3, generator=seeded_generator(0))
+    shuffled = palette[torch.randperm(400, generator=seeded_generator(1))]
     assert match_palettes(shuffled, palette).mean() == pytest.approx(0, abs=0.05)
 
 
 def test_ink_and_second_colours_are_ignored():
-    palette = torch.rand(6, 5, 3, generator=dice(0))
+    palette = torch.rand(6, 5, 3, generator=seeded_generator(0))
     repainted = palette.clone()
     repainted[:, [1, 3, 4]] = 0.5
     assert match_palettes(repainted, palette).tolist() == [1] * 6
@@ -160,7 +160,7 @@ def test_images_of_one_reference_count_as_one():
 
 
 def test_an_interval_is_deterministic():
-    values = torch.rand(40, generator=dice(0))
+    values = torch.rand(40, generator=seeded_generator(0))
     assert bootstrap_interval(values, torch.arange(40)) == bootstrap_interval(values, torch.arange(40))
 
 

@@ -11,14 +11,14 @@ import instantstyle
 from instantstyle.models.registry import MINI_FOLDER
 from instantstyle.synthetic import MINI_SCOPE, sample_scenes, to_pil_image
 
-from ..helpers import dice
+from ..helpers import seeded_generator
 
 STEPS = {"num_inference_steps": 4, "guidance_scale": 3.0, "output_type": "latent"}
 
 
 @pytest.fixture(scope="module")
 def reference():
-    return to_pil_image(sample_scenes(1, dice(5), MINI_SCOPE, held_out=True).render(64)[0])
+    return to_pil_image(sample_scenes(1, seeded_generator(5), MINI_SCOPE, held_out=True).render(64)[0])
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def diffusers_pipe():
 
 
 def test_images_without_a_reference_are_equal(mini, diffusers_pipe):
-    expected = diffusers_pipe("a rocket", generator=dice(7), **STEPS).images
+    expected = diffusers_pipe("a rocket", generator=seeded_generator(7), **STEPS).images
     assert torch.allclose(
         mini("a rocket", seed=7, **STEPS).images, expected, atol=1e-4 * expected.abs().max()
     )
@@ -67,7 +67,9 @@ def test_images_with_a_reference_are_equal(mini, diffusers_pipe, reference):
     )
     diffusers_pipe.set_ip_adapter_scale(1.0)
     try:
-        expected = diffusers_pipe("a rocket", ip_adapter_image=reference, generator=dice(7), **STEPS).images
+        expected = diffusers_pipe(
+            "a rocket", ip_adapter_image=reference, generator=seeded_generator(7), **STEPS
+        ).images
     finally:
         diffusers_pipe.unload_ip_adapter()
     actual = mini("a rocket", style=reference, blocks="all", seed=7, **STEPS).images

@@ -20,7 +20,7 @@ def load_adapter(
     scale: Any,
 ) -> Any:
     """Load the adapter into the pipeline with diffusers' own loader; returns the pipeline."""
-    size = image_encoder.config.image_size
+    size: Any = image_encoder.config.image_size
     pipe.register_modules(
         image_encoder=image_encoder,
         feature_extractor=CLIPImageProcessorPil(

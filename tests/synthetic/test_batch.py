@@ -7,7 +7,7 @@ from torch import Tensor
 
 from instantstyle.synthetic.batch import BatchRandom, TensorRows
 
-from ..helpers import dice
+from ..helpers import seeded_generator
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ def test_every_column_is_moved_to_the_device():
 
 @given(st.floats(-10, 10, width=32), st.floats(0, 10, width=32), st.integers(1, 20))
 def test_uniform_samples_lie_in_their_range(low, span, count):
-    samples = BatchRandom(count, dice(0)).uniform(low, low + span, 3)
+    samples = BatchRandom(count, seeded_generator(0)).uniform(low, low + span, 3)
     assert samples.shape == (count, 3)
     assert ((samples >= low - 1e-5) & (samples <= low + span + 1e-5)).all()
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1), st.integers(1, 50))
 def test_only_the_given_choices_are_sampled(choices, count):
-    assert set(BatchRandom(count, dice(0)).choice(tuple(choices)).tolist()) <= set(choices)
+    assert set(BatchRandom(count, seeded_generator(0)).choice(tuple(choices)).tolist()) <= set(choices)
 
 
 def test_bernoulli_samples_have_their_probability():
-    assert abs(BatchRandom(4000, dice(0)).bernoulli(0.3).float().mean() - 0.3) < 0.03
+    assert abs(BatchRandom(4000, seeded_generator(0)).bernoulli(0.3).float().mean() - 0.3) < 0.03

@@ -5,9 +5,12 @@ import torch
 
 from instantstyle.utils.weight_fingerprint import fingerprint_weights
 
-from ..helpers import dice
+from ..helpers import seeded_generator
 
-WEIGHTS = {"a": torch.randn(5, 3, generator=dice(0)), "b": torch.randn(7, generator=dice(1))}
+WEIGHTS = {
+    "a": torch.randn(5, 3, generator=seeded_generator(0)),
+    "b": torch.randn(7, generator=seeded_generator(1)),
+}
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
