@@ -118,7 +118,7 @@ def test_each_prompt_has_its_own_style_for_all_of_its_images():
 
 
 def test_a_batch_that_has_no_style_for_each_is_refused():
-    with pytest.raises(StyleError, match="one style a prompt"):
+    with pytest.raises(StyleError, match="one style for each prompt"):
         keys(pictures=2).for_batch(3, is_guided=False)
 
 
@@ -136,7 +136,7 @@ def test_a_mask_fits_every_resolution_of_a_picture(latents, halvings):
 
 
 def test_a_mask_that_fits_no_resolution_is_an_error():
-    with pytest.raises(StyleError, match="cannot be laid over 5 pixels"):
+    with pytest.raises(StyleError, match="cannot be resized to 5 pixels"):
         strength(keys(mask=torch.ones(4, 4)), 5, (8, 8))
 
 

@@ -99,7 +99,7 @@ def test_an_encoder_that_is_not_kept_is_let_go_again(pipe, state, image_encoder,
 def test_what_cannot_be_chosen_is_refused_by_name(styled, reference):
     bound = styled.bind(styled.style(reference, content="a cat"))
     for told, ask in {
-        "mask has nothing to choose": lambda: styled.style(
+        "not for mask": lambda: styled.style(
             reference, content="a cat", content_scale="auto", removal="mask"
         ),
         "give content=": lambda: styled.style(reference, content_scale="auto"),

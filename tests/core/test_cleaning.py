@@ -210,7 +210,7 @@ def test_words_beside_cleaning_are_refused(styled, reference, ink):
 def test_words_that_were_taken_out_before_are_kept_to_be_retuned(styled, reference):
     cat = styled.style(reference, content="a cat")
     cleaned = cat.with_removal(removal="clean")
-    assert repr(cleaned) == f"Style(picture − its tail × 1, {cat.encoder})"
+    assert repr(cleaned) == f"Style(image − its tail × 1, {cat.encoder})"
     assert_close(cleaned.embedding(), styled.style(reference).embedding())
     assert_close(cleaned.with_removal(removal="subtract").embedding(), cat.embedding())
 
@@ -221,7 +221,7 @@ def test_a_styles_card_tells_that_it_is_cleaned(ink):
 
 
 def test_cleaned_styles_mix_with_their_like(ink, teal):
-    with pytest.raises(StyleError, match="tune all of them"):
+    with pytest.raises(StyleError, match="set all of them to it"):
         Style.mix({ink: 1, teal: 1})
     made = Style.mix({ink: 1, teal.with_removal(removal="clean"): 1})
     assert (made.content_scale, made.removal) == (ink.content_scale, ink.removal)

@@ -41,20 +41,25 @@ def encoder(image_encoder):
             VIT_H,
             "base",
             1280,
-            r"1280 wide \(OpenCLIP ViT-bigG/14\); the image encoder \(OpenCLIP ViT-H/14\) gives 1024",
+            r"width 1280 \(OpenCLIP ViT-bigG/14\); the image encoder \(OpenCLIP ViT-H/14\) has width 1024",
         ),
-        (VIT_BIGG, "base", 1024, r"1024 wide \(OpenCLIP ViT-H/14\); .* \(OpenCLIP ViT-bigG/14\) gives 1280"),
+        (
+            VIT_BIGG,
+            "base",
+            1024,
+            r"width 1024 \(OpenCLIP ViT-H/14\); .* \(OpenCLIP ViT-bigG/14\) has width 1280",
+        ),
         (
             VIT_BIGG,
             "plus",
             1280,
-            r"patch features 1280 wide \(OpenCLIP ViT-H/14\); .*ViT-bigG/14\) gives 1664",
+            r"patch features of width 1280 \(OpenCLIP ViT-H/14\); .*ViT-bigG/14\) has width 1664",
         ),
         (
             VIT_BIGG,
             "full",
             1280,
-            r"patch features 1280 wide \(OpenCLIP ViT-H/14\); .*ViT-bigG/14\) gives 1664",
+            r"patch features of width 1280 \(OpenCLIP ViT-H/14\); .*ViT-bigG/14\) has width 1664",
         ),
     ],
     ids=["H for bigG", "bigG for H", "bigG for plus", "bigG for full"],
@@ -142,7 +147,7 @@ def test_a_phrase_means_the_same_alone_and_beside_another(pipe):
 
 
 def test_a_text_model_without_projection_is_refused(pipe):
-    with pytest.raises(StyleError, match="projects into no shared space"):
+    with pytest.raises(StyleError, match="has no projection to a shared space"):
         TextEncoder(pipe.text_encoder, pipe.tokenizer)
 
 

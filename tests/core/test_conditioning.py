@@ -51,7 +51,7 @@ def test_precise_style_acts_in_the_style_blocks_and_against_the_layout(ink):
 
 
 def test_precise_style_takes_no_negative_style_beside_its_own(ink):
-    with pytest.raises(StyleError, match="a side of its own"):
+    with pytest.raises(StyleError, match="an unconditional part of its own"):
         StyleConditioning(ink, "precise-style", negative_style=ink).expand_mode()
 
 

@@ -294,7 +294,7 @@ def test_it_is_refused_before_any_reference_is_seen(styled):
     ],
 )
 def test_pipelines_whose_batches_have_three_parts_are_refused(kind, by):
-    with pytest.raises(ModelError, match=f"{kind.__name__} guides by {by}"):
+    with pytest.raises(ModelError, match=f"{kind.__name__} has the argument {by}"):
         limit_guidance(object.__new__(kind), MIDDLE)
 
 

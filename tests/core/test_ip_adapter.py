@@ -185,7 +185,7 @@ def test_a_scale_that_is_no_amount_is_refused(adapter, ink, scale):
 def test_a_style_of_another_encoder_is_refused_with_both_widths(adapter):
     strange = Style(torch.zeros(1, 7), torch.zeros(7))
     with pytest.raises(
-        StyleError, match=f"an embedding 7 wide; the adapter needs an embedding {EMBEDDING_DIM}"
+        StyleError, match=f"an embedding of width 7; the adapter needs an embedding of width {EMBEDDING_DIM}"
     ):
         adapter.style_layers(StyleConditioning(strange, "style"))
 

@@ -31,7 +31,7 @@ def test_one_style_for_each_prompt_is_the_same_as_calls_one_by_one(styled, inks,
 
 
 def test_more_styles_than_prompts_are_refused(styled, inks, short):
-    with pytest.raises(StyleError, match="one style a prompt"):
+    with pytest.raises(StyleError, match="one style for each prompt"):
         drawn(styled, [*inks, inks[0]], short, ["a", "b"])
 
 

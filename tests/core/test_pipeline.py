@@ -208,7 +208,7 @@ def test_content_cannot_be_removed_with_a_plus_adapter(pipe, layers, image_encod
 def test_removal_without_the_shared_text_tower_says_which_to_get(pipe, state, image_encoder, reference):
     pipe.text_encoder_2 = None
     styled = InstantStyle(pipe, adapter=state, image_encoder=image_encoder)
-    with pytest.raises(StyleError, match=r"24 wide, and the pipeline has none\. Pass text_encoder="):
+    with pytest.raises(StyleError, match=r"of width 24, and the pipeline has none\. Pass text_encoder="):
         styled.style(reference, content="a cat")
 
 
@@ -223,7 +223,7 @@ def test_a_text_encoder_given_by_the_caller_is_used(pipe, state, image_encoder, 
 
 
 def test_an_image_encoder_of_another_width_is_refused_with_both(pipe, state):
-    with pytest.raises(CheckpointError, match="24 wide; the image encoder gives 12"):
+    with pytest.raises(CheckpointError, match="of width 24; the image encoder has width 12"):
         InstantStyle(pipe, adapter=state, image_encoder=make_image_encoder(projection=12))
 
 

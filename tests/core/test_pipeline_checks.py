@@ -31,12 +31,12 @@ BLACK, GREY = Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8), "grey")
     ids=["black", "nan", "infinite latents"],
 )
 def test_an_overflow_is_an_error_with_a_remedy(halves, spoilt):
-    with pytest.raises(ModelError, match=r"Picture 1 of 1 .*UNet float16, VAE float16.*bfloat16"):
+    with pytest.raises(ModelError, match=r"Image 1 of 1 .*UNet float16, VAE float16.*bfloat16"):
         check_output(SimpleNamespace(images=spoilt), halves)
 
 
 def test_the_pictures_that_are_spoilt_are_counted_from_one(halves):
-    with pytest.raises(ModelError, match=r"^Picture 2, 4 of 4 "):
+    with pytest.raises(ModelError, match=r"^Image 2, 4 of 4 "):
         check_output(([GREY, BLACK, GREY, BLACK], None), halves)
 
 

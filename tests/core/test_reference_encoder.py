@@ -70,7 +70,7 @@ def test_an_encoder_given_as_a_model_cannot_come_back(pipe, state, image_encoder
     styled = InstantStyle(pipe, adapter=state, image_encoder=image_encoder, keep_encoder=False)
     first = styled.style(reference)
     assert styled.style(reference).image_embeds.equal(first.image_embeds)
-    with pytest.raises(StyleError, match=r"keep_encoder=False.*give its folder"):
+    with pytest.raises(StyleError, match=r"keep_encoder=False.*pass its folder"):
         styled.style(grey(3))
 
 

@@ -123,13 +123,16 @@ def test_a_cleaned_style_survives_its_file_exactly(path):
         ),
         (
             lambda _, tensors: [tensors.pop(f"bound.sdxl.{LAYER}.{half}_shift") for half in ("key", "value")],
-            "removal is clean, and what is bound is not",
+            "removal is clean, but the keys and values are not",
         ),
         (
             lambda _, tensors: [tensors.pop(f"bound.sdxl.{LAYER}.{half}") for half in ("key", "value")],
             "no half of a pair",
         ),
-        (lambda _, tensors: tensors[f"bound.sdxl.{LAYER}.key_shift"].fill_(torch.inf), "holds no numbers"),
+        (
+            lambda _, tensors: tensors[f"bound.sdxl.{LAYER}.key_shift"].fill_(torch.inf),
+            "is not finite or of a wrong dtype",
+        ),
     ],
 )
 def test_a_cleaned_style_that_is_not_whole_is_refused(path, change, told):
@@ -162,9 +165,9 @@ def test_what_was_retuned_is_bound_no_longer(path):
 def test_a_style_may_be_kept_without_its_ingredients(path):
     found = Style.load(whole().bound_only().save(path, exact=True))
     assert same(found, whole().bound_only())
-    with pytest.raises(StyleError, match="only bound"):
+    with pytest.raises(StyleError, match="bound only"):
         found.with_removal(0.1)
-    with pytest.raises(StyleError, match="only bound"):
+    with pytest.raises(StyleError, match="bound only"):
         found.embedding()
 
 
@@ -253,8 +256,8 @@ def test_any_bytes_are_refused_in_one_line(tmp_path_factory, content, length):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda fields, _: fields.update(version=2), "version 2; this instantstyle reads version 1"),
-        (lambda fields, _: fields.update(format="paint"), "does not call itself a style"),
+        (lambda fields, _: fields.update(version=2), "version 2; this release reads version 1"),
+        (lambda fields, _: fields.update(format="paint"), "has not the format 'instantstyle style'"),
         (lambda fields, _: fields.update(combine="median"), "combine: Input should be"),
         (lambda fields, _: fields.update(mood="good"), "mood: Extra inputs"),
         (lambda fields, _: fields.pop("content_scale"), "content_scale: Field required"),
@@ -266,8 +269,14 @@ def test_any_bytes_are_refused_in_one_line(tmp_path_factory, content, length):
         (lambda _, tensors: tensors.pop("unconditional"), "one is missing"),
         (lambda _, tensors: tensors.update(image_embeds=torch.zeros(2, 7)), "beside unconditional [6]"),
         (lambda _, tensors: tensors.update(image_embeds=torch.tensor(1.0)), "beside unconditional [6]"),
-        (lambda _, tensors: tensors["unconditional"].fill_(torch.nan), "unconditional holds no numbers"),
-        (lambda _, tensors: tensors.update(thumbnail=torch.zeros(3)), "thumbnail holds no numbers"),
+        (
+            lambda _, tensors: tensors["unconditional"].fill_(torch.nan),
+            "unconditional is not finite or of a wrong dtype",
+        ),
+        (
+            lambda _, tensors: tensors.update(thumbnail=torch.zeros(3)),
+            "thumbnail is not finite or of a wrong dtype",
+        ),
         (lambda _, tensors: tensors.update(code=torch.zeros(3)), "extra code"),
         (lambda _, tensors: tensors.pop(f"bound.sdxl.{LAYER}.key"), "no half of a pair"),
         (
@@ -288,7 +297,7 @@ def test_a_tensor_that_was_changed_is_noticed(path):
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(StyleError, match="content hash is another"):
+    with pytest.raises(StyleError, match="content hash differs"):
         Style.load(path)
 
 
@@ -305,10 +314,10 @@ class Trap:
 def test_reading_runs_no_code(path, tmp_path):
     sprung = pickle.dumps(Trap(tmp_path / "ran"))
     path.write_bytes(sprung)
-    with pytest.raises(StyleError, match="no whole style file"):
+    with pytest.raises(StyleError, match="not a complete style file"):
         Style.load(path)
     torch.save({"image_embeds": Trap(tmp_path / "ran")}, path)
-    with pytest.raises(StyleError, match="no whole style file"):
+    with pytest.raises(StyleError, match="not a complete style file"):
         Style.load(path)
     assert not (tmp_path / "ran").exists()
     pickle.loads(sprung)
@@ -327,7 +336,7 @@ def test_what_was_read_is_no_longer_the_file(path):
 
 def test_an_adapter_is_no_style(path):
     path.write_bytes(save({"image_proj.proj.weight": torch.zeros(3)}))
-    with pytest.raises(StyleError, match="no whole style file"):
+    with pytest.raises(StyleError, match="not a complete style file"):
         Style.load(path)
 
 

@@ -81,7 +81,10 @@ def test_a_part_of_weight_nought_is_no_part():
             "different",
         ),
         ({style(0, encoder_fingerprint="a" * 16): 1, style(1, encoder_fingerprint="b" * 16): 1}, "different"),
-        ({style(0): 1, style(1, image_embeds=EYE[:2], weights=(1, 1), combine="concat"): 1}, "side by side"),
+        (
+            {style(0): 1, style(1, image_embeds=EYE[:2], weights=(1, 1), combine="concat"): 1},
+            "concatenates tokens",
+        ),
         ({"nowhere": 1}, "no style 'nowhere' in the library"),
     ],
 )
@@ -96,7 +99,7 @@ def test_towards_leads_from_one_style_to_another():
     assert a.interpolate(b, 1) is b
     assert_close(a.interpolate(b, 0.25).embedding(), torch.tensor([0.75, 0.25, 0, 0]))
     assert same(a.interpolate(b, 0.25), b.interpolate(a, 0.75))
-    with pytest.raises(StyleError, match="0 stays here"):
+    with pytest.raises(StyleError, match="0 is this style, 1 the other"):
         a.interpolate(b, 1.5)
 
 
@@ -104,7 +107,7 @@ def test_minus_takes_more_words_out_beside_the_first():
     both = cat(style(0)).minus(["a mat"], EYE[:1])
     assert both.content == ("a cat", "a mat")
     assert_close(both.embedding(), EYE[0] - 0.25 - 0.5 * EYE[0])
-    with pytest.raises(StyleError, match="one amount"):
+    with pytest.raises(StyleError, match="one scale"):
         cat(style(0)).minus(["a mat"], EYE[:1], 0.9)
 
 
