@@ -59,11 +59,7 @@ def generate_images(
 
 def mean_difference(images: ImageGrid, others: ImageGrid) -> float:
     """Return the mean absolute difference of pixels, 0..1."""
-    pairs = [
-        pair
-        for row, other_row in zip(images, others, strict=True)
-        for pair in zip(row, other_row, strict=True)
-    ]
+    pairs = [pair for row, other_row in zip(images, others, strict=True) for pair in zip(row, other_row, strict=True)]
     return mean(float(np.abs(_to_array(one) - _to_array(other)).mean()) for one, other in pairs)
 
 
@@ -72,9 +68,7 @@ def score_images(
 ) -> dict[str, float]:
     """Return the means of the classifier's scores over all images."""
     scorer = SyntheticScorer(scenes)
-    cases = [
-        ScoringCase(number, reference.image, tuple(prompts)) for number, reference in enumerate(references)
-    ]
+    cases = [ScoringCase(number, reference.image, tuple(prompts)) for number, reference in enumerate(references)]
     scores = [scorer(row, case) for row, case in zip(images, cases, strict=True)]
     return {name: mean(value for one in scores for value in one[name]) for name in scores[0]}
 
@@ -95,15 +89,9 @@ def measure_settings(
         By setting: time and difference relative to the default, and the classifier's scores.
     """
     images, scenes, prompts = sample_synthetic_references(references, requested, seed)
-    grids = {
-        name: generate_images(styled, images, prompts, seed, arguments)
-        for name, arguments in SETTINGS.items()
-    }
+    grids = {name: generate_images(styled, images, prompts, seed, arguments) for name, arguments in SETTINGS.items()}
     style = styled.style(images[0].image)
-    arms = {
-        name: partial(styled, PROMPT, style=style, seed=seed, **arguments)
-        for name, arguments in SETTINGS.items()
-    }
+    arms = {name: partial(styled, PROMPT, style=style, seed=seed, **arguments) for name, arguments in SETTINGS.items()}
     seconds = time_rounds(arms, rounds)
     settings = {
         name: {

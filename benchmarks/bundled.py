@@ -81,9 +81,7 @@ def image_arms(styled: instantstyle.InstantStyle, diffusers_pipe: Any) -> dict[s
 
 
 @torch.no_grad()
-def step_arms(
-    styled: instantstyle.InstantStyle, diffusers_pipe: Any, count: int
-) -> dict[str, Callable[[], None]]:
+def step_arms(styled: instantstyle.InstantStyle, diffusers_pipe: Any, count: int) -> dict[str, Callable[[], None]]:
     """Return functions that run `count` guided steps of the UNet alone, with prepared inputs."""
     pipe: Any = styled.pipe
     unet = pipe.unet

@@ -52,9 +52,7 @@ def summarize_calls(calls: list[CodeType]) -> dict[str, int]:
 
 def list_calls(calls: list[CodeType]) -> list[str]:
     """Return `file: function` in order of the first call."""
-    return [
-        f"{Path(code.co_filename).relative_to(PACKAGE)}: {code.co_qualname}" for code in dict.fromkeys(calls)
-    ]
+    return [f"{Path(code.co_filename).relative_to(PACKAGE)}: {code.co_qualname}" for code in dict.fromkeys(calls)]
 
 
 def record_styled_call() -> list[CodeType]:

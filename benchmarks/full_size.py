@@ -277,9 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _argument_parser(question: str) -> argparse.ArgumentParser:
     parser = create_parser(question, rounds=3)
-    parser.add_argument(
-        "--side", type=parse_positive, help="of the latents; default: 128 on CUDA, 32 on a CPU"
-    )
+    parser.add_argument("--side", type=parse_positive, help="of the latents; default: 128 on CUDA, 32 on a CPU")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tiny", action="store_true", help="every width divided by 16")
     return parser

@@ -181,9 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _argument_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--pictures", type=parse_positive, nargs="+", default=[1, 8], help="numbers of images in a call"
     )

@@ -69,9 +69,7 @@ class Server:
 
     port: int
 
-    def request(
-        self, method: str, path: str, body: bytes = b"", content_type: str = ""
-    ) -> tuple[int, bytes, float]:
+    def request(self, method: str, path: str, body: bytes = b"", content_type: str = "") -> tuple[int, bytes, float]:
         """Send a request on a new connection; returns status, body and seconds of `Retry-After`."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=900)
         try:
@@ -227,9 +225,7 @@ def main() -> None:
     question = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(description=question)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 32])
-    parser.add_argument(
-        "--seconds", type=float, default=120.0, help="of requests, for each number of clients"
-    )
+    parser.add_argument("--seconds", type=float, default=120.0, help="of requests, for each number of clients")
     parser.add_argument("--warm", type=int, default=5, help="images before anything is counted")
     parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()

@@ -90,8 +90,7 @@ ROWS = (
         "bytes read to bind a style, SDXL",
         "the whole adapter file",
         lambda results: (
-            results["full_size"]["arms"]["ours style"]["bytes_read"]
-            / results["full_size"]["adapter_file_bytes"]
+            results["full_size"]["arms"]["ours style"]["bytes_read"] / results["full_size"]["adapter_file_bytes"]
         ),
         0.2,
         "{:.1%}",
@@ -202,8 +201,7 @@ def format_gpu(results: dict[str, Any] | None) -> str:
     if results is None:
         return "Not measured: it requires a CUDA device. `python -m benchmarks.gpu` measures it."
     lines = [
-        f"{results['device']}, bfloat16, 1024 px, {results['steps']} guided steps of the UNet, "
-        "random weights.\n",
+        f"{results['device']}, bfloat16, 1024 px, {results['steps']} guided steps of the UNet, random weights.\n",
         "| | images | arm | seconds | to plain | to diffusers | peak memory | to the lower bound |",
         "|---|---|---|---|---|---|---|---|",
     ]

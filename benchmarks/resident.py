@@ -117,8 +117,7 @@ def bind_style(unet: Any, folder: Path) -> Kept:
 def to_half(bound: StyleLayers) -> StyleLayers:
     """Convert keys and values to float16, as layers in float16 keep them."""
     return {
-        name: tuple(keys.to(torch.empty(0, dtype=torch.float16)) for keys in styles)
-        for name, styles in bound.items()
+        name: tuple(keys.to(torch.empty(0, dtype=torch.float16)) for keys in styles) for name, styles in bound.items()
     }
 
 

@@ -90,9 +90,7 @@ def measure_throughput(rows: Sequence[BatchRow], args: argparse.Namespace) -> di
         seconds[name] = time_cluster(rows, workers, args.rounds)
     overhead = median(seconds["Ray, 1 worker"]) - median(seconds[LOCAL])
     return {
-        "pictures_a_minute": {
-            name: round(60 * len(rows) / median(each), 2) for name, each in seconds.items()
-        },
+        "pictures_a_minute": {name: round(60 * len(rows) / median(each), 2) for name, each in seconds.items()},
         "overhead_seconds_a_picture": round(overhead / len(rows), 4),
         "seconds": {name: [round(one, 3) for one in each] for name, each in seconds.items()},
     }

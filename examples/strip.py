@@ -10,9 +10,7 @@ from PIL import Image
 import instantstyle
 
 
-def make_strip(
-    styled: instantstyle.InstantStyle, prompt: str, first: str, last: str, steps: int
-) -> Image.Image:
+def make_strip(styled: instantstyle.InstantStyle, prompt: str, first: str, last: str, steps: int) -> Image.Image:
     """Generate `steps` images side by side, from the first style to the last."""
     start, end = styled.style(first), styled.style(last)
     shares = [number / (steps - 1) for number in range(steps)]

@@ -56,8 +56,7 @@ def render_page(files: Files) -> str:
         arms=tables.format_arms(means, [*means]),
         methods="\n\n".join(verdicts.summarize_methods(means, *place) for place in places.items()),
         method_tables="\n\n".join(
-            tables.format_methods(means, plain, methods, results["costs"])
-            for plain, methods in places.items()
+            tables.format_methods(means, plain, methods, results["costs"]) for plain, methods in places.items()
         ),
         **_format_scales(results["scales"]),
         roles=verdicts.describe_roles(blocks),
@@ -92,8 +91,7 @@ def render_curves(results: Mapping[str, Any]) -> dict[str, str]:
     """
     points = collect_points(results)
     return {
-        name: render_figure(points, SCORE_TITLES[score], SCORE_TITLES["palette"])
-        for score, name in CURVES.items()
+        name: render_figure(points, SCORE_TITLES[score], SCORE_TITLES["palette"]) for score, name in CURVES.items()
     }
 
 
@@ -115,9 +113,7 @@ def _format_scales(results: Mapping[str, Any]) -> dict[str, str]:
     names = [point.setting.scaled_arm.name for point in collect_points(results)]
     all_blocks, style_blocks = results["arms"][:2]
     return {
-        "free_scales": "\n".join(
-            verdicts.describe_free_scales(means, arm, scales, plain) for arm in results["arms"]
-        ),
+        "free_scales": "\n".join(verdicts.describe_free_scales(means, arm, scales, plain) for arm in results["arms"]),
         "compared_scales": verdicts.compare_scales(means, all_blocks, scales, f"{style_blocks} at 1"),
         "recommended_scale": verdicts.recommend_scale(means, style_blocks, scales, plain, DEFAULT_SCALE),
         "sweep": tables.format_arms(means, names, ("leak", "subject", "palette")),

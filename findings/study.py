@@ -121,12 +121,8 @@ def compute_means(experiment: Experiment, journal: ResultJournal, arms: Mapping[
     names = list(dict.fromkeys(name for cell in journal.cells.values() for name in cell))
     means: Means = {}
     for arm_name, arm in arms.items():
-        scores = {
-            name.partition(" (")[0]: scores_by_reference(experiment, journal, arm, name) for name in names
-        }
-        means[arm_name] = {
-            name: [round(mean(row), 5) for row in rows.values()] for name, rows in scores.items()
-        }
+        scores = {name.partition(" (")[0]: scores_by_reference(experiment, journal, arm, name) for name in names}
+        means[arm_name] = {name: [round(mean(row), 5) for row in rows.values()] for name, rows in scores.items()}
     return means
 
 
@@ -135,9 +131,7 @@ def print_progress(done: int, cells: int) -> None:
     print(f"\r{done}/{cells} cells", end="\n" if done == cells else "", file=sys.stderr, flush=True)
 
 
-def write_results(
-    question: str, args: argparse.Namespace, experiment: Experiment, results: Mapping[str, Any]
-) -> None:
+def write_results(question: str, args: argparse.Namespace, experiment: Experiment, results: Mapping[str, Any]) -> None:
     """Write question, settings and results as JSON to `args.output`."""
     command = shlex.join(["python", "-m", f"findings.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
     settings = {
@@ -171,7 +165,5 @@ def read_results(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]
     """
     missing = [name for name in names if not (folder / f"{name}.json").is_file()]
     if missing:
-        raise JobError(
-            f"{folder} has no {' and no '.join(f'{name}.json' for name in missing)}. Run make findings."
-        )
+        raise JobError(f"{folder} has no {' and no '.join(f'{name}.json' for name in missing)}. Run make findings.")
     return {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names}

@@ -29,9 +29,7 @@ def format_arms(means: Means, names: Sequence[str], scores: Sequence[str] = ARM_
     return format_table(["arm", *(SCORE_TITLES[score] for score in scores)], rows)
 
 
-def format_methods(
-    means: Means, plain: str, names: Sequence[str], times: Mapping[str, Mapping[str, float]]
-) -> str:
+def format_methods(means: Means, plain: str, names: Sequence[str], times: Mapping[str, Mapping[str, float]]) -> str:
     """Format the methods against content leakage, compared with the same blocks without one.
 
     Args:
@@ -53,9 +51,7 @@ def format_methods(
         ]
         for name in order
     ]
-    return format_table(
-        [f"against {plain}", *(SCORE_TITLES[score] for score in BETTER), "time per image"], rows
-    )
+    return format_table([f"against {plain}", *(SCORE_TITLES[score] for score in BETTER), "time per image"], rows)
 
 
 def format_blocks(results: Mapping[str, Any], way: Literal["alone", "off"]) -> str:

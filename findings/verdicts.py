@@ -24,8 +24,7 @@ def compare_arms(means: Means, arms: Sequence[str], baseline: str) -> dict[str, 
     """
     comparisons = len(arms) * len(BETTER)
     return {
-        arm: {score: estimate_difference(means, arm, baseline, score, comparisons) for score in BETTER}
-        for arm in arms
+        arm: {score: estimate_difference(means, arm, baseline, score, comparisons) for score in BETTER} for arm in arms
     }
 
 
@@ -179,14 +178,10 @@ def describe_roles(results: Mapping[str, Any]) -> str:
     for role, shipped in results["shipped"].items():
         proposed = results["proposed"].get(role)
         if proposed is None:
-            lines.append(
-                f"- {role}: no block's effect is significantly above zero; {_format_blocks(shipped)} ships."
-            )
+            lines.append(f"- {role}: no block's effect is significantly above zero; {_format_blocks(shipped)} ships.")
             continue
         share = proposed["confidence"]
-        confidence = (
-            "unknown confidence with one reference" if share is None else f"first in {share:.0%} of resamples"
-        )
+        confidence = "unknown confidence with one reference" if share is None else f"first in {share:.0%} of resamples"
         is_shipped = set(proposed["blocks"]) == set(shipped)
         comparison = "as shipped" if is_shipped else f"not as shipped: {_format_blocks(shipped)}"
         lines.append(f"- {role}: {_format_blocks(proposed['blocks'])} ({confidence}); {comparison}.")

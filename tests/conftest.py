@@ -110,9 +110,7 @@ def make_pipe(tokenizer_folder: Path) -> StableDiffusionXLPipeline:
     return pipe
 
 
-def make_image_encoder(
-    hidden: int = HIDDEN, projection: int = EMBEDDING_DIM
-) -> CLIPVisionModelWithProjection:
+def make_image_encoder(hidden: int = HIDDEN, projection: int = EMBEDDING_DIM) -> CLIPVisionModelWithProjection:
     torch.manual_seed(1)
     sizes: dict[str, Any] = {
         "hidden_size": hidden,
@@ -131,9 +129,7 @@ def _random(*shape: int, seed: int) -> torch.Tensor:
 
 def layer_weights(layers: Sequence[Layer]) -> dict[str, torch.Tensor]:
     return {
-        f"{layer.number}.to_{letter}_ip.weight": _random(
-            layer.width, layer.cross_dim, seed=layer.number + offset
-        )
+        f"{layer.number}.to_{letter}_ip.weight": _random(layer.width, layer.cross_dim, seed=layer.number + offset)
         for layer in layers
         for offset, letter in enumerate("kv")
     }
@@ -151,8 +147,7 @@ def base_projection(dim: int = EMBEDDING_DIM, cross_dim: int = CROSS_DIM) -> dic
 def full_projection(dim: int = HIDDEN, cross_dim: int = CROSS_DIM) -> dict[str, torch.Tensor]:
     shapes = {"proj.0": (dim, dim), "proj.2": (cross_dim, dim), "proj.3": (cross_dim,)}
     weights = {
-        f"{name}.weight": _random(*shape, seed=200 + number)
-        for number, (name, shape) in enumerate(shapes.items())
+        f"{name}.weight": _random(*shape, seed=200 + number) for number, (name, shape) in enumerate(shapes.items())
     }
     return weights | {f"{name}.bias": _random(shape[0], seed=210) for name, shape in shapes.items()}
 
@@ -170,9 +165,7 @@ def plus_projection(
         "norm_out.bias": (cross_dim,),
     }
     for layer in (f"layers.{depth}" for depth in range(4)):
-        shapes |= {
-            f"{layer}.0.{norm}.{end}": (inner,) for norm in ("norm1", "norm2") for end in ("weight", "bias")
-        }
+        shapes |= {f"{layer}.0.{norm}.{end}": (inner,) for norm in ("norm1", "norm2") for end in ("weight", "bias")}
         shapes |= {f"{layer}.0.to_q.weight": (128, inner), f"{layer}.0.to_kv.weight": (256, inner)}
         shapes |= {f"{layer}.0.to_out.weight": (inner, 128), f"{layer}.1.0.weight": (inner,)}
         shapes |= {f"{layer}.1.0.bias": (inner,), f"{layer}.1.1.weight": (4 * inner, inner)}

@@ -32,9 +32,7 @@ recipes = st.builds(
     negative_prompt=words,
     content=st.lists(words.filter(bool), max_size=3),
     scale=weights,
-    blocks=st.one_of(
-        st.just("style"), st.lists(words, max_size=2), st.dictionaries(words, weights, max_size=2)
-    ),
+    blocks=st.one_of(st.just("style"), st.lists(words, max_size=2), st.dictionaries(words, weights, max_size=2)),
     seed=st.integers(0, 2**63 - 1),
 )
 

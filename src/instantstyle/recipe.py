@@ -43,6 +43,9 @@ Dtype = Literal["float32", "float16", "bfloat16", "float64"]
 
 CROPS: tuple[str, ...] = get_args(Crop)
 
+RecipeFields = dict[str, Any]
+"""Fields of a `Recipe` by name, as its keyword arguments; validated when the recipe is built."""
+
 
 def _validate_order(interval: tuple[float, float]) -> tuple[float, float]:
     if interval[0] > interval[1]:
@@ -80,7 +83,7 @@ class StrictModel(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _raise_job_error(cls, fields: Any, validate: Callable[[Any], Self]) -> Self:
+    def _raise_job_error(cls, fields: object, validate: Callable[[object], Self]) -> Self:
         try:
             return validate(fields)
         except ValidationError as error:
@@ -159,9 +162,7 @@ class Recipe(StrictModel):
                 f"{self.end:g}; start must not be greater than end."
             )
         if self.removal == "clean" and self.content:
-            raise JobError(
-                "Recipe is invalid: removal 'clean' reads no words, and content is given; leave one out."
-            )
+            raise JobError("Recipe is invalid: removal 'clean' reads no words, and content is given; leave one out.")
         return self
 
     def check_request(self) -> None:
@@ -197,7 +198,7 @@ class Recipe(StrictModel):
             raise JobError(f"The recipe is not valid JSON: {error}.") from None
         return cls.model_validate(fields)
 
-    def replace(self, **changes: Any) -> "Recipe":
+    def replace(self, **changes: object) -> "Recipe":
         """Return the recipe with some fields changed, validated again.
 
         Raises:

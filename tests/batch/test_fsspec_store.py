@@ -97,9 +97,7 @@ def test_a_second_run_on_the_same_store_is_refused_and_one_on_another_is_not(gen
 def test_a_store_without_write_permission_is_refused_before_generation(generate, monkeypatch):
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", _refuse_after(0))
     backend = StubBackend()
-    with pytest.raises(
-        JobError, match=r"^memory://images/today cannot be written to \(PermissionError: no\)\.$"
-    ):
+    with pytest.raises(JobError, match=r"^memory://images/today cannot be written to \(PermissionError: no\)\.$"):
         generate(make_rows(1), backend)
     assert backend.calls == []
 
@@ -168,9 +166,7 @@ def test_the_report_is_in_the_store_and_reads_each_image_once(generate, monkeypa
     generate(make_rows(3), StubBackend())
     read = []
     fetch = MemoryFileSystem.cat_file
-    monkeypatch.setattr(
-        MemoryFileSystem, "cat_file", lambda self, path: read.append(path) or fetch(self, path)
-    )
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", lambda self, path: read.append(path) or fetch(self, path))
     assert _report(URL, 3) == f"{URL}/index.html"
     assert len(read) == 3
     assert stored_files()["index.html"].decode().count("<img") == 3
@@ -211,13 +207,9 @@ def test_an_error_shows_no_password(monkeypatch):
         raise ValueError(f"cannot connect with {options}")
 
     monkeypatch.setattr(MemoryFileSystem, "__init__", refuse)
-    monkeypatch.setattr(
-        MemoryFileSystem, "_get_kwargs_from_urls", staticmethod(lambda _: {"password": "secret"})
-    )
+    monkeypatch.setattr(MemoryFileSystem, "_get_kwargs_from_urls", staticmethod(lambda _: {"password": "secret"}))
     monkeypatch.setattr(MemoryFileSystem, "cachable", False)
-    with pytest.raises(
-        JobError, match=r"^memory://me@host/x cannot be opened \(ValueError: cannot"
-    ) as caught:
+    with pytest.raises(JobError, match=r"^memory://me@host/x cannot be opened \(ValueError: cannot") as caught:
         generate_into("memory://me:secret@host/x", make_rows(1), StubBackend())
     assert "secret" not in str(caught.value)
 

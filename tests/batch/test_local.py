@@ -63,9 +63,7 @@ def test_an_image_of_a_batch_differs_by_rounding_at_most(backend, recipes):
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
-        RuntimeError(
-            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
-        ),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
         RuntimeError("MPS backend out of memory"),
         MemoryError(),
     ],
@@ -83,9 +81,7 @@ def test_other_errors_are_not_translated(backend, recipes, styled, monkeypatch):
 
 
 def test_an_unknown_backend_is_refused():
-    with pytest.raises(
-        JobError, match=r"There is no backend lokal; choose from local, ray\. Did you mean local\?"
-    ):
+    with pytest.raises(JobError, match=r"There is no backend lokal; choose from local, ray\. Did you mean local\?"):
         create_backend("lokal")
 
 

@@ -36,9 +36,7 @@ def cluster(tmp_path_factory) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv(LOG_VARIABLE, str(tmp_path_factory.mktemp("log") / "log.txt"))
-        started = _retrying(Cluster)(
-            initialize_head=True, head_node_args={**NODE, "include_dashboard": False}
-        )
+        started = _retrying(Cluster)(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
         yield started
         ray.shutdown()
         started.shutdown()
@@ -77,8 +75,7 @@ def test_each_reference_is_encoded_by_one_worker(cluster, second, log, reference
         reference.rotate(90 * angle).save(name)
     styles = [{"references": ({"name": name},), "scale": 1 + n % 2} for n in range(10) for name in names]
     rows = [
-        BatchRow(Recipe.model_validate({"prompt": f"thing {n}", "seed": n, **style}))
-        for n, style in enumerate(styles)
+        BatchRow(Recipe.model_validate({"prompt": f"thing {n}", "seed": n, **style})) for n, style in enumerate(styles)
     ]
     generate_into(tmp_path / "far", rows, make_backend(cluster, SynchronizedWorker, monkeypatch))
     events = [line.split(" ", 2) for line in log.read_text().splitlines()]
@@ -89,9 +86,7 @@ def test_each_reference_is_encoded_by_one_worker(cluster, second, log, reference
     assert len({node for node, verb, _ in events if verb == "begins"}) == 2
 
 
-def test_a_row_that_kills_its_worker_fails_and_the_others_are_generated(
-    cluster, second, log, tmp_path, monkeypatch
-):
+def test_a_row_that_kills_its_worker_fails_and_the_others_are_generated(cluster, second, log, tmp_path, monkeypatch):
     rows = make_rows(6)
     fatal = [BatchRow(rows[0].recipe.replace(prompt="fatal")), *rows[1:]]
     outcomes = generate_into(tmp_path / "far", fatal, make_backend(cluster, StubWorker, monkeypatch))
@@ -137,9 +132,7 @@ def test_a_lost_node_loses_no_image(cluster, second, log, model, reference, tmp_
     assert sum(verb == "begins" for verb, _ in events) == 9
     # Use the dtype that the first worker measured to be the fastest on this machine too.
     chosen = read_recipe(tmp_path / "far" / rows[0].file).dtype
-    monkeypatch.setattr(
-        "instantstyle.models.default_dtype.fastest_cpu_dtype", lambda: getattr(torch, str(chosen))
-    )
+    monkeypatch.setattr("instantstyle.models.default_dtype.fastest_cpu_dtype", lambda: getattr(torch, str(chosen)))
     generate_into(tmp_path / "here", rows, create_backend("local", "cpu"))
     assert read_files(tmp_path / "far") == read_files(tmp_path / "here")
 

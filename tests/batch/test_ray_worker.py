@@ -59,9 +59,7 @@ def test_a_worker_without_the_files_generates_what_another_has_encoded(worker, r
 
 def test_a_bound_style_is_sent_with_its_keys_and_values(worker, recipe, styled, tmp_path):
     path = styled.bind(styled.style(recipe.references[0].name)).save(tmp_path / "ink.style.safetensors")
-    bound = Recipe.model_validate(
-        {"prompt": "a crown", "seed": 1, "references": [{"name": str(path)}], **SHORT}
-    )
+    bound = Recipe.model_validate({"prompt": "a crown", "seed": 1, "references": [{"name": str(path)}], **SHORT})
     [(expected, _)] = list(generate(styled, bound))
     encoded = send(worker.encode(send(PackedRecipe.from_recipe(bound)), "float32"))
     path.unlink()
@@ -103,9 +101,7 @@ def test_an_address_where_nothing_answers_is_refused_quickly():
 
 
 def test_the_local_backend_does_not_import_ray():
-    assert "ray" not in loaded_by(
-        "from instantstyle.batch import create_backend; create_backend('local', 'cpu')"
-    )
+    assert "ray" not in loaded_by("from instantstyle.batch import create_backend; create_backend('local', 'cpu')")
 
 
 @pytest.mark.parametrize("words", [("--address", "auto"), ("--cpus", 2)])

@@ -66,9 +66,7 @@ def test_out_of_memory_halves_this_and_all_later_batches(generate):
     backend, messages = StubBackend(memory=3), []
     assert len(generate(make_rows(20), backend, size=8, on_message=messages.append)) == 20
     assert [len(call) for call in backend.calls] == [8, 4, *[2] * 10]
-    assert messages == [
-        f"out of memory with {size} images at once; continuing with {size // 2}" for size in (8, 4)
-    ]
+    assert messages == [f"out of memory with {size} images at once; continuing with {size // 2}" for size in (8, 4)]
 
 
 def test_an_image_that_does_not_fit_alone_fails(generate):
@@ -79,9 +77,7 @@ def test_an_image_that_does_not_fit_alone_fails(generate):
 
 def test_several_workers_generate_batches_in_parallel(generate, folder):
     rows = make_rows(9)
-    assert {outcome.row.key for outcome in generate(rows, StubBackend(workers=3), size=2)} == {
-        row.key for row in rows
-    }
+    assert {outcome.row.key for outcome in generate(rows, StubBackend(workers=3), size=2)} == {row.key for row in rows}
     assert len(read_files(folder)) == 9
 
 
@@ -174,9 +170,7 @@ def test_a_ledger_of_version_0_1_is_resumed(generate, folder):
 def test_a_file_that_is_not_a_ledger_is_refused(generate, folder):
     folder.mkdir()
     (folder / "ledger.sqlite").write_text("some text that is long enough to be read as a header " * 9)
-    with pytest.raises(
-        JobError, match=r"ledger\.sqlite could not be read or written: file is not a database"
-    ):
+    with pytest.raises(JobError, match=r"ledger\.sqlite could not be read or written: file is not a database"):
         generate(make_rows(1), StubBackend())
 
 

@@ -114,10 +114,7 @@ def test_each_accelerator_has_a_row():
 
 
 def test_memory_is_shown_in_megabytes():
-    assert (
-        format_resident(RESIDENT).splitlines()[-1]
-        == "| diffusers | 4,400.00 MB | 4,390.00 MB | 4,300.00 MB |"
-    )
+    assert format_resident(RESIDENT).splitlines()[-1] == "| diffusers | 4,400.00 MB | 4,390.00 MB | 4,300.00 MB |"
 
 
 def test_each_part_has_its_share():

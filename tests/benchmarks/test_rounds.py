@@ -49,9 +49,7 @@ def test_a_number_of_rounds_is_a_whole_one_from_1(word, capsys):
 
 
 def test_every_report_names_its_environment(capsys):
-    write_report(
-        "Which?", create_parser("Which?", rounds=3).parse_args([]), {}, command=["benchmarks.x", "a b"]
-    )
+    write_report("Which?", create_parser("Which?", rounds=3).parse_args([]), {}, command=["benchmarks.x", "a b"])
     settings = json.loads(capsys.readouterr().out)["settings"]
     assert settings == {"command": "python -m benchmarks.x 'a b'", **describe_environment(), "rounds": 3}
     assert settings["machine"].partition(" threads of ")[2]

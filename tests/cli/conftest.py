@@ -45,8 +45,6 @@ def model(tmp_path_factory, tokenizer_folder, state, image_encoder) -> Path:
     folder = tmp_path_factory.mktemp("model")
     make_pipe(tokenizer_folder).save_pretrained(folder)
     image_encoder.save_pretrained(folder / "image_encoder")
-    weights: dict[str, torch.Tensor] = {
-        f"{part}.{name}": t for part in state for name, t in state[part].items()
-    }
+    weights: dict[str, torch.Tensor] = {f"{part}.{name}": t for part in state for name, t in state[part].items()}
     save_file(weights, folder / "ip-adapter_small.safetensors")
     return folder

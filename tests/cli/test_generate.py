@@ -198,9 +198,7 @@ def test_one_existing_file_of_several_stops_all_before_generating(generate, tmp_
 
 
 def test_invalid_blocks_are_refused_without_loading_the_model(run, ink):
-    done = run(
-        "generate", "a rocket", "--model", "sdxl", "--style", ink, "--blocks", "up_blocks.7.attentions.0"
-    )
+    done = run("generate", "a rocket", "--model", "sdxl", "--style", ink, "--blocks", "up_blocks.7.attentions.0")
     assert "SDXL has no block up_blocks.7.attentions.0" in refused(done)
 
 

@@ -48,7 +48,4 @@ def test_a_missing_library_is_refused_with_the_install_command(run, monkeypatch,
     monkeypatch.setitem(sys.modules, absent, None)
     outcome = run("serve", "--model", "nowhere")
     assert outcome.code == 2
-    assert (
-        f"The service needs {absent}, which is not installed: pip install 'instantstyle[server]'"
-        in outcome.err
-    )
+    assert f"The service needs {absent}, which is not installed: pip install 'instantstyle[server]'" in outcome.err

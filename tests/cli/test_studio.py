@@ -47,6 +47,4 @@ def test_a_missing_gradio_is_refused_with_the_install_command(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     outcome = run("studio", "--model", "nowhere")
     assert outcome.code == 2
-    assert (
-        "The studio needs gradio, which is not installed: pip install 'instantstyle[studio]'" in outcome.err
-    )
+    assert "The studio needs gradio, which is not installed: pip install 'instantstyle[studio]'" in outcome.err

@@ -71,9 +71,7 @@ def test_every_verb_with_blocks_accepts_a_probe_file(sweep, run, model, tmp_path
     words = ("--style", "ink.png", "--model", model, "--steps", 2, "--blocks", found)
     assert run("generate", "a", *words, "--height", 16, "--width", 16, "-o", "a.png").code == 0
     assert run("restyle", "ink.png", *words, "-o", "b.png").code == 0
-    assert [json.loads(run("recipe", name).out)["blocks"] for name in ("a.png", "b.png")] == [
-        "+".join(STYLE)
-    ] * 2
+    assert [json.loads(run("recipe", name).out)["blocks"] for name in ("a.png", "b.png")] == ["+".join(STYLE)] * 2
     done = run("style", "ink.png", "--bind", model, "--blocks", found, "-o", "ink.style.safetensors")
     assert (done.code, done.err) == (0, "")
 

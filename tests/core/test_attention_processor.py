@@ -35,9 +35,7 @@ def moment(guided=False, timesteps=(), latents=(8, 8)):
 def strength(keys, pixels, latents):
     """Of a style in a layer of so many pixels."""
     attn: Any = Attention(16, cross_attention_dim=12, heads=2, dim_head=8)
-    found = StyleKeyValueCache(keys).key_value_scale(
-        attn, torch.randn(1, pixels, 16), moment(latents=latents)
-    )
+    found = StyleKeyValueCache(keys).key_value_scale(attn, torch.randn(1, pixels, 16), moment(latents=latents))
     assert found is not None
     return found[2]
 
@@ -49,9 +47,7 @@ def by_hand(query, key, value):
 def test_style_is_added_to_text_by_its_scale():
     query, text, style = torch.randn(2, 2, 9, 8), torch.randn(2, 2, 2, 7, 8), torch.randn(2, 2, 2, 4, 8)
     expected = by_hand(query, *text) + 0.5 * by_hand(query, *style)
-    assert_close(
-        styled_attention(query, text[0], text[1], [(style[0], style[1], torch.tensor(0.5))]), expected
-    )
+    assert_close(styled_attention(query, text[0], text[1], [(style[0], style[1], torch.tensor(0.5))]), expected)
 
 
 @pytest.mark.parametrize(
@@ -105,9 +101,7 @@ def test_two_styles_in_one_layer_add_up():
     ink, neon = torch.randn(2, 2, 1, 2, 4, 8)
     one, two = torch.tensor(1.0), torch.tensor(2.0)
     expected = by_hand(query, *text) + by_hand(query, *ink) + 2 * by_hand(query, *neon)
-    assert_close(
-        styled_attention(query, text[0], text[1], [(ink[0], ink[1], one), (neon[0], neon[1], two)]), expected
-    )
+    assert_close(styled_attention(query, text[0], text[1], [(ink[0], ink[1], one), (neon[0], neon[1], two)]), expected)
 
 
 def test_each_prompt_has_its_own_style_for_all_of_its_images():

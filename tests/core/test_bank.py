@@ -99,10 +99,8 @@ def test_an_encoder_that_is_not_kept_is_let_go_again(pipe, state, image_encoder,
 def test_what_cannot_be_chosen_is_refused_by_name(styled, reference):
     bound = styled.bind(styled.style(reference, content="a cat"))
     for told, ask in {
-        "not for mask": lambda: styled.style(
-            reference, content="a cat", content_scale="auto", removal="mask"
-        ),
-        "give content=": lambda: styled.style(reference, content_scale="auto"),
+        "not for mask": lambda: styled.style(reference, content="a cat", content_scale="auto", removal="mask"),
+        "pass content=": lambda: styled.style(reference, content_scale="auto"),
         "a number, 0 not at all, or 'auto'": lambda: styled.style(reference, content_scale="lots"),
         "this pipeline has none": lambda: InstantStyle(styled.pipe)("a", style=bound, content_scale="auto"),
         "only bound": lambda: styled("a", style=bound.bound_only(), content_scale="auto"),

@@ -105,9 +105,7 @@ def test_bound_and_other_styles_act_side_by_side_and_one_for_each_prompt(styled,
 
 def test_blocks_that_are_not_bound_are_refused_with_those_that_are(bare, styled, ink, short):
     for drawer in (bare, styled):
-        with pytest.raises(
-            StyleError, match=r"bound for up_blocks\.0\.attentions\.1 of sdxl, not for down_blocks\.2"
-        ):
+        with pytest.raises(StyleError, match=r"bound for up_blocks\.0\.attentions\.1 of sdxl, not for down_blocks\.2"):
             drawer("a", style=ink, blocks="layout", **short)
 
 
@@ -119,9 +117,7 @@ def test_another_network_of_the_same_blocks_is_refused(ink):
 
 def test_a_style_of_another_family_is_refused_by_both_names(bare, ink):
     foreign = replace(ink, bindings=(replace(ink.bindings[0], family="sd15"),))
-    with pytest.raises(
-        StyleError, match=r"bound for sd15 only; bind the style: instantstyle style … --bind sdxl"
-    ):
+    with pytest.raises(StyleError, match=r"bound for sd15 only; bind the style: instantstyle style … --bind sdxl"):
         bare("a", style=foreign)
 
 

@@ -164,8 +164,7 @@ def test_pictures_side_by_side_are_cleaned_each_by_itself(styled, reference):
     one, two = (styled.style(picture, removal="clean") for picture in (reference, other))
     name = styled.adapter.layers[0].name
     added = [
-        styled.adapter.style_layers(StyleConditioning(style, "all"))[name][0].shift.key
-        for style in (both, one, two)
+        styled.adapter.style_layers(StyleConditioning(style, "all"))[name][0].shift.key for style in (both, one, two)
     ]
     assert_close(added[0], torch.cat(added[1:], dim=2), rtol=1e-4, atol=1e-5)
 

@@ -83,9 +83,7 @@ def test_a_folder_is_opened_and_one_without_an_encoder_refused(tmp_path, image_e
     with pytest.raises(CheckpointError, match="no config"):
         ImageEncoder.open(tmp_path)
     image_encoder.save_pretrained(tmp_path)
-    assert_close(
-        ImageEncoder.open(tmp_path).embed([reference]), ImageEncoder(image_encoder).embed([reference])
-    )
+    assert_close(ImageEncoder.open(tmp_path).embed([reference]), ImageEncoder(image_encoder).embed([reference]))
 
 
 def test_a_lone_file_of_weights_is_opened_by_its_tensors(tmp_path, image_encoder, reference, monkeypatch):

@@ -60,7 +60,7 @@ Of others
   → core/test_ip_adapter.py::test_a_style_of_another_encoder_is_refused_with_both_widths
 - keys and values are rescaled under a licence that is not ours
   → parity/test_against_diffusers.py::test_latents_equal_those_of_diffusers_own_adapter
-"""  # noqa: E501
+"""
 
 import ast
 import re
@@ -124,14 +124,10 @@ def flat(state):
     return {f"{part}.{name}": tensor for part, tensors in state.items() for name, tensor in tensors.items()}
 
 
-def test_the_text_tower_given_is_used_even_where_the_pipelines_own_would_do(
-    pipe, state, image_encoder, reference
-):
+def test_the_text_tower_given_is_used_even_where_the_pipelines_own_would_do(pipe, state, image_encoder, reference):
     torch.manual_seed(9)
     tower = CLIPTextModelWithProjection(text_config()).eval()
-    given = InstantStyle(
-        pipe, adapter=state, image_encoder=image_encoder, text_encoder=(tower, pipe.tokenizer_2)
-    )
+    given = InstantStyle(pipe, adapter=state, image_encoder=image_encoder, text_encoder=(tower, pipe.tokenizer_2))
     words = given.style(reference, content="a cat").content_embeds
     assert words is not None
     assert_close(words, TextEncoder(tower, pipe.tokenizer_2).embed(["a cat"]))

@@ -107,9 +107,7 @@ def both_halves_as_the_prompt(interval, unet, steps):
 
 @pytest.mark.parametrize("way", SDXL_WAYS + SD15_WAYS)
 @pytest.mark.parametrize("is_styled", [False, True], ids=["plain", "styled"])
-def test_outside_of_the_interval_half_is_computed_and_the_picture_is_the_same(
-    around, reference, way, is_styled
-):
+def test_outside_of_the_interval_half_is_computed_and_the_picture_is_the_same(around, reference, way, is_styled):
     styled, told = around(way)
     style = {"style": reference, "blocks": "all"} if is_styled else {}
     given = {**FOUR, **told, **style, "num_images_per_prompt": 2}

@@ -211,9 +211,7 @@ def test_plus_tokens_come_from_patches(unet, layers):
 def test_the_very_processors_are_back_afterwards(unet, adapter, ink, moment):
     before = dict(unet.attn_processors)
     with inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "style")), moment):
-        styled = [
-            name for name, found in unet.attn_processors.items() if isinstance(found, StyledAttnProcessor)
-        ]
+        styled = [name for name, found in unet.attn_processors.items() if isinstance(found, StyledAttnProcessor)]
     assert styled
     assert all(unet.attn_processors[name] is processor for name, processor in before.items())
 
@@ -260,7 +258,5 @@ def test_a_guests_own_kind_of_processor_stays_where_no_style_acts(unet, adapter,
 
 def test_without_a_style_no_processor_is_ours(unet, adapter, ink, moment):
     before = dict(unet.attn_processors)
-    with inject_attention_processors(
-        unet, adapter.style_layers(StyleConditioning(ink, "style", scale=0.0)), moment
-    ):
+    with inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "style", scale=0.0)), moment):
         assert all(unet.attn_processors[name] is processor for name, processor in before.items())

@@ -87,9 +87,7 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(styled, reference, short, gu
 def test_prompt_embeddings_count_as_prompts(styled, short):
     embeds = torch.randn(2, 77, 32)
     pooled = torch.randn(2, 24)
-    drawn = styled(
-        prompt_embeds=embeds, pooled_prompt_embeds=pooled, guidance_scale=1.0, seed=1, **short
-    ).images
+    drawn = styled(prompt_embeds=embeds, pooled_prompt_embeds=pooled, guidance_scale=1.0, seed=1, **short).images
     alone = styled(
         prompt_embeds=embeds[1:], pooled_prompt_embeds=pooled[1:], guidance_scale=1.0, seed=2, **short
     ).images
@@ -136,9 +134,7 @@ def test_removing_content_changes_the_picture_by_either_way(styled, reference, s
 def test_a_ready_styles_content_stands_unless_the_call_says_otherwise(styled, reference, short):
     cat = styled.style(reference, content="a cat", content_scale=0.5)
     drawn = styled("a", style=cat, seed=1, **short).images
-    assert drawn.equal(
-        styled("a", style=reference, content="a cat", content_scale=0.5, seed=1, **short).images
-    )
+    assert drawn.equal(styled("a", style=reference, content="a cat", content_scale=0.5, seed=1, **short).images)
     assert not drawn.equal(styled("a", style=cat, content_scale=0.1, seed=1, **short).images)
 
 
@@ -153,18 +149,12 @@ def test_several_references_make_one_style_in_any_order(styled, reference):
 
 def test_a_style_is_named_after_its_file(styled, reference, tmp_path):
     reference.save(tmp_path / "ink.png")
-    assert (
-        repr(styled.style(tmp_path / "ink.png", content="a cat")) == 'Style(ink.png − "a cat" × 0.5, CLIP-24)'
-    )
+    assert repr(styled.style(tmp_path / "ink.png", content="a cat")) == 'Style(ink.png − "a cat" × 0.5, CLIP-24)'
 
 
 def test_defaults_hold_where_the_caller_gives_none(pipe, state, image_encoder, short):
-    styled = InstantStyle(
-        pipe, adapter=state, image_encoder=image_encoder, defaults={**short, "guidance_scale": 1.0}
-    )
-    assert styled("a", seed=1).images.equal(
-        pipe("a", generator=generator(1), guidance_scale=1.0, **short).images
-    )
+    styled = InstantStyle(pipe, adapter=state, image_encoder=image_encoder, defaults={**short, "guidance_scale": 1.0})
+    assert styled("a", seed=1).images.equal(pipe("a", generator=generator(1), guidance_scale=1.0, **short).images)
     assert not styled("a", seed=1, guidance_scale=9.0).images.equal(styled("a", seed=1).images)
 
 
@@ -214,9 +204,7 @@ def test_removal_without_the_shared_text_tower_says_which_to_get(pipe, state, im
 
 def test_a_text_encoder_given_by_the_caller_is_used(pipe, state, image_encoder, reference):
     tower, pipe.text_encoder_2 = pipe.text_encoder_2, None
-    styled = InstantStyle(
-        pipe, adapter=state, image_encoder=image_encoder, text_encoder=(tower, pipe.tokenizer_2)
-    )
+    styled = InstantStyle(pipe, adapter=state, image_encoder=image_encoder, text_encoder=(tower, pipe.tokenizer_2))
     embeds = styled.style(reference, content="a cat").content_embeds
     assert embeds is not None
     assert embeds.shape == (1, 24)

@@ -13,9 +13,7 @@ from instantstyle.core.pipeline_checks import check_output, num_images, supporte
 
 @pytest.fixture
 def halves():
-    return SimpleNamespace(
-        unet=SimpleNamespace(dtype=torch.float16), vae=SimpleNamespace(dtype=torch.float16)
-    )
+    return SimpleNamespace(unet=SimpleNamespace(dtype=torch.float16), vae=SimpleNamespace(dtype=torch.float16))
 
 
 BLACK, GREY = Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8), "grey")

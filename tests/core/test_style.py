@@ -67,7 +67,7 @@ def test_weights_that_make_no_mean_are_refused(weights):
 
 
 def test_words_of_another_clip_are_refused():
-    with pytest.raises(StyleError, match="has width 3, ink.png"):
+    with pytest.raises(StyleError, match=r"has width 3, ink\.png"):
         ink().with_content(["a cat"], torch.zeros(1, 3))
 
 

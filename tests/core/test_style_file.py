@@ -80,8 +80,7 @@ def whole(**changes) -> Style:
 def same(one: Style, other: Style) -> bool:
     tensors = [style_tensors(style, exact=True) for style in (one, other)]
     return style_metadata(one) == style_metadata(other) and all(
-        tensors[0].keys() == tensors[1].keys() and tensors[0][name].equal(tensors[1][name])
-        for name in tensors[0]
+        tensors[0].keys() == tensors[1].keys() and tensors[0][name].equal(tensors[1][name]) for name in tensors[0]
     )
 
 
@@ -150,9 +149,7 @@ def test_keys_and_values_are_kept_in_halves_unless_exact(path):
 
 def test_a_style_that_was_loaded_can_still_be_retuned(path):
     found = Style.load(whole().save(path))
-    assert_close(
-        found.with_removal(0.1, "subtract").embedding(), whole().with_removal(0.1, "subtract").embedding()
-    )
+    assert_close(found.with_removal(0.1, "subtract").embedding(), whole().with_removal(0.1, "subtract").embedding())
     assert_close(found.with_weights([1, 3]).embedding(), whole(weights=(1.0, 3.0)).embedding())
 
 
@@ -194,9 +191,7 @@ def test_keys_too_large_for_halves_are_refused_and_kept_exactly(path):
     huge = BoundKeyValues("sdxl", "a" * 16, {LAYER: (large, large)})
     with pytest.raises(StyleError, match="exact=True"):
         whole(bindings=(huge,)).save(path)
-    assert (
-        Style.load(whole(bindings=(huge,)).save(path, exact=True)).bindings[0].layers[LAYER][0].max() == 1e6
-    )
+    assert Style.load(whole(bindings=(huge,)).save(path, exact=True)).bindings[0].layers[LAYER][0].max() == 1e6
 
 
 def test_bound_for_sdxls_style_block_it_is_half_a_megabyte_at_most(path):

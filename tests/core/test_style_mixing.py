@@ -25,9 +25,7 @@ def cat(of: Style, scale: float = 0.5) -> Style:
 
 
 def random(seed: int, **changes) -> Style:
-    return style(
-        0, image_embeds=torch.randn(2, 4, generator=seeded_generator(seed)), weights=(1.0, 0.3), **changes
-    )
+    return style(0, image_embeds=torch.randn(2, 4, generator=seeded_generator(seed)), weights=(1.0, 0.3), **changes)
 
 
 def test_a_mix_is_the_weighted_mean_of_its_parts():
@@ -149,9 +147,7 @@ def test_layers_that_all_have_are_mixed():
 
 
 def test_who_made_the_parts_is_told_of_the_whole():
-    made = Style.mix(
-        {style(0, author="Ada", licence="CC0"): 2, style(1, author="Bo", licence="CC0"): 1, style(2): 1}
-    )
+    made = Style.mix({style(0, author="Ada", licence="CC0"): 2, style(1, author="Bo", licence="CC0"): 1, style(2): 1})
     assert (made.author, made.licence) == ("Ada, Bo", "CC0")
 
 

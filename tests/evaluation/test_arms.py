@@ -57,9 +57,7 @@ def test_an_arm_of_a_missing_role_is_refused():
 def test_cures_are_every_removal_in_all_and_style_blocks_with_the_plain_arms():
     arms = select_arms(["cures"], SDXL, ["a cat", None])
     assert [arm.name for arm in arms[:3]] == ["no reference", "all blocks", "style blocks"]
-    removed = [
-        (arm.arguments["blocks"], arm.arguments["removal"]) for arm in arms if "removal" in arm.arguments
-    ]
+    removed = [(arm.arguments["blocks"], arm.arguments["removal"]) for arm in arms if "removal" in arm.arguments]
     assert removed == [(blocks, removal) for blocks in ("all", "style") for removal in CONTENT_SCALES]
     assert sum(arm.negative for arm in arms) == 2
     assert len(arms) == 3 + len(REMOVAL_ARMS)

@@ -128,9 +128,7 @@ def test_every_point_of_a_curve_links_to_its_images(points, experiment):
 
 def test_each_style_score_has_its_curves_and_none_without_leakage(points, experiment):
     """Two style scores, as with --csd, give four curves; without a score of leakage there are none."""
-    with_csd = [
-        replace(one, scores={**one.scores, "style (CSD)": one.scores["look (pixels)"]}) for one in points
-    ]
+    with_csd = [replace(one, scores={**one.scores, "style (CSD)": one.scores["look (pixels)"]}) for one in points]
     assert render_report(experiment, with_csd).count("<svg") == 4
     without_leakage = [
         replace(one, scores={name: one.scores[name] for name in ("look (pixels)", "text (small CLIP)")})

@@ -45,9 +45,7 @@ def experiment(styled, tmp_path_factory) -> Experiment:
     """An experiment whose references were generated in the look of that block."""
     grey = Image.new("RGB", (32, 32), "grey")
     references = [
-        ReferenceImage(
-            f"{number}.png", styled("a", style=grey, blocks="all", seed=1000 * number, **TINY).images[0]
-        )
+        ReferenceImage(f"{number}.png", styled("a", style=grey, blocks="all", seed=1000 * number, **TINY).images[0])
         for number in range(2)
     ]
     folder = tmp_path_factory.mktemp("probe") / "results"
@@ -114,9 +112,7 @@ def test_a_probe_without_scores_of_the_look_is_refused(experiment, tmp_path):
     text_encoder = experiment.styled.text_encoder
     assert text_encoder
     scorer = TextScorer(experiment.styled.image_encoder, text_encoder)
-    without_look = replace(
-        experiment, scorers=[scorer], folder=tmp_path, references=experiment.references[:1]
-    )
+    without_look = replace(experiment, scorers=[scorer], folder=tmp_path, references=experiment.references[:1])
     with pytest.raises(JobError, match="look and layout"):
         probe(without_look)
 

@@ -38,9 +38,7 @@ def test_an_interval_that_touches_zero_is_not_significant(low, high, sign):
     assert Estimate((low + high) / 2, low, high).sign == sign
 
 
-@pytest.mark.parametrize(
-    ("references", "comparisons", "sign"), [(5, 1, 0), (6, 1, 1), (6, 10, 0), (10, 10, 1)]
-)
+@pytest.mark.parametrize(("references", "comparisons", "sign"), [(5, 1, 0), (6, 1, 1), (6, 10, 0), (10, 10, 1)])
 def test_too_few_references_make_nothing_significant(references, comparisons, sign):
     """Six values share a sign by chance with probability 2/64: enough for one interval, not for ten."""
     assert estimate_mean([0.3] * references, comparisons).sign == sign

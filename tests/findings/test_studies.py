@@ -26,9 +26,7 @@ REFERENCES = 2
 def styled(tokenizer_folder, state, image_encoder) -> InstantStyle:
     # 64 px: the classifier's input.
     tiny = {"num_inference_steps": 1, "height": 64, "width": 64}
-    return InstantStyle(
-        make_pipe(tokenizer_folder), adapter=state, image_encoder=image_encoder, defaults=tiny
-    )
+    return InstantStyle(make_pipe(tokenizer_folder), adapter=state, image_encoder=image_encoder, defaults=tiny)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +56,9 @@ def files(styled, args) -> dict[str, Any]:
 def test_every_arm_has_a_mean_for_each_reference(files):
     for file in (files[name] for name in STUDIES if name != "costs"):
         for arm, scores in file["results"]["means"].items():
-            assert {
-                score: len(values) for score, values in scores.items() if score in ARM_SCORES
-            } == dict.fromkeys(ARM_SCORES, REFERENCES), arm
+            assert {score: len(values) for score, values in scores.items() if score in ARM_SCORES} == dict.fromkeys(
+                ARM_SCORES, REFERENCES
+            ), arm
 
 
 def test_every_method_has_a_cost_and_a_place(files):

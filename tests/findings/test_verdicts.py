@@ -65,8 +65,7 @@ def test_a_scale_that_is_nowhere_worse_is_named():
 def test_scales_are_free_up_to_the_first_with_a_cost():
     means = {"none": constant_arm(leak=0.0)}
     means |= {
-        f"all blocks at {scale:g}": constant_arm(leak=leak)
-        for scale, leak in [(0.2, 0.0), (0.4, 0.3), (0.6, 0.0)]
+        f"all blocks at {scale:g}": constant_arm(leak=leak) for scale, leak in [(0.2, 0.0), (0.4, 0.3), (0.6, 0.0)]
     }
     assert describe_free_scales(means, "all blocks", [0.2, 0.4, 0.6], "none").endswith(
         "no significant cost up to 0.2; a significant cost at 0.4."

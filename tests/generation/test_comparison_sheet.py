@@ -79,9 +79,7 @@ def test_the_reference_is_shown_as_the_image_encoder_receives_it(sheet_of):
 def test_every_column_has_its_title(sheet_of):
     head = sheet_of("a cat").convert("L").crop((0, 0, GAP + 5 * (TILE_SIDE + GAP), HEADER_HEIGHT))
     for column in range(5):
-        title = head.crop(
-            (GAP + column * (TILE_SIDE + GAP), 0, (column + 1) * (TILE_SIDE + GAP), HEADER_HEIGHT)
-        )
+        title = head.crop((GAP + column * (TILE_SIDE + GAP), 0, (column + 1) * (TILE_SIDE + GAP), HEADER_HEIGHT))
         assert title.getextrema()[0] < 128
 
 

@@ -117,13 +117,7 @@ def test_a_style_of_the_library_is_found_by_name_and_by_content(library, tmp_pat
 def test_images_are_compared_by_size_pixels_and_versions():
     black, white = Image.new("RGB", (8, 4)), Image.new("RGB", (8, 4), "white")
     assert str(compare_images(black, black, RECIPE, RECIPE)) == "bit-identical"
-    assert (
-        str(compare_images(black, white, RECIPE, RECIPE)) == "32 of 32 pixels differ, by 255 of 255 at most"
-    )
-    wide = compare_images(
-        black, Image.new("RGB", (9, 4)), RECIPE, RECIPE.replace(scheduler="EulerDiscreteScheduler")
-    )
-    assert str(wide) == (
-        "it was 8×4 pixels, and is 9×4; scheduler DDIMScheduler then, EulerDiscreteScheduler now"
-    )
+    assert str(compare_images(black, white, RECIPE, RECIPE)) == "32 of 32 pixels differ, by 255 of 255 at most"
+    wide = compare_images(black, Image.new("RGB", (9, 4)), RECIPE, RECIPE.replace(scheduler="EulerDiscreteScheduler"))
+    assert str(wide) == ("it was 8×4 pixels, and is 9×4; scheduler DDIMScheduler then, EulerDiscreteScheduler now")
     assert not wide.identical

@@ -157,10 +157,7 @@ def test_an_invalid_grid_raises_an_error(x, y, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        *(
-            (text, "not the JSON of a grid")
-            for text in ("", "[]", "{}", '{"version": 1, "y": null, "x": null}')
-        ),
+        *((text, "not the JSON of a grid") for text in ("", "[]", "{}", '{"version": 1, "y": null, "x": null}')),
         ('{"version": 2}', "has version 2, not 1"),
         (
             '{"version": 1, "y": null, "x": {"field": "seed", "values": [1]}, "recipe": {}}',

@@ -16,9 +16,7 @@ def find_commands(text: str) -> list[str]:
     """Find the `instantstyle` lines of a document's code blocks, with continued lines joined."""
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [
-        line.removeprefix("$ ") for line in map(str.strip, lines) if re.match(r"(\$ )?instantstyle ", line)
-    ]
+    return [line.removeprefix("$ ") for line in map(str.strip, lines) if re.match(r"(\$ )?instantstyle ", line)]
 
 
 def find_error(command: str) -> str | None:

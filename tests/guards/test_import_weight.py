@@ -17,9 +17,7 @@ HEAVY = ("torch", "diffusers", "transformers", "gradio", "fastapi", "ray")
 def loaded_by(code: str) -> set[str]:
     """Return the heavy libraries that a new interpreter has loaded after running the code."""
     listing = f"import sys; print(*[name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{listing}"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{listing}"], capture_output=True, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split())
 
 

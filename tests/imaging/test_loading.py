@@ -84,14 +84,10 @@ def test_sixteen_bit_values_are_scaled_instead_of_clipped(save, name):
 
 
 def test_a_dark_sixteen_bit_image_stays_dark(save):
-    assert (
-        colour(open_reference(save(Image.fromarray(np.full((1, 1), 200, dtype=np.uint16)), "a.png")))[0] == 1
-    )
+    assert colour(open_reference(save(Image.fromarray(np.full((1, 1), 200, dtype=np.uint16)), "a.png")))[0] == 1
 
 
-@pytest.mark.parametrize(
-    ("values", "shade"), [([[0.0, 1.0]], 255), ([[0.0, 255.0]], 255), ([[0.0, 9e4]], 255)]
-)
+@pytest.mark.parametrize(("values", "shade"), [([[0.0, 1.0]], 255), ([[0.0, 255.0]], 255), ([[0.0, 9e4]], 255)])
 def test_float_values_are_scaled_by_the_range_they_use(save, values, shade):
     image = open_reference(save(Image.fromarray(np.array(values, dtype=np.float32)), "a.tiff"))
     assert colour(image, (1, 0))[0] == shade

@@ -69,9 +69,7 @@ def test_validating_the_layers_reads_no_tensor(saved, layers):
 
 
 def test_the_style_block_of_sdxl_has_the_twenty_tensors_69_to_87(tmp_path):
-    tensors = {
-        f"ip_adapter.{n}.to_{x}_ip.weight": torch.zeros(8, CROSS_DIM) for n in range(1, 140, 2) for x in "kv"
-    }
+    tensors = {f"ip_adapter.{n}.to_{x}_ip.weight": torch.zeros(8, CROSS_DIM) for n in range(1, 140, 2) for x in "kv"}
     save_file(flat({"image_proj": base_projection()}) | tensors, tmp_path / "sdxl.safetensors")
     file = IPAdapterCheckpoint.open(tmp_path / "sdxl.safetensors")
     file.validate_layers(sdxl_layers())
@@ -88,9 +86,7 @@ def by_path(layers, state):
     names = {layer.number: layer.name for layer in layers}
     return {
         f"unet.{names[int(number)]}.{rest}": tensor
-        for number, _, rest, tensor in (
-            (*name.partition("."), tensor) for name, tensor in state["ip_adapter"].items()
-        )
+        for number, _, rest, tensor in ((*name.partition("."), tensor) for name, tensor in state["ip_adapter"].items())
     }
 
 
@@ -187,9 +183,7 @@ def test_an_adapter_of_another_family_is_rejected_with_both_cross_dims():
 def test_a_projection_with_missing_tensors_is_rejected_with_their_names(state):
     projection = plus_projection()
     del projection["layers.2.0.to_kv.weight"], projection["norm_out.bias"]
-    with pytest.raises(
-        CheckpointError, match=r"norm_out\.bias; missing image_proj\.layers\.2\.0\.to_kv\.weight"
-    ):
+    with pytest.raises(CheckpointError, match=r"norm_out\.bias; missing image_proj\.layers\.2\.0\.to_kv\.weight"):
         IPAdapterCheckpoint.open({**state, "image_proj": projection})
 
 
@@ -211,11 +205,7 @@ def test_a_resampler_without_whole_heads_is_rejected(state):
 SIZES = st.lists(st.sampled_from([0, 1, 2, 3, 4, 32, 64, 128]), max_size=3)
 NAMES = st.sampled_from(
     [
-        *(
-            f"image_proj.{name}"
-            for make in (base_projection, full_projection, plus_projection)
-            for name in make()
-        ),
+        *(f"image_proj.{name}" for make in (base_projection, full_projection, plus_projection) for name in make()),
         *(f"ip_adapter.{n}.to_{x}_ip.weight" for n in (0, 1, 3, 1000) for x in "kv"),
         "ip_adapter.x.to_k_ip.weight",
         "image_proj.layers.99999999999.0.norm1.weight",
@@ -226,9 +216,7 @@ NAMES = st.sampled_from(
 
 
 @given(st.dictionaries(NAMES | st.text(max_size=20), SIZES, max_size=8), st.booleans())
-def test_tensors_of_any_names_and_shapes_are_an_adapter_or_a_checkpoint_error(
-    layers, shapes, with_projection
-):
+def test_tensors_of_any_names_and_shapes_are_an_adapter_or_a_checkpoint_error(layers, shapes, with_projection):
     """Half of the cases include a valid projection, so that the later checks are reached too."""
     projection = flat({"image_proj": base_projection()}) if with_projection else {}
     tensors = projection | {name: torch.zeros(shape) for name, shape in shapes.items()}

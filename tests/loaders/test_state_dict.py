@@ -61,9 +61,7 @@ def test_a_missing_file_is_rejected(tmp_path):
         IPAdapterCheckpoint.open(tmp_path / "gone.bin")
 
 
-@given(
-    st.dictionaries(st.text(max_size=9) | st.integers(), st.integers() | st.none() | st.just({}), max_size=4)
-)
+@given(st.dictionaries(st.text(max_size=9) | st.integers(), st.integers() | st.none() | st.just({}), max_size=4))
 def test_a_dictionary_of_other_values_is_a_checkpoint_error(state):
     with pytest.raises(CheckpointError):
         IPAdapterCheckpoint.open(state)
@@ -81,9 +79,7 @@ def test_a_file_of_random_bytes_is_a_checkpoint_error(tmp_path_factory, head, re
 
 
 @given(st.binary(min_size=1, max_size=40), st.floats(0, 0.99))
-def test_a_file_with_an_overwritten_header_is_a_checkpoint_error_or_readable(
-    tmp_path_factory, overwritten, where
-):
+def test_a_file_with_an_overwritten_header_is_a_checkpoint_error_or_readable(tmp_path_factory, overwritten, where):
     path = tmp_path_factory.mktemp("overwritten") / "a.safetensors"
     save_file(flat({"image_proj": base_projection(4, 4)}), path)
     content = bytearray(path.read_bytes())

@@ -25,9 +25,7 @@ PERCEPTRON = zeros({f"image_proj.{name}.weight": (4, 4) for name in ("proj.0", "
         (zeros({"ip_adapter.0.to_q_lora.down.weight": (1,)}), "IP-Adapter-FaceID,"),
         (zeros({"image_proj.perceiver_resampler.proj_in.weight": (1,)}), "FaceID-Plus"),
         (
-            zeros(
-                {"image_proj.perceiver_resampler.norm.weight": (1,), "ip_adapter.0.to_q_lora.up.weight": (1,)}
-            ),
+            zeros({"image_proj.perceiver_resampler.norm.weight": (1,), "ip_adapter.0.to_q_lora.up.weight": (1,)}),
             "FaceID-Plus",
         ),
         (PERCEPTRON, "IP-Adapter-FaceID,"),

@@ -21,8 +21,7 @@ def accuracy(scenes) -> dict[str, float]:
     with torch.no_grad():
         predictions = load_classifier()(scenes.render(64))
     return {
-        name: (predictions[name] == labels).float().mean().item()
-        for name, labels in attribute_labels(scenes).items()
+        name: (predictions[name] == labels).float().mean().item() for name, labels in attribute_labels(scenes).items()
     }
 
 

@@ -121,9 +121,7 @@ def test_an_edge_drawing_has_lines_and_no_colour():
 def csd(tmp_path):
     """A checkpoint with OpenAI's names as CSD's authors publish it, and the same model of transformers."""
     torch.manual_seed(0)
-    vision_model = CLIPVisionModel(
-        CLIPVisionConfig(**VISION, image_size=32, patch_size=8, hidden_act="quick_gelu")
-    )
+    vision_model = CLIPVisionModel(CLIPVisionConfig(**VISION, image_size=32, patch_size=8, hidden_act="quick_gelu"))
     state = {name.removeprefix("vision_model."): t for name, t in vision_model.state_dict().items()}
     checkpoint = {
         "conv1.weight": state["embeddings.patch_embedding.weight"],

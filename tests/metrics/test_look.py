@@ -114,8 +114,7 @@ def test_stripes_lower_the_texture_and_not_the_light():
 def test_the_scores_of_unrelated_images_are_as_stated():
     """All pairs of 32 scenes of the synthetic dataset; the stated values were measured on 200, seed 0."""
     features = [
-        extract_features(image, 64)
-        for image in render_images(sample_scenes(32, seeded_generator(0), held_out=None))
+        extract_features(image, 64) for image in render_images(sample_scenes(32, seeded_generator(0), held_out=None))
     ]
     pairs = [(one, other) for number, one in enumerate(features) for other in features[:number]]
 
@@ -138,8 +137,7 @@ def test_a_look_is_the_mean_of_its_parts_and_comes_with_leakage():
 def test_a_set_in_one_look_is_more_consistent_than_one_in_many(scenes, others):
     one = replace(others, look=scenes.look[[0] * COUNT])
     assert (
-        score_consistency(render_images(one)[:4])["look"]
-        > score_consistency(render_images(others)[:4])["look"] + 0.3
+        score_consistency(render_images(one)[:4])["look"] > score_consistency(render_images(others)[:4])["look"] + 0.3
     )
 
 

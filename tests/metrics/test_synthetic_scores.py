@@ -84,9 +84,7 @@ def test_each_image_is_scored_against_its_own_reference(scenes, others):
 
 def test_a_look_is_the_mean_of_its_four_parts():
     parts = {field.name: torch.zeros(2) for field in fields(SyntheticScores)}
-    scores = SyntheticScores(
-        **{**parts, "ground": torch.tensor([1.0, 0.0]), "palette": torch.tensor([0.6, -0.2])}
-    )
+    scores = SyntheticScores(**{**parts, "ground": torch.tensor([1.0, 0.0]), "palette": torch.tensor([0.6, -0.2])})
     assert scores.look.tolist() == pytest.approx([0.4, -0.05])
 
 
@@ -130,8 +128,7 @@ def test_each_image_is_compared_only_with_the_others(scenes):
     """Of three images the last has another look, so that the first two match one of two others."""
     one, other = scenes[torch.tensor([0])].look, scenes[torch.tensor([1])].look
     look = {
-        field.name: torch.cat([getattr(one, field.name)] * 2 + [getattr(other, field.name)])
-        for field in fields(one)
+        field.name: torch.cat([getattr(one, field.name)] * 2 + [getattr(other, field.name)]) for field in fields(one)
     }
     three = Scenes(scenes.thing[:3], type(one)(**look), scenes[torch.arange(3)].layout)
     first, second, third = compare_within_set(predictions_of(three))["consistency"]

@@ -42,17 +42,13 @@ def test_nothing_is_fetched_before_content_is_embedded(hub):
 
 def test_an_unavailable_text_encoder_raises_an_error_with_the_download_command(hub):
     encoder = LazyTextEncoder(TEXT_SOURCES[1024], 1024, torch.device("cpu"))
-    with pytest.raises(
-        ModelError, match=r"Removing content needs the text encoder of OpenCLIP ViT-H/14"
-    ) as error:
+    with pytest.raises(ModelError, match=r"Removing content needs the text encoder of OpenCLIP ViT-H/14") as error:
         encoder.embed(["a cat"])
     assert "hf download laion/CLIP-ViT-H-14-laion2B-s32B-b79K" in str(error.value)
     assert "offline" in str(error.value)
 
 
-def test_a_text_encoder_is_loaded_from_a_whole_clip_with_a_wrong_projection_in_its_config(
-    snapshot, tokenizer_folder
-):
+def test_a_text_encoder_is_loaded_from_a_whole_clip_with_a_wrong_projection_in_its_config(snapshot, tokenizer_folder):
     """OpenCLIP publishes both encoders in one file, and 512 in config.json as the width of the projection."""
     source = replace(TEXT_SOURCES[1024], repo="owner/clip", revision="a" * 40)
     folder = snapshot(source.repo, source.revision)

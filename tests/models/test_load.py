@@ -175,9 +175,7 @@ def test_an_adapter_without_a_known_encoder_raises_an_error(folder):
 
 
 def test_a_pipeline_without_a_fitting_text_encoder_gets_a_lazy_one(folder, monkeypatch):
-    monkeypatch.setitem(
-        TEXT_SOURCES, EMBEDDING_DIM, replace(TEXT_SOURCES[1024], title="a small text encoder")
-    )
+    monkeypatch.setitem(TEXT_SOURCES, EMBEDDING_DIM, replace(TEXT_SOURCES[1024], title="a small text encoder"))
     monkeypatch.setattr("instantstyle.core.style_builder.find_text_encoder", lambda pipe, width: None)
     loaded = instantstyle.load(folder)
     assert isinstance(loaded.text_encoder, LazyTextEncoder)

@@ -37,14 +37,10 @@ def test_a_plan_of_a_folder_has_the_memory_that_loading_it_takes(folder):
     pipe: Any = loaded.pipe
     models = [pipe.unet, pipe.vae, pipe.text_encoder, pipe.text_encoder_2]
     numbers = sum(
-        tensor.numel()
-        for model in (*models, loaded.image_encoder.model)
-        for tensor in model.state_dict().values()
+        tensor.numel() for model in (*models, loaded.image_encoder.model) for tensor in model.state_dict().values()
     )
     weights = load_file(folder / "ip-adapter_small.safetensors")
-    read = sum(
-        weights[name].nbytes for name in weights if name in planned.tensors or name.startswith("image_proj")
-    )
+    read = sum(weights[name].nbytes for name in weights if name in planned.tensors or name.startswith("image_proj"))
     assert planned.adapter_bytes == read
     memory = planned.num_bytes - planned.style_bytes - read
     # Position ids are buffers, which only some files contain.

@@ -32,9 +32,7 @@ def mini():
 @pytest.fixture(scope="module")
 def diffusers_pipe():
     """Load model and adapter with diffusers alone."""
-    encoder = CLIPVisionModelWithProjection.from_pretrained(
-        MINI_FOLDER / "image_encoder", dtype=torch.float32
-    )
+    encoder = CLIPVisionModelWithProjection.from_pretrained(MINI_FOLDER / "image_encoder", dtype=torch.float32)
     side: Any = encoder.config.image_size
     pipe = StableDiffusionXLPipeline.from_pretrained(
         MINI_FOLDER,
@@ -52,9 +50,7 @@ def diffusers_pipe():
 
 def test_images_without_a_reference_are_equal(mini, diffusers_pipe):
     expected = diffusers_pipe("a rocket", generator=seeded_generator(7), **STEPS).images
-    assert torch.allclose(
-        mini("a rocket", seed=7, **STEPS).images, expected, atol=1e-4 * expected.abs().max()
-    )
+    assert torch.allclose(mini("a rocket", seed=7, **STEPS).images, expected, atol=1e-4 * expected.abs().max())
 
 
 def test_images_with_a_reference_are_equal(mini, diffusers_pipe, reference):

@@ -71,9 +71,7 @@ def test_a_complete_folder_has_no_missing_files(folder):
     assert {"unet/config.json", "ip-adapter_small.safetensors"} <= files(items)
 
 
-@pytest.mark.parametrize(
-    "lost", ["unet/config.json", "vae/diffusion_pytorch_model.safetensors", "tokenizer_2"]
-)
+@pytest.mark.parametrize("lost", ["unet/config.json", "vae/diffusion_pytorch_model.safetensors", "tokenizer_2"])
 def test_a_missing_file_of_a_folder_is_named(folder, lost):
     path = folder / lost
     for file in path.iterdir() if path.is_dir() else [path]:

@@ -170,9 +170,7 @@ def sd15_controlnet(pipe: Any) -> Setup:
 
 @pytest.mark.parametrize("blocks", SD15_SCALES)
 @pytest.mark.parametrize("setup", [sd15_text_to_image, sd15_image_to_image, sd15_inpainting, sd15_controlnet])
-def test_latents_of_stable_diffusion_1_5_equal_diffusers(
-    tokenizer_folder, image_encoder, reference, setup, blocks
-):
+def test_latents_of_stable_diffusion_1_5_equal_diffusers(tokenizer_folder, image_encoder, reference, setup, blocks):
     pipe = make_sd15(tokenizer_folder)
     state = {"image_proj": base_projection(), "ip_adapter": layer_weights(cross_attention_layers(pipe.unet))}
     other_pipe, inputs = setup(pipe)

@@ -57,9 +57,7 @@ def test_keys_cannot_be_read_from_the_object():
     assert ADA not in f"{keys!r} {vars(keys)} {keys.owner(ADA)}"
 
 
-@pytest.mark.parametrize(
-    "headers", [{}, bearer(BOB), {"Authorization": ADA}, {"Authorization": f"Basic {ADA}"}]
-)
+@pytest.mark.parametrize("headers", [{}, bearer(BOB), {"Authorization": ADA}, {"Authorization": f"Basic {ADA}"}])
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/styles", "/metrics"])
 def test_a_request_without_a_known_key_is_answered_401(serve, path, headers):
     response = serve(keys=Keys([ADA])).get(path, headers=headers)
@@ -86,18 +84,14 @@ def test_health_needs_no_key(serve):
     assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
 
 
-@pytest.mark.parametrize(
-    "headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}]
-)
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}])
 def test_a_page_of_another_site_cannot_use_the_service_through_the_browser(client, headers):
     response = client.post(GENERATIONS, json=BODY, headers=headers)
     assert response.status_code == 403
     assert "only programs of this machine" in error_message(response)
 
 
-@pytest.mark.parametrize(
-    "blocks", ["probe.json", "style+/etc/x.json", ["probe.json:layout"], {"./p.json": 1.0}]
-)
+@pytest.mark.parametrize("blocks", ["probe.json", "style+/etc/x.json", ["probe.json:layout"], {"./p.json": 1.0}])
 def test_a_file_named_in_blocks_is_not_opened(client, blocks, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # If it were opened, the error would be about its content.
@@ -155,9 +149,7 @@ def test_an_image_with_too_many_pixels_is_not_decoded(serve):
     body = {**BODY, "style_image": base64.b64encode(wide).decode()}
     response = serve(limits={"upload_pixels": 10**6}).post(GENERATIONS, json=body)
     assert response.status_code == 400
-    assert error_message(response).startswith(
-        "style_image has 2000×2000 pixels, more than the limit of 1000000"
-    )
+    assert error_message(response).startswith("style_image has 2000×2000 pixels, more than the limit of 1000000")
 
 
 def test_a_damaged_image_is_refused_without_a_path_of_the_server(client, ink):

@@ -23,9 +23,7 @@ def post_generation(client, **fields):
 
 def post_edit(client, *images: bytes, **fields):
     files = [("image[]", (f"image {number}.png", data)) for number, data in enumerate(images)]
-    return client.post(
-        EDITS, data={"prompt": "a rocket", "seed": 7, "num_inference_steps": 2, **fields}, files=files
-    )
+    return client.post(EDITS, data={"prompt": "a rocket", "seed": 7, "num_inference_steps": 2, **fields}, files=files)
 
 
 def is_equal(first: Image.Image, second: Image.Image) -> bool:
@@ -105,12 +103,8 @@ def test_an_uploaded_image_is_the_style_reference(client, styled, ink, tmp_path)
 
 
 def test_a_reference_can_be_sent_as_base64(client, ink):
-    plain, data_url = (
-        f"{prefix}{base64.b64encode(ink).decode()}" for prefix in ("", "data:image/png;base64,")
-    )
-    styled = [
-        post_generation(client, style_image=text, scale=2).json()["data"][0] for text in (plain, data_url)
-    ]
+    plain, data_url = (f"{prefix}{base64.b64encode(ink).decode()}" for prefix in ("", "data:image/png;base64,"))
+    styled = [post_generation(client, style_image=text, scale=2).json()["data"][0] for text in (plain, data_url)]
     [unstyled] = post_generation(client).json()["data"]
     assert is_equal(*map(decode, styled))
     assert not is_equal(decode(styled[0]), decode(unstyled))

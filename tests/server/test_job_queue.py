@@ -100,9 +100,7 @@ def send_without_reading(url: str, **fields) -> socket.socket:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_generation_ends_at_the_next_step_when_the_client_disconnects(
-    worker, make_service, stream, monkeypatch
-):
+def test_generation_ends_at_the_next_step_when_the_client_disconnects(worker, make_service, stream, monkeypatch):
     service, cancelled = make_service(), []
     cancel = service.queue.cancel
     monkeypatch.setattr(service.queue, "cancel", lambda job: cancelled.append(cancel(job)))

@@ -57,9 +57,7 @@ class ServerProcess:
 
     def post(self, key: str = ADA, **fields) -> httpx2.Response:
         body = {"prompt": "a rocket", "num_inference_steps": 2, **fields}
-        return httpx2.post(
-            f"{self.url}/v1/images/generations", json=body, headers=bearer(key), timeout=TIMEOUT
-        )
+        return httpx2.post(f"{self.url}/v1/images/generations", json=body, headers=bearer(key), timeout=TIMEOUT)
 
     def metrics(self) -> str:
         return httpx2.get(f"{self.url}/metrics", headers=bearer(ADA), timeout=TIMEOUT).text

@@ -22,9 +22,7 @@ def test_the_longest_name_can_be_written_and_found(store, reference):
     assert store.find_image(path.name) == path
 
 
-@pytest.mark.parametrize(
-    "name", ["../image.png", "/etc/passwd", "a.png/../b.png", "", None, 7, "missing.png"]
-)
+@pytest.mark.parametrize("name", ["../image.png", "/etc/passwd", "a.png/../b.png", "", None, 7, "missing.png"])
 def test_no_other_name_is_found(store, name):
     assert store.find_image(name) is None
     store.remove_images([name])

@@ -73,9 +73,7 @@ def test_settings_without_a_field_are_restored(assert_round_trip, uploaded, sett
 
 def test_a_missing_reference_gives_a_remark_and_all_else_is_restored(restore):
     missing = Reference(name="/home/ada/ink.png", sha256="0" * 64)
-    recipe = Recipe(
-        prompt="a rocket", seed=7, references=(missing,), content=("a cat",), scale=0.6, model="small"
-    )
+    recipe = Recipe(prompt="a rocket", seed=7, references=(missing,), content=("a cat",), scale=0.6, model="small")
     restored = restore(recipe)
     assert restored.remarks == ("ink.png is not among the stored references; drop it as the reference.",)
     assert (restored.values.prompt, restored.values.scale) == ("a rocket", 0.6)
@@ -83,9 +81,7 @@ def test_a_missing_reference_gives_a_remark_and_all_else_is_restored(restore):
 
 
 def test_a_name_in_a_recipe_opens_no_file(restore, uploaded):
-    restored = restore(
-        Recipe(prompt="", seed=7, references=(Reference(name=uploaded["path"]),), model="small")
-    )
+    restored = restore(Recipe(prompt="", seed=7, references=(Reference(name=uploaded["path"]),), model="small"))
     assert restored.values.image is None
 
 
@@ -97,7 +93,5 @@ def test_another_model_gives_a_remark(restore):
 def test_the_image_of_image_to_image_gives_one_remark(restore):
     image = Reference(name="/home/ada/photo.png", sha256="0" * 64)
     restored = restore(Recipe(prompt="", seed=7, image=image, strength=0.5, model="small"))
-    assert restored.remarks == (
-        "It was generated from the image photo.png; the studio generates from a prompt only.",
-    )
+    assert restored.remarks == ("It was generated from the image photo.png; the studio generates from a prompt only.",)
     assert "photo.png" not in restored.values.restored_recipe

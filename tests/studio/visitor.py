@@ -71,9 +71,7 @@ class Visitor:
         **options: Further options of Playwright's `Browser.new_context`.
     """
 
-    def __init__(
-        self, browser: Browser, url: str, *, width: int = 1280, height: int = 900, **options: Any
-    ) -> None:
+    def __init__(self, browser: Browser, url: str, *, width: int = 1280, height: int = 900, **options: Any) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": height}, **options)
         self.context.set_default_timeout(TIMEOUT)
         self.page: Page = self.context.new_page()

@@ -78,8 +78,7 @@ def test_left_and_right_and_top_and_bottom_are_where_they_say(upright):
 def test_a_mirrored_thing_is_its_mirror_image():
     spot = placed(0.0, 0.0, 0.7)
     plain, mirrored = (
-        silhouette(replace(spot, turn=torch.zeros(1), mirrored=torch.tensor([flip])), "key")
-        for flip in (False, True)
+        silhouette(replace(spot, turn=torch.zeros(1), mirrored=torch.tensor([flip])), "key") for flip in (False, True)
     )
     assert mirrored.equal(plain.flip(1))
     assert not mirrored.equal(plain)

@@ -109,9 +109,7 @@ def test_fills_with_lines_have_more_ink_than_a_flat_one(look, upright, fill):
     def ink_share(name: str) -> float:
         """Return the share of pixels that are nearer to the ink's colour than to the body's."""
         image = cat_in(look, upright, fill=FILLS.index(name))
-        from_ink, from_body = (
-            (image - look.palette[:, part, :, None, None]).abs().sum(1) for part in (INK, BODY)
-        )
+        from_ink, from_body = ((image - look.palette[:, part, :, None, None]).abs().sum(1) for part in (INK, BODY))
         return (from_ink < from_body).float().mean().item()
 
     assert ink_share(fill) > 1.2 * ink_share("flat")

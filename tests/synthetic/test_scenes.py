@@ -25,9 +25,7 @@ from ..helpers import seeded_generator
 
 def columns(batch: TensorRows) -> list[Tensor]:
     parts = [getattr(batch, field.name) for field in fields(batch)]
-    return [
-        column for part in parts for column in (columns(part) if isinstance(part, TensorRows) else [part])
-    ]
+    return [column for part in parts for column in (columns(part) if isinstance(part, TensorRows) else [part])]
 
 
 def combinations(scenes: Scenes) -> set[tuple[int, ...]]:

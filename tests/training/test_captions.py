@@ -103,9 +103,7 @@ def test_labels_are_what_the_images_show():
     captions = sample_captions(SCENES, seeded_generator(1), thing=1.0, layout=1.0, look=1.0)
     assert captions.labels.equal(scene_labels(SCENES))
     for text, labels in zip(captions.texts, captions.labels.tolist(), strict=True):
-        names = {
-            name: classes[label] for (name, classes), label in zip(ATTRIBUTES.items(), labels, strict=True)
-        }
+        names = {name: classes[label] for (name, classes), label in zip(ATTRIBUTES.items(), labels, strict=True)}
         assert names["thing"][:3] in text
         assert f", {names['fill']} with {names['outline']}, {names['body']} on {names['ground']} " in text
         assert text.endswith(names["behind"])

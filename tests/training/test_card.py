@@ -17,9 +17,7 @@ def constant_means(level: float) -> dict[str, list[float]]:
 
 
 def probe_results() -> dict[str, Any]:
-    arms = {
-        name.replace(" ", " up_blocks.0.attentions."): constant_means(level) for name, level in LEVELS.items()
-    }
+    arms = {name.replace(" ", " up_blocks.0.attentions."): constant_means(level) for name, level in LEVELS.items()}
     settings = {
         "command": "python -m findings.blocks",
         "references": 2,

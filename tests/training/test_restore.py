@@ -57,9 +57,7 @@ def test_known_words_and_classes_keep_their_weights_when_the_dataset_has_grown(f
     shipped_states, *_ = pipe.encode_prompt(texts, do_classifier_free_guidance=False)
     assert torch.allclose(shipped_states.float(), states, atol=1e-2)
     shipped = load_file(PACKAGE / "metrics/judge.safetensors")
-    restored = extend_weights(
-        {name: weight.float() for name, weight in shipped.items()}, SyntheticClassifier()
-    )
+    restored = extend_weights({name: weight.float() for name, weight in shipped.items()}, SyntheticClassifier())
     for name, weight in shipped.items():
         assert restored[name][: len(weight)].equal(weight.float())
     assert len(restored["facts.thing.bias"]) == len(THINGS)

@@ -39,8 +39,7 @@ def test_timesteps_are_those_of_the_schedule(diffusion, bias):
 
 def test_the_bias_prefers_high_noise(diffusion):
     shares = [
-        (diffusion.sample_timesteps(5000, seeded_generator(0), bias) > 600).float().mean()
-        for bias in (1.0, 1.5, 2.5)
+        (diffusion.sample_timesteps(5000, seeded_generator(0), bias) > 600).float().mean() for bias in (1.0, 1.5, 2.5)
     ]
     assert shares[0] == pytest.approx(0.4, abs=0.02)
     assert shares[0] + 0.05 < shares[1] < shares[2] - 0.05

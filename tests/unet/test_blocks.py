@@ -14,9 +14,7 @@ from instantstyle.unet.blocks import Block, format_blocks
 STYLE = Block("up_blocks", 0, 1)
 LAYOUT = Block("down_blocks", 2, 1)
 
-blocks = st.builds(
-    Block, st.sampled_from(["down_blocks", "up_blocks"]), st.integers(0, 20), st.integers(0, 20)
-)
+blocks = st.builds(Block, st.sampled_from(["down_blocks", "up_blocks"]), st.integers(0, 20), st.integers(0, 20))
 
 
 @given(blocks)
@@ -28,9 +26,7 @@ def test_the_middle_block_has_no_index_in_its_name():
     assert str(Block.parse("mid_block.attentions.0")) == "mid_block.attentions.0"
 
 
-@pytest.mark.parametrize(
-    "text", ["up_blocks.0", "up_blocks.0.attentions.1.transformer_blocks.0", "style", ""]
-)
+@pytest.mark.parametrize("text", ["up_blocks.0", "up_blocks.0.attentions.1.transformer_blocks.0", "style", ""])
 def test_a_string_that_is_not_a_block_name_is_rejected(text):
     with pytest.raises(BlockError, match="is not a block name"):
         Block.parse(text)

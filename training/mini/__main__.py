@@ -38,9 +38,7 @@ def _parse_stage(name: str) -> str:
 
 
 def _argument_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stages", nargs="*", type=_parse_stage, help=f"of {', '.join(STAGES)}; default: all")
     parser.add_argument("--minutes", type=float, help="total training time of each named stage")
     parser.add_argument("--steps", type=int, help="maximum number of steps in total of each named stage")

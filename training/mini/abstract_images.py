@@ -77,9 +77,7 @@ def render_strokes(looks: Looks, size: int, generator: Generator) -> Plane:
     rotation = torch.stack([torch.stack([cos, sin, 0 * cos], 1), torch.stack([-sin, cos, 0 * cos], 1)], 1)
     # The corners of a rotated image are 1.42 from its centre.
     positions = F.affine_grid(rotation / 1.42, [len(looks), 1, size, size], align_corners=False)
-    return standardize(
-        F.grid_sample(cells, positions, mode="bicubic", padding_mode="reflection", align_corners=False)
-    )
+    return standardize(F.grid_sample(cells, positions, mode="bicubic", padding_mode="reflection", align_corners=False))
 
 
 def standardize(plane: Plane) -> Plane:

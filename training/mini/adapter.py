@@ -102,9 +102,7 @@ def install_adapter(unet: UNet2DConditionModel, weights: AdapterWeights) -> nn.M
         The projection and the attention processors, which are trained, as one module.
     """
     unet._load_ip_adapter_weights([weights], low_cpu_mem_usage=False)
-    processors: dict[str, Any] = {
-        name: _without_fused_attention(part) for name, part in unet.attn_processors.items()
-    }
+    processors: dict[str, Any] = {name: _without_fused_attention(part) for name, part in unet.attn_processors.items()}
     unet.set_attn_processor(processors)
     layers = [part for part in unet.attn_processors.values() if isinstance(part, nn.Module)]
     projection = cast(nn.Module, unet.encoder_hid_proj)
@@ -116,9 +114,7 @@ def _without_fused_attention(processor: Any) -> AttnProcessor | IPAdapterAttnPro
     if not isinstance(processor, nn.Module):
         return AttnProcessor()
     fused: Any = processor
-    plain = IPAdapterAttnProcessor(
-        fused.hidden_size, fused.cross_attention_dim, fused.num_tokens, fused.scale
-    )
+    plain = IPAdapterAttnProcessor(fused.hidden_size, fused.cross_attention_dim, fused.num_tokens, fused.scale)
     plain.to_k_ip, plain.to_v_ip = fused.to_k_ip, fused.to_v_ip
     return plain
 

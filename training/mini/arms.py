@@ -95,9 +95,7 @@ def generate_images(
         RGB in 0..1.
     """
     images = [
-        generate_for_reference(
-            styled, style, pairs.things[row].tolist(), arm, pairs.seed + 1000 * row, **arguments
-        )
+        generate_for_reference(styled, style, pairs.things[row].tolist(), arm, pairs.seed + 1000 * row, **arguments)
         for row, style in enumerate(encode_styles(styled, pairs, arm))
     ]
     return torch.cat(images)

@@ -65,9 +65,7 @@ class Captions:
         return (same | ~self.stated[:, None]).all(-1)
 
 
-def sample_captions(
-    scenes: Scenes, generator: Generator, *, thing: float, layout: float, look: float
-) -> Captions:
+def sample_captions(scenes: Scenes, generator: Generator, *, thing: float, layout: float, look: float) -> Captions:
     """Write one caption for each scene.
 
     The object is always stated where the look is not, and the layout only where the object is.

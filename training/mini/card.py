@@ -77,9 +77,7 @@ def render_card() -> str:
         scope=fill(describe_scope(MINI_SCOPE), WIDTH),
         known=MINI_SCOPE.things,
         training=format_training(read_results("training")),
-        accuracy=", ".join(
-            f"{name.replace('thing', 'object')} {share:.0%}" for name, share in table["judge"].items()
-        ),
+        accuracy=", ".join(f"{name.replace('thing', 'object')} {share:.0%}" for name, share in table["judge"].items()),
         arms=format_table(table["arms"]),
         table=table["settings"],
         pairs=table["settings"]["references"] * table["settings"]["asked"],

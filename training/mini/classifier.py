@@ -34,9 +34,7 @@ class ClassifierStage(Stage[SyntheticClassifier]):
         scenes = sample_scenes(batch, generator, MINI_SCOPE, held_out=None)
         count = batch // IMAGES_PER_DECODED
         decoded = self.codec.decode(self.codec.encode(scenes[:count].render(IMAGE_SIZE, generator)))
-        images = torch.cat(
-            [resize_for_encoder(decoded), scenes[count:].render(ENCODER_IMAGE_SIZE, generator)]
-        )
+        images = torch.cat([resize_for_encoder(decoded), scenes[count:].render(ENCODER_IMAGE_SIZE, generator)])
         with autocast_if_faster():
             predictions = self.module(augment(images, generator))
         labels = attribute_labels(scenes)

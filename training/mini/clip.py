@@ -69,9 +69,7 @@ class ClipModels(nn.Module):
         initialize_positions(self.vision)
         self.text_2 = CLIPTextModelWithProjection(make_text_config(TEXT_ENCODER_2))
         self.text_1 = CLIPTextModelWithProjection(make_text_config(TEXT_ENCODER_1))  # exported unprojected
-        heads = {
-            name: nn.Linear(EMBEDDING_DIM, len(classes), bias=False) for name, classes in ATTRIBUTES.items()
-        }
+        heads = {name: nn.Linear(EMBEDDING_DIM, len(classes), bias=False) for name, classes in ATTRIBUTES.items()}
         self.facts = nn.ModuleDict(heads)
         self.measures = nn.Linear(EMBEDDING_DIM, MEASURES)
         self.shapes = nn.Linear(IMAGE_ENCODER["hidden_size"], 2 * CELLS**2)
@@ -131,15 +129,9 @@ class ClipStage(Stage[ClipModels]):
         colours = self.colour_loss(abstract, captions.labels[:count], scenes.look.palette[:count])
         # Unnormalised embeddings are added and subtracted: keep their length near that of a unit-variance
         # vector.
-        length = sum_losses(
-            (embeds.pow(2).mean(-1) - 1).pow(2).mean() for embeds in (image, abstract, *texts)
-        )
-        heads = (
-            3 * image_attributes + 3 * text_attributes + 5 * measures + 20 * shapes + 3 * textures + colours
-        )
-        parts = dict(
-            contrastive=contrastive, measures=measures, shapes=shapes, textures=textures, colours=colours
-        )
+        length = sum_losses((embeds.pow(2).mean(-1) - 1).pow(2).mean() for embeds in (image, abstract, *texts))
+        heads = 3 * image_attributes + 3 * text_attributes + 5 * measures + 20 * shapes + 3 * textures + colours
+        parts = dict(contrastive=contrastive, measures=measures, shapes=shapes, textures=textures, colours=colours)
         report = {name: value.detach() for name, value in parts.items()}
         loss = contrastive + heads + 0.02 * length
         return loss, {**report, **self.attribute_accuracy(image.detach(), captions.labels)}
@@ -175,9 +167,7 @@ class ClipStage(Stage[ClipModels]):
         ids = tokenize(texts)
         return [encoder(ids).text_embeds for encoder in (self.module.text_2, self.module.text_1)]
 
-    def contrastive_losses(
-        self, image: Embeds, texts: list[Embeds], matches: Bool[Tensor, "caption image"]
-    ) -> Scalar:
+    def contrastive_losses(self, image: Embeds, texts: list[Embeds], matches: Bool[Tensor, "caption image"]) -> Scalar:
         """Add the losses of both text encoders; the image encoder learns from the first one's only."""
         images = image, image.detach()
         return sum_losses(
@@ -196,9 +186,7 @@ class ClipStage(Stage[ClipModels]):
     def attribute_accuracy(self, image: Embeds, labels: Int[Tensor, "row attribute"]) -> dict[str, Scalar]:
         """Return the share of images from which each attribute is read correctly."""
         heads = zip(self.module.facts.items(), labels.T, strict=True)
-        return {
-            f"see_{name}": (head(image).argmax(-1) == label).float().mean() for (name, head), label in heads
-        }
+        return {f"see_{name}": (head(image).argmax(-1) == label).float().mean() for (name, head), label in heads}
 
 
 def attribute_loss(

@@ -56,9 +56,7 @@ def render_classes() -> Image.Image:
         for attribute, names in (("ground", GROUNDS), ("fill", FILLS), ("outline", OUTLINES))
         for number, name in enumerate(names)
     ]
-    layouts = [
-        (name, replace(scenes, layout=sample_layout_class(number))) for number, name in enumerate(LAYOUTS)
-    ]
+    layouts = [(name, replace(scenes, layout=sample_layout_class(number))) for number, name in enumerate(LAYOUTS)]
     names, rows = zip(*looks, *layouts, strict=True)
     return contact_sheet(names, [""] * CLASS_COLUMNS, [render_row(row) for row in rows], CLASS_SIZE)
 

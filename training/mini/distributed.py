@@ -63,9 +63,7 @@ def run_processes(processes: int, work: Callable[..., None], *arguments: Any) ->
         torch.multiprocessing.spawn(_run_process, (processes, init_method, work, arguments), nprocs=processes)
 
 
-def _run_process(
-    number: int, processes: int, init_method: str, work: Callable[..., None], arguments: Any
-) -> None:
+def _run_process(number: int, processes: int, init_method: str, work: Callable[..., None], arguments: Any) -> None:
     # torch sends SIGINT when the parent dies; a shell may have set background processes to ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     cores = sorted(os.sched_getaffinity(0))

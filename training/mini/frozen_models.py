@@ -96,9 +96,7 @@ def resize_for_encoder(images: Images) -> Float[Tensor, "image 3 size size"]:
     return F.adaptive_avg_pool2d(images, ENCODER_IMAGE_SIZE)
 
 
-def size_conditioning(
-    scenes: Scenes, size: int, with_box: Bool[Tensor, " scene"]
-) -> Float[Tensor, "scene 6"]:
+def size_conditioning(scenes: Scenes, size: int, with_box: Bool[Tensor, " scene"]) -> Float[Tensor, "scene 6"]:
     """Make SDXL's size and crop conditioning.
 
     Args:

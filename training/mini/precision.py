@@ -12,6 +12,4 @@ def autocast_if_faster() -> AbstractContextManager[object]:
     device_type = torch.get_default_device().type
     enabled = device_type == "cuda" or fastest_cpu_dtype() == torch.bfloat16
     # A recorded CUDA graph has to cast the weights at every replay, so their casts must not be cached.
-    return torch.autocast(
-        device_type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=device_type != "cuda"
-    )
+    return torch.autocast(device_type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=device_type != "cuda")

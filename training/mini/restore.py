@@ -56,9 +56,7 @@ def load_shipped_weights(package: Path) -> dict[str, Weights]:
         "text": build_text_module(models).state_dict(),
         "unet": unet_weights,
         "adapter": install_adapter(unet, load_adapter(model / "ip-adapter_mini.safetensors")).state_dict(),
-        "judge": extend_weights(
-            load_float32(package / "metrics" / "judge.safetensors"), SyntheticClassifier()
-        ),
+        "judge": extend_weights(load_float32(package / "metrics" / "judge.safetensors"), SyntheticClassifier()),
     }
 
 
@@ -119,9 +117,7 @@ def load_float32(file: Path) -> dict[str, Tensor]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write a state for every shipped stage that has been trained."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("build/mini"), help="folder of the states")
     parser.add_argument("--package", type=Path, default=Path("src/instantstyle"))
     args = parser.parse_args(arguments)

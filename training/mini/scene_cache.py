@@ -64,9 +64,7 @@ class SceneCache:
         self.scenes, self.remaining = sample_scenes(count, generator, self.scope), count * USES
         size = CHUNK_SIZE[torch.get_default_device().type]
         with autocast_if_faster():
-            chunks = [
-                self._encode(self.scenes[start : start + size], generator) for start in range(0, count, size)
-            ]
+            chunks = [self._encode(self.scenes[start : start + size], generator) for start in range(0, count, size)]
         self.encodings = [torch.cat(parts) for parts in zip(*chunks, strict=True)]
 
     def _encode(self, scenes: Scenes, generator: Generator) -> list[Tensor]:

@@ -129,9 +129,7 @@ class Run(Generic[Trained]):
     def _update_weights(self, loss: Scalar) -> None:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        distributed.average_in_place(
-            [weight.grad for weight in self.stage.parameters() if weight.grad is not None]
-        )
+        distributed.average_in_place([weight.grad for weight in self.stage.parameters() if weight.grad is not None])
         nn.utils.clip_grad_norm_(self.stage.parameters(), 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate()
@@ -224,9 +222,7 @@ def list_legs(state: dict[str, Any]) -> list[Leg]:
     before = sum(leg["images"] for leg in state["earlier"])
     if state["images"] == before:
         return state["earlier"]
-    own = dict(
-        machine=state["machine"], images=state["images"] - before, minutes=round(state["seconds"] / 60, 1)
-    )
+    own = dict(machine=state["machine"], images=state["images"] - before, minutes=round(state["seconds"] / 60, 1))
     return [*state["earlier"], own]
 
 

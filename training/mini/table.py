@@ -78,8 +78,7 @@ def measure_classifier_accuracy(count: int, seed: int) -> dict[str, float]:
     with torch.no_grad():
         predictions = load_classifier()(scenes.render(IMAGE_SIZE))
     correct = {
-        name: (predictions[name] == classes).float().mean()
-        for name, classes in attribute_labels(scenes).items()
+        name: (predictions[name] == classes).float().mean() for name, classes in attribute_labels(scenes).items()
     }
     return {name: round(share.item(), 3) for name, share in correct.items()}
 
@@ -89,9 +88,7 @@ def format_table(rows: dict[str, Row]) -> str:
     titles = [SCORE_TITLES[score] for score in SCORES]
     lines = [f"| arm | {' | '.join(titles)} |", f"|---|{'---|' * len(titles)}"]
     for arm, scores in rows.items():
-        cells = [
-            "{:.2f} ({:.2f}–{:.2f})".format(*scores[score]) if score in scores else "–" for score in SCORES
-        ]
+        cells = ["{:.2f} ({:.2f}–{:.2f})".format(*scores[score]) if score in scores else "–" for score in SCORES]
         lines.append(f"| {ARM_NAMES.get(arm, arm)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -111,9 +108,7 @@ def main() -> None:
     settings = {name: getattr(args, name) for name in ("references", "asked", "seed")}
     accuracy = measure_classifier_accuracy(1000, args.seed)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(
-        json.dumps({"settings": settings, "judge": accuracy, "arms": rows}, indent=1) + "\n"
-    )
+    args.output.write_text(json.dumps({"settings": settings, "judge": accuracy, "arms": rows}, indent=1) + "\n")
     print(format_table(rows))
 
 

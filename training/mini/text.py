@@ -86,9 +86,7 @@ def cell_positions(layouts: Layouts) -> Positions:
     """
     down, across = (axis.flatten() for axis in pixel_grid(CELLS, layouts.x.device))
     offsets = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5)]
-    centre, right, low = (
-        torch.stack(layouts.to_thing_coordinates(0, across + x, down + y), -1) for x, y in offsets
-    )
+    centre, right, low = (torch.stack(layouts.to_thing_coordinates(0, across + x, down + y), -1) for x, y in offsets)
     octaves = torch.pi * 2.0 ** torch.arange(-1, OCTAVES - 1)
     waves = (centre[..., None] * octaves).flatten(2)
     return torch.cat([centre, right - centre, low - centre, waves.sin(), waves.cos()], -1)

@@ -137,9 +137,7 @@ class FsspecStore(Store):
             content_type = mimetypes.guess_type(file)[0] or "application/octet-stream"
             protocols = _protocols(self._file_system)
             arguments = {
-                name: content_type
-                for protocol, name in CONTENT_TYPE_ARGUMENTS.items()
-                if protocol in protocols
+                name: content_type for protocol, name in CONTENT_TYPE_ARGUMENTS.items() if protocol in protocols
             }
             self._file_system.pipe_file(path, data, **arguments)
             return

@@ -91,9 +91,7 @@ class Ledger:
         new = list({row.key: row for row in rows if row.key not in known}.values())
         first_rank, first_batch = self._next("rank"), self._next("batch")
         ranked = [
-            (row, batch)
-            for batch, planned in enumerate(plan_batches(new, size), first_batch)
-            for row in planned
+            (row, batch) for batch, planned in enumerate(plan_batches(new, size), first_batch) for row in planned
         ]
         with self._connection:
             self._connection.executemany(
@@ -157,8 +155,7 @@ class Ledger:
     def dtypes(self) -> dict[str, str]:
         """Return the dtype in which images of this store were generated, by model name."""
         found = self._connection.execute(
-            "SELECT json_extract(recipe, '$.model'), dtype FROM rows "
-            "WHERE dtype IS NOT NULL ORDER BY rank DESC"
+            "SELECT json_extract(recipe, '$.model'), dtype FROM rows WHERE dtype IS NOT NULL ORDER BY rank DESC"
         )
         return dict(found.fetchall())
 
@@ -177,9 +174,7 @@ class Ledger:
 
     def _compare_with_store(self) -> None:
         """Correct the states of rows whose image is missing, or exists although the row is waiting."""
-        found = self._connection.execute(
-            "SELECT key, file, state FROM rows WHERE state != 'failed'"
-        ).fetchall()
+        found = self._connection.execute("SELECT key, file, state FROM rows WHERE state != 'failed'").fetchall()
         existing = self.store.existing_files([file for _, file, _ in found])
         for key, file, state in found:
             if file in existing and state == "waiting":
@@ -208,9 +203,7 @@ def _lock(store: Store) -> Iterator[None]:
         lock.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:
         lock.close()
-        raise JobError(
-            f"{store} is in use by another run ({error}); wait for it, or choose another output."
-        ) from None
+        raise JobError(f"{store} is in use by another run ({error}); wait for it, or choose another output.") from None
     try:
         yield
     finally:
@@ -227,9 +220,7 @@ def _connect(path: Path) -> Iterator[sqlite3.Connection]:
         connection.execute("PRAGMA synchronous = NORMAL")
         [version] = connection.execute("PRAGMA user_version").fetchone()
         if version not in (0, VERSION):
-            raise JobError(
-                f"{path} is a ledger of version {version}, expected {VERSION}; choose another output."
-            )
+            raise JobError(f"{path} is a ledger of version {version}, expected {VERSION}; choose another output.")
         connection.execute(_TABLE)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         yield connection

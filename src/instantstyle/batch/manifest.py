@@ -80,9 +80,7 @@ def cross_product(
         JobError: There are no rows.
     """
     rows = [
-        ManifestRow(
-            f"{name or 'no style'} × {prompt!r} × seed {seed}", {**fields, "prompt": prompt, "seed": seed}
-        )
+        ManifestRow(f"{name or 'no style'} × {prompt!r} × seed {seed}", {**fields, "prompt": prompt, "seed": seed})
         for name, fields in _style_fields(styles)
         for prompt in prompts
         for seed in seeds

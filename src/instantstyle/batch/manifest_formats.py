@@ -11,9 +11,7 @@ from ..errors import JobError, suggest_nearest
 from ..recipe import FILE_FIELDS, Recipe
 from ..utils.text import one_line
 
-FILE_LIST_FIELDS = tuple(
-    name for name in FILE_FIELDS if get_origin(Recipe.model_fields[name].annotation) is tuple
-)
+FILE_LIST_FIELDS = tuple(name for name in FILE_FIELDS if get_origin(Recipe.model_fields[name].annotation) is tuple)
 """Fields of a recipe that name any number of files; the rest of `FILE_FIELDS` name one."""
 
 _COMPOUND_FIELDS = ("style", *FILE_LIST_FIELDS, "content", "blocks", "guidance_interval")
@@ -82,9 +80,7 @@ def _read_csv(text: str, path: Path) -> list[ManifestRow]:
         if len(set(header)) < len(header):
             raise JobError(f"{path} has a column twice in its header ({', '.join(header)}).")
         return [
-            _read_csv_row(f"line {table.line_num}", header, cells)
-            for cells in table
-            if any(map(str.strip, cells))
+            _read_csv_row(f"line {table.line_num}", header, cells) for cells in table if any(map(str.strip, cells))
         ]
     except csv.Error as error:
         raise JobError(f"{path}, line {table.line_num}: {error}.") from None

@@ -59,12 +59,8 @@ def write_report(store: Store, rows: Sequence[BatchRow], states: RowStates) -> s
 
     counts = Counter(state for _, state, _ in shown)
     counted = ", ".join(f"{counts[state]} {state}" for state in get_args(State) if counts[state])
-    sections = [
-        (style, list(group)) for style, group in groupby(shown, key=lambda item: _style_label(item[0]))
-    ]
-    page = render(
-        "batch/templates/report.html.jinja", title=f"{store.name}: {counted}", sections=sections, urls=urls
-    )
+    sections = [(style, list(group)) for style, group in groupby(shown, key=lambda item: _style_label(item[0]))]
+    page = render("batch/templates/report.html.jinja", title=f"{store.name}: {counted}", sections=sections, urls=urls)
     with store.open_writer(PAGE) as file:
         file.write(page.encode())
     return store.display_path(PAGE)

@@ -61,9 +61,7 @@ def generate_rows(
 class _Run:
     """Queued and running batches of one call of `generate_rows`."""
 
-    def __init__(
-        self, ledger: Ledger, rows: Sequence[BatchRow], backend: Backend, on_message: OnMessage
-    ) -> None:
+    def __init__(self, ledger: Ledger, rows: Sequence[BatchRow], backend: Backend, on_message: OnMessage) -> None:
         self.ledger, self.backend, self.on_message = ledger, backend, on_message
         self.waiting = ledger.waiting_keys(rows)
         # Prefer the rows as given: their files may have moved since the ledger saved them.
@@ -79,8 +77,7 @@ class _Run:
         while self.queue and len(self.running) < self.backend.workers:
             batch = self.queue.popleft()
             recipes = [
-                row.recipe.replace(dtype=row.recipe.dtype or self.dtypes.get(row.recipe.model))
-                for row in batch
+                row.recipe.replace(dtype=row.recipe.dtype or self.dtypes.get(row.recipe.model)) for row in batch
             ]
             self.running[pool.submit(self.backend.generate, recipes)] = batch
 
@@ -91,7 +88,7 @@ class _Run:
             images = future.result()
         except NoWorkers:
             raise
-        # Any other error concerns only rows of this batch; the other rows continue.
+        # All other errors concern only rows of this batch; the other rows continue.
         except Exception as error:
             if len(batch) == 1:
                 yield self._fail(batch[0], error)

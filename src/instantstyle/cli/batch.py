@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
@@ -29,9 +29,7 @@ _OWN = {
     "model": RECIPE_OPTIONS["model"],
 }
 _OPTIONS = tuple(
-    _OWN.get(option.name, replace(option, default=None))
-    for option in TEXT_TO_IMAGE
-    if option.name != "prompt"
+    _OWN.get(option.name, replace(option, default=None)) for option in TEXT_TO_IMAGE if option.name != "prompt"
 )
 """Options for what a row leaves out; without an option, the default is the recipe's."""
 
@@ -70,9 +68,7 @@ def run(
     from ..batch import Ledger, create_backend, write_report
     from ..errors import JobError
 
-    ray_settings = {
-        name: value for name, value in {"address": address, "cpus": cpus}.items() if value is not None
-    }
+    ray_settings = {name: value for name, value in {"address": address, "cpus": cpus}.items() if value is not None}
     rows = _read_rows(jobs, styles, prompts, seeds, recipe_fields(values))
     if ray_settings and backend != "ray":
         raise JobError(f"{' and '.join(ray_settings)} is for a Ray cluster; add --backend ray.")
@@ -92,7 +88,7 @@ def _read_rows(
     styles: Sequence[Path] | None,
     prompts: Sequence[str] | None,
     seeds: str | None,
-    defaults: Mapping[str, Any],
+    defaults: "RecipeFields",
 ) -> list["BatchRow"]:
     """Read the rows of a manifest, or combine styles, prompts and seeds; leave out repeated rows."""
     from ..batch import ManifestError, cross_product, parse_seeds, read_manifest
@@ -100,9 +96,7 @@ def _read_rows(
     from ..generation.inputs import read_prompts
 
     if (jobs is None) == (prompts is None) or (jobs and (styles or seeds)):
-        raise JobError(
-            "A batch is either a manifest, or --prompts with --styles and --seeds; give one of them."
-        )
+        raise JobError("A batch is either a manifest, or --prompts with --styles and --seeds; give one of them.")
     try:
         if jobs:
             rows = read_manifest(jobs, defaults)

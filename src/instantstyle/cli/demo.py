@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 def run(
     prompt: Annotated[str, Argument(help="Text to generate images from.")] = "a mushroom",
     style: options.Style = None,
-    content: Annotated[
-        str | None, Option(help="What the given references show and the result should not.")
-    ] = None,
+    content: Annotated[str | None, Option(help="What the given references show and the result should not.")] = None,
     crop: options.Crop = "center",
     model: options.Model = "mini",
     seed: Annotated[int, Option(help="Seed of the first row; each row has the next one.")] = 0,

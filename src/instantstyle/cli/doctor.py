@@ -37,9 +37,7 @@ def run(
     missing, damaged = list_missing(files), list_damaged(files)
     size = format_size(sum(file.num_bytes for file in missing or files))
     if missing:
-        places = dict.fromkeys(
-            describe_search_locations() if file.on_hub else file.location for file in missing
-        )
+        places = dict.fromkeys(describe_search_locations() if file.on_hub else file.location for file in missing)
         count = f"{len(missing)} of {len(files)} files are missing"
         print(f"{card.name}: {count}, {size}; looked in {', '.join(places)}")
     else:

@@ -70,9 +70,7 @@ def read_references(styles: Sequence[Path], skip_bad: bool) -> list["ReferenceIm
     return references
 
 
-def open_scorers(
-    styled: "InstantStyle", clip: Path | None, dino: Path | None, csd: Path | None
-) -> list["Scorer"]:
+def open_scorers(styled: "InstantStyle", clip: Path | None, dino: Path | None, csd: Path | None) -> list["Scorer"]:
     """Open the scorers of an evaluation.
 
     Args:

@@ -31,10 +31,7 @@ def print_plan(recipe: "Recipe", device: str | None) -> None:
         memory = f", {format_size(part.num_bytes)} in memory" if part.num_bytes else ""
         print(f"{part.file.part}: {where} ({format_size(part.file.num_bytes)} on disk{memory})")
     if absent := list_missing(plan.files):
-        print(
-            f"missing: {len(absent)} files; `instantstyle doctor {recipe.model}` lists them "
-            "and how to get them"
-        )
+        print(f"missing: {len(absent)} files; `instantstyle doctor {recipe.model}` lists them and how to get them")
     print(f"blocks: {format_blocks(plan.blocks) or 'none'}")
     names = f" ({plan.tensors[0]} … {plan.tensors[-1]})" if plan.tensors else ""
     read = f", {format_size(plan.adapter_bytes)} read with the projection" if plan.adapter_bytes else ""

@@ -24,17 +24,13 @@ def run(
     model: options.Model = "mini",
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
-    references: Annotated[
-        int, Option(min=1, help="Number of synthetic references if there are no --styles.")
-    ] = 6,
+    references: Annotated[int, Option(min=1, help="Number of synthetic references if there are no --styles.")] = 6,
     values: OptionValues,
     seed: evaluation_options.Seed = 0,
     batch: evaluation_options.Batch = 4,
     skip_bad: evaluation_options.SkipBad = False,
     device: options.Device = None,
-    output: Annotated[Path, Option("--output", "-o", help="A folder; earlier work in it is resumed.")] = Path(
-        "probe"
-    ),
+    output: Annotated[Path, Option("--output", "-o", help="A folder; earlier work in it is resumed.")] = Path("probe"),
 ) -> None:
     """Generate with each block alone and with each block left out, score the images, and propose roles.
 

@@ -11,9 +11,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def run(
     image: Annotated[Path | None, typer.Argument(help="A PNG that instantstyle wrote.")] = None,
-    a1111: Annotated[
-        bool, typer.Option("--a1111", help="Print it as the text that other front ends show.")
-    ] = False,
+    a1111: Annotated[bool, typer.Option("--a1111", help="Print it as the text that other front ends show.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of recipes.")] = False,
 ) -> None:
     """Print the recipe in an image as JSON; of a sweep's grid, its base recipe and its axes."""

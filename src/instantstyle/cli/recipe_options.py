@@ -12,7 +12,7 @@ from ..errors import JobError
 from . import options
 
 if TYPE_CHECKING:
-    from ..recipe import Recipe, Reference
+    from ..recipe import Recipe, RecipeFields, Reference
 
 OptionValues = Mapping[str, Any]
 """Parsed values of recipe options by option name; None for an option without a default that is not given."""
@@ -27,9 +27,7 @@ def _read_image(path: Path) -> "Reference":
     return resolve_image(path).as_reference()
 
 
-def _read_references(
-    paths: Sequence[Path] | None, weights: Sequence[float] | None = None
-) -> list["Reference"]:
+def _read_references(paths: Sequence[Path] | None, weights: Sequence[float] | None = None) -> list["Reference"]:
     from ..generation.sources import resolve_source
 
     paths = paths or []
@@ -54,7 +52,7 @@ class RecipeOption:
     name: str
     annotation: object
     default: object = None
-    convert: Callable[[Any], object] | None = None
+    convert: Callable[..., object] | None = None
 
 
 def _split_interval(text: str) -> list[str]:
@@ -95,9 +93,7 @@ RECIPE_OPTIONS = {
 }
 """Options by name, in the order in which `--help` lists them."""
 
-TEXT_TO_IMAGE = tuple(
-    option for name, option in RECIPE_OPTIONS.items() if name not in ("strength", "control")
-)
+TEXT_TO_IMAGE = tuple(option for name, option in RECIPE_OPTIONS.items() if name not in ("strength", "control"))
 """Options of the verbs that generate from a prompt alone: all but those that act on an initial image."""
 
 SAMPLING = tuple(RECIPE_OPTIONS[name] for name in ("steps", "guidance", "height", "width"))
@@ -125,9 +121,7 @@ def with_recipe_options(*chosen: RecipeOption) -> Callable[[Callable[..., None]]
                 parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY))
                 continue
             parameters += [
-                Parameter(
-                    option.name, Parameter.KEYWORD_ONLY, default=option.default, annotation=option.annotation
-                )
+                Parameter(option.name, Parameter.KEYWORD_ONLY, default=option.default, annotation=option.annotation)
                 for option in chosen
             ]
 
@@ -142,7 +136,7 @@ def with_recipe_options(*chosen: RecipeOption) -> Callable[[Callable[..., None]]
     return decorate
 
 
-def recipe_fields(values: OptionValues) -> dict[str, Any]:
+def recipe_fields(values: OptionValues) -> "RecipeFields":
     """Convert the values of recipe options to fields of a recipe.
 
     Args:
@@ -158,7 +152,7 @@ def recipe_fields(values: OptionValues) -> dict[str, Any]:
     """
     from ..recipe import FIELD_ALIASES
 
-    fields: dict[str, Any] = {}
+    fields: RecipeFields = {}
     if values.get("weight"):
         fields["references"] = _read_references(values.get("style"), values["weight"])
     for name, value in values.items():

@@ -12,12 +12,8 @@ def run(
     model: options.Model = "mini",
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
-    device: Annotated[
-        list[str] | None, Option(help="cpu, cuda, cuda:1 or mps; repeat for a worker on each.")
-    ] = None,
-    host: Annotated[
-        str, Option(help="Address to listen on; other than localhost needs API keys.")
-    ] = "127.0.0.1",
+    device: Annotated[list[str] | None, Option(help="cpu, cuda, cuda:1 or mps; repeat for a worker on each.")] = None,
+    host: Annotated[str, Option(help="Address to listen on; other than localhost needs API keys.")] = "127.0.0.1",
     port: Annotated[int, Option(min=0, max=65535, help="0: any free port.")] = 8000,
     api_keys: Annotated[
         Path | None, Option(help="A file with one API key a line; INSTANTSTYLE_API_KEYS adds more.")
@@ -25,9 +21,7 @@ def run(
     styles: Annotated[Path | None, Option(help="The folder in which uploaded styles are stored.")] = None,
     library: Annotated[bool, Option("--library", help="Let clients use the styles of your library.")] = False,
     queue: Annotated[int, Option(min=1, help="Largest number of waiting requests; more are rejected.")] = 64,
-    time_limit: Annotated[
-        float, Option(min=1, help="Longest duration of a request in seconds, with waiting.")
-    ] = 300,
+    time_limit: Annotated[float, Option(min=1, help="Longest duration of a request in seconds, with waiting.")] = 300,
     max_pixels: Annotated[int, Option(min=64, help="Largest number of pixels of an image.")] = 1536 * 1536,
     max_steps: Annotated[int, Option(min=1, max=1000, help="Largest number of steps of an image.")] = 100,
     max_pictures: Annotated[int, Option(min=1, max=1000, help="Largest number of images of a request.")] = 10,

@@ -15,9 +15,7 @@ def run(
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
     device: options.Device = None,
-    host: Annotated[
-        str, Option(help="Address to listen on; other than localhost needs a password.")
-    ] = "127.0.0.1",
+    host: Annotated[str, Option(help="Address to listen on; other than localhost needs a password.")] = "127.0.0.1",
     port: Annotated[int, Option(min=0, max=65535, help="0: any free port.")] = 7860,
     folder: Annotated[Path | None, Option(help="Folder in which images and references are stored.")] = None,
     looks: Annotated[int, Option(min=0, max=1000, help="Number of previews of an image.")] = 6,

@@ -25,9 +25,7 @@ def run(
     bind: Annotated[
         str | None, Option(metavar="MODEL", help="Bind the style to this model, for example sdxl.")
     ] = None,
-    blocks: Annotated[
-        str, Option(help="Blocks to bind: a role, all, names of blocks, or a probe.json.")
-    ] = "style",
+    blocks: Annotated[str, Option(help="Blocks to bind: a role, all, names of blocks, or a probe.json.")] = "style",
     model: Annotated[
         str | None, Option(help="Model of the image encoder; by default that of --bind, or mini.")
     ] = None,
@@ -61,9 +59,7 @@ def run(
     path = output or Path(f"{references[0].name.partition('.')[0]}.style.safetensors")
     check_destination(path, force=force)
     # The rules for these values are those of a recipe.
-    checked = Recipe.model_validate(
-        {"prompt": "", "seed": 0, "crop": crop, "combine": combine, "removal": removal}
-    )
+    checked = Recipe.model_validate({"prompt": "", "seed": 0, "crop": crop, "combine": combine, "removal": removal})
     sources = SourceCache()
     for reference in references:
         sources.read(reference)

@@ -13,9 +13,7 @@ from .recipe_options import TEXT_TO_IMAGE, OptionValues, build_recipe, with_reci
 X = Annotated[
     str, Option("--x", metavar="FIELD=VALUES", help="scale=0.2:1.4:0.2, seed=1,2,3: a column for each value.")
 ]
-Y = Annotated[
-    str | None, Option("--y", metavar="FIELD=VALUES", help="blocks=style,layout,all: a row for each value.")
-]
+Y = Annotated[str | None, Option("--y", metavar="FIELD=VALUES", help="blocks=style,layout,all: a row for each value.")]
 
 
 @with_recipe_options(*TEXT_TO_IMAGE)

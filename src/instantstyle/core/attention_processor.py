@@ -128,9 +128,7 @@ class StyleKeyValues:
         images, rest = divmod(batch, halves * self.key.shape[1])
         if rest:
             parts = "two halves" if is_guided else f"images in {self.key.shape[1]} styles"
-            raise StyleError(
-                f"A batch of {batch} does not split into {parts}; give one style for each prompt."
-            )
+            raise StyleError(f"A batch of {batch} does not split into {parts}; give one style for each prompt.")
         rows = self.key[-halves:], self.value[-halves:]
         key, value = (x if images == 1 else x.repeat_interleave(images, dim=1) for x in rows)
         return key.flatten(0, 1), value.flatten(0, 1)
@@ -210,9 +208,7 @@ class StyledAttnProcessor:
         return result if attn.rescale_output_factor == 1 else result / attn.rescale_output_factor
 
 
-def split_heads(
-    x: Float[Tensor, "batch tokens width"], heads: int
-) -> Float[Tensor, "batch heads tokens head"]:
+def split_heads(x: Float[Tensor, "batch tokens width"], heads: int) -> Float[Tensor, "batch heads tokens head"]:
     """Split the width into attention heads."""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
@@ -258,9 +254,7 @@ class StyleKeyValueCache:
             scale = scale * self._resized_mask(self.style.mask, state.spatial_size(hidden_states.shape[1]))
         return key, value, scale
 
-    def key_value(
-        self, attn: AttentionModule, hidden_states: Tensor, state: DenoisingState
-    ) -> tuple[Tensor, Tensor]:
+    def key_value(self, attn: AttentionModule, hidden_states: Tensor, state: DenoisingState) -> tuple[Tensor, Tensor]:
         """Return key and value, [batch heads tokens head], on the device and in the dtype of the pixels."""
         valid_for = (len(hidden_states), state.is_guided, hidden_states.dtype, hidden_states.device)
         cacheable = not torch.compiler.is_compiling() and self.style.shift is None

@@ -61,10 +61,7 @@ class ImageEncoder:
 
     def __init__(self, model: Any, reopen: Callable[[], Any] | None = None) -> None:
         config = getattr(model, "config", None)
-        if (
-            getattr(config, "projection_dim", None) is None
-            or getattr(model, "visual_projection", None) is None
-        ):
+        if getattr(config, "projection_dim", None) is None or getattr(model, "visual_projection", None) is None:
             raise CheckpointError(
                 f"The image encoder is a {type(model).__name__}; expected a CLIPVisionModelWithProjection "
                 "or a folder that contains one."
@@ -171,21 +168,17 @@ class ImageEncoder:
         return self.model(self.pixels(images, crop)).image_embeds.float().cpu()
 
     @torch.no_grad()
-    def features(
-        self, images: Sequence[Image.Image], crop: str = "center"
-    ) -> Float[Tensor, "images patches dim"]:
+    def features(self, images: Sequence[Image.Image], crop: str = "center") -> Float[Tensor, "images patches dim"]:
         """Compute the hidden states before the last layer, which Plus and full adapters read, as diffusers does."""
         return self._hidden_states(self.pixels(images, crop))
 
     @torch.no_grad()
     def blank_features(self) -> Float[Tensor, "patches dim"]:
-        """Compute the features of an all-zero input, which is mid-grey after preprocessing; adapters are trained so."""
+        """Compute the features of an all-zero input, mid-grey after preprocessing, as adapters are trained."""
         shape = (1, 3, self.image_size, self.image_size)
         return self._hidden_states(torch.zeros(shape, device=self.model.device, dtype=self.model.dtype))[0]
 
-    def pixels(
-        self, images: Sequence[Image.Image], crop: str = "center"
-    ) -> Float[Tensor, "images 3 size size"]:
+    def pixels(self, images: Sequence[Image.Image], crop: str = "center") -> Float[Tensor, "images 3 size size"]:
         """Preprocess images; with `crop="center"` exactly as transformers' `CLIPImageProcessor` does.
 
         Raises:

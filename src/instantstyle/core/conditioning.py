@@ -52,13 +52,10 @@ class StyleConditioning:
     def __post_init__(self) -> None:
         scale = cast(object, self.scale)
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not isfinite(scale):
-            raise StyleError(
-                f"scale is {self.scale!r}; it must be a finite number: 0 has no effect, 1 is as trained."
-            )
+            raise StyleError(f"scale is {self.scale!r}; it must be a finite number: 0 has no effect, 1 is as trained.")
         if not 0 <= self.start <= self.end <= 1:
             raise StyleError(
-                f"start is {self.start!r} and end {self.end!r}; they are shares of the steps, "
-                "0 ≤ start ≤ end ≤ 1."
+                f"start is {self.start!r} and end {self.end!r}; they are shares of the steps, 0 ≤ start ≤ end ≤ 1."
             )
         if self.curve is not None and (not len(self.curve) or not all(map(isfinite, self.curve))):
             raise StyleError(f"curve is {self.curve!r}; it must be one finite number or several.")
@@ -98,9 +95,7 @@ class StyleConditioning:
         if mode is None:
             return [self]
         if self.unconditional or self.negative_style is not None:
-            raise StyleError(
-                f"{self.blocks} has an unconditional part of its own; leave the negative style out."
-            )
+            raise StyleError(f"{self.blocks} has an unconditional part of its own; leave the negative style out.")
         return [
             replace(self, blocks=dict(mode.conditional)),
             replace(self, blocks=dict(mode.unconditional), unconditional=True),

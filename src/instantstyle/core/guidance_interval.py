@@ -127,8 +127,7 @@ def _validated(interval: object) -> GuidanceInterval:
         if isinstance(start, int | float) and isinstance(end, int | float) and 0 <= start <= end <= 1:
             return start, end
     raise JobError(
-        f"guidance_interval is {interval!r}; "
-        "it is two shares of the steps, 0 ≤ start ≤ end ≤ 1, such as (0.2, 0.8)."
+        f"guidance_interval is {interval!r}; it is two shares of the steps, 0 ≤ start ≤ end ≤ 1, such as (0.2, 0.8)."
     )
 
 

@@ -19,9 +19,7 @@ from ..loaders.projection_config import HEAD_WIDTH
 Weights = Mapping[str, Tensor]
 
 
-def base_tokens(
-    weights: Weights, embeds: Float[Tensor, "images dim"]
-) -> Float[Tensor, "images tokens cross_dim"]:
+def base_tokens(weights: Weights, embeds: Float[Tensor, "images dim"]) -> Float[Tensor, "images tokens cross_dim"]:
     """Compute LayerNorm(Linear(e)), with the linear layer's output split into tokens."""
     flat = F.linear(embeds, weights["proj.weight"], weights["proj.bias"])
     cross_dim = weights["norm.weight"].shape[0]

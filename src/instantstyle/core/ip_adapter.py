@@ -45,8 +45,7 @@ def cross_attention_layers(unet: UNet) -> list[Layer]:
 class IPAdapter:
     """An IP-Adapter fitted to one UNet. It reads only the layers that a style is bound to.
 
-    No weights are kept; for each living style its keys and values are. Without a checkpoint, only styles that are
-    bound for the UNet's family can be used.
+    Only keys and values of living styles are kept. Without a checkpoint, only bound styles can be used.
     """
 
     def __init__(
@@ -213,9 +212,7 @@ class IPAdapter:
                 f"{'patch features' if patches else 'an embedding'} of width {width}"
                 for patches, width in (needed, found)
             )
-            raise StyleError(
-                f"{style!r} is {has}; the adapter needs {needs}. Make it with this adapter's encoder."
-            )
+            raise StyleError(f"{style!r} is {has}; the adapter needs {needs}. Make it with this adapter's encoder.")
 
 
 def missing_adapter_error(family: str, style: Style | None = None) -> StyleError:
@@ -300,13 +297,9 @@ def inject_attention_processors(unet: UNet, styles: StyleLayers, state: Denoisin
         StyleError: diffusers' own IP-Adapter is loaded, which passes text and image tokens as a pair.
     """
     original = dict(unet.attn_processors)
-    loaded = sorted(
-        {type(each).__name__ for each in original.values() if type(each).__name__.startswith("IPAdapter")}
-    )
+    loaded = sorted({type(each).__name__ for each in original.values() if type(each).__name__.startswith("IPAdapter")})
     if loaded:
-        raise StyleError(
-            f"The UNet already has an IP-Adapter ({loaded[0]}); call pipe.unload_ip_adapter() first."
-        )
+        raise StyleError(f"The UNet already has an IP-Adapter ({loaded[0]}); call pipe.unload_ip_adapter() first.")
     # Cast before the first step: a compiled network would be compiled again for tensors that move inside it.
     like = torch.empty(0, dtype=unet.dtype, device=unet.device)
     processors = {

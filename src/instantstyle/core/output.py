@@ -82,8 +82,7 @@ class CallRecord:
                 missing.append("StyleConditioning")
         if missing:
             raise JobError(
-                f"A recipe does not record {', '.join(missing)}; save the image without one: "
-                ".images[0].save(…)."
+                f"A recipe does not record {', '.join(missing)}; save the image without one: .images[0].save(…)."
             )
         negative = self.arguments.get("negative_prompt") or ""
         steps = signature(self.styled.pipe.__call__).parameters["num_inference_steps"].default

@@ -86,10 +86,7 @@ class InstantStyle:
         self.recipe_fields = recipe_fields
 
     def with_pipeline(self, pipe: "DiffusionPipeline | Pipeline") -> "InstantStyle":
-        """Share adapter and encoders with another pipeline: image-to-image, inpainting, ControlNet and others.
-
-        photo = styled.with_pipeline(StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe))
-        """
+        """Share adapter and encoders with another pipeline, `StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe)`."""
         check_pipeline(pipe)
         other = copy(self)
         other.pipe = cast(Pipeline, pipe)
@@ -157,9 +154,7 @@ class InstantStyle:
             combine=combine,
         )
 
-    def bind(
-        self, style: Style | ReferenceLike | Sequence[ReferenceLike], blocks: BlockSpec = "style"
-    ) -> Style:
+    def bind(self, style: Style | ReferenceLike | Sequence[ReferenceLike], blocks: BlockSpec = "style") -> Style:
         """Add the keys and values of these blocks to a style.
 
         The result generates with every network of this family, without adapter and image encoder. Raises `BlockError`
@@ -188,22 +183,14 @@ class InstantStyle:
         curve: Sequence[float] | None = None,
         negative_style: Style | ReferenceLike | None = None,
     ) -> Generator[Pipeline]:
-        """Inject a style into the plain pipeline for the `with` block; the arguments are those of a call.
+        """Inject a style into the plain pipeline, which is yielded, for the `with` block; arguments as in a call.
 
         Blocks nest; in a layer that both select, the inner style acts.
-
-        Yields:
-            The pipeline.
         """
+        styles = style if isinstance(style, Style) else self.builder.as_styles(style)
+        negative = None if negative_style is None else self.builder.as_style(negative_style)
         conditionings = as_conditionings(
-            style if isinstance(style, Style) else self.builder.as_styles(style),
-            blocks=blocks,
-            scale=scale,
-            mask=mask,
-            start=start,
-            end=end,
-            curve=curve,
-            negative_style=None if negative_style is None else self.builder.as_style(negative_style),
+            styles, blocks=blocks, scale=scale, mask=mask, start=start, end=end, curve=curve, negative_style=negative
         )
         if (encoder := self.builder.reference_encoder) is not None:
             for one in (style for each in conditionings for style in (*each.styles, each.negative_style)):
@@ -218,9 +205,7 @@ class InstantStyle:
             for each in conditionings
         ]
         layers = map(self.adapter.style_layers, conditionings)
-        with inject_attention_processors(
-            self.pipe.unet, merge_style_layers(layers), DenoisingState(self.pipe)
-        ):
+        with inject_attention_processors(self.pipe.unet, merge_style_layers(layers), DenoisingState(self.pipe)):
             yield self.pipe
 
     def __call__(
@@ -282,9 +267,7 @@ class InstantStyle:
         arguments = {**self.defaults, **arguments}
         count = num_images(prompt, num_images_per_prompt, arguments)
         seeds, generators = make_generators(seed, arguments, count)
-        guidance = (
-            nullcontext() if guidance_interval is None else limit_guidance(self.pipe, guidance_interval)
-        )
+        guidance = nullcontext() if guidance_interval is None else limit_guidance(self.pipe, guidance_interval)
         settings: PipelineArguments = {
             "blocks": blocks,
             "scale": scale,
@@ -301,9 +284,7 @@ class InstantStyle:
         elif content is not None:
             raise StyleError(f"content={content!r} would be removed from a style, but style is None.")
         with styling, guidance:
-            output = self.pipe(
-                prompt=prompt, num_images_per_prompt=num_images_per_prompt, **arguments, **generators
-            )
+            output = self.pipe(prompt=prompt, num_images_per_prompt=num_images_per_prompt, **arguments, **generators)
         check_output(output, self.pipe)
         if isinstance(output, tuple):
             return cast(StyledOutput, output)
@@ -334,9 +315,6 @@ class InstantStyle:
     def _repr_html_(self) -> str:
         """The blocks and their roles as a table, for notebooks."""
         roles = self.architecture.roles.items()
-        played = (
-            (block, [role for role, members in roles if block in members])
-            for block in self.architecture.blocks
-        )
+        played = ((block, [role for role, members in roles if block in members]) for block in self.architecture.blocks)
         rows = (f"<tr><td>{block}</td><td>{', '.join(names)}</td></tr>" for block, names in played)
         return f"<table><caption>{escape(repr(self))}</caption>{''.join(rows)}</table>"

@@ -23,9 +23,7 @@ def check_pipeline(pipe: object) -> None:
         ModelError: It does not.
     """
     if not hasattr(getattr(pipe, "unet", None), "attn_processors"):
-        raise ModelError(
-            f"{type(pipe).__name__} has no UNet to style; use a diffusers pipeline for SD1.5 or SDXL."
-        )
+        raise ModelError(f"{type(pipe).__name__} has no UNet to style; use a diffusers pipeline for SD1.5 or SDXL.")
     if not hasattr(type(pipe), "do_classifier_free_guidance"):
         raise ModelError(
             f"{type(pipe).__name__} does not report whether guidance is on; use one of diffusers' own pipelines."
@@ -80,9 +78,7 @@ def num_images(prompt: str | Sequence[str] | None, per_prompt: object, arguments
     return per_prompt * (1 if isinstance(prompt, str) else len(prompt))
 
 
-def make_generators(
-    seed: object, arguments: PipelineArguments, count: int
-) -> tuple[list[int], dict[str, Any]]:
+def make_generators(seed: object, arguments: PipelineArguments, count: int) -> tuple[list[int], dict[str, Any]]:
     """Make one random generator for each image.
 
     Generators are on the CPU, so that an image depends on neither batch nor device.
@@ -105,9 +101,7 @@ def make_generators(
     if seed is None:
         seed = secrets.randbelow(2**32)
     elif isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise JobError(
-            f"seed is {seed!r}; it must be a whole number from 0 to 2⁶³ − 1, or None for a new one."
-        )
+        raise JobError(f"seed is {seed!r}; it must be a whole number from 0 to 2⁶³ − 1, or None for a new one.")
     seeds = [seed + i for i in range(count)]
     return seeds, {"generator": [torch.Generator("cpu").manual_seed(each) for each in seeds]}
 

@@ -33,9 +33,7 @@ class AttentionModule(Protocol):
 
     def norm_encoder_hidden_states(self, encoder_hidden_states: Tensor) -> Tensor: ...
 
-    def prepare_attention_mask(
-        self, attention_mask: Tensor, target_length: int, batch_size: int
-    ) -> Tensor: ...
+    def prepare_attention_mask(self, attention_mask: Tensor, target_length: int, batch_size: int) -> Tensor: ...
 
 
 class ContentEncoder(Protocol):

@@ -43,9 +43,7 @@ class ReferenceEncoder:
     With `keep_encoder` off the encoder's weights are freed after each use; cached images do not need them.
     """
 
-    def __init__(
-        self, encoder: ImageEncoder, *, uses_patch_features: bool, keep_encoder: bool = True
-    ) -> None:
+    def __init__(self, encoder: ImageEncoder, *, uses_patch_features: bool, keep_encoder: bool = True) -> None:
         self.encoder = encoder
         self.uses_patch_features = uses_patch_features
         self.keep_encoder = keep_encoder
@@ -76,9 +74,7 @@ class ReferenceEncoder:
             )
         opened = ImageEncoder.open(encoder)
         opened.check_fits(checkpoint.projection_type, checkpoint.embedding_dim)
-        return cls(
-            opened, uses_patch_features=checkpoint.projection_type != "base", keep_encoder=keep_encoder
-        )
+        return cls(opened, uses_patch_features=checkpoint.projection_type != "base", keep_encoder=keep_encoder)
 
     def encode(
         self, images: Sequence[Image.Image], crop: str = "center"
@@ -152,9 +148,7 @@ def unrelated_images() -> tuple[Image.Image, ...]:
     return tuple(map(to_pil_image, rendered))
 
 
-def resolve_content_scale(
-    scale: ContentScale | None, style: Style, encoder: ReferenceEncoder | None
-) -> float | None:
+def resolve_content_scale(scale: ContentScale | None, style: Style, encoder: ReferenceEncoder | None) -> float | None:
     """Replace `"auto"` by the scale for this style; return anything else unchanged.
 
     Raises:
@@ -170,9 +164,7 @@ def resolve_content_scale(
             "leave content_scale out."
         )
     if not style.content:
-        raise StyleError(
-            f"content_scale='auto' removes words from {style.name}, and there are none; pass content=."
-        )
+        raise StyleError(f"content_scale='auto' removes words from {style.name}, and there are none; pass content=.")
     style.check_removable()
     if encoder is None:
         raise StyleError(

@@ -73,18 +73,12 @@ class Style:
         check_removal(self.removal)
         if self.combine not in COMBINATIONS:
             raise StyleError(f"combine cannot be {self.combine!r}; it is one of {', '.join(COMBINATIONS)}.")
-        if len(self.weights) != len(self.image_embeds):
-            raise StyleError(
-                f"{len(self.image_embeds)} references have {len(self.weights)} weights; give one for each."
-            )
+        if (count := len(self.image_embeds)) != len(self.weights):
+            raise StyleError(f"{count} references have {len(self.weights)} weights; give one for each.")
         if self.has_ingredients and not (min(self.weights) >= 0 and 0 < sum(self.weights) < inf):
-            raise StyleError(
-                f"Weights are {self.weights}; each must be finite and not negative, and not all 0."
-            )
+            raise StyleError(f"Weights are {self.weights}; each must be finite and not negative, and not all 0.")
         if self.combine == "concat" and len(set(self.weights)) > 1:
-            raise StyleError(
-                f"Weights {self.weights} have no meaning for tokens side by side; use combine='average'."
-            )
+            raise StyleError(f"Weights {self.weights} have no meaning for tokens side by side; use combine='average'.")
         if not self.has_ingredients and not self.bindings:
             raise StyleError("A style needs a reference, or keys and values; this one has neither.")
 
@@ -238,9 +232,7 @@ class Style:
 
     @staticmethod
     def mix(parts: Any, *, on: str | None = None) -> "Style":
-        """Mix styles by weight: `Style.mix({"ink": 0.7, "neon": 0.3})`.
-
-        The order of the parts does not change a bit of the result.
+        """Mix styles by weight, in any order with the same result: `Style.mix({"ink": 0.7, "neon": 0.3})`.
 
         Args:
             parts: A mapping or pairs of styles, style files or library names, and weights from 0.
@@ -262,9 +254,7 @@ class Style:
     def interpolate(self, other: "Style", share: float) -> "Style":
         """Mix this style with another one: a `share` of 0 is this style, 1 the other; `StyleError` outside of 0..1."""
         if not 0 <= share <= 1:
-            raise StyleError(
-                f"share is {share!r}; it must be a number in 0..1: 0 is this style, 1 the other."
-            )
+            raise StyleError(f"share is {share!r}; it must be a number in 0..1: 0 is this style, 1 the other.")
         return Style.mix([(self, 1 - share), (other, share)])
 
     def save(self, path: str | Path, *, force: bool = False, exact: bool = False) -> Path:
@@ -296,7 +286,7 @@ class Style:
         if self.encoder_fingerprint not in ("", encoder.fingerprint):
             raise StyleError(
                 f"{self!r} was made with another image encoder ({self.encoder} {self.encoder_fingerprint}) than the "
-                f"one here ({encoder.name} {encoder.fingerprint}); make it with this one, or bind it where that one is."
+                f"one here ({encoder.name} {encoder.fingerprint}); make it with this one, or bind it there."
             )
 
     def check_ingredients(self) -> None:
@@ -324,8 +314,6 @@ class Style:
     def _repr_html_(self) -> str:
         """Thumbnail and ingredients, for notebooks."""
         image = (
-            f'<img alt="" src="data:image/jpeg;base64,{b64encode(self.thumbnail).decode()}">'
-            if self.thumbnail
-            else ""
+            f'<img alt="" src="data:image/jpeg;base64,{b64encode(self.thumbnail).decode()}">' if self.thumbnail else ""
         )
         return f"<figure>{image}<figcaption>{escape(repr(self))}</figcaption></figure>"

@@ -29,19 +29,14 @@ ReferenceLike = str | Path | Image.Image
 """An image or its file; or a saved style: its .style.safetensors file, or its name in the library."""
 
 StyleLike = (
-    Style
-    | ReferenceLike
-    | StyleConditioning
-    | Sequence[ReferenceLike]
-    | Sequence[Style]
-    | Sequence[StyleConditioning]
+    Style | ReferenceLike | StyleConditioning | Sequence[ReferenceLike] | Sequence[Style] | Sequence[StyleConditioning]
 )
 """One reference or several for one style, a ready style, one style for each prompt, or conditionings that add up."""
 
 
 @dataclass(eq=False)
 class StyleBuilder:
-    """Image encoder, text encoder and adapter that styles are made for. `InstantStyle.style` documents the arguments."""
+    """Encoders, and the adapter that styles are made for. `InstantStyle.style` documents the arguments."""
 
     adapter: IPAdapter
     reference_encoder: ReferenceEncoder | None
@@ -114,15 +109,11 @@ class StyleBuilder:
             styles = [Style.mix(zip(styles, shares, strict=True))]
         return self.without_content(styles[0], content, content_scale, removal)
 
-    def as_style(
-        self, style: Style | ReferenceLike | Sequence[ReferenceLike], crop: Crop = "center"
-    ) -> Style:
+    def as_style(self, style: Style | ReferenceLike | Sequence[ReferenceLike], crop: Crop = "center") -> Style:
         """Return a ready style unchanged; make one from references."""
         return style if isinstance(style, Style) else self.build(style, crop=crop)
 
-    def as_styles(
-        self, style: StyleLike, crop: Crop = "center"
-    ) -> Style | list[Style] | list[StyleConditioning]:
+    def as_styles(self, style: StyleLike, crop: Crop = "center") -> Style | list[Style] | list[StyleConditioning]:
         """Convert references to styles: a list of references is one style, a list of styles one for each prompt.
 
         Raises:

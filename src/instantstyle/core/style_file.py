@@ -182,9 +182,7 @@ def read_style_fields(path: Path) -> StyleFields:
     _check_version(path, content)
     digest = content.pop("sha256", None)
     if digest != _hash(content, tensors):
-        raise StyleError(
-            f"{path} was changed after it was written: its content hash differs. Download it again."
-        )
+        raise StyleError(f"{path} was changed after it was written: its content hash differs. Download it again.")
     metadata = _validate_metadata(
         path, {name: value for name, value in content.items() if name not in ("format", "version")}
     )
@@ -261,19 +259,11 @@ def _tensor_errors(metadata: StyleMetadata, tensors: Mapping[str, Tensor]) -> li
     is_shifted = any(match and match[4] for match in map(_BOUND.fullmatch, tensors))
     cleans = metadata.removal == "clean" and metadata.content_scale != 0
     return [
-        *(
-            ["removal is clean, but the keys and values are not"]
-            if metadata.bound and cleans > is_shifted
-            else []
-        ),
+        *(["removal is clean, but the keys and values are not"] if metadata.bound and cleans > is_shifted else []),
         *_name_errors(metadata, tensors),
         *_embedding_errors(metadata, tensors),
         *_bound_errors(tensors),
-        *(
-            f"{name} is not finite or of a wrong dtype"
-            for name, x in tensors.items()
-            if not _is_sound(name, x)
-        ),
+        *(f"{name} is not finite or of a wrong dtype" for name, x in tensors.items() if not _is_sound(name, x)),
     ]
 
 

@@ -86,9 +86,7 @@ def add(source: Path, name: str | None = None, *, force: bool = False) -> Path:
     """
     name = source.name.removesuffix(SUFFIX) if name is None else name
     if not _NAME.fullmatch(name):
-        raise StyleError(
-            f"A style cannot be called {name!r}; use letters, digits, spaces and . _ + -, 100 at most."
-        )
+        raise StyleError(f"A style cannot be called {name!r}; use letters, digits, spaces and . _ + -, 100 at most.")
     path = library_folder() / f"{name}{SUFFIX}"
     path.parent.mkdir(parents=True, exist_ok=True)
     check_writable(path, force=force)
@@ -112,6 +110,5 @@ def _unknown_style_error(name: str, before: str = "") -> StyleError:
     known = list_names()
     has = f"it has {', '.join(known)}" if known else "it is empty; `instantstyle styles add` fills it"
     return StyleError(
-        f"There is {before}no style {name!r} in the library ({library_folder()}); {has}."
-        f"{suggest_nearest(name, known)}"
+        f"There is {before}no style {name!r} in the library ({library_folder()}); {has}.{suggest_nearest(name, known)}"
     )

@@ -110,9 +110,7 @@ def mixed_keys(parts: Sequence[Part]) -> StyleFields:
         StyleError: There is no such family.
     """
     by_family = [({bound.family: bound for bound in style.bindings}, weight) for style, weight in parts]
-    families = [
-        family for family in sorted(by_family[0][0]) if all(family in found for found, _ in by_family)
-    ]
+    families = [family for family in sorted(by_family[0][0]) if all(family in found for found, _ in by_family)]
     mixed = [mix_bound([(found[family], weight) for found, weight in by_family]) for family in families]
     bindings = tuple(bound for bound in mixed if bound is not None)
     if not bindings:
@@ -147,9 +145,7 @@ def mix_bound(parts: Sequence[tuple[BoundKeyValues, float]]) -> BoundKeyValues |
     shares = [(bound, weight / total) for bound, weight in parts]
     layers = {key: _weighted_sum([(bound.layers[key], share) for bound, share in shares]) for key in shared}
     cleaned = [key for key in shared if any(key in bound.shifts for bound, _ in parts)]
-    shifts = {
-        key: _weighted_sum([(bound.shift_for(key), share) for bound, share in shares]) for key in cleaned
-    }
+    shifts = {key: _weighted_sum([(bound.shift_for(key), share) for bound, share in shares]) for key in cleaned}
     return BoundKeyValues(first.family, first.adapter, layers, shifts)
 
 
@@ -173,9 +169,7 @@ def _check_compatible(styles: Sequence["Style"]) -> None:
             raise StyleError(f"{style.label} concatenates tokens, which have no mean; use combine='average'.")
         fingerprints = {style.encoder_fingerprint, first.encoder_fingerprint} - {""}
         if style.image_embeds.shape[1:] != first.image_embeds.shape[1:] or len(fingerprints) > 1:
-            encoders = " and ".join(
-                f"{one.encoder} {one.encoder_fingerprint}".strip() for one in (style, first)
-            )
+            encoders = " and ".join(f"{one.encoder} {one.encoder_fingerprint}".strip() for one in (style, first))
             raise StyleError(
                 f"{style.label} and {first.label} were made with different image encoders ({encoders}) "
                 "and cannot be mixed; make both with one."

@@ -46,11 +46,7 @@ def source_of_mix(parts: Sequence[tuple["Style", float]], mixed: "Style") -> Sty
     """Return the source of a mix; None unless each part is one file from which nothing else was removed later."""
     references: list[Reference] = []
     for style, weight in parts:
-        if (
-            style.source is None
-            or len(style.source.references) != 1
-            or style.source.removed != removed(style)
-        ):
+        if style.source is None or len(style.source.references) != 1 or style.source.removed != removed(style):
             return None
         references.append(style.source.references[0].model_copy(update={"weight": weight}))
     return StyleSource(tuple(references), removed(mixed), is_mix=True)

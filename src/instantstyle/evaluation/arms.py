@@ -61,9 +61,7 @@ class Setting:
         return replace(self.arm, name=f"{self.arm.name} at {self.scale:g}", arguments=arguments)
 
 
-def select_arms(
-    names: Sequence[str] | None, architecture: Architecture, contents: Sequence[str | None]
-) -> list[Arm]:
+def select_arms(names: Sequence[str] | None, architecture: Architecture, contents: Sequence[str | None]) -> list[Arm]:
     """Select arms by name.
 
     Args:
@@ -85,16 +83,11 @@ def select_arms(
     for name in names:
         if name not in known and name not in GROUPS:
             legal = [*known, *GROUPS]
-            raise JobError(
-                f"There is no arm {name!r}; there are {', '.join(legal)}.{suggest_nearest(name, legal)}"
-            )
+            raise JobError(f"There is no arm {name!r}; there are {', '.join(legal)}.{suggest_nearest(name, legal)}")
         if name in known:
             _check_possible(name, known[name], architecture, contents)
     grouped = {
-        name
-        for group in names
-        for name in GROUPS.get(group, ())
-        if _is_possible(known[name], architecture, contents)
+        name for group in names for name in GROUPS.get(group, ()) if _is_possible(known[name], architecture, contents)
     }
     return [arm for name, arm in known.items() if name in ("none", *names) or name in grouped]
 
@@ -134,9 +127,7 @@ def _check_possible(name: str, arm: Arm, architecture: Architecture, contents: S
             'contents.json beside them: {"ink.png": "a cat"}.'
         )
     if arm.negative and len(contents) < 2:
-        raise JobError(
-            f"The arm {name!r} needs the next reference as negative style, and there is one; give several."
-        )
+        raise JobError(f"The arm {name!r} needs the next reference as negative style, and there is one; give several.")
     architecture.select(arm.arguments.get("blocks", "all"))
 
 

@@ -87,9 +87,7 @@ def anchor_of(place: int) -> str:
     return f"point-{place}"
 
 
-def _render(
-    template: str, points: Sequence[Point], across: str, up: str, *, linked: bool, legend_line: int
-) -> str:
+def _render(template: str, points: Sequence[Point], across: str, up: str, *, linked: bool, legend_line: int) -> str:
     shown = {place: one for place, one in enumerate(points) if across in one.scores and up in one.scores}
     x = _fit_axis(list(shown.values()), across, MARGIN, WIDTH - MARGIN / 2)
     y = _fit_axis(list(shown.values()), up, HEIGHT - MARGIN, MARGIN / 2)

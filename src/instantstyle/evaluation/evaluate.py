@@ -1,7 +1,6 @@
 """Evaluate arms at several scales, and write the tables and the report."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..utils.atomic_write import atomic_write
 from ..utils.csv_table import write_csv
@@ -47,7 +46,7 @@ def evaluate(
     return points
 
 
-def _to_json(point: Point) -> dict[str, Any]:
+def _to_json(point: Point) -> dict[str, object]:
     return {
         "arm": point.setting.arm.name,
         "scale": point.setting.scale,
@@ -56,9 +55,7 @@ def _to_json(point: Point) -> dict[str, Any]:
     }
 
 
-def _score_rows(
-    experiment: Experiment, journal: ResultJournal, settings: Sequence[Setting]
-) -> list[list[object]]:
+def _score_rows(experiment: Experiment, journal: ResultJournal, settings: Sequence[Setting]) -> list[list[object]]:
     names = list(dict.fromkeys(name for cell in journal.cells.values() for name in cell))
     rows: list[list[object]] = [["arm", "scale", "reference", "prompt", *names]]
     for setting in settings:

@@ -4,15 +4,15 @@ Images and scores are kept in a folder, and a cell (an arm with a reference) tha
 again.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 
 from ..core.pipeline import InstantStyle
+from ..core.protocols import PipelineArguments
 from ..core.style import Style
 from ..errors import JobError
 from ..generation.inputs import ReferenceImage
@@ -42,7 +42,7 @@ class Arm:
     """
 
     name: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: PipelineArguments = field(default_factory=dict)
     styled: bool = True
     content: bool = False
     negative: bool = False
@@ -79,9 +79,9 @@ class Experiment:
     model: str = ""
     seed: int = 0
     batch: int = 4
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: PipelineArguments = field(default_factory=dict)
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Return everything that the scores depend on, as the journal's file stores it."""
         architecture = self.styled.architecture
         return {
@@ -131,17 +131,13 @@ class Experiment:
     def image_paths(self, arm: Arm, number: int) -> list[Path]:
         """Return the paths of a cell's images, one for each prompt."""
         name = "".join(mark if mark.isalnum() or mark in "._-" else "-" for mark in arm.name)
-        return [
-            self.folder / "pictures" / name / f"{number}-{place}.png" for place in range(len(self.prompts))
-        ]
+        return [self.folder / "pictures" / name / f"{number}-{place}.png" for place in range(len(self.prompts))]
 
     def load_images(self, arm: Arm, number: int) -> list[Image.Image]:
         """Read the images of a finished cell, one for each prompt."""
         return [open_reference(path) for path in self.image_paths(arm, number)]
 
-    def generate_images(
-        self, arm: Arm, number: int, styles: dict[int, Style] | None = None
-    ) -> list[Image.Image]:
+    def generate_images(self, arm: Arm, number: int, styles: dict[int, Style] | None = None) -> list[Image.Image]:
         """Generate the images of a cell.
 
         Args:
@@ -159,7 +155,7 @@ class Experiment:
                 styles[reference] = self.styled.style(self.references[reference].image)
             return styles[reference]
 
-        arguments: dict[str, Any] = {**self.arguments, **arm.arguments}
+        arguments = {**self.arguments, **arm.arguments}
         if arm.styled:
             arguments["style"] = encode_style(number)
         if arm.negative:
@@ -180,7 +176,7 @@ class Experiment:
         return {name: [round(value, 5) for value in values] for name, values in scores.items()}
 
 
-def open_journal(experiment: Experiment, name: str, **settings: Any) -> ResultJournal:
+def open_journal(experiment: Experiment, name: str, **settings: object) -> ResultJournal:
     """Open the journal of an experiment; create its folder if necessary.
 
     Args:
@@ -241,8 +237,7 @@ def sample_synthetic_references(
     """
     if things >= MINI_SCOPE.things:
         raise JobError(
-            f"{things} of {MINI_SCOPE.things} object classes to prompt for leave none for the references; "
-            "use fewer."
+            f"{things} of {MINI_SCOPE.things} object classes to prompt for leave none for the references; use fewer."
         )
     generator = torch.Generator().manual_seed(seed)
     prompted = torch.randperm(MINI_SCOPE.things, generator=generator)[:things]

@@ -12,7 +12,6 @@ confidence of a rank.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -248,7 +247,7 @@ def _all_but(block: Block) -> Arm:
     return Arm(f"without {block}", {"blocks": {"all": 1.0, str(block): 0.0}})
 
 
-def _role_to_json(proposal: ProposedRole, effects: Effects) -> dict[str, Any]:
+def _role_to_json(proposal: ProposedRole, effects: Effects) -> dict[str, object]:
     return {
         "blocks": [str(block) for block in proposal.blocks],
         "confidence": proposal.confidence,

@@ -209,8 +209,7 @@ def _complete(recipe: Recipe, styled: "InstantStyle", style: "Style | None", ima
     # Not `pipe.num_timesteps`: an image-to-image pipeline runs only a part of the steps it is given.
     default_steps = signature(styled.pipe.__call__).parameters["num_inference_steps"].default
     return recipe.replace(
-        num_inference_steps=recipe.num_inference_steps
-        or styled.defaults.get("num_inference_steps", default_steps),
+        num_inference_steps=recipe.num_inference_steps or styled.defaults.get("num_inference_steps", default_steps),
         guidance_scale=styled.pipe.guidance_scale,
         content_scale=style.content_scale if style else None,
         removal=style.removal if style else None,

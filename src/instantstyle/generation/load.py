@@ -41,9 +41,7 @@ def load_for(
     sources = SourceCache() if sources is None else sources
     if plain is None:
         plain = all(is_plain(each, sources) for each in (recipe, *others))
-    styled = load_model(
-        recipe.model, recipe.adapter, recipe.image_encoder, device, plain=plain, dtype=recipe.dtype
-    )
+    styled = load_model(recipe.model, recipe.adapter, recipe.image_encoder, device, plain=plain, dtype=recipe.dtype)
     if recipe.image is None:
         return styled
     from ..models import image_to_image_pipeline
@@ -121,9 +119,7 @@ def is_plain(recipe: Recipe, sources: SourceCache | None = None) -> bool:
     styles = [_mix(group, sources) for group in groups if group]
     if recipe.references:
         styles[0] = styles[0].with_removal(scale, recipe.removal)
-    return architecture is not None and all(
-        style.bound_for(architecture.name) is not None for style in styles
-    )
+    return architecture is not None and all(style.bound_for(architecture.name) is not None for style in styles)
 
 
 def _mix(references: tuple[Reference, ...], sources: SourceCache) -> "Style":

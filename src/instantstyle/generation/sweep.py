@@ -70,9 +70,7 @@ class Grid:
     def rows(self) -> list[list[Recipe]]:
         """The recipes, row by row. Raises `JobError` if a field does not accept a value of its axis."""
         down = [{self.y.field: value} for value in self.y.values] if self.y else [{}]
-        return [
-            [self.base.replace(**row, **{self.x.field: value}) for value in self.x.values] for row in down
-        ]
+        return [[self.base.replace(**row, **{self.x.field: value}) for value in self.x.values] for row in down]
 
     @property
     def cells(self) -> list[Recipe]:
@@ -178,9 +176,7 @@ def _resolve_blocks(grid: Grid, styled: "InstantStyle") -> Grid:
     def resolve(axis: SweepAxis) -> SweepAxis:
         if axis.field != "blocks":
             return axis
-        return replace(
-            axis, values=tuple(resolve_block_spec(spec, styled.architecture) for spec in axis.values)
-        )
+        return replace(axis, values=tuple(resolve_block_spec(spec, styled.architecture) for spec in axis.values))
 
     blocks = resolve_block_spec(grid.base.blocks, styled.architecture)
     return Grid(grid.base.replace(blocks=blocks), *map(resolve, grid.axes))

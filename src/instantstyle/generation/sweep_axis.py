@@ -80,9 +80,7 @@ class SweepAxis:
 def _validate_field(field: str) -> None:
     known = [name for name in Recipe.model_fields if name not in EXCLUDED_FIELDS]
     if field in EXCLUDED_FIELDS:
-        raise JobError(
-            f"A sweep cannot vary {field}: {EXCLUDED_FIELDS[field]}. It can vary {', '.join(known)}."
-        )
+        raise JobError(f"A sweep cannot vary {field}: {EXCLUDED_FIELDS[field]}. It can vary {', '.join(known)}.")
     if field not in known:
         containing = next((f" Did you mean {name}?" for name in known if field and field in name), "")
         nearest = containing or suggest_nearest(field, [*known, *FIELD_ALIASES])

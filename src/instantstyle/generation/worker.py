@@ -225,17 +225,13 @@ class ModelWorker:
             for recipe in recipes:
                 check()
                 styled = self._image_to_image if recipe.image else self.styled
-                for image, complete in generate(
-                    styled, recipe, count=count, on_preview=on_step, sources=sources
-                ):
+                for image, complete in generate(styled, recipe, count=count, on_preview=on_step, sources=sources):
                     on_event(Finished(index, image, complete))
                     index += 1
 
         self.run(run)
 
-    def stream(
-        self, recipes: Sequence[Recipe], cancel: Event, *, previews: int = 0
-    ) -> Iterator[Progress | Finished]:
+    def stream(self, recipes: Sequence[Recipe], cancel: Event, *, previews: int = 0) -> Iterator[Progress | Finished]:
         """Validate and generate recipes, yielding the events while the images are generated.
 
         Closing the iterator early sets `cancel`, so the worker stops at its next step.

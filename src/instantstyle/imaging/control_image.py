@@ -49,8 +49,7 @@ def canny_edges(image: Image.Image) -> Image.Image:
         import cv2
     except ModuleNotFoundError:
         raise MissingExtra(
-            "--control canny detects edges with OpenCV, which is not installed: "
-            "pip install 'instantstyle[control]'"
+            "--control canny detects edges with OpenCV, which is not installed: pip install 'instantstyle[control]'"
         ) from None
     edges = cv2.Canny(np.asarray(image.convert("RGB")), CANNY_LOW, CANNY_HIGH)
     return Image.fromarray(edges).convert("RGB")

@@ -157,9 +157,7 @@ def _as_image_errors(name: str) -> Iterator[None]:
     except Image.DecompressionBombError:
         raise _too_large(name, "far too many pixels") from None
     except UnidentifiedImageError:
-        raise ImageError(
-            f"{name} is not an image in a supported format; use {_join_with_or(FORMATS)}."
-        ) from None
+        raise ImageError(f"{name} is not an image in a supported format; use {_join_with_or(FORMATS)}.") from None
     # Decoders report damage as any of these, by format: truncated data, bad chunks, absurd fields.
     except (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError) as error:
         raise ImageError(f"{name} is damaged or cut short ({one_line(error)}); save it again.") from None
@@ -177,9 +175,7 @@ def _check_is_file(path: Path) -> None:
 
 
 def _too_large(name: str, size: str) -> ImageError:
-    return ImageError(
-        f"{name} has {size}; at most {MAX_PIXELS // 10**6} megapixels are decoded. Reduce its size."
-    )
+    return ImageError(f"{name} has {size}; at most {MAX_PIXELS // 10**6} megapixels are decoded. Reduce its size.")
 
 
 def _white_point(mode: str, brightest: float) -> float:

@@ -70,8 +70,7 @@ def decode_thumbnail(data: bytes) -> Image.Image:
         with Image.open(BytesIO(data), formats=("JPEG",)) as image:
             if max(image.size) > THUMBNAIL_SIDE:
                 raise StyleError(
-                    f"A style's thumbnail is {image.width}×{image.height} px; no side may exceed "
-                    f"{THUMBNAIL_SIDE}."
+                    f"A style's thumbnail is {image.width}×{image.height} px; no side may exceed {THUMBNAIL_SIDE}."
                 )
             return image.convert("RGB")
     # Decoders report damage as any of these.

@@ -127,9 +127,7 @@ class IPAdapterCheckpoint:
         """
         return {name.partition(".")[2]: self._read(name) for name in self._names_in("image_proj")}
 
-    def read_layer(
-        self, number: int
-    ) -> tuple[Float[Tensor, "width cross_dim"], Float[Tensor, "width cross_dim"]]:
+    def read_layer(self, number: int) -> tuple[Float[Tensor, "width cross_dim"], Float[Tensor, "width cross_dim"]]:
         """Read the key and value matrices of a cross-attention layer.
 
         Args:
@@ -197,14 +195,10 @@ class IPAdapterCheckpoint:
     def _compare_layers(self, layers: Sequence[Layer]) -> list[str]:
         """List missing, misshapen and unexpected layer tensors."""
         expected = {
-            name: (layer.width, layer.cross_dim)
-            for layer in layers
-            for name in layer_tensor_names(layer.number)
+            name: (layer.width, layer.cross_dim) for layer in layers for name in layer_tensor_names(layer.number)
         }
         found = {name: self.shapes[name] for name in self._names_in("ip_adapter")}
-        missing = [
-            f"missing {name}, expected {list(shape)}" for name, shape in expected.items() if name not in found
-        ]
+        missing = [f"missing {name}, expected {list(shape)}" for name, shape in expected.items() if name not in found]
         misshapen = [
             f"{name} is {list(found[name])}, expected {list(shape)}"
             for name, shape in expected.items()

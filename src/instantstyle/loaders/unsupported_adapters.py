@@ -67,18 +67,14 @@ _FAMILIES = (
     ),
     UnsupportedFamily("IP-Adapter-FaceID, which needs a face recogniser", _has_name("ip_adapter.*lora*")),
     # github.com/instantX-research/InstantID: a resampler that reads a face embedding.
-    UnsupportedFamily(
-        "InstantID, which needs a face recogniser", _has_shape("image_proj.proj_in.weight", FACE_WIDTH)
-    ),
+    UnsupportedFamily("InstantID, which needs a face recogniser", _has_shape("image_proj.proj_in.weight", FACE_WIDTH)),
     # huggingface.co/InstantX/SD3.5-Large-IP-Adapter; the names are those that diffusers converts.
     UnsupportedFamily(
         "an IP-Adapter for SD3.5, whose tokens depend on the timestep",
         _has_name("image_proj.time_embedding.*", "ip_adapter.*.norm_ip.*"),
     ),
     # github.com/XLabs-AI/x-flux: 19 double blocks.
-    UnsupportedFamily(
-        "an IP-Adapter for FLUX (XLabs)", _has_name("*double_blocks.*", "ip_adapter_proj_model.*")
-    ),
+    UnsupportedFamily("an IP-Adapter for FLUX (XLabs)", _has_name("*double_blocks.*", "ip_adapter_proj_model.*")),
     # huggingface.co/InstantX/FLUX.1-dev-IP-Adapter: 57 layers numbered from 0, tokens 4096 wide.
     UnsupportedFamily("an IP-Adapter for FLUX (InstantX)", _is_flux_adapter),
     UnsupportedFamily("IP-Adapter-FaceID, which needs a face recogniser", _is_two_layer_perceptron),

@@ -110,9 +110,7 @@ def _mean_inside_and_outside(
 ) -> Float[Tensor, "image channels"]:
     """Average features over the thing and over the background, and concatenate both."""
     weight = F.interpolate(inside, features.shape[-2:])
-    parts = [
-        (features * region).sum((2, 3)) / region.sum((2, 3)).clamp(min=1) for region in (weight, 1 - weight)
-    ]
+    parts = [(features * region).sum((2, 3)) / region.sum((2, 3)).clamp(min=1) for region in (weight, 1 - weight)]
     return torch.cat(parts, 1)
 
 

@@ -35,8 +35,7 @@ def edge_histograms(lab: Float[Tensor, "3 height width"]) -> Float[Tensor, "cell
     strength, angle = find_edges(lab)
     strength = strength / (blur(strength[None], _CONTRAST_SIGMA)[0] + _FAINT)
     votes = [
-        strength * torch.cos(angle - turn * pi / ORIENTATIONS).abs() ** ORIENTATIONS
-        for turn in range(ORIENTATIONS)
+        strength * torch.cos(angle - turn * pi / ORIENTATIONS).abs() ** ORIENTATIONS for turn in range(ORIENTATIONS)
     ]
     return _normalize(blur(F.adaptive_avg_pool2d(torch.stack(votes), CELLS), 0.5))
 

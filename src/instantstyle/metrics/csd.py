@@ -75,9 +75,7 @@ def load_csd(file: str | Path, heads: int | None = None) -> ImageScoreEncoder:
         CheckpointError: The file does not exist, may execute code, or lacks tensors of CSD.
     """
     file = Path(file)
-    state = {
-        re.sub(r"^(module\.)?(backbone\.)?", "", name): tensor for name, tensor in _read_file(file).items()
-    }
+    state = {re.sub(r"^(module\.)?(backbone\.)?", "", name): tensor for name, tensor in _read_file(file).items()}
     projection = state.get("last_layer_style")
     weights = _convert_keys(state)
     if projection is None or "embeddings.patch_embedding.weight" not in weights:
@@ -88,9 +86,7 @@ def load_csd(file: str | Path, heads: int | None = None) -> ImageScoreEncoder:
         )
     vision_model, side = _build_vision_model(weights, heads, file)
     model = StyleEncoder(vision_model, projection.float()).eval()
-    return ImageScoreEncoder(
-        model, f"CSD ({file.name})", side=side, mean=CLIP_MEAN, std=CLIP_STD, crop="center"
-    )
+    return ImageScoreEncoder(model, f"CSD ({file.name})", side=side, mean=CLIP_MEAN, std=CLIP_STD, crop="center")
 
 
 def _read_file(file: Path) -> Mapping[str, Tensor]:
@@ -125,9 +121,7 @@ def _convert_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return converted
 
 
-def _build_vision_model(
-    weights: Mapping[str, Tensor], heads: int | None, file: Path
-) -> tuple[torch.nn.Module, int]:
+def _build_vision_model(weights: Mapping[str, Tensor], heads: int | None, file: Path) -> tuple[torch.nn.Module, int]:
     """Build the CLIP vision model of these weights; returns it and the side of its input in px."""
     from transformers.models.clip.configuration_clip import CLIPVisionConfig
     from transformers.models.clip.modeling_clip import CLIPVisionModel
@@ -152,9 +146,7 @@ def _build_vision_model(
         prefix = "vision_model." if "vision_model.post_layernorm.weight" in known else ""
         own = {prefix + name: tensor for name, tensor in weights.items() if prefix + name in known}
         missing = [
-            name
-            for name in model.load_state_dict(own, strict=False).missing_keys
-            if not name.endswith("position_ids")
+            name for name in model.load_state_dict(own, strict=False).missing_keys if not name.endswith("position_ids")
         ]
     except (KeyError, RuntimeError) as error:
         raise CheckpointError(f"The CSD checkpoint {file} is incomplete: {one_line(error, 200)}.") from None

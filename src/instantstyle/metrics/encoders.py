@@ -109,9 +109,7 @@ def load_image_encoder(folder: str | Path) -> ImageScoreEncoder:
         side=side or getattr(model.config, "vision_config", model.config).image_size,
         mean=settings.get("image_mean", CLIP_MEAN),
         std=settings.get("image_std", CLIP_STD),
-        crop="center"
-        if settings.get("do_center_crop", "siglip" not in str(model.config.model_type))
-        else "squash",
+        crop="center" if settings.get("do_center_crop", "siglip" not in str(model.config.model_type)) else "squash",
     )
 
 

@@ -117,9 +117,7 @@ class TextScorer:
         name: Name of the model; by default that of the image encoder.
     """
 
-    def __init__(
-        self, image_encoder: ImageEmbedder, text_encoder: TextEmbedder, name: str | None = None
-    ) -> None:
+    def __init__(self, image_encoder: ImageEmbedder, text_encoder: TextEmbedder, name: str | None = None) -> None:
         self.image_encoder, self.text_encoder = image_encoder, text_encoder
         self.name = name or image_encoder.name
 

@@ -84,9 +84,7 @@ def score_predictions(
     predictions: Predictions, requested: Int[Tensor, " image"], references: Scenes
 ) -> SyntheticScores:
     """Score images as `score_synthetic`, from the classifier's predictions."""
-    matches = {
-        name: (predictions[name] == labels).float() for name, labels in attribute_labels(references).items()
-    }
+    matches = {name: (predictions[name] == labels).float() for name, labels in attribute_labels(references).items()}
     return SyntheticScores(
         asked=(predictions["thing"] == requested).float(),
         leak=matches["thing"],
@@ -129,8 +127,7 @@ def compare_within_set(predictions: Predictions) -> dict[str, list[float]]:
     if count < 2:
         return {}
     same = {
-        name: (predictions[name][:, None] == predictions[name][None]).float()
-        for name in (*LOOK_PARTS[:-1], "thing")
+        name: (predictions[name][:, None] == predictions[name][None]).float() for name in (*LOOK_PARTS[:-1], "thing")
     }
     same["palette"] = 1 - palette_distances(predictions.palette, predictions.palette) / _unrelated_distance()
     pairs = {

@@ -99,9 +99,7 @@ def _identify_image_encoder(path: Path, shapes: Shapes) -> IdentifiedFile | None
         return IdentifiedFile(path, "a vision encoder without a projection, which cannot serve an IP-Adapter")
     title = IMAGE_ENCODERS.get((patches[0], projection[0]))
     if title is None:
-        return IdentifiedFile(
-            path, f"a CLIP image encoder of hidden width {patches[0]}, projection {projection[0]}"
-        )
+        return IdentifiedFile(path, f"a CLIP image encoder of hidden width {patches[0]}, projection {projection[0]}")
     return IdentifiedFile(path, f"CLIP image encoder, {title}", f"--image-encoder {path}")
 
 

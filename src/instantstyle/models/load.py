@@ -74,9 +74,7 @@ def load(
             pipe = load_pipeline(card, dtype)
         if device is not None:
             pipe.to(device)
-        return InstantStyle(
-            pipe, architecture=card.architecture, defaults=card.defaults, recipe_fields=recipe_fields
-        )
+        return InstantStyle(pipe, architecture=card.architecture, defaults=card.defaults, recipe_fields=recipe_fields)
     card, adapter = resolve_card(str(model), adapter)
     _validate_complete(card, adapter, image_encoder)
     dtype = dtype or default_dtype(device, exact=card.bundled)
@@ -138,9 +136,7 @@ def _recipe_fields(
     return fields
 
 
-def _validate_complete(
-    card: ModelCard, adapter: AdapterSource | None, image_encoder: ImageEncoderLike | None
-) -> None:
+def _validate_complete(card: ModelCard, adapter: AdapterSource | None, image_encoder: ImageEncoderLike | None) -> None:
     if adapter is None and card.adapter is None:
         raise ModelError(
             f"{card.name} names no IP-Adapter; pass adapter=, a file or the name of a model whose adapter is "

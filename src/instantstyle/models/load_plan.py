@@ -142,9 +142,7 @@ def find_architecture(model: str | Path) -> Architecture | None:
     return match_architecture((layer.name for layer in layers), cross_dim)
 
 
-def _find_layers(
-    card: ModelCard, checkpoint: IPAdapterCheckpoint | None
-) -> tuple[Sequence[Layer], Architecture]:
+def _find_layers(card: ModelCard, checkpoint: IPAdapterCheckpoint | None) -> tuple[Sequence[Layer], Architecture]:
     """Find layers and architecture in the table of a known architecture, else by the config of the UNet."""
     architecture = card.architecture or (checkpoint.architecture if checkpoint else None)
     adapter_dim = checkpoint.cross_dim if checkpoint else None

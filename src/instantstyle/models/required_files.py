@@ -179,9 +179,7 @@ def _weights_file(part: str, variant: str | None) -> str:
     return f"{part}/{stem}{f'.{variant}' if variant else ''}.safetensors"
 
 
-def _find_pipeline_file(
-    card: ModelCard, part: str, file: str, weights: WeightsSize | None = None
-) -> RequiredFile:
+def _find_pipeline_file(card: ModelCard, part: str, file: str, weights: WeightsSize | None = None) -> RequiredFile:
     path = find_cached_file(card.pipeline, file, card.pipeline_revision)
     return RequiredFile(part, card.pipeline, file, path, card.pipeline_revision, weights)
 

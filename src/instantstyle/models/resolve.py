@@ -88,9 +88,7 @@ def resolve_card(model: str, adapter: AdapterSource | None = None) -> tuple[Mode
 
 def drop_adapter(card: ModelCard) -> ModelCard:
     """Return the card without adapter and image encoder, which bound styles do not need."""
-    return replace(
-        card, adapter=None, adapter_repo=None, adapter_weights=None, image_encoder=None, features=None
-    )
+    return replace(card, adapter=None, adapter_repo=None, adapter_weights=None, image_encoder=None, features=None)
 
 
 def detect_family(shapes: Mapping[str, tuple[int, ...]]) -> str | None:

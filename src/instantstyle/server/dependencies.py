@@ -10,9 +10,7 @@ from .middleware import OWNER_KEY
 _bearer = HTTPBearer(auto_error=False, description="An API key; none if the service has no keys.")
 
 
-def _owner(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> str:
+def _owner(request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
     """Return the owner that the middleware found; `credentials` is only for the OpenAPI schema."""
     return request.scope[OWNER_KEY]
 

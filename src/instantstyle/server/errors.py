@@ -80,7 +80,7 @@ def to_api_error(error: BaseException) -> ApiError:
     """Convert an error to one that can be shown to clients.
 
     Args:
-        error: Any error.
+        error: The error.
 
     Returns:
         An `ApiError` as it is; any other error of this package as status 400 with its message and its class

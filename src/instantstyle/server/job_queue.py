@@ -87,6 +87,10 @@ Work = Callable[[ModelWorker, Job[T]], None]
 """Called in the worker's thread with the worker, and with the job to send results to."""
 
 
+AnyJob = Job[Any]
+"""A job whose results have any type."""
+
+
 class JobQueue:
     """A bounded first-in, first-out queue for several workers.
 
@@ -101,7 +105,7 @@ class JobQueue:
         self.limit, self.workers = limit, workers
         self.busy = 0
         self.closed = False
-        self._waiting: deque[Job[Any]] = deque()
+        self._waiting: deque[AnyJob] = deque()
         self._changed = Condition()
         self._durations: deque[float] = deque([1.0], maxlen=_DURATIONS_KEPT)
 
@@ -109,7 +113,7 @@ class JobQueue:
         """The number of jobs that wait."""
         return len(self._waiting)
 
-    def put(self, job: Job[Any]) -> None:
+    def put(self, job: AnyJob) -> None:
         """Add a job at the end.
 
         Raises:
@@ -124,7 +128,7 @@ class JobQueue:
             self._waiting.append(job)
             self._changed.notify()
 
-    def cancel(self, job: Job[Any]) -> None:
+    def cancel(self, job: AnyJob) -> None:
         """Remove a waiting job at once; let a running one end at its next step."""
         job.cancelled = True
         with self._changed:
@@ -133,7 +137,7 @@ class JobQueue:
                 job.send(client_disconnected())
                 job.set_done()
 
-    def take(self) -> Job[Any] | None:
+    def take(self) -> AnyJob | None:
         """Wait for the next job and remove it; return None once the queue is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self.closed)
@@ -142,7 +146,7 @@ class JobQueue:
             self.busy += 1
             return self._waiting.popleft()
 
-    def finish(self, job: Job[Any], seconds: float) -> None:
+    def finish(self, job: AnyJob, seconds: float) -> None:
         """Mark a job that was taken as done; `seconds` is how long it ran."""
         with self._changed:
             self.busy -= 1

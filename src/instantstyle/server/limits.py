@@ -49,9 +49,7 @@ class Limits:
             "characters of text": (sum(map(len, text)), self.text_length),
         }
         exceeded = [
-            f"{name} is {amount}, at most {limit}"
-            for name, (amount, limit) in amounts.items()
-            if amount > limit
+            f"{name} is {amount}, at most {limit}" for name, (amount, limit) in amounts.items() if amount > limit
         ]
         if exceeded:
             raise ApiError(

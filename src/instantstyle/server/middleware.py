@@ -1,11 +1,10 @@
 """ASGI middleware around the whole application: authentication, limit of the body, and metrics."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
 from time import monotonic
-from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .auth import Keys, identify_owner
 from .errors import ApiError, error_response
@@ -16,11 +15,6 @@ PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect
 
 OWNER_KEY = "instantstyle.owner"
 """Key of a request's scope with the owner of its styles."""
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class RequestGuard:
@@ -37,7 +31,7 @@ class RequestGuard:
         """
         self.app, self.metrics, self.keys, self.body_limit = app, metrics, keys, body_limit
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -61,7 +55,7 @@ class RequestGuard:
             route = getattr(scope.get("route"), "path", "other")
             self.metrics.count_request(route, status, monotonic() - started)
 
-    def _limit_body(self, scope: Message, receive: Receive) -> Receive:
+    def _limit_body(self, scope: Scope, receive: Receive) -> Receive:
         """Raise where the application reads the body, so that the error is answered as any other."""
         announced = int(Headers(scope=scope).get("content-length", "0"))
         read = 0

@@ -1,7 +1,5 @@
 """Multipart requests: their fields and images, and their description in the OpenAPI schema."""
 
-from typing import Any
-
 from fastapi import Request
 from starlette.datastructures import UploadFile
 
@@ -43,7 +41,7 @@ async def read_form(request: Request) -> tuple[dict[str, str | list[str]], Uploa
     return {name: texts[0] if len(texts) == 1 else texts for name, texts in values.items()}, images
 
 
-def openapi_form(model: type[ApiRequest]) -> dict[str, Any]:
+def openapi_form(model: type[ApiRequest]) -> dict[str, object]:
     """Describe a multipart body for the OpenAPI schema.
 
     Args:

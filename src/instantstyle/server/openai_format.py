@@ -89,9 +89,7 @@ def build_recipe(
     )
 
 
-def split_images(
-    request: EditRequest, images: Sequence[Reference]
-) -> tuple[list[Reference], Reference | None]:
+def split_images(request: EditRequest, images: Sequence[Reference]) -> tuple[list[Reference], Reference | None]:
     """Split the images of an edit into style references and the image to restyle.
 
     Args:

@@ -52,8 +52,7 @@ class RequestFiles:
             raise ImageError(str(error).replace(str(path), name)) from None
         if width * height > self.max_pixels:
             raise ImageError(
-                f"{name} has {width}×{height} pixels, more than the limit of {self.max_pixels}; make it "
-                "smaller."
+                f"{name} has {width}×{height} pixels, more than the limit of {self.max_pixels}; make it smaller."
             )
         return self._reference(path, name)
 

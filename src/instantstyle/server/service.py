@@ -73,9 +73,7 @@ class Service:
         """
         served = self.settings.model_name
         if name != served:
-            raise ApiError(
-                f"There is no model {name!r} here; there is {served}.", status=404, code="model_not_found"
-            )
+            raise ApiError(f"There is no model {name!r} here; there is {served}.", status=404, code="model_not_found")
 
     def start(self) -> None:
         """Let the workers run the jobs of the queue."""

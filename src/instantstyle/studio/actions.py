@@ -77,18 +77,14 @@ class Actions:
             *values: Values of the form's inputs.
         """
         cancel = self._start(request)
-        yield from self._report_errors(
-            self._generate_comparison(compare_parts, cancel, compared, values), current
-        )
+        yield from self._report_errors(self._generate_comparison(compare_parts, cancel, compared, values), current)
 
     def sweep(
         self, request: gr.Request, compared: list[str] | None, current: str | None, *values: object
     ) -> Iterator[Updates]:
         """Generate the comparison of scales. Arguments as for `compare`."""
         cancel = self._start(request)
-        yield from self._report_errors(
-            self._generate_comparison(sweep_scale, cancel, compared, values), current
-        )
+        yield from self._report_errors(self._generate_comparison(sweep_scale, cancel, compared, values), current)
 
     def cancel(self, request: gr.Request, current: str | None) -> Updates:
         """Cancel the session's generation at its next step, and display the previous image again."""
@@ -126,9 +122,7 @@ class Actions:
         self.end_session(request)
         return self._cancel_events.setdefault(str(request.session_hash), Event())
 
-    def _generate_image(
-        self, cancel: Event, history: list[str], values: Sequence[object]
-    ) -> Iterator[Updates]:
+    def _generate_image(self, cancel: Event, history: list[str], values: Sequence[object]) -> Iterator[Updates]:
         form, start = self.form, monotonic()
         recipe = build_recipe(FormValues.from_components(values), self.settings, self.store)
         yield {form.status: render_status("Generating …"), form.cancel: gr.update(interactive=True)}

@@ -3,12 +3,12 @@
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from ..errors import BlockError, JobError
-from ..recipe import Recipe, Reference
+from ..recipe import Recipe, RecipeFields, Reference
 from .image_store import ImageStore, resolve_library_style
 from .settings import Settings
 
@@ -64,13 +64,13 @@ class FormValues:
     """JSON of the recipe that was restored, which keeps the settings that have no field on the page."""
 
     @classmethod
-    def from_components(cls, values: Iterable[Any]) -> "FormValues":
+    def from_components(cls, values: Iterable[object]) -> "FormValues":
         """Build from the values of the components, in the order of this class's fields.
 
         Empty components may be None; their fields keep the default.
         """
         pairs = zip(fields(cls), values, strict=True)
-        return cls(**{field.name: value for field, value in pairs if value is not None})
+        return replace(cls(), **{field.name: value for field, value in pairs if value is not None})
 
 
 SAME_FIELDS = ("prompt", "scale", "crop", "start", "end", "negative_prompt")
@@ -102,7 +102,7 @@ def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> R
     """
     restored = Recipe.from_json(values.restored_recipe) if values.restored_recipe else None
     references = _resolve_references(values, restored, store)
-    style_settings: dict[str, Any] = {}
+    style_settings: RecipeFields = {}
     if references:
         style_settings = {
             "content": tuple(values.content),
@@ -138,9 +138,7 @@ def remove_references(recipe: Recipe) -> Recipe:
     )
 
 
-def _resolve_references(
-    values: FormValues, restored: Recipe | None, store: ImageStore
-) -> tuple[Reference, ...]:
+def _resolve_references(values: FormValues, restored: Recipe | None, store: ImageStore) -> tuple[Reference, ...]:
     if values.source == RESTORED:
         return restored.references if restored else ()
     if values.source == IMAGE:

@@ -16,6 +16,9 @@ REMOVALS = [("default", ""), *((name, name) for name in get_args(Removal))]
 NUM_SUGGESTIONS = 3
 """Number of phrases suggested for the content of a reference."""
 
+FormParts = dict[str, Any]
+"""Some of the attributes of `Form` by name: components, groups and lists of components."""
+
 
 @dataclass(frozen=True)
 class Form:
@@ -62,13 +65,13 @@ class Form:
         return [getattr(self, field.name) for field in fields(FormValues)]
 
 
-def build_style_inputs() -> dict[str, Any]:
+def build_style_inputs() -> FormParts:
     """Build the components for style, content and prompt, and the buttons that start and cancel.
 
     Returns:
         A part of the attributes of `Form`.
     """
-    built: dict[str, Any] = {}
+    built: FormParts = {}
     built["source"] = gr.Radio(SOURCES, value=IMAGE, label="Style from", elem_classes="segments")
     groups = {IMAGE: gr.Group(), SAVED: gr.Group(visible=False), MIX: gr.Group(visible=False)}
     with groups[IMAGE]:
@@ -84,9 +87,7 @@ def build_style_inputs() -> dict[str, Any]:
         )
     library = list_names()
     with groups[SAVED]:
-        built["saved"] = gr.Dropdown(
-            library, value=None, label="Saved style", info=describe_empty_library(library)
-        )
+        built["saved"] = gr.Dropdown(library, value=None, label="Saved style", info=describe_empty_library(library))
     with groups[MIX]:
         with gr.Row():
             built["first"] = gr.Dropdown(library, value=None, label="First style", min_width=120)
@@ -102,9 +103,7 @@ def build_style_inputs() -> dict[str, Any]:
         elem_id="content",
     )
     with gr.Row(elem_id="suggestions"):
-        built["suggestions"] = [
-            gr.Button(visible=False, size="sm", min_width=60) for _ in range(NUM_SUGGESTIONS)
-        ]
+        built["suggestions"] = [gr.Button(visible=False, size="sm", min_width=60) for _ in range(NUM_SUGGESTIONS)]
     built["prompt"] = gr.Textbox(
         label="Prompt", placeholder="a rocket", lines=1, max_lines=4, autofocus=True, elem_id="prompt"
     )
@@ -115,7 +114,7 @@ def build_style_inputs() -> dict[str, Any]:
     return built
 
 
-def build_settings_inputs(blocks: Sequence[str]) -> dict[str, Any]:
+def build_settings_inputs(blocks: Sequence[str]) -> FormParts:
     """Build the components for all other settings. Each has a default.
 
     Args:
@@ -124,7 +123,7 @@ def build_settings_inputs(blocks: Sequence[str]) -> dict[str, Any]:
     Returns:
         The attributes of `Form` that `build_style_inputs` does not return.
     """
-    built: dict[str, Any] = {}
+    built: FormParts = {}
     built["scale"] = gr.Slider(0, 2, 1, step=0.05, label="Scale", info="Strength of the style")
     with gr.Row(elem_id="seeds"):
         built["seed"] = gr.Textbox(label="Seed", placeholder="random", min_width=120, scale=2)
@@ -139,9 +138,7 @@ def build_settings_inputs(blocks: Sequence[str]) -> dict[str, Any]:
         )
         with gr.Row():
             built["removal"] = gr.Dropdown(REMOVALS, value="", label="Content removal", min_width=120)
-            built["content_scale"] = gr.Textbox(
-                label="Content scale", placeholder="default, or auto", min_width=120
-            )
+            built["content_scale"] = gr.Textbox(label="Content scale", placeholder="default, or auto", min_width=120)
         share = "As a share of the steps"
         built["start"] = gr.Slider(0, 1, 0, step=0.05, label="Style start", info=share)
         built["end"] = gr.Slider(0, 1, 1, step=0.05, label="Style end", info=share)

@@ -1,6 +1,6 @@
 """The page: the layout of its components, the events that connect them, and the server that serves it."""
 
-from typing import Any
+from typing import Literal, TypedDict
 
 import gradio as gr
 from gradio.events import Dependency
@@ -20,9 +20,22 @@ from .theme import CSS, build_theme
 MAX_UPLOAD = "32mb"
 """Largest file that can be uploaded, as in the server."""
 
+
+class EventOptions(TypedDict, total=False):
+    """Options of an event, as Gradio's listeners accept them."""
+
+    preprocess: bool
+    show_progress: Literal["full", "minimal", "hidden"]
+    api_visibility: Literal["public", "private", "undocumented"]
+    queue: bool
+    concurrency_id: str
+    concurrency_limit: int
+    trigger_mode: Literal["once", "multiple", "always_last"]
+
+
 # Without preprocessing, because Gradio would convert an uploaded image, which changes its SHA-256.
-_OPTIONS: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
-_UNQUEUED: dict[str, Any] = {**_OPTIONS, "queue": False}
+_OPTIONS: EventOptions = {"preprocess": False, "show_progress": "hidden", "api_visibility": "private"}
+_UNQUEUED: EventOptions = {**_OPTIONS, "queue": False}
 
 
 def launch_page(worker: ModelWorker, settings: Settings) -> gr.Blocks:
@@ -94,7 +107,7 @@ def build_page(worker: ModelWorker, settings: Settings, store: ImageStore) -> gr
         actions = Actions(worker, settings, store, form, output, build_history())
         # Gradio drops a click while it regards the previous event as unfinished, as after a cancellation;
         # the trigger mode `multiple` accepts it.
-        on_model = {
+        on_model: EventOptions = {
             **_OPTIONS,
             "concurrency_id": f"model on {worker.device}",
             "concurrency_limit": 1,
@@ -105,7 +118,7 @@ def build_page(worker: ModelWorker, settings: Settings, store: ImageStore) -> gr
     return page
 
 
-def _connect_actions(page: gr.Blocks, actions: Actions, on_model: dict[str, Any]) -> None:
+def _connect_actions(page: gr.Blocks, actions: Actions, on_model: EventOptions) -> None:
     form, output, history = actions.form, actions.output, actions.history
     displayed = [
         output.image,
@@ -152,9 +165,7 @@ def _connect_actions(page: gr.Blocks, actions: Actions, on_model: dict[str, Any]
     )
 
 
-def _connect_form_events(
-    page: gr.Blocks, events: FormEvents, output: OutputPanel, on_model: dict[str, Any]
-) -> None:
+def _connect_form_events(page: gr.Blocks, events: FormEvents, output: OutputPanel, on_model: EventOptions) -> None:
     form = events.form
     gr.on(
         [form.image.upload, form.image.clear],
@@ -175,9 +186,7 @@ def _connect_form_events(
         **_UNQUEUED,
     )
     library = [form.saved, form.first, form.second]
-    form.save_style.click(
-        events.save_style, [form.style_name, *form.inputs], [form.status, *library], **on_model
-    )
+    form.save_style.click(events.save_style, [form.style_name, *form.inputs], [form.status, *library], **on_model)
     page.load(events.refresh_library, None, library, **_UNQUEUED)
     restored = [*form.inputs, *form.suggestions, *form.source_groups.values(), form.status]
     form.recipe_image.upload(events.restore_from_upload, form.recipe_image, restored, **_UNQUEUED)

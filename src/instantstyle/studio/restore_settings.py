@@ -3,19 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from ..core.style_library import list_names
-from ..recipe import FILE_FIELDS, Recipe, Reference
+from ..recipe import FILE_FIELDS, Recipe, RecipeFields, Reference
 from .form_values import (
     IMAGE,
     MIX,
-    NUMBER_FIELDS,
     RESTORED,
     RESTORED_BLOCKS,
     SAME_FIELDS,
     SAVED,
     FormValues,
+    UploadedFile,
 )
 from .image_store import ImageStore, display_name
 from .settings import Settings
@@ -27,6 +27,17 @@ class RestoredForm:
 
     values: FormValues
     remarks: tuple[str, ...] = ()
+
+
+class SourceValues(TypedDict, total=False):
+    """The values of `FormValues` that select the source of the style."""
+
+    source: str
+    image: UploadedFile
+    saved: str | None
+    first: str | None
+    second: str | None
+    share: float
 
 
 def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> RestoredForm:
@@ -44,15 +55,16 @@ def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> Resto
     """
     resolved, missing = _resolve_files(recipe, store)
     remarks = [
-        f"{display_name(file.name)} is not among the stored references; drop it as the reference."
-        for file in missing
+        f"{display_name(file.name)} is not among the stored references; drop it as the reference." for file in missing
     ]
     removes_content = bool(recipe.content) or recipe.removal == "clean"
-    numbers: dict[str, Any] = {name: _as_text(getattr(recipe, name)) for name in NUMBER_FIELDS}
     values = FormValues(
         **_source_values(resolved.references, resolved.combine),
         **{name: getattr(recipe, name) for name in SAME_FIELDS},
-        **numbers,
+        num_inference_steps=_as_text(recipe.num_inference_steps),
+        guidance_scale=_as_text(recipe.guidance_scale),
+        width=_as_text(recipe.width),
+        height=_as_text(recipe.height),
         content=recipe.content,
         # Without content removal the scale is the model's default, which may differ for the next reference.
         content_scale=_as_text(recipe.content_scale) if removes_content else "",
@@ -69,7 +81,7 @@ def _as_text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _source_values(references: tuple[Reference, ...], combine: str) -> dict[str, Any]:
+def _source_values(references: tuple[Reference, ...], combine: str) -> SourceValues:
     """Select the source on the page that represents the references, and its values."""
     if not references:
         return {"source": IMAGE}
@@ -96,7 +108,7 @@ def _resolve_files(recipe: Recipe, store: ImageStore) -> tuple[Recipe, list[Refe
     recipe = recipe.replace(image=None, strength=None, control="none")
     found = {file: path for file in recipe.files() if (path := store.find_reference(file))}
     missing = [file for file in recipe.files() if file not in found]
-    changes: dict[str, Any] = {}
+    changes: RecipeFields = {}
     for name in FILE_FIELDS:
         value = getattr(recipe, name)
         if isinstance(value, tuple):

@@ -57,8 +57,7 @@ def validate_settings(settings: Settings) -> None:
     """
     if settings.password and len(settings.password) < MIN_PASSWORD_LENGTH:
         raise JobError(
-            f"{PASSWORD_VARIABLE} is too short; use {MIN_PASSWORD_LENGTH} characters or more: "
-            "openssl rand -hex 16"
+            f"{PASSWORD_VARIABLE} is too short; use {MIN_PASSWORD_LENGTH} characters or more: openssl rand -hex 16"
         )
     check_exposure(
         settings.host,

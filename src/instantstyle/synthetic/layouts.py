@@ -65,9 +65,7 @@ class Layouts(TensorRows):
         """
         columns = (self.x[:, slot], self.y[:, slot], self.size[:, slot], self.turn.cos(), self.turn.sin())
         flips = torch.where(self.mirrored, -1.0, 1.0)
-        x, y, size, cos, sin, flip = (
-            column.reshape(-1, *(1,) * across.dim()) for column in (*columns, flips)
-        )
+        x, y, size, cos, sin, flip = (column.reshape(-1, *(1,) * across.dim()) for column in (*columns, flips))
         right, low = (across - x) / size, (down - y) / size
         return (cos * right + sin * low) * flip, cos * low - sin * right
 

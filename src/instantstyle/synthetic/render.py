@@ -66,9 +66,7 @@ def signed_distances(thing: Float[Tensor, "image 2 h w"], layouts: Layouts, size
         if not len(rows):
             continue
         u, v = layouts[rows].to_thing_coordinates(slot, across, down)
-        near = F.grid_sample(
-            thing[rows], torch.stack([u, v], -1) / EXTENT, padding_mode="border", align_corners=True
-        )
+        near = F.grid_sample(thing[rows], torch.stack([u, v], -1) / EXTENT, padding_mode="border", align_corners=True)
         # Outside the stored field the distance goes on decreasing.
         beyond = (torch.maximum(u.abs(), v.abs()) - EXTENT).clamp(min=0)
         inside = near - beyond[:, None]
@@ -76,9 +74,7 @@ def signed_distances(thing: Float[Tensor, "image 2 h w"], layouts: Layouts, size
     return united[:, 0], united[:, 1]
 
 
-def pixel_grid(
-    size: int, device: torch.device
-) -> tuple[Float[Tensor, "size size"], Float[Tensor, "size size"]]:
+def pixel_grid(size: int, device: torch.device) -> tuple[Float[Tensor, "size size"], Float[Tensor, "size size"]]:
     """Compute the coordinates of pixel centres in [-1, 1]: y, then x."""
     axis = (torch.arange(size, device=device) + 0.5) * 2 / size - 1
     down, across = torch.meshgrid(axis, axis, indexing="ij")
@@ -155,9 +151,7 @@ class Canvas:
             "halftone": lambda: self._dots(4.5, 0.42 * (0.6 + 0.4 * self.u)),
             "contour": lambda: soft_threshold(torch.sin(28 * self.pitch * shape)),
             "swirling": self._swirls,
-            "speckled": lambda: soft_threshold(
-                self._noise(11.0, 0) + 0.5 * self._noise(17.0, 3) - 0.15, 0.08
-            ),
+            "speckled": lambda: soft_threshold(self._noise(11.0, 0) + 0.5 * self._noise(17.0, 3) - 0.15, 0.08),
             "mosaic": self._tiles,
             "watercolour": lambda: self._wash(shape),
             "stained glass": lambda: self._panes[2],

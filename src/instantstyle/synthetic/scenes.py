@@ -29,9 +29,7 @@ class Scenes(TensorRows):
         pair = (self.thing * 5 + self.look.fill * 3) % 11 == 4
         return self.look.held_out | self.layout.held_out | pair
 
-    def render(
-        self, size: int = 64, generator: Generator | None = None
-    ) -> Float[Tensor, "scene 3 {size} {size}"]:
+    def render(self, size: int = 64, generator: Generator | None = None) -> Float[Tensor, "scene 3 {size} {size}"]:
         """Render the scenes.
 
         Below 64 px they are rendered at a multiple of the size and averaged, so that patterns do not alias.

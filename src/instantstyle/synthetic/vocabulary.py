@@ -16,9 +16,7 @@ def find_known_things(text: str) -> list[str]:
     """
     words = text.lower()
     return [
-        thing
-        for number, thing in enumerate(MINI_SCOPE.thing_names)
-        if re.search(_singular_or_plural(number), words)
+        thing for number, thing in enumerate(MINI_SCOPE.thing_names) if re.search(_singular_or_plural(number), words)
     ]
 
 
@@ -40,9 +38,7 @@ def explain_unknown_prompt(prompt: str) -> str | None:
         return None
     names = MINI_SCOPE.thing_names
     some = ", ".join(names[:: max(1, len(names) // 8)])
-    return (
-        f"The model mini knows no word of {prompt!r}; it can render {len(names)} things, among them {some}."
-    )
+    return f"The model mini knows no word of {prompt!r}; it can render {len(names)} things, among them {some}."
 
 
 def _singular_or_plural(number: int) -> str:

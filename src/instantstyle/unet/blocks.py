@@ -44,9 +44,7 @@ class Block:
         """
         block = cls.from_layer_name(name)
         if block is None or str(block) != name:
-            raise BlockError(
-                f"{name!r} is not a block name; block names have the form up_blocks.0.attentions.1."
-            )
+            raise BlockError(f"{name!r} is not a block name; block names have the form up_blocks.0.attentions.1.")
         return block
 
     @classmethod
@@ -153,7 +151,7 @@ def validate_weight(name: object, weight: object) -> float:
 
     Args:
         name: The entry, for the error message.
-        weight: Any value.
+        weight: The value to check.
 
     Returns:
         The weight as a float.
@@ -162,33 +160,25 @@ def validate_weight(name: object, weight: object) -> float:
         BlockError: The weight is not a finite number.
     """
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not isfinite(weight):
-        raise BlockError(
-            f"The weight of {name} is {weight!r}; it must be a finite number, 1 for full effect."
-        )
+        raise BlockError(f"The weight of {name} is {weight!r}; it must be a finite number, 1 for full effect.")
     return float(weight)
 
 
 def invalid_spec_error(spec: object) -> BlockError:
     """Build the error for a value that is not a `BlockSpec`."""
-    return BlockError(
-        f"blocks cannot be {spec!r}; pass a role, a name, a list of them or names with weights."
-    )
+    return BlockError(f"blocks cannot be {spec!r}; pass a role, a name, a list of them or names with weights.")
 
 
 def format_blocks(blocks: Iterable[Block]) -> str:
     """Format blocks as a short list: `mid_block.attentions.0, up_blocks.0.attentions.0–2`."""
-    return ", ".join(
-        _format_group(list(group)) for _, group in groupby(sorted(blocks), lambda block: block.group)
-    )
+    return ", ".join(_format_group(list(group)) for _, group in groupby(sorted(blocks), lambda block: block.group))
 
 
 def _split_spec(spec: object) -> list[tuple[str, float]]:
     """Split a block spec into names without `+`, each with its weight."""
     if isinstance(spec, Mapping):
         entries = cast("Mapping[object, object]", spec).items()
-        return [
-            (part, validate_weight(part, weight)) for name, weight in entries for part in str(name).split("+")
-        ]
+        return [(part, validate_weight(part, weight)) for name, weight in entries for part in str(name).split("+")]
     if isinstance(spec, str | Block):
         names: list[object] = [spec]
     elif isinstance(spec, Iterable):
@@ -198,9 +188,7 @@ def _split_spec(spec: object) -> list[tuple[str, float]]:
     if not all(isinstance(name, str | Block) for name in names):
         raise invalid_spec_error(cast("object", spec))
     if not names:
-        raise BlockError(
-            'No block is selected; pass style=None for the plain pipeline, "all" for every block.'
-        )
+        raise BlockError('No block is selected; pass style=None for the plain pipeline, "all" for every block.')
     return [(part, 1.0) for name in names for part in str(name).split("+")]
 
 
@@ -218,9 +206,7 @@ def _match_blocks(name: str, known: Sequence[Block], roles: Roles, network: str)
 def _unknown_block_error(name: str, known: Sequence[Block], roles: Roles, network: str) -> BlockError:
     if name in ("style", "layout"):
         has = f"its roles are {', '.join(roles)}" if roles else "no published roles exist for it"
-        return BlockError(
-            f"{network} has no role {name!r}; {has}. Select blocks by name: {format_blocks(known)}."
-        )
+        return BlockError(f"{network} has no role {name!r}; {has}. Select blocks by name: {format_blocks(known)}.")
     unknown = Block.from_layer_name(name)
     siblings = [block for block in known if unknown and block.group == unknown.group]
     if siblings:
@@ -245,7 +231,5 @@ def _format_group(blocks: Sequence[Block]) -> str:
     if len(blocks) == 1:
         return str(first)
     contiguous = last.attention - first.attention == len(blocks) - 1
-    numbers = (
-        f"{first.attention}–{last.attention}" if contiguous else "/".join(str(b.attention) for b in blocks)
-    )
+    numbers = f"{first.attention}–{last.attention}" if contiguous else "/".join(str(b.attention) for b in blocks)
     return f"{first.group}.attentions.{numbers}"

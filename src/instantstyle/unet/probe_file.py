@@ -102,8 +102,7 @@ def _resolve_name(name: str, architecture: Architecture | None) -> str:
     if not roles.get(role):
         has = f"only for {', '.join(roles)}" if roles else "nor for any other role"
         raise BlockError(
-            f"{path} proposes no blocks for {role!r}, {has}; "
-            "select blocks by name, or probe with more --styles."
+            f"{path} proposes no blocks for {role!r}, {has}; select blocks by name, or probe with more --styles."
         )
     return "+".join(map(str, roles[role]))
 

@@ -56,8 +56,7 @@ def check_exposure(host: str, protected: bool, *, service: str, secret: str, rem
     """
     if not protected and not is_loopback(host):
         raise JobError(
-            f"On {host} other machines can reach {service}, and it has no {secret}; {remedy}, or listen on "
-            "127.0.0.1."
+            f"On {host} other machines can reach {service}, and it has no {secret}; {remedy}, or listen on 127.0.0.1."
         )
 
 

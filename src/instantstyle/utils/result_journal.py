@@ -14,6 +14,9 @@ from .atomic_write import atomic_write
 
 VERSION = 1
 
+JsonObject = dict[str, Any]
+"""A JSON object as it is read from a file; its values are not checked."""
+
 
 class ResultJournal:
     """Settings of a job and the results of its finished cells. The file is rewritten after each cell.
@@ -29,8 +32,8 @@ class ResultJournal:
     def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
         self.path = path
         # Converted to JSON and back, as those of a file, in which tuples are lists.
-        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
-        self.cells: dict[str, Any] = {}
+        self.settings: JsonObject = json.loads(json.dumps(settings))
+        self.cells: JsonObject = {}
         if path.exists():
             self.cells = self._read_cells()
         elif not path.parent.is_dir():
@@ -41,7 +44,7 @@ class ResultJournal:
 
         Args:
             name: Unique name of the cell.
-            result: Any value that JSON can represent.
+            result: A value that JSON can represent.
         """
         self.cells[name] = result
         self.write()
@@ -56,12 +59,12 @@ class ResultJournal:
         with atomic_write(self.path, force=True) as draft:
             draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
-    def _read_cells(self) -> dict[str, Any]:
+    def _read_cells(self) -> JsonObject:
         content = read_journal(self.path)
         settings, cells = content.get("settings"), content.get("cells")
         if not isinstance(settings, dict) or not isinstance(cells, dict):
             raise JobError(f"{self.path} is not a result journal; write elsewhere.")
-        settings = cast("dict[str, Any]", settings)
+        settings = cast("JsonObject", settings)
         if settings != self.settings:
             differences = "; ".join(
                 f"{name} {_shorten(settings.get(name))}, not {_shorten(self.settings.get(name))}"
@@ -71,10 +74,10 @@ class ResultJournal:
             raise JobError(
                 f"{self.path} was written with other settings ({differences}); write elsewhere, or delete it."
             )
-        return cast("dict[str, Any]", cells)
+        return cast("JsonObject", cells)
 
 
-def read_journal(path: Path) -> dict[str, Any]:
+def read_journal(path: Path) -> JsonObject:
     """Read the file of a journal.
 
     Returns:
@@ -89,9 +92,9 @@ def read_journal(path: Path) -> dict[str, Any]:
         raise JobError(f"{path} does not exist; searched in {path.absolute().parent}.") from None
     except (OSError, ValueError) as error:
         raise JobError(f"{path} is not readable JSON ({error}); create it again.") from None
-    if not isinstance(content, dict) or cast("dict[str, Any]", content).get("version") != VERSION:
+    if not isinstance(content, dict) or cast("JsonObject", content).get("version") != VERSION:
         raise JobError(f"{path} is not a result journal of version {VERSION}.")
-    return cast("dict[str, Any]", content)
+    return cast("JsonObject", content)
 
 
 def _shorten(value: object) -> str:

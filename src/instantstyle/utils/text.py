@@ -20,7 +20,7 @@ def slug(words: str, limit: int = 60, fallback: str = "image") -> str:
     """Turn words into a part of a file name: lower case, every run of other characters a hyphen.
 
     Args:
-        words: Any text, for example a prompt. Letters of any script are kept.
+        words: The text, for example a prompt. Letters of any script are kept.
         limit: The largest number of characters to return. The default stays far below the limits of
             file systems and keeps the words that matter.
         fallback: The result for a text without letters and digits.

@@ -73,8 +73,7 @@ def create_backend(name: str, device: str | None = None, **settings: object) -> 
     """
     if name not in BACKENDS:
         raise JobError(
-            f"There is no backend {name}; choose from {', '.join(BACKENDS)}."
-            f"{suggest_nearest(name, list(BACKENDS))}"
+            f"There is no backend {name}; choose from {', '.join(BACKENDS)}.{suggest_nearest(name, list(BACKENDS))}"
         )
     module, _, backend_class = BACKENDS[name].rpartition(".")
     return getattr(import_module(f".{module}", __name__), backend_class)(device, **settings)

@@ -7,7 +7,7 @@ images and ledger. A batch whose worker is lost is repeated on another one.
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from ...errors import JobError
 from ...recipe import Recipe
@@ -20,6 +20,10 @@ from .ray_worker import EncodedRecipe, PackedRecipe, Worker
 if TYPE_CHECKING:
     from ray import ObjectRef
     from ray.actor import ActorHandle
+
+    from ...recipe import Dtype
+
+T = TypeVar("T")
 
 ATTEMPTS = 3
 """Attempts for each batch; after that, the batch itself is the likely cause of the lost workers."""
@@ -49,17 +53,14 @@ class RayBackend:
         self.workers = count_workers(nodes, resource, each)
         if not self.workers:
             raise JobError(
-                f"No node of the Ray cluster has {each} {resource} for a worker; "
-                "give --cpus no more than a node has."
+                f"No node of the Ray cluster has {each} {resource} for a worker; give --cpus no more than a node has."
             )
         resources = {"num_gpus": 1} if self._on_gpu else {"num_cpus": cpus}
         actor = self._ray.remote(Worker).options(**resources)
-        self._pool = WorkerPool(
-            self._ray, partial(actor.remote, device if self._on_gpu else "cpu"), self.workers
-        )
+        self._pool = WorkerPool(self._ray, partial(actor.remote, device if self._on_gpu else "cpu"), self.workers)
         self._lock = Lock()
-        self._dtypes: dict[object, ObjectRef[Any]] = {}
-        self._encoded: dict[object, ObjectRef[Any]] = {}
+        self._dtypes: dict[object, ObjectRef[Dtype]] = {}
+        self._encoded: dict[object, ObjectRef[EncodedRecipe]] = {}
         # By model and file: the worker that encoded the file.
         self._encoder_workers: dict[object, ActorHandle] = {}
 
@@ -77,9 +78,7 @@ class RayBackend:
                     return get_result(self._ray, worker.generate.remote(encoded, recipes))
             except WorkerLost as error:
                 if attempt == ATTEMPTS:
-                    raise JobError(
-                        f"The worker that generated it was lost, {ATTEMPTS} times: {error}"
-                    ) from None
+                    raise JobError(f"The worker that generated it was lost, {ATTEMPTS} times: {error}") from None
         raise AssertionError("the last attempt returns or raises")
 
     def _encode(self, row: BatchRow, worker: "ActorHandle") -> EncodedRecipe:
@@ -90,10 +89,8 @@ class RayBackend:
             self._dtypes, row.model_key, lambda: worker.dtype.remote(PackedRecipe.from_recipe(row.recipe))
         )
 
-        def start() -> "ObjectRef[Any]":
-            encoder = next(
-                (self._encoder_workers[key] for key in keys if key in self._encoder_workers), worker
-            )
+        def start() -> "ObjectRef[EncodedRecipe]":
+            encoder = next((self._encoder_workers[key] for key in keys if key in self._encoder_workers), worker)
             self._encoder_workers.update(dict.fromkeys(keys, encoder))
             return encoder.encode.remote(PackedRecipe.from_recipe(row.recipe), dtype)
 
@@ -107,9 +104,7 @@ class RayBackend:
                 }
             raise
 
-    def _get_shared(
-        self, cache: "dict[object, ObjectRef[Any]]", key: object, start: "Callable[[], ObjectRef[Any]]"
-    ) -> Any:
+    def _get_shared(self, cache: "dict[object, ObjectRef[T]]", key: object, start: "Callable[[], ObjectRef[T]]") -> T:
         """Return the result of a call that is made once for all threads, and again only if it failed."""
         with self._lock:
             if key not in cache:

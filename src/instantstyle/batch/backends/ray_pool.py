@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 from time import monotonic, sleep
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from ...errors import JobError, MissingExtra
 from ...utils.text import one_line
@@ -28,6 +28,15 @@ MAX_FAILED_STARTS = 3
 """Failed starts for each place in the pool until a run ends, counted since a worker last started."""
 
 _POLL_INTERVAL = 0.5  # seconds
+
+T = TypeVar("T")
+
+
+class ClusterNode(TypedDict):
+    """The entries of a node in `ray.nodes()` that are used here."""
+
+    Alive: bool
+    Resources: Mapping[str, float]
 
 
 class WorkerLost(Exception):
@@ -58,10 +67,14 @@ def connect(address: str | None) -> ModuleType:
         return ray
     # A cluster that exists for one run sends no usage statistics.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    local_only: dict[str, Any] = {} if address else {"include_dashboard": False}
     _check_reachable(address)
     try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local_only)
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=None if address else False,
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = address or "this machine"
         raise JobError(f"Cannot connect to a Ray cluster at {where}: {one_line(error)}") from None
@@ -77,12 +90,11 @@ def _check_reachable(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
     except (OSError, OverflowError) as error:
         raise JobError(
-            f"Nothing answers at {address} ({error}); start Ray there (ray start --head), "
-            "or leave --address out."
+            f"Nothing answers at {address} ({error}); start Ray there (ray start --head), or leave --address out."
         ) from None
 
 
-def get_result(ray: ModuleType, ref: "ObjectRef[Any]") -> Any:
+def get_result(ray: ModuleType, ref: "ObjectRef[T]") -> T:
     """Wait for the result of a remote call.
 
     Args:
@@ -121,7 +133,7 @@ class WorkerPool:
         self._ray, self._start, self.count = ray, start, count
         self._lock = Lock()
         # By the reference that is ready once the worker has started and is idle.
-        self._free: dict[ObjectRef[Any], ActorHandle] = {}
+        self._free: dict[ObjectRef[object], ActorHandle] = {}
         self._failed_starts = 0
         for _ in range(count):
             self._release(start())
@@ -162,7 +174,7 @@ class WorkerPool:
                     "keeps it busy (ray status), and run the same command again."
                 )
 
-    def _take_ready(self, refs: "list[ObjectRef[Any]]") -> "ActorHandle | None":
+    def _take_ready(self, refs: "list[ObjectRef[object]]") -> "ActorHandle | None":
         """Take the first worker that is ready; None if none is within the poll interval or it was taken."""
         if not refs:
             sleep(_POLL_INTERVAL)
@@ -187,12 +199,10 @@ class WorkerPool:
         self._failed_starts += 1
         self._release(self._start())
         if self._failed_starts > MAX_FAILED_STARTS * self.count:
-            raise NoWorkers(
-                f"No worker of the Ray cluster can start: {error} Is instantstyle installed on each node?"
-            )
+            raise NoWorkers(f"No worker of the Ray cluster can start: {error} Is instantstyle installed on each node?")
 
 
-def count_workers(nodes: Sequence[Mapping[str, Any]], resource: str, each: int) -> int:
+def count_workers(nodes: Sequence[ClusterNode], resource: str, each: int) -> int:
     """Count how many workers fit into a cluster, each on one node.
 
     Args:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...generation.generate import PreparedRecipe, prepare
 from ...generation.load import is_plain
@@ -22,6 +22,7 @@ from .local import LocalBackend, dtype_name
 if TYPE_CHECKING:
     from ...core.conditioning import StyleConditioning
     from ...core.pipeline import InstantStyle
+    from ...core.protocols import PipelineArguments
     from ...core.style import Style
     from ...recipe import Dtype
 
@@ -80,7 +81,7 @@ class EncodedRecipe:
     plain: bool
     style: "Style | None"
     conditionings: "Sequence[StyleConditioning]"
-    image_arguments: Mapping[str, Any]
+    image_arguments: "PipelineArguments"
 
     @classmethod
     def encode(cls, styled: "InstantStyle", packed: PackedRecipe) -> "EncodedRecipe":

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
@@ -31,11 +30,9 @@ from ..service import Service
 
 Result = PartialImage | GeneratedImage
 
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Images in base64; with `stream`, server-sent events of images.",
-        "content": {"application/json": {}, "text/event-stream": {}},
-    }
+_RESPONSE = {
+    "description": "Images in base64; with `stream`, server-sent events of images.",
+    "content": {"application/json": {}, "text/event-stream": {}},
 }
 
 
@@ -43,7 +40,7 @@ def image_routes(service: Service) -> APIRouter:
     """Create the routes of a service that generate images."""
     routes = APIRouter(prefix="/v1/images", tags=["images"])
 
-    @routes.post("/generations", responses=_RESPONSES)
+    @routes.post("/generations", responses={200: _RESPONSE})
     async def generate(body: GenerationRequest, request: Request, owner: Owner) -> Response:
         """Generate images of a prompt, in the style of a stored style or of the image in the request."""
 
@@ -55,7 +52,7 @@ def image_routes(service: Service) -> APIRouter:
 
         return await _respond(service, request, body, recipe, "image_generation")
 
-    @routes.post("/edits", responses=_RESPONSES, openapi_extra=openapi_form(EditRequest))
+    @routes.post("/edits", responses={200: _RESPONSE}, openapi_extra=openapi_form(EditRequest))
     async def edit(request: Request, owner: Owner) -> Response:
         """Generate images in the style of the uploaded ones; with `mode=restyle`, restyle the last one."""
         fields, uploads = await read_form(request)
@@ -116,9 +113,7 @@ def _generation(service: Service, files: RequestFiles, recipe: Recipe, body: Ima
     return work
 
 
-async def _events(
-    results: AsyncIterator[Result], body: ImageRequest, prefix: EventPrefix
-) -> AsyncIterator[str]:
+async def _events(results: AsyncIterator[Result], body: ImageRequest, prefix: EventPrefix) -> AsyncIterator[str]:
     """Yield server-sent events. An error is an event too, as the answer has begun."""
     try:
         async for result in results:
