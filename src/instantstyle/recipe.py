@@ -72,10 +72,6 @@ ContentScale = Annotated[
 """How much content is removed. `auto` occurs in requests; the recipe of an image holds the number chosen."""
 
 
-RecipeFields = dict[str, Any]
-"""Keyword arguments for `Recipe`."""
-
-
 class StrictModel(BaseModel):
     """A frozen model without unknown fields, whose validation errors are one `JobError` in one line."""
 

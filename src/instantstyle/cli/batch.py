@@ -1,6 +1,6 @@
 """`instantstyle batch jobs.jsonl --out images`: many recipes into one folder, resumable."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -86,7 +86,7 @@ class InstantStyle:
         self.recipe_fields = recipe_fields
 
     def with_pipeline(self, pipe: "DiffusionPipeline | Pipeline") -> "InstantStyle":
-        """Share adapter and encoders with another pipeline, `StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe)`."""
+        """Share adapter and encoders with another one, `StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe)`."""
         check_pipeline(pipe)
         other = copy(self)
         other.pipe = cast(Pipeline, pipe)
