@@ -72,7 +72,7 @@ class CallRecord:
             *([] if prompts else ["prompt_embeds"]),
             *([] if self.seeds else ["a generator (use seed=)"]),
             *([] if self.settings["curve"] is None else ["curve"]),
-            *sorted({*self.arguments} - {*RECORDED_ARGUMENTS, *IGNORED_ARGUMENTS}),
+            *sorted({*self.arguments} - {*RECORDED_ARGUMENTS, *IGNORED_ARGUMENTS, "generator", "prompt_embeds"}),
         ]
         fields: RecipeFields = {**(model or {})}
         if style is not None:
