@@ -49,8 +49,8 @@ def styled_attention(
 class TokenShift:
     """What token cleaning adds to a style's keys and values at the first step; it decays over the steps."""
 
-    key: Float[Tensor, "2 pictures tokens width"]
-    value: Float[Tensor, "2 pictures tokens width"]
+    key: Float[Tensor, "2 prompts tokens width"]
+    value: Float[Tensor, "2 prompts tokens width"]
     rates: Float[Tensor, "2"]
     """Decay rate by row: unconditional, conditional. 0 keeps the shift constant."""
 
@@ -69,12 +69,12 @@ class TokenShift:
 class StyleKeyValues:
     """Keys and values of one style, or of one style for each prompt, in one layer.
 
-    Row 0 serves the unconditional half of a batch, row 1 the conditional half. The axis `pictures` has length 1
+    Row 0 serves the unconditional half of a batch, row 1 the conditional half. The axis `prompts` has length 1
     where all images of a call share the style, else one entry for each prompt.
     """
 
-    key: Float[Tensor, "2 pictures tokens width"]
-    value: Float[Tensor, "2 pictures tokens width"]
+    key: Float[Tensor, "2 prompts tokens width"]
+    value: Float[Tensor, "2 prompts tokens width"]
     scale: Float[Tensor, ""]
     """A tensor, so that a compiled network is not compiled again when the scale changes."""
     mask: Float[Tensor, "rows columns"] | None = None

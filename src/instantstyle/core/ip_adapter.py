@@ -108,7 +108,7 @@ class IPAdapter:
         mask = None if conditioning.mask is None else load_mask(conditioning.mask)
         scale, unconditional = torch.tensor(float(conditioning.scale)), conditioning.unconditional
 
-        def rows(which: int, key: str) -> Float[Tensor, "2 pictures tokens width"]:
+        def rows(which: int, key: str) -> Float[Tensor, "2 prompts tokens width"]:
             pairs = [one.layers[key] for one in bound]
             other = bound_negative.layers[key][which] if bound_negative else None
             return stack_rows([pair[which] for pair in pairs], other, unconditional)
@@ -231,7 +231,7 @@ def stack_rows(
     styles: Sequence[Float[Tensor, "2 tokens width"]],
     negative: Float[Tensor, "2 tokens width"] | None,
     unconditional: bool,
-) -> Float[Tensor, "2 pictures tokens width"]:
+) -> Float[Tensor, "2 prompts tokens width"]:
     """Stack the keys, or the values, of the styles of a call: one style, or one for each prompt.
 
     Row 0 is for the unconditional half: no reference, the negative style, or, if `unconditional`, the styles. Row 1 is
@@ -263,7 +263,7 @@ def _token_shift(
     shifts = [bound.shift_for(key) for bound in styles]
     others = negative.shift_for(key) if negative else (None, None)
 
-    def rows(which: int) -> Float[Tensor, "2 pictures tokens width"]:
+    def rows(which: int) -> Float[Tensor, "2 prompts tokens width"]:
         halves = [shift[which] for shift in shifts]
         if unconditional:
             halves = [torch.stack([torch.zeros_like(half[1]), half[1]]) for half in halves]
