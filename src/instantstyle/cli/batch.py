@@ -21,6 +21,7 @@ from .recipe_options import (
 
 if TYPE_CHECKING:
     from ..batch import Backend, BatchRow, Ledger
+    from ..recipe import RecipeFields
 
 __all__ = ["COMMAND", "run"]
 

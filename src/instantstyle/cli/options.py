@@ -4,7 +4,7 @@ Names are diffusers' own; a short name stands beside a long one.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, BadParameter, Option
 
@@ -31,7 +31,7 @@ Content = Annotated[
     list[str] | None, Option(help="What the reference shows and the result should not; may be repeated.")
 ]
 ContentScale = Annotated[
-    object,  # float | Literal["auto"] | None; typer supports no such union
+    Any,  # float | Literal["auto"] | None; typer supports no such union
     Option(
         parser=_parse_content_scale,
         metavar="NUMBER|auto",

@@ -1,12 +1,13 @@
 """The comparison sheet: the effect of each part of the method, side by side, from equal seeds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
 
 from ..core.pipeline import InstantStyle, ReferenceLike
+from ..core.protocols import PipelineArguments
 from ..core.style import Style
 from ..imaging.grid import GridLayout, contact_sheet
 from ..imaging.loading import fit, open_reference
@@ -29,13 +30,13 @@ class ComparisonColumn:
     """A variant of the method: its title, and the arguments of the call beside prompt and seed."""
 
     title: str
-    arguments: Mapping[str, Any]
+    arguments: PipelineArguments
     styled: bool = True
     """Whether the reference is used at all."""
     content: bool = False
     """Whether the content of the reference is removed, where it is known."""
 
-    def arguments_for(self, row: ComparisonRow, style: Style) -> dict[str, Any]:
+    def arguments_for(self, row: ComparisonRow, style: Style) -> PipelineArguments:
         """Return the arguments of the call for a row whose reference has this style."""
         arguments = dict(self.arguments)
         if self.styled:

@@ -1,10 +1,10 @@
 """Generate images from recipes: the one path behind the command line, server, studio and batch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -17,7 +17,7 @@ from .sources import SourceCache
 if TYPE_CHECKING:
     from ..core.conditioning import StyleConditioning
     from ..core.pipeline import InstantStyle
-    from ..core.protocols import Pipeline
+    from ..core.protocols import Pipeline, PipelineArguments
     from ..core.style import Style
 
 
@@ -71,7 +71,7 @@ class PreparedRecipe:
     recipe: Recipe
     style: "Style | None"
     conditionings: "Sequence[StyleConditioning]"
-    image_arguments: Mapping[str, Any]
+    image_arguments: "PipelineArguments"
 
     def generate(
         self, recipes: Sequence[Recipe], on_step: OnStep | None = None, on_preview: OnPreview | None = None
@@ -162,20 +162,19 @@ def _encode(
         return None
     names = [Path(reference.name).name for reference in references]
     decoded = [sources.read(reference.name) for reference in references]
-    options: dict[str, Any] = {}
-    if combine is not None:
-        options = {"weights": [reference.weight for reference in references], "combine": combine}
+    weights = [reference.weight for reference in references] if combine else None
+    combine = combine or "average"
     if all(isinstance(source, Image.Image) for source in decoded):
-        return replace(styled.style(decoded, crop=crop, **options), name=" + ".join(names))
+        return replace(styled.style(decoded, crop=crop, weights=weights, combine=combine), name=" + ".join(names))
     # A mix depends on the names of its parts, so each image gets that of its file first.
     styles = [
         replace(styled.style(source, crop=crop), name=name) if isinstance(source, Image.Image) else source
         for source, name in zip(decoded, names, strict=True)
     ]
-    return styled.style(styles, **options)
+    return styled.style(styles, weights=weights, combine=combine)
 
 
-def _image_arguments(pipe: "Pipeline", recipe: Recipe, sources: SourceCache) -> dict[str, Any]:
+def _image_arguments(pipe: "Pipeline", recipe: Recipe, sources: SourceCache) -> "PipelineArguments":
     """Return what an image-to-image pipeline needs of the image to start from."""
     if recipe.image is None:
         return {}
@@ -189,7 +188,7 @@ def _image_arguments(pipe: "Pipeline", recipe: Recipe, sources: SourceCache) -> 
     return {"image": image, **strength, **control}
 
 
-def _pipeline_arguments(recipe: Recipe, count: int) -> dict[str, Any]:
+def _pipeline_arguments(recipe: Recipe, count: int) -> "PipelineArguments":
     """Return the pipeline's arguments; what the recipe leaves open is left out, so that defaults apply."""
     # An image-to-image pipeline takes the size from the image.
     height, width = (None, None) if recipe.image else (recipe.height, recipe.width)

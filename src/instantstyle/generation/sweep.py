@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -91,7 +91,7 @@ class Grid:
     def to_json(self) -> str:
         """Serialize base recipe and axes, with all fields."""
 
-        def dump(axis: SweepAxis, recipes: list[Recipe]) -> dict[str, Any]:
+        def dump(axis: SweepAxis, recipes: list[Recipe]) -> dict[str, object]:
             values = [recipe.model_dump(mode="json")[axis.field] for recipe in recipes]
             return {"field": axis.field, "values": values}
 

@@ -130,12 +130,12 @@ def _parse_value(field: str, text: str) -> object:
     return (resolve_source(text).as_reference() if item is Reference else text,)
 
 
-def _field_types(field: str) -> list[Any]:
+def _field_types(field: str) -> list[object]:
     """List the alternatives of a field's type without annotations: float and NoneType of `Weight | None`."""
     return list(_flatten_type(Recipe.model_fields[field].annotation))
 
 
-def _flatten_type(annotation: Any) -> Iterator[Any]:
+def _flatten_type(annotation: object) -> Iterator[object]:
     if get_origin(annotation) is Annotated:
         yield from _flatten_type(get_args(annotation)[0])
     elif get_origin(annotation) in (Union, UnionType):

@@ -1,7 +1,7 @@
 """Image-to-image pipelines from the components of a loaded model."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.pipeline import InstantStyle
 from ..errors import ModelError
@@ -35,7 +35,7 @@ def image_to_image_pipeline(
     Raises:
         ModelError: The family has no known ControlNet, or it is not available.
     """
-    components: dict[str, Any] = {}
+    components: dict[str, object] = {}
     if control != "none":
         components["controlnet"] = _load_controlnet(styled) if controlnet is None else controlnet
     with hide_progress_bars():
@@ -43,7 +43,7 @@ def image_to_image_pipeline(
     return styled.with_pipeline(disable_watermark(pipe))
 
 
-def _load_controlnet(styled: InstantStyle) -> Any:
+def _load_controlnet(styled: InstantStyle) -> "ControlNetModel":
     repo = CANNY_CONTROLNETS.get(styled.architecture.name)
     if repo is None:
         raise ModelError(

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -31,6 +31,10 @@ from .required_files import (
     missing_files_error,
 )
 from .resolve import AdapterSource, ImageEncoderLike, drop_adapter, resolve_card
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 
 def load(
@@ -169,7 +173,7 @@ def _fetch_image_encoder(card: ModelCard, checkpoint: IPAdapterCheckpoint) -> Pa
     return source.fetch()[0].parent
 
 
-def load_pipeline(card: ModelCard, dtype: torch.dtype) -> Any:
+def load_pipeline(card: ModelCard, dtype: torch.dtype) -> "DiffusionPipeline":
     """Load the diffusers pipeline of a card, with the card's scheduler and without a watermark.
 
     Raises:
@@ -187,14 +191,14 @@ def load_pipeline(card: ModelCard, dtype: torch.dtype) -> Any:
     return disable_watermark(pipe)
 
 
-def disable_watermark(pipe: Any) -> Any:
+def disable_watermark(pipe: "DiffusionPipeline") -> "DiffusionPipeline":
     """Disable the invisible watermark, because it depends on which other packages are installed."""
     if hasattr(pipe, "watermark"):
         pipe.watermark = None
     return pipe
 
 
-def _load_folder(card: ModelCard, dtype: torch.dtype) -> Any:
+def _load_folder(card: ModelCard, dtype: torch.dtype) -> "DiffusionPipeline":
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
     from diffusers.utils.import_utils import is_accelerate_available
 
@@ -209,7 +213,7 @@ def _load_folder(card: ModelCard, dtype: torch.dtype) -> Any:
     )
 
 
-def _load_file(card: ModelCard, dtype: torch.dtype) -> Any:
+def _load_file(card: ModelCard, dtype: torch.dtype) -> "DiffusionPipeline":
     """Load a single file of weights, with configs and tokenizers of its family's registered model."""
     base = find_config_card(card)
     index, *_ = [fetch_file(base.pipeline, file, base.pipeline_revision) for file in list_config_files(base)]
@@ -219,7 +223,7 @@ def _load_file(card: ModelCard, dtype: torch.dtype) -> Any:
     )
 
 
-def _load_unet(card: ModelCard, dtype: torch.dtype) -> Any:
+def _load_unet(card: ModelCard, dtype: torch.dtype) -> "UNet2DConditionModel":
     """Load the UNet that replaces the pipeline's own: the same config with other weights."""
     from safetensors.torch import load_file
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from ..unet.architectures import MINI, SD15, SDXL, Architecture
 
@@ -65,7 +64,7 @@ class SchedulerConfig:
     """
 
     name: str
-    changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    changes: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ class ModelCard:
     revision: str | None = None
     adapter_weights: WeightsSize | None = None
     features: tuple[str, int] | None = None
-    defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    defaults: Mapping[str, object] = field(default_factory=dict[str, object])
     bundled: bool = False
 
 

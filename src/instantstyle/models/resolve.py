@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..errors import CheckpointError, ModelError, suggest_nearest
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
@@ -14,7 +13,7 @@ from .registry import CARDS, ModelCard
 AdapterSource = StateDictSource | IPAdapterCheckpoint
 """An adapter: a file or registry name, a state dict, or an open checkpoint."""
 
-ImageEncoderLike = Any
+ImageEncoderLike = object
 """An image encoder: a folder or file, or a `CLIPVisionModelWithProjection`."""
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt")
