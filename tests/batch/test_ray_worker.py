@@ -8,7 +8,7 @@ import pytest
 
 from instantstyle.batch import create_backend
 from instantstyle.batch.backends import local
-from instantstyle.batch.backends.ray_pool import count_workers
+from instantstyle.batch.backends.ray_pool import ClusterNode, count_workers
 from instantstyle.batch.backends.ray_worker import PackedRecipe, Worker
 from instantstyle.errors import JobError, MissingExtra
 from instantstyle.generation.generate import generate
@@ -77,7 +77,7 @@ def test_the_chosen_dtype_does_not_reload_the_model(worker, recipe, styled, monk
 
 
 def test_a_worker_does_not_span_two_nodes():
-    nodes = [
+    nodes: list[ClusterNode] = [
         {"Alive": True, "Resources": {"CPU": 3.0}},
         {"Alive": True, "Resources": {"CPU": 5.0, "GPU": 2.0}},
         {"Alive": False, "Resources": {"CPU": 8.0}},
