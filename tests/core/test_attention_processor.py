@@ -1,9 +1,13 @@
+"""The attention processor: text and styles are added, and keys, values and masks are computed once."""
+
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from torch import Tensor
 from torch.testing import assert_close
 
 from instantstyle.core.attention_processor import (
@@ -17,37 +21,57 @@ from instantstyle.core.denoising_state import DenoisingState
 from instantstyle.errors import StyleError
 
 
-def keys(scale=1.0, width=16, pictures=1, **where_and_when):
-    shape = 2, pictures, 4, width
-    return StyleKeyValues(torch.randn(shape), torch.randn(shape), torch.tensor(scale), **where_and_when)
+def key_values(scale: float = 1.0, width: int = 16, styles: int = 1, **settings: Any) -> StyleKeyValues:
+    """Return random keys and values of one style, or of one style for each prompt."""
+    shape = 2, styles, 4, width
+    return StyleKeyValues(torch.randn(shape), torch.randn(shape), torch.tensor(scale), **settings)
 
 
-def moment(guided=False, timesteps=(), latents=(8, 8)):
-    """That of a pipeline at the last of some timesteps."""
+def denoising_state(
+    is_guided: bool = False, timesteps: Sequence[int] = (), latents: tuple[int, int] = (8, 8)
+) -> DenoisingState:
+    """Return the state at the last step of a schedule: `timesteps`, then -1."""
     scheduler = SimpleNamespace(timesteps=torch.tensor([*timesteps, -1]))
-    pipe: Any = SimpleNamespace(do_classifier_free_guidance=guided, scheduler=scheduler)
-    found = DenoisingState(pipe)
-    found.record_call((torch.zeros(1, 4, *latents), -1), {})
-    return found
+    pipe: Any = SimpleNamespace(do_classifier_free_guidance=is_guided, scheduler=scheduler)
+    state = DenoisingState(pipe)
+    state.record_call((torch.zeros(1, 4, *latents), -1), {})
+    return state
 
 
-@torch.no_grad()
-def strength(keys, pixels, latents):
-    """Of a style in a layer of so many pixels."""
-    attn: Any = Attention(16, cross_attention_dim=12, heads=2, dim_head=8)
-    found = StyleKeyValueCache(keys).key_value_scale(attn, torch.randn(1, pixels, 16), moment(latents=latents))
+@pytest.fixture
+def attn() -> Any:
+    return Attention(16, cross_attention_dim=12, heads=2, dim_head=8).eval()
+
+
+def scale_in_layer(cache: StyleKeyValueCache, attn: Any, pixels: int, state: DenoisingState) -> Tensor:
+    """Return the scale of a style in a layer of so many pixels."""
+    with torch.no_grad():
+        found = cache.key_value_scale(attn, torch.randn(1, pixels, 16), state)
     assert found is not None
     return found[2]
 
 
-def by_hand(query, key, value):
+def attention_by_definition(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return (query @ key.mT / query.shape[-1] ** 0.5).softmax(-1) @ value
 
 
 def test_style_is_added_to_text_by_its_scale():
     query, text, style = torch.randn(2, 2, 9, 8), torch.randn(2, 2, 2, 7, 8), torch.randn(2, 2, 2, 4, 8)
-    expected = by_hand(query, *text) + 0.5 * by_hand(query, *style)
-    assert_close(styled_attention(query, text[0], text[1], [(style[0], style[1], torch.tensor(0.5))]), expected)
+    expected = attention_by_definition(query, *text) + 0.5 * attention_by_definition(query, *style)
+    result = styled_attention(query, text[0], text[1], [(style[0], style[1], torch.tensor(0.5))])
+    assert_close(result, expected)
+
+
+def test_two_styles_in_one_layer_add_up():
+    query, text = torch.randn(1, 2, 9, 8), torch.randn(2, 1, 2, 7, 8)
+    ink, neon = torch.randn(2, 2, 1, 2, 4, 8)
+    styles = [(ink[0], ink[1], torch.tensor(1.0)), (neon[0], neon[1], torch.tensor(2.0))]
+    expected = (
+        attention_by_definition(query, *text)
+        + attention_by_definition(query, *ink)
+        + 2 * attention_by_definition(query, *neon)
+    )
+    assert_close(styled_attention(query, text[0], text[1], styles), expected)
 
 
 @pytest.mark.parametrize(
@@ -57,212 +81,202 @@ def test_style_is_added_to_text_by_its_scale():
         {"norm_num_groups": 4, "residual_connection": True, "rescale_output_factor": 2.0},
         {"qk_norm": "layer_norm"},
     ],
-    ids=["plain", "grouped", "normed"],
+    ids=["plain", "group norm and residual", "query and key norm"],
 )
-@pytest.mark.parametrize("shape", [(2, 9, 16), (2, 16, 3, 3)], ids=["tokens", "picture"])
-def test_without_style_the_processor_is_the_guests_own(options, shape):
+@pytest.mark.parametrize("shape", [(2, 9, 16), (2, 16, 3, 3)], ids=["tokens", "image"])
+def test_at_scale_zero_the_processor_equals_attn_processor_2_0(options: dict[str, Any], shape: tuple):
     attn: Any = Attention(16, cross_attention_dim=12, heads=2, dim_head=8, **options).eval()
-    pixels, words = torch.randn(shape), torch.randn(2, 5, 12)
+    pixels, text = torch.randn(shape), torch.randn(2, 5, 12)
     mask = torch.zeros(2, 1, 5)
     mask[..., 3:] = -10_000
-    processor = StyledAttnProcessor([keys(scale=0.0)], moment(guided=True))
+    processor = StyledAttnProcessor([key_values(scale=0.0)], denoising_state(is_guided=True))
     with torch.no_grad():
-        theirs = AttnProcessor2_0()(attn, pixels, words, attention_mask=mask)
-        assert_close(processor(attn, pixels, words, attention_mask=mask), theirs)
+        expected = AttnProcessor2_0()(attn, pixels, text, attention_mask=mask)
+        assert_close(processor(attn, pixels, text, attention_mask=mask), expected)
 
 
-def test_the_unconditional_half_comes_first_under_guidance():
-    ready = keys()
-    key, _ = ready.for_batch(4, is_guided=True)
-    assert_close(key, ready.key.repeat_interleave(2, 1).flatten(0, 1))
+def test_with_guidance_the_first_half_of_a_batch_is_unconditional():
+    style = key_values()
+    key, _ = style.for_batch(4, is_guided=True)
+    assert_close(key, style.key.repeat_interleave(2, 1).flatten(0, 1))
 
 
-def test_without_guidance_all_are_conditional():
-    ready = keys()
-    _, value = ready.for_batch(3, is_guided=False)
-    assert_close(value, ready.value[1].expand(3, -1, -1))
-
-
-def test_an_odd_batch_under_guidance_is_refused():
-    with pytest.raises(StyleError, match="batch of 3"):
-        keys().for_batch(3, is_guided=True)
-
-
-def test_the_scale_is_not_rounded_to_a_half():
-    assert keys(scale=0.8).to(torch.zeros(1, dtype=torch.bfloat16)).scale == torch.tensor(0.8)
-
-
-def test_the_processor_owns_no_weights():
-    assert not isinstance(StyledAttnProcessor([keys()], moment()), torch.nn.Module)
-
-
-def test_two_styles_in_one_layer_add_up():
-    query, text = torch.randn(1, 2, 9, 8), torch.randn(2, 1, 2, 7, 8)
-    ink, neon = torch.randn(2, 2, 1, 2, 4, 8)
-    one, two = torch.tensor(1.0), torch.tensor(2.0)
-    expected = by_hand(query, *text) + by_hand(query, *ink) + 2 * by_hand(query, *neon)
-    assert_close(styled_attention(query, text[0], text[1], [(ink[0], ink[1], one), (neon[0], neon[1], two)]), expected)
+def test_without_guidance_the_whole_batch_is_conditional():
+    style = key_values()
+    _, value = style.for_batch(3, is_guided=False)
+    assert_close(value, style.value[1].expand(3, -1, -1))
 
 
 def test_each_prompt_has_its_own_style_for_all_of_its_images():
-    ready = keys(pictures=2)
-    key, _ = ready.for_batch(8, is_guided=True)
-    ink, neon = ready.key[1]
+    style = key_values(styles=2)
+    key, _ = style.for_batch(8, is_guided=True)
+    ink, neon = style.key[1]
     assert_close(key[4:], torch.stack([ink, ink, neon, neon]))
 
 
-def test_a_batch_that_has_no_style_for_each_is_refused():
-    with pytest.raises(StyleError, match="one style for each prompt"):
-        keys(pictures=2).for_batch(3, is_guided=False)
+def test_an_odd_batch_with_guidance_is_rejected():
+    with pytest.raises(StyleError, match="batch of 3 does not split into two halves"):
+        key_values().for_batch(3, is_guided=True)
+
+
+def test_a_batch_that_does_not_split_into_the_styles_is_rejected():
+    with pytest.raises(StyleError, match=r"images in 2 styles; give one style for each prompt"):
+        key_values(styles=2).for_batch(3, is_guided=False)
+
+
+def test_the_scale_is_not_rounded_to_half_precision():
+    assert key_values(scale=0.8).to(torch.zeros(1, dtype=torch.bfloat16)).scale == torch.tensor(0.8)
+
+
+def test_the_processor_owns_no_weights():
+    assert not isinstance(StyledAttnProcessor([key_values()], denoising_state()), torch.nn.Module)
 
 
 @pytest.mark.parametrize("latents", [(114, 143), (128, 128), (7, 9)], ids=["912x1144", "square", "tiny"])
 @pytest.mark.parametrize("halvings", [0, 1, 2])
-def test_a_mask_fits_every_resolution_of_a_picture(latents, halvings):
+def test_a_mask_is_resized_to_every_level_of_the_latents(attn, latents: tuple[int, int], halvings: int):
     height, width = latents
     for _ in range(halvings):
         height, width = -(-height // 2), -(-width // 2)
-    upper = torch.zeros(912, 1144)
-    upper[:456] = 1.0
-    rows = strength(keys(mask=upper), height * width, latents).unflatten(0, (height, width))[..., 0]
+    upper_half = torch.zeros(912, 1144)
+    upper_half[:456] = 1.0
+    cache = StyleKeyValueCache(key_values(mask=upper_half))
+    scale = scale_in_layer(cache, attn, height * width, denoising_state(latents=latents))
+    rows = scale.unflatten(0, (height, width))[..., 0]
     assert_close(rows[: height // 2], torch.ones(height // 2, width))
     assert_close(rows[-(height // 2) :], torch.zeros(height // 2, width))
 
 
-def test_a_mask_that_fits_no_resolution_is_an_error():
-    with pytest.raises(StyleError, match="cannot be resized to 5 pixels"):
-        strength(keys(mask=torch.ones(4, 4)), 5, (8, 8))
+def test_a_mask_for_a_layer_that_is_no_level_of_the_latents_is_rejected(attn):
+    cache = StyleKeyValueCache(key_values(mask=torch.ones(4, 4)))
+    with pytest.raises(StyleError, match=r"cannot be resized to 5 pixels: latents of \(8, 8\) have no such"):
+        scale_in_layer(cache, attn, 5, denoising_state(latents=(8, 8)))
 
 
-class Untouchable(StyleKeyValues):
-    """Keys and values that nobody may ask for."""
+def test_a_mask_is_resized_once_for_each_size_of_the_latents(attn, monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    monkeypatch.setattr(
+        "instantstyle.core.attention_processor.resize_mask",
+        lambda *arguments: calls.append(arguments) or resize_mask(*arguments),
+    )
+    cache, state = StyleKeyValueCache(key_values(mask=torch.eye(4))), denoising_state(latents=(4, 4))
+    first, second = (scale_in_layer(cache, attn, 16, state) for _ in range(2))
+    assert len(calls) == 1
+    assert first.equal(second)
+    state.record_call((torch.zeros(1, 4, 2, 8), -1), {})
+    assert not scale_in_layer(cache, attn, 16, state).equal(first)
+    assert len(calls) == 2
 
-    def for_batch(self, *_):
-        raise AssertionError("keys were made for a style that does nothing")
+
+class FailingKeyValues(StyleKeyValues):
+    """Keys and values that must not be used."""
+
+    def for_batch(self, batch: int, is_guided: bool) -> tuple[Tensor, Tensor]:
+        raise AssertionError("keys and values were computed for a style without effect")
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("idle", "busy", "told"),
+    ("inactive", "active", "settings"),
     [
-        (moment(timesteps=[]), moment(timesteps=[9]), {"curve": lambda done: float(done >= 0.5)}),
-        (moment(), moment(guided=True), {"unconditional": True}),
+        (
+            denoising_state(timesteps=[]),
+            denoising_state(timesteps=[9]),
+            {"curve": lambda progress: float(progress >= 0.5)},
+        ),
+        (denoising_state(), denoising_state(is_guided=True), {"unconditional": True}),
     ],
-    ids=["its time has not come", "nothing draws away from it"],
+    ids=["before its first step", "unconditional without guidance"],
 )
-def test_a_style_that_does_nothing_now_makes_nothing(attn, idle, busy, told):
-    some = keys(**told)
-    guarded = Untouchable(some.key, some.value, some.scale, **told)
-    words, pixels = torch.randn(2, 5, 12), torch.randn(2, 9, 16)
-    plain = AttnProcessor2_0()(attn, pixels, words)
-    assert_close(StyledAttnProcessor([guarded], idle)(attn, pixels, words), plain)
-    with pytest.raises(AssertionError):
-        StyledAttnProcessor([guarded], busy)(attn, pixels, words)
+def test_a_style_without_effect_computes_nothing(
+    attn, inactive: DenoisingState, active: DenoisingState, settings: dict[str, Any]
+):
+    usable = key_values(**settings)
+    failing = FailingKeyValues(usable.key, usable.value, usable.scale, **settings)
+    text, pixels = torch.randn(2, 5, 12), torch.randn(2, 9, 16)
+    plain = AttnProcessor2_0()(attn, pixels, text)
+    assert_close(StyledAttnProcessor([failing], inactive)(attn, pixels, text), plain)
+    with pytest.raises(AssertionError, match="style without effect"):
+        StyledAttnProcessor([failing], active)(attn, pixels, text)
 
 
-@torch.no_grad()
-def test_a_mask_is_laid_over_a_layer_once_for_pictures_of_one_size(attn, monkeypatch):
-    laid = []
-    monkeypatch.setattr(
-        "instantstyle.core.attention_processor.resize_mask",
-        lambda *given: laid.append(given) or resize_mask(*given),
-    )
-    standing, now = StyleKeyValueCache(keys(mask=torch.eye(4))), moment(latents=(4, 4))
-
-    def scale_now() -> torch.Tensor:
-        found = standing.key_value_scale(attn, torch.randn(1, 16, 16), now)
-        assert found is not None
-        return found[2]
-
-    first, again = scale_now(), scale_now()
-    assert len(laid) == 1
-    assert first.equal(again)
-    now.record_call((torch.zeros(1, 4, 2, 8), -1), {})
-    assert not scale_now().equal(first)
-    assert len(laid) == 2
-
-
-class Counted(torch.nn.Linear):
-    """A plain projection that counts its uses."""
-
-    def forward(self, x):
-        self.used = getattr(self, "used", 0) + 1
-        return super().forward(x)
-
-
-@pytest.fixture
-def attn():
-    return Attention(16, cross_attention_dim=12, heads=2, dim_head=8).eval()
-
-
-def counting(attn) -> list[int]:
-    """Counts the uses of the text's key projection without making it another kind of layer."""
-    uses = []
+def record_key_projections(attn: Any) -> list[int]:
+    """Add an entry for each use of `attn.to_k`, by a hook, so that the layer stays an `nn.Linear`."""
+    uses: list[int] = []
     attn.to_k.register_forward_hook(lambda *_: uses.append(1))
     return uses
 
 
 @torch.no_grad()
-def test_the_texts_keys_are_made_once_for_one_text(attn):
-    uses, processor = counting(attn), StyledAttnProcessor([keys()], moment(guided=True))
-    words, pixels = torch.randn(2, 5, 12), torch.randn(3, 2, 9, 16)
-    kept = [processor(attn, step, words) for step in pixels]
-    fresh = [
-        StyledAttnProcessor([style.style for style in processor.styles], processor.state)(attn, step, words)
-        for step in pixels
-    ]
+def test_keys_and_values_of_the_text_are_computed_once_for_the_same_text(attn):
+    uses = record_key_projections(attn)
+    processor = StyledAttnProcessor([key_values()], denoising_state(is_guided=True))
+    text, steps = torch.randn(2, 5, 12), torch.randn(3, 2, 9, 16)
+    cached = [processor(attn, pixels, text) for pixels in steps]
+    styles = [style.style for style in processor.styles]
+    fresh = [StyledAttnProcessor(styles, processor.state)(attn, pixels, text) for pixels in steps]
     assert len(uses) == 1 + 3
-    assert all(one.equal(other) for one, other in zip(kept, fresh, strict=True))
+    assert all(one.equal(other) for one, other in zip(cached, fresh, strict=True))
 
 
 @torch.no_grad()
-def test_another_text_and_a_text_written_over_are_seen(attn):
-    uses, processor = counting(attn), StyledAttnProcessor([keys()], moment())
-    words, pixels = torch.randn(1, 5, 12), torch.randn(1, 9, 16)
-    first = processor(attn, pixels, words)
-    assert processor(attn, pixels, words.clone()).equal(first)
-    words.mul_(2)
-    assert not processor(attn, pixels, words).equal(first)
+def test_keys_and_values_are_computed_again_for_another_and_for_a_changed_text(attn):
+    uses, processor = record_key_projections(attn), StyledAttnProcessor([key_values()], denoising_state())
+    text, pixels = torch.randn(1, 5, 12), torch.randn(1, 9, 16)
+    first = processor(attn, pixels, text)
+    assert processor(attn, pixels, text.clone()).equal(first)
+    text.mul_(2)
+    assert not processor(attn, pixels, text).equal(first)
     assert len(uses) == 3
 
 
-def test_nothing_is_kept_where_it_might_go_stale(attn):
-    words, pixels = torch.randn(1, 5, 12), torch.randn(1, 9, 16)
-    uses, processor = counting(attn), StyledAttnProcessor([keys()], moment())
+def test_the_text_is_not_cached_with_gradients_or_for_inference_tensors(attn):
+    text, pixels = torch.randn(1, 5, 12), torch.randn(1, 9, 16)
+    uses, processor = record_key_projections(attn), StyledAttnProcessor([key_values()], denoising_state())
     for _ in range(2):
-        processor(attn, pixels, words).sum().backward()
+        processor(attn, pixels, text).sum().backward()
     assert len(uses) == 2
     with torch.inference_mode():
-        made = torch.randn(1, 5, 12)
+        inference_text = torch.randn(1, 5, 12)
         for _ in range(2):
-            processor(attn, pixels, made)
+            processor(attn, pixels, inference_text)
     assert len(uses) == 4
 
 
+class CountingLinear(torch.nn.Linear):
+    """A subclass of `nn.Linear` that counts its calls."""
+
+    calls = 0
+
+    def forward(self, input: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(input)
+
+
 @torch.no_grad()
-def test_a_layer_that_is_more_than_a_projection_is_asked_each_time(attn):
-    attn.to_k = Counted(12, 16, bias=False)
-    processor = StyledAttnProcessor([keys()], moment())
-    words = torch.randn(1, 5, 12)
+def test_the_text_is_not_cached_where_the_projection_is_more_than_linear(attn):
+    attn.to_k = CountingLinear(12, 16, bias=False)
+    processor = StyledAttnProcessor([key_values()], denoising_state())
+    text = torch.randn(1, 5, 12)
     for _ in range(3):
-        processor(attn, torch.randn(1, 9, 16), words)
-    assert attn.to_k.used == 3
+        processor(attn, torch.randn(1, 9, 16), text)
+    assert attn.to_k.calls == 3
 
 
 @torch.no_grad()
-def test_a_styles_heads_are_made_once_for_batches_of_one_kind(attn):
-    [style] = StyledAttnProcessor([keys()], moment(guided=True)).styles
+def test_a_styles_keys_and_values_are_cached_for_batch_guidance_and_dtype(attn):
+    style = StyleKeyValueCache(key_values())
     pixels = torch.randn(2, 9, 16)
-    first = style.key_value(attn, pixels, moment(guided=True))
-    assert style.key_value(attn, pixels + 1, moment(guided=True)) is first
-    assert style.key_value(attn, pixels, moment()) is not first
-    assert len(style.key_value(attn, pixels.repeat(2, 1, 1), moment(guided=True))[0]) == 4
-    assert style.key_value(attn, pixels.double(), moment())[0].dtype == torch.float64
+    first = style.key_value(attn, pixels, denoising_state(is_guided=True))
+    assert style.key_value(attn, pixels + 1, denoising_state(is_guided=True)) is first
+    assert style.key_value(attn, pixels, denoising_state()) is not first
+    assert len(style.key_value(attn, pixels.repeat(2, 1, 1), denoising_state(is_guided=True))[0]) == 4
+    assert style.key_value(attn, pixels.double(), denoising_state())[0].dtype == torch.float64
 
 
 @torch.no_grad()
-def test_of_one_picture_a_call_no_second_copy_of_a_style_is_kept(attn):
-    [style] = StyledAttnProcessor([keys()], moment()).styles
-    key, value = style.key_value(attn, torch.randn(2, 9, 16), moment(guided=True))
-    held = style.style.key, style.style.value
-    assert [key.data_ptr(), value.data_ptr()] == [tensor.data_ptr() for tensor in held]
+def test_for_one_image_a_call_the_style_is_not_copied(attn):
+    style = StyleKeyValueCache(key_values())
+    key, value = style.key_value(attn, torch.randn(2, 9, 16), denoising_state(is_guided=True))
+    own = style.style.key, style.style.value
+    assert [key.data_ptr(), value.data_ptr()] == [tensor.data_ptr() for tensor in own]

@@ -1,3 +1,7 @@
+"""Image and text encoders: which are accepted, and what they compute."""
+
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,22 +24,19 @@ VIT_H = {"hidden": 1280, "projection": 1024}
 VIT_BIGG = {"hidden": 1664, "projection": 1280}
 
 
-class Tower:
-    """An image tower's face without its two billion weights."""
-
-    visual_projection = object()
-
-    def __init__(self, hidden, projection):
-        self.config = type("Config", (), {"hidden_size": hidden, "projection_dim": projection})
+def encoder_of_size(hidden: int, projection: int) -> ImageEncoder:
+    """Return an encoder with a config but without weights."""
+    config = SimpleNamespace(hidden_size=hidden, projection_dim=projection)
+    return ImageEncoder(SimpleNamespace(config=config, visual_projection=object()))
 
 
 @pytest.fixture
-def encoder(image_encoder):
+def encoder(image_encoder) -> ImageEncoder:
     return ImageEncoder(image_encoder)
 
 
 @pytest.mark.parametrize(
-    ("tower", "kind", "needed", "message"),
+    ("size", "projection_type", "needed", "message"),
     [
         (
             VIT_H,
@@ -64,39 +65,45 @@ def encoder(image_encoder):
     ],
     ids=["H for bigG", "bigG for H", "bigG for plus", "bigG for full"],
 )
-def test_the_wrong_encoder_is_refused_with_the_needed_and_the_given_one(tower, kind, needed, message):
+def test_an_encoder_of_another_width_is_rejected_with_both_encoders_named(
+    size: dict[str, int], projection_type: str, needed: int, message: str
+):
     with pytest.raises(CheckpointError, match=message):
-        ImageEncoder(Tower(**tower)).check_fits(kind, needed)
+        encoder_of_size(**size).check_fits(projection_type, needed)
 
 
-@pytest.mark.parametrize(("tower", "kind", "width"), [(VIT_H, "plus", 1280), (VIT_BIGG, "base", 1280)])
-def test_equal_widths_are_told_apart_by_what_they_are_widths_of(tower, kind, width):
-    ImageEncoder(Tower(**tower)).check_fits(kind, width)
+def test_the_projection_type_decides_which_width_counts():
+    """Patch features of ViT-H and embeddings of ViT-bigG both have width 1280."""
+    encoder_of_size(**VIT_H).check_fits("plus", 1280)
+    encoder_of_size(**VIT_BIGG).check_fits("base", 1280)
+    for size, projection_type in [(VIT_H, "base"), (VIT_BIGG, "plus")]:
+        with pytest.raises(CheckpointError, match="of width 1280"):
+            encoder_of_size(**size).check_fits(projection_type, 1280)
 
 
-def test_a_model_without_projection_is_refused(styled):
+def test_an_image_model_without_projection_is_rejected(styled):
     with pytest.raises(CheckpointError, match="CLIPVisionModelWithProjection"):
         ImageEncoder(styled.pipe.text_encoder)
 
 
-def test_a_folder_is_opened_and_one_without_an_encoder_refused(tmp_path, image_encoder, reference):
-    with pytest.raises(CheckpointError, match="no config"):
+def test_a_folder_is_opened_and_rejected_where_it_has_no_encoder(tmp_path: Path, image_encoder, reference):
+    with pytest.raises(CheckpointError, match=r"it has no config\.json"):
         ImageEncoder.open(tmp_path)
     image_encoder.save_pretrained(tmp_path)
     assert_close(ImageEncoder.open(tmp_path).embed([reference]), ImageEncoder(image_encoder).embed([reference]))
 
 
-def test_a_lone_file_of_weights_is_opened_by_its_tensors(tmp_path, image_encoder, reference, monkeypatch):
-    settings = {(HIDDEN, EMBEDDING_DIM): {"num_attention_heads": 2, "hidden_act": "quick_gelu"}}
-    monkeypatch.setattr("instantstyle.core.clip_encoders._ENCODER_CONFIGS", settings)
+def test_a_weights_file_without_config_is_opened_by_its_shapes(tmp_path, image_encoder, reference, monkeypatch):
+    configs = {(HIDDEN, EMBEDDING_DIM): {"num_attention_heads": 2, "hidden_act": "quick_gelu"}}
+    monkeypatch.setattr("instantstyle.core.clip_encoders._ENCODER_CONFIGS", configs)
     save_file(image_encoder.state_dict(), tmp_path / "some clip.safetensors")
     opened = ImageEncoder.open(tmp_path / "some clip.safetensors")
     assert_close(opened.embed([reference]), ImageEncoder(image_encoder).embed([reference]))
 
 
-def test_a_lone_file_that_lacks_a_tensor_is_refused_by_its_name(tmp_path, image_encoder, monkeypatch):
-    settings = {(HIDDEN, EMBEDDING_DIM): {"num_attention_heads": 2}}
-    monkeypatch.setattr("instantstyle.core.clip_encoders._ENCODER_CONFIGS", settings)
+def test_a_weights_file_that_lacks_a_tensor_is_rejected_with_its_name(tmp_path, image_encoder, monkeypatch):
+    configs = {(HIDDEN, EMBEDDING_DIM): {"num_attention_heads": 2}}
+    monkeypatch.setattr("instantstyle.core.clip_encoders._ENCODER_CONFIGS", configs)
     tensors = image_encoder.state_dict()
     del tensors["vision_model.post_layernorm.bias"]
     save_file(tensors, tmp_path / "a.safetensors")
@@ -104,7 +111,7 @@ def test_a_lone_file_that_lacks_a_tensor_is_refused_by_its_name(tmp_path, image_
         ImageEncoder.open(tmp_path / "a.safetensors")
 
 
-def test_a_lone_file_of_an_unknown_tower_asks_for_its_config(tmp_path, image_encoder):
+def test_a_weights_file_of_an_unknown_encoder_is_rejected(tmp_path, image_encoder):
     save_file(image_encoder.state_dict(), tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match=r"none of the CLIP image encoders .* config\.json"):
         ImageEncoder.open(tmp_path / "a.safetensors")
@@ -122,44 +129,44 @@ def test_embeddings_are_not_normalised(encoder, reference):
 
 
 @pytest.mark.parametrize("crop", ["center", "pad", "squash"])
-def test_every_crop_policy_fits_any_picture(encoder, crop):
+def test_every_crop_accepts_an_image_of_any_shape(encoder, crop: str):
     strip = Image.new("RGB", (1, 300), "red")
     assert encoder.pixels([strip], crop).shape == (1, 3, 32, 32)
 
 
-def test_an_unknown_crop_names_the_known_ones(encoder, reference):
+def test_an_unknown_crop_is_rejected_with_the_known_ones(encoder, reference):
     with pytest.raises(ImageError, match=r"one of center, pad, squash\. Did you mean center"):
         encoder.embed([reference], "centre")
 
 
-def test_text_embeddings_are_the_towers_projections(pipe):
+def test_text_embeddings_have_the_width_of_the_projection(pipe):
     encoder = TextEncoder(pipe.text_encoder_2, pipe.tokenizer_2)
     embeds = encoder.embed(["a cat", "a mat"])
     assert embeds.shape == (2, EMBEDDING_DIM)
     assert not torch.equal(embeds[0], embeds[1])
 
 
-def test_a_phrase_means_the_same_alone_and_beside_another(pipe):
+def test_the_embedding_of_a_phrase_is_independent_of_other_phrases(pipe):
     encoder = TextEncoder(pipe.text_encoder_2, pipe.tokenizer_2)
     assert_close(encoder.embed(["a cat", "something much longer"])[:1], encoder.embed(["a cat"]))
 
 
-def test_a_text_model_without_projection_is_refused(pipe):
+def test_a_text_model_without_projection_is_rejected(pipe):
     with pytest.raises(StyleError, match="has no projection to a shared space"):
         TextEncoder(pipe.text_encoder, pipe.tokenizer)
 
 
-def test_the_pipelines_own_text_tower_serves_only_if_it_fits(pipe):
+def test_the_pipelines_text_encoder_is_used_only_if_its_width_fits(pipe):
     assert find_text_encoder(pipe, EMBEDDING_DIM) is not None
     assert find_text_encoder(pipe, 1024) is None
     assert find_text_encoder(object(), EMBEDDING_DIM) is None
 
 
-def test_the_missing_text_tower_is_named_where_it_is_known():
+def test_the_error_for_a_missing_text_encoder_names_its_repository():
     assert "laion/CLIP-ViT-H-14-laion2B-s32B-b79K" in str(missing_text_encoder_error(1024))
 
 
-def test_half_precision_towers_give_float32(reference):
-    encoder: Any = make_image_encoder()
-    tower = ImageEncoder(encoder.to(torch.bfloat16))
-    assert tower.embed([reference]).dtype == torch.float32
+def test_embeddings_are_float32_in_every_dtype_of_the_encoder(reference):
+    model: Any = make_image_encoder()
+    encoder = ImageEncoder(model.to(torch.bfloat16))
+    assert encoder.embed([reference]).dtype == torch.float32
