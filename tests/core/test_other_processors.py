@@ -1,4 +1,4 @@
-"""What a caller has done to the pipeline before goes on working under a style, and is there after it."""
+"""Changes of the caller to the pipeline, such as a LoRA, remain in effect during and after a styled call."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 
 class LowRank(nn.Module):
-    """A LoRA as diffusers puts it: the layer itself, wrapped."""
+    """A LoRA that wraps a layer, as diffusers loads it."""
 
     def __init__(self, base: nn.Linear) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class LowRank(nn.Module):
         return self.base(x) + x @ self.down.T @ self.up.T
 
     def merged(self) -> nn.Linear:
-        """The same as one plain layer."""
+        """Return one plain layer with the merged weights."""
         layer = nn.Linear(self.base.in_features, self.base.out_features, bias=self.base.bias is not None)
         layer.weight.data = self.base.weight + self.up @ self.down
         if self.base.bias is not None:
@@ -29,7 +29,7 @@ class LowRank(nn.Module):
 
 
 @torch.no_grad()
-def test_a_lora_counts_in_styled_layers_as_if_it_were_merged(styled, reference, short):
+def test_a_lora_in_styled_layers_equals_its_merged_weights(styled, reference, short):
     attn = styled.pipe.unet.up_blocks[0].attentions[1].transformer_blocks[0].attn2
     plain = styled("a", style=reference, seed=1, **short).images
     attn.to_q, attn.to_k = LowRank(attn.to_q), LowRank(attn.to_k)
@@ -41,7 +41,7 @@ def test_a_lora_counts_in_styled_layers_as_if_it_were_merged(styled, reference, 
 
 
 @pytest.mark.parametrize(
-    "saving",
+    "enable",
     [
         lambda pipe: pipe.enable_attention_slicing(),
         lambda pipe: pipe.vae.enable_slicing(),
@@ -49,16 +49,16 @@ def test_a_lora_counts_in_styled_layers_as_if_it_were_merged(styled, reference, 
     ],
     ids=["attention slicing", "VAE slicing", "VAE tiling"],
 )
-def test_ways_to_save_memory_change_nothing(styled, reference, short, saving):
-    drawn = {**short, "output_type": "pt", "num_images_per_prompt": 2}
-    before = styled("a", style=reference, seed=1, **drawn).images
-    saving(styled.pipe)
+def test_memory_saving_options_do_not_change_images(styled, reference, short, enable):
+    arguments = {**short, "output_type": "pt", "num_images_per_prompt": 2}
+    before = styled("a", style=reference, seed=1, **arguments).images
+    enable(styled.pipe)
     processors = dict(styled.pipe.unet.attn_processors)
-    assert_close(styled("a", style=reference, seed=1, **drawn).images, before, rtol=1e-4, atol=1e-5)
+    assert_close(styled("a", style=reference, seed=1, **arguments).images, before, rtol=1e-4, atol=1e-5)
     assert all(styled.pipe.unet.attn_processors[name] is one for name, one in processors.items())
 
 
-def test_channels_last_changes_nothing(styled, reference, short):
+def test_channels_last_does_not_change_images(styled, reference, short):
     before = styled("a", style=reference, seed=1, **short).images
     styled.pipe.unet.to(memory_format=torch.channels_last)
     assert_close(styled("a", style=reference, seed=1, **short).images, before, rtol=1e-4, atol=1e-5)

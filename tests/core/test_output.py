@@ -38,7 +38,7 @@ def mini() -> InstantStyle:
 
 @pytest.fixture
 def named(pipe, state, image_encoder) -> InstantStyle:
-    """A tiny pipeline that a recipe can name; nothing can load it by that name."""
+    """A tiny pipeline with `recipe_fields`, which cannot be loaded by them."""
     fields = {"model": "tiny", "adapter": "tiny-adapter", "image_encoder": None}
     return InstantStyle(pipe, adapter=state, image_encoder=image_encoder, recipe_fields=fields)
 
@@ -146,7 +146,7 @@ def test_every_image_of_a_batch_has_its_own_seed_prompt_and_style(generate, name
     assert [each.references[0].name for each in recipes] == [str(path) for path in (ink, ink, teal, teal)]
 
 
-def test_a_seed_that_was_drawn_is_recorded(generate):
+def test_a_new_random_seed_is_recorded(generate):
     output = generate(seed=None)
     again = generate(seed=output.recipe().seed)
     assert np.array_equal(np.asarray(again.images[0]), np.asarray(output.images[0]))

@@ -1,4 +1,4 @@
-"""A style on disk: whole or refused in one line, whatever happened to its bytes."""
+"""Style files load completely or raise an error of one line, whatever bytes they hold."""
 
 import json
 import pickle
@@ -34,11 +34,11 @@ LAYER = "up_blocks.0.attentions.1.transformer_blocks.0.attn2"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "style-file.md"
 
 
-def binding(seed: int = 0, family: str = "sdxl", adapter: str = "a" * 16, layers=(LAYER,)) -> BoundKeyValues:
-    return BoundKeyValues(family, adapter, pairs(seed, layers))
+def make_bound(seed: int = 0, family: str = "sdxl", adapter: str = "a" * 16, layers=(LAYER,)) -> BoundKeyValues:
+    return BoundKeyValues(family, adapter, make_pairs(seed, layers))
 
 
-def pairs(seed: int, layers=(LAYER,)):
+def make_pairs(seed: int, layers=(LAYER,)):
     return {
         name: (
             torch.randn(2, 4, 8, generator=seeded_generator(seed)),
@@ -48,14 +48,14 @@ def pairs(seed: int, layers=(LAYER,)):
     }
 
 
-def cleaned() -> Style:
-    """A style whose bound part holds what cleaning adds."""
-    fades = BoundKeyValues("sdxl", "a" * 16, pairs(0), pairs(5))
-    return whole(removal="clean", content_scale=1.0, bindings=(fades,))
+def cleaned_style() -> Style:
+    """Make a bound style with the shifts of token cleaning."""
+    bound = BoundKeyValues("sdxl", "a" * 16, make_pairs(0), make_pairs(5))
+    return complete_style(removal="clean", content_scale=1.0, bindings=(bound,))
 
 
-def whole(**changes) -> Style:
-    """A style with everything that a file can hold."""
+def complete_style(**changes) -> Style:
+    """Make a style with every field and tensor that a file can hold."""
     parts = {
         "image_embeds": torch.randn(2, 6, generator=seeded_generator(1)),
         "unconditional": torch.zeros(6),
@@ -72,20 +72,20 @@ def whole(**changes) -> Style:
         "author": "Ada",
         "licence": "CC0-1.0",
         "notes": "Two drawings, “quick”.",
-        "bindings": (binding(),),
+        "bindings": (make_bound(),),
     }
     return Style(**{**parts, **changes})
 
 
-def same(one: Style, other: Style) -> bool:
+def are_equal(one: Style, other: Style) -> bool:
     tensors = [style_tensors(style, exact=True) for style in (one, other)]
     return style_metadata(one) == style_metadata(other) and all(
         tensors[0].keys() == tensors[1].keys() and tensors[0][name].equal(tensors[1][name]) for name in tensors[0]
     )
 
 
-def rewritten(path: Path, change) -> None:
-    """The file with its fields and tensors changed, and its content hash made right again."""
+def rewrite(path: Path, change) -> None:
+    """Change fields and tensors of a file, and correct its content hash."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     fields, tensors = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][KEY]), load(data)
@@ -101,19 +101,19 @@ def path(tmp_path):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> bytes:
-    return whole().save(tmp_path_factory.mktemp("style") / "ink.style.safetensors").read_bytes()
+    return complete_style().save(tmp_path_factory.mktemp("style") / "ink.style.safetensors").read_bytes()
 
 
-def test_a_style_survives_its_file_exactly(path):
-    assert same(Style.load(whole().save(path, exact=True)), whole())
+def test_a_style_is_loaded_exactly_as_saved(path):
+    assert are_equal(Style.load(complete_style().save(path, exact=True)), complete_style())
 
 
-def test_a_cleaned_style_survives_its_file_exactly(path):
-    assert same(Style.load(cleaned().save(path, exact=True)), cleaned())
+def test_a_cleaned_style_is_loaded_exactly_as_saved(path):
+    assert are_equal(Style.load(cleaned_style().save(path, exact=True)), cleaned_style())
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda _, tensors: tensors.pop(f"bound.sdxl.{LAYER}.key_shift"), "no half of a pair"),
         (
@@ -134,68 +134,72 @@ def test_a_cleaned_style_survives_its_file_exactly(path):
         ),
     ],
 )
-def test_a_cleaned_style_that_is_not_whole_is_refused(path, change, told):
-    rewritten(cleaned().save(path), change)
-    with pytest.raises(StyleError, match=told):
+def test_an_incomplete_cleaned_style_raises_an_error(path, change, message):
+    rewrite(cleaned_style().save(path), change)
+    with pytest.raises(StyleError, match=message):
         Style.load(path)
 
 
-def test_keys_and_values_are_kept_in_halves_unless_exact(path):
-    kept = Style.load(whole().save(path)).bindings[0].layers[LAYER]
-    for found, made in zip(kept, binding().layers[LAYER], strict=True):
+def test_keys_and_values_are_stored_in_float16_unless_exact(path):
+    loaded = Style.load(complete_style().save(path)).bindings[0].layers[LAYER]
+    for found, made in zip(loaded, make_bound().layers[LAYER], strict=True):
         assert found.dtype == torch.float16
         assert found.equal(made.half())
 
 
-def test_a_style_that_was_loaded_can_still_be_retuned(path):
-    found = Style.load(whole().save(path))
-    assert_close(found.with_removal(0.1, "subtract").embedding(), whole().with_removal(0.1, "subtract").embedding())
-    assert_close(found.with_weights([1, 3]).embedding(), whole(weights=(1.0, 3.0)).embedding())
+def test_removal_and_weights_of_a_loaded_style_can_be_changed(path):
+    found = Style.load(complete_style().save(path))
+    assert_close(
+        found.with_removal(0.1, "subtract").embedding(), complete_style().with_removal(0.1, "subtract").embedding()
+    )
+    assert_close(found.with_weights([1, 3]).embedding(), complete_style(weights=(1.0, 3.0)).embedding())
 
 
-def test_what_was_retuned_is_bound_no_longer(path):
-    found = Style.load(whole().save(path))
+def test_a_changed_style_is_no_longer_bound(path):
+    found = Style.load(complete_style().save(path))
     assert found.with_removal(found.content_scale, found.removal).bindings == found.bindings
     assert found.with_removal(0.1).bindings == found.with_weights([1, 3]).bindings == ()
 
 
-def test_a_style_may_be_kept_without_its_ingredients(path):
-    found = Style.load(whole().bound_only().save(path, exact=True))
-    assert same(found, whole().bound_only())
+def test_a_style_can_be_saved_without_its_embeddings(path):
+    found = Style.load(complete_style().bound_only().save(path, exact=True))
+    assert are_equal(found, complete_style().bound_only())
     with pytest.raises(StyleError, match="bound only"):
         found.with_removal(0.1)
     with pytest.raises(StyleError, match="bound only"):
         found.embedding()
 
 
-def test_the_same_style_is_the_same_bytes(tmp_path):
-    files = [whole().save(tmp_path / f"{place}.style.safetensors") for place in range(8)]
+def test_equal_styles_give_equal_bytes(tmp_path):
+    files = [complete_style().save(tmp_path / f"{position}.style.safetensors") for position in range(8)]
     assert len({file.read_bytes() for file in files}) == 1
 
 
-def test_a_file_that_exists_is_kept_unless_forced(path):
-    whole().save(path)
+def test_an_existing_file_is_replaced_only_if_forced(path):
+    complete_style().save(path)
     with pytest.raises(JobError, match="exists already"):
-        whole().save(path)
-    whole(name="other").save(path, force=True)
+        complete_style().save(path)
+    complete_style(name="other").save(path, force=True)
     assert Style.load(path).name == "other"
 
 
-def test_a_style_file_ends_as_such(tmp_path):
+def test_another_suffix_raises_an_error(tmp_path):
     with pytest.raises(JobError, match=r"should end in \.style\.safetensors"):
-        whole().save(tmp_path / "ink.safetensors")
+        complete_style().save(tmp_path / "ink.safetensors")
 
 
-def test_keys_too_large_for_halves_are_refused_and_kept_exactly(path):
+def test_keys_too_large_for_float16_require_exact(path):
     large = torch.full((2, 4, 8), 1e6)
     huge = BoundKeyValues("sdxl", "a" * 16, {LAYER: (large, large)})
     with pytest.raises(StyleError, match="exact=True"):
-        whole(bindings=(huge,)).save(path)
-    assert Style.load(whole(bindings=(huge,)).save(path, exact=True)).bindings[0].layers[LAYER][0].max() == 1e6
+        complete_style(bindings=(huge,)).save(path)
+    assert (
+        Style.load(complete_style(bindings=(huge,)).save(path, exact=True)).bindings[0].layers[LAYER][0].max() == 1e6
+    )
 
 
-def test_bound_for_sdxls_style_block_it_is_half_a_megabyte_at_most(path):
-    """At true shape: ten layers, a key and a value each, both sides, four tokens 1280 wide, in halves."""
+def test_a_style_bound_for_sdxls_style_block_has_at_most_half_a_megabyte(path):
+    """Shapes are those of SDXL: ten layers, key and value for both rows, four tokens of width 1280, in float16."""
     wanted = {str(block) for block in SDXL.select("style")}
     layers = {
         name: (
@@ -221,27 +225,27 @@ def test_bound_for_sdxls_style_block_it_is_half_a_megabyte_at_most(path):
 
 @given(share=st.floats(0, 1, exclude_max=True), byte=st.none() | st.integers(0, 255))
 @settings(deadline=None, max_examples=200)
-def test_a_damaged_file_is_refused_or_loads_whole(tmp_path_factory, data, share, byte):
-    """Cut short, or one of its bytes another."""
-    place = int(share * len(data))
-    damaged = data[:place] if byte is None else data[:place] + bytes([byte]) + data[place + 1 :]
+def test_a_damaged_file_raises_an_error_or_loads_unchanged(tmp_path_factory, data, share, byte):
+    """The file is truncated, or one of its bytes differs."""
+    position = int(share * len(data))
+    damaged = data[:position] if byte is None else data[:position] + bytes([byte]) + data[position + 1 :]
     path = tmp_path_factory.getbasetemp() / "damaged.style.safetensors"
     path.write_bytes(damaged)
     try:
         found = Style.load(path)
-    except StyleError as fault:
-        told = str(fault)
+    except StyleError as error:
+        message = str(error)
     else:
         path.write_bytes(data)
-        assert same(found, Style.load(path))
+        assert are_equal(found, Style.load(path))
         return
-    assert str(path) in told
-    assert "\n" not in told
+    assert str(path) in message
+    assert "\n" not in message
 
 
 @given(content=st.binary(max_size=300), length=st.none() | st.integers(0, 400))
 @settings(deadline=None)
-def test_any_bytes_are_refused_in_one_line(tmp_path_factory, content, length):
+def test_arbitrary_bytes_raise_an_error_in_one_line(tmp_path_factory, content, length):
     path = tmp_path_factory.getbasetemp() / "any.style.safetensors"
     path.write_bytes(content if length is None else length.to_bytes(8, "little") + content)
     with pytest.raises(StyleError, match=re.escape(str(path))):
@@ -249,7 +253,7 @@ def test_any_bytes_are_refused_in_one_line(tmp_path_factory, content, length):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda fields, _: fields.update(version=2), "version 2; this release reads version 1"),
         (lambda fields, _: fields.update(format="paint"), "has not the format 'instantstyle style'"),
@@ -280,15 +284,15 @@ def test_any_bytes_are_refused_in_one_line(tmp_path_factory, content, length):
         ),
     ],
 )
-def test_a_file_with_a_right_hash_is_not_believed_either(path, change, told):
-    rewritten(whole().save(path), change)
-    with pytest.raises(StyleError, match=re.escape(told)) as refusal:
+def test_invalid_fields_and_tensors_raise_an_error_despite_a_correct_hash(path, change, message):
+    rewrite(complete_style().save(path), change)
+    with pytest.raises(StyleError, match=re.escape(message)) as refusal:
         Style.load(path)
     assert "\n" not in str(refusal.value)
 
 
-def test_a_tensor_that_was_changed_is_noticed(path):
-    whole().save(path)
+def test_a_changed_tensor_raises_an_error(path):
+    complete_style().save(path)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
@@ -296,8 +300,8 @@ def test_a_tensor_that_was_changed_is_noticed(path):
         Style.load(path)
 
 
-class Trap:
-    """What unpickling it would leave behind is a file."""
+class CreatesFile:
+    """An object whose unpickling creates a file."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -306,21 +310,21 @@ class Trap:
         return Path.touch, (self.mark,)
 
 
-def test_reading_runs_no_code(path, tmp_path):
-    sprung = pickle.dumps(Trap(tmp_path / "ran"))
-    path.write_bytes(sprung)
+def test_loading_runs_no_code(path, tmp_path):
+    pickled = pickle.dumps(CreatesFile(tmp_path / "ran"))
+    path.write_bytes(pickled)
     with pytest.raises(StyleError, match="not a complete style file"):
         Style.load(path)
-    torch.save({"image_embeds": Trap(tmp_path / "ran")}, path)
+    torch.save({"image_embeds": CreatesFile(tmp_path / "ran")}, path)
     with pytest.raises(StyleError, match="not a complete style file"):
         Style.load(path)
     assert not (tmp_path / "ran").exists()
-    pickle.loads(sprung)
-    assert (tmp_path / "ran").exists(), "the trap does spring where it is unpickled"
+    pickle.loads(pickled)
+    assert (tmp_path / "ran").exists(), "unpickling the object creates the file"
 
 
-def test_what_was_read_is_no_longer_the_file(path):
-    style = Style.load(whole().save(path))
+def test_tensors_of_a_loaded_style_do_not_map_the_file(path):
+    style = Style.load(complete_style().save(path))
     before = style.image_embeds.clone()
     with path.open("r+b") as file:
         file.seek(-1000, 2)
@@ -329,26 +333,26 @@ def test_what_was_read_is_no_longer_the_file(path):
     assert all(half.any() for pair in style.bindings[0].layers.values() for half in pair)
 
 
-def test_an_adapter_is_no_style(path):
+def test_an_adapter_is_not_a_style_file(path):
     path.write_bytes(save({"image_proj.proj.weight": torch.zeros(3)}))
     with pytest.raises(StyleError, match="not a complete style file"):
         Style.load(path)
 
 
-def documented(heading: str) -> set[str]:
-    """The names in the first column of the table below a heading."""
+def documented_names(heading: str) -> set[str]:
+    """Return the names in the first column of the table below a heading."""
     text = DOCUMENT.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
     return set(re.findall(r"^\| `([^`]+)`", text, re.MULTILINE))
 
 
-def test_the_document_lists_every_field_and_every_tensor(path):
+def test_the_documentation_lists_every_field_and_tensor(path):
     own = {"format", "version", "sha256"}
-    assert documented("Fields") == {*StyleMetadata.model_fields, *own}
+    assert documented_names("Fields") == {*StyleMetadata.model_fields, *own}
     tensors = {
         re.sub(r"bound\.sdxl\..*\.(key|value)", r"bound.<family>.<layer>.\1", n)
-        for n in style_tensors(cleaned(), False)
+        for n in style_tensors(cleaned_style(), False)
     }
-    assert documented("Tensors") == tensors
+    assert documented_names("Tensors") == tensors
     assert f"version {VERSION}" in DOCUMENT.read_text()
     assert f"`{FORMAT}`" in DOCUMENT.read_text()
     assert f"`{KEY}`" in DOCUMENT.read_text()
