@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from hypothesis import settings
 from PIL import Image
 from transformers import (
     CLIPTextConfig,
@@ -21,6 +22,10 @@ from transformers import (
 from instantstyle import InstantStyle
 from instantstyle.core.ip_adapter import cross_attention_layers
 from instantstyle.unet.blocks import Layer
+
+# An example takes longer on a busy machine, which says nothing about the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 CROSS_DIM = 32
 EMBEDDING_DIM = 24

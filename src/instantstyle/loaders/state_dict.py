@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,7 +24,7 @@ from .key_mapping import has_module_paths, map_standard_names
 
 Shape = tuple[int, ...]
 
-StateDictSource = str | Path | Mapping[str, object]
+StateDictSource = str | Path | Mapping[Any, Any]
 """A .safetensors or .bin file, or tensors in memory by name, possibly nested."""
 
 MAX_HEADER_BYTES = 100_000_000
