@@ -21,6 +21,8 @@ from instantstyle.generation.reproduce import reproduce
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.recipe import Reference
 
+from ..unet.test_probe_file import probe_file
+
 DATA = Path(__file__).parent / "data"
 """Files of each format as an earlier version wrote them, and the images that their recipe names."""
 
@@ -432,3 +434,18 @@ def test_a_style_file_is_written_as_before(tmp_path):
         path = DATA / f"{name}.style.safetensors"
         again = Style.load(path).save(tmp_path / path.name)
         assert again.read_bytes() == path.read_bytes()
+
+
+def test_a_probe_file_is_recorded_by_the_blocks_that_it_names(generate, ink, tmp_path):
+    path = probe_file(tmp_path / "probe.json")
+    blocks = generate(style=ink, blocks=str(path)).recipe().blocks
+    assert blocks == "up_blocks.1.attentions.0+up_blocks.1.attentions.1"
+
+
+def test_a_conditioning_may_name_a_probe_file(named, ink, short, tmp_path):
+    path, style = probe_file(tmp_path / "probe.json"), named.style(ink)
+    by_file, by_name = (
+        named("a", style=StyleConditioning(style, blocks), seed=7, **short).images
+        for blocks in (str(path), ["up_blocks.1.attentions.0", "up_blocks.1.attentions.1"])
+    )
+    assert torch.equal(torch.as_tensor(by_file), torch.as_tensor(by_name))

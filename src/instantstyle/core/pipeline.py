@@ -162,7 +162,7 @@ class InstantStyle:
         """
         ready = self.builder.as_style(style)
         ready.check_encoder(self.image_encoder)
-        return ready.with_binding(self.adapter.bind(ready, resolve_block_spec(blocks, self.architecture)))
+        return ready.with_binding(self.adapter.bind(ready, self._without_probe_file(blocks)))
 
     def minus(
         self, style: Style | ReferenceLike, content: str | Sequence[str], content_scale: float | None = None
@@ -197,13 +197,7 @@ class InstantStyle:
                 # Keys and values bound for this family are used as they are, whichever encoder they come from.
                 if one is not None and one.bound_for(self.adapter.family) is None:
                     one.check_encoder(encoder.encoder)
-        # A probe file is resolved here: the modules below open no file.
-        conditionings = [
-            replace(each, blocks=resolve_block_spec(each.blocks, self.architecture))
-            if ".json" in str(each.blocks)
-            else each
-            for each in conditionings
-        ]
+        conditionings = [replace(each, blocks=self._without_probe_file(each.blocks)) for each in conditionings]
         layers = map(self.adapter.style_layers, conditionings)
         with inject_attention_processors(self.pipe.unet, merge_style_layers(layers), DenoisingState(self.pipe)):
             yield self.pipe
@@ -269,7 +263,7 @@ class InstantStyle:
         seeds, generators = make_generators(seed, arguments, count)
         guidance = nullcontext() if guidance_interval is None else limit_guidance(self.pipe, guidance_interval)
         settings: PipelineArguments = {
-            "blocks": blocks,
+            "blocks": self._without_probe_file(blocks),
             "scale": scale,
             "mask": mask,
             "negative_style": negative_style,
@@ -303,6 +297,10 @@ class InstantStyle:
             dtype=str(self.pipe.unet.dtype).removeprefix("torch."),
         )
         return StyledOutput(output.images, output, record)
+
+    def _without_probe_file(self, blocks: BlockSpec) -> BlockSpec:
+        """Replace a probe file by the blocks that it names: the modules below open no file."""
+        return resolve_block_spec(blocks, self.architecture) if ".json" in str(blocks) else blocks
 
     def __repr__(self) -> str:
         """`InstantStyle(StableDiffusionXLPipeline, mini, cpu float32, style up_blocks.1.attentions.2, …)`."""
