@@ -97,4 +97,4 @@ def _rename_exclusively(draft: Path, path: Path) -> None:
 
 
 def _exists_error(path: Path) -> JobError:
-    return JobError(f"{path} exists already; choose another name or overwrite it with --force.")
+    return JobError(f"{path} exists already; choose another name, or replace it with --force (in Python force=True).")
