@@ -1,7 +1,10 @@
 """The verbs about files: models, doctor, convert, and generate --plan; without network access."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -118,3 +121,49 @@ def test_generating_without_the_files_is_refused_in_one_line(run, tmp_path):
     assert done.err.count("\n") == 1
     assert "hf download stable-diffusion-v1-5/stable-diffusion-v1-5" in done.err
     assert os.listdir(tmp_path) == []
+
+
+def test_a_machine_without_network_gets_one_line_at_once(tmp_path):
+    """Without HF_HUB_OFFLINE: huggingface_hub would repeat each request for half a minute and log it."""
+    words = ("generate", "a rocket", "--model", "sdxl", "--device", "cpu")
+    settings = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+    code = "from time import time; import torch, diffusers, transformers; from instantstyle.cli import main; "
+    code += "import atexit; start = time(); atexit.register(lambda: print(time() - start)); main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, env={**os.environ, **settings}
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "offline: http://127.0.0.1:9 does not answer" in done.stderr
+    assert "hf download stabilityai/stable-diffusion-xl-base-1.0" in done.stderr
+    assert float(done.stdout) < 10
+
+
+def test_the_doctor_refuses_an_adapter_of_another_network(run, model, tmp_path):
+    shapes = {f"ip_adapter.1.to_{letter}_ip.weight": torch.zeros(1).expand(320, 768) for letter in "kv"}
+    projection = {"proj.weight": (3072, 1024), "proj.bias": (3072,), "norm.weight": (768,), "norm.bias": (768,)}
+    shapes |= {f"image_proj.{name}": torch.zeros(1).expand(shape) for name, shape in projection.items()}
+    torch.save(shapes, tmp_path / "sd15.bin")
+    done = run("doctor", model, "--adapter", "sd15.bin")
+    assert done.code == 1
+    assert "broken: sd15.bin does not fit this network: it was trained for cross dim 768" in done.out
+    plan = run("generate", "a rocket", "--model", model, "--adapter", "sd15.bin", "--device", "cpu", "--plan")
+    assert (plan.code, plan.out) == (2, "")
+    assert "trained for cross dim 768" in plan.err
+
+
+def test_the_doctor_prints_json(run, model, copy):
+    whole = json.loads(run("doctor", model, "--json").out)
+    assert (whole["ready"], whole["missing"], whole["broken"]) == (True, [], [])
+    assert whole["num_bytes"] == sum(file["num_bytes"] for file in whole["files"])
+    (copy / "unet" / "config.json").unlink()
+    done = run("doctor", copy, "--json")
+    assert done.code == 1
+    assert json.loads(done.out)["missing"] == ["unet/config.json"]
+    assert json.loads(done.out)["to_get"] == [f"put them in {copy}"]
+
+
+def test_the_doctor_prints_identified_files_as_json(run, model):
+    found = {file["path"]: file for file in json.loads(run("doctor", "--look", model, "--json").out)}
+    adapter = found[str(model / "ip-adapter_small.safetensors")]
+    assert adapter["option"] == f"--adapter {model / 'ip-adapter_small.safetensors'}"
+    assert found[str(model / "unet" / "diffusion_pytorch_model.safetensors")]["option"] is None

@@ -29,6 +29,10 @@ def image_encoder(hidden, projection):
     }
 
 
+def unet(block, cross_dim):
+    return {f"{block}.transformer_blocks.0.attn2.to_k.weight": torch.zeros(1).expand(640, cross_dim)}
+
+
 @pytest.mark.parametrize(
     ("tensors", "description", "option"),
     [
@@ -40,6 +44,25 @@ def image_encoder(hidden, projection):
         (image_encoder(8, 4), "hidden width 8, projection 4", ""),
         ({FAMILY_KEYS["sdxl"]: torch.zeros(1)}, "single-file checkpoint of SDXL", "--model"),
         ({FAMILY_KEYS["sd15"]: torch.zeros(1)}, "single-file checkpoint of Stable Diffusion 1.5", "--model"),
+        (
+            unet("model.diffusion_model.input_blocks.4.1", 2048),
+            "a UNet of SDXL (cross dim 2048) in the original (LDM)",
+            "",
+        ),
+        (unet("input_blocks.1.1", 768), "a UNet of Stable Diffusion 1.x (cross dim 768) in the original (LDM)", ""),
+        (unet("down_blocks.1.attentions.0", 2048), "a UNet of SDXL (cross dim 2048) in diffusers' layout", ""),
+        (unet("model.diffusion_model.input_blocks.4.1", 1280), "a UNet of the SDXL refiner", ""),
+        (
+            unet("model.diffusion_model.input_blocks.1.1", 1024)
+            | {"cond_stage_model.model.x": torch.zeros(1), "first_stage_model.encoder.x": torch.zeros(1)},
+            "single-file checkpoint with a UNet of Stable Diffusion 2.x (cross dim 1024), which is not supported",
+            "",
+        ),
+        ({"model.diffusion_model.double_blocks.0.img_attn.qkv.weight": torch.zeros(1)}, "the transformer of FLUX", ""),
+        ({"joint_blocks.0.x": torch.zeros(1)}, "the transformer of Stable Diffusion 3", ""),
+        ({"model.diffusion_model.x": torch.zeros(1)}, "a network of another family", ""),
+        ({"down_blocks.0.motion_modules.0.x": torch.zeros(1)}, "a motion module", ""),
+        ({"down_blocks.0.x": torch.zeros(1), "controlnet_cond_embedding.x": torch.zeros(1)}, "a ControlNet", ""),
         ({"unet.down.lora_A.weight": torch.zeros(1)}, "a LoRA", ""),
         ({"conv_in.weight": torch.zeros(1)}, "a UNet", ""),
         ({"strange": torch.zeros(1)}, "unknown, by its 1 tensors", ""),

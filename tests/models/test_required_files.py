@@ -76,8 +76,10 @@ def test_a_missing_file_of_a_folder_is_named(folder, lost):
     path = folder / lost
     for file in path.iterdir() if path.is_dir() else [path]:
         file.unlink()
-    [item] = list_missing(list_required_files(resolve_card(str(folder))[0]))
-    assert item.file.startswith(lost)
+    items = list_missing(list_required_files(resolve_card(str(folder))[0]))
+    # transformers makes an empty tokenizer where only some of its files are there.
+    assert len(items) == (3 if path.is_dir() else 1)
+    assert all(item.file.startswith(lost) for item in items)
 
 
 def test_a_truncated_file_is_reported_as_damaged(folder):

@@ -1,5 +1,8 @@
 """Files of the hub without network access, and the errors for those that are not in the cache."""
 
+import socket
+from time import perf_counter
+
 import pytest
 
 from instantstyle import ModelError
@@ -33,3 +36,53 @@ def test_a_cached_file_is_found_without_network_access(tmp_path):
     (cached / "snapshots" / commit).mkdir(parents=True)
     (cached / "snapshots" / commit / "weights.safetensors").write_bytes(b"here")
     assert fetch_file("owner/name", "weights.safetensors", commit).read_bytes() == b"here"
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    """A machine without network access whose user has not set HF_HUB_OFFLINE."""
+    from huggingface_hub import constants
+
+    from instantstyle.utils import hub
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    # Port 9 of this machine refuses connections.
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    yield
+    hub.forget_answer()
+
+
+def test_a_hub_that_does_not_answer_is_asked_once_and_named_at_once(unreachable, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", None)
+    start = perf_counter()
+    with pytest.raises(ModelError, match=r"offline: http://127\.0\.0\.1:9 does not answer: Connect\w+\)") as error:
+        fetch_file("owner/name", "weights.safetensors", "abc123")
+    assert perf_counter() - start < 2
+    assert "`hf download owner/name weights.safetensors --revision abc123`" in str(error.value)
+
+
+def test_a_cached_file_of_a_branch_is_used_where_the_hub_does_not_answer(unreachable, tmp_path):
+    cached, commit = tmp_path / "models--owner--name", "a" * 40
+    (cached / "snapshots" / commit).mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    (cached / "snapshots" / commit / "config.json").write_bytes(b"here")
+    assert fetch_file("owner/name", "config.json").read_bytes() == b"here"
+
+
+def test_a_silent_hub_counts_as_unreachable_after_the_timeout(unreachable, monkeypatch):
+    """A server that accepts connections and sends nothing, as some firewalls do."""
+    from huggingface_hub import constants
+
+    from instantstyle.utils import hub
+
+    monkeypatch.setattr(hub, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        start = perf_counter()
+        assert "does not answer" in str(hub.why_unreachable())
+        assert perf_counter() - start < 2
+        # The answer counts for some seconds, so that an error that names it does not wait again.
+        start = perf_counter()
+        hub.why_unreachable()
+        assert perf_counter() - start < 0.1

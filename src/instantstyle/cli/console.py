@@ -1,5 +1,6 @@
 """Output of the command: results on stdout, everything else on stderr, a progress bar only on a terminal."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console().print(table)
 
 
+def print_json(value: object) -> None:
+    """Print a value to stdout as JSON, indented by two spaces."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
 def format_size(size: int) -> str:
     """Format a number of bytes in decimal units: '6.9 GB', '21 MB', '205 kB'."""
     for unit, bytes_each in (("GB", 10**9), ("MB", 10**6)):
@@ -53,11 +59,11 @@ def format_size(size: int) -> str:
 
 
 def silence_libraries() -> None:
-    """Limit the logs of diffusers and transformers to errors.
+    """Limit the logs of diffusers, transformers and huggingface_hub to errors.
 
     Call this before they are imported. Environment variables that are already set take precedence.
     """
-    for library in ("DIFFUSERS", "TRANSFORMERS"):
+    for library in ("DIFFUSERS", "TRANSFORMERS", "HF_HUB"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 

@@ -80,4 +80,5 @@ Name = Annotated[str | None, Option(help="Name of the style; by default that of 
 Output = Annotated[Path | None, Option("--output", "-o", help="A .png file; by default named by prompt and seed.")]
 Force = Annotated[bool, Option("--force", help="Overwrite existing files.")]
 Plan = Annotated[bool, Option("--plan", help="Only print what would be loaded, and its memory.")]
+Json = Annotated[bool, Option("--json", help="Print JSON for other programs.")]
 Verbose = Annotated[bool, Option("--verbose", help="Print which references, blocks and model are used.")]

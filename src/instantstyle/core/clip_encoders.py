@@ -3,6 +3,8 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+import itertools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from math import isqrt
@@ -13,13 +15,18 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 
-from ..errors import CheckpointError, ImageError, StyleError, suggest_nearest
+from ..errors import CheckpointError, ImageError, PromptWarning, StyleError, suggest_nearest
 from ..imaging.loading import fit
+from ..loaders.pretrained_files import find_folder_variant
 from ..loaders.state_dict import open_state_dict
 from ..recipe import CROPS
+from ..utils.device import execution_device
+from ..utils.text import one_line
 from ..utils.weight_fingerprint import fingerprint_weights
+from .prompt_checks import find_unread_text
 
 # github.com/openai/CLIP, clip/clip.py; OpenCLIP's ViT-H and ViT-bigG were trained with the same.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -149,18 +156,7 @@ class ImageEncoder:
         Raises:
             CheckpointError: The widths differ.
         """
-        is_base = projection_type == "base"
-        width = self.projection_dim if is_base else self.hidden_size
-        if width == embedding_dim:
-            return
-        names = {widths[1 if is_base else 0]: name for widths, name in IMAGE_ENCODERS.items()}
-        needed = f" ({names[embedding_dim]})" if embedding_dim in names else ""
-        own_name = IMAGE_ENCODERS.get((self.hidden_size, self.projection_dim))
-        raise CheckpointError(
-            f"The adapter ({projection_type}) needs {'image embeddings' if is_base else 'patch features'} of width "
-            f"{embedding_dim}{needed}; the image encoder{f' ({own_name})' if own_name else ''} has width {width}. "
-            "Use the encoder that the adapter was trained with."
-        )
+        check_encoder_widths(self.hidden_size, self.projection_dim, projection_type, embedding_dim)
 
     @torch.no_grad()
     def embed(self, images: Sequence[Image.Image], crop: str = "center") -> Float[Tensor, "images dim"]:
@@ -176,7 +172,7 @@ class ImageEncoder:
     def blank_features(self) -> Float[Tensor, "patches dim"]:
         """Compute the features of an all-zero input, mid-grey after preprocessing, as adapters are trained."""
         shape = (1, 3, self.image_size, self.image_size)
-        return self._hidden_states(torch.zeros(shape, device=self.model.device, dtype=self.model.dtype))[0]
+        return self._hidden_states(torch.zeros(shape, device=execution_device(self.model), dtype=self.model.dtype))[0]
 
     def pixels(self, images: Sequence[Image.Image], crop: str = "center") -> Float[Tensor, "images 3 size size"]:
         """Preprocess images; with `crop="center"` exactly as transformers' `CLIPImageProcessor` does.
@@ -191,7 +187,7 @@ class ImageEncoder:
         fitted = [np.asarray(fit(image, self.image_size, crop), dtype=np.float32) for image in images]
         pixels = torch.from_numpy(np.stack(fitted)).permute(0, 3, 1, 2) / 255
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
-        return ((pixels - mean) / std).to(self.model.device, self.model.dtype)
+        return ((pixels - mean) / std).to(execution_device(self.model), self.model.dtype)
 
     def _hidden_states(self, pixels: Tensor) -> Float[Tensor, "images patches dim"]:
         return self.model(pixels, output_hidden_states=True).hidden_states[-2].float().cpu()
@@ -220,15 +216,39 @@ class TextEncoder:
 
     @torch.no_grad()
     def embed(self, phrases: Sequence[str]) -> Float[Tensor, "phrases dim"]:
-        """Compute raw projected `text_embeds`, not normalised, in float32 on the CPU."""
+        """Compute raw projected `text_embeds`, not normalised, in float32 on the CPU.
+
+        A token of a textual inversion with several vectors stands for all of them, as in a prompt. Words beyond the
+        encoder's limit have no effect, and a `PromptWarning` says which.
+        """
+        texts = [expand_inverted_tokens(phrase, self.tokenizer) for phrase in phrases]
+        for text in texts:
+            if unread := find_unread_text(text, self.tokenizer):
+                warnings.warn(
+                    f"Content is too long for the text encoder; unread: {unread}.", PromptWarning, stacklevel=2
+                )
         tokens = self.tokenizer(
-            list(phrases),
+            texts,
             padding="max_length",
             max_length=self.model.config.max_position_embeddings,
             truncation=True,
             return_tensors="pt",
         )
-        return self.model(tokens.input_ids.to(self.model.device)).text_embeds.float().cpu()
+        return self.model(tokens.input_ids.to(execution_device(self.model))).text_embeds.float().cpu()
+
+
+def expand_inverted_tokens(text: str, tokenizer: Any) -> str:
+    """Write the further vectors of a textual inversion behind its token, `<x> <x>_1 <x>_2`, as diffusers does.
+
+    Args:
+        text: Words.
+        tokenizer: A tokenizer, to which `pipe.load_textual_inversion` may have added tokens.
+    """
+    added: Mapping[str, int] = getattr(tokenizer, "added_tokens_encoder", {})
+    for token in {token for token in added if f"{token}_1" in added}:
+        further = itertools.takewhile(added.__contains__, (f"{token}_{number}" for number in itertools.count(1)))
+        text = text.replace(token, " ".join([token, *further]))
+    return text
 
 
 def find_text_encoder(pipe: object, embedding_dim: int) -> TextEncoder | None:
@@ -250,15 +270,77 @@ def missing_text_encoder_error(embedding_dim: int) -> StyleError:
     )
 
 
-def _read_folder(folder: Path, dtype: torch.dtype) -> Any:
-    from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
+def check_encoder_widths(hidden_size: int, projection_dim: int, projection_type: str, embedding_dim: int) -> None:
+    """Check that an image encoder of these widths fits an adapter, as `ImageEncoder.check_fits` does.
+
+    Args:
+        hidden_size: Width of the encoder's patch features.
+        projection_dim: Width of its embeddings.
+        projection_type: `"base"` reads embeddings, the other types read patch features.
+        embedding_dim: Width that the adapter reads.
+
+    Raises:
+        CheckpointError: The widths differ.
+    """
+    is_base = projection_type == "base"
+    width = projection_dim if is_base else hidden_size
+    if width == embedding_dim:
+        return
+    names = {widths[1 if is_base else 0]: name for widths, name in IMAGE_ENCODERS.items()}
+    needed = f" ({names[embedding_dim]})" if embedding_dim in names else ""
+    own_name = IMAGE_ENCODERS.get((hidden_size, projection_dim))
+    raise CheckpointError(
+        f"The adapter ({projection_type}) needs {'image embeddings' if is_base else 'patch features'} of width "
+        f"{embedding_dim}{needed}; the image encoder{f' ({own_name})' if own_name else ''} has width {width}. "
+        "Use the encoder that the adapter was trained with."
+    )
+
+
+def read_encoder_widths(source: Path) -> tuple[int, int]:
+    """Read the sizes of an image encoder without its weights.
+
+    Args:
+        source: A folder in transformers' layout, or a single file of weights.
+
+    Returns:
+        Width of its patch features, and of its embeddings.
+
+    Raises:
+        CheckpointError: The source is not an image encoder, or cannot be read.
+    """
+    if source.is_file():
+        settings = _config_from_shapes(open_state_dict(source).shapes, source)
+        return settings["hidden_size"], settings["projection_dim"]
+    config = _read_config(source)
+    return config.hidden_size, config.projection_dim
+
+
+def _read_config(folder: Path) -> Any:
+    from transformers.models.clip.configuration_clip import CLIPVisionConfig
 
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"There is no image encoder in {folder}: it has no config.json.")
     try:
-        model = CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True, dtype=dtype)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"The image encoder in {folder} cannot be read: {error}") from None
+        settings, _ = CLIPVisionConfig.get_config_dict(folder, local_files_only=True)
+        # transformers would load another model's weights into a CLIP as far as their names agree.
+        if (kind := settings.get("model_type", "clip_vision_model")) not in ("clip", "clip_vision_model"):
+            raise CheckpointError(f"The image encoder in {folder} is a {kind}; expected a CLIP vision model.")
+        return CLIPVisionConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"The image encoder in {folder} cannot be read: {one_line(error)}") from None
+
+
+def _read_folder(folder: Path, dtype: torch.dtype) -> Any:
+    from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
+
+    config, variant = _read_config(folder), find_folder_variant(folder, "transformers")
+    try:
+        model = CLIPVisionModelWithProjection.from_pretrained(
+            folder, config=config, variant=variant, local_files_only=True, dtype=dtype
+        )
+    # What transformers and safetensors raise for damaged weights.
+    except (OSError, ValueError, RuntimeError, LookupError, SafetensorError) as error:
+        raise CheckpointError(f"The image encoder in {folder} cannot be read: {one_line(error)}") from None
     return model.eval()
 
 

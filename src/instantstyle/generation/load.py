@@ -112,7 +112,7 @@ def is_plain(recipe: Recipe, sources: SourceCache | None = None) -> bool:
     files = recipe.style_files()
     if not files or any(sources.resolve(file.name).kind == "image" for file in files):
         return False
-    from ..models.load_plan import find_architecture
+    from ..models.network import find_architecture
 
     architecture = find_architecture(recipe.model)
     groups = (recipe.references, recipe.layout_references, recipe.negative_references)

@@ -1,6 +1,6 @@
 """Identify files of weights by their tensors, because files are renamed and layouts differ."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,14 +62,20 @@ def identify_file(path: Path) -> IdentifiedFile:
     except CheckpointError as error:
         return IdentifiedFile(path, str(error))
     shapes = tensors.shapes
+    if description := _describe(_TRANSFORMERS, [name.removeprefix(_LDM_PREFIX) for name in shapes]):
+        return IdentifiedFile(path, f"{description}; only UNets are supported")
     if any(name.startswith(("ip_adapter.", "image_proj.")) or "double_blocks." in name for name in shapes):
         return _identify_adapter(path, tensors)
-    return (
-        _identify_image_encoder(path, shapes)
-        or _identify_checkpoint(path, shapes)
-        or _identify_other(path, shapes)
-        or IdentifiedFile(path, f"unknown, by its {len(shapes)} tensors")
+    found = _identify_image_encoder(path, shapes) or _identify_checkpoint(path, shapes)
+    if found is not None:
+        return found
+    description = (
+        _describe(_PARTS_OF_UNETS, shapes)
+        or _describe_unet(shapes)
+        or _describe(_OTHERS, shapes)
+        or f"unknown, by its {len(shapes)} tensors"
     )
+    return IdentifiedFile(path, description)
 
 
 def _identify_adapter(path: Path, tensors: LazyStateDict) -> IdentifiedFile:
@@ -111,19 +117,54 @@ def _identify_checkpoint(path: Path, shapes: Shapes) -> IdentifiedFile | None:
     return IdentifiedFile(path, f"single-file checkpoint of {title}", f"--model {path} --adapter {family}")
 
 
-def _identify_other(path: Path, shapes: Shapes) -> IdentifiedFile | None:
-    matches = (description for description, matches in _OTHERS.items() if any(map(matches, shapes)))
-    description = next(matches, None)
-    return IdentifiedFile(path, description) if description else None
+def _describe_unet(shapes: Shapes) -> str | None:
+    """Describe a UNet without text encoders, or a checkpoint with the UNet of a family that is not supported."""
+    names = {name.removeprefix(_LDM_PREFIX): shape for name, shape in shapes.items()}
+    is_ldm = any(name.startswith("input_blocks.") for name in names)
+    if not is_ldm and not any(name.startswith(("down_blocks.", "conv_in.")) for name in names):
+        return None
+    widths = sorted({shape[-1] for name, shape in names.items() if name.endswith("attn2.to_k.weight") and shape})
+    titles = [CROSS_DIMS.get(width, "an unknown family") for width in widths]
+    network = f"a UNet of {' or '.join(dict.fromkeys(titles)) or 'an unknown family'}"
+    if widths:
+        network += f" (cross dim {', '.join(map(str, widths))})"
+    if any(name.startswith(_TEXT_ENCODERS) for name in shapes):
+        return f"single-file checkpoint with {network}, which is not supported"
+    layout = "the original (LDM) layout" if is_ldm else "diffusers' layout"
+    return f"{network} in {layout}, without text encoders; it cannot be loaded alone"
 
+
+def _describe(table: Mapping[str, Callable[[str], bool]], names: Collection[str]) -> str | None:
+    return next((description for description, matches in table.items() if any(map(matches, names))), None)
+
+
+CROSS_DIMS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 1280: "the SDXL refiner", 2048: "SDXL"}
+"""Families by the width of the text tokens that their UNets read."""
+
+_LDM_PREFIX = "model.diffusion_model."
+"""Prefix of the network's tensors in single-file checkpoints."""
+
+_TEXT_ENCODERS = ("cond_stage_model.", "conditioner.", "text_encoders.")
+"""Prefixes of text encoders in single-file checkpoints."""
+
+_TRANSFORMERS: Mapping[str, Callable[[str], bool]] = {
+    # As diffusers recognizes them, loaders/single_file_utils.py.
+    "the transformer of FLUX": lambda name: name.startswith("double_blocks.0.img_attn."),
+    "the transformer of Stable Diffusion 3": lambda name: name.startswith("joint_blocks."),
+}
+"""Tests of a tensor's name without `_LDM_PREFIX`, by the description of the file that has such a tensor."""
+
+_PARTS_OF_UNETS: Mapping[str, Callable[[str], bool]] = {
+    "a LoRA; load it with pipe.load_lora_weights": lambda name: ".lora_" in name or "lora_unet" in name,
+    "a ControlNet": lambda name: name.startswith(("controlnet_", "control_model.")),
+    "a motion module (AnimateDiff)": lambda name: ".motion_modules." in name,
+}
+"""The same of files whose other tensors are named as those of a UNet."""
 
 _OTHERS: Mapping[str, Callable[[str], bool]] = {
     "a saved style; name it with --style": lambda name: name.startswith(("bound.", "image_embeds")),
-    "a LoRA; load it with pipe.load_lora_weights": lambda name: ".lora_" in name or "lora_unet" in name,
-    "a ControlNet": lambda name: name.startswith(("controlnet_", "control_model.")),
     "a text encoder": lambda name: name.startswith("text_model."),
-    "a UNet in diffusers' layout": lambda name: name.startswith(("down_blocks.", "conv_in.")),
     "a VAE": lambda name: name.startswith(("encoder.down", "first_stage_model.")),
-    "a single-file checkpoint of another family": lambda name: name.startswith("model.diffusion_model."),
+    "a network of another family; only UNets are supported": lambda name: name.startswith(_LDM_PREFIX),
 }
-"""Tests of a tensor's name, by the description of the file that has such a tensor."""
+"""The same of all other files."""

@@ -7,7 +7,8 @@ from ..core.pipeline import InstantStyle
 from ..errors import ModelError
 from ..recipe import Control
 from ..utils.hub import fetch_file
-from .load import disable_watermark, hide_progress_bars, import_diffusers_class
+from .load import disable_watermark, hide_progress_bars
+from .network import import_diffusers_class
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel

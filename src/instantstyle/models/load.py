@@ -3,28 +3,32 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..core.clip_encoders import ImageEncoder
 from ..core.pipeline import InstantStyle
-from ..errors import ModelError
+from ..errors import InstantStyleError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
-from ..utils.hub import fetch_file, is_offline
+from ..utils.hub import fetch_file, why_unreachable
+from ..utils.text import one_line
 from .clip_sources import (
     TEXT_SOURCES,
     LazyTextEncoder,
     find_image_encoder_source,
     unknown_image_encoder_error,
 )
+from .conflicts import find_conflicts, find_network_conflicts, missing_adapter_error
 from .default_dtype import default_dtype
+from .network import import_diffusers_class
+from .pipeline_files import IMAGE_ENCODER, find_hub_variant
 from .registry import ModelCard
 from .required_files import (
     RequiredFile,
     find_config_card,
+    find_local_pipeline,
     list_config_files,
     list_missing,
     list_required_files,
@@ -72,7 +76,7 @@ def load(
     recipe_fields = _recipe_fields(model, adapter, image_encoder)
     if plain:
         card = drop_adapter(resolve_card(str(model))[0])
-        _validate_files(card, list_required_files(card))
+        _validate_plain(card)
         dtype = dtype or default_dtype(device, exact=card.bundled)
         with hide_progress_bars():
             pipe = load_pipeline(card, dtype)
@@ -121,8 +125,7 @@ def validate_model(
     """
     card, adapter = resolve_card(str(model), adapter)
     if plain:
-        card = drop_adapter(card)
-        _validate_files(card, list_required_files(card))
+        _validate_plain(drop_adapter(card))
     else:
         _validate_complete(card, adapter, image_encoder)
 
@@ -140,20 +143,27 @@ def _recipe_fields(
     return fields
 
 
+def _validate_plain(card: ModelCard) -> None:
+    _validate_files(card, list_required_files(card))
+    for error in find_network_conflicts(card):
+        raise error
+
+
 def _validate_complete(card: ModelCard, adapter: AdapterSource | None, image_encoder: ImageEncoderLike | None) -> None:
+    """Raise the first error of what is missing, damaged or does not fit together."""
     if adapter is None and card.adapter is None:
-        raise ModelError(
-            f"{card.name} names no IP-Adapter; pass adapter=, a file or the name of a model whose adapter is "
-            'for the same base, such as "sdxl" or "sd15".'
-        )
-    _validate_files(card, list_required_files(card, adapter, image_encoder))
+        raise missing_adapter_error(card)
+    files = list_required_files(card, adapter, image_encoder)
+    _validate_files(card, files)
+    for error in find_conflicts(card, adapter, image_encoder, files):
+        raise error
 
 
 def _validate_files(card: ModelCard, files: Sequence[RequiredFile]) -> None:
     """Raise `ModelError` for all files that are missing and cannot be downloaded."""
     missing = list_missing(files)
     local = [file for file in missing if not file.on_hub]
-    if local or (missing and is_offline()):
+    if local or (missing and why_unreachable()):
         raise missing_files_error(card, local or missing)
 
 
@@ -183,8 +193,13 @@ def load_pipeline(card: ModelCard, dtype: torch.dtype) -> "DiffusionPipeline":
         import_diffusers_class("StableDiffusionXLPipeline")
     try:
         pipe = _load_file(card, dtype) if Path(card.pipeline).is_file() else _load_folder(card, dtype)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{card.pipeline} cannot be loaded: {str(error).splitlines()[0]}") from None
+    except InstantStyleError:
+        raise
+    # diffusers, transformers, safetensors and pickle report damaged files as any of these.
+    except Exception as error:
+        raise ModelError(f"{card.pipeline} cannot be loaded: {one_line(error, 300)}") from error
+    if getattr(pipe, IMAGE_ENCODER, None) is not None:
+        pipe.register_modules(**{IMAGE_ENCODER: None})
     if card.scheduler is not None:
         scheduler = import_diffusers_class(card.scheduler.name)
         pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **card.scheduler.changes)
@@ -202,15 +217,26 @@ def _load_folder(card: ModelCard, dtype: torch.dtype) -> "DiffusionPipeline":
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
     from diffusers.utils.import_utils import is_accelerate_available
 
+    source, variant = _find_source(card)
     return DiffusionPipeline.from_pretrained(
-        card.pipeline,
+        source,
         dtype=dtype,
-        variant=card.variant,
+        variant=variant,
         revision=card.pipeline_revision,
-        local_files_only=Path(card.pipeline).is_dir() or is_offline(),
+        local_files_only=Path(source).is_dir(),
         low_cpu_mem_usage=is_accelerate_available(),
         **({"unet": _load_unet(card, dtype)} if card.unet else {}),
     )
+
+
+def _find_source(card: ModelCard) -> tuple[str, str | None]:
+    """Return the folder or hub id to load, and the variant: that of the files which `list_required_files` lists."""
+    is_fixed = card.pipeline_revision is not None or Path(card.pipeline).is_dir()
+    # Of a branch, the newest version is fetched where the hub can be reached.
+    local = find_local_pipeline(card) if is_fixed or why_unreachable() else None
+    if local is not None:
+        return str(local[0]), local[1]
+    return card.pipeline, card.variant or find_hub_variant(card.pipeline, card.pipeline_revision)
 
 
 def _load_file(card: ModelCard, dtype: torch.dtype) -> "DiffusionPipeline":
@@ -233,11 +259,6 @@ def _load_unet(card: ModelCard, dtype: torch.dtype) -> "UNet2DConditionModel":
     unet = unet_class.from_config(unet_class.load_config(config)).to(dtype)
     unet.load_state_dict(load_file(fetch_file(card.unet.repo, card.unet.file, card.unet.revision)))
     return unet.eval()
-
-
-def import_diffusers_class(name: str) -> Any:
-    """Import a class of diffusers by name: type checkers do not see its lazy exports."""
-    return getattr(import_module("diffusers"), name)
 
 
 @contextmanager

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import torch
 
-from ..core.ip_adapter import cross_attention_layers
 from ..errors import CheckpointError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint, layer_tensor_names
 from ..loaders.state_dict import open_state_dict
-from ..unet.architectures import Architecture, match_architecture
+from ..unet.architectures import Architecture
 from ..unet.blocks import Block, BlockSpec, Layer
 from ..unet.probe_file import resolve_block_spec
+from .conflicts import find_conflicts, find_network_conflicts
 from .default_dtype import default_dtype
-from .load import import_diffusers_class
+from .network import UNET_CONFIG, find_layers, list_table_layers, match_layers
+from .pipeline_files import IMAGE_ENCODER
 from .registry import ModelCard
 from .required_files import RequiredFile, list_required_files
-from .resolve import AdapterSource, ImageEncoderLike, drop_adapter, find_card, resolve_card
+from .resolve import AdapterSource, ImageEncoderLike, drop_adapter, resolve_card
 
 DEFAULT_TOKENS = 4
 """Image tokens assumed of an adapter that is not on this machine: those of a base adapter."""
@@ -92,14 +93,18 @@ def plan(
         plain: Whether adapter and image encoder are left out.
 
     Raises:
-        ModelError: The model cannot be found.
-        CheckpointError: The adapter cannot be read, or the network of the model is unknown.
+        ModelError: The model cannot be found, or has no adapter.
+        CheckpointError: The adapter or another file cannot be read or does not fit, or the network of the model
+            is unknown.
         BlockError: The network has no such block or role.
     """
     card, adapter = resolve_card(str(model), adapter)
     card = drop_adapter(card) if plain else card
     dtype = dtype or default_dtype(device, exact=card.bundled)
     files = list_required_files(card, adapter, image_encoder)
+    conflicts = find_network_conflicts(card) if plain else find_conflicts(card, adapter, image_encoder, files)
+    for error in conflicts:
+        raise error
     source = next((file.path for file in files if file.part == "adapter"), adapter)
     checkpoint = None if source is None else IPAdapterCheckpoint.open(source)
     layers, architecture = _find_layers(card, checkpoint)
@@ -121,49 +126,15 @@ def plan(
     )
 
 
-def find_architecture(model: str | Path) -> Architecture | None:
-    """Find the architecture of a model by its card or by the config of its UNet.
-
-    Args:
-        model: As in `load`.
-
-    Returns:
-        The architecture; None if neither is on this machine.
-
-    Raises:
-        ModelError: The model cannot be found.
-        CheckpointError: The UNet has no known architecture.
-    """
-    card = find_card(str(model))
-    if card.architecture is not None or not (Path(card.pipeline) / "unet" / "config.json").is_file():
-        return card.architecture
-    layers = _build_layers(Path(card.pipeline))
-    cross_dim = min((layer.cross_dim for layer in layers), default=None)
-    return match_architecture((layer.name for layer in layers), cross_dim)
-
-
 def _find_layers(card: ModelCard, checkpoint: IPAdapterCheckpoint | None) -> tuple[Sequence[Layer], Architecture]:
-    """Find layers and architecture in the table of a known architecture, else by the config of the UNet."""
-    architecture = card.architecture or (checkpoint.architecture if checkpoint else None)
-    adapter_dim = checkpoint.cross_dim if checkpoint else None
-    if architecture is not None and architecture.depths:
-        cross_dim = architecture.cross_dim or adapter_dim or 0
-        layers = [
-            Layer(2 * index + 1, name, width, cross_dim)
-            for index, (name, width) in enumerate(architecture.layers.items())
-        ]
-        return layers, architecture
-    layers = _build_layers(Path(card.pipeline))
-    return layers, architecture or match_architecture((layer.name for layer in layers), adapter_dim)
-
-
-def _build_layers(folder: Path) -> list[Layer]:
-    """Build the UNet of a folder on torch's meta device, which has shapes but no weights."""
-    if not (folder / "unet" / "config.json").is_file():
-        raise CheckpointError(f"The network of {folder} is unknown: there is no unet/config.json in it.")
-    unet_class = import_diffusers_class("UNet2DConditionModel")
-    with torch.device("meta"):
-        return cross_attention_layers(unet_class.from_config(unet_class.load_config(folder / "unet")))
+    """Find layers and architecture of the network; of one that is not on this machine, by the adapter."""
+    layers = find_layers(card)
+    if layers is not None:
+        return layers, card.architecture or match_layers(layers)
+    architecture = (checkpoint.architecture if checkpoint else None) or card.adapter_architecture
+    if architecture is None or (checkpoint is None and architecture.cross_dim is None):
+        raise CheckpointError(f"The network of {card.pipeline} is unknown: there is no {UNET_CONFIG} on this machine.")
+    return list_table_layers(architecture, checkpoint.cross_dim if checkpoint else None), architecture
 
 
 def _has_weights(file: RequiredFile) -> bool:
@@ -174,8 +145,12 @@ def _plan_file(file: RequiredFile, dtype: torch.dtype, adapter_bytes: int | None
     if file.part == "adapter":
         # Only the tensors that are read stay in memory, in the dtype of the file.
         return PlannedFile(file, adapter_bytes or 0)
+    if file.part == IMAGE_ENCODER:
+        return PlannedFile(file, 0)
     if file.path is None:
         stored = file.weights.bytes_per_parameter if file.weights else dtype.itemsize
         return PlannedFile(file, file.num_bytes // stored * dtype.itemsize)
-    parameters = sum(prod(shape) for shape in open_state_dict(file.path).shapes.values())
+    # Averaged weights of training lie in some checkpoints beside those that are loaded.
+    shapes = open_state_dict(file.path).shapes.items()
+    parameters = sum(prod(shape) for name, shape in shapes if not name.startswith("model_ema."))
     return PlannedFile(file, parameters * dtype.itemsize)

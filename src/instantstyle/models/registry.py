@@ -90,6 +90,8 @@ class ModelCard:
         adapter_repo: Hub id of the adapter's repository; None if the adapter is in the pipeline's folder.
         revision: Commit of `adapter_repo`.
         adapter_weights: Size of the adapter.
+        adapter_architecture: The architecture that the adapter was trained for, where that of another registered
+            model is used.
         features: Projection type of the adapter and width of what it reads, by which its image encoder is
             found before the adapter is downloaded.
         defaults: Arguments of a call where the caller gives none.
@@ -111,6 +113,7 @@ class ModelCard:
     adapter_repo: str | None = None
     revision: str | None = None
     adapter_weights: WeightsSize | None = None
+    adapter_architecture: Architecture | None = None
     features: tuple[str, int] | None = None
     defaults: Mapping[str, object] = field(default_factory=dict[str, object])
     bundled: bool = False

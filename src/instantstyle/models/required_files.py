@@ -7,25 +7,17 @@ from pathlib import Path
 
 from ..errors import CheckpointError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from ..loaders.pretrained_files import default_weights, find_folder_variant, list_folder_weights
 from ..loaders.state_dict import open_state_dict
 from ..utils.hub import describe_search_locations, download_command, find_cached_file
+from ..utils.text import one_line
 from .clip_sources import TEXT_SOURCES, find_image_encoder_source
+from .pipeline_files import IMAGE_ENCODER, PIPELINE_INDEX, find_pipeline_variant, list_pipeline_files, name_component
 from .registry import CARDS, HubFile, ModelCard, WeightsSize
-from .resolve import AdapterSource, ImageEncoderLike
+from .resolve import AdapterSource, ImageEncoderLike, drop_adapter
 
-PIPELINE_INDEX = "model_index.json"
-"""File that names the components of a pipeline."""
-
-_TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
-
-_VOCABULARY_FILES = ("vocab.json", "tokenizer.json")
-"""Vocabulary of a tokenizer as written by transformers before version 5, and since."""
-
-_CONFIGS = {"scheduler": "scheduler_config.json", "feature_extractor": "preprocessor_config.json"}
-"""Config file of components that have no weights."""
-
-_DIFFUSERS_COMPONENTS = ("unet", "vae")
-"""Components whose weights have diffusers' file name; the others have that of transformers."""
+MAX_NAMES = 3
+"""Number of missing files of a repository that an error names; the command in it names all of them."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +60,21 @@ def list_required_files(
         adapter: As in `load`. One in memory needs no file.
         image_encoder: As in `load`. One in memory needs no file.
 
-    Raises:
-        CheckpointError: The adapter is on this machine, and cannot be read.
+    Returns:
+        The files that are opened, and those that are missing; of several formats and precisions of the same
+        weights only the one that is opened. Whether they fit together is checked by `find_conflicts`.
     """
     files = _list_pipeline_files(card)
     if card.unet is not None:
         files = [file for file in files if not (file.part == "unet" and file.weights)]
         files.append(_find_hub_file("unet", card.unet))
     adapter_files = _list_adapter_files(card, adapter)
-    features = card.features
-    source = adapter_files[0].path if adapter_files else adapter
-    if source is not None:
-        checkpoint = IPAdapterCheckpoint.open(source)
-        features = checkpoint.projection_type, checkpoint.embedding_dim
-    return [*files, *adapter_files, *_list_image_encoder_files(card, image_encoder, features)]
+    features = _read_features(adapter_files[0].path if adapter_files else adapter) or card.features
+    encoder_files = _list_image_encoder_files(card, image_encoder, features)
+    paths = {file.path for file in encoder_files}
+    # The encoder of the adapter may be a component of the pipeline as well.
+    files = [file for file in files if file.part != IMAGE_ENCODER or file.path is None or file.path not in paths]
+    return [*files, *adapter_files, *encoder_files]
 
 
 def list_missing(files: Iterable[RequiredFile]) -> list[RequiredFile]:
@@ -93,11 +86,11 @@ def list_damaged(files: Iterable[RequiredFile]) -> list[str]:
     """Describe what is wrong with files on this machine: truncated, or not of the format of their suffix."""
     errors: list[str] = []
     for file in files:
-        if file.path is not None and file.path.suffix == ".safetensors":
-            try:
-                open_state_dict(file.path)
-            except CheckpointError as error:
-                errors.append(str(error))
+        try:
+            if file.path is not None:
+                _check_format(file.path)
+        except CheckpointError as error:
+            errors.append(str(error))
     return errors
 
 
@@ -118,7 +111,13 @@ def missing_files_error(card: ModelCard, files: Sequence[RequiredFile]) -> Model
         remedy = "reinstall it" if card.bundled else "fetch the folder again"
         missing = ", ".join(file.file for file in files)
         return ModelError(f"{card.name} is incomplete: {card.pipeline} lacks {missing}; {remedy}.")
-    missing = ", ".join(f"{file.file} of {file.location}" for file in files)
+    by_repo: dict[str, list[str]] = {}
+    for file in files:
+        by_repo.setdefault(file.location, []).append(file.file)
+    missing = ", ".join(
+        f"{', '.join(names) if len(names) <= MAX_NAMES else f'{len(names)} files'} of {repo}"
+        for repo, names in by_repo.items()
+    )
     return ModelError(
         f"{card.name} is incomplete: {missing} not found in {describe_search_locations()}; "
         f"on a machine with network access, run `{' && '.join(download_commands(files))}`."
@@ -141,7 +140,27 @@ def find_config_card(card: ModelCard) -> ModelCard:
 
 def list_config_files(card: ModelCard) -> list[str]:
     """List the files of a registered pipeline that have no weights."""
-    return [PIPELINE_INDEX, *(file for part in card.components for file in _list_small_files(part))]
+    small = [f"{part}/{file}" for part in card.components for file in name_component(part).list_small_files()]
+    return [PIPELINE_INDEX, *small]
+
+
+def find_local_pipeline(card: ModelCard) -> tuple[Path, str | None] | None:
+    """Find the folder from which a pipeline can be loaded without network access, and its variant.
+
+    Args:
+        card: The model.
+
+    Returns:
+        The folder that `card.pipeline` names, or the snapshot in the local cache if it is complete; and the
+        variant to load. None for a hub id whose files are not all in the cache.
+    """
+    folder = Path(card.pipeline)
+    if folder.is_dir():
+        return folder, card.variant or find_pipeline_variant(folder)
+    index = find_cached_file(card.pipeline, PIPELINE_INDEX, card.pipeline_revision)
+    if index is None or list_missing(list_required_files(drop_adapter(card))):
+        return None
+    return index.parent, card.variant or find_pipeline_variant(index.parent)
 
 
 def _list_pipeline_files(card: ModelCard) -> list[RequiredFile]:
@@ -151,32 +170,46 @@ def _list_pipeline_files(card: ModelCard) -> list[RequiredFile]:
         configs = [_find_pipeline_file(base, "settings", file) for file in list_config_files(base)]
         return [RequiredFile("pipeline", str(path.parent), path.name, path, on_hub=False), *configs]
     if path.is_dir() or card.bundled:
-        return _list_folder_files(path, card.pipeline, on_hub=False)
+        return _list_folder_files(path, card, on_hub=False)
     index = _find_pipeline_file(card, "pipeline", PIPELINE_INDEX)
     if card.components:
-        parts = [(part, file) for part in card.components for file in _list_small_files(part)]
-        small = [_find_pipeline_file(card, part, file) for part, file in parts]
+        parts = [name_component(part) for part in card.components]
+        small = [
+            _find_pipeline_file(card, part.name, f"{part.name}/{file}")
+            for part in parts
+            for file in part.list_small_files()
+        ]
         weights = [
-            _find_pipeline_file(card, part, _weights_file(part, card.variant), size)
-            for part, size in card.components.items()
-            if size
+            _find_pipeline_file(card, part.name, f"{part.name}/{default_weights(part.library, card.variant)}", size)
+            for part in parts
+            if part.library and (size := card.components[part.name])
         ]
         return [index, *small, *weights]
     if index.path is None:
         return [index]
-    return _list_folder_files(index.path.parent, card.pipeline, on_hub=True)
+    return _list_folder_files(index.path.parent, card, on_hub=True)
 
 
-def _list_small_files(part: str) -> list[str]:
-    """List the files without weights of a component."""
-    if part.startswith("tokenizer"):
-        return [f"{part}/{file}" for file in _TOKENIZER_FILES]
-    return [f"{part}/{_CONFIGS.get(part, 'config.json')}"]
+def _read_features(adapter: AdapterSource | None) -> tuple[str, int] | None:
+    """Read projection type and width from an adapter; None if there is none or it cannot be read."""
+    if adapter is None:
+        return None
+    try:
+        checkpoint = IPAdapterCheckpoint.open(adapter)
+    except CheckpointError:
+        return None
+    return checkpoint.projection_type, checkpoint.embedding_dim
 
 
-def _weights_file(part: str, variant: str | None) -> str:
-    stem = "diffusion_pytorch_model" if part in _DIFFUSERS_COMPONENTS else "model"
-    return f"{part}/{stem}{f'.{variant}' if variant else ''}.safetensors"
+def _check_format(path: Path) -> None:
+    """Raise `CheckpointError` for a file of weights or a JSON file that cannot be read."""
+    if path.suffix in (".safetensors", ".bin"):
+        open_state_dict(path)
+    elif path.suffix == ".json":
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path} is not valid JSON ({one_line(error)}); download it again.") from None
 
 
 def _find_pipeline_file(card: ModelCard, part: str, file: str, weights: WeightsSize | None = None) -> RequiredFile:
@@ -194,29 +227,11 @@ def _find_local_file(part: str, folder: Path, file: str) -> RequiredFile:
     return RequiredFile(part, str(folder), file, path if path.is_file() else None, on_hub=False)
 
 
-def _list_folder_files(folder: Path, location: str, *, on_hub: bool) -> list[RequiredFile]:
-    """List the files in a pipeline's folder: weights in one or several files of any precision."""
-    try:
-        index = json.loads((folder / PIPELINE_INDEX).read_text(encoding="utf-8"))
-        parts = [name for name, entry in index.items() if isinstance(entry, list) and entry[0] is not None]
-    except (OSError, ValueError, AttributeError, IndexError):
-        parts = ["unet"]
-    files = [_find_local_file("pipeline", folder, PIPELINE_INDEX)]
-    for part in parts:
-        files += [_find_local_file(part, folder, file) for file in _list_component_files(part, folder)]
-    return [replace(file, location=location, on_hub=on_hub) for file in files]
-
-
-def _list_component_files(part: str, folder: Path) -> list[str]:
-    """List the files of a component that are there; where there are none, those that should be."""
-    if part.startswith("tokenizer"):
-        found = [f"{part}/{file}" for file in _VOCABULARY_FILES if (folder / part / file).is_file()]
-        return found[:1] or [f"{part}/{_VOCABULARY_FILES[0]}"]
-    config = _list_small_files(part)[0]
-    if part in _CONFIGS:
-        return [config]
-    weights = sorted([*folder.glob(f"{part}/*.safetensors"), *folder.glob(f"{part}/*.bin")])
-    return [config, *([f"{part}/{file.name}" for file in weights] or [_weights_file(part, None)])]
+def _list_folder_files(folder: Path, card: ModelCard, *, on_hub: bool) -> list[RequiredFile]:
+    """List the files of a pipeline's folder that are opened."""
+    variant = card.variant or find_pipeline_variant(folder)
+    files = [_find_local_file(part, folder, file) for part, file in list_pipeline_files(folder, variant)]
+    return [replace(file, location=card.pipeline, on_hub=on_hub, revision=card.pipeline_revision) for file in files]
 
 
 def _list_adapter_files(card: ModelCard, adapter: AdapterSource | None) -> list[RequiredFile]:
@@ -239,8 +254,8 @@ def _list_image_encoder_files(
         path = Path(image_encoder)
         if path.is_file():
             return [_find_local_file("image encoder", path.parent, path.name)]
-        weights = sorted([*path.glob("*.safetensors"), *path.glob("*.bin")])
-        names = ["config.json", *([file.name for file in weights] or ["model.safetensors"])]
+        variant = find_folder_variant(path, "transformers")
+        names = ["config.json", *list_folder_weights(path, "transformers", variant)]
         return [_find_local_file("image encoder", path.parent, f"{path.name}/{name}") for name in names]
     source = find_image_encoder_source(*features) if image_encoder is None and features else None
     if source is None:

@@ -66,7 +66,7 @@ def resolve_card(model: str, adapter: AdapterSource | None = None) -> tuple[Mode
         card's own.
 
     Raises:
-        ModelError: As in `find_card`, or the named model's adapter fits no other model.
+        ModelError: As in `find_card`, or the named model's adapter was trained for another network.
     """
     card = find_card(model)
     other = CARDS.get(adapter) if isinstance(adapter, str) else None
@@ -74,6 +74,15 @@ def resolve_card(model: str, adapter: AdapterSource | None = None) -> tuple[Mode
         return card, adapter
     if other.adapter_repo is None:
         raise ModelError(f"The adapter of {adapter} fits that model only; name another or give a file.")
+    if card.architecture and other.architecture and card.architecture.name != other.architecture.name:
+        fitting = [
+            name for name, each in CARDS.items() if each.adapter_repo and each.architecture == card.architecture
+        ]
+        names = f", such as {fitting[0]}" if fitting else ""
+        raise ModelError(
+            f"The adapter of {adapter} was trained for {other.architecture.title} and does not fit {card.name}, which "
+            f"is {card.architecture.title}; name an adapter for that network{names}."
+        )
     return replace(
         card,
         image_encoder=None,
@@ -81,13 +90,22 @@ def resolve_card(model: str, adapter: AdapterSource | None = None) -> tuple[Mode
         adapter_repo=other.adapter_repo,
         revision=other.revision,
         adapter_weights=other.adapter_weights,
+        adapter_architecture=other.architecture,
         features=other.features,
     ), None
 
 
 def drop_adapter(card: ModelCard) -> ModelCard:
     """Return the card without adapter and image encoder, which bound styles do not need."""
-    return replace(card, adapter=None, adapter_repo=None, adapter_weights=None, image_encoder=None, features=None)
+    return replace(
+        card,
+        adapter=None,
+        adapter_repo=None,
+        adapter_weights=None,
+        adapter_architecture=None,
+        image_encoder=None,
+        features=None,
+    )
 
 
 def detect_family(shapes: Mapping[str, tuple[int, ...]]) -> str | None:

@@ -1,9 +1,17 @@
 """Files from the Hugging Face Hub, by revision: downloaded, or found in the local cache."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 
 from ..errors import ModelError
+
+TIMEOUT = 3.0
+"""Seconds until the hub counts as unreachable."""
+
+MEMORY = 20.0
+"""Seconds for which its answer counts."""
 
 EXAMPLE = "stabilityai/stable-diffusion-xl-base-1.0"
 
@@ -25,19 +33,43 @@ def fetch_file(repo: str, file: str, revision: str | None = None) -> Path:
     """
     # huggingface_hub annotates `user_agent` as a dict without its parameters.
     from huggingface_hub import hf_hub_download  # pyright: ignore[reportUnknownVariableType]
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    cached = find_cached_file(repo, file, revision)
+    if cached is not None and revision is not None:
+        return cached
+    reason = why_unreachable()
+    if reason is None:
+        try:
+            return Path(hf_hub_download(repo, file, revision=revision))
+        except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+            reason = type(error).__name__
+    if cached is not None:
+        return cached
+    version = f" at revision {revision}" if revision else ""
+    raise ModelError(
+        f"{file} of {repo}{version} was not found in {describe_search_locations()} ({reason}); on a machine with "
+        f"network access, run `{download_command(repo, [file], revision)}`, or pass the path of a local file."
+    )
+
+
+def list_hub_files(repo: str, revision: str | None = None) -> list[str]:
+    """List the files of a repository on the hub.
+
+    Args:
+        repo: Hub id, `owner/name`.
+        revision: Branch, tag or commit; None for the main branch.
+
+    Returns:
+        Paths in the repository; empty if the hub does not answer.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return Path(hf_hub_download(repo, file, revision=revision))
-    except HFValidationError:
-        raise _invalid_id_error(repo) from None
-    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
-        version = f" at revision {revision}" if revision else ""
-        raise ModelError(
-            f"{file} of {repo}{version} was not found in {describe_search_locations()} "
-            f"({type(error).__name__}); on a machine with network access, run "
-            f"`{download_command(repo, [file], revision)}`, or pass the path of a local file."
-        ) from None
+        return HfApi().list_repo_files(repo, revision=revision)
+    except (HfHubHTTPError, OSError, ValueError):
+        return []
 
 
 def find_cached_file(repo: str, file: str, revision: str | None = None) -> Path | None:
@@ -64,19 +96,45 @@ def find_cached_file(repo: str, file: str, revision: str | None = None) -> Path 
     return Path(found) if isinstance(found, str) else None
 
 
-def is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE forbids network access."""
+def why_unreachable() -> str | None:
+    """Ask the hub for an answer, once and for at most `TIMEOUT` seconds.
+
+    Its library repeats each request with growing pauses, for half a minute without a network.
+
+    Returns:
+        Why nothing can be downloaded; None if the hub answers.
+    """
     from huggingface_hub import constants
 
-    return bool(constants.HF_HUB_OFFLINE)
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    return _ask(constants.ENDPOINT, int(monotonic() / MEMORY))
+
+
+@lru_cache(maxsize=1)
+def _ask(endpoint: str, period: int) -> str | None:
+    """Send one request. The period is part of the key under which the answer is cached."""
+    from huggingface_hub import get_session
+
+    try:
+        get_session().head(endpoint, timeout=TIMEOUT)
+    # Any error of the HTTP library, of name resolution or of the proxy: nothing can be downloaded either way.
+    except Exception as error:
+        return f"{endpoint} does not answer: {type(error).__name__}"
+    return None
+
+
+def forget_answer() -> None:
+    """Ask the hub again the next time, whenever it was asked."""
+    _ask.cache_clear()
 
 
 def describe_search_locations() -> str:
-    """Describe where files of the hub are searched: the cache folder, and the hub unless offline."""
+    """Describe where files of the hub are searched: the cache folder, and the hub unless it cannot be reached."""
     from huggingface_hub import constants
 
-    hub = " (offline: HF_HUB_OFFLINE is set)" if is_offline() else " and on the hub"
-    return f"{constants.HF_HUB_CACHE}{hub}"
+    reason = why_unreachable()
+    return f"{constants.HF_HUB_CACHE}{f' (offline: {reason})' if reason else ' and on the hub'}"
 
 
 def download_command(repo: str, files: Sequence[str], revision: str | None = None) -> str:

@@ -1,0 +1,112 @@
+"""Find what does not fit together in a model, an adapter and an image encoder, without reading weights."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..core.clip_encoders import ImageEncoder, check_encoder_widths, read_encoder_widths
+from ..errors import CheckpointError, InstantStyleError, ModelError
+from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from ..unet.architectures import Architecture
+from ..unet.blocks import Layer
+from .clip_sources import find_image_encoder_source, unknown_image_encoder_error
+from .network import find_layers, list_table_layers, match_layers
+from .pipeline_files import list_components, read_index
+from .registry import ModelCard
+from .required_files import RequiredFile
+from .resolve import AdapterSource, ImageEncoderLike
+
+
+def find_conflicts(
+    card: ModelCard,
+    adapter: AdapterSource | None,
+    image_encoder: ImageEncoderLike | None,
+    files: Sequence[RequiredFile],
+) -> Iterator[InstantStyleError]:
+    """Find what `load` would refuse after it has opened the files.
+
+    Args:
+        card: The model, as `resolve_card` returns it.
+        adapter: As in `load`, as `resolve_card` returns it.
+        image_encoder: As in `load`.
+        files: The files of `list_required_files` for these arguments. What is missing is not checked.
+
+    Yields:
+        An error for each part that does not fit.
+    """
+    yield from find_network_conflicts(card)
+    if adapter is None and card.adapter is None:
+        yield missing_adapter_error(card)
+        return
+    source = next((file.path for file in files if file.part == "adapter"), adapter)
+    checkpoint = None
+    try:
+        layers = find_layers(card)
+        checkpoint = None if source is None else IPAdapterCheckpoint.open(source)
+        _check_adapter(card, checkpoint, layers)
+    except CheckpointError as error:
+        yield error
+    if checkpoint is not None:
+        yield from _check_image_encoder(card, checkpoint, image_encoder)
+
+
+def missing_adapter_error(card: ModelCard) -> ModelError:
+    """Make the error for a model without an adapter."""
+    return ModelError(
+        f"{card.name} names no IP-Adapter; pass adapter=, a file or the name of a model whose adapter is "
+        'for the same base, such as "sdxl" or "sd15".'
+    )
+
+
+def find_network_conflicts(card: ModelCard) -> Iterator[InstantStyleError]:
+    """Find what `load` would refuse of a model without an adapter: a pipeline without a UNet."""
+    index = read_index(Path(card.pipeline)) if Path(card.pipeline).is_dir() else {}
+    if index and all(component.name != "unet" for component in list_components(index)):
+        kind = index.get("_class_name", "pipeline")
+        yield ModelError(f"{card.pipeline} contains a {kind} without a UNet; only SDXL and Stable Diffusion 1.5 fit.")
+
+
+def _check_adapter(card: ModelCard, checkpoint: IPAdapterCheckpoint | None, layers: Sequence[Layer] | None) -> None:
+    """Raise `CheckpointError` for an adapter that was trained for another network."""
+    if layers is None:
+        return
+    if checkpoint is not None:
+        checkpoint.validate_layers(layers)
+        return
+    other = card.adapter_architecture
+    if other is not None and _sizes(list_table_layers(other)) != _sizes(layers):
+        raise CheckpointError(
+            f"{card.adapter} does not fit {card.name}: it was trained for {_describe(other)}; the network is "
+            f"{_describe(match_layers(layers))}. Use an adapter for that network."
+        )
+
+
+def _describe(architecture: Architecture) -> str:
+    width = f" (cross dim {architecture.cross_dim})" if architecture.cross_dim else ""
+    return f"{architecture.title if architecture.roles else 'an unknown one'}{width}"
+
+
+def _sizes(layers: Sequence[Layer]) -> set[tuple[int, int, int]]:
+    return {(layer.number, layer.width, layer.cross_dim) for layer in layers}
+
+
+def _check_image_encoder(
+    card: ModelCard, checkpoint: IPAdapterCheckpoint, image_encoder: ImageEncoderLike | None
+) -> Iterator[InstantStyleError]:
+    """Yield an error for an image encoder that is not known, cannot be read or does not fit the adapter."""
+    needed = checkpoint.projection_type, checkpoint.embedding_dim
+    if image_encoder is None and card.image_encoder is not None:
+        image_encoder = Path(card.pipeline) / card.image_encoder
+    if image_encoder is None:
+        if find_image_encoder_source(*needed) is None:
+            yield unknown_image_encoder_error(*needed)
+        return
+    try:
+        if isinstance(image_encoder, str | Path):
+            path = Path(image_encoder)
+            # What is missing is in the list of files.
+            if path.is_file() or (path / "config.json").is_file():
+                check_encoder_widths(*read_encoder_widths(path), *needed)
+        else:
+            ImageEncoder.open(image_encoder).check_fits(*needed)
+    except CheckpointError as error:
+        yield error

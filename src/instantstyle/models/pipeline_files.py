@@ -1,0 +1,194 @@
+"""The files of a pipeline in diffusers' layout that `load` opens, by the classes in model_index.json."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..loaders.pretrained_files import (
+    Library,
+    choose_variant,
+    component_variant,
+    default_weights,
+    find_weights,
+    list_names,
+    list_weights,
+)
+from ..utils.hub import fetch_file, list_hub_files
+
+PIPELINE_INDEX = "model_index.json"
+"""File that names the components of a pipeline."""
+
+IMAGE_ENCODER = "image_encoder"
+"""Component that does not stay in memory: the adapter's image encoder is loaded apart from the pipeline."""
+
+Kind = Literal["diffusers", "transformers", "tokenizer", "feature extractor", "scheduler"]
+
+_CONFIGS: Mapping[Kind, str] = {"scheduler": "scheduler_config.json", "feature extractor": "preprocessor_config.json"}
+"""Config files other than config.json."""
+
+_TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
+
+_FAST_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+"""Files of a tokenizer as transformers has written it since version 5."""
+
+_KIND_BY_NAME: Mapping[str, Kind] = {
+    "scheduler": "scheduler",
+    "feature_extractor": "feature extractor",
+    "unet": "diffusers",
+    "vae": "diffusers",
+}
+"""Kinds of components that are named by the registry, where no class is known. Others are of transformers."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """A component of a pipeline.
+
+    Attributes:
+        name: Its folder.
+        kind: What loads it.
+    """
+
+    name: str
+    kind: Kind
+
+    @property
+    def library(self) -> Library | None:
+        """The library that opens its weights; None if it has none."""
+        return self.kind if self.kind in ("diffusers", "transformers") else None
+
+    def list_small_files(self, names: Collection[str] = ()) -> list[str]:
+        """List the names of its files without weights.
+
+        Args:
+            names: Names of the files that are there, which decide between two forms of a tokenizer.
+        """
+        if self.kind == "tokenizer":
+            return [*(_FAST_TOKENIZER_FILES if "tokenizer.json" in names else _TOKENIZER_FILES)]
+        return [_CONFIGS.get(self.kind, "config.json")]
+
+    def list_files(self, folder: Path, variant: str | None) -> list[str]:
+        """List the names of all files that are opened.
+
+        Args:
+            folder: Its folder.
+            variant: The variant with which the pipeline is loaded.
+
+        Returns:
+            The names; for what is absent, the names that should be there.
+        """
+        names = list_names(folder)
+        small = self.list_small_files(names)
+        if self.library is None:
+            return small
+        variant = component_variant(names, variant)
+        first = find_weights(self.library, names, variant) or default_weights(self.library, variant)
+        return [*small, *list_weights(folder, first)]
+
+
+def name_component(name: str) -> Component:
+    """Describe a component by its name alone, as in the registry."""
+    kind = "tokenizer" if name.startswith("tokenizer") else _KIND_BY_NAME.get(name, "transformers")
+    return Component(name, kind)
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """Read model_index.json; empty if it is missing or cannot be read."""
+    try:
+        index = json.loads((folder / PIPELINE_INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return index if isinstance(index, dict) else {}
+
+
+def list_components(index: Mapping[str, Any]) -> Iterator[Component]:
+    """Yield the components that loading a pipeline opens.
+
+    Args:
+        index: Contents of its model_index.json. Without components, the UNet is one nevertheless.
+    """
+    entries = {
+        name: entry
+        for name, entry in index.items()
+        if isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry)
+    }
+    for name, (library, class_name) in (entries or {"unet": ("diffusers", "UNet2DConditionModel")}).items():
+        yield Component(name, _kind_of_class(library, class_name))
+
+
+def list_pipeline_files(folder: Path, variant: str | None = None) -> list[tuple[str, str]]:
+    """List the files that loading a pipeline opens.
+
+    Args:
+        folder: Folder of the pipeline.
+        variant: The variant with which it is loaded.
+
+    Returns:
+        Component and path in the folder of each file; for what is absent, the files that should be there.
+    """
+    return [
+        ("pipeline", PIPELINE_INDEX),
+        *(
+            (component.name, f"{component.name}/{file}")
+            for component in list_components(read_index(folder))
+            for file in component.list_files(folder / component.name, variant)
+        ),
+    ]
+
+
+def find_pipeline_variant(folder: Path) -> str | None:
+    """Find the variant with which a folder can be loaded; None for files without a variant.
+
+    Args:
+        folder: Folder of the pipeline.
+    """
+    return choose_pipeline_variant(
+        read_index(folder),
+        {path.name: list_names(path) for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else {},
+    )
+
+
+def choose_pipeline_variant(index: Mapping[str, Any], names: Mapping[str, Collection[str]]) -> str | None:
+    """Choose the variant with which a pipeline can be loaded; None for files without a variant.
+
+    Args:
+        index: Contents of its model_index.json.
+        names: Names of the files by component.
+    """
+    return choose_variant(
+        {
+            component.name: (component.library, names.get(component.name, ()))
+            for component in list_components(index)
+            if component.library is not None
+        }
+    )
+
+
+def find_hub_variant(repo: str, revision: str | None) -> str | None:
+    """Find the variant with which a repository on the hub can be loaded; None for files without a variant.
+
+    Args:
+        repo: Hub id.
+        revision: Branch, tag or commit; None for the main branch.
+
+    Raises:
+        ModelError: The repository has no model_index.json, or it is not available.
+    """
+    index = read_index(fetch_file(repo, PIPELINE_INDEX, revision).parent)
+    names: dict[str, list[str]] = {}
+    for file in list_hub_files(repo, revision):
+        folder, _, name = file.rpartition("/")
+        names.setdefault(folder, []).append(name)
+    return choose_pipeline_variant(index, names)
+
+
+def _kind_of_class(library: str, class_name: str) -> Kind:
+    if "Tokenizer" in class_name:
+        return "tokenizer"
+    if class_name.endswith(("FeatureExtractor", "ImageProcessor", "ImageProcessorFast", "ImageProcessorPil")):
+        return "feature extractor"
+    if library == "diffusers":
+        return "scheduler" if "Scheduler" in class_name else "diffusers"
+    return "transformers"
