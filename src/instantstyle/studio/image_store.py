@@ -3,13 +3,14 @@
 import re
 import secrets
 import shutil
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
 
 from ..core.style_library import SUFFIX, library_folder, list_names, path_of
-from ..errors import ImageError
+from ..errors import ImageError, StyleError
 from ..imaging.loading import file_sha256, open_reference
 from ..imaging.png_metadata import save_png
 from ..recipe import Recipe, Reference
@@ -107,8 +108,8 @@ class ImageStore:
         if reference.sha256 is None or not _SHA256.fullmatch(reference.sha256):
             return None
         images = sorted((self._references / reference.sha256).glob("*"))
-        styles = map(path_of, list_names())
-        return next((path for path in (*images, *styles) if file_sha256(path) == reference.sha256), None)
+        styles = filter(None, map(_find_library_style, list_names()))
+        return next((path for path in (*images, *styles) if _has_sha256(path, reference.sha256)), None)
 
     def strip_folders(self, text: str) -> str:
         """Remove the folders of the stored references from a message, so that only file names remain."""
@@ -123,7 +124,9 @@ def strip_paths(recipe: Recipe) -> Recipe:
 def display_name(name: str) -> str:
     """Return a library style's name without folder and suffix, and the file name of any other path."""
     path = Path(name)
-    return path.name.removesuffix(SUFFIX) if path.parent == library_folder() else path.name
+    if path.parent != library_folder():
+        return path.name
+    return unicodedata.normalize("NFC", path.name).removesuffix(SUFFIX)
 
 
 def resolve_library_style(name: str) -> Reference:
@@ -134,3 +137,19 @@ def resolve_library_style(name: str) -> Reference:
     """
     path = path_of(name)
     return Reference(name=str(path), sha256=file_sha256(path))
+
+
+def _find_library_style(name: str) -> Path | None:
+    """Return the file of a style; None if another program has deleted it since it was listed."""
+    try:
+        return path_of(name)
+    except StyleError:
+        return None
+
+
+def _has_sha256(path: Path, digest: str) -> bool:
+    """Return False also for a file that is empty, or that another program has deleted."""
+    try:
+        return file_sha256(path) == digest
+    except (ImageError, OSError):
+        return False
