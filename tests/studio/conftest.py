@@ -1,8 +1,9 @@
 """A studio with the small random model, and what its page sends."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from PIL import Image
@@ -13,8 +14,19 @@ from instantstyle.studio import Settings
 from instantstyle.studio.form_values import UploadedFile
 from instantstyle.studio.image_store import ImageStore
 
+T = TypeVar("T")
+
 SMALL: dict[str, Any] = {"num_inference_steps": "2", "width": "16", "height": "16"}
 """Form values that keep the generation by the small random model short."""
+
+
+def run_in_event_loop(function: Callable[[], T]) -> T:
+    """Call a function in a running event loop: Gradio does not close the loops that it creates itself."""
+
+    async def call() -> T:
+        return function()
+
+    return asyncio.run(call())
 
 
 @pytest.fixture

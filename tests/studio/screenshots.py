@@ -17,7 +17,7 @@ PAGES = {
 }
 """Options of the visitor, by file name."""
 
-PROMPTS = ("a guitar", "a rocket", "a crown", "an umbrella")
+PROMPTS = ("a sailboat", "a bell", "an umbrella", "a mushroom")
 SEED = "7"
 
 
@@ -34,7 +34,7 @@ def main(folder: Path) -> None:
 
 def _generate_images(visitor: Visitor, reference: Path, content: str) -> None:
     visitor.upload_reference(reference)
-    visitor.locate("#suggestions").get_by_text(content, exact=True).click()
+    visitor.toggle_suggestion(content)
     visitor.locate("#seeds textarea").fill(SEED)
     visitor.page.get_by_label("Lock seed").check()
     for prompt in PROMPTS:

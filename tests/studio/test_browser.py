@@ -1,10 +1,12 @@
 """The page in Chromium, with the bundled model."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from playwright.sync_api import expect
 
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.synthetic import MINI_SCOPE, describe_thing, sample_scenes, to_pil_image
@@ -57,7 +59,7 @@ def test_a_downloaded_image_contains_its_recipe_and_restores_the_form(visit, ink
     path, content = ink
     visitor = visit()
     visitor.upload_reference(path)
-    visitor.locate("#suggestions").get_by_text(content, exact=True).click()
+    visitor.toggle_suggestion(content)
     visitor.generate("a rocket")
     visitor.locate("#image img").wait_for()
     made = visitor.download(tmp_path)
@@ -71,7 +73,7 @@ def test_a_downloaded_image_contains_its_recipe_and_restores_the_form(visit, ink
     other = visit()
     other.locate("text=Restore settings from an image").click()
     other.locate("#recipe-image input[type=file]").set_input_files(made)
-    other.wait_for_status("The settings of the image are restored")
+    other.wait_for_status(r"The settings of the image are restored\.")
     assert other.locate("#prompt textarea").input_value() == "a rocket"
     other.locate("#generate").click()
     other.wait_for_status("Generated in")
@@ -96,7 +98,7 @@ def test_styles_are_saved_and_mixed(visit, ink, tmp_path):
         visitor.locate("#style-name textarea").fill(name)
         visitor.locate("#save-style").click()
         visitor.wait_for_status(f"{name} is saved")
-        visitor.locate("#suggestions").get_by_text(content, exact=True).click()
+        visitor.toggle_suggestion(content)
     visitor.locate("text=Mix of two").click()
     for label, name in (("First style", "ink"), ("Second style", "neon")):
         # The label of the slider contains that of the second style.
@@ -111,11 +113,11 @@ def test_comparisons_show_the_parts_of_the_method_and_the_scales(visit, ink):
     path, content = ink
     visitor = visit()
     visitor.upload_reference(path)
-    visitor.locate("#suggestions").get_by_text(content, exact=True).click()
+    visitor.toggle_suggestion(content)
     visitor.locate("#prompt textarea").fill("a rocket")
     for button, labels in (
-        ("#compare", ["no reference", f"style − {content}"]),
-        ("#sweep", ["scale 0.2", "scale 1.4"]),
+        ("#compare", ["no reference", "content removed"]),
+        ("#sweep", ["strength 0.2", "strength 1.4"]),
     ):
         visitor.locate(button).click()
         visitor.locate("#comparison").get_by_text(labels[-1], exact=True).wait_for()
@@ -124,6 +126,56 @@ def test_comparisons_show_the_parts_of_the_method_and_the_scales(visit, ink):
         assert [captions[0].strip(), captions[-1].strip()] == labels
     visitor.locate("#comparison button").first.click()
     visitor.locate("#caption").get_by_text("style × 0.2").wait_for()
+
+
+def test_the_empty_page_offers_an_example_whose_content_is_selected(visit):
+    visitor = visit()
+    visitor.locate("#example").click()
+    visitor.locate("#suggestions label").first.wait_for()
+    expect(visitor.locate("#suggestions input:checked")).to_have_count(1)
+    expect(visitor.locate("#suggestions label:has(:checked)")).to_have_text(re.compile(r"a banana 0\.\d+"))
+    expect(visitor.locate("#content .token")).to_have_text(re.compile("a banana"))
+    expect(visitor.locate("#example")).to_be_hidden()
+    # Removed from the content, the phrase is no longer selected.
+    visitor.locate("#content .token-remove").first.click()
+    expect(visitor.locate("#suggestions input:checked")).to_have_count(0)
+    visitor.generate(visitor.locate("#prompt textarea").input_value())
+    visitor.locate("#image img").wait_for()
+
+
+def test_another_source_leaves_no_content_and_a_return_suggests_it_again(visit, ink):
+    path, content = ink
+    visitor = visit()
+    visitor.upload_reference(path)
+    visitor.toggle_suggestion(content)
+    visitor.locate("#content .token").wait_for()
+    image, saved, _ = visitor.locate(".segments label").all()
+    saved.click()
+    expect(visitor.locate("#content .token")).to_have_count(0)
+    expect(visitor.locate("#suggestions label")).to_have_count(0)
+    image.click()
+    visitor.locate("#suggestions label").first.wait_for()
+    expect(visitor.locate("#suggestions input:checked")).to_have_count(0)
+
+
+def test_an_image_is_displayed_in_its_actual_size_on_request(visit):
+    visitor = visit()
+    visitor.generate("a sailboat")
+    visitor.page.wait_for_function("document.querySelector('#image img')?.naturalWidth > 0")
+    visitor.locate("#actual-size input").check()
+    expect(visitor.locate("#image.actual-size")).to_have_count(1)
+    assert visitor.locate("#image img").evaluate("image => getComputedStyle(image).objectFit") == "none"
+    visitor.locate("#actual-size input").uncheck()
+    expect(visitor.locate("#image.actual-size")).to_have_count(0)
+
+
+def test_the_arrow_of_a_closed_panel_points_right_and_of_an_open_one_down(visit):
+    visitor = visit()
+    arrow = visitor.locate(".label-wrap:has-text('More settings') .icon")
+    # Gradio's arrow points down; rotations are matrix(cos, sin, -sin, cos, 0, 0).
+    expect(arrow).to_have_css("transform", "matrix(0, -1, 1, 0, 0, 0)")
+    visitor.locate("text=More settings").click()
+    expect(arrow).to_have_css("transform", re.compile(r"none|matrix\(1, 0, 0, 1, 0, 0\)"))
 
 
 def test_a_file_that_is_no_image_gives_a_readable_error(visit, tmp_path):
@@ -158,7 +210,7 @@ def test_every_action_is_reached_by_the_keyboard(visit, ink, tmp_path):
     visitor.upload_reference(path)
     visitor.page.evaluate("document.activeElement.blur()")
     visitor.tab_to("suggestions")
-    visitor.page.keyboard.press("Enter")
+    visitor.page.keyboard.press("Space")
     # The server adds the suggestion to the content.
     visitor.locate("#content .token").wait_for()
     visitor.tab_to("prompt")

@@ -23,8 +23,10 @@ def styled_recipe(uploaded, settings, store) -> Recipe:
 
 
 def test_only_the_compared_part_differs(styled_recipe):
-    labels, recipes = zip(*compare_parts(styled_recipe), strict=True)
-    assert labels == ("no reference", "all", "style", "style − a cat")
+    comparison = compare_parts(styled_recipe)
+    recipes = comparison.recipes
+    assert comparison.labels == ["no reference", "all blocks", "style blocks", "content removed"]
+    assert comparison.displayed == 3
     assert [len(recipe.references) for recipe in recipes] == [0, 1, 1, 1]
     assert [recipe.blocks for recipe in recipes[1:]] == ["all", "style", "style"]
     assert [recipe.content for recipe in recipes] == [(), (), (), ("a cat",)]
@@ -33,15 +35,16 @@ def test_only_the_compared_part_differs(styled_recipe):
 
 def test_content_removal_without_words_is_compared_too(styled_recipe):
     cleaned = styled_recipe.replace(content=(), content_scale=None, removal="clean")
-    labels, recipes = zip(*compare_parts(cleaned), strict=True)
-    assert labels == ("no reference", "all", "style", "style, cleaned")
-    assert [recipe.removal for recipe in recipes] == [None, None, None, "clean"]
+    comparison = compare_parts(cleaned)
+    assert comparison.labels == ["no reference", "all blocks", "style blocks", "content removed"]
+    assert [recipe.removal for recipe in comparison.recipes] == [None, None, None, "clean"]
 
 
-def test_a_sweep_varies_the_scale(worker, styled_recipe):
-    comparison = sweep_scale(styled_recipe)
-    assert [label for label, _ in comparison][::3] == ["scale 0.2", "scale 0.8", "scale 1.4"]
-    events = worker.stream([recipe for _, recipe in comparison], Event())
+def test_a_sweep_varies_the_scale_and_displays_the_nearest_one(worker, styled_recipe):
+    comparison = sweep_scale(styled_recipe.replace(scale=0.75))
+    assert comparison.labels[::3] == ["strength 0.2", "strength 0.8", "strength 1.4"]
+    assert comparison.displayed == 3
+    events = worker.stream(comparison.recipes, Event())
     scales = [event.recipe.scale for event in events if isinstance(event, Finished)]
     assert scales == [0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4]
 

@@ -1,6 +1,5 @@
 """The page as Gradio builds it, without a browser."""
 
-import asyncio
 import time
 from types import SimpleNamespace
 
@@ -13,19 +12,11 @@ pytest.importorskip("gradio", reason="the studio is an extra")
 
 from instantstyle.recipe import Recipe
 from instantstyle.studio import run_studio
-from instantstyle.studio.form_events import toggle_phrase
 from instantstyle.studio.html import render_caption, render_masthead, render_status
 from instantstyle.studio.page import build_page, launch_page
 from instantstyle.studio.theme import build_theme
 
-
-def run_in_event_loop(function):
-    """Call a function in a running event loop: Gradio does not close the loops that it creates itself."""
-
-    async def call():
-        return function()
-
-    return asyncio.run(call())
+from .conftest import run_in_event_loop
 
 
 @pytest.fixture
@@ -34,8 +25,9 @@ def page(worker, settings, store):
 
 
 def test_events_that_need_the_model_wait_in_one_queue(page):
+    names = {"generate", "compare", "sweep", "suggest_content", "suggest_content_again", "show_example", "save_style"}
     queued = [fn for fn in page.fns.values() if fn.concurrency_id == "model on cpu"]
-    assert {fn.name for fn in queued} == {"generate", "compare", "sweep", "suggest_content", "save_style"}
+    assert {fn.name for fn in queued} == names
     assert {fn.concurrency_limit for fn in queued} == {1}
 
 
@@ -81,10 +73,7 @@ def test_typed_text_is_escaped():
 def test_an_error_is_announced_and_no_message_gives_no_element():
     assert 'role="alert"' in render_status("It failed.", error=True)
     assert 'role="status"' in render_status("Cancelled.")
+    warned = render_status("Generated.", warnings=["a <b>", "c"])
+    assert '<p role="status" class="status">Generated.</p>' in warned
+    assert '<ul role="alert" class="warning"><li>a &lt;b&gt;</li><li>c</li></ul>' in warned
     assert render_status() == ""
-
-
-def test_a_suggestion_is_added_and_removed_again():
-    assert toggle_phrase("a cat", ["a mat"]) == ["a mat", "a cat"]
-    assert toggle_phrase("a cat", ["a mat", "a cat"]) == ["a mat"]
-    assert toggle_phrase("a cat", None) == ["a cat"]

@@ -87,7 +87,11 @@ class Visitor:
     def upload_reference(self, path: Path) -> None:
         """Upload a reference image, and wait until its content is suggested."""
         self.locate("#reference input[type=file]").set_input_files(path)
-        self.locate("#suggestions button").first.wait_for()
+        self.locate("#suggestions label").first.wait_for()
+
+    def toggle_suggestion(self, phrase: str) -> None:
+        """Select a suggested phrase, or deselect it."""
+        self.locate("#suggestions label").filter(has_text=re.compile(rf"^\s*{re.escape(phrase)} \d")).click()
 
     def generate(self, prompt: str) -> None:
         """Generate an image, and wait until it is finished."""

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from threading import Event
 from time import monotonic
 
@@ -52,18 +53,24 @@ class Actions:
         self._cancel_events: dict[str, Event] = {}
 
     def generate(
-        self, request: gr.Request, history: list[str] | None, current: str | None, *values: object
+        self,
+        request: gr.Request,
+        history: list[str] | None,
+        compared: list[str] | None,
+        current: str | None,
+        *values: object,
     ) -> Iterator[Updates]:
         """Generate one image and yield its steps and previews.
 
         Args:
             request: The request, for its session.
             history: Names of the images in the history.
+            compared: Names of the images in the comparison; they are deleted, because they are of another image.
             current: Name of the image that is displayed; it is displayed again after an error.
             *values: Values of the form's inputs.
         """
         cancel = self._start(request)
-        yield from self._report_errors(self._generate_image(cancel, history or [], values), current)
+        yield from self._report_errors(self._generate_image(cancel, history or [], compared, values), current)
 
     def compare(
         self, request: gr.Request, compared: list[str] | None, current: str | None, *values: object
@@ -77,14 +84,16 @@ class Actions:
             *values: Values of the form's inputs.
         """
         cancel = self._start(request)
-        yield from self._report_errors(self._generate_comparison(compare_parts, cancel, compared, values), current)
+        updates = self._generate_comparison(compare_parts, cancel, compared, current, values)
+        yield from self._report_errors(updates, current)
 
     def sweep(
         self, request: gr.Request, compared: list[str] | None, current: str | None, *values: object
     ) -> Iterator[Updates]:
         """Generate the comparison of scales. Arguments as for `compare`."""
         cancel = self._start(request)
-        yield from self._report_errors(self._generate_comparison(sweep_scale, cancel, compared, values), current)
+        updates = self._generate_comparison(sweep_scale, cancel, compared, current, values)
+        yield from self._report_errors(updates, current)
 
     def cancel(self, request: gr.Request, current: str | None) -> Updates:
         """Cancel the session's generation at its next step, and display the previous image again."""
@@ -101,6 +110,12 @@ class Actions:
         names = [name for name in history or [] if self.store.find_image(name)]
         return {**self._display_history(names), **self._display(names[0] if names else None)}
 
+    def select_from_history(
+        self, names: list[str] | None, compared: list[str] | None, selection: gr.SelectData
+    ) -> Updates:
+        """Display the selected image of the history, without the comparison, which is of another image."""
+        return {**self._remove_comparison(compared), **self.select(names, selection)}
+
     def select(self, names: list[str] | None, selection: gr.SelectData) -> Updates:
         """Display the selected image of a gallery."""
         index, names = selection.index, names or []
@@ -109,20 +124,16 @@ class Actions:
     def clear_history(self, history: list[str] | None, compared: list[str] | None) -> Updates:
         """Delete the images of the history and of the comparison."""
         self.store.remove_images(history)
-        self.store.remove_images(compared)
-        return {
-            **self._display_history([]),
-            **self._display(None),
-            self.output.comparison: gr.update(value=[], visible=False),
-            self.output.compared: [],
-        }
+        return {**self._remove_comparison(compared), **self._display_history([]), **self._display(None)}
 
     def _start(self, request: gr.Request) -> Event:
         """Return the event that cancels a new generation; a session has one generation at a time."""
         self.end_session(request)
         return self._cancel_events.setdefault(str(request.session_hash), Event())
 
-    def _generate_image(self, cancel: Event, history: list[str], values: Sequence[object]) -> Iterator[Updates]:
+    def _generate_image(
+        self, cancel: Event, history: list[str], compared: list[str] | None, values: Sequence[object]
+    ) -> Iterator[Updates]:
         form, start = self.form, monotonic()
         recipe = build_recipe(FormValues.from_components(values), self.settings, self.store)
         yield {form.status: render_status("Generating …"), form.cancel: gr.update(interactive=True)}
@@ -132,13 +143,12 @@ class Actions:
                 yield {form.status: render_status(f"Step {event.step} of {event.num_steps}"), **preview}
                 continue
             name = self.store.save_image(event.image, strip_paths(event.recipe)).name
-            message = f"Generated in {monotonic() - start:.1f} s."
-            if recipe.model == "mini" and (hint := explain_unknown_prompt(recipe.prompt)):
-                message += f" {hint}"
+            hint = explain_unknown_prompt(recipe.prompt) if recipe.model == "mini" else None
             yield {
                 **self._display(name),
                 **self._display_history(prepend(name, history, MAX_HISTORY)),
-                **self._end(message),
+                **self._remove_comparison(compared),
+                **self._end(f"Generated in {monotonic() - start:.1f} s.", warnings=[hint] if hint else []),
                 form.seed: str(event.recipe.seed),
             }
 
@@ -147,39 +157,46 @@ class Actions:
         build_comparison: Callable[[Recipe], Comparison],
         cancel: Event,
         compared: list[str] | None,
+        current: str | None,
         values: Sequence[object],
     ) -> Iterator[Updates]:
-        """Replace the previous comparison, image by image as they are finished."""
+        """Replace the previous comparison, image by image as they are finished, and display one of them large."""
         form, output = self.form, self.output
         form_values = FormValues.from_components(values)
         # The seed of the displayed image, so that the comparison contains that image.
         locked = form_values.locked or bool(form_values.seed.strip())
         recipe = build_recipe(replace(form_values, locked=locked), self.settings, self.store)
         comparison = build_comparison(recipe)
-        count = len(comparison)
-        self.store.remove_images(compared)
+        count = len(comparison.recipes)
         yield {
             form.status: render_status(f"Generating {count} images …"),
             form.cancel: gr.update(interactive=True),
-            output.comparison: gr.update(value=[], visible=False),
-            output.compared: [],
+            **self._remove_comparison(compared),
+            # The displayed image may be one of those that are deleted.
+            **self._display(current),
         }
-        names: list[str] = []
-        tiles: list[tuple[str, str]] = []
-        recipes = [recipe for _, recipe in comparison]
-        for event in self.worker.stream(recipes, cancel, previews=0):
+        paths: list[Path] = []
+        for event in self.worker.stream(comparison.recipes, cancel, previews=0):
             if isinstance(event, Finished):
-                path = self.store.save_image(event.image, strip_paths(event.recipe))
-                names.append(path.name)
-                tiles.append((str(path), comparison[event.index][0]))
+                paths.append(self.store.save_image(event.image, strip_paths(event.recipe)))
+                tiles = [(str(path), label) for path, label in zip(paths, comparison.labels, strict=False)]
                 yield {
-                    output.comparison: gr.update(value=list(tiles), visible=True),
-                    output.compared: list(names),
+                    output.comparison: gr.update(value=tiles, visible=True),
+                    output.compared: [path.name for path in paths],
                 }
             else:
                 progress = f"Image {event.index + 1} of {count}, step {event.step} of {event.num_steps}"
                 yield {form.status: render_status(progress)}
-        yield {**self._end(f"{count} images from seed {recipe.seed}"), form.seed: str(recipe.seed)}
+        yield {
+            **self._display(paths[comparison.displayed].name),
+            **self._end(f"{count} images from seed {recipe.seed}"),
+            form.seed: str(recipe.seed),
+        }
+
+    def _remove_comparison(self, compared: list[str] | None) -> Updates:
+        """Delete the images of the comparison and hide it."""
+        self.store.remove_images(compared)
+        return {self.output.comparison: gr.update(value=[], visible=False), self.output.compared: []}
 
     def _report_errors(self, updates: Iterator[Updates], current: str | None) -> Iterator[Updates]:
         """Pass the updates on; after an error, report it and display the previous image again."""
@@ -189,9 +206,9 @@ class Actions:
             message = describe_error(error, self.store)
             yield {**self._end(message, error=not isinstance(error, Cancelled)), **self._display(current)}
 
-    def _end(self, message: str, *, error: bool = False) -> Updates:
+    def _end(self, message: str, *, error: bool = False, warnings: Sequence[str] = ()) -> Updates:
         return {
-            self.form.status: render_status(message, error=error),
+            self.form.status: render_status(message, error=error, warnings=warnings),
             self.form.cancel: gr.update(interactive=False),
         }
 

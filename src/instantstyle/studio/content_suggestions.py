@@ -7,7 +7,7 @@ from ..core.pipeline import InstantStyle
 from ..synthetic.vocabulary import list_thing_phrases
 
 
-def find_closest_phrases(styled: InstantStyle, image: Image.Image, count: int) -> list[str]:
+def find_closest_phrases(styled: InstantStyle, image: Image.Image, count: int) -> dict[str, float]:
     """Rank the phrases of the synthetic dataset by their similarity to an image.
 
     Both are embedded by the CLIP pair in whose space content is subtracted.
@@ -18,10 +18,15 @@ def find_closest_phrases(styled: InstantStyle, image: Image.Image, count: int) -
         count: Number of phrases to return.
 
     Returns:
-        The phrases with the largest cosine similarity to the image, in descending order.
+        The phrases with the largest cosine similarity to the image, and these similarities (−1..1), in
+        descending order.
     """
     assert styled.text_encoder is not None
     candidates = list_thing_phrases()
     image_embedding, _ = styled.reference_encoder.encode([image])
     similarities = F.cosine_similarity(image_embedding, styled.text_encoder.embed(candidates), dim=-1)
-    return [candidates[index] for index in similarities.topk(count).indices.tolist()]
+    best = similarities.topk(count)
+    return {
+        candidates[index]: round(similarity, 2)
+        for index, similarity in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    }

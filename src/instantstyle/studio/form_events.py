@@ -1,6 +1,6 @@
 """Event handlers that fill the form: content suggestions, saved styles, restored settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -9,18 +9,20 @@ from typing import Concatenate, ParamSpec
 
 import gradio as gr
 
-from ..core.style_library import SUFFIX, add, list_names
+from ..core.style_library import SUFFIX, add, list_names, normalize_style_name
 from ..errors import InstantStyleError, JobError
 from ..generation.worker import ModelWorker
 from ..imaging.loading import open_reference
 from ..imaging.png_metadata import read_recipe
+from ..recipe import Reference
 from ..synthetic.vocabulary import list_thing_phrases
 from .actions import Updates, describe_error
 from .content_suggestions import find_closest_phrases
-from .form_values import RESTORED, FormValues, UploadedFile, build_recipe
-from .html import render_status
+from .example_reference import EXAMPLE_PROMPT, store_example
+from .form_values import IMAGE, MIX, RESTORED, RESTORED_BLOCKS, SAVED, FormValues, UploadedFile, build_recipe
+from .html import render_library_hint, render_status
 from .image_store import ImageStore
-from .input_panel import NUM_SUGGESTIONS, SOURCES, Form, describe_empty_library
+from .input_panel import NUM_SUGGESTIONS, SOURCES, Form
 from .restore_settings import restore_form
 from .settings import Settings
 
@@ -42,12 +44,6 @@ def report_errors(
     return wrapper
 
 
-def toggle_phrase(phrase: str, content: list[str] | None) -> list[str]:
-    """Add a phrase to the content, or remove it if it is there already."""
-    content = content or []
-    return [word for word in content if word != phrase] if phrase in content else [*content, phrase]
-
-
 class FormEvents:
     """Handlers that fill fields of the form. None of them generates an image."""
 
@@ -55,24 +51,64 @@ class FormEvents:
         self.worker, self.settings, self.store, self.form = worker, settings, store, form
 
     @report_errors
-    def suggest_content(self, uploaded: UploadedFile | None) -> Updates:
-        """Suggest phrases for the content of a new reference, and clear the content of the previous one.
+    def suggest_content(self, uploaded: UploadedFile | None, blocks: str) -> Updates:
+        """Suggest phrases for the content of a new reference, and clear what belongs to the previous one.
 
         There are suggestions for the bundled model only.
         """
-        form = self.form
-        suggestions: list[str] = []
+        suggestions: dict[str, float] = {}
         if uploaded:
             reference = self.store.add_reference(Path(uploaded["path"]), uploaded.get("orig_name"))
-            styled = self.worker.styled
-            if self.settings.model == "mini" and styled.text_encoder is not None:
-                image = open_reference(reference.name)
-                suggestions = self.worker.run(find_closest_phrases, styled, image, NUM_SUGGESTIONS)
-        return {form.status: "", form.restored_recipe: None, **self._show_suggestions(suggestions)}
+            suggestions = self._find_suggestions(reference)
+        return {
+            self.form.status: "",
+            **self._forget_restored(blocks),
+            **self._show_suggestions(suggestions),
+            self.form.example: gr.update(visible=not uploaded),
+        }
+
+    @report_errors
+    def show_example(self, blocks: str) -> Updates:
+        """Fill the empty form with a reference, its content and a prompt."""
+        form, (reference, content) = self.form, store_example(self.store)
+        suggestions = self._find_suggestions(reference)
+        return {
+            form.status: "",
+            form.image: reference.name,
+            form.prompt: EXAMPLE_PROMPT,
+            **self._forget_restored(blocks),
+            **self._show_suggestions(suggestions, [content]),
+            form.example: gr.update(visible=False),
+        }
 
     def show_source(self, source: str) -> Updates:
         """Show the components of the selected source, and hide those of the others."""
-        return {group: gr.update(visible=name == source) for name, group in self.form.source_groups.items()}
+        groups = {group: gr.update(visible=name == source) for name, group in self.form.source_groups.items()}
+        hint = gr.update(value=render_library_hint(list_names()), visible=source in (SAVED, MIX))
+        return {**groups, self.form.library_hint: hint}
+
+    def switch_source(self, source: str, blocks: str) -> Updates:
+        """Show the source that the user selected, and clear what belongs to the previous one."""
+        return {
+            self.form.status: "",
+            **self.refresh_library(),
+            **self.show_source(source),
+            **self._forget_restored(blocks),
+            self.form.source: gr.update(choices=SOURCES, value=source),
+            **self._show_suggestions({}),
+        }
+
+    def switch_style(self, blocks: str) -> Updates:
+        """Clear what belongs to the saved style that was selected before."""
+        return {self.form.status: "", **self._forget_restored(blocks), **self._show_suggestions({})}
+
+    @report_errors
+    def suggest_content_again(self, source: str, uploaded: UploadedFile | None, content: list[str] | None) -> Updates:
+        """Suggest the content of a reference that the user returns to or has restored, and keep its content."""
+        if source != IMAGE or not uploaded:
+            return {}
+        reference = self.store.add_reference(Path(uploaded["path"]), uploaded.get("orig_name"))
+        return self._show_suggestions(self._find_suggestions(reference), content or ())
 
     @report_errors
     def save_style(self, name: str, *values: object) -> Updates:
@@ -82,9 +118,9 @@ class FormEvents:
             name: Name of the style in the library.
             *values: Values of the form's inputs.
         """
-        name = name.strip()
-        if not name:
+        if not name.strip():
             raise JobError("A style needs a name to be saved, such as ink.")
+        name = normalize_style_name(name)
         if name in list_names():
             raise JobError(f"There is a saved style {name} already; choose another name.")
         recipe = build_recipe(FormValues.from_components(values), self.settings, self.store)
@@ -93,15 +129,17 @@ class FormEvents:
         style = self.worker.build_style(recipe)
         with TemporaryDirectory(prefix="instantstyle-") as folder:
             add(replace(style, name=name).save(Path(folder, f"style{SUFFIX}")), name)
-        return {self.form.status: render_status(f"{name} is saved: {style!r}"), **self.refresh_library()}
+        message = f"{name} is saved: {style!r}"
+        return {self.form.status: render_status(message), self.form.style_name: "", **self.refresh_library()}
 
     def refresh_library(self) -> Updates:
         """Show the styles that the library contains."""
         form, library = self.form, list_names()
         return {
-            form.saved: gr.update(choices=library, info=describe_empty_library(library)),
+            form.saved: gr.update(choices=library),
             form.first: gr.update(choices=library),
             form.second: gr.update(choices=library),
+            form.library_hint: gr.update(value=render_library_hint(library)),
         }
 
     @report_errors
@@ -128,24 +166,35 @@ class FormEvents:
         restored = restore_form(read_recipe(path), self.settings, self.store)
         form, values = self.form, restored.values
         choices = [*SOURCES, ("As in the image", RESTORED)] if values.source == RESTORED else SOURCES
-        message = "; ".join(["The settings of the image are restored", *restored.remarks])
+        image = values.image["path"] if values.image else None
         return {
             **{getattr(form, name): value for name, value in vars(values).items()},
-            **self._show_suggestions([]),
-            form.content: list(values.content),
+            **self._show_suggestions({}, values.content),
             form.source: gr.update(choices=choices, value=values.source),
-            form.image: values.image["path"] if values.image else None,
+            form.image: image,
+            form.example: gr.update(visible=not image),
             **self.show_source(values.source),
-            form.status: render_status(message, error=bool(restored.remarks)),
+            form.status: render_status("The settings of the image are restored.", warnings=restored.remarks),
         }
 
-    def _show_suggestions(self, suggestions: list[str]) -> Updates:
-        """Show suggestions on the buttons, and offer all known phrases in the empty field for content."""
-        texts = [*suggestions, *[""] * NUM_SUGGESTIONS][:NUM_SUGGESTIONS]
-        updates: Updates = {
-            button: gr.update(value=text, visible=bool(text))
-            for button, text in zip(self.form.suggestions, texts, strict=True)
-        }
+    def _find_suggestions(self, reference: Reference) -> dict[str, float]:
+        """Find phrases for the content of a reference; none for other models than the bundled one."""
+        styled = self.worker.styled
+        if self.settings.model != "mini" or styled.text_encoder is None:
+            return {}
+        return self.worker.run(find_closest_phrases, styled, open_reference(reference.name), NUM_SUGGESTIONS)
+
+    def _forget_restored(self, blocks: str) -> Updates:
+        """Drop the restored recipe, which has settings of its own style, and the blocks that stand for its blocks."""
+        kept = "style" if blocks == RESTORED_BLOCKS else blocks
+        return {self.form.restored_recipe: None, self.form.blocks: kept}
+
+    def _show_suggestions(self, suggestions: Mapping[str, float], content: Sequence[str] = ()) -> Updates:
+        """Show suggestions with their similarities and the content, and offer all known phrases as content."""
         known = list_thing_phrases() if self.settings.model == "mini" else []
-        choices = list(dict.fromkeys([*suggestions, *known]))
-        return {**updates, self.form.content: gr.update(choices=choices, value=[])}
+        choices = [(f"{phrase} {similarity:.2f}", phrase) for phrase, similarity in suggestions.items()]
+        selected = [*content]
+        return {
+            self.form.content: gr.update(choices=[*dict.fromkeys([*suggestions, *known])], value=selected),
+            self.form.suggestions: gr.update(choices=choices, value=selected, visible=bool(choices)),
+        }

@@ -174,7 +174,7 @@ def _parse_content_scale(text: str) -> float | str | None:
     try:
         return text if text == "auto" else float(text) if text else None
     except ValueError:
-        raise JobError(f"The content scale cannot be {text!r}; it is a number, or auto.") from None
+        raise JobError(f"How much content is removed cannot be {text!r}; it is a number, or auto.") from None
 
 
 def _resolve_seed(values: FormValues) -> int:

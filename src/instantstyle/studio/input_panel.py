@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, get_args
+from typing import Any, Literal
 
 import gradio as gr
 from gradio.components import Component
@@ -10,9 +10,17 @@ from gradio.components import Component
 from ..core.style_library import list_names
 from ..recipe import CROPS, Removal
 from .form_values import IMAGE, MIX, SAVED, FormValues
+from .html import render_library_hint
 
 SOURCES = [("Image", IMAGE), ("Saved style", SAVED), ("Mix of two", MIX)]
-REMOVALS = [("default", ""), *((name, name) for name in get_args(Removal))]
+REMOVALS: list[tuple[str, Removal | Literal[""]]] = [
+    ("default", ""),
+    ("subtract the words", "subtract"),
+    ("only along the words", "project"),
+    ("only where image and words agree", "mask"),
+    ("without words", "clean"),
+]
+"""Labels of the values of `removal`; docs/removal.md explains each."""
 NUM_SUGGESTIONS = 3
 """Number of phrases suggested for the content of a reference."""
 
@@ -50,7 +58,10 @@ class Form:
 
     source_groups: dict[str, gr.Group]
     """The components of each source; one group is visible at a time."""
-    suggestions: Sequence[gr.Button]
+    library_hint: gr.HTML
+    example: gr.Button
+    suggestions: gr.CheckboxGroup
+    """Its value is that of `content`, of which it shows the phrases that are suggested."""
     generate: gr.Button
     cancel: gr.Button
     status: gr.HTML
@@ -85,9 +96,11 @@ def build_style_inputs() -> FormParts:
             buttons=[],
             elem_id="reference",
         )
+        built["example"] = gr.Button("Try an example", size="sm", elem_id="example")
     library = list_names()
+    built["library_hint"] = gr.HTML(render_library_hint(library), visible=False, elem_id="library-hint")
     with groups[SAVED]:
-        built["saved"] = gr.Dropdown(library, value=None, label="Saved style", info=describe_empty_library(library))
+        built["saved"] = gr.Dropdown(library, value=None, label="Saved style")
     with groups[MIX]:
         with gr.Row():
             built["first"] = gr.Dropdown(library, value=None, label="First style", min_width=120)
@@ -99,13 +112,18 @@ def build_style_inputs() -> FormParts:
         value=[],
         multiselect=True,
         allow_custom_value=True,
-        label="Content of the reference to remove",
+        label="Content to remove",
         elem_id="content",
     )
-    with gr.Row(elem_id="suggestions"):
-        built["suggestions"] = [gr.Button(visible=False, size="sm", min_width=60) for _ in range(NUM_SUGGESTIONS)]
+    built["suggestions"] = gr.CheckboxGroup(
+        [],
+        visible=False,
+        label="Suggested content",
+        info="With its similarity to the image, at most 1",
+        elem_id="suggestions",
+    )
     built["prompt"] = gr.Textbox(
-        label="Prompt", placeholder="a rocket", lines=1, max_lines=4, autofocus=True, elem_id="prompt"
+        label="Prompt", placeholder="a sailboat", lines=1, max_lines=4, autofocus=True, elem_id="prompt"
     )
     with gr.Row():
         built["generate"] = gr.Button("Generate", variant="primary", scale=3, elem_id="generate")
@@ -124,7 +142,7 @@ def build_settings_inputs(blocks: Sequence[str]) -> FormParts:
         The attributes of `Form` that `build_style_inputs` does not return.
     """
     built: FormParts = {}
-    built["scale"] = gr.Slider(0, 2, 1, step=0.05, label="Scale", info="Strength of the style")
+    built["scale"] = gr.Slider(0, 2, 1, step=0.05, label="Strength of the style", elem_id="scale")
     with gr.Row(elem_id="seeds"):
         built["seed"] = gr.Textbox(label="Seed", placeholder="random", min_width=120, scale=2)
         built["locked"] = gr.Checkbox(label="Lock seed", min_width=110, scale=1, elem_id="lock")
@@ -133,15 +151,14 @@ def build_settings_inputs(blocks: Sequence[str]) -> FormParts:
             [*blocks],
             value="style",
             allow_custom_value=True,
-            label="Blocks",
-            info="Blocks of the UNet to which the style is applied",
+            label="Where the style acts",
+            info="Blocks of the UNet: style, layout, all, or their names",
         )
-        with gr.Row():
-            built["removal"] = gr.Dropdown(REMOVALS, value="", label="Content removal", min_width=120)
-            built["content_scale"] = gr.Textbox(label="Content scale", placeholder="default, or auto", min_width=120)
+        built["removal"] = gr.Dropdown(REMOVALS, value="", label="How content is removed")
+        built["content_scale"] = gr.Textbox(label="How much of it is removed", placeholder="default, or auto")
         share = "As a share of the steps"
-        built["start"] = gr.Slider(0, 1, 0, step=0.05, label="Style start", info=share)
-        built["end"] = gr.Slider(0, 1, 1, step=0.05, label="Style end", info=share)
+        built["start"] = gr.Slider(0, 1, 0, step=0.05, label="The style begins at", info=share)
+        built["end"] = gr.Slider(0, 1, 1, step=0.05, label="The style ends at", info=share)
         built["crop"] = gr.Dropdown([*CROPS], value="center", label="Crop of the reference")
         built["negative_prompt"] = gr.Textbox(label="Negative prompt")
         numbers = (("num_inference_steps", "Steps"), ("guidance_scale", "Guidance scale"))
@@ -162,8 +179,3 @@ def build_settings_inputs(blocks: Sequence[str]) -> FormParts:
         )
     built["restored_recipe"] = gr.State(None)
     return built
-
-
-def describe_empty_library(library: Sequence[str]) -> str | None:
-    """Return a hint for the list of saved styles if there are none to select."""
-    return None if library else "No style is saved yet; drop an image, and save its style."

@@ -12,6 +12,8 @@ class OutputPanel:
 
     image: gr.Image
     caption: gr.HTML
+    actual_size: gr.Checkbox
+    """Whether a pixel of the image is displayed as one pixel of the page, instead of filling the panel."""
     download: gr.DownloadButton
     reuse: gr.Button
     compare: gr.Button
@@ -49,18 +51,21 @@ def build_output_panel(delete_images: Callable[[list[str]], None]) -> OutputPane
         buttons=["fullscreen"],
         elem_id="image",
     )
-    caption = gr.HTML(elem_id="caption")
+    with gr.Row(elem_id="below-image"):
+        caption = gr.HTML(elem_id="caption")
+        actual_size = gr.Checkbox(label="Actual size", min_width=110, scale=0, elem_id="actual-size")
     with gr.Row(elem_id="actions"):
         download = gr.DownloadButton("Download", interactive=False, min_width=110, elem_id="download")
         reuse = gr.Button("Use settings", interactive=False, min_width=140, elem_id="reuse")
-        compare = gr.Button("Compare", min_width=110, elem_id="compare")
-        sweep = gr.Button("Sweep scale", min_width=130, elem_id="sweep")
+        compare = gr.Button("Compare methods", min_width=150, elem_id="compare")
+        sweep = gr.Button("Compare strengths", min_width=150, elem_id="sweep")
     comparison = _build_gallery("Comparison", columns=4, elem_id="comparison")
     with gr.Accordion("Recipe", open=False, elem_id="recipe"):
         recipe = gr.JSON(show_label=False, open=True)
     return OutputPanel(
         image,
         caption,
+        actual_size,
         download,
         reuse,
         compare,

@@ -3,13 +3,14 @@
 from typing import Literal, TypedDict
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.events import Dependency
 
 from ..errors import JobError
 from ..generation.worker import ModelWorker
 from ..utils.text import one_line
 from .actions import Actions
-from .form_events import FormEvents, toggle_phrase
+from .form_events import FormEvents
 from .html import render_masthead
 from .image_store import ImageStore
 from .input_panel import Form, build_settings_inputs, build_style_inputs
@@ -129,19 +130,20 @@ def _connect_actions(page: gr.Blocks, actions: Actions, on_model: EventOptions) 
         output.current,
     ]
     remembered = [history.names, history.heading, history.gallery]
+    compared = [output.comparison, output.compared]
     ended = [form.status, form.cancel]
     generation = gr.on(
         [form.generate.click, form.prompt.submit],
         actions.generate,
-        [history.names, output.current, *form.inputs],
-        [*displayed, *remembered, *ended, form.seed],
+        [history.names, output.compared, output.current, *form.inputs],
+        [*displayed, *remembered, *compared, *ended, form.seed],
         **on_model,
     )
     comparisons: list[Dependency] = [
         button.click(
             action,
             [output.compared, output.current, *form.inputs],
-            [*displayed, *ended, output.comparison, output.compared, form.seed],
+            [*displayed, *compared, *ended, form.seed],
             **on_model,
         )
         for button, action in ((output.compare, actions.compare), (output.sweep, actions.sweep))
@@ -155,39 +157,83 @@ def _connect_actions(page: gr.Blocks, actions: Actions, on_model: EventOptions) 
     )
     page.unload(actions.end_session)
     page.load(actions.load_history, history.names, [*displayed, *remembered], **_UNQUEUED)
-    history.gallery.select(actions.select, history.names, displayed, **_UNQUEUED)
+    history.gallery.select(
+        actions.select_from_history,
+        [history.names, output.compared],
+        [*displayed, *compared],
+        **_UNQUEUED,
+    )
     output.comparison.select(actions.select, output.compared, displayed, **_UNQUEUED)
     history.clear.click(
         actions.clear_history,
         [history.names, output.compared],
-        [*displayed, *remembered, output.comparison, output.compared],
+        [*displayed, *remembered, *compared],
         **_UNQUEUED,
     )
 
 
 def _connect_form_events(page: gr.Blocks, events: FormEvents, output: OutputPanel, on_model: EventOptions) -> None:
     form = events.form
+    sources = [*form.source_groups.values(), form.library_hint]
+    library = [form.saved, form.first, form.second, form.library_hint]
+    _connect_style_inputs(events, sources, library, on_model)
+    saved = [form.status, form.style_name, *library]
+    form.save_style.click(events.save_style, [form.style_name, *form.inputs], saved, **on_model)
+    page.load(events.refresh_library, None, library, **_UNQUEUED)
+    restored = [*form.inputs, form.suggestions, form.example, *sources, form.status]
+    for restoration in (
+        form.recipe_image.upload(events.restore_from_upload, form.recipe_image, restored, **_UNQUEUED),
+        output.reuse.click(events.restore_from_current, output.current, restored, **_UNQUEUED),
+    ):
+        _suggest_again_after(restoration, events, on_model)
+    output.actual_size.input(
+        lambda actual: gr.update(elem_classes=["actual-size"] if actual else []),
+        output.actual_size,
+        output.image,
+        **_UNQUEUED,
+    )
+
+
+def _connect_style_inputs(
+    events: FormEvents, sources: list[Block], library: list[Block], on_model: EventOptions
+) -> None:
+    form = events.form
+    # What belongs to one reference or style, and is cleared when another one is selected.
+    cleared = [form.status, form.restored_recipe, form.blocks, form.content, form.suggestions]
     gr.on(
         [form.image.upload, form.image.clear],
         events.suggest_content,
-        form.image,
-        [form.status, form.restored_recipe, form.content, *form.suggestions],
+        [form.image, form.blocks],
+        [*cleared, form.example],
         **on_model,
     )
-    for suggestion in form.suggestions:
-        suggestion.click(toggle_phrase, [suggestion, form.content], form.content, **_UNQUEUED)
-    form.source.change(events.show_source, form.source, [*form.source_groups.values()], **_UNQUEUED)
-    # The restored recipe keeps settings of its style that have no field; selecting another style drops them.
-    gr.on(
-        [form.source.input, form.saved.input, form.first.input, form.second.input],
-        lambda: None,
-        None,
-        form.restored_recipe,
+    form.example.click(events.show_example, form.blocks, [*cleared, form.example, form.image, form.prompt], **on_model)
+    # Both have the same value: a suggestion is selected where its phrase is content.
+    for changed, other in ((form.suggestions, form.content), (form.content, form.suggestions)):
+        changed.input(lambda phrases: phrases or [], changed, other, **_UNQUEUED)
+    form.source.change(events.show_source, form.source, sources, **_UNQUEUED)
+    switch = form.source.input(
+        events.switch_source,
+        [form.source, form.blocks],
+        [form.source, *{*sources, *library}, *cleared],
         **_UNQUEUED,
     )
-    library = [form.saved, form.first, form.second]
-    form.save_style.click(events.save_style, [form.style_name, *form.inputs], [form.status, *library], **on_model)
-    page.load(events.refresh_library, None, library, **_UNQUEUED)
-    restored = [*form.inputs, *form.suggestions, *form.source_groups.values(), form.status]
-    form.recipe_image.upload(events.restore_from_upload, form.recipe_image, restored, **_UNQUEUED)
-    output.reuse.click(events.restore_from_current, output.current, restored, **_UNQUEUED)
+    _suggest_again_after(switch, events, on_model)
+    gr.on(
+        [form.saved.input, form.first.input, form.second.input],
+        events.switch_style,
+        form.blocks,
+        cleared,
+        **_UNQUEUED,
+    )
+
+
+def _suggest_again_after(event: Dependency, events: FormEvents, on_model: EventOptions) -> None:
+    """Suggest content once the form has its reference; apart from the event, because it waits for the model."""
+    form = events.form
+    event.then(
+        events.suggest_content_again,
+        [form.source, form.image, form.content],
+        [form.status, form.content, form.suggestions],
+        **on_model,
+    )
