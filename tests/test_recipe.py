@@ -23,7 +23,7 @@ WHOLE = {
     "versions": {"instantstyle": "0.1.0"},
 }
 
-words = st.text(st.characters(codec="utf-8"), max_size=40)
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
 weights = st.floats(0, 10)
 
 recipes = st.builds(

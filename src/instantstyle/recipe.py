@@ -6,6 +6,7 @@ The command line, the server, the studio and the batch each build a `Recipe`; ev
 import json
 from collections.abc import Callable
 from difflib import get_close_matches
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -20,6 +21,9 @@ from pydantic import (
 )
 
 from .errors import JobError
+from .utils.parsed_values import find_faults, validate_file_name
+from .utils.text import cut, join_first, shorten
+from .utils.text_file import parse_json
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -53,12 +57,17 @@ def _validate_order(interval: tuple[float, float]) -> tuple[float, float]:
     return interval
 
 
+MAX_TEXT = 100_000
+"""Largest number of characters of a prompt or a phrase."""
+
 # 10 is above every value known to be useful and low enough to catch a misplaced decimal point.
 Weight = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 FractionInterval = Annotated[tuple[Fraction, Fraction], AfterValidator(_validate_order)]
 ImageSide = Annotated[int, Field(ge=8, le=16384, multiple_of=8)]
-NonEmptyText = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+NonEmptyText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+FileName = Annotated[str, Field(min_length=1), AfterValidator(validate_file_name)]
 
 
 def _content_scale_tag(value: object) -> str:
@@ -73,19 +82,25 @@ ContentScale = Annotated[
 
 
 class StrictModel(BaseModel):
-    """A frozen model without unknown fields, whose validation errors are one `JobError` in one line."""
+    """A frozen model without unknown fields, whose validation errors are one `JobError` in one line.
+
+    Texts must be Unicode without NUL characters, integers have at most 64 bits, and values are few and shallow:
+    parsers of JSON and YAML pass on others, which files, tokenizers and error messages cannot hold.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @model_validator(mode="wrap")
     @classmethod
     def _raise_job_error(cls, fields: object, validate: Callable[[object], Self]) -> Self:
+        if faults := list(islice(find_faults(fields), 10)):
+            raise JobError(f"{cls.__name__} is invalid: {'; '.join(faults)}.")
         try:
             return validate(fields)
         except ValidationError as error:
             known = list(cls.model_fields)
-            details = "; ".join(_describe_error(detail, known) for detail in error.errors())
-            raise JobError(f"{cls.__name__} is invalid: {details}.") from None
+            details = [_describe_error(detail, known) for detail in error.errors(include_url=False)]
+            raise JobError(f"{cls.__name__} is invalid: {join_first(details, separator='; ')}.") from None
 
 
 class Reference(StrictModel):
@@ -97,7 +112,7 @@ class Reference(StrictModel):
         weight: Weight among the references of the same list, from 0 to 10.
     """
 
-    name: NonEmptyText
+    name: FileName
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     weight: Weight = 1.0
 
@@ -110,8 +125,8 @@ class Recipe(StrictModel):
     """
 
     version: Literal[1] = 1
-    prompt: str
-    negative_prompt: str = ""
+    prompt: Text
+    negative_prompt: Text = ""
     references: tuple[Reference, ...] = ()
     combine: Combine = "average"
     layout_references: tuple[Reference, ...] = ()
@@ -135,9 +150,9 @@ class Recipe(StrictModel):
     strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     """How far the result may depart from `image`."""
     control: Control = "none"
-    model: NonEmptyText = "mini"
-    adapter: str | None = None
-    image_encoder: str | None = None
+    model: FileName = "mini"
+    adapter: FileName | None = None
+    image_encoder: FileName | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
@@ -189,9 +204,9 @@ class Recipe(StrictModel):
             JobError: The text is not JSON, or not a valid recipe.
         """
         try:
-            fields = json.loads(text)
+            fields = parse_json(text)
         except ValueError as error:
-            raise JobError(f"The recipe is not valid JSON: {error}.") from None
+            raise JobError(f"The recipe cannot be read: {error}.") from None
         return cls.model_validate(fields)
 
     def replace(self, **changes: object) -> "Recipe":
@@ -289,11 +304,13 @@ def _quote(value: object) -> str:
 
 
 def _describe_error(error: "ErrorDetails", known: list[str]) -> str:
-    field = ".".join(str(part) for part in error["loc"])
+    field = cut(".".join(str(part) for part in error["loc"]), 80)
     if error["type"] == "extra_forbidden":
-        near = get_close_matches(field, known, n=1)
-        return f"there is no field {field}{f' (perhaps {near[0]})' if near else ''}"
+        # Short names are those of options and sweeps; files and requests have the names of fields.
+        aliases = {alias: name for alias, name in FIELD_ALIASES.items() if name in known}
+        near = [aliases[field]] if field in aliases else get_close_matches(field, [*known, *aliases], n=1)
+        return f"there is no field {field}{f' (perhaps {aliases.get(near[0], near[0])})' if near else ''}"
     if error["type"] == "missing":
         return f"{field} is missing"
     rule = error["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
-    return f"{field} is {error['input']!r}, {rule}" if field else rule
+    return f"{field} is {shorten(error['input'])}, {rule}" if field else rule

@@ -88,7 +88,7 @@ def test_a_file_of_blank_lines_raises_an_error(tmp_path):
 
 
 def test_a_missing_file_of_prompts_raises_an_error():
-    with pytest.raises(JobError, match=r"nowhere\.txt cannot be read"):
+    with pytest.raises(JobError, match=r"nowhere\.txt does not exist"):
         read_prompts(["nowhere.txt"])
 
 

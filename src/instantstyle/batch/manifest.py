@@ -4,6 +4,7 @@ A row is a recipe in which most fields may be left out. All rows are validated b
 the errors of all invalid rows are reported together.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +16,24 @@ from ..generation.inputs import IMAGE_SUFFIXES, list_images_with_content
 from ..generation.load import is_plain
 from ..generation.sources import SourceCache
 from ..generation.validate import validate
-from ..recipe import FILE_FIELDS, Recipe
+from ..recipe import FILE_FIELDS, Recipe, Reference
+from ..utils.parsed_values import MAX_VALUES
+from ..utils.text import cut, join_first, one_line, shorten
 from .manifest_formats import FILE_LIST_FIELDS, ManifestRow, read_rows
 from .rows import BatchRow
 
 _RESULT_FIELDS = {"scheduler": None, "versions": {}}
 """Fields that a saved recipe records and a row cannot request."""
 
+MAX_ROWS = 1_000_000
+"""Largest number of rows of a batch, and of its seeds."""
+
+MAX_ERROR_LENGTH = 600
+"""Largest number of characters of the errors of one row."""
+
 
 class ManifestError(JobError):
-    """Some rows are invalid; nothing was generated.
+    """Some rows are invalid; nothing was generated. The message has the errors of the first ten.
 
     Args:
         source: The manifest, or what the rows were built from.
@@ -35,7 +44,7 @@ class ManifestError(JobError):
     def __init__(self, source: str, errors: Sequence[str], count: int) -> None:
         self.errors = list(errors)
         self.summary = f"{source}: {len(errors)} of {count} rows are invalid; no image was generated."
-        super().__init__(f"{self.summary} {' '.join(errors)}")
+        super().__init__(f"{self.summary} {join_first(errors, separator=' ')}")
 
 
 def read_manifest(path: Path, defaults: Mapping[str, object] | None = None) -> list[BatchRow]:
@@ -77,11 +86,16 @@ def cross_product(
 
     Raises:
         ManifestError: At least one row is invalid.
-        JobError: There are no rows.
+        JobError: There are no rows, or more than `MAX_ROWS`.
     """
+    named_fields = list(_style_fields(styles))
+    _check_count("combinations of style, prompt and seed", len(named_fields) * len(prompts) * len(seeds))
     rows = [
-        ManifestRow(f"{name or 'no style'} × {prompt!r} × seed {seed}", {**fields, "prompt": prompt, "seed": seed})
-        for name, fields in _style_fields(styles)
+        ManifestRow(
+            f"{name or 'no style'} × {shorten(prompt)} × seed {shorten(seed)}",
+            {**fields, "prompt": prompt, "seed": seed},
+        )
+        for name, fields in named_fields
         for prompt in prompts
         for seed in seeds
     ]
@@ -98,17 +112,27 @@ def parse_seeds(text: str) -> list[int]:
         The seeds in the given order.
 
     Raises:
-        JobError: The text has neither form.
+        JobError: The text has neither form, or stands for more than `MAX_ROWS` seeds.
     """
     try:
         numbers = [int(part) for part in text.replace(":", ",").split(",")]
+    # Also for numbers of more digits than Python converts.
     except ValueError:
         numbers = []
     if ":" in text and len(numbers) == 2 and "," not in text and numbers[0] <= numbers[1]:
+        # Counted before they are listed: a range is a short text for any number of seeds.
+        _check_count("seeds", numbers[1] - numbers[0] + 1)
         return list(range(numbers[0], numbers[1] + 1))
     if not numbers or ":" in text:
-        raise JobError(f"seeds are {text!r}; give first:last such as 1:10, or a list such as 1,5,9.")
+        raise JobError(f"seeds are {shorten(text)}; give first:last such as 1:10, or a list such as 1,5,9.")
+    _check_count("seeds", len(numbers))
     return numbers
+
+
+def _check_count(name: str, count: int) -> None:
+    if count > MAX_ROWS:
+        found = f"{count:,}" if count < 10**30 else "far too many"
+        raise JobError(f"There are {found} {name}; a batch has at most {MAX_ROWS:,} rows. Use several batches.")
 
 
 def _style_fields(sources: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -116,7 +140,7 @@ def _style_fields(sources: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, o
     if not sources:
         yield "", {}
     for source in sources:
-        if source.is_dir():
+        if os.path.isdir(source):
             style_files = sorted(source.glob(f"*{STYLE_SUFFIX}"))
             has_images = any(path.suffix.lower() in IMAGE_SUFFIXES for path in source.iterdir())
         else:
@@ -159,7 +183,9 @@ class _RowBuilder:
             value = fields.get(name)
             if name in FILE_LIST_FIELDS and value is not None:
                 values = value if isinstance(value, list | tuple) else [value]
-                fields[name] = [self._resolve_file(file, errors) for file in values]
+                # More are an error of the recipe, and would be searched for a long time.
+                if len(values) <= MAX_VALUES:
+                    fields[name] = [self._resolve_file(file, errors) for file in values]
             elif value is not None:
                 fields[name] = self._resolve_file(value, errors)
         if isinstance(fields.get("content"), str):
@@ -177,8 +203,13 @@ class _RowBuilder:
         fields = {"name": value} if isinstance(value, str) else value
         if not isinstance(fields, Mapping) or not isinstance(fields.get("name"), str):
             return value  # the validation of `Recipe` describes the error
+        try:
+            Reference.model_validate({"name": fields["name"]})
+        except JobError:
+            return fields
         path = self.folder / fields["name"]
-        name = str(path) if path.is_file() else fields["name"]
+        # Unlike `Path.is_file`, this raises nothing where a folder of the path cannot be read.
+        name = str(path) if os.path.isfile(path) else fields["name"]
         try:
             found = self.sources.resolve(name).sha256
         except InstantStyleError as error:
@@ -204,13 +235,15 @@ class _RowBuilder:
 def _build_rows(
     source: str, manifest_rows: Sequence[ManifestRow], defaults: Mapping[str, object], folder: Path
 ) -> list[BatchRow]:
+    _check_count(f"rows in {source}", len(manifest_rows))
     builder = _RowBuilder(defaults, folder)
     rows, errors = [], []
     for manifest_row in manifest_rows:
         try:
             rows.append(builder.build(manifest_row))
-        except InstantStyleError as error:
-            errors.append(f"{manifest_row.location}: {error}")
+        # OSError: the name of a file can be one that this system refuses in its own way.
+        except (InstantStyleError, OSError) as error:
+            errors.append(f"{manifest_row.location}: {cut(one_line(error), MAX_ERROR_LENGTH)}")
     if errors:
         raise ManifestError(source, errors, len(manifest_rows))
     if not rows:

@@ -1,7 +1,7 @@
 """Manifest files: JSON lines, comma-separated values, or a YAML list."""
 
 import csv
-import json
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,8 @@ from typing import get_origin
 
 from ..errors import JobError, suggest_nearest
 from ..recipe import FILE_FIELDS, Recipe
-from ..utils.text import one_line
+from ..utils.text import join_first, shorten, split_rows
+from ..utils.text_file import parse_json, read_text_file
 
 FILE_LIST_FIELDS = tuple(name for name in FILE_FIELDS if get_origin(Recipe.model_fields[name].annotation) is tuple)
 """Fields of a recipe that name any number of files; the rest of `FILE_FIELDS` name one."""
@@ -49,36 +50,29 @@ def read_rows(path: Path) -> list[ManifestRow]:
     if suffix not in _READERS:
         known = ", ".join(_READERS)
         raise JobError(f"{path} should end in one of {known}.{suggest_nearest(suffix, list(_READERS))}")
-    try:
-        # utf-8-sig: spreadsheets write a byte order mark.
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise JobError(f"{path} does not exist; looked in {path.absolute().parent}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise JobError(f"{path} cannot be read as a manifest ({error}).") from None
-    return _READERS[suffix](text, path)
+    return _READERS[suffix](read_text_file(path, "a manifest"), path)
 
 
 def _read_json_lines(text: str, path: Path) -> list[ManifestRow]:
     rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(split_rows(text), start=1):
         location = f"line {number}"
         if not line.strip():
             continue
         try:
-            rows.append(_to_row(location, json.loads(line)))
+            rows.append(_to_row(location, parse_json(line)))
         except ValueError as error:
-            rows.append(ManifestRow(location, error=f"this is not JSON: {error}."))
+            rows.append(ManifestRow(location, error=f"{error}."))
     return rows
 
 
 def _read_csv(text: str, path: Path) -> list[ManifestRow]:
     """Read a table with a header of field names. Empty cells are omitted; semicolons separate list items."""
-    table = csv.reader(text.splitlines(keepends=True), strict=True)
+    table = csv.reader(io.StringIO(text, newline="\n"), strict=True)
     try:
         header = [name.strip() for name in next(table, [])]
         if len(set(header)) < len(header):
-            raise JobError(f"{path} has a column twice in its header ({', '.join(header)}).")
+            raise JobError(f"{path} has a column twice in its header ({join_first(header)}).")
         return [
             _read_csv_row(f"line {table.line_num}", header, cells) for cells in table if any(map(str.strip, cells))
         ]
@@ -93,7 +87,7 @@ def _read_csv_row(location: str, header: list[str], cells: list[str]) -> Manifes
     try:
         return ManifestRow(location, {name: _parse_cell(name, text) for name, text in columns if text})
     except ValueError as error:
-        return ManifestRow(location, error=f"this is not JSON: {error}.")
+        return ManifestRow(location, error=f"{error}.")
 
 
 def _parse_cell(name: str, text: str) -> object:
@@ -101,27 +95,30 @@ def _parse_cell(name: str, text: str) -> object:
     if name not in _COMPOUND_FIELDS:
         return text
     if text[0] in "[{":
-        return json.loads(text)
+        return parse_json(text)
     parts = [part.strip() for part in text.split(";") if part.strip()]
     return parts if name != "blocks" or len(parts) > 1 else text
 
 
 def _read_yaml(text: str, path: Path) -> list[ManifestRow]:
-    import yaml
+    from .manifest_yaml import YamlRowError, parse_yaml_list
 
     try:
-        rows = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise JobError(f"{path} is not YAML: {one_line(error)}.") from None
-    if not isinstance(rows, list):
-        raise JobError(f"{path} should be a list, each row beginning with a dash.")
-    return [_to_row(f"row {number}", row) for number, row in enumerate(rows, start=1)]
+        values = parse_yaml_list(text)
+    except ValueError as error:
+        raise JobError(f"{path} {error}.") from None
+    rows: list[ManifestRow] = []
+    for number, value in enumerate(values, start=1):
+        location = f"row {number}"
+        is_error = isinstance(value, YamlRowError)
+        rows.append(ManifestRow(location, error=f"{value}.") if is_error else _to_row(location, value))
+    return rows
 
 
 def _to_row(location: str, value: object) -> ManifestRow:
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
         return ManifestRow(location, value)
-    return ManifestRow(location, error=f"it is {value!r}, not a mapping from fields of a recipe to values.")
+    return ManifestRow(location, error=f"it is {shorten(value)}, not a mapping from fields of a recipe to values.")
 
 
 _READERS: dict[str, Callable[[str, Path], list[ManifestRow]]] = {

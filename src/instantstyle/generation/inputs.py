@@ -1,7 +1,8 @@
 """Read many reference images and prompts from folders and files."""
 
 import csv
-import json
+import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from PIL import Image
 
 from ..errors import ImageError, JobError, suggest_nearest
 from ..imaging.loading import file_sha256, open_reference
+from ..recipe import MAX_TEXT
+from ..utils.text import cut, find_text_fault, join_first, one_line, shorten, split_rows
+from ..utils.text_file import parse_json, read_text_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
 """Suffixes of the files that are read from a folder."""
@@ -81,11 +85,11 @@ def list_images_with_content(sources: Sequence[Path]) -> Iterator[tuple[Path, st
     Raises:
         JobError: A folder has no images, or a file with contents is not valid.
     """
-    folders = {source if source.is_dir() else source.parent for source in sources}
+    folders = {source if os.path.isdir(source) else source.parent for source in sources}
     contents = {folder: _read_contents(folder) for folder in folders}
     for source in sources:
         paths = [source]
-        if source.is_dir():
+        if os.path.isdir(source):
             paths = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
         if not paths:
             raise JobError(f"{source} has no images; their suffixes can be {', '.join(IMAGE_SUFFIXES)}.")
@@ -97,59 +101,71 @@ def read_prompts(values: Sequence[str]) -> list[str]:
     """Read prompts.
 
     Args:
-        values: Prompts, and text files (UTF-8) with one prompt in each line. Blank lines are skipped.
+        values: Prompts, and text files (UTF-8) with one prompt in each line, which ends at \\n or \\r\\n. Blank
+            lines are skipped.
 
     Returns:
         The prompts, at least one.
 
     Raises:
-        JobError: A file cannot be read, or there is no prompt.
+        JobError: A file cannot be read, a prompt is not Unicode or has a NUL character, or there is no prompt.
     """
     prompts: list[str] = []
     for value in values:
-        lines = [value]
-        if Path(value).suffix.lower() == ".txt" or _is_file(value):
-            try:
-                lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
-            except (OSError, UnicodeDecodeError) as error:
-                raise JobError(f"{value} cannot be read as a file of prompts ({error}).") from None
+        lines, source = [value], "A prompt"
+        if Path(value).suffix.lower() == ".txt" or os.path.isfile(value):
+            lines = split_rows(read_text_file(value, "a file of prompts"))
+            source = f"{cut(value, 200)}, line"
+        for number, line in enumerate(lines, start=1):
+            fault = find_text_fault(line) or (f"has more than {MAX_TEXT:,} characters" if len(line) > MAX_TEXT else "")
+            if fault:
+                place = source if lines == [value] else f"{source} {number}"
+                raise JobError(f"{place}: {shorten(line)} {fault}.")
         prompts += [line.strip() for line in lines if line.strip()]
     if not prompts:
-        raise JobError(f"There is no prompt in {', '.join(values) or 'no files'}; write one in each line.")
+        raise JobError(f"There is no prompt in {join_first(values) or 'no files'}; write one in each line.")
     return prompts
-
-
-def _is_file(value: str) -> bool:
-    try:
-        return Path(value).is_file()
-    except (OSError, ValueError):  # a prompt that is too long for a file name, or has a null character
-        return False
 
 
 def _read_contents(folder: Path) -> Mapping[str, str]:
     """Read the content file of a folder: words by file name, empty without such a file."""
-    file = next((folder / name for name in CONTENT_FILES if (folder / name).is_file()), None)
+    file = next((folder / name for name in CONTENT_FILES if os.path.isfile(folder / name)), None)
     if file is None:
         return {}
+    text = read_text_file(file, "a list of contents")
     try:
-        contents = _parse_contents(file)
-    except (OSError, ValueError) as error:
-        raise JobError(f"{file} should name the content of each image, but is not valid: {error}.") from None
-    present = [path.name for path in folder.iterdir()]
+        contents = _parse_contents(text, file.suffix)
+    except (ValueError, csv.Error) as error:
+        reason = one_line(error, 300)
+        raise JobError(f"{file} should name the content of each image, but is not valid: {reason}.") from None
+    present = set(os.listdir(folder))
     for name in contents:
         if name not in present:
-            raise JobError(f"{file} names {name}, which is not in {folder}.{suggest_nearest(name, present)}")
+            nearest = suggest_nearest(name, present)
+            raise JobError(f"{file} names {one_line(name, 100)}, which is not in {folder}.{nearest}")
     return contents
 
 
-def _parse_contents(file: Path) -> dict[str, str]:
-    text = file.read_text(encoding="utf-8-sig")
-    if file.suffix == ".csv":
-        rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
-        if any(len(row) != 2 for row in rows):
-            raise ValueError("each line must be the name of a file and words for its content")
-        return {name.strip(): content.strip() for name, content in rows if name != "file"}
-    contents = json.loads(text)
+def _parse_contents(text: str, suffix: str) -> dict[str, str]:
+    if suffix == ".csv":
+        return dict(_parse_contents_table(text))
+    contents = parse_json(text)
     if not isinstance(contents, dict) or not all(isinstance(words, str) for words in contents.values()):
         raise ValueError('it must have the form {"ink.png": "a cat", …}')
+    for name, words in contents.items():
+        if fault := find_text_fault(name) or find_text_fault(words):
+            raise ValueError(f"the entry of {shorten(name)} {fault}")
     return contents
+
+
+def _parse_contents_table(text: str) -> Iterator[tuple[str, str]]:
+    table = csv.reader(io.StringIO(text, newline="\n"))
+    for row in table:
+        if not any(cell.strip() for cell in row):
+            continue
+        if len(row) != 2:
+            raise ValueError(f"line {table.line_num} must be the name of a file and words for its content")
+        if fault := find_text_fault("".join(row)):
+            raise ValueError(f"line {table.line_num} {fault}")
+        if row[0] != "file":
+            yield row[0].strip(), row[1].strip()

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ..errors import CheckpointError
 from ..unet.architectures import ARCHITECTURES
 from ..unet.blocks import Block
+from ..utils.text import one_line
 
 _PREFIX = r"(?:module\.)?(?:unet\.)?"
 
@@ -70,7 +71,8 @@ def map_standard_names(names: Iterable[str], numbers: Mapping[str, int] | None =
     for name, target in standard.items():
         if target in stored:
             raise CheckpointError(
-                f"Two tensors have the standard name {target}: {stored[target]} and {name}; remove one."
+                f"Two tensors have the standard name {one_line(target, 200)}: {one_line(stored[target], 200)} and "
+                f"{one_line(name, 200)}; remove one."
             )
         stored[target] = name
     return stored
@@ -109,4 +111,4 @@ def _belongs_to_network(name: str) -> bool:
 def _listing_key(path: str) -> tuple[Sequence[int], Sequence[int]]:
     """Sort key for diffusers' order; paths outside of the transformer blocks are sorted by their length."""
     block = Block.from_layer_name(path)
-    return block.listing_order if block else (len(path),), [int(n) for n in re.findall(r"\d+", path)]
+    return block.listing_order if block else (len(path),), [int(n) for n in re.findall(r"[0-9]{1,9}", path)]

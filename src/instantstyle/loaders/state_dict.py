@@ -7,8 +7,9 @@ File layouts:
 - `.bin`, a pickle by `torch.save`: a zip archive, or a bare pickle if written by PyTorch before 1.6.
 """
 
-import json
+import os
 import pickle
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -20,6 +21,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import CheckpointError
+from ..utils.text import cut, join_first, one_line, shorten
+from ..utils.text_file import parse_json
 from .key_mapping import has_module_paths, map_standard_names
 
 Shape = tuple[int, ...]
@@ -27,8 +30,26 @@ Shape = tuple[int, ...]
 StateDictSource = str | Path | Mapping[Any, Any]
 """A .safetensors or .bin file, or tensors in memory by name, possibly nested."""
 
-MAX_HEADER_BYTES = 100_000_000
-"""Limit of the safetensors library for the header of a file."""
+MAX_HEADER_BYTES = 20_000_000
+"""Largest header of a .safetensors file; one of 2,500 tensors, as of a whole SDXL, has 0.5 MB."""
+
+MAX_DEPTH = 16
+"""Largest depth of mappings in a .bin file."""
+
+MAX_TENSORS = 50_000
+"""Largest number of tensors in a file; a whole SDXL has 2,500."""
+
+MAX_NAME_LENGTH = 1000
+"""Largest number of characters in the name of a tensor."""
+
+MAX_EXPANDED_BYTES = 2**30
+"""Largest tensor that may repeat its elements (strides of 0): reading it would give each of them memory."""
+
+_FILE_ERRORS = (
+    *(SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError),
+    *(ArithmeticError, RuntimeError, MemoryError),
+)
+"""What reading a file from anywhere can raise: damaged, it fails in many ways."""
 
 
 class LazyStateDict(ABC):
@@ -91,12 +112,13 @@ class SafetensorsStateDict(LazyStateDict):
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
+            # First, because it limits the length of the header.
+            self.header_bytes, sizes = _read_header(path)
             with _open_safetensors(path) as file:
                 shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            self.header_bytes, sizes = _read_header(path)
-        except (SafetensorError, OSError, ValueError) as error:
+        except _FILE_ERRORS as error:
             raise CheckpointError(
-                f"{path} is not a complete .safetensors file ({error}); download it again."
+                f"{_name(path)} is not a complete .safetensors file ({one_line(error, 200)}); download it again."
             ) from None
         super().__init__(shapes, sizes)
 
@@ -105,10 +127,10 @@ class SafetensorsStateDict(LazyStateDict):
             with _open_safetensors(self._path) as file:
                 # A copy, because the returned tensor maps the file and would change with it.
                 return file.get_tensor(stored_name).clone()
-        except (SafetensorError, OSError) as error:
+        except _FILE_ERRORS as error:
             raise CheckpointError(
-                f"{self._path} can no longer be read ({error}), but its tensor {stored_name} is needed; "
-                "restore the file, or open the adapter again."
+                f"{_name(self._path)} can no longer be read ({one_line(error, 200)}), but its tensor "
+                f"{one_line(stored_name, 200)} is needed; restore the file, or open the adapter again."
             ) from None
 
 
@@ -120,26 +142,39 @@ class InMemoryStateDict(LazyStateDict):
         source: Name of the source in error messages.
 
     Raises:
-        CheckpointError: `state` is not a mapping, or contains values that are not tensors.
+        CheckpointError: `state` is not a mapping, is nested too deeply or too large, or contains values that are
+            not dense tensors.
     """
 
     def __init__(self, state: object, source: str) -> None:
         if not isinstance(state, Mapping):
             raise CheckpointError(f"{source} contains a {type(state).__name__}, not a dictionary of tensors.")
+        self._source = source
         self._tensors: dict[str, Tensor] = {}
         others: list[str] = []
-        for name, value in _flatten(cast("Mapping[object, object]", state)):
-            if isinstance(value, Tensor):
-                self._tensors[name] = value
-            else:
+        sparse: list[str] = []
+        for name, value in _flatten(cast("Mapping[object, object]", state), source):
+            if not isinstance(value, Tensor):
                 others.append(name)
+            elif not _is_dense(value):
+                sparse.append(name)
+            else:
+                self._tensors[name] = value
         if others:
-            raise CheckpointError(f"{source} contains values that are not tensors: {', '.join(others)}.")
+            raise CheckpointError(f"{source} contains values that are not tensors: {join_first(others)}.")
+        if sparse:
+            raise CheckpointError(
+                f"{source} contains tensors that are sparse, quantized or expanded: {join_first(sparse)}; "
+                "save them as dense tensors."
+            )
         shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
         super().__init__(shapes, {name: tensor.nbytes for name, tensor in self._tensors.items()})
 
     def _read(self, stored_name: str) -> Tensor:
-        return self._tensors[stored_name].detach()
+        tensor = self._tensors[stored_name].detach()
+        if tensor.is_meta:
+            raise CheckpointError(f"{self._source} has no data for {one_line(stored_name, 200)}; download it again.")
+        return tensor
 
 
 def open_state_dict(source: StateDictSource) -> LazyStateDict:
@@ -157,14 +192,18 @@ def open_state_dict(source: StateDictSource) -> LazyStateDict:
     if isinstance(source, Mapping):
         return InMemoryStateDict(source, "the state dict")
     path = Path(source)
-    if not path.is_file():
-        raise CheckpointError(f"There is no adapter file {path}; pass a .safetensors or .bin file.")
-    with path.open("rb") as file:
-        head = file.read(9)
+    # Unlike `Path.is_file`, this raises nothing for a name that file systems refuse.
+    if not os.path.isfile(path):
+        raise CheckpointError(f"There is no adapter file {_name(path)}; pass a .safetensors or .bin file.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise CheckpointError(f"{_name(path)} cannot be read ({error.strerror}).") from None
     if head[8:] == b"{" or not head.startswith((b"PK", b"\x80")):
         return SafetensorsStateDict(path)
     # PyTorch can map zip archives only.
-    return InMemoryStateDict(_load_pickle(path, mmap=head.startswith(b"PK")), str(path))
+    return InMemoryStateDict(_load_pickle(path, mmap=head.startswith(b"PK")), _name(path))
 
 
 @runtime_checkable
@@ -191,8 +230,10 @@ def _read_header(path: Path) -> tuple[int, dict[str, int]]:
         length = int.from_bytes(file.read(8), "little")
         if length > MAX_HEADER_BYTES:
             raise ValueError("its header is too long")
-        tensors = json.loads(file.read(length))
+        tensors = cast("dict[str, Any]", parse_json(file.read(length).decode()))
     tensors.pop("__metadata__", None)
+    if len(tensors) > MAX_TENSORS:
+        raise ValueError(f"it has more than {MAX_TENSORS:,} tensors")
     offsets = {name: tensor["data_offsets"] for name, tensor in tensors.items()}
     return 8 + length, {name: end - begin for name, (begin, end) in offsets.items()}
 
@@ -200,21 +241,54 @@ def _read_header(path: Path) -> tuple[int, dict[str, int]]:
 def _load_pickle(path: Path, mmap: bool) -> object:
     """Load a .bin file with `weights_only`, which builds nothing but tensors and runs no code of the file."""
     try:
+        if mmap:
+            _check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"{path} contains more than tensors and was rejected, because loading it could run code. "
+            f"{_name(path)} contains more than tensors and was rejected, because loading it could run code. "
             "Ask its author for a .safetensors file."
         ) from None
     # A pickle is a program: an incomplete or manipulated one can raise any exception.
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path} is not a complete .bin file ({reason}); download it again.") from None
+        reason = one_line(error, 200)
+        raise CheckpointError(f"{_name(path)} is not a complete .bin file ({reason}); download it again.") from None
 
 
-def _flatten(state: Mapping[object, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for name, value in state.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(cast("Mapping[object, object]", value), f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+def _check_archive(path: Path) -> None:
+    """Refuse compressed members: `torch.save` stores them as they are, and a small one could fill the memory."""
+    with zipfile.ZipFile(path) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("it has compressed parts")
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor has a value of its own for each element: it is not sparse, quantized or expanded."""
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested:
+        return False
+    return tensor.nbytes <= MAX_EXPANDED_BYTES or tensor.nbytes <= tensor.untyped_storage().nbytes()
+
+
+def _flatten(state: Mapping[object, object], source: str) -> Iterator[tuple[str, object]]:
+    """Yield names and values of nested mappings, which may contain one another or themselves."""
+    # The list grows while it is iterated over.
+    mappings: list[tuple[str, Mapping[object, object], int]] = [("", state, 1)]
+    count = 0
+    for prefix, mapping, depth in mappings:
+        for key, value in mapping.items():
+            name = f"{prefix}{key if isinstance(key, str) else shorten(key)}"
+            count += 1
+            if depth > MAX_DEPTH or count > MAX_TENSORS or len(name) > MAX_NAME_LENGTH:
+                raise CheckpointError(
+                    f"{source} is not a state dict: at most {MAX_DEPTH} levels of mappings, {MAX_TENSORS:,} tensors "
+                    f"and names of {MAX_NAME_LENGTH:,} characters."
+                )
+            if isinstance(value, Mapping):
+                mappings.append((f"{name}.", cast("Mapping[object, object]", value), depth + 1))
+            else:
+                yield name, value
+
+
+def _name(path: Path) -> str:
+    """Return the path for an error message."""
+    return cut(str(path), 300)

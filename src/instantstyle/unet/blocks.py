@@ -10,6 +10,7 @@ from math import isfinite
 from typing import cast
 
 from ..errors import BlockError, suggest_nearest
+from ..utils.text import one_line, shorten
 
 _EXECUTION_STAGES = ("down_blocks", "mid_block", "up_blocks")
 """The stages of a UNet in the order in which the forward pass runs them."""
@@ -17,7 +18,7 @@ _EXECUTION_STAGES = ("down_blocks", "mid_block", "up_blocks")
 _LISTING_STAGES = ("down_blocks", "up_blocks", "mid_block")
 """The same stages in the order in which diffusers lists them in `unet.attn_processors`."""
 
-_BLOCK_NAME = re.compile(r"(?:(down_blocks|up_blocks)\.(\d+)|(mid_block))\.attentions\.(\d+)(?:\.|$)")
+_BLOCK_NAME = re.compile(r"(?:(down_blocks|up_blocks)\.([0-9]{1,4})|(mid_block))\.attentions\.([0-9]{1,4})(?:\.|$)")
 
 
 @total_ordering
@@ -44,7 +45,9 @@ class Block:
         """
         block = cls.from_layer_name(name)
         if block is None or str(block) != name:
-            raise BlockError(f"{name!r} is not a block name; block names have the form up_blocks.0.attentions.1.")
+            raise BlockError(
+                f"{shorten(name)} is not a block name; block names have the form up_blocks.0.attentions.1."
+            )
         return block
 
     @classmethod
@@ -159,14 +162,23 @@ def validate_weight(name: object, weight: object) -> float:
     Raises:
         BlockError: The weight is not a finite number.
     """
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not isfinite(weight):
-        raise BlockError(f"The weight of {name} is {weight!r}; it must be a finite number, 1 for full effect.")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not _is_finite(weight):
+        raise BlockError(
+            f"The weight of {one_line(name, 80)} is {shorten(weight)}; it must be a finite number, 1 for full effect."
+        )
     return float(weight)
+
+
+def _is_finite(weight: float) -> bool:
+    try:
+        return isfinite(weight)
+    except OverflowError:  # an integer beyond the largest float
+        return False
 
 
 def invalid_spec_error(spec: object) -> BlockError:
     """Build the error for a value that is not a `BlockSpec`."""
-    return BlockError(f"blocks cannot be {spec!r}; pass a role, a name, a list of them or names with weights.")
+    return BlockError(f"blocks cannot be {shorten(spec)}; pass a role, a name, a list of them or names with weights.")
 
 
 def format_blocks(blocks: Iterable[Block]) -> str:
@@ -204,6 +216,12 @@ def _match_blocks(name: str, known: Sequence[Block], roles: Roles, network: str)
 
 
 def _unknown_block_error(name: str, known: Sequence[Block], roles: Roles, network: str) -> BlockError:
+    if "," in name:
+        joined = "+".join(part.strip() for part in name.split(","))
+        return BlockError(
+            f"{network} has no block {one_line(name, 80)}; join several by +, as {one_line(joined, 80)}, or "
+            "in Python pass a list."
+        )
     if name in ("style", "layout"):
         has = f"its roles are {', '.join(roles)}" if roles else "no published roles exist for it"
         return BlockError(f"{network} has no role {name!r}; {has}. Select blocks by name: {format_blocks(known)}.")
@@ -222,7 +240,7 @@ def _unknown_block_error(name: str, known: Sequence[Block], roles: Roles, networ
     else:
         legal = f"{format_blocks(known)}; roles {', '.join([*roles, 'all'])}"
     nearest = suggest_nearest(name, [*roles, "all", *map(str, known)])
-    return BlockError(f"{network} has no block {name}; it has {legal}.{nearest}")
+    return BlockError(f"{network} has no block {one_line(name, 80)}; it has {legal}.{nearest}")
 
 
 def _format_group(blocks: Sequence[Block]) -> str:

@@ -7,6 +7,7 @@ from typing import cast
 
 from ..errors import BlockError, JobError
 from ..utils.result_journal import read_journal
+from ..utils.text import cut, join_first, one_line, shorten
 from .architectures import Architecture
 from .blocks import Block, BlockSpec, Roles, format_blocks, invalid_spec_error, validate_weight
 
@@ -30,17 +31,19 @@ def read_roles(path: str | Path, architecture: Architecture | None = None) -> Ro
     """
     path = Path(path)
     content = read_journal(path)
+    name = cut(str(path), 200)
     if not isinstance(content.get("roles"), Mapping):
         raise JobError(
-            f"{path} proposes no roles: it is not a probe file, or the probe was not finished; "
+            f"{name} proposes no roles: it is not a probe file, or the probe was not finished; "
             "run or resume it: instantstyle probe --model …"
         )
     try:
         blocks = [Block.parse(name) for name in content["settings"]["blocks"]]
         network = str(content["settings"]["network"])
         roles = {role: tuple(map(Block.parse, found["blocks"])) for role, found in content["roles"].items()}
-    except (KeyError, TypeError, BlockError) as error:
-        raise JobError(f"{path} does not have the format of a probe file ({error}); probe again.") from None
+    except (KeyError, TypeError, AttributeError, BlockError) as error:
+        reason = one_line(error, 200)
+        raise JobError(f"{name} does not have the format of a probe file ({reason}); probe again.") from None
     if architecture is not None:
         _validate_network(path, network, blocks, architecture)
     return roles
@@ -100,9 +103,10 @@ def _resolve_name(name: str, architecture: Architecture | None) -> str:
     path, role = match[1], match[2] or "style"
     roles = read_roles(path, architecture)
     if not roles.get(role):
-        has = f"only for {', '.join(roles)}" if roles else "nor for any other role"
+        has = f"only for {join_first(roles)}" if roles else "nor for any other role"
         raise BlockError(
-            f"{path} proposes no blocks for {role!r}, {has}; select blocks by name, or probe with more --styles."
+            f"{cut(path, 200)} proposes no blocks for {shorten(role)}, {has}; select blocks by name, or probe with "
+            "more --styles."
         )
     return "+".join(map(str, roles[role]))
 
@@ -110,11 +114,12 @@ def _resolve_name(name: str, architecture: Architecture | None) -> str:
 def _validate_network(path: Path, network: str, blocks: Sequence[Block], architecture: Architecture) -> None:
     # Both are compared: many networks share the name "unknown", and mini has the blocks of SDXL.
     if network != architecture.name:
-        difference = f"it was made with {network}, and this one is {architecture.name}"
+        difference = f"it was made with {one_line(network, 80)}, and this one is {architecture.name}"
     elif sorted(blocks) != sorted(architecture.blocks):
-        difference = f"it has {format_blocks(blocks)}, and this one {format_blocks(architecture.blocks)}"
+        difference = f"it has {cut(format_blocks(blocks), 300)}, and this one {format_blocks(architecture.blocks)}"
     else:
         return
     raise BlockError(
-        f"{path} is a probe of another network: {difference}. Probe this one: instantstyle probe --model …"
+        f"{cut(str(path), 200)} is a probe of another network: {difference}. Probe this one: "
+        "instantstyle probe --model …"
     )

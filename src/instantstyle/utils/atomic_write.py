@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import JobError
+from .text import cut, shorten
+
+MAX_NAME_BYTES = 255
+"""Largest length of a file name on Linux, macOS and Windows."""
 
 _DRAFT_NAME = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 
@@ -20,21 +24,25 @@ def check_writable(path: Path, *, force: bool = False) -> None:
         force: Whether it may be overwritten.
 
     Raises:
-        JobError: `path` is a folder or exists already, or its folder is missing or not writable.
+        JobError: `path` is a folder or exists already, or its folder cannot be made or written to.
     """
-    if path.is_dir():
+    # os.path: the methods of `Path` raise `OSError` for names that file systems refuse.
+    if os.path.isdir(path):
         raise JobError(f"{path} is a folder; name a file in it, such as {path / f'out{path.suffix}'}.")
-    if path.exists() and not force:
+    if os.path.exists(path) and not force:
         raise _exists_error(path)
-    if not path.parent.is_dir():
-        raise JobError(f"{path.parent} is not a folder; create it first, or write elsewhere.")
-    if not os.access(path.parent, os.W_OK):
-        raise JobError(f"{path.parent} cannot be written to; write elsewhere.")
+    folder = _nearest_existing(path.parent)
+    if not os.path.isdir(folder):
+        raise JobError(f"{cut(str(folder), 300)} is not a folder; write elsewhere.")
+    if long := next((part for part in path.parts if len(os.fsencode(part)) > MAX_NAME_BYTES), None):
+        raise JobError(f"The file name {shorten(long)} has more than {MAX_NAME_BYTES} bytes; use a shorter one.")
+    if not os.access(folder, os.W_OK):
+        raise JobError(f"{cut(str(folder), 300)} cannot be written to; write elsewhere.")
 
 
 @contextmanager
 def atomic_write(path: Path, *, force: bool = False) -> Generator[Path]:
-    """Write a file atomically.
+    """Write a file atomically; its folder is made if necessary.
 
     The `with` block writes the draft. On exit the draft is flushed to disk and renamed to `path`; if the
     block raises an exception, the draft is deleted and `path` is unchanged.
@@ -51,6 +59,7 @@ def atomic_write(path: Path, *, force: bool = False) -> Generator[Path]:
     """
     draft = path.with_name(make_draft_name(path.name))
     try:
+        draft.parent.mkdir(parents=True, exist_ok=True)
         yield draft
         # Without this, a power failure after the rename could leave an empty file.
         with draft.open("rb+") as file:
@@ -75,13 +84,20 @@ def remove_drafts(folder: Path) -> None:
 
 
 def make_draft_name(name: str) -> str:
-    """Make a unique hidden name for an incomplete file: `.{name}.{32 hex digits}.part`."""
-    return f".{name}.{uuid.uuid4().hex}.part"
+    """Make a unique hidden name for an incomplete file: `.{name}.{32 hex digits}.part`; a long name is cut."""
+    end = f".{uuid.uuid4().hex}.part"
+    start = os.fsencode(name)[: MAX_NAME_BYTES - len(end) - 1].decode(errors="ignore")
+    return f".{start}{end}"
 
 
 def is_draft_name(name: str) -> bool:
     """Whether `make_draft_name` made this name."""
     return _DRAFT_NAME.fullmatch(name) is not None
+
+
+def _nearest_existing(folder: Path) -> Path:
+    """Return the folder itself, or the nearest parent that exists: missing folders are made when a file is written."""
+    return next((place for place in (folder, *folder.parents) if os.path.lexists(place)), folder)
 
 
 def _rename_exclusively(draft: Path, path: Path) -> None:

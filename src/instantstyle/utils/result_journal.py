@@ -5,12 +5,15 @@ job between settings and cells.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from ..errors import JobError
 from .atomic_write import atomic_write
+from .text import join_first, shorten
+from .text_file import parse_json, read_text_file
 
 VERSION = 1
 
@@ -26,7 +29,8 @@ class ResultJournal:
         settings: All settings that the results depend on, as values that JSON can represent.
 
     Raises:
-        JobError: The file was written with other settings or is not a journal, or its folder does not exist.
+        JobError: The file was written with other settings, is not a journal or has cells of another form, or its
+            folder does not exist.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
@@ -34,7 +38,7 @@ class ResultJournal:
         # Converted to JSON and back, as those of a file, in which tuples are lists.
         self.settings: JsonObject = json.loads(json.dumps(settings))
         self.cells: JsonObject = {}
-        if path.exists():
+        if os.path.exists(path):
             self.cells = self._read_cells()
         elif not path.parent.is_dir():
             raise JobError(f"{path.parent} is not a folder; create it first, or write elsewhere.")
@@ -66,10 +70,13 @@ class ResultJournal:
             raise JobError(f"{self.path} is not a result journal; write elsewhere.")
         settings = cast("JsonObject", settings)
         if settings != self.settings:
-            differences = "; ".join(
-                f"{name} {_shorten(settings.get(name))}, not {_shorten(self.settings.get(name))}"
-                for name in {**settings, **self.settings}
-                if settings.get(name) != self.settings.get(name)
+            differences = join_first(
+                [
+                    f"{name} {shorten(settings.get(name), 60)}, not {shorten(self.settings.get(name), 60)}"
+                    for name in {**settings, **self.settings}
+                    if settings.get(name) != self.settings.get(name)
+                ],
+                separator="; ",
             )
             raise JobError(
                 f"{self.path} was written with other settings ({differences}); write elsewhere, or delete it."
@@ -86,17 +93,11 @@ def read_journal(path: Path) -> JsonObject:
     Raises:
         JobError: The file does not exist, is not JSON, or is not a journal of this version.
     """
+    text = read_text_file(path, "a result journal")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise JobError(f"{path} does not exist; searched in {path.absolute().parent}.") from None
-    except (OSError, ValueError) as error:
-        raise JobError(f"{path} is not readable JSON ({error}); create it again.") from None
+        content = parse_json(text)
+    except ValueError as error:
+        raise JobError(f"{path} is not a result journal: {error}; create it again.") from None
     if not isinstance(content, dict) or cast("JsonObject", content).get("version") != VERSION:
         raise JobError(f"{path} is not a result journal of version {VERSION}.")
     return cast("JsonObject", content)
-
-
-def _shorten(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) < 60 else f"{text[:57]}…"
