@@ -51,7 +51,13 @@ def test_a_file_that_another_process_creates_meanwhile_is_not_overwritten(tmp_pa
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("folder", "is a folder"), ("file", "exists already"), ("missing/file", "create it first")],
+    [
+        ("folder", "is a folder"),
+        ("file", "exists already"),
+        ("file/file", "file is not a folder"),
+        ("x" * 256, "more than 255 bytes"),
+        ("x" * 256 + "/file", "more than 255 bytes"),
+    ],
 )
 def test_a_path_that_cannot_be_written_is_rejected_before_the_work(tmp_path, name, message):
     (tmp_path / "folder").mkdir()
@@ -65,3 +71,19 @@ def test_drafts_of_killed_processes_are_removed_and_other_files_kept(tmp_path):
         (tmp_path / name).write_text("")
     remove_drafts(tmp_path)
     assert sorted(os.listdir(tmp_path)) == [".other.part", "a.png"]
+
+
+def test_missing_folders_are_made_when_the_file_is_written(tmp_path):
+    path = tmp_path / "a" / "b" / "c.txt"
+    check_writable(path)
+    assert os.listdir(tmp_path) == []
+    with atomic_write(path) as draft:
+        draft.write_text("ours")
+    assert path.read_text() == "ours"
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127])
+def test_the_longest_file_name_is_written(tmp_path, name):
+    with atomic_write(tmp_path / name) as draft:
+        draft.write_text("complete")
+    assert os.listdir(tmp_path) == [name]

@@ -21,6 +21,7 @@ from ..imaging.png_metadata import save_png
 from ..metrics import Scorer, ScoringCase, compute_scores
 from ..synthetic import MINI_SCOPE, Scenes, describe_thing, sample_scenes, to_pil_image
 from ..utils.result_journal import ResultJournal
+from ..utils.text import shorten
 
 OnCell = Callable[[int, int], None]
 """Called after each cell with the number of finished cells and the number of all cells."""
@@ -194,7 +195,21 @@ def open_journal(experiment: Experiment, name: str, **settings: object) -> Resul
         experiment.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise JobError(f"{experiment.folder} cannot be a folder of results ({error.strerror}).") from None
-    return ResultJournal(experiment.folder / name, {**experiment.settings(), **settings})
+    journal = ResultJournal(experiment.folder / name, {**experiment.settings(), **settings})
+    for cell, scores in journal.cells.items():
+        if not _are_scores(scores, len(experiment.prompts)):
+            raise JobError(f"{journal.path} has no valid scores for {shorten(cell)}; delete it, or write elsewhere.")
+    return journal
+
+
+def _are_scores(scores: object, prompts: int) -> bool:
+    """Whether a value is `CellScores`: a finite number for each prompt, by name of the score."""
+    return isinstance(scores, dict) and all(
+        isinstance(row, list)
+        and len(row) in (0, prompts)
+        and all(type(value) in (int, float) and abs(value) < 1e30 for value in row)
+        for row in scores.values()
+    )
 
 
 def scores_by_reference(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -14,6 +14,8 @@ from ..imaging.grid import TILE_SIDE, contact_sheet
 from ..imaging.png_metadata import read_png_text, save_png
 from ..recipe import STYLE_FIELDS, Recipe
 from ..unet.probe_file import resolve_block_spec
+from ..utils.text import cut, one_line, shorten
+from ..utils.text_file import parse_json
 from .generate import PreparedRecipe, prepare
 from .sources import SourceCache
 from .sweep_axis import SweepAxis
@@ -109,14 +111,15 @@ class Grid:
             JobError: The text is not the JSON of a grid, or of another version.
         """
         try:
-            content = json.loads(text)
+            content: Any = parse_json(text)
             if content["version"] != GRID_VERSION:
-                raise JobError(f"The grid has version {content['version']}, not {GRID_VERSION}.")
+                raise JobError(f"The grid has version {shorten(content['version'])}, not {GRID_VERSION}.")
             axes = (content["x"], content["y"]) if content["y"] else (content["x"],)
             axes = [SweepAxis(axis["field"], tuple(axis["values"])) for axis in axes]
             return cls(Recipe.model_validate(content["recipe"]), *axes)
-        except (ValueError, LookupError, TypeError) as error:
-            raise JobError(f"The text is not the JSON of a grid: {error}.") from None
+        # Fields and values of an axis can have any type.
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise JobError(f"The text is not the JSON of a grid: {one_line(error, 200)}.") from None
 
 
 def sweep(
@@ -214,4 +217,7 @@ def read_grid(path: str | Path) -> Grid | None:
         JobError: The grid is not valid.
     """
     text = read_png_text(path, GRID_KEY)
-    return None if text is None else Grid.from_json(text)
+    try:
+        return None if text is None else Grid.from_json(text)
+    except JobError as error:
+        raise JobError(f"{cut(str(path), 300)} carries no valid grid. {error}") from None

@@ -1,6 +1,5 @@
 """Encoders from folders in transformers' layout: CLIP and SigLIP (image and text), DINOv2 (image only)."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..core.clip_encoders import CLIP_MEAN, CLIP_STD
-from ..errors import ModelError
+from ..errors import JobError, ModelError
 from ..imaging.loading import fit
 from ..utils.text import one_line
+from ..utils.text_file import parse_json, read_text_file
 
 
 class ImageScoreEncoder:
@@ -100,17 +100,33 @@ def load_image_encoder(folder: str | Path) -> ImageScoreEncoder:
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"The encoder in {folder} cannot be read: {one_line(error, 200)}") from None
     file = folder / "preprocessor_config.json"
-    settings = json.loads(file.read_text()) if file.is_file() else {}
+    settings = _read_settings(file) if file.is_file() else {}
     size = settings.get("crop_size") or settings.get("size") or {}
     side = size.get("height") if isinstance(size, dict) else size
-    return ImageScoreEncoder(
-        model,
-        folder.name,
-        side=side or getattr(model.config, "vision_config", model.config).image_size,
-        mean=settings.get("image_mean", CLIP_MEAN),
-        std=settings.get("image_std", CLIP_STD),
-        crop="center" if settings.get("do_center_crop", "siglip" not in str(model.config.model_type)) else "squash",
-    )
+    try:
+        return ImageScoreEncoder(
+            model,
+            folder.name,
+            side=side or getattr(model.config, "vision_config", model.config).image_size,
+            mean=settings.get("image_mean", CLIP_MEAN),
+            std=settings.get("image_std", CLIP_STD),
+            crop="center"
+            if settings.get("do_center_crop", "siglip" not in str(model.config.model_type))
+            else "squash",
+        )
+    # The settings of the file can have any type.
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{file} does not have the settings of an encoder ({one_line(error, 200)}).") from None
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    try:
+        settings = parse_json(read_text_file(file, "the settings of an encoder"))
+    except (JobError, ValueError) as error:
+        raise ModelError(f"The encoder cannot be read: {one_line(error, 300)}") from None
+    if not isinstance(settings, dict):
+        raise ModelError(f"{file} should be a mapping of settings.")
+    return settings
 
 
 def load_clip(folder: str | Path) -> tuple[ImageScoreEncoder, TextScoreEncoder]:
