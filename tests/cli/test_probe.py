@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from instantstyle.cli import evaluate, probe
-from instantstyle.cli.evaluation_options import repeat_list_flags
+from instantstyle.cli.command import repeat_list_flags
 from instantstyle.errors import BlockError, ImageError, InstantStyleError, JobError
 
 SMALL = ["--steps", 1, "--height", 16, "--width", 16]

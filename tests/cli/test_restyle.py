@@ -1,8 +1,10 @@
 """`instantstyle restyle`: an image in another style with its structure."""
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from instantstyle.imaging.control_image import default_strength
 from instantstyle.imaging.png_metadata import read_recipe
 
 from .test_generate import ink, pixels, refused  # noqa: F401
@@ -73,3 +75,24 @@ def test_a_missing_image_is_refused(run, model, ink):  # noqa: F811
 def test_a_model_without_a_controlnet_is_refused(run, ink):  # noqa: F811
     done = run("restyle", "ink.png", "--style", "ink.png", "--control", "canny", "-o", "out.png")
     assert "There is no Canny ControlNet for mini" in refused(done)
+
+
+def test_the_default_strength_depends_on_the_model_and_the_control():
+    assert [default_strength("mini"), default_strength("sdxl"), default_strength("mini", "canny")] == [0.85, 0.6, 1.0]
+
+
+def test_mini_restyles_by_default(run, tmp_path):
+    """A red disc in the style of a blue scene becomes blue, and the background dark."""
+    photo = Image.new("RGB", (128, 128), (255, 240, 230))
+    ImageDraw.Draw(photo).ellipse((32, 32, 96, 96), fill=(200, 30, 30))
+    photo.save(tmp_path / "photo.png")
+    style = Image.new("RGB", (128, 128), (10, 20, 60))
+    ImageDraw.Draw(style).rectangle((20, 60, 60, 110), fill=(60, 130, 250))
+    style.save(tmp_path / "style.png")
+    words = ("--style", "style.png", "--prompt", "a star", "--seed", 1, "-o", "out.png")
+    assert run("restyle", "photo.png", *words, "--device", "cpu").code == 0
+    with Image.open("out.png") as image:
+        red, _, blue = np.asarray(image.convert("RGB"), dtype=float).reshape(-1, 3).mean(0)
+    assert read_recipe("out.png").strength == 0.85
+    assert blue > red + 20
+    assert red < 120

@@ -80,10 +80,11 @@ def test_the_file_has_the_default_permissions(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("a.jpg", "end in .png"), ("no/such/a.png", "create it first"), ("dir.png", "is a folder")],
+    [("a.jpg", "end in .png"), ("file/a.png", "is not a folder"), ("dir.png", "is a folder")],
 )
 def test_an_unusable_output_path_is_an_error(tmp_path, name, message):
     (tmp_path / "dir.png").mkdir()
+    (tmp_path / "file").touch()
     with pytest.raises(JobError, match=message):
         save_png(IMAGE, tmp_path / name, RECIPE)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Exit, Option
 
 from . import evaluation_options, options
+from .command import ListCommand as COMMAND
 from .console import note, progress
-from .evaluation_options import ListCommand as COMMAND
 from .recipe_options import (
     RECIPE_OPTIONS,
     TEXT_TO_IMAGE,
@@ -26,13 +26,25 @@ if TYPE_CHECKING:
 __all__ = ["COMMAND", "run"]
 
 _OWN = {
-    "seed": RecipeOption("seed", Annotated[int, Option(min=0, help="Seed of the rows that have none.")], 0),
+    "seed": RecipeOption(
+        "seed",
+        Annotated[int, Option(min=0, help="Seed of the rows that have none.", rich_help_panel=options.IMAGE)],
+        0,
+    ),
     "model": RECIPE_OPTIONS["model"],
 }
 _OPTIONS = tuple(
     _OWN.get(option.name, replace(option, default=None)) for option in TEXT_TO_IMAGE if option.name != "prompt"
 )
 """Options for what a row leaves out; without an option, the default is the recipe's."""
+
+MAX_ERRORS = 100
+"""Largest number of invalid rows whose errors are printed."""
+
+EXAMPLES = (
+    'instantstyle batch --styles ink.png neon.png --prompts "a rocket" "a crown" --seeds 1:3 --out pictures --report',
+    "instantstyle batch jobs.jsonl --out drawn --steps 12",
+)
 
 
 @with_recipe_options(*_OPTIONS)
@@ -41,23 +53,46 @@ def run(
     jobs: Annotated[Path | None, Argument(help="A .jsonl, .csv or .yaml file, a recipe in each row.")] = None,
     styles: evaluation_options.Styles = None,
     prompts: evaluation_options.Prompts = None,
-    seeds: Annotated[str | None, Option(help="first:last such as 1:10, or 1,5,9.")] = None,
+    seeds: Annotated[
+        str | None, Option(help="first:last such as 1:10, or 1,5,9.", rich_help_panel=options.IMAGE)
+    ] = None,
     values: OptionValues,
     output: Annotated[
         str,
-        Option("--out", "--output", "-o", help="A folder, or a URL such as s3://…; earlier work is resumed."),
+        Option(
+            "--out",
+            "--output",
+            "-o",
+            help="A folder, or a URL such as s3://…; earlier work is resumed.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = "batch",
     batch: Annotated[
         int | None,
-        Option(min=1, help="Images generated at once, halved if memory runs out; by default 1 on a CPU."),
+        Option(
+            min=1,
+            help="Images generated at once, halved if memory runs out; by default 1 on a CPU.",
+            rich_help_panel="Run",
+        ),
     ] = None,
-    retry_failed: Annotated[bool, Option("--retry-failed", help="Try again what failed before.")] = False,
-    report: Annotated[bool, Option("--report", help="Write a contact sheet and an HTML page.")] = False,
-    backend: Annotated[str, Option(metavar="local|ray", help="Where images are generated.")] = "local",
+    retry_failed: Annotated[
+        bool, Option("--retry-failed", help="Try again what failed before.", rich_help_panel="Run")
+    ] = False,
+    report: Annotated[
+        bool, Option("--report", help="Write a contact sheet and an HTML page.", rich_help_panel=options.OUTPUT)
+    ] = False,
+    backend: Annotated[
+        str, Option(metavar="local|ray", help="Where images are generated.", rich_help_panel="Run")
+    ] = "local",
     address: Annotated[
-        str | None, Option(help="Of a Ray cluster, host:port or auto; by default a new one is started here.")
+        str | None,
+        Option(
+            help="Of a Ray cluster, host:port or auto; by default a new one is started here.", rich_help_panel="Run"
+        ),
     ] = None,
-    cpus: Annotated[int | None, Option(min=1, help="CPUs of each Ray worker if there is no GPU.")] = None,
+    cpus: Annotated[
+        int | None, Option(min=1, help="CPUs of each Ray worker if there is no GPU.", rich_help_panel="Run")
+    ] = None,
     device: options.Device = None,
 ) -> None:
     """Generate every row of a manifest, or all combinations of --styles, --prompts and --seeds.
@@ -105,8 +140,10 @@ def _read_rows(
             numbers = parse_seeds(seeds) if seeds else [defaults["seed"]]
             rows = cross_product(styles or (), read_prompts(prompts or ()), numbers, defaults)
     except ManifestError as error:
-        for reason in error.errors:
+        for reason in error.errors[:MAX_ERRORS]:
             note(reason)
+        if len(error.errors) > MAX_ERRORS:
+            note(f"and {len(error.errors) - MAX_ERRORS} more")
         raise JobError(error.summary) from None
     unique = list({row.key: row for row in rows}.values())
     if repeated := len(rows) - len(unique):

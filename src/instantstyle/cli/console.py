@@ -3,25 +3,50 @@
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from ..utils.text import one_line
+from ..errors import PromptWarning
+from ..utils.text import cut, one_line
+
+MAX_LINE_LENGTH = 10_000
+"""Largest number of characters of a message; the tensors that an adapter lacks are listed in one."""
 
 
 def print_error(error: Exception) -> None:
     """Print an error to stderr, in one line."""
-    print(f"instantstyle: {one_line(error)}", file=sys.stderr)
+    print(f"instantstyle: {cut(one_line(error), MAX_LINE_LENGTH)}", file=sys.stderr)
 
 
 def warn(text: str) -> None:
-    """Print a warning to stderr."""
-    print(f"instantstyle: warning: {text}", file=sys.stderr)
+    """Print a warning to stderr, in one line."""
+    print(f"instantstyle: warning: {cut(one_line(text), MAX_LINE_LENGTH)}", file=sys.stderr)
+
+
+@contextmanager
+def print_prompt_warnings() -> Iterator[None]:
+    """Print each `PromptWarning` inside the block as a line of `warn`, once."""
+    shown: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *args: Any, **options: Any) -> None:
+        if not issubclass(category, PromptWarning):
+            show_other(message, category, *args, **options)
+        elif str(message) not in shown:
+            shown.add(str(message))
+            warn(str(message))
+
+    with warnings.catch_warnings():
+        show_other = warnings.showwarning
+        warnings.simplefilter("always", PromptWarning)
+        warnings.showwarning = show
+        yield
 
 
 def note(text: str) -> None:
     """Print a line to stderr."""
-    print(text, file=sys.stderr)
+    print(cut(one_line(text), MAX_LINE_LENGTH), file=sys.stderr)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

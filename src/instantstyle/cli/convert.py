@@ -8,6 +8,8 @@ from typer import Argument
 from . import options
 from .console import note
 
+EXAMPLES = ("instantstyle convert mine.bin mine.safetensors",)
+
 
 def run(
     source: Annotated[Path, Argument(help="IP-Adapter file: .safetensors, .bin or a training dump.")],

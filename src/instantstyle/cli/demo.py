@@ -11,15 +11,24 @@ from .console import progress
 if TYPE_CHECKING:
     from ..generation.comparison_sheet import ComparisonRow
 
+EXAMPLES = ('instantstyle demo "a crown" -o crown.png',)
+
 
 def run(
     prompt: Annotated[str, Argument(help="Text to generate images from.")] = "a mushroom",
     style: options.Style = None,
-    content: Annotated[str | None, Option(help="What the given references show and the result should not.")] = None,
+    content: Annotated[
+        str | None,
+        Option(help="What the given references show and the result should not.", rich_help_panel=options.REFERENCES),
+    ] = None,
     crop: options.Crop = "center",
     model: options.Model = "mini",
-    seed: Annotated[int, Option(help="Seed of the first row; each row has the next one.")] = 0,
-    output: Annotated[Path, Option("--output", "-o", help="A .png file.")] = Path("demo.png"),
+    seed: Annotated[
+        int, Option(help="Seed of the first row; each row has the next one.", rich_help_panel=options.IMAGE)
+    ] = 0,
+    output: Annotated[Path, Option("--output", "-o", help="A .png file.", rich_help_panel=options.OUTPUT)] = Path(
+        "demo.png"
+    ),
     force: options.Force = False,
 ) -> None:
     """Generate a comparison sheet: reference, no reference, all blocks, style blocks, content removed.

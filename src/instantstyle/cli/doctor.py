@@ -17,7 +17,9 @@ EXAMPLES = ("instantstyle doctor sdxl", "instantstyle doctor --look ~/ComfyUI/mo
 
 def run(
     model: Annotated[str, Argument(help="A name, a folder, a hub id or a single-file checkpoint.")] = "mini",
-    look: Annotated[Path | None, Option(help="A folder: print what each file of weights in it is.")] = None,
+    look: Annotated[
+        Path | None, Option(help="A folder: print what each file of weights in it is.", rich_help_panel="Files")
+    ] = None,
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
     json: options.Json = False,

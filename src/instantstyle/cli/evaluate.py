@@ -6,11 +6,13 @@ from typing import Annotated
 from typer import Option
 
 from . import evaluation_options, options
+from .command import ListCommand as COMMAND
 from .console import progress
-from .evaluation_options import ListCommand as COMMAND
 from .recipe_options import SAMPLING, OptionValues, recipe_fields, with_recipe_options
 
 __all__ = ["COMMAND", "run"]
+
+EXAMPLES = ("instantstyle evaluate --styles styles/ --prompts prompts.txt --scales 0.2:1.2:0.2 -o evaluation",)
 
 
 @with_recipe_options(*SAMPLING)
@@ -23,13 +25,22 @@ def run(
     image_encoder: options.ImageEncoder = None,
     arms: Annotated[
         list[str] | None,
-        Option(help="all, style, removed, style+layout (by default, if possible), or cures: every removal."),
+        Option(
+            help="all, style, removed, style+layout (by default, if possible), or cures: every removal.",
+            rich_help_panel="Experiment",
+        ),
     ] = None,
     blocks: Annotated[
         Path | None,
-        Option(metavar="probe.json", help="Probe whose style and layout blocks replace the known ones."),
+        Option(
+            metavar="probe.json",
+            help="Probe whose style and layout blocks replace the known ones.",
+            rich_help_panel="Experiment",
+        ),
     ] = None,
-    scales: Annotated[str, Option(help="first:last:step, or single values: 0.5,1.")] = "0.2:1.2:0.2",
+    scales: Annotated[
+        str, Option(help="first:last:step, or single values: 0.5,1.", rich_help_panel="Experiment")
+    ] = "0.2:1.2:0.2",
     values: OptionValues,
     clip: evaluation_options.Clip = None,
     dino: evaluation_options.Dino = None,
@@ -38,9 +49,9 @@ def run(
     batch: evaluation_options.Batch = 4,
     skip_bad: evaluation_options.SkipBad = False,
     device: options.Device = None,
-    output: Annotated[Path, Option("--output", "-o", help="A folder; earlier work in it is resumed.")] = Path(
-        "evaluation"
-    ),
+    output: Annotated[
+        Path, Option("--output", "-o", help="A folder; earlier work in it is resumed.", rich_help_panel=options.OUTPUT)
+    ] = Path("evaluation"),
 ) -> None:
     """Generate every arm at every scale, and report style against prompt fidelity and content leakage.
 

@@ -2,50 +2,41 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
-from typer.core import TyperCommand
 
 from .console import warn
+from .options import IMAGE, OUTPUT, REFERENCES
 
 if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
     from ..generation.inputs import ReferenceImage
     from ..metrics import Scorer
 
-LISTS = ("--styles", "--prompts", "--arms")
-"""Flags that take several words."""
+SCORERS = "Scorers"
+"""Group of options in help texts."""
 
-
-class ListCommand(TyperCommand):
-    """A command whose list options take several words: `--styles a.png b.png`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, repeat_list_flags(args))
-
-
-def repeat_list_flags(args: Sequence[str]) -> list[str]:
-    """Write `--styles a b` as `--styles a --styles b`, which is what typer parses."""
-    out: list[str] = []
-    flag = None
-    for word in args:
-        if word.startswith("-"):
-            flag = word if word in LISTS else None
-            out += [] if flag else [word]
-        else:
-            out += [flag, word] if flag else [word]
-    return out
-
-
-Styles = Annotated[list[Path] | None, Option(help="Reference images or folders of them, one or more.")]
-Prompts = Annotated[list[str] | None, Option(help="Prompts, or .txt files with a prompt in each line.")]
-SkipBad = Annotated[bool, Option("--skip-bad", help="Leave out images that cannot be read.")]
-Clip = Annotated[Path | None, Option(help="Folder of a CLIP or SigLIP: prompt fidelity, content leakage.")]
-Dino = Annotated[Path | None, Option(help="Folder of a DINOv2: content leakage by edge drawings.")]
-Csd = Annotated[Path | None, Option(help="File of CSD's weights: style.")]
-Batch = Annotated[int, Option(min=1, help="Prompts generated at once; more are faster and need more memory.")]
-Seed = Annotated[int, Option(min=0, help="Seed of the first image; the same in every arm.")]
+Styles = Annotated[
+    list[Path] | None, Option(help="Reference images or folders of them, one or more.", rich_help_panel=REFERENCES)
+]
+Prompts = Annotated[
+    list[str] | None, Option(help="Prompts, or .txt files with a prompt in each line.", rich_help_panel=IMAGE)
+]
+SkipBad = Annotated[
+    bool, Option("--skip-bad", help="Leave out images that cannot be read.", rich_help_panel=REFERENCES)
+]
+Clip = Annotated[
+    Path | None, Option(help="Folder of a CLIP or SigLIP: prompt fidelity, content leakage.", rich_help_panel=SCORERS)
+]
+Dino = Annotated[
+    Path | None, Option(help="Folder of a DINOv2: content leakage by edge drawings.", rich_help_panel=SCORERS)
+]
+Csd = Annotated[Path | None, Option(help="File of CSD's weights: style.", rich_help_panel=SCORERS)]
+Batch = Annotated[
+    int, Option(min=1, help="Prompts generated at once; more are faster and need more memory.", rich_help_panel=OUTPUT)
+]
+Seed = Annotated[int, Option(min=0, help="Seed of the first image; the same in every arm.", rich_help_panel=IMAGE)]
 
 
 def read_references(styles: Sequence[Path], skip_bad: bool) -> list["ReferenceImage"]:
@@ -86,7 +77,7 @@ def open_scorers(styled: "InstantStyle", clip: Path | None, dino: Path | None, c
     Raises:
         InstantStyleError: A folder or file is not an encoder that can be loaded.
     """
-    from ..core.clip_encoders import TextEncoder
+    from ..core.text_encoder import TextEncoder
     from ..metrics import PixelScorer, ReferenceScorer, TextScorer, load_clip, load_csd, load_image_encoder
 
     scorers: list[Scorer] = []

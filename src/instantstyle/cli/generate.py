@@ -5,6 +5,12 @@ from .generate_files import generate_to_files
 from .plan import print_plan
 from .recipe_options import TEXT_TO_IMAGE, OptionValues, build_recipe, with_recipe_options
 
+EXAMPLES = (
+    'instantstyle generate "a rocket" --style ink.png --content "a cat" --seed 7 -o rocket.png',
+    'instantstyle generate "a rocket" --style ink.png --style neon.png --weight 0.7 --weight 0.3',
+    'instantstyle generate "a rocket" --style ink.png --blocks style+layout -n 4',
+)
+
 
 @with_recipe_options(*TEXT_TO_IMAGE)
 def run(

@@ -42,14 +42,14 @@ def generate_to_files(
     """
     from ..generation.generate import generate
     from ..generation.sources import SourceCache
-    from ..imaging.png_metadata import save_png, validate_output_path
+    from ..imaging.image_file import save_image, validate_image_path
 
     paths = [output] if output and number == 1 else []
     if not paths:
         base = output or Path(f"{slug(title)}.png")
         paths = [base.with_name(f"{base.stem}-{recipe.seed + i}{base.suffix}") for i in range(number)]
     for path in paths:
-        validate_output_path(path, force=force)
+        validate_image_path(path, recipe, force=force)
     sources = SourceCache()
     styled = load_for_recipes([recipe], device, sources, verbose=verbose)
     with progress(len(paths)) as on_step:
@@ -57,7 +57,7 @@ def generate_to_files(
         for path, (image, completed) in zip(paths, results, strict=True):
             if recipe.content_scale == "auto" and path == paths[0]:
                 note(f"content scale: {completed.content_scale:g}, chosen by auto")
-            print(save_png(image, path, completed, force=force))
+            print(save_image(image, path, completed, force=force))
 
 
 def load_for_recipes(
@@ -90,14 +90,13 @@ def load_for_recipes(
 
 
 def _warn_of_unknown_words(recipes: Sequence["Recipe"]) -> None:
-    """Warn of prompts that the bundled model was not trained on."""
+    """Warn of content that the bundled model was not trained on; calls warn of prompts themselves."""
     if recipes[0].model != "mini":
         return
     from ..synthetic.vocabulary import explain_unknown_prompt
 
-    prompts = [text for recipe in recipes for text in (recipe.prompt, *recipe.content) if text]
-    for prompt in dict.fromkeys(prompts):
-        if explanation := explain_unknown_prompt(prompt):
+    for phrase in dict.fromkeys(phrase for recipe in recipes for phrase in recipe.content):
+        if explanation := explain_unknown_prompt(phrase):
             warn(explanation)
 
 

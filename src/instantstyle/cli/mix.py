@@ -8,6 +8,8 @@ from typer import Argument, Option
 from ..errors import JobError
 from . import options
 
+EXAMPLES = ("instantstyle mix ink.style.safetensors=0.7 neon.style.safetensors=0.3 -o both.style.safetensors",)
+
 
 def run(
     parts: Annotated[
@@ -19,6 +21,7 @@ def run(
         Option(
             metavar="embeddings|keys",
             help="What is mixed; with keys the result stays bound. By default embeddings if all have them.",
+            rich_help_panel="Mixing",
         ),
     ] = None,
     name: options.Name = None,

@@ -6,14 +6,19 @@ from typing import Annotated
 from typer import Option
 
 from . import evaluation_options, options
+from .command import ListCommand as COMMAND
 from .console import note, progress
-from .evaluation_options import ListCommand as COMMAND
 from .recipe_options import SAMPLING, OptionValues, recipe_fields, with_recipe_options
 
 __all__ = ["COMMAND", "run"]
 
 THINGS = 4
 """Object classes that the prompts ask for if neither --styles nor --prompts are given."""
+
+EXAMPLES = (
+    "instantstyle probe --model mini -o found",
+    'instantstyle probe --model sdxl --styles ink.png neon.png --prompts "a rocket" "a tree" -o found',
+)
 
 
 @with_recipe_options(*SAMPLING)
@@ -24,13 +29,18 @@ def run(
     model: options.Model = "mini",
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
-    references: Annotated[int, Option(min=1, help="Number of synthetic references if there are no --styles.")] = 6,
+    references: Annotated[
+        int,
+        Option(min=1, help="Number of synthetic references if there are no --styles.", rich_help_panel="Experiment"),
+    ] = 6,
     values: OptionValues,
     seed: evaluation_options.Seed = 0,
     batch: evaluation_options.Batch = 4,
     skip_bad: evaluation_options.SkipBad = False,
     device: options.Device = None,
-    output: Annotated[Path, Option("--output", "-o", help="A folder; earlier work in it is resumed.")] = Path("probe"),
+    output: Annotated[
+        Path, Option("--output", "-o", help="A folder; earlier work in it is resumed.", rich_help_panel=options.OUTPUT)
+    ] = Path("probe"),
 ) -> None:
     """Generate with each block alone and with each block left out, score the images, and propose roles.
 

@@ -6,13 +6,27 @@ from typing import Annotated
 
 import typer
 
+from . import options
+
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+EXAMPLES = (
+    "instantstyle recipe rocket.png",
+    "instantstyle recipe rocket.png --a1111",
+)
 
 
 def run(
-    image: Annotated[Path | None, typer.Argument(help="A PNG that instantstyle wrote.")] = None,
-    a1111: Annotated[bool, typer.Option("--a1111", help="Print it as the text that other front ends show.")] = False,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of recipes.")] = False,
+    image: Annotated[Path | None, typer.Argument(help="A PNG, JPEG or WebP that instantstyle wrote.")] = None,
+    a1111: Annotated[
+        bool,
+        typer.Option(
+            "--a1111", help="Print it as the text that other front ends show.", rich_help_panel=options.OUTPUT
+        ),
+    ] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of recipes.", rich_help_panel=options.OUTPUT)
+    ] = False,
 ) -> None:
     """Print the recipe in an image as JSON; of a sweep's grid, its base recipe and its axes."""
     from ..errors import JobError
@@ -21,7 +35,7 @@ def run(
     from ..recipe import Recipe
 
     if (image is None) != schema:
-        raise JobError("Give the PNG whose recipe is to be printed, or --schema alone.")
+        raise JobError("Give the image whose recipe is to be printed, or --schema alone.")
     if schema:
         print(json.dumps({"$schema": _DIALECT, **Recipe.model_json_schema()}, indent=2, ensure_ascii=False))
     elif image:

@@ -1,7 +1,9 @@
 """`instantstyle restyle photo.jpg --style ink.png`: an image in another style, with its structure."""
 
+import warnings
 from dataclasses import replace
 
+from ..errors import PromptWarning
 from . import options
 from .generate_files import generate_to_files
 from .recipe_options import (
@@ -17,6 +19,8 @@ _NAMES = (
     *("weight", "content", "content_scale", "removal", "blocks", "scale", "crop", "strength", "control"),
     *("negative", "seed", "steps", "guidance", "guidance_interval", "model", "adapter", "image_encoder"),
 )
+
+EXAMPLES = ('instantstyle restyle photo.jpg --style ink.png --prompt "a rocket" -o restyled.png',)
 
 
 @with_recipe_options(
@@ -37,15 +41,18 @@ def run(
     """Restyle an image by a reference and preserve its structure.
 
     This is image-to-image: --strength says how far the result may depart from the image. It is 0.6 by
-    default, and 1 with --control canny, where a ControlNet preserves the edges. The result has the image's
-    proportions and the model's size.
+    default, 0.85 with mini, which keeps the image's colours below that, and 1 with --control canny, where a
+    ControlNet preserves the edges. --prompt helps to preserve what the image shows. The result has the
+    image's proportions and the model's size.
     """
     from ..generation.sources import resolve_image
-    from ..imaging.control_image import DEFAULT_STRENGTH
+    from ..imaging.control_image import default_strength
 
     strength = values["strength"]
     if strength is None:
-        strength = 1.0 if values["control"] == "canny" else DEFAULT_STRENGTH
+        strength = default_strength(values["model"], values["control"])
+    # Here the prompt is optional: the image is what the result shows.
+    warnings.filterwarnings("ignore", "The prompt is empty", PromptWarning)
     recipe = build_recipe(values, image=resolve_image(photo).as_reference(), strength=strength)
     generate_to_files(
         recipe,

@@ -7,24 +7,46 @@ from typer import Option
 
 from . import options
 
+EXAMPLES = ("instantstyle serve --port 8000",)
+
 
 def run(
     model: options.Model = "mini",
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
-    device: Annotated[list[str] | None, Option(help="cpu, cuda, cuda:1 or mps; repeat for a worker on each.")] = None,
-    host: Annotated[str, Option(help="Address to listen on; other than localhost needs API keys.")] = "127.0.0.1",
-    port: Annotated[int, Option(min=0, max=65535, help="0: any free port.")] = 8000,
-    api_keys: Annotated[
-        Path | None, Option(help="A file with one API key a line; INSTANTSTYLE_API_KEYS adds more.")
+    device: Annotated[
+        list[str] | None,
+        Option(help="cpu, cuda, cuda:1 or mps; repeat for a worker on each.", rich_help_panel=options.MODEL),
     ] = None,
-    styles: Annotated[Path | None, Option(help="The folder in which uploaded styles are stored.")] = None,
-    library: Annotated[bool, Option("--library", help="Let clients use the styles of your library.")] = False,
-    queue: Annotated[int, Option(min=1, help="Largest number of waiting requests; more are rejected.")] = 64,
-    time_limit: Annotated[float, Option(min=1, help="Longest duration of a request in seconds, with waiting.")] = 300,
-    max_pixels: Annotated[int, Option(min=64, help="Largest number of pixels of an image.")] = 1536 * 1536,
-    max_steps: Annotated[int, Option(min=1, max=1000, help="Largest number of steps of an image.")] = 100,
-    max_pictures: Annotated[int, Option(min=1, max=1000, help="Largest number of images of a request.")] = 10,
+    host: Annotated[
+        str, Option(help="Address to listen on; other than localhost needs API keys.", rich_help_panel="Server")
+    ] = "127.0.0.1",
+    port: Annotated[int, Option(min=0, max=65535, help="0: any free port.", rich_help_panel="Server")] = 8000,
+    api_keys: Annotated[
+        Path | None,
+        Option(help="A file with one API key a line; INSTANTSTYLE_API_KEYS adds more.", rich_help_panel="Server"),
+    ] = None,
+    styles: Annotated[
+        Path | None, Option(help="The folder in which uploaded styles are stored.", rich_help_panel="Server")
+    ] = None,
+    library: Annotated[
+        bool, Option("--library", help="Let clients use the styles of your library.", rich_help_panel="Server")
+    ] = False,
+    queue: Annotated[
+        int, Option(min=1, help="Largest number of waiting requests; more are rejected.", rich_help_panel="Limits")
+    ] = 64,
+    time_limit: Annotated[
+        float, Option(min=1, help="Longest duration of a request in seconds, with waiting.", rich_help_panel="Limits")
+    ] = 300,
+    max_pixels: Annotated[
+        int, Option(min=64, help="Largest number of pixels of an image.", rich_help_panel="Limits")
+    ] = 1536 * 1536,
+    max_steps: Annotated[
+        int, Option(min=1, max=1000, help="Largest number of steps of an image.", rich_help_panel="Limits")
+    ] = 100,
+    max_pictures: Annotated[
+        int, Option(min=1, max=1000, help="Largest number of images of a request.", rich_help_panel="Limits")
+    ] = 10,
 ) -> None:
     """Serve /v1/images/generations and /v1/images/edits for OpenAI's clients; /docs lists all routes.
 

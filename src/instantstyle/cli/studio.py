@@ -9,17 +9,27 @@ from typer import Option
 from . import options
 from .console import note
 
+EXAMPLES = ("instantstyle studio --browser",)
+
 
 def run(
     model: options.Model = "mini",
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
     device: options.Device = None,
-    host: Annotated[str, Option(help="Address to listen on; other than localhost needs a password.")] = "127.0.0.1",
-    port: Annotated[int, Option(min=0, max=65535, help="0: any free port.")] = 7860,
-    folder: Annotated[Path | None, Option(help="Folder in which images and references are stored.")] = None,
-    looks: Annotated[int, Option(min=0, max=1000, help="Number of previews of an image.")] = 6,
-    browser: Annotated[bool, Option("--browser", help="Open the page in a browser.")] = False,
+    host: Annotated[
+        str, Option(help="Address to listen on; other than localhost needs a password.", rich_help_panel="Server")
+    ] = "127.0.0.1",
+    port: Annotated[int, Option(min=0, max=65535, help="0: any free port.", rich_help_panel="Server")] = 7860,
+    folder: Annotated[
+        Path | None, Option(help="Folder in which images and references are stored.", rich_help_panel=options.OUTPUT)
+    ] = None,
+    looks: Annotated[
+        int, Option(min=0, max=1000, help="Number of previews of an image.", rich_help_panel="Server")
+    ] = 6,
+    browser: Annotated[
+        bool, Option("--browser", help="Open the page in a browser.", rich_help_panel="Server")
+    ] = False,
 ) -> None:
     """Serve a page on which to upload a reference, enter a prompt and generate images.
 

@@ -9,9 +9,11 @@ from ..errors import JobError
 from . import options
 from .console import note
 
-Author = Annotated[str | None, Option(help="Author of the style.")]
-Licence = Annotated[str | None, Option(help="Licence of the style.")]
-Notes = Annotated[str | None, Option(help="Further remarks.")]
+Author = Annotated[str | None, Option(help="Author of the style.", rich_help_panel=options.OUTPUT)]
+Licence = Annotated[str | None, Option(help="Licence of the style.", rich_help_panel=options.OUTPUT)]
+Notes = Annotated[str | None, Option(help="Further remarks.", rich_help_panel=options.OUTPUT)]
+
+EXAMPLES = ('instantstyle style ink.png --content "a cat" --bind mini -o ink.style.safetensors',)
 
 
 def run(
@@ -23,11 +25,15 @@ def run(
     combine: options.Combine = "average",
     crop: options.Crop = "center",
     bind: Annotated[
-        str | None, Option(metavar="MODEL", help="Bind the style to this model, for example sdxl.")
+        str | None,
+        Option(metavar="MODEL", help="Bind the style to this model, for example sdxl.", rich_help_panel="Binding"),
     ] = None,
-    blocks: Annotated[str, Option(help="Blocks to bind: a role, all, names of blocks, or a probe.json.")] = "style",
+    blocks: Annotated[
+        str, Option(help="Blocks to bind: a role, all, names of blocks, or a probe.json.", rich_help_panel="Binding")
+    ] = "style",
     model: Annotated[
-        str | None, Option(help="Model of the image encoder; by default that of --bind, or mini.")
+        str | None,
+        Option(help="Model of the image encoder; by default that of --bind, or mini.", rich_help_panel=options.MODEL),
     ] = None,
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
@@ -36,7 +42,9 @@ def run(
     author: Author = None,
     licence: Licence = None,
     notes: Notes = None,
-    thumbnail: Annotated[bool, Option(help="Store a small image of the references in it.")] = True,
+    thumbnail: Annotated[
+        bool, Option(help="Store a small image of the references in it.", rich_help_panel=options.OUTPUT)
+    ] = True,
     output: options.StyleOutput = None,
     force: options.Force = False,
 ) -> None:

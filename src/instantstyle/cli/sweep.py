@@ -10,10 +10,31 @@ from .console import progress
 from .generate_files import load_for_recipes
 from .recipe_options import TEXT_TO_IMAGE, OptionValues, build_recipe, with_recipe_options
 
+AXES = "Axes"
+"""Group of options in help texts."""
+
 X = Annotated[
-    str, Option("--x", metavar="FIELD=VALUES", help="scale=0.2:1.4:0.2, seed=1,2,3: a column for each value.")
+    str,
+    Option(
+        "--x",
+        metavar="FIELD=VALUES",
+        help="scale=0.2:1.4:0.2, seed=1,2,3: a column for each value.",
+        rich_help_panel=AXES,
+    ),
 ]
-Y = Annotated[str | None, Option("--y", metavar="FIELD=VALUES", help="blocks=style,layout,all: a row for each value.")]
+Y = Annotated[
+    str | None,
+    Option(
+        "--y",
+        metavar="FIELD=VALUES",
+        help="blocks=style,layout,all: a row for each value.",
+        rich_help_panel=AXES,
+    ),
+]
+
+EXAMPLES = (
+    'instantstyle sweep "a rocket" --style ink.png --x scale=0.2:1.4:0.2 --y blocks=style,layout,all -o grid.png',
+)
 
 
 @with_recipe_options(*TEXT_TO_IMAGE)
@@ -23,7 +44,9 @@ def run(
     y: Y = None,
     values: OptionValues,
     device: options.Device = None,
-    output: Annotated[Path, Option("--output", "-o", help="A .png file.")] = Path("sweep.png"),
+    output: Annotated[Path, Option("--output", "-o", help="A .png file.", rich_help_panel=options.OUTPUT)] = Path(
+        "sweep.png"
+    ),
     force: options.Force = False,
     verbose: options.Verbose = False,
 ) -> None:

@@ -1,9 +1,18 @@
 """`instantstyle version`: the releases that generate images here."""
 
+from . import options
+from .console import print_json
 
-def run() -> None:
+EXAMPLES = ("instantstyle version",)
+
+
+def run(json: options.Json = False) -> None:
     """Print the version of instantstyle and of the libraries that an image depends on."""
     from ..utils.versions import library_versions
 
-    for name, number in library_versions().items():
+    versions = library_versions()
+    if json:
+        print_json(versions)
+        return
+    for name, number in versions.items():
         print(f"{name} {number}")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 from PIL import Image
 
 from ..errors import JobError
+from ..imaging.image_file import save_image
 from ..imaging.loading import file_sha256
-from ..imaging.png_metadata import save_png
 from ..recipe import Dtype, Recipe, RecipeFields, Reference
 from ..unet.blocks import Block, BlockSpec
 from ..utils.versions import library_versions
@@ -52,6 +52,26 @@ class CallRecord:
     guidance_scale: float | None
     scheduler: str
     dtype: str
+
+    @classmethod
+    def of(
+        cls,
+        styled: "InstantStyle",
+        prompt: str | Sequence[str] | None,
+        styles: "Style | Sequence[Style] | Sequence[StyleConditioning] | None",
+        settings: PipelineArguments,
+        guidance_interval: tuple[float, float] | None,
+        seeds: Sequence[int],
+        num_images_per_prompt: int,
+        arguments: PipelineArguments,
+    ) -> "CallRecord":
+        """Record a call, with guidance scale, scheduler and dtype at once, as later calls may change them."""
+        return cls(
+            *(styled, prompt, styles, settings, guidance_interval, seeds, num_images_per_prompt, arguments),
+            guidance_scale=getattr(styled.pipe, "guidance_scale", None),
+            scheduler=type(styled.pipe.scheduler).__name__,
+            dtype=str(styled.pipe.unet.dtype).removeprefix("torch."),
+        )
 
     def recipe(self, index: int, image: Image.Image) -> Recipe:
         """Build the recipe of one image.
@@ -160,10 +180,10 @@ class StyledOutput:
         return self.record.recipe(index, image)
 
     def save(self, path: str | Path, index: int = 0, *, force: bool = False) -> Path:
-        """Write one image as a PNG that carries its recipe: `instantstyle reproduce` generates it again.
+        """Write one image as a file that carries its recipe: `instantstyle reproduce` generates it again.
 
         Args:
-            path: A path that ends in .png.
+            path: A path that ends in .png, .jpg or .webp. Its folder is made if necessary.
             index: Number of the image, from 0.
             force: Whether to replace an existing file.
 
@@ -173,7 +193,7 @@ class StyledOutput:
         Raises:
             JobError: As `recipe`, or the file cannot be written there.
         """
-        return save_png(self.images[index], path, self.recipe(index), force=force)
+        return save_image(self.images[index], path, self.recipe(index), force=force)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.pipeline_output, name)

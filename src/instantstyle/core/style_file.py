@@ -8,6 +8,7 @@ error is one line.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from hashlib import sha256
@@ -15,15 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from ..errors import JobError, StyleError
+from ..errors import ImageError, JobError, StyleError
+from ..imaging.loading import open_image
 from ..recipe import Combine, Crop, Removal
 from ..utils.atomic_write import atomic_write, check_writable
-from ..utils.text import one_line
+from ..utils.text import cut, find_text_fault, join_first, one_line, shorten
+from ..utils.text_file import parse_json
 from .bound_style import BoundKeyValues, KeyValue
 from .style_library import SUFFIX
 
@@ -41,7 +44,15 @@ LARGEST = 256_000_000
 
 Fingerprint = Annotated[str, Field(pattern="^([0-9a-f]{16})?$")]
 Family = Annotated[str, Field(pattern="^[a-z0-9-]+$")]
-Text = Annotated[str, Field(max_length=10_000)]
+
+
+def _validate_text(text: str) -> str:
+    if fault := find_text_fault(text):
+        raise ValueError(f"it {fault}")
+    return text
+
+
+Text = Annotated[str, Field(max_length=10_000), BeforeValidator(_validate_text)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -168,14 +179,20 @@ def read_style_fields(path: Path) -> StyleFields:
     Raises:
         StyleError: The file is missing, damaged, changed, of another version, or not a style file.
     """
-    if not path.is_file():
-        raise StyleError(f"There is no style file {path}; looked in {path.absolute().parent}.")
-    if path.stat().st_size > LARGEST:
+    if not os.path.isfile(path):
+        folder = cut(str(path.absolute().parent), 300)
+        raise StyleError(f"There is no style file {cut(str(path), 300)}; looked in {folder}.")
+    if os.path.getsize(path) > LARGEST:
         raise StyleError(f"{path} is larger than any style ({LARGEST // 10**6} MB); is it a model?")
     try:
         content, tensors = _read_parts(path)
     # A header is JSON from anywhere: truncated, nested without end, of unknown types, it fails in many ways.
     except Exception as error:
+        if _is_image(path):
+            raise StyleError(
+                f"{path} is an image and not a saved style; save its style first: `instantstyle style {path}` "
+                f"writes {path.name.partition('.')[0]}{SUFFIX}."
+            ) from None
         raise StyleError(
             f"{path} is not a complete style file ({one_line(error, 200)}); download it again or make it again."
         ) from None
@@ -187,7 +204,7 @@ def read_style_fields(path: Path) -> StyleFields:
         path, {name: value for name, value in content.items() if name not in ("format", "version")}
     )
     if errors := _tensor_errors(metadata, tensors):
-        raise StyleError(f"{path} is not a style: {'; '.join(errors)}.")
+        raise StyleError(f"{path} is not a style: {join_first(errors, separator='; ')}.")
     bindings = (
         BoundKeyValues(family, adapter, _pairs(tensors, family, PLAIN), _pairs(tensors, family, SHIFTED))
         for family, adapter in metadata.bound.items()
@@ -208,12 +225,20 @@ def _validate_metadata(source: object, fields: Mapping[str, object]) -> StyleMet
         raise StyleError(f"{source} is not a style: {one_line(listed, 200)}.") from None
 
 
+def _is_image(path: Path) -> bool:
+    try:
+        with open_image(path):
+            return True
+    except ImageError:
+        return False
+
+
 def _read_parts(path: Path) -> tuple[Any, dict[str, Tensor]]:
     """Read JSON text and tensors, one tensor at a time, so that no second copy of the file is in memory."""
     with safe_open(path, framework="pt") as file:
         # Copies: the returned tensor maps the file, and would change with it after the checks.
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        return json.loads(file.metadata()[KEY]), tensors
+        return parse_json(file.metadata()[KEY]), tensors
 
 
 def _check_version(path: Path, content: object) -> None:
@@ -221,7 +246,7 @@ def _check_version(path: Path, content: object) -> None:
         raise StyleError(f"{path} has not the format {FORMAT!r}; make a style: instantstyle style …")
     if content.get("version") != VERSION:
         raise StyleError(
-            f"{path} is a style file of version {content.get('version')!r}; this release reads "
+            f"{path} is a style file of version {shorten(content.get('version'))}; this release reads "
             f"version {VERSION}. Upgrade instantstyle, or ask for the style in that version."
         )
 

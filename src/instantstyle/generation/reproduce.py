@@ -1,5 +1,6 @@
 """Generate an image again from the recipe that it carries, and compare the two."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,9 @@ import numpy as np
 from PIL import Image
 
 from ..core.style_library import SUFFIX, library_folder
-from ..errors import JobError
-from ..imaging.loading import file_sha256, open_reference
+from ..errors import ImageError, JobError
+from ..imaging.image_file import recompress
+from ..imaging.loading import file_sha256, open_image, open_reference
 from ..imaging.png_metadata import read_recipe
 from ..recipe import FILE_FIELDS, Recipe, Reference
 from .callbacks import OnStep
@@ -63,7 +65,8 @@ def reproduce(
     """Generate an image again from the recipe that it carries.
 
     Args:
-        path: A PNG written by this package.
+        path: A PNG, JPEG or WebP written by this package. A JPEG is compared with the new image after the same
+            compression.
         folders: Folders to search for the files that the recipe names, in addition to the image's own folder,
             the paths in the recipe and the style library. Files are recognized by their SHA-256.
         device: A torch device; None for a GPU if there is one.
@@ -77,6 +80,8 @@ def reproduce(
         InstantStyleError: The model cannot be loaded, or the recipe does not fit it.
     """
     before, image = read_recipe(path), open_reference(path)
+    with open_image(path) as opened:
+        image_format = opened.format
     recipe = locate_files(before, [*folders, path.parent])
     sources = SourceCache()
     validate_inputs(recipe, sources=sources)
@@ -84,7 +89,7 @@ def reproduce(
     styled.pipe.set_progress_bar_config(disable=True)
     [(new_image, after)] = generate(styled, recipe, on_step=on_step, sources=sources)
     after = after.replace(**{name: getattr(before, name) for name in FILE_FIELDS})
-    return new_image, after, compare_images(image, new_image, before, after)
+    return new_image, after, compare_images(image, recompress(new_image, image_format), before, after)
 
 
 def compare_images(image: Image.Image, new_image: Image.Image, before: Recipe, after: Recipe) -> Comparison:
@@ -142,17 +147,17 @@ def locate_files(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
 def _locate(reference: Reference, folders: Sequence[Path]) -> Path:
     path, library = Path(reference.name), library_folder()
     candidates = (*(folder / path.name for folder in folders), path, library / f"{path.name}{SUFFIX}")
-    same_name = [candidate for candidate in candidates if candidate.is_file()]
+    same_name = [candidate for candidate in candidates if os.path.isfile(candidate)]
     if reference.sha256 is None and same_name:
         return same_name[0]
     searched = (*folders, library)
     for candidate in (*same_name, *_list_files(searched)):
-        if reference.sha256 == file_sha256(candidate):
+        if reference.sha256 == _find_sha256(candidate):
             return candidate
     if same_name:
         raise JobError(
             f"{same_name[0]} is another file than the image was generated with (sha256 "
-            f"{file_sha256(same_name[0])[:12]}…, not {str(reference.sha256)[:12]}…); "
+            f"{str(_find_sha256(same_name[0]))[:12]}…, not {str(reference.sha256)[:12]}…); "
             "name the folder of the right one with --references."
         )
     digest = f" (sha256 {reference.sha256[:12]}…)" if reference.sha256 else ""
@@ -163,7 +168,15 @@ def _locate(reference: Reference, folders: Sequence[Path]) -> Path:
 
 
 def _list_files(folders: Sequence[Path]) -> Iterator[Path]:
-    """List the files in folders that are not empty."""
+    """List the files in folders."""
     for folder in folders:
-        if folder.is_dir():
-            yield from sorted(path for path in folder.iterdir() if path.is_file() and path.stat().st_size)
+        if os.path.isdir(folder):
+            yield from sorted(path for path in folder.iterdir() if os.path.isfile(path))
+
+
+def _find_sha256(path: Path) -> str | None:
+    """Return the SHA-256 of a file; None of one that cannot be read or is larger than any reference."""
+    try:
+        return file_sha256(path)
+    except ImageError:
+        return None

@@ -1,6 +1,7 @@
 """An axis of a sweep: a field of a recipe, and the values that it takes one after another."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from ..errors import JobError, suggest_nearest
 from ..recipe import FIELD_ALIASES, Recipe, Reference
+from ..utils.text import cut, shorten
 from .sources import resolve_source
 
 MAX_VALUES = 50
@@ -60,7 +62,7 @@ class SweepAxis:
         name, equals, values = text.partition("=")
         if not equals:
             raise JobError(
-                f"An axis is {text!r}; give a field and its values: scale=0.2:1.4:0.2, or blocks=style,all."
+                f"An axis is {shorten(text)}; give a field and its values: scale=0.2:1.4:0.2, or blocks=style,all."
             )
         name = name.strip().replace("-", "_")
         field = FIELD_ALIASES.get(name, name)
@@ -79,12 +81,15 @@ class SweepAxis:
 
 def _validate_field(field: str) -> None:
     known = [name for name in Recipe.model_fields if name not in EXCLUDED_FIELDS]
+    short = {name: alias for alias, name in FIELD_ALIASES.items()}
+    names = [short.get(name, name) for name in known]
     if field in EXCLUDED_FIELDS:
-        raise JobError(f"A sweep cannot vary {field}: {EXCLUDED_FIELDS[field]}. It can vary {', '.join(known)}.")
+        raise JobError(f"A sweep cannot vary {field}: {EXCLUDED_FIELDS[field]}. It can vary {', '.join(names)}.")
     if field not in known:
-        containing = next((f" Did you mean {name}?" for name in known if field and field in name), "")
-        nearest = containing or suggest_nearest(field, [*known, *FIELD_ALIASES])
-        raise JobError(f"Recipe has no field {field}; a sweep can vary {', '.join(known)}.{nearest}")
+        # Short names first: they are the names of the options.
+        containing = next((f" Did you mean {name}?" for name in [*names, *known] if field and field in name), "")
+        nearest = containing or suggest_nearest(field, [*names, *known])
+        raise JobError(f"Recipe has no field {cut(field, 80)}; a sweep can vary {', '.join(names)}.{nearest}")
 
 
 def _split_values(field: str, values: str) -> list[str]:
@@ -92,7 +97,10 @@ def _split_values(field: str, values: str) -> list[str]:
     if ":" in values and {int, float} & set(_field_types(field)):
         return _expand_range(values)
     # As a line of CSV, because a quoted prompt may contain commas.
-    [line] = csv.reader([" ".join(values.splitlines())], skipinitialspace=True)
+    try:
+        [line] = csv.reader([re.sub(r"[\r\n]+", " ", values)], skipinitialspace=True)
+    except csv.Error as error:
+        raise JobError(f"The values {shorten(values)} are not a line of CSV: {error}.") from None
     return list(dict.fromkeys(value.strip() for value in line or [""]))
 
 
@@ -101,18 +109,19 @@ def _expand_range(text: str) -> list[str]:
     try:
         first, last, step = map(Decimal, text.split(":"))
         steps = (last - first) / step
-        valid = steps.is_finite() and steps >= 0
+        # The exponents are limited because 1e999999 is a short text for a number of a million digits.
+        valid = steps.is_finite() and steps >= 0 and max(abs(x.adjusted()) for x in (first, last, step)) < 30
     except (ArithmeticError, ValueError):
         raise _invalid_range(text) from None
     if not valid:
         raise _invalid_range(text)
     if steps >= MAX_VALUES:
-        raise JobError(f"The range {text!r} has more than {MAX_VALUES} values; take larger steps.")
+        raise JobError(f"The range {shorten(text)} has more than {MAX_VALUES} values; take larger steps.")
     return [f"{first + index * step:f}" for index in range(int(steps) + 1)]
 
 
 def _invalid_range(text: str) -> JobError:
-    return JobError(f"A range is {text!r}; give first:last:step, such as 0.2:1.4:0.2.")
+    return JobError(f"A range is {shorten(text)}; give first:last:step, such as 0.2:1.4:0.2.")
 
 
 def _parse_value(field: str, text: str) -> object:

@@ -11,7 +11,10 @@ from PIL.PngImagePlugin import PngInfo
 from ..errors import JobError
 from ..recipe import Recipe
 from ..utils.atomic_write import atomic_write, check_writable
+from ..utils.text import cut
 from .loading import open_image
+from .png_chunks import MAX_TEXT_BYTES, TOO_LONG_KEY
+from .xmp import parse_xmp
 
 RECIPE_KEY = "instantstyle"
 """PNG text key of the recipe as JSON. The key `parameters` holds the text that other tools show."""
@@ -89,7 +92,7 @@ def write_png(
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """Read the recipe from a PNG that `save_png` wrote.
+    """Read the recipe from a PNG that `save_png` wrote, or a JPEG or WebP of `image_file.save_image`.
 
     Args:
         path: The file.
@@ -103,7 +106,7 @@ def read_recipe(path: str | Path) -> Recipe:
 
 
 def read_recipe_from_image(image: Image.Image, name: str) -> Recipe:
-    """Read the recipe from an open PNG.
+    """Read the recipe from an open PNG, JPEG or WebP.
 
     Args:
         image: The image as Pillow opened it.
@@ -112,10 +115,15 @@ def read_recipe_from_image(image: Image.Image, name: str) -> Recipe:
     Raises:
         JobError: The image contains no recipe, or not a valid one.
     """
-    text = _read_text(image, RECIPE_KEY)
+    text = _read_text(image, RECIPE_KEY) or parse_xmp(image.info.get("xmp"))
+    if text is None and RECIPE_KEY in image.info.get(TOO_LONG_KEY, ()):
+        raise JobError(f"{name}: the text with the recipe is longer than {MAX_TEXT_BYTES // 2**20} MB.")
     if text is None:
-        raise JobError(f"{name} carries no recipe; only PNGs as instantstyle wrote them do.")
-    return Recipe.from_json(text)
+        raise JobError(f"{name} carries no recipe; only images as instantstyle wrote them do.")
+    try:
+        return Recipe.from_json(text)
+    except JobError as error:
+        raise JobError(f"{cut(name, 300)} carries no valid recipe. {error}") from None
 
 
 def read_png_text(path: str | Path, key: str) -> str | None:

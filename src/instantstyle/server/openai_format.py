@@ -11,7 +11,7 @@ from typing import Literal
 from PIL import Image
 
 from ..errors import JobError
-from ..imaging.control_image import DEFAULT_STRENGTH
+from ..imaging.control_image import default_strength
 from ..imaging.png_metadata import write_png
 from ..recipe import Recipe, Reference
 from .schemas import EditRequest, ImageRequest
@@ -79,7 +79,7 @@ def build_recipe(
         **{name: getattr(request, name) for name in _SHARED_FIELDS},
         references=tuple(references),
         image=init_image,
-        strength=(strength or DEFAULT_STRENGTH) if init_image else None,
+        strength=(strength or default_strength(settings.model)) if init_image else None,
         model=settings.model,
         adapter=settings.adapter,
         image_encoder=settings.image_encoder,

@@ -2,7 +2,14 @@
 
 import re
 
-from . import LAYOUTS, MINI_SCOPE, THINGS, describe_thing
+from .captions import COLOURS, describe_thing
+from .layouts import LAYOUTS
+from .looks import FILLS, GROUNDS, OUTLINES
+from .scenes import MINI_SCOPE
+from .things import THINGS
+
+EXAMPLE_PROMPT = "a fish on the left, hatched with bold outline, red on striped white"
+"""A prompt of the form of the captions that mini was trained on."""
 
 
 def find_known_things(text: str) -> list[str]:
@@ -18,6 +25,20 @@ def find_known_things(text: str) -> list[str]:
     return [
         thing for number, thing in enumerate(MINI_SCOPE.thing_names) if re.search(_singular_or_plural(number), words)
     ]
+
+
+def list_known_words() -> dict[str, list[str]]:
+    """List all words of mini's training captions, by what they describe."""
+    thing = describe_thing(0)
+    places = [describe_thing(0, number) for number, weight in enumerate(MINI_SCOPE.layouts) if weight]
+    return {
+        "things": list(MINI_SCOPE.thing_names),
+        "places": [place.replace(thing, "…").replace("two rockets", "two …") for place in places],
+        "fills": list(FILLS),
+        "outlines": list(OUTLINES),
+        "grounds": list(GROUNDS),
+        "colours": list(COLOURS),
+    }
 
 
 def list_thing_phrases() -> list[str]:
