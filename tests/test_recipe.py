@@ -147,3 +147,48 @@ def test_every_file_is_listed_and_can_be_changed():
 
 def test_fields_of_files_and_of_a_style_are_fields_of_a_recipe():
     assert set(FILE_FIELDS) | set(STYLE_FIELDS) <= set(Recipe.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompt": "a \ud83d b"}, r"prompt is 'a \\ud83d b', which has half a surrogate pair"),
+        ({"blocks": "\ud800"}, r"blocks is '\\ud800', which has half a surrogate pair"),
+        ({"blocks": {"\ud800": 1.0}}, r"the name '\\ud800' has half a surrogate pair"),
+        ({"content": ["a", "\udc80"]}, r"content.1 is '\\udc80', which has half a surrogate pair"),
+        ({"versions": {"torch": "\ud800"}}, r"versions.torch is '\\ud800'"),
+        ({"scheduler": "a\0"}, r"scheduler is 'a\\x00', which has a NUL character"),
+        ({"references": [{"name": "a\0.png"}]}, r"references.0.name is 'a\\x00.png', which has a NUL character"),
+        ({"prompt": "x" * 100_001}, r"prompt is 'x+\.\.\.x+', should have at most 100000 characters"),
+        ({"mask": {"name": "x" * 256}}, r"name is 'x+\.\.\.x+', is too long for a file: a name has at most 255 bytes"),
+        ({"model": "a/" * 2100}, r"model is .*, is too long for a file: .* a path 4095"),
+        ({"adapter": "é" * 128}, r"adapter is .*, is too long for a file"),
+        ({"image_encoder": "x" * 256}, r"image_encoder is .*, is too long for a file"),
+        ({"content": ["x"] * 10_001}, r"content has too many values"),
+        (
+            {"guidance_scale": 10**400},
+            r"guidance_scale is an integer of about 398 digits, which has more than 64 bits",
+        ),
+        ({"seed": -(10**5000)}, r"seed is an integer of about 4983 digits, which has more than 64 bits"),
+        ({"content": [1] * 100}, r"content.9 is 1, should be a valid string; and 90 more"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_value_that_no_file_can_hold_is_refused_in_a_short_line(changes, message):
+    fields = {**WHOLE, **changes}
+    for build in (lambda: Recipe.model_validate(fields), lambda: Recipe(**fields)):  # pyright: ignore[reportArgumentType]
+        with pytest.raises(JobError, match=message) as caught:
+            build()
+        assert len(str(caught.value)) < 1000
+
+
+def test_the_longest_prompt_round_trips_through_json():
+    recipe = Recipe(prompt="🚀" * 100_000, seed=0)
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+@pytest.mark.parametrize("text", ["[" * 990, "[" * 10**6, '{"prompt": "a", "seed": ' + "1" * 5000 + "}"])
+def test_json_beyond_the_limits_is_refused_in_a_short_line(text):
+    with pytest.raises(JobError, match="The recipe cannot be read: it") as caught:
+        Recipe.from_json(text)
+    assert len(str(caught.value)) < 200

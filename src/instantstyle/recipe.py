@@ -21,8 +21,8 @@ from pydantic import (
 )
 
 from .errors import JobError
-from .utils.parsed_values import find_faults, validate_file_name
-from .utils.text import cut, join_first, shorten
+from .utils.parsed_values import MAX_TEXT, find_faults, validate_file_name
+from .utils.text import cut, shorten
 from .utils.text_file import parse_json
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ Crop = Literal["center", "pad", "squash"]
 Removal = Literal["subtract", "project", "mask", "clean"]
 """How content is removed from a style: subtract the content embedding (arXiv 2404.02733), subtract only the
 projection onto its direction, zero the elements that agree with it (MaskST, arXiv 2502.07466), or, without a
-content phrase, damp the image tokens beyond the first singular component (CleanStyle, arXiv 2602.20721)."""
+content phrase, damp the image tokens beyond the first singular component (after CleanStyle, arXiv 2602.20721;
+docs/removal.md states the differences)."""
 
 Combine = Literal["average", "concat"]
 """How several references are combined: one weighted mean embedding, or all their tokens side by side."""
@@ -57,8 +58,8 @@ def _validate_order(interval: tuple[float, float]) -> tuple[float, float]:
     return interval
 
 
-MAX_TEXT = 100_000
-"""Largest number of characters of a prompt or a phrase."""
+MAX_ERRORS = 10
+"""Largest number of errors of a recipe that a message describes."""
 
 # 10 is above every value known to be useful and low enough to catch a misplaced decimal point.
 Weight = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
@@ -93,14 +94,16 @@ class StrictModel(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _raise_job_error(cls, fields: object, validate: Callable[[object], Self]) -> Self:
-        if faults := list(islice(find_faults(fields), 10)):
+        if faults := list(islice(find_faults(fields), MAX_ERRORS)):
             raise JobError(f"{cls.__name__} is invalid: {'; '.join(faults)}.")
         try:
             return validate(fields)
         except ValidationError as error:
             known = list(cls.model_fields)
-            details = [_describe_error(detail, known) for detail in error.errors(include_url=False)]
-            raise JobError(f"{cls.__name__} is invalid: {join_first(details, separator='; ')}.") from None
+            errors = error.errors(include_url=False)
+            details = "; ".join(_describe_error(each, known) for each in errors[:MAX_ERRORS])
+            more = f"; and {len(errors) - MAX_ERRORS} more" if len(errors) > MAX_ERRORS else ""
+            raise JobError(f"{cls.__name__} is invalid: {details}{more}.") from None
 
 
 class Reference(StrictModel):

@@ -94,3 +94,69 @@ def test_a_missing_file_of_prompts_raises_an_error():
 
 def test_a_prompt_too_long_for_a_file_name_is_a_prompt():
     assert read_prompts(["a cat " * 100]) == [("a cat " * 100).strip()]
+
+
+SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e\r"
+"""Characters at which `str.splitlines` ends a line, and a prompt does not end."""
+
+
+def test_a_line_of_prompts_ends_at_a_line_feed_and_nowhere_else(tmp_path):
+    (tmp_path / "p.txt").write_bytes(f"a{SEPARATORS}rocket\r\na cat\n".encode())
+    assert read_prompts([str(tmp_path / "p.txt")]) == [f"a{SEPARATORS}rocket", "a cat"]
+
+
+def test_a_cell_of_contents_ends_at_its_comma_or_line_and_nowhere_else(folder):
+    words = f"a{SEPARATORS[:-1]}cat"
+    (folder / "contents.csv").write_bytes(f'b.png,{words}\r\na.jpg,"two\nlines"\r\n'.encode())
+    found, _ = load_references([folder])
+    assert [reference.content for reference in found] == ["two\nlines", words]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a\0b", r"p\.txt, line 2: 'a\\x00b' has a NUL character"),
+        ("x" * 100_001, r"p\.txt, line 2: 'x+\.\.\.x+' has more than 100,000 characters"),
+    ],
+)
+def test_a_prompt_that_no_recipe_can_hold_is_refused_with_its_line(tmp_path, line, message):
+    (tmp_path / "p.txt").write_text(f"a\n{line}\n")
+    with pytest.raises(JobError, match=message):
+        read_prompts([str(tmp_path / "p.txt")])
+
+
+def test_a_prompt_with_half_a_surrogate_pair_is_refused():
+    # As Python decodes an argument that is not UTF-8.
+    with pytest.raises(JobError, match=r"A prompt: 'a\\udcff' has half a surrogate pair"):
+        read_prompts(["a\udcff"])
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("contents.json", "[" * 990),
+        ("contents.json", "[" * 10**5),
+        ("contents.json", '{"b.png": %s}' % ("1" * 5000)),
+        ("contents.json", '{"b.png": "\\ud800"}'),
+        ("contents.json", '{"b.png": "a\\u0000"}'),
+        ("contents.json", '{"%s": "a"}' % ("x" * 10**6)),
+        ("contents.csv", "b.png," + "x" * 200_000),
+        ("contents.csv", "b.png,a\rb"),
+        ("contents.csv", "b.png,a\0b"),
+        ("contents.csv", "b.png,a,b"),
+    ],
+)
+def test_hostile_contents_are_refused_in_a_short_line(folder, file, text):
+    (folder / file).write_text(text)
+    with pytest.raises(JobError, match=file) as caught:
+        load_references([folder])
+    assert len(str(caught.value)) < 800
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["p.txt", "contents.json", "contents.csv"])
+def test_a_sparse_file_is_refused_before_it_is_read(folder, name):
+    with (folder / name).open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(JobError, match="1,000,000 MB"):
+        read_prompts([str(folder / name)]) if name == "p.txt" else load_references([folder])

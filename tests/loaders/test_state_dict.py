@@ -1,6 +1,7 @@
 """State dicts in files of all formats, and the errors for files that cannot be read."""
 
 import pickle
+import zipfile
 from contextlib import suppress
 
 import pytest
@@ -105,3 +106,78 @@ def test_a_file_that_was_deleted_before_a_tensor_is_read_is_named(saved):
     saved.unlink()
     with pytest.raises(CheckpointError, match=r"can no longer be read .*ip_adapter\.1\.to_k_ip\.weight"):
         file.read_layer(1)
+
+
+def ring():
+    state = {}
+    state["image_proj"] = state
+    return state
+
+
+def lattice():
+    """Mappings that share their parts: 2¹⁴ paths to one tensor."""
+    state = {"weight": torch.ones(1)}
+    for _ in range(14):
+        state = {"a": state, "b": state}
+    return state
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (ring(), "is not a state dict: at most 16 levels of mappings"),
+        (lattice(), "it is not an IP-Adapter"),
+        ({"a": lattice(), "b": lattice(), "c": lattice(), "d": lattice()}, "is not a state dict"),
+        ({"image_proj": torch.eye(4).to_sparse()}, "tensors that are sparse, quantized or expanded: image_proj; save"),
+        ({"image_proj": torch.quantize_per_tensor(torch.ones(4), 1.0, 0, torch.qint8)}, "are sparse, quantized"),
+        ({"image_proj": torch.ones(1).expand(2**20, 2**10)}, "are sparse, quantized or expanded"),
+        ({"x" * 1001: torch.ones(1)}, "names of 1,000 characters"),
+        ({f"n{number}": number for number in range(1000)}, "values that are not tensors: n0, .*, and 990 more"),
+    ],
+)
+def test_a_state_dict_that_cannot_be_read_as_dense_tensors_is_rejected(tmp_path, state, message):
+    torch.save(state, tmp_path / "a.bin")
+    for source in (state, tmp_path / "a.bin"):
+        with pytest.raises(CheckpointError, match=message) as caught:
+            IPAdapterCheckpoint.open(source)
+        assert len(str(caught.value)) < 1500
+
+
+def test_a_compressed_bin_file_is_rejected_before_it_is_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.bin", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10**8))
+    with pytest.raises(CheckpointError, match=r"is not a complete \.bin file \(it has compressed parts\)"):
+        IPAdapterCheckpoint.open(tmp_path / "a.bin")
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "/proc/self/mem", "a\0b", "/dev/zero", "/"])
+def test_a_path_that_the_system_refuses_is_rejected_in_a_short_line(path):
+    with pytest.raises(CheckpointError) as caught:
+        IPAdapterCheckpoint.open(path)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b"[" * 5000, "is not a complete"),
+        (b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,' + b"9" * 5000 + b"]}}", "too many digits"),
+        (b"[]", "is not a complete"),
+        (b'{"down_blocks.%s.attentions.0.attn2.to_k_ip.weight":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}'
+         % (b"1" * 5000), "is not an IP-Adapter"),
+    ],
+)  # fmt: skip
+def test_a_safetensors_header_from_anywhere_is_rejected_in_a_short_line(tmp_path, header, message):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        IPAdapterCheckpoint.open(path)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_header_is_limited_before_it_is_read(tmp_path):
+    with (tmp_path / "a.safetensors").open("wb") as file:
+        file.write((90_000_000).to_bytes(8, "little") + b"{")
+        file.truncate(10**12)
+    with pytest.raises(CheckpointError, match="its header is too long"):
+        IPAdapterCheckpoint.open(tmp_path / "a.safetensors")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..errors import ImageError, JobError, suggest_nearest
 from ..imaging.loading import file_sha256, open_reference
-from ..recipe import MAX_TEXT
+from ..utils.parsed_values import MAX_TEXT
 from ..utils.text import cut, find_text_fault, join_first, one_line, shorten, split_rows
 from ..utils.text_file import parse_json, read_text_file
 

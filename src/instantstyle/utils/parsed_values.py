@@ -12,6 +12,9 @@ MAX_VALUES = 10_000
 MAX_LEVELS = 8
 """Largest depth of lists and mappings in a set of fields; a recipe has three levels."""
 
+MAX_TEXT = 100_000
+"""Largest number of characters of a prompt or a phrase."""
+
 MAX_BITS = 64
 """Largest size of an integer; a seed has 63 bits."""
 
