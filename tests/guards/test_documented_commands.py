@@ -1,22 +1,12 @@
 """Every `instantstyle …` line of the documentation is a valid command."""
 
-import re
 import shlex
-from pathlib import Path
 
 import typer
 
 from instantstyle.cli import app
 
-ROOT = Path(__file__).parents[2]
-DOCUMENTS = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.exists()]
-
-
-def find_commands(text: str) -> list[str]:
-    """Find the `instantstyle` lines of a document's code blocks, with continued lines joined."""
-    blocks = re.findall(r"^```\w*\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [line.removeprefix("$ ") for line in map(str.strip, lines) if re.match(r"(\$ )?instantstyle ", line)]
+from .documentation import PAGES, Example, find_examples
 
 
 def find_error(command: str) -> str | None:
@@ -35,13 +25,14 @@ def find_error(command: str) -> str | None:
 
 
 def test_every_documented_command_is_valid():
-    commands = [command for path in DOCUMENTS for command in find_commands(path.read_text())]
-    assert len(commands) > 50
-    assert {command: error for command in commands if (error := find_error(command))} == {}
+    commands = [command for page in PAGES for example in find_examples(page) for command in example.commands]
+    ours = [command for command in commands if command.startswith("instantstyle ")]
+    assert len(ours) > 50
+    assert {command: error for command in ours if (error := find_error(command))} == {}
 
 
 def test_this_check_can_fail():
-    text = '```sh\n$ instantstyle generate "a rocket" \\\n  --stile ink.png\n```\n'
-    [command] = find_commands(text)
+    example = Example(PAGES[0], 1, "sh", 'instantstyle generate "a sailboat" \\\n  --stile ink.png\n')
+    [command] = example.commands
     assert "No such option" in (find_error(command) or "")
     assert find_error("instantstyle paint") == "no command 'paint'"

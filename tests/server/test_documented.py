@@ -46,12 +46,12 @@ def test_the_python_example_generates_its_images(url, folder, default_size):
     [lines] = examples("python")
     assert DOCUMENTED_URL in lines
     exec(lines.replace(DOCUMENTED_URL, url), {})
-    assert [size(folder / name) for name in ("rocket.png", "crown.png")] == [default_size] * 2
+    assert [size(folder / name) for name in ("sailboat.png", "mushroom.png")] == [default_size] * 2
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
 def test_the_curl_examples_generate_their_images(url, folder, default_size):
-    _, lines = examples("sh")
+    *_, lines = examples("sh")
     assert DOCUMENTED_URL in lines
     done = subprocess.run(["bash", "-ec", lines.replace(DOCUMENTED_URL, url)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ pytest.importorskip("gradio", reason="the studio is an extra")
 import gradio as gr
 from PIL import Image
 
-from instantstyle.recipe import Recipe
+from instantstyle.recipe import Recipe, Reference
 from instantstyle.studio.form_events import FormEvents
 from instantstyle.studio.form_values import IMAGE, MIX, RESTORED, RESTORED_BLOCKS, SAVED
 from instantstyle.studio.input_panel import SOURCES, Form, build_settings_inputs, build_style_inputs
@@ -92,7 +92,7 @@ def test_the_hint_for_an_empty_library_is_shown_beside_no_saved_style(events, sa
 
 
 def test_what_could_not_be_restored_is_a_warning_and_not_an_error(events, store):
-    recipe = Recipe(prompt="a cat", seed=7, model="other", references=({"name": "x.png", "sha256": "0" * 64},))
+    recipe = Recipe(prompt="a cat", seed=7, model="other", references=(Reference(name="x.png", sha256="0" * 64),))
     name = store.save_image(Image.new("RGB", (8, 8)), recipe).name
     status = events.restore_from_current(name)[events.form.status]
     assert '<p role="status" class="status">The settings of the image are restored.</p>' in status
@@ -105,5 +105,5 @@ def test_the_source_that_stands_for_restored_references_is_withdrawn_with_them(e
     recipe = Recipe(prompt="a cat", seed=7, model="mini", references=(stored.model_copy(update={"weight": 2.0}),))
     name = store.save_image(Image.new("RGB", (8, 8)), recipe).name
     source = events.form.source
-    assert RESTORED in dict(map(reversed, events.restore_from_current(name)[source]["choices"]))
-    assert RESTORED not in dict(map(reversed, events.switch_source(IMAGE, "style")[source]["choices"]))
+    assert RESTORED in [value for _, value in events.restore_from_current(name)[source]["choices"]]
+    assert RESTORED not in [value for _, value in events.switch_source(IMAGE, "style")[source]["choices"]]

@@ -3,9 +3,9 @@
 The functions on embeddings act on raw projected embeddings. These are not normalised: a CLIP image embedding is
 longer than a text embedding, and the adapter that reads the result was trained on raw ones.
 
-Token cleaning follows CleanStyle, arXiv 2602.20721: the style is in the first singular component of the image
-tokens, content in the tail. With T = UΣVᵀ = H + L (head and tail), B the unconditional tokens, d the share of the
-steps before the current one, and s the content scale:
+Token cleaning is after CleanStyle, arXiv 2602.20721, and is not its method exactly: the style is in the first
+singular component of the image tokens, content in the tail. With T = UΣVᵀ = H + L (head and tail), B the
+unconditional tokens, d the share of the steps before the current one, and s the content scale:
 
     weight         w(d) = S(γ(c − d)) / S(γc)           S the logistic function: 1 at first, ½ near c, then 0
     conditional    T(d) = H + (1 − s·w(d)) · L          the tail is held back while shapes form
@@ -35,8 +35,9 @@ CLEAN = "clean"
 """The removal that acts on image tokens instead of embeddings."""
 
 CONTENT_SCALES = {"subtract": 0.5, "project": 0.5, "mask": 1.0, CLEAN: 1.0}
-"""Default content scale by removal. For subtract the public default of InstantStyle's code, and the same for
-project; mask and clean have no scale in their papers: they act in full."""
+"""Default content scale by removal. For subtract that of InstantStyle's demo and README example, whose classes have
+1.0 as the default of `neg_content_scale`; the same for project. Mask and clean have no scale in their papers: they act
+in full."""
 
 CLUSTERS = 2
 """Number of clusters of products in `mask`, of which the highest is removed; as in the code of MaskST's authors."""

@@ -186,7 +186,7 @@ MODES = {
     "precise-layout": Mode(
         {"layout": 1.0},
         {"all": 0.1, "layout": 0.0},
-        "after ComfyUI IPAdapter Plus, 'composition precise', which uses other weights; needs guidance",
+        "after ComfyUI IPAdapter Plus, 'composition precise', which has style at full weight; needs guidance",
     ),
 }
 """Modes by name, for every family that has both roles. Unlike a role, which is a selection of blocks, a mode
