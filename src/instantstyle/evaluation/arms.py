@@ -8,6 +8,7 @@ from ..core.content_removal import CLEAN, CONTENT_SCALES
 from ..errors import BlockError, JobError, suggest_nearest
 from ..generation.sweep_axis import SweepAxis
 from ..unet.architectures import Architecture
+from ..utils.text import shorten
 from .experiment import NO_REFERENCE, Arm
 
 ARMS = {
@@ -83,7 +84,7 @@ def select_arms(names: Sequence[str] | None, architecture: Architecture, content
     for name in names:
         if name not in known and name not in GROUPS:
             legal = [*known, *GROUPS]
-            raise JobError(f"There is no arm {name!r}; there are {', '.join(legal)}.{suggest_nearest(name, legal)}")
+            raise JobError(f"There is no arm {shorten(name)}; there are {', '.join(legal)}.{suggest_nearest(name, legal)}")
         if name in known:
             _check_possible(name, known[name], architecture, contents)
     grouped = {
@@ -109,9 +110,9 @@ def parse_scales(text: str) -> list[float]:
     except ValueError:
         scales = {nan}
     except JobError as error:
-        raise JobError(f"scales are {text!r}. {error}") from None
+        raise JobError(f"scales are {shorten(text)}. {error}") from None
     if not all(0 <= scale < inf for scale in scales):
-        raise JobError(f"scales are {text!r}; give first:last:step such as 0.2:1.2:0.2, or 0.5,1.")
+        raise JobError(f"scales are {shorten(text)}; give first:last:step such as 0.2:1.2:0.2, or 0.5,1.")
     return sorted(scales)
 
 

@@ -5,7 +5,7 @@ again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from ..generation.inputs import ReferenceImage
 from ..imaging.loading import open_reference
 from ..imaging.png_metadata import save_png
 from ..metrics import Scorer, ScoringCase, compute_scores
-from ..synthetic import MINI_SCOPE, Scenes, describe_thing, sample_scenes, to_pil_image
+from ..synthetic import LAYOUTS, MINI_SCOPE, Scenes, describe_thing, sample_scenes, to_pil_image
 from ..utils.result_journal import ResultJournal
 from ..utils.text import shorten
 
@@ -235,7 +235,7 @@ def scores_by_reference(
 
 
 def sample_synthetic_references(
-    references: int, things: int, seed: int
+    references: int, things: int, seed: int, *, off_centre: bool = False
 ) -> tuple[list[ReferenceImage], Scenes, list[str]]:
     """Sample held-out scenes of the synthetic dataset as references, and prompts for other things.
 
@@ -243,6 +243,8 @@ def sample_synthetic_references(
         references: Number of references.
         things: Number of object classes to prompt for; no reference shows one of them.
         seed: Seed of the sample.
+        off_centre: Whether no reference shows its thing in the centre, where mini places things without a reference:
+            effects on the layout show only with layouts unlike that.
 
     Returns:
         The references, their scenes, and a prompt for each object class.
@@ -254,11 +256,15 @@ def sample_synthetic_references(
         raise JobError(
             f"{things} of {MINI_SCOPE.things} object classes to prompt for leave none for the references; use fewer."
         )
+    scope = MINI_SCOPE
+    if off_centre:
+        weights = zip(LAYOUTS, scope.layouts, strict=True)
+        scope = replace(scope, layouts=tuple(0.0 if layout == "centre" else weight for layout, weight in weights))
     generator = torch.Generator().manual_seed(seed)
     prompted = torch.randperm(MINI_SCOPE.things, generator=generator)[:things]
-    scenes = sample_scenes(references, generator, MINI_SCOPE, held_out=True)
+    scenes = sample_scenes(references, generator, scope, held_out=True)
     while (shows := torch.isin(scenes.thing, prompted)).any():
-        scenes = scenes.where(~shows, sample_scenes(references, generator, MINI_SCOPE, held_out=True))
+        scenes = scenes.where(~shows, sample_scenes(references, generator, scope, held_out=True))
     # 192 px: the image encoder then sees them as sharply as a photograph.
     images = scenes.render(192, torch.Generator().manual_seed(seed))
     named = [
