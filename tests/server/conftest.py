@@ -19,6 +19,7 @@ from instantstyle.generation.worker import ModelWorker
 from instantstyle.models.registry import MINI_FOLDER
 from instantstyle.server import Limits, Settings
 from instantstyle.server.app import create_app
+from instantstyle.server.http_server import create_server
 from instantstyle.server.service import Service
 
 SHORT = {"num_inference_steps": 2, "size": "16x16"}
@@ -94,7 +95,7 @@ def error_message(response) -> str:
 @contextmanager
 def running(service: Service) -> Iterator[tuple[uvicorn.Server, str, Thread]]:
     """Serve on a free port as `instantstyle serve` does; yield the server, its URL and its thread."""
-    server = uvicorn.Server(uvicorn.Config(create_app(service), port=0, log_level="warning"))
+    server = create_server(service, port=0, log_level="warning")
     thread = Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -17,7 +17,7 @@ from instantstyle.generation.worker import ModelWorker, Progress
 from instantstyle.server import Limits
 from instantstyle.server.app import create_app
 from instantstyle.server.errors import ApiError
-from instantstyle.server.job_queue import Job, JobQueue
+from instantstyle.server.job_queue import JobQueue
 from instantstyle.server.service import Service
 
 from .conftest import SHORT, error_message, running
@@ -177,7 +177,7 @@ def test_a_closed_queue_accepts_no_job():
         queue = JobQueue(1, 1)
         queue.close()
         assert queue.take() is None
-        queue.put(Job(lambda worker, job: None, 1.0))
+        queue.admit(1.0)
 
     with pytest.raises(ApiError, match="stopping"):
         asyncio.run(put())

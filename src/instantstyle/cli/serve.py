@@ -47,11 +47,14 @@ def run(
     max_pictures: Annotated[
         int, Option(min=1, max=1000, help="Largest number of images of a request.", rich_help_panel="Limits")
     ] = 10,
+    grace: Annotated[
+        float, Option(min=1, help="Seconds in which a stop signal ends the server.", rich_help_panel="Limits")
+    ] = 30,
 ) -> None:
     """Serve /v1/images/generations and /v1/images/edits for OpenAI's clients; /docs lists all routes.
 
     The server listens only on localhost unless there are API keys. On a stop signal it finishes the requests
-    that it has accepted.
+    that it has accepted, as far as --grace allows.
     """
     from ..server import Limits, Settings, read_keys, serve
 
@@ -61,6 +64,9 @@ def run(
         image_pixels=max_pixels,
         steps=max_steps,
         images=max_pictures,
+        grace_seconds=grace,
+        # Each waiting request holds a connection.
+        connections=max(Limits.connections, 2 * queue),
     )
     settings = Settings(
         model=model,

@@ -104,13 +104,9 @@ def find_style_file(source: object) -> Path | None:
     # os.path: the methods of `Path` raise `OSError` for names that file systems refuse.
     if os.path.exists(path) or path.name != str(source):
         return None
-    try:
-        saved = _find_file(normalize_style_name(path.name))
-    except StyleError:
-        return None
-    if saved is not None:
+    if (saved := find_library_file(path.name)) is not None:
         return saved
-    if not path.suffix:
+    if not path.suffix and _is_valid_name(path.name):
         raise _unknown_style_error(path.name, f"no file {path} here, and ")
     return None
 
@@ -121,13 +117,18 @@ def path_of(name: str) -> Path:
     Raises:
         StyleError: There is no such style; the message lists those that exist.
     """
-    try:
-        path = _find_file(normalize_style_name(name))
-    except StyleError:
-        path = None
+    path = find_library_file(name)
     if path is None:
         raise _unknown_style_error(name)
     return path
+
+
+def find_library_file(name: str) -> Path | None:
+    """Return the file of a style in the library; None if there is none, or the name is not valid."""
+    try:
+        return _find_file(normalize_style_name(name))
+    except StyleError:
+        return None
 
 
 def add(source: Path, name: str | None = None, *, force: bool = False) -> Path:

@@ -123,7 +123,8 @@ class ModelWorker:
             JobError: The device does not exist.
         """
         worker = cls(load_model(model, adapter, image_encoder, device))
-        warm_up = Recipe(prompt="", seed=0, model=model, num_inference_steps=1)
+        # Not an empty prompt, which would be warned of.
+        warm_up = Recipe(prompt="a cat", seed=0, model=model, num_inference_steps=1)
         worker.generate([warm_up], lambda event: None)
         return worker
 
@@ -170,11 +171,12 @@ class ModelWorker:
             return task(*args, **kwargs)
         return self.submit(task, *args, **kwargs).result()
 
-    def build_style(self, recipe: Recipe) -> Style:
+    def build_style(self, recipe: Recipe, sources: SourceCache | None = None) -> Style:
         """Encode the references of a recipe.
 
         Args:
             recipe: References, crop, and the content to remove.
+            sources: Cache with the files that `validate` decoded.
 
         Returns:
             The style that the recipe's images are generated with.
@@ -182,7 +184,7 @@ class ModelWorker:
         Raises:
             JobError: The recipe names no reference.
         """
-        style = self.run(lambda: prepare(self.styled, recipe).style)
+        style = self.run(lambda: prepare(self.styled, recipe, sources).style)
         if style is None:
             raise JobError("This recipe names no reference to build a style from.")
         return style
@@ -268,11 +270,15 @@ class ModelWorker:
         finally:
             cancel.set()
 
-    def close(self) -> None:
-        """Refuse new tasks, wait until the submitted ones are done, and end the thread."""
+    def close(self, timeout: float | None = None) -> None:
+        """Refuse new tasks, wait until the submitted ones are done, and end the thread.
+
+        Args:
+            timeout: Largest number of seconds to wait; None for no limit.
+        """
         self._closed = True
         self._tasks.put(None)
-        self._thread.join()
+        self._thread.join(timeout)
 
     @cached_property
     def _image_to_image(self) -> InstantStyle:

@@ -11,7 +11,7 @@ __all__ = ["Keys", "Limits", "Settings", "check_exposure", "read_keys", "serve"]
 
 
 def serve(settings: Settings) -> None:
-    """Load the model and serve until SIGINT or SIGTERM, then finish the accepted requests.
+    """Load the model and serve until SIGINT or SIGTERM, then finish the accepted requests within the grace.
 
     Args:
         settings: The settings of the service.
@@ -25,6 +25,7 @@ def serve(settings: Settings) -> None:
     try:
         # FastAPI imports python_multipart only when it reads the first form.
         import fastapi
+        import fastapi_offline
         import prometheus_client
         import python_multipart
         import uvicorn
@@ -34,14 +35,8 @@ def serve(settings: Settings) -> None:
         raise MissingExtra(
             f"The service needs {error.name}, which is not installed: pip install 'instantstyle[server]'"
         ) from None
-    del fastapi, prometheus_client, python_multipart
-    from .app import create_app
+    del fastapi, fastapi_offline, prometheus_client, python_multipart, uvicorn
+    from .http_server import create_server
     from .service import Service
 
-    uvicorn.run(
-        create_app(Service.load(settings)),
-        host=settings.host,
-        port=settings.port,
-        limit_concurrency=settings.limits.connections,
-        server_header=False,
-    )
+    create_server(Service.load(settings)).run()

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from .. import __version__
+from .api_docs import docs_routes
 from .errors import add_error_handlers
 from .middleware import RequestGuard
 from .routes.health import health_routes
@@ -39,12 +40,12 @@ def create_app(service: Service) -> FastAPI:
         description="The style of an image without its subject, as OpenAI's Images API.",
         lifespan=lifespan,
         responses={"4XX": _ERROR, "5XX": _ERROR},
+        # FastAPI's own pages load their scripts from a CDN.
+        docs_url=None,
+        redoc_url=None,
     )
-    settings = service.settings
-    app.add_middleware(
-        RequestGuard, metrics=service.metrics, keys=settings.keys, body_limit=settings.limits.body_bytes
-    )
+    app.add_middleware(RequestGuard, service=service)
     add_error_handlers(app)
-    for routes in (image_routes(service), style_routes(service), health_routes(service)):
+    for routes in (image_routes(service), style_routes(service), health_routes(service), docs_routes(app)):
         app.include_router(routes)
     return app

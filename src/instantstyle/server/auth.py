@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ..errors import JobError
 from ..utils import network
+from ..utils.text import split_rows
+from ..utils.text_file import read_text_file
 from .errors import ApiError
 
 KEYS_VARIABLE = "INSTANTSTYLE_API_KEYS"
@@ -16,6 +18,9 @@ KEYS_VARIABLE = "INSTANTSTYLE_API_KEYS"
 
 MIN_KEY_LENGTH = 16
 """Characters of a key; shorter keys can be guessed."""
+
+MAX_KEYS_BYTES = 1_000_000
+"""Largest file of API keys, in bytes."""
 
 LOCAL_OWNER = "local"
 """Owner of the stored styles of a service without keys."""
@@ -75,10 +80,7 @@ def read_keys(file: Path | None) -> Keys:
     Raises:
         JobError: The file cannot be read or holds no key, or a key is invalid.
     """
-    try:
-        lines = file.read_text().splitlines() if file else []
-    except (OSError, UnicodeDecodeError) as error:
-        raise JobError(f"{file} cannot be read as a list of API keys: {type(error).__name__}.") from None
+    lines = split_rows(read_text_file(file, "a list of API keys", MAX_KEYS_BYTES)) if file else []
     from_file = [key for line in lines if (key := line.partition("#")[0].strip())]
     if file and not from_file:
         raise JobError(f"{file} holds no API key; write one per line.")
@@ -125,10 +127,19 @@ def identify_owner(headers: Mapping[str, str], keys: Keys) -> str:
                 headers={"WWW-Authenticate": "Bearer"},
             )
         return owner
-    if not network.is_local_request(headers):
-        raise ApiError(
-            "Without API keys only programs of this machine are served, as 127.0.0.1 or localhost.",
-            status=403,
-            code="not_here",
-        )
+    check_local(headers, keys)
     return LOCAL_OWNER
+
+
+def check_local(headers: Mapping[str, str], keys: Keys) -> None:
+    """Refuse requests of other sites' pages to a service without keys.
+
+    Args:
+        headers: Headers of the request, with case-insensitive names.
+        keys: The keys of the service. With keys nothing is refused: no page of another site knows one.
+
+    Raises:
+        ApiError: The request is not local (403).
+    """
+    if not keys and not network.is_local_request(headers):
+        raise ApiError(network.NOT_LOCAL, status=403, code="not_here")

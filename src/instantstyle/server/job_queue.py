@@ -19,22 +19,25 @@ _DURATIONS_KEPT = 20
 
 
 class Job(Generic[T]):
-    """Work for a model worker, and the channel of its results to the request that waits for them.
+    """The work of one request for a model worker, and the channel of its results.
 
-    Create it in the event loop; the work runs in the thread of a worker.
+    It is created in the event loop when the head of a request arrives (`JobQueue.admit`), so that reading the
+    body counts against the time limit; its work runs in the thread of a worker.
 
     Attributes:
-        work: The work; called in the worker's thread with the worker and with this job.
         time_limit: Seconds from creation to the last result.
+        deadline: The end of this time, on the clock of `time.monotonic`.
+        work: The work, once it is known; called in the worker's thread with the worker and with this job.
         done: Set once nothing more is done for the job: it was finished, or removed from the queue.
         cancelled: True once the results are not wanted any more.
     """
 
-    def __init__(self, work: Callable[[ModelWorker, "Job[T]"], None], time_limit: float) -> None:
-        self.work, self.time_limit = work, time_limit
+    def __init__(self, time_limit: float) -> None:
+        self.time_limit = time_limit
+        self.deadline = monotonic() + time_limit
+        self.work: Work[T] | None = None
         self.done = asyncio.Event()
         self.cancelled = False
-        self._deadline = monotonic() + time_limit
         self._loop = asyncio.get_running_loop()
         self._results: asyncio.Queue[T | BaseException | None] = asyncio.Queue()
 
@@ -57,14 +60,11 @@ class Job(Generic[T]):
         """
         if self.cancelled:
             raise client_disconnected()
-        if monotonic() > self._deadline:
+        if monotonic() > self.deadline:
             raise time_limit_exceeded(self.time_limit)
 
     async def results(self) -> AsyncIterator[T]:
         """Iterate over the results as they are sent.
-
-        Yields:
-            The results.
 
         Raises:
             ApiError: The deadline has passed (503), even while a worker is still running.
@@ -72,7 +72,7 @@ class Job(Generic[T]):
         """
         while True:
             try:
-                remaining = max(0.0, self._deadline - monotonic())
+                remaining = max(0.0, self.deadline - monotonic())
                 result = await asyncio.wait_for(self._results.get(), remaining)
             except TimeoutError:
                 raise time_limit_exceeded(self.time_limit) from None
@@ -94,6 +94,9 @@ AnyJob = Job[Any]
 class JobQueue:
     """A bounded first-in, first-out queue for several workers.
 
+    A job is admitted when its request arrives, and leaves when it is done. As many jobs are admitted as may wait,
+    and one more for each worker; those whose request is still being read or checked count as well.
+
     Attributes:
         limit: Largest number of jobs that wait.
         workers: Number of workers.
@@ -105,6 +108,7 @@ class JobQueue:
         self.limit, self.workers = limit, workers
         self.busy = 0
         self.closed = False
+        self._admitted: set[AnyJob] = set()
         self._waiting: deque[AnyJob] = deque()
         self._changed = Condition()
         self._durations: deque[float] = deque([1.0], maxlen=_DURATIONS_KEPT)
@@ -113,8 +117,14 @@ class JobQueue:
         """The number of jobs that wait."""
         return len(self._waiting)
 
-    def put(self, job: AnyJob) -> None:
-        """Add a job at the end.
+    def admit(self, time_limit: float) -> AnyJob:
+        """Create the job of a request that arrives, before its body is read.
+
+        Args:
+            time_limit: Seconds until its last result.
+
+        Returns:
+            A job without work. `cancel` it unless it is `put`.
 
         Raises:
             ApiError: The queue is closed (503) or full (429, with the estimated wait).
@@ -122,20 +132,41 @@ class JobQueue:
         with self._changed:
             if self.closed:
                 raise service_stopping()
-            if len(self._waiting) >= self.limit:
+            if len(self._admitted) >= self.limit + self.workers:
                 average = sum(self._durations) / len(self._durations)
                 raise queue_full(max(1, ceil(average / self.workers)))
+            job: AnyJob = Job(time_limit)
+            self._admitted.add(job)
+            return job
+
+    def put(self, job: Job[T], work: Work[T]) -> None:
+        """Add an admitted job at the end.
+
+        Args:
+            job: The job.
+            work: Its work.
+
+        Raises:
+            ApiError: The queue is closed (503), or the job is cancelled (499) or past its deadline (503).
+        """
+        job.check()
+        with self._changed:
+            if self.closed:
+                raise service_stopping()
+            job.work = work
             self._waiting.append(job)
             self._changed.notify()
 
     def cancel(self, job: AnyJob) -> None:
-        """Remove a waiting job at once; let a running one end at its next step."""
+        """Remove a job that waits or has no work yet at once; let a running one end at its next step."""
         job.cancelled = True
         with self._changed:
             if job in self._waiting:
                 self._waiting.remove(job)
                 job.send(client_disconnected())
-                job.set_done()
+                self._leave(job)
+            elif job.work is None:
+                self._leave(job)
 
     def take(self) -> AnyJob | None:
         """Wait for the next job and remove it; return None once the queue is closed and empty."""
@@ -151,13 +182,25 @@ class JobQueue:
         with self._changed:
             self.busy -= 1
             self._durations.append(seconds)
-        job.set_done()
+            self._leave(job)
 
     def close(self) -> None:
         """Accept no more jobs; the waiting ones are still run."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()
+
+    def abandon(self) -> None:
+        """Answer all jobs with 503 at once; running ones end at their next step."""
+        with self._changed:
+            jobs = list(self._admitted)
+        for job in jobs:
+            job.send(service_stopping())
+            self.cancel(job)
+
+    def _leave(self, job: AnyJob) -> None:
+        self._admitted.discard(job)
+        job.set_done()
 
 
 def run_jobs(queue: JobQueue, worker: ModelWorker) -> None:
@@ -171,6 +214,7 @@ def run_jobs(queue: JobQueue, worker: ModelWorker) -> None:
         started = monotonic()
         try:
             job.check()
+            assert job.work is not None
             job.work(worker, job)
             job.send(None)
         # Every error belongs to the request; the worker goes on with the next job.

@@ -17,9 +17,13 @@ class Limits:
         images: Images of a request; the default is OpenAI's limit of `n`.
         steps: Steps of an image.
         text_length: Characters of prompt, negative prompt and content together.
-        connections: Connections open at once; each can hold a request in memory.
+        connections: Connections open at once. Beyond that, the one that waits longest for its client is closed.
+        head_seconds: Time for the head of a request, from the connection or from the last answer.
+        body_seconds: Time for the body of a request; after that it is answered 408.
+        read_seconds: Time in which a client must read what was sent; after that its connection is closed.
         queue: Requests that wait for a worker; one more is answered 429.
-        seconds: Time from joining the queue to the last image.
+        seconds: Time from the arrival of a request to the last image.
+        grace_seconds: Time from the stop signal to the end of the service.
         styles: Styles stored for one key.
     """
 
@@ -30,8 +34,12 @@ class Limits:
     steps: int = 100
     text_length: int = 4000
     connections: int = 256
+    head_seconds: float = 10.0
+    body_seconds: float = 60.0
+    read_seconds: float = 30.0
     queue: int = 64
     seconds: float = 300.0
+    grace_seconds: float = 30.0
     styles: int = 1000
 
     def check(self, request: ImageRequest) -> None:

@@ -2,19 +2,27 @@
 
 import base64
 import binascii
+import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import unquote
 
+from PIL import Image
+
+from ..core.style import Style
 from ..core.style_library import SUFFIX
 from ..errors import ImageError, InstantStyleError
+from ..generation.sources import SourceCache
 from ..imaging.loading import open_image
 from ..recipe import Recipe, Reference
 from ..utils.text import safe_file_name
 
-_DATA_URL = re.compile(r"data:image/[\w.+-]{1,20};base64,")
+_DATA_URL = re.compile(r"data:(image/[\w.+-]+)?(;[^;,]+)*;base64", re.IGNORECASE)
+_MAX_DATA_URL_HEAD = 1000
+_WHITE_SPACE = re.compile(r"[ \t\r\n\f\v]+")
 
 
 class RequestFiles:
@@ -31,7 +39,7 @@ class RequestFiles:
         self._client_names: dict[str, str] = {}
 
     def add_image(self, data: bytes, client_name: str | None) -> Reference:
-        """Store an image.
+        """Store an image without reading it; `check_pixels` and the worker do that.
 
         Args:
             data: The image file.
@@ -39,37 +47,44 @@ class RequestFiles:
 
         Returns:
             A reference to the stored file.
+        """
+        path = self._new_path("image")
+        path.write_bytes(data)
+        return self._reference(path, safe_file_name(client_name))
+
+    def check_pixels(self, path: str | Path) -> None:
+        """Check the size of an image, which its header shows.
+
+        Args:
+            path: The file.
 
         Raises:
-            ImageError: The file's header cannot be read, or shows too many pixels.
+            ImageError: The header cannot be read, or the image has too many pixels.
         """
-        path, name = self._new_path("image"), safe_file_name(client_name)
-        path.write_bytes(data)
-        try:
-            with open_image(path) as image:
-                width, height = image.size
-        except ImageError as error:
-            raise ImageError(str(error).replace(str(path), name)) from None
+        with open_image(path) as image:
+            width, height = image.size
         if width * height > self.max_pixels:
             raise ImageError(
-                f"{name} has {width}×{height} pixels, more than the limit of {self.max_pixels}; make it smaller."
+                f"{path} has {width}×{height} pixels, more than the limit of {self.max_pixels}; make it smaller."
             )
-        return self._reference(path, name)
 
     def add_base64(self, text: str) -> Reference:
         """Store the image of the field `style_image`. URLs and paths are not read.
 
         Args:
-            text: The image file in base64, with or without the prefix of a `data:` URL.
+            text: The image file in base64, with or without line breaks; or a `data:` URL of an image.
 
         Returns:
             A reference to the stored file.
 
         Raises:
-            ImageError: The text is not base64; else as for `add_image`.
+            ImageError: The text is not base64.
         """
+        head, comma, rest = text[:_MAX_DATA_URL_HEAD].partition(",")
+        if comma and _DATA_URL.fullmatch(head.strip()):
+            text = unquote(rest + text[_MAX_DATA_URL_HEAD:])
         try:
-            data = base64.b64decode(_DATA_URL.sub("", text[:64], count=1) + text[64:], validate=True)
+            data = base64.b64decode(_WHITE_SPACE.sub("", text), validate=True)
         except (binascii.Error, ValueError):
             raise ImageError(
                 "style_image is not base64; send the bytes of the image, as URLs and paths are not read."
@@ -116,7 +131,12 @@ class RequestFiles:
         text = message = str(error)
         for path, name in (*self._client_names.items(), (self._folder.name, "this request")):
             text = text.replace(path, name)
-        return type(error)(text) if isinstance(error, InstantStyleError) and text != message else error
+        if not isinstance(error, InstantStyleError) or text == message:
+            return error
+        # A copy keeps the class and its attributes, such as the status of an `ApiError`.
+        public = copy.copy(error)
+        public.args = (text,)
+        return public
 
     def delete(self) -> None:
         """Delete the folder."""
@@ -128,3 +148,33 @@ class RequestFiles:
     def _reference(self, path: Path, client_name: str) -> Reference:
         self._client_names[str(path)] = client_name
         return Reference(name=str(path), sha256=sha256(path.read_bytes()).hexdigest())
+
+
+class CheckedSources(SourceCache):
+    """The files of a request, decoded by the worker: each after a check of the job's deadline and of its size."""
+
+    def __init__(self, files: RequestFiles, check: Callable[[], None]) -> None:
+        """Create an empty cache.
+
+        Args:
+            files: The files of the request.
+            check: Called before a file is decoded; raises an exception to stop the work.
+        """
+        super().__init__()
+        self._request_files, self._check = files, check
+
+    @property
+    def files(self) -> RequestFiles:
+        """The files of the request."""
+        return self._request_files
+
+    def read_image(self, path: str | Path) -> Image.Image:
+        """Decode an image file; `ImageError` if it cannot be read or has too many pixels."""
+        self._check()
+        self._request_files.check_pixels(path)
+        return super().read_image(path)
+
+    def read_style(self, name: str | Path) -> Style:
+        """Read a style file; `StyleError` if it cannot be read."""
+        self._check()
+        return super().read_style(name)

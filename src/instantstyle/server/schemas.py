@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from ..core.style_library import normalize_style_name
 from ..errors import BlockError
-from ..recipe import ContentScale, Crop, Fraction, NonEmptyText, Removal, StrictModel, Weight
+from ..recipe import ContentScale, Crop, Fraction, NonEmptyText, Removal, StrictModel, Text, Weight
 
 SIZE_PATTERN = r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
 
@@ -33,15 +34,13 @@ class ApiRequest(StrictModel):
     def _drop_nulls(cls, fields: object) -> object:
         if not isinstance(fields, dict):
             return fields
-        if broken := [name for name, value in fields.items() if not all(map(_is_unicode, _texts(value)))]:
-            raise ValueError(f"{', '.join(broken)} holds half a surrogate pair, which is not valid Unicode")
         return {name: value for name, value in fields.items() if value is not None}
 
 
 class ImageRequest(ApiRequest):
     """Fields of both kinds of requests for images."""
 
-    prompt: str
+    prompt: Text
     model: str | None = None
     n: Annotated[int, Field(ge=1, le=1000)] = 1
     size: Annotated[str, Field(pattern=SIZE_PATTERN)] = "auto"
@@ -69,7 +68,7 @@ class ImageRequest(ApiRequest):
     scale: Weight = 1.0
     start: Fraction = 0.0
     end: Fraction = 1.0
-    negative_prompt: str = ""
+    negative_prompt: Text = ""
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
@@ -92,7 +91,7 @@ class ImageRequest(ApiRequest):
 class GenerationRequest(ImageRequest):
     """Body of `POST /v1/images/generations`."""
 
-    style_image: NonEmptyText | None = None
+    style_image: Annotated[str, Field(min_length=1)] | None = None
     """The reference image in base64."""
 
 
@@ -108,11 +107,17 @@ class EditRequest(ImageRequest):
 class StyleRequest(ApiRequest):
     """Fields of `POST /v1/styles`, beside the images."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_ .+-]{0,99}$")] | None = None
+    name: str | None = None
+    """A name as in the library; by default that of the image file."""
     content: Phrases = ()
     content_scale: ContentScale | None = None
     removal: Removal | None = None
     crop: Crop = "center"
+
+    @field_validator("name")
+    @classmethod
+    def _normalize_name(cls, name: str | None) -> str | None:
+        return None if name is None else normalize_style_name(name)
 
 
 def check_block_names(blocks: BlockSelection) -> None:
@@ -139,8 +144,3 @@ def _texts(value: object) -> Iterable[str]:
     """Iterate over a string, the strings of a list, or the keys of a mapping."""
     values = [value] if isinstance(value, str) else value if isinstance(value, Iterable) else ()
     return (one for one in values if isinstance(one, str))
-
-
-def _is_unicode(value: str) -> bool:
-    """JSON can escape half a surrogate pair, which UTF-8 cannot encode and no tokenizer accepts."""
-    return not any("\ud800" <= character <= "\udfff" for character in value)

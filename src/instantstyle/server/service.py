@@ -1,23 +1,31 @@
 """`Service`: what all requests share - workers, queue, stored styles, limits and metrics."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from time import time
+from time import monotonic, time
 from typing import TypeVar
 
 from fastapi import Request
 
 from ..generation.worker import ModelWorker
 from .errors import ApiError
-from .job_queue import Job, JobQueue, Work, run_jobs
+from .job_queue import Job, JobQueue, run_jobs
 from .metrics import ServerMetrics
-from .request_files import RequestFiles
+from .middleware import JOB_KEY
+from .request_body import BodyDeadlines
+from .request_files import CheckedSources, RequestFiles
 from .settings import Settings
 from .style_store import StyleStore
 
 T = TypeVar("T")
+
+RequestWork = Callable[[ModelWorker, Job[T], CheckedSources], None]
+"""Called in the worker's thread with the worker, the job to send results to, and the files of the request."""
+
+_FINISHING = 0.8
+"""Share of the grace in which accepted requests are finished; in the rest they are answered with 503."""
 
 _POLL_SECONDS = 0.2
 """Seconds between two checks of whether a client is still connected."""
@@ -32,6 +40,7 @@ class Service:
         queue: The jobs that wait for a worker.
         store: The stored styles.
         metrics: Counters and gauges.
+        bodies: The bodies of requests that are being read.
         created: Unix time in seconds at which the service was created.
     """
 
@@ -47,9 +56,9 @@ class Service:
         self.queue = JobQueue(limits.queue, len(workers))
         self.store = StyleStore(settings.folder, limit=limits.styles, library=settings.library)
         self.metrics = ServerMetrics(self.queue)
+        self.bodies = BodyDeadlines()
         self.created = int(time())
-        # Validation decodes images outside the queue; bounded as the queue is, by the number of workers.
-        self._validating = asyncio.Semaphore(len(workers))
+        self._stop_deadline: float | None = None
         self._running: list[Future[None]] = []
         self._watchers: set[asyncio.Task[None]] = set()
 
@@ -79,33 +88,45 @@ class Service:
         """Let the workers run the jobs of the queue."""
         self._running = [worker.submit(run_jobs, self.queue, worker) for worker in self.workers]
 
-    def stop(self) -> None:
-        """Accept no more jobs, and wait until the accepted ones are finished."""
-        self.queue.close()
-        for worker in self.workers:
-            worker.close()
+    def begin_stop(self) -> None:
+        """Accept no more jobs and no more bodies; after most of the grace, answer what is unfinished with 503.
 
-    async def submit(self, request: Request, prepare: Callable[[RequestFiles], Work[T]]) -> AsyncIterator[T]:
-        """Validate a request and queue its work.
+        Call it in the event loop, before the server waits for its connections.
+        """
+        self.queue.close()
+        self.bodies.stop()
+        grace = self.settings.limits.grace_seconds
+        self._stop_deadline = monotonic() + grace
+        asyncio.get_running_loop().call_later(_FINISHING * grace, self.queue.abandon)
+
+    def stop(self) -> None:
+        """Accept no more jobs, and wait until the accepted ones are finished or the grace is over."""
+        self.queue.close()
+        deadline = self._stop_deadline or monotonic() + self.settings.limits.grace_seconds
+        for worker in self.workers:
+            worker.close(timeout=max(0.0, deadline - monotonic()))
+
+    async def submit(self, request: Request, prepare: Callable[[RequestFiles], RequestWork[T]]) -> AsyncGenerator[T]:
+        """Queue the work of a request.
 
         Args:
-            request: The request. When its client disconnects, the job is cancelled.
-            prepare: Called in a thread with the request's files; validates the request and returns the work.
-                The files are deleted when the job is done.
+            request: The request, whose job the middleware has admitted. When its client disconnects, the job is
+                cancelled.
+            prepare: Called in a thread with the request's files, before the request is queued; stores files,
+                decodes none, and returns the work. The files are deleted when the job is done.
 
         Returns:
             An iterator over the results that the work sends. It raises the error of the work; closing it
             cancels the job.
 
         Raises:
-            InstantStyleError: `prepare` refused the request, or the queue is full or closed.
+            InstantStyleError: `prepare` refused the request, or the queue is closed or the time is over.
         """
+        job: Job[T] = request.scope[JOB_KEY]
         files = RequestFiles(self.settings.limits.upload_pixels)
         try:
-            async with self._validating:
-                work = await asyncio.to_thread(prepare, files)
-            job = Job(work, self.settings.limits.seconds)
-            self.queue.put(job)
+            work = await asyncio.to_thread(prepare, files)
+            self.queue.put(job, lambda worker, job: work(worker, job, CheckedSources(files, job.check)))
         except BaseException as error:
             files.delete()
             raise files.public_error(error) from None
@@ -114,7 +135,7 @@ class Service:
         task.add_done_callback(self._watchers.discard)
         return self._results(job, files)
 
-    async def _results(self, job: Job[T], files: RequestFiles) -> AsyncIterator[T]:
+    async def _results(self, job: Job[T], files: RequestFiles) -> AsyncGenerator[T]:
         try:
             async for result in job.results():
                 yield result

@@ -1,18 +1,31 @@
 """Stored styles: a folder for each owner, a style file for each id."""
 
+import logging
+import os
 import re
 import secrets
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
+from threading import Lock
+from time import time_ns
 
 from platformdirs import user_data_path
 
 from ..core.style import Style
-from ..core.style_library import SUFFIX, list_names, path_of
+from ..core.style_library import SUFFIX, find_library_file
+from ..errors import InstantStyleError
+from ..utils.text import one_line, shorten
 from .errors import ApiError
 
 _ID = re.compile(r"style-[0-9a-f]{24}")
+
+_TICK = 1000
+"""Nanoseconds between two styles: more than the resolution of the times that file systems store."""
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,14 +36,14 @@ class StoredStyle:
         id: `style-` and 24 hexadecimal digits.
         name: Name given by the client.
         content: Phrases that are removed from the style.
-        created: Unix time in seconds.
+        created_ns: Unix time in nanoseconds, different for each style of an owner.
         path: The style file.
     """
 
     id: str
     name: str
     content: tuple[str, ...]
-    created: int
+    created_ns: int
     path: Path
 
     def to_json(self) -> dict[str, object]:
@@ -38,7 +51,7 @@ class StoredStyle:
         return {
             "id": self.id,
             "object": "style",
-            "created": self.created,
+            "created": self.created_ns // 10**9,
             "name": self.name,
             "content": list(self.content),
         }
@@ -57,6 +70,7 @@ class StyleStore:
         """
         self.folder = user_data_path("instantstyle") / "served" if folder is None else folder
         self.limit, self.library = limit, library
+        self._adding = Lock()
 
     def add(self, owner: str, style: Style) -> StoredStyle:
         """Store a style under a new id.
@@ -69,13 +83,25 @@ class StyleStore:
             The stored style.
 
         Raises:
-            ApiError: The owner has as many styles as allowed.
+            ApiError: The owner has as many styles as allowed, or the style cannot be stored (500).
         """
-        self.check_capacity(owner)
         path = self._owner_folder(owner) / f"style-{secrets.token_hex(12)}{SUFFIX}"
-        # Readable by the service's user alone.
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return _read_stored_style(style.save(path))
+        # Counted and stored under one lock: otherwise several requests could take the last place.
+        with self._adding:
+            self.check_capacity(owner)
+            try:
+                # Readable by the service's user alone.
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                created = max([time_ns(), *(newest + _TICK for newest in self._times(owner))])
+                style.save(path)
+                os.utime(path, ns=(created, created))
+                stored = _read_stored_style(path)
+            except (InstantStyleError, OSError):
+                _logger.exception("A style could not be stored.")
+                stored = None
+        if stored is None:
+            raise ApiError("The style could not be stored; the service's log says why.", status=500, code="not_stored")
+        return stored
 
     def check_capacity(self, owner: str) -> None:
         """Check that another style can be stored.
@@ -84,7 +110,7 @@ class StyleStore:
             owner: The owner.
 
         Raises:
-            ApiError: The owner has as many styles as allowed.
+            ApiError: The owner has as many styles as allowed. Files that cannot be read count as well.
         """
         if len(self._paths(owner)) >= self.limit:
             raise ApiError(
@@ -93,28 +119,40 @@ class StyleStore:
             )
 
     def list_styles(self, owner: str) -> list[StoredStyle]:
-        """Return an owner's styles, the oldest first."""
-        stored = map(_read_stored_style, self._paths(owner))
-        return sorted(stored, key=lambda style: (style.created, style.id))
+        """Return an owner's styles, the oldest first. Files that cannot be read are logged and left out."""
+        stored = filter(None, map(_read_stored_style, self._paths(owner)))
+        return sorted(stored, key=lambda style: (style.created_ns, style.id))
 
     def get(self, owner: str, style_id: str) -> StoredStyle:
         """Return one of an owner's styles by id.
 
         Raises:
-            ApiError: The owner has no style with this id (404).
+            ApiError: The owner has no style with this id, or its file cannot be read (404).
         """
-        path = self._owner_folder(owner) / f"{style_id}{SUFFIX}"
-        if not _ID.fullmatch(style_id) or not path.is_file():
-            raise self._not_found(owner, style_id)
-        return _read_stored_style(path)
+        path = self._find_id(owner, style_id)
+        stored = _read_stored_style(path) if path else None
+        if stored is None:
+            raise self._not_found(style_id)
+        return stored
 
     def delete(self, owner: str, style_id: str) -> None:
-        """Delete the file of a style; requests that use it already have a copy.
+        """Delete the file of a style, without reading it; requests that use it already have a copy.
 
         Raises:
-            ApiError: The owner has no style with this id (404).
+            ApiError: The owner has no style with this id (404), or its file cannot be deleted (500).
         """
-        self.get(owner, style_id).path.unlink(missing_ok=True)
+        path = self._find_id(owner, style_id)
+        if path is None:
+            raise self._not_found(style_id)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            raise self._not_found(style_id) from None
+        except OSError:
+            _logger.exception("A style could not be deleted.")
+            raise ApiError(
+                "The style could not be deleted; the service's log says why.", status=500, code="not_deleted"
+            ) from None
 
     def read(self, owner: str, name: str) -> bytes:
         """Read a style file by id or name.
@@ -132,32 +170,52 @@ class StyleStore:
         Raises:
             ApiError: There is no such style (404).
         """
-        try:
-            return self._find(owner, name).read_bytes()
-        except FileNotFoundError:
-            raise self._not_found(owner, name) from None
+        for path in self._find(owner, name):
+            try:
+                return path.read_bytes()
+            # Deleted since it was found.
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                _warn_once(path, one_line(error, 300))
+        raise self._not_found(name)
 
-    def _find(self, owner: str, name: str) -> Path:
-        if _ID.fullmatch(name):
-            return self.get(owner, name).path
+    def _find(self, owner: str, name: str) -> Iterator[Path]:
+        """Iterate over the files that a name means, the first choice first."""
+        if path := self._find_id(owner, name):
+            yield path
+            return
+        wanted = unicodedata.normalize("NFC", name)
         for stored in reversed(self.list_styles(owner)):
-            if stored.name == name:
-                return stored.path
-        if self.library and name in list_names():
-            return path_of(name)
-        raise self._not_found(owner, name)
+            if unicodedata.normalize("NFC", stored.name) == wanted:
+                yield stored.path
+        if self.library and (path := find_library_file(name)):
+            yield path
+
+    def _find_id(self, owner: str, style_id: str) -> Path | None:
+        path = self._owner_folder(owner) / f"{style_id}{SUFFIX}"
+        return path if _ID.fullmatch(style_id) and path.is_file() else None
 
     def _paths(self, owner: str) -> list[Path]:
         files = self._owner_folder(owner).glob(f"style-*{SUFFIX}")
         return [path for path in files if _ID.fullmatch(_id_of(path))]
 
+    def _times(self, owner: str) -> Iterator[int]:
+        """Iterate over the times of an owner's styles, in nanoseconds."""
+        for path in self._paths(owner):
+            try:
+                yield path.stat().st_mtime_ns
+            # Deleted since it was listed.
+            except FileNotFoundError:
+                continue
+
     def _owner_folder(self, owner: str) -> Path:
         return self.folder / owner
 
-    def _not_found(self, owner: str, name: str) -> ApiError:
+    def _not_found(self, name: str) -> ApiError:
         return ApiError(
-            f"There is no style {name!r} among your {len(self._paths(owner))} stored styles; GET /v1/styles "
-            "lists them, POST /v1/styles adds one.",
+            f"There is no style {shorten(name)} that can be read among your stored styles; GET /v1/styles lists "
+            "them, POST /v1/styles adds one.",
             status=404,
             code="no_such_style",
         )
@@ -167,8 +225,25 @@ def _id_of(path: Path) -> str:
     return path.name.removesuffix(SUFFIX)
 
 
+def _read_stored_style(path: Path) -> StoredStyle | None:
+    """Read a style file; None, and a line in the log, for one that is damaged, or that was deleted meanwhile."""
+    try:
+        stat = path.stat()
+        return _read_version(path, stat.st_mtime_ns, stat.st_size)
+    except FileNotFoundError:
+        return None
+    except (InstantStyleError, OSError) as error:
+        _warn_once(path, one_line(error, 300))
+        return None
+
+
 @lru_cache(maxsize=10_000)
-def _read_stored_style(path: Path) -> StoredStyle:
-    """Read a style file; cached, as a file never changes under its id."""
+def _read_version(path: Path, time: int, size: int) -> StoredStyle:
+    """Read a style file; cached until it changes."""
     style = Style.load(path)
-    return StoredStyle(_id_of(path), style.name, style.content, int(path.stat().st_mtime), path)
+    return StoredStyle(_id_of(path), style.name, style.content, time, path)
+
+
+@cache
+def _warn_once(path: Path, reason: str) -> None:
+    _logger.warning("The stored style %s is left out: %s", path, reason)

@@ -1,13 +1,17 @@
 """The page: the layout of its components, the events that connect them, and the server that serves it."""
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal, TypedDict
 
 import gradio as gr
+from fastapi import FastAPI
 from gradio.blocks import Block
 from gradio.events import Dependency
 
 from ..errors import JobError
 from ..generation.worker import ModelWorker
+from ..utils.local_guard import LocalGuard
 from ..utils.text import one_line
 from .actions import Actions
 from .form_events import FormEvents
@@ -65,6 +69,7 @@ def launch_page(worker: ModelWorker, settings: Settings) -> gr.Blocks:
             css_paths=[CSS],
             footer_links=[],
             prevent_thread_lock=True,
+            app_kwargs={"lifespan": guard_requests(has_secret=bool(settings.password))},
             # Explicitly off: Gradio enables these by default or by environment variables.
             share=False,
             ssr_mode=False,
@@ -80,6 +85,25 @@ def launch_page(worker: ModelWorker, settings: Settings) -> gr.Blocks:
             "set another --port, or 0 for any free one."
         ) from None
     return page
+
+
+def guard_requests(has_secret: bool) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Create the lifespan of an application that answers requests of other sites' pages with 403.
+
+    The guard is put around the application at its start, before the port opens: Gradio adds middleware of its own
+    around any that is given to it, and that would answer requests before the guard sees them.
+
+    Args:
+        has_secret: Whether clients have to log in; see `LocalGuard`.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        assert app.middleware_stack is not None
+        app.middleware_stack = LocalGuard(app.middleware_stack, has_secret)
+        yield
+
+    return lifespan
 
 
 def build_page(worker: ModelWorker, settings: Settings, store: ImageStore) -> gr.Blocks:

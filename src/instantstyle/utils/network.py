@@ -6,6 +6,14 @@ from urllib.parse import urlsplit
 
 from ..errors import JobError
 
+NOT_LOCAL = (
+    "Without a secret only programs of this machine and the pages of this very address are served; use 127.0.0.1 or "
+    "localhost, and not from a page of another site or port."
+)
+"""Message for requests that `is_local_request` refuses."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
 
 def is_loopback(host: str | None) -> bool:
     """Test whether a host means this machine and no other.
@@ -27,18 +35,39 @@ def is_local_request(headers: Mapping[str, str]) -> bool:
     """Test whether a request was sent by a program of this machine, and not by a page of another site.
 
     A browser on this machine sends the requests of every page that it shows. Such a page has another
-    `Origin`; or, where its name was made to resolve to this machine (DNS rebinding), another `Host`.
+    `Origin`; or, where its name was made to resolve to this machine (DNS rebinding), another `Host`. Pages of
+    other ports of this machine are other sites too.
 
     Args:
         headers: Request headers, with lower-case or case-insensitive names.
 
     Returns:
-        True if `Host` and, where it is present, `Origin` name this machine.
+        True if `Host` names this machine, and `Origin`, where it is present, this machine and the same port.
     """
-    urls = [f"//{headers.get('host', '')}"]
-    if origin := headers.get("origin"):
-        urls.append(origin)
-    return all(is_loopback(_hostname(url)) for url in urls)
+    if not is_loopback(_address(f"//{headers.get('host', '')}")[0]):
+        return False
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    host, port = _address(origin)
+    return is_loopback(host) and port == _own_address(headers, origin)[1]
+
+
+def is_same_origin(headers: Mapping[str, str]) -> bool:
+    """Test whether a request was sent by a program, or by a page of the host that it is sent to.
+
+    For services that are reached under any name and have a secret: another name (DNS rebinding) has no session,
+    but a page of another site could use the session of the browser.
+
+    Args:
+        headers: Request headers, with lower-case or case-insensitive names.
+
+    Returns:
+        True if `Origin` is absent, or names the same host and port as `Host`.
+    """
+    origin = headers.get("origin")
+    host, port = _address(origin or "")
+    return origin is None or (host is not None and (host, port) == _own_address(headers, origin))
 
 
 def check_exposure(host: str, protected: bool, *, service: str, secret: str, remedy: str) -> None:
@@ -60,8 +89,16 @@ def check_exposure(host: str, protected: bool, *, service: str, secret: str, rem
         )
 
 
-def _hostname(url: str) -> str | None:
+def _own_address(headers: Mapping[str, str], origin: str) -> tuple[str | None, int | None]:
+    """Return host and port of `Host`, which leaves out the default port of the scheme that `origin` has."""
+    scheme = origin.partition(":")[0].lower()
+    return _address(f"{scheme}://{headers.get('host', '')}")
+
+
+def _address(url: str) -> tuple[str | None, int | None]:
+    """Return host and port of a URL; None for what it does not say."""
     try:
-        return urlsplit(url).hostname
+        parts = urlsplit(url)
+        return parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
     except ValueError:
-        return None
+        return None, None

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
@@ -13,7 +14,7 @@ from ...generation.worker import Finished, ModelWorker, Progress, preview_steps
 from ...recipe import Recipe, Reference
 from ..dependencies import Owner
 from ..errors import error_body, json_response
-from ..job_queue import Job, Work
+from ..job_queue import Job
 from ..multipart import openapi_form, read_form
 from ..openai_format import (
     EventPrefix,
@@ -24,16 +25,24 @@ from ..openai_format import (
     split_images,
     stream_event,
 )
-from ..request_files import RequestFiles
+from ..request_files import CheckedSources, RequestFiles
 from ..schemas import EditRequest, GenerationRequest, ImageRequest
-from ..service import Service
+from ..service import RequestWork, Service
 
-Result = PartialImage | GeneratedImage
+
+class Decoded:
+    """Sent when the files of a request are decoded: errors from then on are events of a stream."""
+
+
+Result = Decoded | PartialImage | GeneratedImage
 
 _RESPONSE = {
     "description": "Images in base64; with `stream`, server-sent events of images.",
     "content": {"application/json": {}, "text/event-stream": {}},
 }
+
+_STREAM = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""Headers of streams: proxies such as nginx would hold events back until their buffer is full."""
 
 
 def image_routes(service: Service) -> APIRouter:
@@ -76,49 +85,53 @@ async def _respond(
     build: Callable[[RequestFiles], Recipe],
     prefix: EventPrefix,
 ) -> Response:
-    """Validate the request before it is queued, then answer with its images or with a stream."""
+    """Check the amounts of the request and queue it, then answer with its images or with a stream."""
     service.settings.limits.check(body)
     if body.model is not None:
         service.check_model(body.model)
 
-    def prepare(files: RequestFiles) -> Work[Result]:
-        recipe = build(files)
-        # The decoded images are not passed on: those of all requests in the queue would fill the memory.
-        validate(recipe)
-        return _generation(service, files, recipe, body)
+    def prepare(files: RequestFiles) -> RequestWork[Result]:
+        return _generation(service, build(files), body)
 
     results = await service.submit(request, prepare)
     if body.stream:
-        return StreamingResponse(_events(results, body, prefix), media_type="text/event-stream")
-    images = [result async for result in results if isinstance(result, GeneratedImage)]
+        # Until then an error is answered with its own status.
+        await anext(results)
+        return StreamingResponse(_events(results, body, prefix), headers=_STREAM, media_type="text/event-stream")
+    async with aclosing(results):
+        images = [result async for result in results if isinstance(result, GeneratedImage)]
     return json_response(await asyncio.to_thread(images_response, images, body))
 
 
-def _generation(service: Service, files: RequestFiles, recipe: Recipe, body: ImageRequest) -> Work[Result]:
-    """Return the work that sends each image and, in a stream, its previews."""
+def _generation(service: Service, recipe: Recipe, body: ImageRequest) -> RequestWork[Result]:
+    """Return the work that decodes the files, and sends each image and, in a stream, its previews."""
     previews = body.partial_images if body.stream else 0
 
-    def work(worker: ModelWorker, job: Job[Result]) -> None:
+    def work(worker: ModelWorker, job: Job[Result], sources: CheckedSources) -> None:
         def send(event: Progress | Finished) -> None:
             if isinstance(event, Finished):
                 service.metrics.count_image()
-                complete = files.public_recipe(event.recipe, service.settings.public_model)
+                complete = sources.files.public_recipe(event.recipe, service.settings.public_model)
                 job.send(GeneratedImage(event.image, complete))
             elif event.preview:
                 index = preview_steps(previews, event.num_steps).index(event.step)
                 job.send(PartialImage(event.preview, index))
 
-        worker.generate([recipe], send, count=body.n, previews=previews, check=job.check)
+        validate(recipe, sources=sources)
+        job.send(Decoded())
+        worker.generate([recipe], send, count=body.n, previews=previews, check=job.check, sources=sources)
 
     return work
 
 
-async def _events(results: AsyncIterator[Result], body: ImageRequest, prefix: EventPrefix) -> AsyncIterator[str]:
+async def _events(results: AsyncGenerator[Result], body: ImageRequest, prefix: EventPrefix) -> AsyncIterator[str]:
     """Yield server-sent events. An error is an event too, as the answer has begun."""
     try:
-        async for result in results:
-            content = await asyncio.to_thread(stream_event, result, body, prefix)
-            yield _server_sent_event(str(content["type"]), content)
+        async with aclosing(results):
+            async for result in results:
+                if not isinstance(result, Decoded):
+                    content = await asyncio.to_thread(stream_event, result, body, prefix)
+                    yield _server_sent_event(str(content["type"]), content)
     except Exception as error:
         yield _server_sent_event("error", error_body(error))
         # Errors of the service itself are raised, so that they are logged.

@@ -7,16 +7,17 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ...core.style import Style
+from ...core.style_library import make_style_name
 from ...generation.validate import validate
 from ...generation.worker import ModelWorker
 from ...recipe import Recipe
 from ..dependencies import Owner
 from ..errors import ApiError, json_response
-from ..job_queue import Job, Work
+from ..job_queue import Job
 from ..multipart import openapi_form, read_form
-from ..request_files import RequestFiles
+from ..request_files import CheckedSources, RequestFiles
 from ..schemas import StyleRequest
-from ..service import Service
+from ..service import RequestWork, Service
 
 
 def style_routes(service: Service) -> APIRouter:
@@ -28,9 +29,9 @@ def style_routes(service: Service) -> APIRouter:
         """Store the style of one image, or the mixed style of several, for this key."""
         fields, uploads = await read_form(request)
         body = StyleRequest.model_validate(fields)
-        store.check_capacity(owner)
+        await asyncio.to_thread(store.check_capacity, owner)
 
-        def prepare(files: RequestFiles) -> Work[Style]:
+        def prepare(files: RequestFiles) -> RequestWork[Style]:
             if not uploads:
                 raise ApiError("image is missing: send an image whose style to store.")
             # As a recipe, the request is validated by the same rules as a request for images.
@@ -41,11 +42,11 @@ def style_routes(service: Service) -> APIRouter:
                 **body.model_dump(exclude={"name"}),
                 model=service.settings.model,
             )
-            validate(recipe)
-            style_name = body.name or " + ".join(files.client_names)
+            style_name = body.name or make_style_name(" + ".join(files.client_names))
 
-            def work(worker: ModelWorker, job: Job[Style]) -> None:
-                job.send(replace(worker.build_style(recipe), name=style_name))
+            def work(worker: ModelWorker, job: Job[Style], sources: CheckedSources) -> None:
+                validate(recipe, sources=sources)
+                job.send(replace(worker.build_style(recipe, sources), name=style_name))
 
             return work
 
