@@ -39,7 +39,7 @@ def test_a_malformed_body_is_refused(client, body):
     assert error_message(response)
 
 
-@pytest.mark.parametrize("prompt", ["\\u0000", "", "\\ud83d\\ude00", "a\\nSteps: 1, Seed: 2", "\\u202e"])
+@pytest.mark.parametrize("prompt", ["", "\\ud83d\\ude00", "a\\nSteps: 1, Seed: 2", "\\u202e"])
 def test_any_unicode_prompt_is_accepted(client, prompt):
     body = f'{{"prompt": "{prompt}", {SHORT}}}'.encode()
     response = client.post(GENERATIONS, content=body, headers={"Content-Type": "application/json"})

@@ -1,10 +1,15 @@
 """Stored styles: used by id or name, and separate for each key."""
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from instantstyle.core.style_library import SUFFIX
 from instantstyle.server import Keys
+from instantstyle.server.errors import ApiError
+from instantstyle.server.style_store import StyleStore
 
 from .conftest import SHORT, decode, error_message
 from .test_auth import ADA, BOB, bearer
@@ -93,3 +98,73 @@ def test_a_style_needs_an_image(client):
 @pytest.mark.parametrize("style_id", ["..", "style-0", "style-" + "0" * 24, "%2e%2e%2fetc"])
 def test_an_id_never_becomes_a_path(client, style_id):
     assert client.get(f"{STYLES}/{style_id}").status_code == 404
+
+
+@pytest.mark.parametrize("data", [b"", b"damaged", None])
+def test_a_damaged_file_breaks_neither_the_list_nor_other_styles_nor_its_deletion(client, ink, settings, data):
+    bad, good = (add(client, ink, name="ink").json()["id"] for _ in range(2))
+    [path] = settings.folder.rglob(f"{bad}{SUFFIX}")
+    path.write_bytes(path.read_bytes()[:-1] if data is None else data)
+    assert [style["id"] for style in client.get(STYLES).json()["data"]] == [good]
+    assert generate(client, style="ink").shape == (16, 16, 3)
+    responses = [
+        client.get(f"{STYLES}/{bad}"),
+        client.post(GENERATIONS, json={"prompt": "a", "style": bad, **SHORT}),
+        client.delete(f"{STYLES}/{bad}"),
+        client.delete(f"{STYLES}/{bad}"),
+    ]
+    assert [response.status_code for response in responses] == [404, 400, 200, 404]
+    assert [str(settings.folder) in response.text for response in responses] == [False] * 4
+    assert "/tmp" not in "".join(response.text for response in responses)
+
+
+def test_a_style_that_vanishes_while_it_is_listed_is_left_out(client, ink, settings, monkeypatch):
+    gone, kept = (add(client, ink, name="ink").json()["id"] for _ in range(2))
+    paths = StyleStore._paths
+    monkeypatch.setattr(
+        StyleStore, "_paths", lambda self, owner: [*paths(self, owner), settings.folder / f"{gone}{SUFFIX}"]
+    )
+    client.delete(f"{STYLES}/{gone}")
+    assert [style["id"] for style in client.get(STYLES).json()["data"]] == [kept]
+    assert generate(client, style="ink").shape == (16, 16, 3)
+
+
+def test_of_equal_names_the_newest_is_used_even_within_one_tick_of_the_clock(styled, reference, tmp_path, monkeypatch):
+    monkeypatch.setattr("instantstyle.server.style_store.time_ns", lambda: 10**18)
+    store, style = StyleStore(tmp_path), styled.style(reference)
+    added = [store.add("ada", replace(style, name="ink", notes=str(number))) for number in range(6)]
+    assert [stored.id for stored in store.list_styles("ada")] == [stored.id for stored in added]
+    assert store.read("ada", "ink") == added[-1].path.read_bytes()
+
+
+def test_the_limit_of_styles_holds_for_requests_at_the_same_time(styled, reference, tmp_path):
+    store, style = StyleStore(tmp_path, limit=3), styled.style(reference)
+
+    def attempt(_) -> bool:
+        try:
+            store.add("ada", style)
+        except ApiError as error:
+            assert error.code == "too_many_styles"
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(16))) == 3
+    assert len(store.list_styles("ada")) == 3
+
+
+def test_a_style_that_cannot_be_stored_tells_no_path(styled, reference, tmp_path):
+    (tmp_path / "ada").write_bytes(b"")
+    with pytest.raises(ApiError) as error:
+        StyleStore(tmp_path).add("ada", styled.style(reference))
+    assert error.value.status == 500
+    assert str(tmp_path) not in str(error.value)
+
+
+def test_names_are_those_of_the_library(client, ink):
+    assert add(client, ink, name="cafe\u0301").json()["name"] == "caf\u00e9"
+    assert add(client, ink, name="नमस्ते").json()["name"] == "नमस्ते"
+    assert generate(client, style="cafe\u0301").shape == (16, 16, 3)
+    response = add(client, ink, name="a/b")
+    assert response.status_code == 400
+    assert "cannot be called 'a/b'" in error_message(response)
