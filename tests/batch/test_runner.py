@@ -9,7 +9,7 @@ from PIL import Image
 
 from instantstyle import JobError
 from instantstyle.batch import BatchRow, Ledger
-from instantstyle.imaging.png_metadata import read_recipe
+from instantstyle.imaging.png_metadata import read_recipe, save_png
 from instantstyle.recipe import Recipe
 
 from .conftest import read_files
@@ -156,7 +156,7 @@ INSERT INTO rows VALUES
 def test_a_ledger_of_version_0_1_is_resumed(generate, folder):
     rows, backend = make_rows(3), StubBackend()
     folder.mkdir()
-    Image.new("RGB", (8, 8)).save(folder / rows[0].file)
+    save_png(Image.new("RGB", (8, 8)), folder / rows[0].file, rows[0].recipe.replace(dtype="bfloat16"))
     with closing(sqlite3.connect(folder / "ledger.sqlite")) as connection:
         connection.executescript(LEDGER_0_1)
     assert [outcome.row for outcome in generate(rows, backend)] == [rows[1]]

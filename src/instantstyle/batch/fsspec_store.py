@@ -1,9 +1,11 @@
 """Stores behind URLs that fsspec supports: s3://, gs://, az://, sftp:// and others."""
 
+import json
 import mimetypes
 import os
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -11,9 +13,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from PIL import Image
 
 from ..errors import JobError, MissingExtra, suggest_nearest
-from ..imaging.loading import decode_image
+from ..imaging.decoding import decode_image
+from ..imaging.png_check import HEAD_BYTES, TAIL, has_all_texts, read_texts_of_ends
 from ..utils.atomic_write import atomic_write, is_draft_name, make_draft_name
-from .store import LocalStore, Store
+from .store import LocalStore, Store, StoredFile
 from .store_url import StoreUrl
 
 if TYPE_CHECKING:
@@ -30,6 +33,12 @@ CONTENT_TYPE_ARGUMENTS = {"s3": "ContentType", "gs": "content_type"}
 
 WRITE_TEST_FILE = ".instantstyle"
 """Written before any image is generated, and deleted again if the store permits that."""
+
+READ_TOGETHER = 256
+"""Files whose beginnings are requested at once; fsspec sends them at the same time where the protocol can."""
+
+_VOLATILE = ("time", "atime")
+"""Entries of listings that change when a file is read."""
 
 _PACKAGES = {"smbclient": "smbprotocol"}
 """Packages whose name differs from that of their module."""
@@ -98,10 +107,27 @@ class FsspecStore(Store):
     def display_path(self, file: str) -> str:
         return f"{self}/{file}"
 
-    def existing_files(self, files: Iterable[str]) -> Set[str]:
+    def list_files(self, files: Set[str]) -> Mapping[str, StoredFile]:
         # One listing costs a fraction of a request per file.
         with self._translate_errors(f"{self} cannot be read"):
-            return self._list_files() & set(files)
+            return {name: file for name, file in self._list_files().items() if name in files}
+
+    def read_texts(self, files: Mapping[str, StoredFile]) -> Iterator[tuple[str, Mapping[str, str] | None]]:
+        # The size is known and no image is that small; stores refuse ranges of empty files.
+        small = {name for name, file in files.items() if file.size is not None and file.size < len(TAIL)}
+        yield from ((name, None) for name in small)
+        names = [name for name in files if name not in small]
+        for start in range(0, len(names), READ_TOGETHER):
+            together = {name: files[name].size for name in names[start : start + READ_TOGETHER]}
+            # Both ends tell a cut file, without the transfer of all images.
+            heads = self._read_ranges(
+                {name: (0, min(HEAD_BYTES, size or HEAD_BYTES)) for name, size in together.items()}
+            )
+            tails = self._read_ranges({name: _tail_range(size) for name, size in together.items()})
+            for name, head in heads.items():
+                if not has_all_texts(head):
+                    head = self._read_ranges({name: (0, None)})[name]
+                yield name, read_texts_of_ends(head, tails[name][-len(TAIL) :])
 
     @contextmanager
     def open_writer(self, file: str) -> Iterator[BinaryIO]:
@@ -121,15 +147,28 @@ class FsspecStore(Store):
     def _path(self, file: str) -> str:
         return f"{self._root.rstrip('/')}/{file}"
 
-    def _list_files(self) -> set[str]:
+    def _read_ranges(self, ranges: Mapping[str, tuple[int, int | None]]) -> Mapping[str, bytes]:
+        """Read a range of each file; files that were deleted meanwhile give no bytes."""
+        paths = [self._path(name) for name in ranges]
+        starts, ends = [start for start, _ in ranges.values()], [end for _, end in ranges.values()]
+        with self._translate_errors(f"{self} could not be read"):
+            parts = self._file_system.cat_ranges(paths, starts, ends, on_error="return")
+            for part in parts:
+                if isinstance(part, Exception) and not isinstance(part, FileNotFoundError):
+                    raise part
+        return {
+            name: b"" if isinstance(part, Exception) else bytes(part) for name, part in zip(ranges, parts, strict=True)
+        }
+
+    def _list_files(self) -> dict[str, StoredFile]:
         # fsspec caches listings, and shares the cache between file systems of equal arguments.
         self._file_system.invalidate_cache()
         try:
             entries = self._file_system.ls(self._root, detail=True)
         except FileNotFoundError:
             # An object store has no empty folders.
-            return set()
-        return {entry["name"].rpartition("/")[2] for entry in entries if entry["type"] == "file"}
+            return {}
+        return {entry["name"].rpartition("/")[2]: _describe(entry) for entry in entries if entry["type"] == "file"}
 
     def _put(self, file: str, data: bytes) -> None:
         path = self._path(file)
@@ -159,6 +198,19 @@ class FsspecStore(Store):
         # Each store's library has its own exceptions: botocore's, paramiko's, Google's, OSError.
         except Exception as error:
             raise JobError(f"{what} ({self._url.describe_error(error)}).") from None
+
+
+def _tail_range(size: int | None) -> tuple[int, int | None]:
+    """Return the range of the last bytes of a PNG; all of a file of unknown size."""
+    return (0, None) if size is None else (size - len(TAIL), size)
+
+
+def _describe(entry: Mapping[str, object]) -> StoredFile:
+    """Describe an entry of a listing. Its version covers times, entity tags and whatever else the store tells."""
+    size = entry.get("size")
+    told = {name: value for name, value in entry.items() if name not in _VOLATILE}
+    version = sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+    return StoredFile(size if isinstance(size, int) else None, version)
 
 
 def _open_file_system(url: StoreUrl) -> "tuple[AbstractFileSystem, str]":

@@ -7,11 +7,17 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
-from ..recipe import Recipe
+from ..recipe import Recipe, RecipeFields
 from ..utils.text import slug
 
 Batch = Sequence["BatchRow"]
 """Rows that are generated in one call; they differ only in prompt and seed."""
+
+_CHOSEN_FIELDS = (
+    *("num_inference_steps", "guidance_scale", "content_scale", "removal"),
+    *("height", "width", "dtype"),
+)
+"""Fields that generating fills in where a row leaves them open."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,20 @@ class BatchRow:
         # Defaults are left out, so that adding a field to `Recipe` keeps the keys of existing ledgers.
         fields = recipe.model_dump(mode="json", exclude_defaults=True)
         return sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+    def key_of_image(self, made: Recipe) -> str:
+        """Return the key of the row that an image answers, if it left open what this row leaves open.
+
+        Args:
+            made: The complete recipe that the image carries.
+
+        Returns:
+            `key` if the image is one of this row, else another key.
+        """
+        chosen: RecipeFields = {name: None for name in _CHOSEN_FIELDS if getattr(self.recipe, name) is None}
+        if self.recipe.content_scale == "auto":
+            chosen["content_scale"] = "auto"
+        return BatchRow(made.replace(**chosen, scheduler=None, versions={})).key
 
     @cached_property
     def file(self) -> str:

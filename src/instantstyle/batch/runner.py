@@ -1,16 +1,19 @@
 """Generate the waiting rows of a ledger, batch by batch; each image is written before its row is marked."""
 
+import errno
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from ..errors import InstantStyleError
-from ..imaging.png_metadata import write_png
+from ..errors import InstantStyleError, JobError
 from ..utils.text import one_line
 from .backends import Backend, BatchTooLarge, GeneratedImage, NoWorkers
 from .ledger import Ledger
 from .rows import Batch, BatchRow, split_batch
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of which no row is the cause: a full disk, an exceeded quota, a read-only file system."""
 
 OnMessage = Callable[[str], None]
 
@@ -56,6 +59,8 @@ def generate_rows(
             done, _ = wait(run.running, return_when=FIRST_COMPLETED)
             for future in done:
                 yield from run.collect(future)
+    # Images that were deleted or damaged meanwhile wait for the next run.
+    ledger.compare_with_store()
 
 
 class _Run:
@@ -64,10 +69,8 @@ class _Run:
     def __init__(self, ledger: Ledger, rows: Sequence[BatchRow], backend: Backend, on_message: OnMessage) -> None:
         self.ledger, self.backend, self.on_message = ledger, backend, on_message
         self.waiting = ledger.waiting_keys(rows)
-        # Prefer the rows as given: their files may have moved since the ledger saved them.
-        given = {row.key: row for row in rows}
-        batches = ledger.waiting_batches(self.waiting)
-        self.queue: deque[Batch] = deque([given.get(row.key, row) for row in batch] for batch in batches)
+        waiting = {row.key: row for row in rows if row.key in self.waiting}
+        self.queue: deque[Batch] = deque(ledger.waiting_batches(waiting))
         # The default dtype may depend on a measurement of this machine; a store keeps the first choice.
         self.dtypes = ledger.dtypes()
         self.running: dict[Future[list[GeneratedImage]], Batch] = {}
@@ -90,6 +93,9 @@ class _Run:
             raise
         # All other errors concern only rows of this batch; the other rows continue.
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _DISK_FULL:
+                reason = one_line(error.strerror or error)
+                raise JobError(f"No file can be written ({reason}); the rows wait for the next run.") from None
             if len(batch) == 1:
                 yield self._fail(batch[0], error)
             elif isinstance(error, BatchTooLarge):
@@ -105,9 +111,7 @@ class _Run:
             # Rows of the batch whose image exists already were generated only to repeat the same call.
             if row.key not in self.waiting:
                 continue
-            with self.ledger.store.open_writer(row.file) as file:
-                write_png(image, file, recipe)
-            self.ledger.mark_generated(row, recipe.dtype)
+            self.ledger.save_image(row, image, recipe)
             self.waiting.discard(row.key)
             yield Outcome(row)
 

@@ -1,5 +1,6 @@
 """`instantstyle batch jobs.jsonl --out images`: many recipes into one folder, resumable."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -98,8 +99,8 @@ def run(
     """Generate every row of a manifest, or all combinations of --styles, --prompts and --seeds.
 
     The options apply to what a row leaves out. If a row is not valid, nothing is generated. A batch that was
-    interrupted at any point is resumed by the same command. Exit code 0: all generated; 1: some failed;
-    2: an error.
+    interrupted at any point is resumed by the same command. Exit code 0: all generated; 1: some failed
+    or wait; 2: an error.
     """
     from ..batch import Ledger, create_backend, write_report
     from ..errors import JobError
@@ -113,9 +114,9 @@ def run(
         ledger.add_rows(rows, batch or worker.batch_size)
         if retry_failed:
             ledger.retry_failed(rows)
-        failed = _generate(ledger, rows, worker)
+        all_drawn = _generate(ledger, rows, worker)
         print(write_report(ledger.store, rows, ledger.states(rows)) if report else ledger.store)
-    if failed:
+    if not all_drawn:
         raise Exit(1)
 
 
@@ -151,11 +152,11 @@ def _read_rows(
     return unique
 
 
-def _generate(ledger: "Ledger", rows: Sequence["BatchRow"], backend: "Backend") -> int:
+def _generate(ledger: "Ledger", rows: Sequence["BatchRow"], backend: "Backend") -> bool:
     """Generate the rows that are waiting; show a bar on a terminal and print lines elsewhere.
 
     Returns:
-        The number of rows that have failed, in this run or before.
+        Whether all rows are drawn, in this run or before.
     """
     from ..batch import Progress, generate_rows
 
@@ -166,6 +167,10 @@ def _generate(ledger: "Ledger", rows: Sequence["BatchRow"], backend: "Backend") 
         note(f"{count.generated} of {count.total} exist already")
     if count.failed:
         note(f"{count.failed} failed before; --retry-failed tries them again")
+    if damaged := len(ledger.damaged & {row.file for row in rows}):
+        note(
+            f"{damaged} files of {ledger.store} are damaged or of other rows; they are generated again"
+        )
     if others := ledger.count_other_rows(rows):
         note(f"{others} more images of {ledger.store} are not in this manifest; they stay as they are")
     with progress(unit="images") as on_image:
@@ -175,5 +180,8 @@ def _generate(ledger: "Ledger", rows: Sequence["BatchRow"], backend: "Backend") 
                 on_image(count.finished, waiting)
             if outcome.error or not on_image:
                 note(line)
-    note(f"{count.generated} of {count.total} images are in {ledger.store}, {count.failed} failed")
-    return count.failed
+    # Read again, because images may have been deleted or damaged during the run.
+    left = Counter(state for state, _ in ledger.states(rows).values())
+    waiting = f", {left['waiting']} wait for the next run" if left["waiting"] else ""
+    note(f"{left['drawn']} of {count.total} images are in {ledger.store}, {left['failed']} failed{waiting}")
+    return left["drawn"] == len(rows)

@@ -127,10 +127,12 @@ def prepare(styled: "InstantStyle", recipe: Recipe, sources: SourceCache | None 
     recipe = recipe.replace(blocks=resolve_block_spec(recipe.blocks, styled.architecture))
     style = _encode(styled, recipe.references, recipe.crop, sources, recipe.combine)
     if style and (recipe.content or recipe.content_scale is not None or recipe.removal):
+        # The recipe of an image records a scale also where nothing is removed.
+        removes = recipe.content or style.content or "clean" in (recipe.removal, style.removal)
         style = styled.style(
             style,
             content=list(recipe.content) or None,
-            content_scale=recipe.content_scale,
+            content_scale=recipe.content_scale if removes or recipe.content_scale == "auto" else None,
             removal=recipe.removal,
         )
     negative = _encode(styled, recipe.negative_references, recipe.crop, sources)
@@ -139,7 +141,7 @@ def prepare(styled: "InstantStyle", recipe: Recipe, sources: SourceCache | None 
         "scale": recipe.scale,
         "start": recipe.start,
         "end": recipe.end,
-        "mask": sources.read_image(recipe.mask.name) if recipe.mask else None,
+        "mask": sources.read_mask(recipe.mask) if recipe.mask else None,
     }
     conditionings: list[StyleConditioning] = []
     if style:
@@ -161,7 +163,7 @@ def _encode(
     if not references:
         return None
     names = [Path(reference.name).name for reference in references]
-    decoded = [sources.read(reference.name) for reference in references]
+    decoded = [sources.read(reference) for reference in references]
     weights = [reference.weight for reference in references] if combine else None
     combine = combine or "average"
     if all(isinstance(source, Image.Image) for source in decoded):
@@ -182,7 +184,7 @@ def _image_arguments(pipe: "Pipeline", recipe: Recipe, sources: SourceCache) -> 
 
     # Side in pixels of the square images that the network was trained on.
     side = pipe.unet.config.sample_size * pipe.vae_scale_factor
-    image = resize_to_area(sources.read_image(recipe.image.name), side)
+    image = resize_to_area(sources.read_image(recipe.image), side)
     strength = {} if recipe.strength is None else {"strength": recipe.strength}
     control = {"control_image": canny_edges(image)} if recipe.control == "canny" else {}
     return {"image": image, **strength, **control}

@@ -126,7 +126,7 @@ def _mix(references: tuple[Reference, ...], sources: SourceCache) -> "Style":
     """Mix saved styles as `InstantStyle.style` does."""
     from ..core.style import Style
 
-    return Style.mix([(sources.read_style(reference.name), reference.weight) for reference in references])
+    return Style.mix([(sources.read_style(reference), reference.weight) for reference in references])
 
 
 def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":

@@ -1,18 +1,24 @@
 """Resolve the names of reference images and styles to files, and decode each file once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from PIL import Image
 
 from ..core.style_library import find_style_file
-from ..imaging.loading import MAX_PIXELS, file_sha256, open_reference
+from ..errors import JobError
+from ..imaging.decoding import MAX_PIXELS
+from ..imaging.loading import file_sha256, open_mask, open_reference
 from ..recipe import Reference
 
 if TYPE_CHECKING:
     from ..core.style import Style
+
+T = TypeVar("T")
 
 SourceKind = Literal["image", "style"]
 """What a file holds: an image, or a saved style."""
@@ -76,12 +82,16 @@ class SourceCache:
     Pass the same cache to `validate`, `load_for` and `generate`, so that generating reuses what validating
     decoded. Use a cache for one piece of work: it does not notice that a file changes later. It keeps up to
     `MAX_PIXELS` decoded pixels; images beyond that are decoded on every read.
+
+    Files may be named by the `Reference` of a recipe. Its SHA-256, if any, is compared with what is decoded, so that
+    no image is generated from another file than its recipe says.
     """
 
     def __init__(self) -> None:
+        self._digests: dict[Path, str] = {}
         self._files: dict[str, SourceFile] = {}
         self._styles: dict[Path, Style] = {}
-        self._images: dict[Path, Image.Image] = {}
+        self._images: dict[tuple[Path, bool], Image.Image] = {}  # by file, and whether it is a mask
         self._pixels = 0
 
     def resolve(self, name: str | Path) -> SourceFile:
@@ -90,56 +100,118 @@ class SourceCache:
             self._files[str(name)] = resolve_source(name)
         return self._files[str(name)]
 
-    def read(self, name: str | Path) -> "Style | Image.Image":
+    def read(self, name: str | Path | Reference) -> "Style | Image.Image":
         """Decode a reference.
 
         Args:
-            name: A path, or the name of a style in the library.
+            name: A path, the name of a style in the library, or a reference with either as its name.
 
         Returns:
             The saved style, or the image as upright RGB. Do not modify it in place.
 
         Raises:
             ImageError: The image cannot be read.
+            JobError: The file has another SHA-256 than the reference.
             StyleError: The style cannot be read, or the name means no file.
         """
-        source = self.resolve(name)
-        return self.read_image(source.path) if source.kind == "image" else self.read_style(name)
+        is_image = self.resolve(_name(name)).kind == "image"
+        return self.read_image(name) if is_image else self.read_style(name)
 
-    def read_style(self, name: str | Path) -> "Style":
+    def read_style(self, name: str | Path | Reference) -> "Style":
         """Read a saved style.
 
         Args:
-            name: A style file, or the name of a style in the library.
+            name: A style file, the name of a style in the library, or a reference with either as its name.
 
         Raises:
+            JobError: The file has another SHA-256 than the reference.
             StyleError: The style cannot be read, or the name means no file.
         """
-        path = self.resolve(name).path
-        if path not in self._styles:
+        path = self.resolve(_name(name)).path
+        if path not in self._styles or not self._is_checked(path, name):
             from ..core.style import Style
 
-            self._styles[path] = Style.load(path)
+            self._styles[path] = self._load(path, name, Style.load)
         return self._styles[path]
 
-    def read_image(self, path: str | Path) -> Image.Image:
+    def read_image(self, name: str | Path | Reference) -> Image.Image:
         """Decode an image file.
 
         Args:
-            path: The file.
+            name: The file, or a reference to it.
 
         Returns:
             The image as upright RGB. Do not modify it in place.
 
         Raises:
             ImageError: The file cannot be read as an image.
+            JobError: The file has another SHA-256 than the reference.
         """
-        path = Path(path)
-        if path in self._images:
-            return self._images[path]
-        image = open_reference(path)
+        return self._decode(name, open_reference)
+
+    def read_mask(self, name: str | Path | Reference) -> Image.Image:
+        """Decode an image file as a mask.
+
+        Args:
+            name: The file, or a reference to it.
+
+        Returns:
+            The mask as upright grey, black where it is transparent. Do not modify it in place.
+
+        Raises:
+            ImageError: The file cannot be read as an image.
+            JobError: The file has another SHA-256 than the reference.
+        """
+        return self._decode(name, open_mask)
+
+    def _decode(self, name: str | Path | Reference, decode: Callable[[Path], Image.Image]) -> Image.Image:
+        path = Path(_name(name))
+        key = path, decode is open_mask
+        if key in self._images and self._is_checked(path, name):
+            return self._images[key]
+        image = self._load(path, name, decode)
         pixels = image.width * image.height
-        if self._pixels + pixels <= MAX_PIXELS:
-            self._images[path] = image
+        if self._pixels + pixels <= MAX_PIXELS and key not in self._images:
+            self._images[key] = image
             self._pixels += pixels
         return image
+
+    def _is_checked(self, path: Path, name: str | Path | Reference) -> bool:
+        """Whether what is kept of a file has the SHA-256 of the reference, or the reference has none."""
+        return not isinstance(name, Reference) or name.sha256 in (None, self._digests.get(path))
+
+    def _load(self, path: Path, name: str | Path | Reference, load: Callable[[Path], T]) -> T:
+        """Read a file, and check its SHA-256 before and after."""
+        expected = name.sha256 if isinstance(name, Reference) else None
+        check_unchanged(path, expected)
+        loaded = load(path)
+        check_unchanged(path, expected)
+        if expected:
+            self._digests[path] = expected
+        return loaded
+
+
+def check_unchanged(path: Path, expected: str | None, data: bytes | None = None) -> None:
+    """Check that a file is the one that a recipe names.
+
+    Args:
+        path: The file.
+        expected: Its SHA-256 in hexadecimal; None if it is unknown.
+        data: Content of the file, if it was read before.
+
+    Raises:
+        ImageError: The file cannot be read.
+        JobError: The file has another SHA-256.
+    """
+    if expected is None:
+        return
+    found = file_sha256(path) if data is None else sha256(data).hexdigest()
+    if found != expected:
+        raise JobError(
+            f"{path} was changed after its recipe was made (its sha256 is {found[:12]}…, expected "
+            f"{expected[:12]}…); restore the file, or start again with the new one."
+        )
+
+
+def _name(source: str | Path | Reference) -> str | Path:
+    return source.name if isinstance(source, Reference) else source

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ...generation.generate import PreparedRecipe, prepare
 from ...generation.load import is_plain
-from ...generation.sources import resolve_source
+from ...generation.sources import check_unchanged, resolve_source
 from ...recipe import Recipe
 from ...unet.probe_file import resolve_block_spec
 from ..rows import BatchRow
@@ -43,9 +43,17 @@ class PackedRecipe:
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> "PackedRecipe":
-        """Read the files of a recipe; call it on the machine that has them."""
-        paths = {file.name: resolve_source(file.name).path for file in recipe.files()}
-        files = {name: (path.name, path.read_bytes()) for name, path in paths.items()}
+        """Read the files of a recipe; call it on the machine that has them.
+
+        Raises:
+            JobError: A file has another SHA-256 than the recipe says.
+        """
+        files: dict[str, tuple[str, bytes]] = {}
+        for file in recipe.files():
+            path = resolve_source(file.name).path
+            data = path.read_bytes()
+            check_unchanged(path, file.sha256, data)
+            files[file.name] = (path.name, data)
         # A probe file is read here too: only the block names in it are sent.
         return cls(recipe.replace(blocks=resolve_block_spec(recipe.blocks)), is_plain(recipe), files)
 
