@@ -84,7 +84,8 @@ def select_arms(names: Sequence[str] | None, architecture: Architecture, content
     for name in names:
         if name not in known and name not in GROUPS:
             legal = [*known, *GROUPS]
-            raise JobError(f"There is no arm {shorten(name)}; there are {', '.join(legal)}.{suggest_nearest(name, legal)}")
+            nearest = suggest_nearest(name, legal)
+            raise JobError(f"There is no arm {shorten(name)}; there are {', '.join(legal)}.{nearest}")
         if name in known:
             _check_possible(name, known[name], architecture, contents)
     grouped = {
