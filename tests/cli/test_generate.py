@@ -277,3 +277,49 @@ def test_a_guidance_interval_changes_the_image_and_is_in_the_recipe(generate):
 )
 def test_invalid_combinations_are_refused(generate, words, reason):
     assert reason in refused(generate(*words, "-o", "out.png"))
+
+
+def test_a_size_far_from_that_of_the_model_is_warned_of(run):
+    words = ("generate", "a rocket", "--steps", 1, "--seed", 7, "--device", "cpu", "--force")
+    err = run(*words, "-o", "large.png", "--width", 256, "--height", 256).err
+    assert "warning: mini was trained on images of 128×128 px; of 256×256 px they are likely" in err
+    assert "64×64 px" in run(*words, "-o", "small.png", "--width", 64, "--height", 64).err
+    for size in ((), ("--width", 128), ("--width", 160, "--height", 96)):
+        assert run(*words, "-o", "same.png", *size).err == ""
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+def test_an_image_in_another_format_is_reproduced_from_its_recipe(generate, run, suffix):
+    assert generate("--style", "ink.png", "-o", f"out.{suffix}").code == 0
+    generate("--style", "ink.png", "-o", "out.png")
+    assert read_recipe(f"out.{suffix}") == read_recipe("out.png")
+    assert run("recipe", f"out.{suffix}").out == run("recipe", "out.png").out
+    done = run("reproduce", f"out.{suffix}")
+    assert (done.code, done.out) == (0, "bit-identical\n")
+
+
+def test_a_jpeg_of_other_pixels_is_not_reproduced(generate, run):
+    generate("--style", "ink.png", "-o", "out.jpg")
+    with Image.open("out.jpg") as image:
+        Image.new("RGB", image.size, "teal").save("out.jpg", quality=95, xmp=image.info["xmp"])
+    done = run("reproduce", "out.jpg")
+    assert done.code == 1
+    assert "pixels differ" in done.out
+
+
+def test_missing_folders_of_the_output_are_made(generate):
+    assert generate("-o", "new/folder/out.png").out == "new/folder/out.png\n"
+    assert read_recipe("new/folder/out.png").seed == 7
+
+
+def test_several_references_after_one_flag_are_explained(generate):
+    done = generate("--style", "ink.png", "two words.png", "-o", "out.png")
+    assert done.code == 2
+    assert 'Repeat --style for each value: --style ink.png --style "two words.png"' in " ".join(
+        done.err.replace("│", " ").split()
+    )
+
+
+def test_blocks_separated_by_commas_are_explained(generate):
+    err = refused(generate("--style", "ink.png", "--blocks", "style,layout", "-o", "out.png"))
+    assert "join several by +, as style+layout" in err

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from instantstyle.cli import evaluate, probe
 from instantstyle.cli.command import repeat_list_flags
 from instantstyle.errors import BlockError, ImageError, InstantStyleError, JobError
+from instantstyle.unet.architectures import MINI
+from instantstyle.unet.blocks import Block
 
 SMALL = ["--steps", 1, "--height", 16, "--width", 16]
 
@@ -141,3 +143,20 @@ def test_an_unreadable_image_is_skipped_only_with_skip_bad(call, model, images, 
     with pytest.raises(ImageError, match=r"c\.png"):
         call(evaluate, "--model", model, *words)
     call(evaluate, "--model", model, *words, "--skip-bad")
+
+
+def test_progress_is_printed_in_a_pipe(run, model, images):
+    words = ["--styles", "a.png", "b.png", "--prompts", "a", "-o", "found"]
+    lines = run("probe", "--model", model, *words, *SMALL).err.splitlines()
+    counts = [line for line in lines if line.endswith(" cells")]
+    # 24 arms (no block, all, each of 11 alone and off) with 2 references.
+    assert counts == [f"{done} of 48 cells" for done in (5, 10, 15, 20, 24, 29, 34, 39, 44, 48)]
+
+
+@pytest.mark.slow
+def test_the_default_probe_of_mini_finds_the_blocks_of_its_table(run, tmp_path):
+    words = ["probe", "--model", "mini", "--steps", 8, "--device", "cpu", "-o", "found"]
+    assert run(*words).code == 0
+    roles = json.loads((tmp_path / "found" / "probe.json").read_text())["roles"]
+    found = {role: tuple(map(Block.parse, proposal["blocks"])) for role, proposal in roles.items()}
+    assert found == MINI.roles

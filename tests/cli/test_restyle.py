@@ -94,5 +94,5 @@ def test_mini_restyles_by_default(run, tmp_path):
     with Image.open("out.png") as image:
         red, _, blue = np.asarray(image.convert("RGB"), dtype=float).reshape(-1, 3).mean(0)
     assert read_recipe("out.png").strength == 0.85
-    assert blue > red + 20
-    assert red < 120
+    # At 0.6 the mean is 231 red, 202 blue; the photo's 244 and 190; the reference's 16 and 84.
+    assert blue > red + 40

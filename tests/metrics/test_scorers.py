@@ -7,7 +7,7 @@ from PIL import Image
 from instantstyle.errors import JobError
 from instantstyle.evaluation.experiment import sample_synthetic_references
 from instantstyle.metrics import PixelScorer, ScoringCase, SyntheticScorer, compute_scores, score_synthetic
-from instantstyle.synthetic import MINI_SCOPE, THINGS, describe_thing, sample_scenes, to_pil_image
+from instantstyle.synthetic import LAYOUTS, MINI_SCOPE, THINGS, describe_thing, sample_scenes, to_pil_image
 
 from ..helpers import seeded_generator
 
@@ -86,3 +86,10 @@ def test_there_can_be_many_more_references_than_things():
 def test_too_many_requested_things_are_an_error():
     with pytest.raises(JobError, match="use fewer"):
         sample_synthetic_references(4, MINI_SCOPE.things, seed=1)
+
+
+def test_references_off_centre_have_every_other_layout():
+    _, centred, _ = sample_synthetic_references(60, 2, seed=1)
+    _, scenes, _ = sample_synthetic_references(60, 2, seed=1, off_centre=True)
+    assert {LAYOUTS[layout] for layout in scenes.layout.category.tolist()} == {"left", "right", "top", "bottom", "two"}
+    assert "centre" in {LAYOUTS[layout] for layout in centred.layout.category.tolist()}

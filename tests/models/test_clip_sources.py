@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection
 
 from instantstyle import ModelError
-from instantstyle.core.clip_encoders import TextEncoder
+from instantstyle.core.text_encoder import TextEncoder
 from instantstyle.models.clip_sources import TEXT_SOURCES, LazyTextEncoder, find_image_encoder_source
 
 from ..conftest import text_config

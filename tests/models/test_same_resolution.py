@@ -14,6 +14,7 @@ from instantstyle.errors import CheckpointError, InstantStyleError, ModelError
 from instantstyle.models.conflicts import find_conflicts
 from instantstyle.models.load import validate_model
 from instantstyle.models.load_plan import plan
+from instantstyle.models.pipeline_files import find_hub_variant
 from instantstyle.models.required_files import list_damaged, list_missing, list_required_files
 from instantstyle.models.resolve import resolve_card
 from instantstyle.unet.architectures import SD15
@@ -261,3 +262,48 @@ def test_averaged_weights_of_training_are_not_counted(hub, tmp_path):
         planned = plan(tmp_path / f"{name}.safetensors", adapter="sdxl", dtype=torch.float32)
         sizes.append(planned.weights[0].num_bytes)
     assert sizes == [40, 40]
+
+
+@pytest.fixture
+def branch(snapshot, hub) -> Path:
+    """The folder of a repository's main branch in the cache."""
+    commit = "a" * 40
+    folder = snapshot("owner/fine", commit)
+    refs = hub / "models--owner--fine" / "refs"
+    refs.mkdir()
+    (refs / "main").write_text(commit)
+    return folder
+
+
+def test_a_hub_id_whose_cache_has_only_a_variant_is_loaded_offline(whole, branch, tmp_path):
+    adapter, encoder = shutil.copy(whole / "ip-adapter_small.safetensors", tmp_path), whole / "image_encoder"
+    shutil.copytree(whole, branch, dirs_exist_ok=True, ignore=shutil.ignore_patterns("ip-adapter*", "image_encoder"))
+    for component in ("unet", "vae", "text_encoder", "text_encoder_2"):
+        path = weights_of(branch, component)
+        path.rename(path.with_suffix(".fp16.safetensors"))
+    parts = {"adapter": str(adapter), "image_encoder": str(encoder)}
+    assert plan("owner/fine", **parts).num_bytes == plan(whole).num_bytes
+    pipe: Any = instantstyle.load("owner/fine", **parts).pipe
+    assert pipe.unet.conv_in.weight.equal(load_file(weights_of(whole, "unet"))["conv_in.weight"])
+    weights_of(branch, "vae").unlink()
+    with pytest.raises(ModelError, match=r"vae/diffusion_pytorch_model\S*\.safetensors of owner/fine not found"):
+        instantstyle.load("owner/fine", **parts)
+
+
+def test_the_variant_of_a_repository_is_chosen_by_its_files_on_the_hub(branch, monkeypatch):
+    index = {"unet": ["diffusers", "UNet2DConditionModel"], "text_encoder": ["transformers", "CLIPTextModel"]}
+    (branch / "model_index.json").write_text(json.dumps(index))
+    unet, text = "unet/diffusion_pytorch_model", "text_encoder/model"
+    found = {}
+    for name, files in {
+        "both": (f"{unet}.safetensors", f"{unet}.fp16.safetensors", f"{text}.safetensors", f"{text}.fp16.safetensors"),
+        "only fp16": (f"{unet}.fp16.safetensors", f"{text}.fp16.safetensors"),
+        "only bf16": (f"{unet}.bf16.safetensors", f"{text}.bf16.safetensors"),
+        "pickles": (f"{unet}.bin", "text_encoder/pytorch_model.bin"),
+        "silent hub": (),
+    }.items():
+        monkeypatch.setattr(
+            "instantstyle.models.pipeline_files.list_hub_files", lambda repo, revision, files=files: files
+        )
+        found[name] = find_hub_variant("owner/fine", None)
+    assert found == {"both": None, "only fp16": "fp16", "only bf16": "bf16", "pickles": None, "silent hub": None}

@@ -94,6 +94,14 @@ def run(
     cpus: Annotated[
         int | None, Option(min=1, help="CPUs of each Ray worker if there is no GPU.", rich_help_panel="Run")
     ] = None,
+    ray_timeout: Annotated[
+        float | None,
+        Option(
+            min=1,
+            help="Seconds to wait for the Ray cluster (by default 120) and for its workers (600).",
+            rich_help_panel="Run",
+        ),
+    ] = None,
     device: options.Device = None,
 ) -> None:
     """Generate every row of a manifest, or all combinations of --styles, --prompts and --seeds.
@@ -105,10 +113,13 @@ def run(
     from ..batch import Ledger, create_backend, write_report
     from ..errors import JobError
 
-    ray_settings = {name: value for name, value in {"address": address, "cpus": cpus}.items() if value is not None}
+    given = {"address": address, "cpus": cpus, "timeout": ray_timeout}
+    ray_settings: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     rows = _read_rows(jobs, styles, prompts, seeds, recipe_fields(values))
     if ray_settings and backend != "ray":
         raise JobError(f"{' and '.join(ray_settings)} is for a Ray cluster; add --backend ray.")
+    if backend == "ray":
+        ray_settings["on_message"] = note
     worker = create_backend(backend, device, **ray_settings)
     with Ledger.open(output) as ledger:
         ledger.add_rows(rows, batch or worker.batch_size)
@@ -168,9 +179,7 @@ def _generate(ledger: "Ledger", rows: Sequence["BatchRow"], backend: "Backend") 
     if count.failed:
         note(f"{count.failed} failed before; --retry-failed tries them again")
     if damaged := len(ledger.damaged & {row.file for row in rows}):
-        note(
-            f"{damaged} files of {ledger.store} are damaged or of other rows; they are generated again"
-        )
+        note(f"{damaged} files of {ledger.store} are damaged or of other rows; they are generated again")
     if others := ledger.count_other_rows(rows):
         note(f"{others} more images of {ledger.store} are not in this manifest; they stay as they are")
     with progress(unit="images") as on_image:

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ..errors import PromptWarning
@@ -93,19 +94,22 @@ def silence_libraries() -> None:
 
 
 @contextmanager
-def progress(runs: int = 1, unit: str = "steps") -> Iterator[Callable[[int, int], None] | None]:
-    """Show a progress bar on stderr if it is a terminal.
+def progress(
+    runs: int = 1, unit: str = "steps", *, lines: bool = False
+) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a progress bar on stderr if it is a terminal; elsewhere print lines, if requested.
 
     Args:
         runs: Number of runs that the bar covers.
         unit: What is counted.
+        lines: Whether to print a line for each tenth of the work where there is no terminal.
 
     Yields:
         A function to call after each step with the steps done and the steps of one run; None if there is
-        no terminal.
+        no terminal and no line is to be printed.
     """
     if not sys.stderr.isatty():
-        yield None
+        yield partial(_note_tenths, unit) if lines else None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -114,3 +118,9 @@ def progress(runs: int = 1, unit: str = "steps") -> Iterator[Callable[[int, int]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("generating", total=None)
         yield lambda done, steps: bar.update(task, advance=1, total=steps * runs)
+
+
+def _note_tenths(unit: str, done: int, total: int) -> None:
+    """Print a line when another tenth of the work is done."""
+    if done * 10 // total > (done - 1) * 10 // total:
+        note(f"{done} of {total} {unit}")

@@ -84,6 +84,6 @@ def run(
         batch,
         arguments=recipe_fields(values),
     )
-    with progress(unit="cells") as on_cell:
+    with progress(unit="cells", lines=True) as on_cell:
         evaluate(experiment, chosen, parsed_scales, on_cell)
     print(output / "report.html")

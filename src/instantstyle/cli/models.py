@@ -13,7 +13,7 @@ def run(json: options.Json = False) -> None:
     from ..models import CARDS
     from ..models.required_files import list_missing, list_required_files
 
-    files = {card: list_required_files(card) for card in CARDS.values()}
+    files = [(card, list_required_files(card)) for card in CARDS.values()]
     if json:
         print_json(
             [
@@ -27,12 +27,12 @@ def run(json: options.Json = False) -> None:
                     "architecture": card.architecture.name if card.architecture else None,
                     "defaults": dict(card.defaults),
                 }
-                for card, items in files.items()
+                for card, items in files
             ]
         )
         return
     rows = []
-    for card, items in files.items():
+    for card, items in files:
         absent = list_missing(items)
         here = "yes" if not absent else "no" if len(absent) == len(items) else f"lacks {len(absent)} files"
         size = format_size(sum(item.num_bytes for item in items))

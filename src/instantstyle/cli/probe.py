@@ -45,7 +45,7 @@ def run(
     """Generate with each block alone and with each block left out, score the images, and propose roles.
 
     Without --styles the references are scenes of the synthetic dataset, which are scored by their known
-    properties.
+    properties. With mini this finds its style and layout blocks.
     """
     from ..errors import JobError
     from ..evaluation.experiment import Experiment, sample_synthetic_references
@@ -60,14 +60,14 @@ def run(
         images = evaluation_options.read_references(styles, skip_bad)
         prompts, scorers = read_prompts(prompts), [PixelScorer()]
     else:
-        images, scenes, things = sample_synthetic_references(references, THINGS, seed)
+        images, scenes, things = sample_synthetic_references(references, THINGS, seed, off_centre=True)
         prompts, scorers = read_prompts(prompts or things), [SyntheticScorer(scenes)]
     styled = load_model(model, adapter, image_encoder, device)
     styled.pipe.set_progress_bar_config(disable=True)
     experiment = Experiment(
         styled, images, prompts, scorers, output, model, seed, batch, arguments=recipe_fields(values)
     )
-    with progress(unit="cells") as on_cell:
+    with progress(unit="cells", lines=True) as on_cell:
         result = probe(experiment, on_cell)
     for role, proposal in result.roles.items():
         certainty = "no confidence from a single reference"

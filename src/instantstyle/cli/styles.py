@@ -86,7 +86,9 @@ def add(
 @app.command(cls=VerbCommand, epilog=format_examples(EXAMPLES["show"]))
 def show(
     name: Annotated[str, Argument(help="Name of a style in the library, or its file.")],
-    output: Annotated[Path | None, Option("--output", "-o", help="A .png file for the card.")] = None,
+    output: Annotated[
+        Path | None, Option("--output", "-o", help="A .png file for the card.", rich_help_panel=options.OUTPUT)
+    ] = None,
     force: options.Force = False,
 ) -> None:
     """Print what a style is: removed content, architectures it is bound for, size; or save it as a card."""

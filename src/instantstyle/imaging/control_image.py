@@ -6,7 +6,6 @@ import numpy as np
 from PIL import Image
 
 from ..errors import MissingExtra
-from ..recipe import Control
 
 LATENT_STRIDE = 8  # px of an image per latent pixel
 
@@ -24,7 +23,7 @@ CANNY_LOW, CANNY_HIGH = 100, 200
 """Canny's thresholds, as in the model cards' example of the Canny ControlNets."""
 
 
-def default_strength(model: str, control: Control = "none") -> float:
+def default_strength(model: str, control: str = "none") -> float:
     """Return the strength of image-to-image generation where none is given.
 
     Args:

@@ -56,26 +56,25 @@ def find_weights(library: Library, names: Collection[str], variant: str | None =
 
 
 def choose_variant(folders: Mapping[str, tuple[Library, Collection[str]]]) -> str | None:
-    """Choose the variant with which all folders of a pipeline can be loaded.
+    """Choose the variant with which the most folders of a pipeline can be loaded.
 
     Args:
         folders: Library and names of the files by component; only components with weights.
 
     Returns:
-        None if the files without a variant suffice, or if no variant completes them. Otherwise the variant that
-        does: fp16, bf16, or the first in alphabetical order.
+        None, for files without a variant, if no variant serves more components; otherwise the variant that serves
+        the most: fp16, bf16, or the first in alphabetical order.
     """
-    if all(find_weights(library, names) for library, names in folders.values()):
-        return None
     known = {variant for _, names in folders.values() for variant in _list_variants(names)}
-    order = [*PREFERRED_VARIANTS, *sorted(known.difference(PREFERRED_VARIANTS))]
-    complete = (
-        variant
-        for variant in order
-        if variant in known
-        and all(find_weights(library, names, component_variant(names, variant)) for library, names in folders.values())
-    )
-    return next(complete, None)
+    preferred = [variant for variant in PREFERRED_VARIANTS if variant in known]
+
+    def count_found(variant: str | None) -> int:
+        return sum(
+            find_weights(library, names, component_variant(names, variant)) is not None
+            for library, names in folders.values()
+        )
+
+    return max([None, *preferred, *sorted(known.difference(preferred))], key=count_found)
 
 
 def component_variant(names: Collection[str], variant: str | None) -> str | None:
