@@ -41,11 +41,12 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
     """
     sources = SourceCache() if sources is None else sources
     # Names in order of first use, so that the first error is that of the first file.
-    for name in dict.fromkeys(file.name for recipe in recipes for file in recipe.style_files()):
-        sources.read(name)
-    images = [file for recipe in recipes for file in (recipe.mask, recipe.image) if file]
-    for name in dict.fromkeys(file.name for file in images):
-        sources.read_image(name)
+    for file in dict.fromkeys(file for recipe in recipes for file in recipe.style_files()):
+        sources.read(file)
+    readers = {"mask": sources.read_mask, "image": sources.read_image}
+    images = [(getattr(recipe, field), read) for recipe in recipes for field, read in readers.items()]
+    for file, read in dict.fromkeys((file, read) for file, read in images if file):
+        read(file)
     for recipe in recipes:
         validate_blocks(recipe.blocks, recipe.model)
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ...errors import JobError
 from ...recipe import Recipe
+from ...utils.text import cut, one_line
 from ..rows import BatchRow
 from . import GeneratedImage
 from .local import GPU_BATCH_SIZE
-from .ray_pool import WorkerLost, WorkerPool, connect, count_workers, get_result
+from .ray_pool import OnMessage, WorkerLost, WorkerPool, connect, count_workers, get_result
 from .ray_worker import EncodedRecipe, PackedRecipe, Worker
 
 if TYPE_CHECKING:
@@ -39,15 +40,29 @@ class RayBackend:
         device: A torch device on the workers; None for a GPU if the cluster has one.
         address: Address of the cluster, see `ray_pool.connect`.
         cpus: CPUs of each worker, where there are no GPUs or `device` is `cpu`.
+        timeout: Seconds to wait for the cluster to start, and for a worker; None for 120 and 600.
+        on_message: Called with a line of progress while the run waits.
 
     Raises:
         JobError: There is no cluster at the address, or no node has the resources for a worker.
         MissingExtra: Ray is not installed.
     """
 
-    def __init__(self, device: str | None = None, *, address: str | None = None, cpus: int = 1) -> None:
-        self._ray = connect(address)
-        nodes = self._ray.nodes()
+    def __init__(
+        self,
+        device: str | None = None,
+        *,
+        address: str | None = None,
+        cpus: int = 1,
+        timeout: float | None = None,
+        on_message: OnMessage = lambda _: None,
+    ) -> None:
+        self._ray = connect(address, timeout, on_message)
+        try:
+            nodes = self._ray.nodes()
+        # A cluster that dies at once; Ray raises errors of its own and of the system.
+        except Exception as error:
+            raise JobError(f"The Ray cluster does not answer: {cut(one_line(error), 300)}") from None
         self._on_gpu = device != "cpu" and count_workers(nodes, "GPU", 1) > 0
         resource, each = ("GPU", 1) if self._on_gpu else ("CPU", cpus)
         self.workers = count_workers(nodes, resource, each)
@@ -57,7 +72,8 @@ class RayBackend:
             )
         resources = {"num_gpus": 1} if self._on_gpu else {"num_cpus": cpus}
         actor = self._ray.remote(Worker).options(**resources)
-        self._pool = WorkerPool(self._ray, partial(actor.remote, device if self._on_gpu else "cpu"), self.workers)
+        start = partial(actor.remote, device if self._on_gpu else "cpu")
+        self._pool = WorkerPool(self._ray, start, self.workers, timeout, on_message)
         self._lock = Lock()
         self._dtypes: dict[object, ObjectRef[Dtype]] = {}
         self._encoded: dict[object, ObjectRef[EncodedRecipe]] = {}

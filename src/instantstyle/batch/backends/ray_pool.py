@@ -5,13 +5,14 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from threading import Lock
+from functools import partial
+from threading import Lock, Thread
 from time import monotonic, sleep
 from types import ModuleType
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from ...errors import JobError, MissingExtra
-from ...utils.text import one_line
+from ...utils.text import cut, one_line
 from . import NoWorkers
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 WORKER_TIMEOUT = 600.0
 """Seconds without any worker until a run ends; clusters that scale with demand need minutes to add a node."""
+
+START_TIMEOUT = 120.0
+"""Seconds within which a cluster must be started or connected to."""
+
+REPORT_INTERVAL = 10.0
+"""Seconds between two lines of progress while the run waits for a cluster or a worker."""
 
 CONNECT_TIMEOUT = 10.0
 """Seconds within which a cluster must accept a connection."""
@@ -43,19 +50,24 @@ class WorkerLost(Exception):
     """A worker, or an object that it held, is lost. The task can be repeated on another worker."""
 
 
-def connect(address: str | None) -> ModuleType:
+OnMessage = Callable[[str], None]
+
+
+def connect(address: str | None, timeout: float | None = None, on_message: OnMessage = lambda _: None) -> ModuleType:
     """Connect to a Ray cluster.
 
     Args:
         address: `host:port`, or `auto` for the cluster that runs on this machine; None starts a cluster on
             this machine.
+        timeout: Seconds within which the cluster must answer; None for `START_TIMEOUT`.
+        on_message: Called with a line of progress every `REPORT_INTERVAL` seconds.
 
     Returns:
         The module `ray`. An existing connection of this process is kept.
 
     Raises:
         MissingExtra: Ray is not installed.
-        JobError: There is no cluster at the address.
+        JobError: There is no cluster at the address, it does not start, or it does not answer in time.
     """
     try:
         import ray
@@ -68,17 +80,43 @@ def connect(address: str | None) -> ModuleType:
     # A cluster that exists for one run sends no usage statistics.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     _check_reachable(address)
-    try:
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            include_dashboard=None if address else False,
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = address or "this machine"
-        raise JobError(f"Cannot connect to a Ray cluster at {where}: {one_line(error)}") from None
+    where = f"at {address}" if address else "of this machine"
+    settings = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not address:
+        settings["include_dashboard"] = False
+    start = partial(ray.init, address=address or "local", **settings)
+    _wait_for(start, f"the Ray cluster {where}", START_TIMEOUT if timeout is None else timeout, on_message)
     return ray
+
+
+def _wait_for(start: Callable[[], object], what: str, timeout: float, on_message: OnMessage) -> None:
+    """Call a function that may block for any time; raise `JobError` where it fails or the time is over."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            start()
+        # Ray raises `Exception` itself, errors of its own and of the system; some of its code exits.
+        except BaseException as error:
+            errors.append(error)
+
+    # A daemon: a call that never returns does not keep the process.
+    thread = Thread(target=run, daemon=True)
+    since = monotonic()
+    thread.start()
+    while thread.is_alive():
+        thread.join(max(0.0, min(REPORT_INTERVAL, since + timeout - monotonic())))
+        waited = monotonic() - since
+        if thread.is_alive() and waited >= timeout:
+            raise JobError(
+                f"{what[0].upper()}{what[1:]} did not start within {timeout:.0f} s; see its logs in /tmp/ray, or wait "
+                "longer with --ray-timeout."
+            )
+        if thread.is_alive():
+            on_message(f"waiting for {what}, {waited:.0f} of {timeout:.0f} s")
+    if errors:
+        reason = cut(one_line(_first_line(errors[0])), 300)
+        raise JobError(f"Cannot connect to {what}: {reason}") from None
 
 
 def _check_reachable(address: str | None) -> None:
@@ -127,10 +165,21 @@ class WorkerPool:
         start: Requests a worker from the cluster and returns its handle immediately. The worker itself may
             start at once, later or never.
         count: Number of workers.
+        timeout: Seconds without any worker until a run ends; None for `WORKER_TIMEOUT`.
+        on_message: Called with a line of progress every `REPORT_INTERVAL` seconds without a worker.
     """
 
-    def __init__(self, ray: ModuleType, start: "Callable[[], ActorHandle]", count: int) -> None:
+    def __init__(
+        self,
+        ray: ModuleType,
+        start: "Callable[[], ActorHandle]",
+        count: int,
+        timeout: float | None = None,
+        on_message: OnMessage = lambda _: None,
+    ) -> None:
         self._ray, self._start, self.count = ray, start, count
+        self._timeout = WORKER_TIMEOUT if timeout is None else timeout
+        self._on_message, self._reported = on_message, monotonic()
         self._lock = Lock()
         # By the reference that is ready once the worker has started and is idle.
         self._free: dict[ObjectRef[object], ActorHandle] = {}
@@ -146,7 +195,7 @@ class WorkerPool:
             The worker; it returns to the pool at the end of the block.
 
         Raises:
-            NoWorkers: No worker became available within `WORKER_TIMEOUT`, or none can start.
+            NoWorkers: No worker became available in time, or none can start.
         """
         worker = self._acquire()
         try:
@@ -168,11 +217,22 @@ class WorkerPool:
                 since = monotonic()  # other threads use workers and will release them
             if worker := self._take_ready(refs):
                 return worker
-            if monotonic() - since > WORKER_TIMEOUT:
+            waited = monotonic() - since
+            if waited > self._timeout:
                 raise NoWorkers(
-                    f"No worker of the Ray cluster was available within {WORKER_TIMEOUT:.0f} s; see what "
-                    "keeps it busy (ray status), and run the same command again."
+                    f"No worker of the Ray cluster was available within {self._timeout:.0f} s; see what keeps it busy "
+                    "(ray status), and run the same command again, or wait longer with --ray-timeout."
                 )
+            self._report(waited)
+
+    def _report(self, waited: float) -> None:
+        """Write a line of progress, one for all threads that wait."""
+        with self._lock:
+            is_due = waited >= REPORT_INTERVAL and monotonic() - self._reported >= REPORT_INTERVAL
+            if is_due:
+                self._reported = monotonic()
+        if is_due:
+            self._on_message(f"waiting for a worker of the Ray cluster, {waited:.0f} of {self._timeout:.0f} s")
 
     def _take_ready(self, refs: "list[ObjectRef[object]]") -> "ActorHandle | None":
         """Take the first worker that is ready; None if none is within the poll interval or it was taken."""
