@@ -37,12 +37,13 @@ def library(tmp_path, monkeypatch):
 def decoded(monkeypatch) -> list[str]:
     """List the images that are decoded and the styles that are loaded."""
     names: list[str] = []
-    open_reference, load = module.open_reference, Style.load
+    open_reference, open_mask, load = module.open_reference, module.open_mask, Style.load
 
     def record(function):
         return lambda path: names.append(str(path)) or function(path)
 
     monkeypatch.setattr(module, "open_reference", record(open_reference))
+    monkeypatch.setattr(module, "open_mask", record(open_mask))
     monkeypatch.setattr(Style, "load", staticmethod(record(load)))
     return names
 

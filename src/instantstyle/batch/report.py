@@ -8,8 +8,8 @@ from typing import get_args
 
 from PIL import Image
 
+from ..imaging.conversion import to_rgb
 from ..imaging.grid import TILE_SIDE, contact_sheet
-from ..imaging.loading import to_rgb
 from ..imaging.png_metadata import write_png
 from ..utils.html import jpeg_data_url, render
 from .ledger import RowStates, State

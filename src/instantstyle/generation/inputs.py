@@ -15,7 +15,7 @@ from ..utils.parsed_values import MAX_TEXT
 from ..utils.text import cut, find_text_fault, join_first, one_line, shorten, split_rows
 from ..utils.text_file import parse_json, read_text_file
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif")
 """Suffixes of the files that are read from a folder."""
 
 CONTENT_FILES = ("contents.json", "contents.csv")

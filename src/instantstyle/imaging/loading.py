@@ -1,47 +1,109 @@
-"""Decoding of images that users supply, and their conversion to RGB.
+"""Loading of images that users supply, and their conversion to RGB.
 
 The header is checked before any pixel is decoded. Images are cropped only on request; `fit` defines the three
 ways of making an image square.
 """
 
-import warnings
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
-from io import BytesIO
+from hashlib import file_digest, sha256
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+import numpy.typing as npt
+from PIL import Image
 
 from ..errors import ImageError, suggest_nearest
 from ..recipe import CROPS
-from ..utils.text import one_line
+from ..utils.text import cut
+from .arrays import ArrayLike, ArrayMeaning, image_from_array, is_array, weights_from_array
+from .conversion import to_rgb
+from .decoding import MAX_FILE_BYTES, as_image_errors, decode_image, join_with_or
 
-MAX_PIXELS = 128_000_000
-"""Largest image that is decoded: 128 megapixels, 384 MB as RGB. No camera in common use produces more."""
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
-"""Formats that are decoded. Kept short to limit the attack surface of Pillow's decoders."""
+BytesLike = bytes | bytearray | memoryview
+ImageLike = str | Path | Image.Image | BytesLike | ArrayLike
+"""An image file or its bytes, an image in memory, or an array or tensor as `imaging.arrays` documents."""
 
 
-def open_reference(source: str | Path | Image.Image) -> Image.Image:
+def is_image_like(value: object) -> TypeGuard[ImageLike]:
+    """Return whether a value is of a type that `open_reference` accepts."""
+    return isinstance(value, str | Path | Image.Image | BytesLike) or is_array(value)
+
+
+def open_reference(source: object, name: str = "The image") -> Image.Image:
     """Load an image as upright RGB.
 
     Args:
-        source: An image file, or an image in memory, which is not changed.
+        source: An image file or its bytes, or an image in memory, which is not changed. Arrays and tensors are
+            uint8 in 0..255 or float in 0..1, see `imaging.arrays`.
+        name: Name of the image in error messages, for a source that has no path.
 
     Returns:
-        The first frame as RGB, rotated as its EXIF data says, composited on white where it is transparent.
+        The first frame as RGB in sRGB, rotated as its EXIF data says, composited on white where it is transparent.
 
     Raises:
-        ImageError: The image does not exist, is larger than `MAX_PIXELS`, or cannot be decoded.
+        ImageError: The image does not exist, is larger than `MAX_PIXELS` or `MAX_BYTES`, or cannot be decoded.
     """
+    return _load(source, name, "white")
+
+
+def open_mask(source: object, name: str = "The mask") -> Image.Image:
+    """Load a mask as grey: white where it acts, black where it does not and where it is transparent.
+
+    Args:
+        source: As for `open_reference`; an array that holds no other values than 0 and 1 is black and white.
+        name: Name of the mask in error messages, for a source that has no path.
+
+    Returns:
+        Mode `L`, upright.
+
+    Raises:
+        ImageError: As `open_reference`.
+    """
+    return _load(source, name, "black", "mask").convert("L")
+
+
+def read_mask(source: object, name: str = "The mask") -> npt.NDArray[np.float32]:
+    """Load a mask as weights.
+
+    Args:
+        source: As for `open_mask`. Floats with one channel are not rounded to 8 bits.
+        name: As for `open_mask`.
+
+    Returns:
+        Weights of shape `[height, width]`: white 1, black and transparent 0.
+
+    Raises:
+        ImageError: As `open_reference`.
+    """
+    weights = weights_from_array(source, name) if is_array(source) else None
+    if weights is None:
+        weights = np.asarray(open_mask(source, name), dtype=np.float32) / np.float32(255)
+    return weights
+
+
+def _load(source: object, name: str, background: str, meaning: ArrayMeaning = "image") -> Image.Image:
+    if is_array(source):
+        source = image_from_array(source, name, meaning)
     if isinstance(source, Image.Image):
-        with _as_image_errors("The image"):
-            return to_rgb(source)
-    with open_image(source) as image:
-        return to_rgb(image)
+        if not source.width * source.height:
+            raise ImageError(f"{name} has {source.width}×{source.height} pixels; pass one with pixels.")
+        with as_image_errors(name):
+            return to_rgb(source, background)
+    if isinstance(source, BytesLike):
+        if not source:
+            raise ImageError(f"{name} is empty (0 bytes); pass the bytes of an image file.")
+        with decode_image(bytes(source), name) as image:
+            return to_rgb(image, background)
+    if isinstance(source, str | Path):
+        with open_image(source) as image:
+            return to_rgb(image, background)
+    raise ImageError(
+        f"{name} is {type(source).__name__}; pass the path or the bytes of an image file, a PIL image, an array or "
+        "a tensor."
+    )
 
 
 @contextmanager
@@ -63,53 +125,6 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
         yield image
 
 
-@contextmanager
-def decode_image(source: Path | bytes, name: str) -> Iterator[Image.Image]:
-    """Open an existing image file, or the bytes of one, with Pillow after checking its header.
-
-    Args:
-        source: The file or its bytes.
-        name: Name of the image in error messages.
-
-    Yields:
-        The image; its pixels are decoded when they are first used.
-
-    Raises:
-        ImageError: The image is larger than `MAX_PIXELS` or cannot be decoded; decoding errors inside the
-            `with` block are converted too.
-    """
-    file = BytesIO(source) if isinstance(source, bytes) else source
-    with _as_image_errors(name), warnings.catch_warnings():
-        # Pillow warns of large sizes and slight damage; here an image is either accepted or an error.
-        warnings.simplefilter("ignore")
-        with Image.open(file, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise _too_large(name, f"{image.width}×{image.height} pixels")
-            yield image
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to upright RGB.
-
-    Args:
-        image: The image; of an animation its current frame counts.
-
-    Returns:
-        RGB, rotated as the EXIF data says, composited on white where it is transparent. 16-bit and float
-        images are scaled to 8 bits.
-    """
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
-        # Pillow's own `convert` clips: it turns every value above 255 white.
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        shades = values / _white_point(image.mode, values.max()) * 255
-        return Image.fromarray(shades.clip(0, 255).round().astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
-
-
 def fit(image: Image.Image, size: int, crop: str = "center") -> Image.Image:
     """Resize an image to a square with bicubic interpolation.
 
@@ -128,9 +143,7 @@ def fit(image: Image.Image, size: int, crop: str = "center") -> Image.Image:
         return _pad_to_square(image, size)
     if crop == "center":
         return _crop_to_square(image, size)
-    raise ImageError(
-        f"There is no crop {crop!r}; use {_join_with_or(CROPS)}.{suggest_nearest(str(crop), list(CROPS))}"
-    )
+    raise ImageError(f"There is no crop {crop!r}; use {join_with_or(CROPS)}.{suggest_nearest(str(crop), list(CROPS))}")
 
 
 def file_sha256(path: str | Path) -> str:
@@ -143,47 +156,30 @@ def file_sha256(path: str | Path) -> str:
         64 hexadecimal digits.
 
     Raises:
-        ImageError: The file does not exist or is empty.
+        ImageError: The file does not exist, is empty, is larger than `MAX_FILE_BYTES` or cannot be read.
     """
     _check_is_file(Path(path))
-    return sha256(Path(path).read_bytes()).hexdigest()
-
-
-@contextmanager
-def _as_image_errors(name: str) -> Iterator[None]:
-    """Convert every error that decoders raise to an `ImageError` of one line."""
     try:
-        yield
-    except Image.DecompressionBombError:
-        raise _too_large(name, "far too many pixels") from None
-    except UnidentifiedImageError:
-        raise ImageError(f"{name} is not an image in a supported format; use {_join_with_or(FORMATS)}.") from None
-    # Decoders report damage as any of these, by format: truncated data, bad chunks, absurd fields.
-    except (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError) as error:
-        raise ImageError(f"{name} is damaged or cut short ({one_line(error)}); save it again.") from None
+        with open(path, "rb") as file:
+            return file_digest(file, sha256).hexdigest()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror}).") from None
 
 
 def _check_is_file(path: Path) -> None:
-    if path.is_dir():
-        raise ImageError(f"{path} is a folder; name the image in it.")
-    if not path.exists():
-        raise ImageError(f"{path} does not exist; looked in {path.absolute().parent}.")
-    if not path.is_file():
-        raise ImageError(f"{path} is not a regular file; a reference is an image file.")
-    if path.stat().st_size == 0:
-        raise ImageError(f"{path} is empty (0 bytes); save the image again.")
-
-
-def _too_large(name: str, size: str) -> ImageError:
-    return ImageError(f"{name} has {size}; at most {MAX_PIXELS // 10**6} megapixels are decoded. Reduce its size.")
-
-
-def _white_point(mode: str, brightest: float) -> float:
-    """Choose the value of white: defined for 16-bit modes, else the least usual one above all values."""
-    if mode.startswith("I;16"):
-        return 65535.0
-    usual = (1.0, 255.0, 65535.0) if mode == "F" else (255.0, 65535.0)
-    return next((white for white in usual if brightest <= white), brightest)
+    name = cut(str(path), 300)
+    # os.path: the methods of `Path` raise `OSError` for names that file systems refuse.
+    if os.path.isdir(path):
+        raise ImageError(f"{name} is a folder; name the image in it.")
+    if not os.path.exists(path):
+        raise ImageError(f"{name} does not exist; looked in {cut(str(path.absolute().parent), 300)}.")
+    if not os.path.isfile(path):
+        raise ImageError(f"{name} is not a regular file; a reference is an image file.")
+    if (size := os.path.getsize(path)) == 0:
+        raise ImageError(f"{name} is empty (0 bytes); save the image again.")
+    # Before it is read or hashed: a sparse file of any size takes no space on a disk.
+    if size > MAX_FILE_BYTES:
+        raise ImageError(f"{name} has {size / 1e6:,.0f} MB; at most {MAX_FILE_BYTES / 1e6:,.0f} MB are read.")
 
 
 def _crop_to_square(image: Image.Image, size: int) -> Image.Image:
@@ -205,7 +201,3 @@ def _pad_to_square(image: Image.Image, size: int) -> Image.Image:
     resized = image.resize((width, height), Image.Resampling.BICUBIC)
     canvas.paste(resized, ((size - width) // 2, (size - height) // 2))
     return canvas
-
-
-def _join_with_or(words: tuple[str, ...]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}"

@@ -6,6 +6,7 @@ from io import BytesIO
 from PIL import Image
 
 from ..errors import StyleError
+from .conversion import to_rgb
 
 THUMBNAIL_SIDE = 128
 """Largest width and height in px: 2–8 kB, enough to tell one style from another in a list."""
@@ -72,7 +73,7 @@ def decode_thumbnail(data: bytes) -> Image.Image:
                 raise StyleError(
                     f"A style's thumbnail is {image.width}×{image.height} px; no side may exceed {THUMBNAIL_SIDE}."
                 )
-            return image.convert("RGB")
+            return to_rgb(image)
     # Decoders report damage as any of these.
     except (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError):
         raise StyleError("A style's thumbnail is not a complete JPEG; create the style file again.") from None

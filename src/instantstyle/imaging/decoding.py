@@ -1,0 +1,140 @@
+"""Decoding of image files with Pillow: which formats, up to which size, and what is wrong with the others."""
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError, features
+
+from ..errors import ImageError
+from ..utils.text import one_line
+from .png_chunks import SIGNATURE, ByteFile, scale_transparent_value, split_png
+from .unsupported_formats import describe_unsupported
+
+MAX_PIXELS = 128_000_000
+"""Largest image that is decoded: 128 megapixels. No camera in common use produces more."""
+
+MAX_BYTES = 4 * MAX_PIXELS
+"""Largest image that is decoded, in bytes: Pillow holds RGB in 4 bytes a pixel; a TIFF of 16-bit RGBA needs 8."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", *(("AVIF",) if features.check("avif") else ()))
+"""Formats that are decoded, AVIF where Pillow has it. Kept short to limit the attack surface of Pillow's decoders."""
+
+MAX_FILE_BYTES = 1_000_000_000
+"""Largest image file that is read."""
+
+
+@contextmanager
+def decode_image(source: Path | bytes, name: str) -> Iterator[Image.Image]:
+    """Open an existing image file, or the bytes of one, with Pillow after checking its header.
+
+    Args:
+        source: The file or its bytes.
+        name: Name of the image in error messages.
+
+    Yields:
+        The image; its pixels are decoded when they are first used. The `info` of a PNG has the texts before and after
+        the pixels.
+
+    Raises:
+        ImageError: The image is larger than `MAX_PIXELS` or `MAX_BYTES`, or cannot be decoded; decoding errors inside
+            the `with` block are converted too.
+    """
+    with as_image_errors(name), warnings.catch_warnings(), _open_file(source) as file:
+        # Pillow warns of large sizes and slight damage; here an image is either accepted or an error.
+        warnings.simplefilter("ignore")
+        head = file.read(32)
+        with _open_with_pillow(source, file, head, name) as image:
+            size = f"{image.width}×{image.height} pixels"
+            if image.width * image.height > MAX_PIXELS:
+                raise _too_large(name, size)
+            if (needed := decoded_bytes(image)) > MAX_BYTES:
+                raise ImageError(
+                    f"{name} has {size} of {needed // (image.width * image.height)} bytes; at most "
+                    f"{MAX_BYTES // 10**6} MB are decoded. Reduce its size, or save it with 8 bits."
+                )
+            yield image
+
+
+def decoded_bytes(image: Image.Image) -> int:
+    """Compute how many bytes the pixels of an open image take, before they are decoded.
+
+    Args:
+        image: The image as Pillow opened it.
+
+    Returns:
+        The bytes of the largest copy that decoding makes: Pillow's own, or the decoder's of a deep TIFF.
+    """
+    in_memory = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
+    bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS, ())
+    in_file = sum(bits) / 8 if isinstance(bits, tuple) else 0
+    return int(image.width * image.height * max(in_memory, in_file))
+
+
+@contextmanager
+def _open_file(source: Path | bytes) -> Iterator[ByteFile]:
+    with BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        yield file
+
+
+@contextmanager
+def _open_with_pillow(source: Path | bytes, file: ByteFile, head: bytes, name: str) -> Iterator[Image.Image]:
+    """Open an image; of a PNG Pillow reads no other chunks than those that hold pixels."""
+    if not head.startswith(SIGNATURE):
+        try:
+            image = Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+        except UnidentifiedImageError:
+            raise ImageError(f"{name} {describe_unsupported(head, join_with_or(FORMATS))}") from None
+        with image:
+            yield image
+        return
+    content = split_png(file)
+    with Image.open(content.pixels, formats=("PNG",)) as image:
+        if (value := image.info.get("transparency")) is not None:
+            image.info["transparency"] = scale_transparent_value(value, image.mode, content.bit_depth)
+        image.info.update(content.info)
+        yield image
+
+
+@contextmanager
+def as_image_errors(name: str) -> Iterator[None]:
+    """Convert every error that decoders raise to an `ImageError` of one line."""
+    try:
+        yield
+    except UnidentifiedImageError:
+        raise ImageError(f"{name} is damaged, or of a kind that is not decoded; save it again.") from None
+    except Image.DecompressionBombError:
+        raise _too_large(name, "far too many pixels") from None
+    except MemoryError:
+        raise ImageError(f"{name} needs more memory than there is; reduce its size.") from None
+    # Decoders report damage as any of these, by format: truncated data, bad chunks, absurd fields.
+    except _DECODING_ERRORS as error:
+        raise ImageError(f"{name} is damaged or cut short ({one_line(error, 120)}); save it again.") from None
+
+
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
+
+_TIFF_BITS = 258
+"""TIFF tag with the bits of each sample of a pixel."""
+
+
+def _too_large(name: str, size: str) -> ImageError:
+    return ImageError(f"{name} has {size}; at most {MAX_PIXELS // 10**6} megapixels are decoded. Reduce its size.")
+
+
+def join_with_or(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
