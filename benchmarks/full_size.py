@@ -20,7 +20,6 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -41,13 +40,9 @@ from benchmarks.sdxl import (
     write_adapter,
 )
 from instantstyle import Style, StyleConditioning
-from instantstyle.core.denoising_state import DenoisingState
-from instantstyle.core.ip_adapter import (
-    IPAdapter,
-    cross_attention_layers,
-    inject_attention_processors,
-    merge_style_layers,
-)
+from instantstyle.core.injection import inject_attention_processors
+from instantstyle.core.ip_adapter import IPAdapter, cross_attention_layers, merge_style_layers
+from instantstyle.core.row_layout import GUIDED
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 
 SCALES: dict[str, Any] = {"style": {"up": {"block_0": [0.0, 1.0, 0.0]}}, "all": 1.0}
@@ -134,9 +129,7 @@ def create_own_arm(unet: Any, path: Path, style: Style, blocks: str) -> Iterator
         "bytes_read": checkpoint.bytes_read,
         "network_bytes": sum(keys.key.nbytes + keys.value.nbytes for keys in ready),
     }
-    # The state reads nothing else of a pipeline if no style is masked or limited to a part of the steps.
-    pipe: Any = SimpleNamespace(do_classifier_free_guidance=True)
-    yield f"ours {blocks}", Arm(partial(inject_attention_processors, unet, bound, DenoisingState(pipe)), cost)
+    yield f"ours {blocks}", Arm(partial(inject_attention_processors, unet, bound, row_layout=GUIDED), cost)
 
 
 def create_diffusers_arms(unet: Any, path: Path) -> Iterator[tuple[str, Arm]]:

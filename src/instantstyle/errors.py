@@ -48,6 +48,10 @@ class MissingExtra(InstantStyleError):
     """An optional dependency is not installed; the message contains the command that installs it."""
 
 
+class PromptWarning(UserWarning):
+    """A prompt, or a part of it, has no effect."""
+
+
 def suggest_nearest(word: str, known: Iterable[str]) -> str:
     """Suggest the allowed word that is most similar to an unknown one, for the end of an error message.
 

@@ -13,11 +13,12 @@ from torch.testing import assert_close
 from instantstyle.core.attention_processor import (
     StyledAttnProcessor,
     StyleKeyValueCache,
-    StyleKeyValues,
     resize_mask,
     styled_attention,
 )
 from instantstyle.core.denoising_state import DenoisingState
+from instantstyle.core.row_layout import GUIDED, UNGUIDED, RowLayout
+from instantstyle.core.style_key_values import StyleKeyValues
 from instantstyle.errors import StyleError
 
 
@@ -28,14 +29,20 @@ def key_values(scale: float = 1.0, width: int = 16, styles: int = 1, **settings:
 
 
 def denoising_state(
-    is_guided: bool = False, timesteps: Sequence[int] = (), latents: tuple[int, int] = (8, 8)
+    layout: RowLayout = UNGUIDED, latents: tuple[int, int] = (8, 8), step: int = 0, steps: int = 1
 ) -> DenoisingState:
-    """Return the state at the last step of a schedule: `timesteps`, then -1."""
-    scheduler = SimpleNamespace(timesteps=torch.tensor([*timesteps, -1]))
-    pipe: Any = SimpleNamespace(do_classifier_free_guidance=is_guided, scheduler=scheduler)
-    state = DenoisingState(pipe)
-    state.record_call((torch.zeros(1, 4, *latents), -1), {})
+    """Return the state at a step of a caller's own loop."""
+    state = DenoisingState()
+    scheduler = SimpleNamespace(timesteps=torch.arange(steps))
+    state.begin((torch.zeros(1, 4, *latents), step), {}, None, scheduler, layout)
     return state
+
+
+def prepared(styles: Sequence[StyleKeyValues], state: DenoisingState) -> StyledAttnProcessor:
+    """Return a processor at the state's step."""
+    processor = StyledAttnProcessor(styles, state)
+    processor.prepare_step()
+    return processor
 
 
 @pytest.fixture
@@ -45,6 +52,7 @@ def attn() -> Any:
 
 def scale_in_layer(cache: StyleKeyValueCache, attn: Any, pixels: int, state: DenoisingState) -> Tensor:
     """Return the scale of a style in a layer of so many pixels."""
+    cache.prepare_step(state)
     with torch.no_grad():
         found = cache.key_value_scale(attn, torch.randn(1, pixels, 16), state)
     assert found is not None
@@ -89,7 +97,7 @@ def test_at_scale_zero_the_processor_equals_attn_processor_2_0(options: dict[str
     pixels, text = torch.randn(shape), torch.randn(2, 5, 12)
     mask = torch.zeros(2, 1, 5)
     mask[..., 3:] = -10_000
-    processor = StyledAttnProcessor([key_values(scale=0.0)], denoising_state(is_guided=True))
+    processor = prepared([key_values(scale=0.0)], denoising_state(GUIDED))
     with torch.no_grad():
         expected = AttnProcessor2_0()(attn, pixels, text, attention_mask=mask)
         assert_close(processor(attn, pixels, text, attention_mask=mask), expected)
@@ -97,31 +105,33 @@ def test_at_scale_zero_the_processor_equals_attn_processor_2_0(options: dict[str
 
 def test_with_guidance_the_first_half_of_a_batch_is_unconditional():
     style = key_values()
-    key, _ = style.for_batch(4, is_guided=True)
+    key, _ = style.for_batch(4, GUIDED)
     assert_close(key, style.key.repeat_interleave(2, 1).flatten(0, 1))
 
 
 def test_without_guidance_the_whole_batch_is_conditional():
     style = key_values()
-    _, value = style.for_batch(3, is_guided=False)
+    _, value = style.for_batch(3, UNGUIDED)
     assert_close(value, style.value[1].expand(3, -1, -1))
 
 
 def test_each_prompt_has_its_own_style_for_all_of_its_images():
     style = key_values(styles=2)
-    key, _ = style.for_batch(8, is_guided=True)
+    key, _ = style.for_batch(8, GUIDED)
     ink, neon = style.key[1]
     assert_close(key[4:], torch.stack([ink, ink, neon, neon]))
 
 
 def test_an_odd_batch_with_guidance_is_rejected():
-    with pytest.raises(StyleError, match="batch of 3 does not split into two halves"):
-        key_values().for_batch(3, is_guided=True)
+    with pytest.raises(
+        StyleError, match=r"batch of 3 rows does not split into 2 parts \(unconditional, conditional\)"
+    ):
+        key_values().for_batch(3, GUIDED)
 
 
 def test_a_batch_that_does_not_split_into_the_styles_is_rejected():
-    with pytest.raises(StyleError, match=r"images in 2 styles; give one style for each prompt"):
-        key_values(styles=2).for_batch(3, is_guided=False)
+    with pytest.raises(StyleError, match=r"with 2 styles each; give one style for each prompt"):
+        key_values(styles=2).for_batch(3, UNGUIDED)
 
 
 def test_the_scale_is_not_rounded_to_half_precision():
@@ -163,7 +173,7 @@ def test_a_mask_is_resized_once_for_each_size_of_the_latents(attn, monkeypatch: 
     first, second = (scale_in_layer(cache, attn, 16, state) for _ in range(2))
     assert len(calls) == 1
     assert first.equal(second)
-    state.record_call((torch.zeros(1, 4, 2, 8), -1), {})
+    state.begin((torch.zeros(1, 4, 2, 8), 0), {}, None)
     assert not scale_in_layer(cache, attn, 16, state).equal(first)
     assert len(calls) == 2
 
@@ -171,7 +181,7 @@ def test_a_mask_is_resized_once_for_each_size_of_the_latents(attn, monkeypatch: 
 class FailingKeyValues(StyleKeyValues):
     """Keys and values that must not be used."""
 
-    def for_batch(self, batch: int, is_guided: bool) -> tuple[Tensor, Tensor]:
+    def for_batch(self, batch: int, layout: RowLayout, shift_weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         raise AssertionError("keys and values were computed for a style without effect")
 
 
@@ -180,11 +190,11 @@ class FailingKeyValues(StyleKeyValues):
     ("inactive", "active", "settings"),
     [
         (
-            denoising_state(timesteps=[]),
-            denoising_state(timesteps=[9]),
+            denoising_state(step=0, steps=2),
+            denoising_state(step=1, steps=2),
             {"curve": lambda progress: float(progress >= 0.5)},
         ),
-        (denoising_state(), denoising_state(is_guided=True), {"unconditional": True}),
+        (denoising_state(), denoising_state(GUIDED), {"unconditional": True}),
     ],
     ids=["before its first step", "unconditional without guidance"],
 )
@@ -195,9 +205,9 @@ def test_a_style_without_effect_computes_nothing(
     failing = FailingKeyValues(usable.key, usable.value, usable.scale, **settings)
     text, pixels = torch.randn(2, 5, 12), torch.randn(2, 9, 16)
     plain = AttnProcessor2_0()(attn, pixels, text)
-    assert_close(StyledAttnProcessor([failing], inactive)(attn, pixels, text), plain)
+    assert_close(prepared([failing], inactive)(attn, pixels, text), plain)
     with pytest.raises(AssertionError, match="style without effect"):
-        StyledAttnProcessor([failing], active)(attn, pixels, text)
+        prepared([failing], active)(attn, pixels, text)
 
 
 def record_key_projections(attn: Any) -> list[int]:
@@ -210,18 +220,18 @@ def record_key_projections(attn: Any) -> list[int]:
 @torch.no_grad()
 def test_keys_and_values_of_the_text_are_computed_once_for_the_same_text(attn):
     uses = record_key_projections(attn)
-    processor = StyledAttnProcessor([key_values()], denoising_state(is_guided=True))
+    processor = prepared([key_values()], denoising_state(GUIDED))
     text, steps = torch.randn(2, 5, 12), torch.randn(3, 2, 9, 16)
     cached = [processor(attn, pixels, text) for pixels in steps]
     styles = [style.style for style in processor.styles]
-    fresh = [StyledAttnProcessor(styles, processor.state)(attn, pixels, text) for pixels in steps]
+    fresh = [prepared(styles, processor.state)(attn, pixels, text) for pixels in steps]
     assert len(uses) == 1 + 3
     assert all(one.equal(other) for one, other in zip(cached, fresh, strict=True))
 
 
 @torch.no_grad()
 def test_keys_and_values_are_computed_again_for_another_and_for_a_changed_text(attn):
-    uses, processor = record_key_projections(attn), StyledAttnProcessor([key_values()], denoising_state())
+    uses, processor = record_key_projections(attn), prepared([key_values()], denoising_state())
     text, pixels = torch.randn(1, 5, 12), torch.randn(1, 9, 16)
     first = processor(attn, pixels, text)
     assert processor(attn, pixels, text.clone()).equal(first)
@@ -232,7 +242,7 @@ def test_keys_and_values_are_computed_again_for_another_and_for_a_changed_text(a
 
 def test_the_text_is_not_cached_with_gradients_or_for_inference_tensors(attn):
     text, pixels = torch.randn(1, 5, 12), torch.randn(1, 9, 16)
-    uses, processor = record_key_projections(attn), StyledAttnProcessor([key_values()], denoising_state())
+    uses, processor = record_key_projections(attn), prepared([key_values()], denoising_state())
     for _ in range(2):
         processor(attn, pixels, text).sum().backward()
     assert len(uses) == 2
@@ -256,7 +266,7 @@ class CountingLinear(torch.nn.Linear):
 @torch.no_grad()
 def test_the_text_is_not_cached_where_the_projection_is_more_than_linear(attn):
     attn.to_k = CountingLinear(12, 16, bias=False)
-    processor = StyledAttnProcessor([key_values()], denoising_state())
+    processor = prepared([key_values()], denoising_state())
     text = torch.randn(1, 5, 12)
     for _ in range(3):
         processor(attn, torch.randn(1, 9, 16), text)
@@ -267,16 +277,42 @@ def test_the_text_is_not_cached_where_the_projection_is_more_than_linear(attn):
 def test_a_styles_keys_and_values_are_cached_for_batch_guidance_and_dtype(attn):
     style = StyleKeyValueCache(key_values())
     pixels = torch.randn(2, 9, 16)
-    first = style.key_value(attn, pixels, denoising_state(is_guided=True))
-    assert style.key_value(attn, pixels + 1, denoising_state(is_guided=True)) is first
-    assert style.key_value(attn, pixels, denoising_state()) is not first
-    assert len(style.key_value(attn, pixels.repeat(2, 1, 1), denoising_state(is_guided=True))[0]) == 4
-    assert style.key_value(attn, pixels.double(), denoising_state())[0].dtype == torch.float64
+    first = style.key_value(attn, pixels, GUIDED)
+    assert style.key_value(attn, pixels + 1, GUIDED) is first
+    assert style.key_value(attn, pixels, UNGUIDED) is not first
+    assert len(style.key_value(attn, pixels.repeat(2, 1, 1), GUIDED)[0]) == 4
+    assert style.key_value(attn, pixels.double(), UNGUIDED)[0].dtype == torch.float64
 
 
 @torch.no_grad()
 def test_for_one_image_a_call_the_style_is_not_copied(attn):
     style = StyleKeyValueCache(key_values())
-    key, value = style.key_value(attn, torch.randn(2, 9, 16), denoising_state(is_guided=True))
+    key, value = style.key_value(attn, torch.randn(2, 9, 16), GUIDED)
     own = style.style.key, style.style.value
     assert [key.data_ptr(), value.data_ptr()] == [tensor.data_ptr() for tensor in own]
+
+
+@torch.no_grad()
+def test_a_styled_layer_outside_of_a_call_of_its_unet_is_refused(attn):
+    """Rows and step would be those of the call before."""
+    state = denoising_state()
+    processor = prepared([key_values()], state)
+    state.end()
+    with pytest.raises(StyleError, match="runs outside of a call of the UNet that is styled"):
+        processor(attn, torch.randn(1, 9, 16), torch.randn(1, 5, 12))
+
+
+@pytest.mark.parametrize(
+    ("layout", "rows"),
+    [
+        (("unconditional", "conditional", "conditional"), [0, 0, 1, 1, 1, 1]),
+        (("conditional", "unconditional", "unconditional"), [1, 1, 0, 0, 0, 0]),
+        (("conditional", "conditional"), [1, 1, 1, 1]),
+    ],
+    ids=["perturbed-attention guidance", "InstructPix2Pix", "perturbed-attention guidance only"],
+)
+def test_each_part_of_a_batch_has_its_own_row(layout: RowLayout, rows: list[int]):
+    style = key_values()
+    key, value = style.for_batch(len(rows), layout)
+    assert key.equal(torch.stack([style.key[row, 0] for row in rows]))
+    assert value.equal(torch.stack([style.value[row, 0] for row in rows]))

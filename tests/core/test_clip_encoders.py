@@ -10,12 +10,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
-from instantstyle.core.clip_encoders import (
-    ImageEncoder,
-    TextEncoder,
-    find_text_encoder,
-    missing_text_encoder_error,
-)
+from instantstyle.core.clip_encoders import ImageEncoder
+from instantstyle.core.text_encoder import TextEncoder, find_text_encoder, missing_text_encoder_error
 from instantstyle.errors import CheckpointError, ImageError, StyleError
 
 from ..conftest import EMBEDDING_DIM, HIDDEN, make_image_encoder

@@ -62,12 +62,46 @@ counts["bfloat16"] = half_counter.frame_count
 print(json.dumps(counts))
 """
 
+WRAPPED_SCRIPT = (
+    SCRIPT[: SCRIPT.index("eager = generate()")]
+    + """
+from instantstyle.core.injection import CALL
+
+network, counts = pipe.unet, {}
+cases = {
+    "plain": {},
+    "start": dict(start=0.5),
+    "curve": dict(curve=[0.2, 1.0]),
+    "mask": dict(mask=torch.eye(4)),
+    "clean": dict(removal="clean"),
+    "interval": dict(guidance_interval=(0.0, 0.5)),
+}
+for name, arguments in cases.items():
+    torch._dynamo.reset()
+    pipe.unet = network
+    eager = generate(blocks="all", **arguments)
+    counter = CompileCounter()
+    pipe.unet = torch.compile(network, backend=counter)
+    same = torch.allclose(generate(blocks="all", **arguments), eager, rtol=1e-4, atol=1e-5)
+    counts[name] = [same, counter.frame_count]
+    if name == "curve":
+        generate(blocks="all", curve=[0.9, 0.5, 0.1])
+        counts["another curve"] = [same, counter.frame_count]
+counts["restored"] = [CALL not in vars(pipe.unet) and CALL not in vars(network), 0]
+print(json.dumps(counts))
+"""
+)
+
 
 @pytest.fixture(scope="module")
 def counts(tokenizer_folder: Path, request: pytest.FixtureRequest) -> dict[str, int]:
     """Number of compiled graphs after each of the script's calls, in their order."""
-    command = [sys.executable, "-c", SCRIPT, str(tokenizer_folder)]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=request.config.rootpath, check=True)
+    return run_script(SCRIPT, tokenizer_folder, request.config.rootpath)
+
+
+def run_script(script: str, tokenizer_folder: Path, root: Path) -> dict:
+    command = [sys.executable, "-c", script, str(tokenizer_folder)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True)
     return json.loads(result.stdout.splitlines()[-1])
 
 
@@ -105,3 +139,13 @@ def test_a_unet_in_bfloat16_is_compiled_once(counts):
 def test_other_blocks_are_compiled_again(counts):
     """Shows that the count can rise."""
     assert counts["blocks"] > counts["first"]
+
+
+@pytest.mark.slow
+def test_a_wrapped_compiled_unet_generates_as_the_plain_one(tokenizer_folder, request):
+    """`pipe.unet = torch.compile(pipe.unet)` is the line of diffusers' guides."""
+    found = run_script(WRAPPED_SCRIPT, tokenizer_folder, request.config.rootpath)
+    assert [name for name, (same, _) in found.items() if not same] == []
+    graphs = {name: count for name, (_, count) in found.items() if name != "restored"}
+    assert graphs["plain"] == graphs["mask"] == graphs["clean"] == graphs["curve"] == graphs["another curve"] == 1
+    assert graphs["start"] == graphs["interval"] == 2, "one graph with and one without the style, or the second part"

@@ -81,7 +81,7 @@ def test_a_mask_may_be_one_pixel_high_or_wide(shape: tuple[int, ...]):
     assert load_mask(torch.ones(shape)).ndim == 2
 
 
-@pytest.mark.parametrize("mask", [torch.full((3, 3), 2.0), torch.ones(2, 3, 3), torch.ones(0, 3)])
+@pytest.mark.parametrize("mask", [torch.full((3, 3), 2.0), torch.ones(2, 3, 5), torch.ones(0, 3)])
 def test_a_tensor_that_is_not_a_mask_is_rejected(mask: torch.Tensor):
     with pytest.raises(StyleError, match=r"A mask is \[height width\] of numbers 0..1; this one is"):
         load_mask(mask)

@@ -78,7 +78,7 @@ from transformers import CLIPTextModelWithProjection
 import instantstyle
 from instantstyle import BlockError, CheckpointError, InstantStyle
 from instantstyle.core.attention_processor import StyledAttnProcessor
-from instantstyle.core.clip_encoders import TextEncoder
+from instantstyle.core.text_encoder import TextEncoder
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 
 from ..conftest import text_config

@@ -5,18 +5,8 @@ from typing import Any
 import pytest
 import torch
 from diffusers import (
-    StableDiffusionControlNetPipeline,
-    StableDiffusionImg2ImgPipeline,
-    StableDiffusionInpaintPipeline,
     StableDiffusionInstructPix2PixPipeline,
-    StableDiffusionPipeline,
-    StableDiffusionXLAdapterPipeline,
-    StableDiffusionXLControlNetImg2ImgPipeline,
-    StableDiffusionXLControlNetPipeline,
-    StableDiffusionXLImg2ImgPipeline,
-    StableDiffusionXLInpaintPipeline,
     StableDiffusionXLPAGPipeline,
-    StableDiffusionXLPipeline,
 )
 from torch import nn
 from torch._dynamo.testing import CompileCounter
@@ -24,7 +14,8 @@ from torch.testing import assert_close
 
 from instantstyle import InstantStyle, JobError, ModelError
 from instantstyle.core.attention_processor import styled_attention
-from instantstyle.core.guidance_interval import CALL, SCALE, limit_guidance
+from instantstyle.core.guidance_interval import validate_interval
+from instantstyle.core.injection import CALL
 from instantstyle.core.ip_adapter import cross_attention_layers
 
 from ..conftest import base_projection, layer_weights
@@ -278,7 +269,7 @@ def test_a_compiled_unet_is_compiled_once_for_each_batch_size(styled, in_place):
 )
 def test_an_invalid_interval_raises_an_error_with_an_example(pipe, interval):
     with pytest.raises(JobError, match=r"guidance_interval is .*0 ≤ start ≤ end ≤ 1, such as \(0\.2, 0\.8\)"):
-        limit_guidance(pipe, interval)
+        validate_interval(pipe, interval)
 
 
 def test_an_invalid_interval_is_refused_before_references_are_encoded(styled):
@@ -286,56 +277,24 @@ def test_an_invalid_interval_is_refused_before_references_are_encoded(styled):
         generate(styled, style="nowhere.png", guidance_interval=(0.8, 0.2))
 
 
-@pytest.mark.parametrize(
-    ("pipeline_class", "argument"),
-    [
-        (StableDiffusionInstructPix2PixPipeline, "image_guidance_scale"),
-        (StableDiffusionXLPAGPipeline, "pag_scale"),
-    ],
-)
-def test_pipelines_with_three_part_batches_are_refused(pipeline_class, argument):
-    with pytest.raises(ModelError, match=f"{pipeline_class.__name__} has the argument {argument}"):
-        limit_guidance(object.__new__(pipeline_class), MIDDLE_HALF)
+@pytest.mark.parametrize("pipeline_class", [StableDiffusionInstructPix2PixPipeline, StableDiffusionXLPAGPipeline])
+def test_pipelines_with_three_part_batches_are_refused(pipeline_class):
+    with pytest.raises(ModelError, match=f"{pipeline_class.__name__} has other parts than an unconditional"):
+        validate_interval(object.__new__(pipeline_class), MIDDLE_HALF)
 
 
-def test_pipelines_without_a_guidance_scale_are_refused():
+def test_pipelines_whose_batches_are_not_known_are_refused():
     class Other:
         def __call__(self, prompt): ...
 
     other: Any = Other()
-    with pytest.raises(ModelError, match="does not keep its guidance scale"):
-        limit_guidance(other, MIDDLE_HALF)
-
-
-@pytest.mark.parametrize(
-    "pipeline_class",
-    [
-        StableDiffusionPipeline,
-        StableDiffusionImg2ImgPipeline,
-        StableDiffusionInpaintPipeline,
-        StableDiffusionControlNetPipeline,
-        StableDiffusionXLPipeline,
-        StableDiffusionXLImg2ImgPipeline,
-        StableDiffusionXLInpaintPipeline,
-        StableDiffusionXLControlNetPipeline,
-        StableDiffusionXLControlNetImg2ImgPipeline,
-        StableDiffusionXLAdapterPipeline,
-    ],
-)
-def test_diffusers_decides_on_guidance_by_its_private_scale(pipeline_class):
-    """`guidance_interval.py` relies on this private name of diffusers, and on no other."""
-    pipe = object.__new__(pipeline_class)
-    vars(pipe)["unet"] = nn.Module()
-    pipe.unet.config = type("Config", (), {"time_cond_proj_dim": None})
-    results = []
-    for scale in (5.0, 1.0):
-        vars(pipe)[SCALE] = scale
-        results.append((pipe.do_classifier_free_guidance, pipe.guidance_scale))
-    assert results == [(True, 5.0), (False, 1.0)]
+    with pytest.raises(ModelError, match="The batches of Other are not known"):
+        validate_interval(other, MIDDLE_HALF)
+    assert validate_interval(other, MIDDLE_HALF, ("unconditional", "conditional")) == MIDDLE_HALF
 
 
 def test_torch_calls_the_compiled_call_of_a_module():
-    """`guidance_interval.py` relies on this private name of torch, and on no other."""
+    """`injection.py` relies on this private name of torch, and on no other."""
     network = nn.Identity()
     assert getattr(network, CALL) is None
     vars(network)[CALL] = lambda x: x + 1

@@ -1,8 +1,6 @@
 """Layers, keys and values of an adapter; memory that they hold; processors that are installed and restored."""
 
 import gc
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -12,8 +10,8 @@ from torch.testing import assert_close
 
 from instantstyle.core.attention_processor import StyledAttnProcessor
 from instantstyle.core.conditioning import StyleConditioning
-from instantstyle.core.denoising_state import DenoisingState
-from instantstyle.core.ip_adapter import IPAdapter, cross_attention_layers, inject_attention_processors
+from instantstyle.core.injection import inject_attention_processors
+from instantstyle.core.ip_adapter import IPAdapter, cross_attention_layers
 from instantstyle.core.style import Style
 from instantstyle.errors import BlockError, CheckpointError, StyleError
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
@@ -37,13 +35,6 @@ def adapter(unet, state):
 @pytest.fixture
 def ink():
     return Style(torch.randn(1, EMBEDDING_DIM), torch.zeros(EMBEDDING_DIM))
-
-
-@pytest.fixture
-def idle_state(unet):
-    """The state of a pipeline that is not running."""
-    pipe: Any = SimpleNamespace(unet=unet)
-    return DenoisingState(pipe)
 
 
 def test_layers_are_numbered_in_the_order_of_diffusers(unet):
@@ -212,39 +203,26 @@ def test_a_plus_adapter_computes_tokens_from_patch_features(unet, layers):
     assert adapter.tokens(Style(torch.randn(1, 17, 16), torch.randn(17, 16))).shape == (2, 6, 32)
 
 
-def test_the_original_processors_are_restored(unet, adapter, ink, idle_state):
+def test_the_original_processors_are_restored(unet, adapter, ink):
     before = dict(unet.attn_processors)
-    with inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "style")), idle_state):
+    with inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "style"))):
         styled = [name for name, found in unet.attn_processors.items() if isinstance(found, StyledAttnProcessor)]
     assert styled
     assert all(unet.attn_processors[name] is processor for name, processor in before.items())
 
 
-def test_the_original_processors_are_restored_after_an_exception(unet, adapter, ink, idle_state):
+def test_the_original_processors_are_restored_after_an_exception(unet, adapter, ink):
     before = dict(unet.attn_processors)
     with (
         pytest.raises(KeyboardInterrupt),
-        inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "all")), idle_state),
+        inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "all"))),
     ):
         raise KeyboardInterrupt
     assert all(unet.attn_processors[name] is processor for name, processor in before.items())
 
 
-def test_processors_that_are_modules_are_restored_as_submodules(unet, adapter, ink, idle_state):
-    class Custom(torch.nn.Module):
-        def forward(self, attn, hidden_states, **_):
-            return hidden_states
-
-    name = f"{STYLE_BLOCK}.transformer_blocks.0.attn2"
-    custom = Custom()
-    unet.get_submodule(name).set_processor(custom)
-    with inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "style")), idle_state):
-        assert unet.get_submodule(name).processor is not custom
-    assert dict(unet.named_modules())[f"{name}.processor"] is custom
-
-
-def test_other_cross_attention_layers_cache_text_keys_too(unet, adapter, ink, idle_state):
-    with inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "style")), idle_state):
+def test_other_cross_attention_layers_cache_text_keys_too(unet, adapter, ink):
+    with inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "style"))):
         own = dict(unet.attn_processors)
     cached = {name for name, processor in own.items() if isinstance(processor, StyledAttnProcessor)}
     assert cached == {layer.name for layer in adapter.layers}
@@ -252,17 +230,15 @@ def test_other_cross_attention_layers_cache_text_keys_too(unet, adapter, ink, id
     assert styled == {layer.name for layer in adapter.layers if str(layer.block) == STYLE_BLOCK}
 
 
-def test_a_custom_processor_is_kept_in_layers_without_a_style(unet, adapter, ink, idle_state):
+def test_a_custom_processor_is_kept_in_layers_without_a_style(unet, adapter, ink):
     unstyled = next(layer.name for layer in adapter.layers if str(layer.block) != STYLE_BLOCK)
     custom = AttnProcessor()
     unet.get_submodule(unstyled.removesuffix(".processor")).set_processor(custom)
-    with inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "style")), idle_state):
+    with inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "style"))):
         assert unet.attn_processors[unstyled] is custom
 
 
-def test_without_a_style_no_processor_is_replaced(unet, adapter, ink, idle_state):
+def test_without_a_style_no_processor_is_replaced(unet, adapter, ink):
     before = dict(unet.attn_processors)
-    with inject_attention_processors(
-        unet, adapter.style_layers(StyleConditioning(ink, "style", scale=0.0)), idle_state
-    ):
+    with inject_attention_processors(unet, adapter.style_layers(StyleConditioning(ink, "style", scale=0.0))):
         assert all(unet.attn_processors[name] is processor for name, processor in before.items())

@@ -6,7 +6,6 @@ from PIL import Image
 from torch.testing import assert_close
 
 from instantstyle import InstantStyle, Style, StyleConditioning, StyleError
-from instantstyle.core.attention_processor import TokenShift
 from instantstyle.core.content_removal import (
     CENTRE,
     HEAD,
@@ -16,11 +15,13 @@ from instantstyle.core.content_removal import (
     head_and_tail,
     token_shift,
 )
+from instantstyle.core.row_layout import GUIDED
+from instantstyle.core.style_key_values import TokenShift
 from instantstyle.generation.style_card import describe_style, render_style_card
 
 from ..conftest import layer_weights, plus_projection
 from ..helpers import seeded_generator
-from .test_attention_processor import denoising_state, key_values
+from .test_attention_processor import key_values
 
 # Tokens whose first singular component is the style and whose other components are the content.
 U = torch.linalg.qr(torch.randn(4, 4, generator=seeded_generator(0))).Q
@@ -79,18 +80,10 @@ def test_a_content_scale_of_one_half_shifts_tokens_half_as_far():
 
 def test_the_shift_decays_at_the_rate_of_its_row():
     shift = TokenShift(torch.ones(2, 1, 4, 16), torch.ones(2, 1, 4, 16), torch.tensor([0.0, RATE]))
-    style, state = key_values(shift=shift), denoising_state(timesteps=[9])
-    assert style.needs_tracking
-    assert state.progress == 0.5
-    shifted = style.at_step(state)
-    assert_close(shifted.key[0], style.key[0] + 1)
-    assert_close(shifted.value[1], style.value[1] + cleaning_weight(torch.tensor(0.5)))
-
-
-def test_the_progress_tensor_equals_the_progress():
-    for timesteps in ([], [3], [9, 5, 3]):
-        state = denoising_state(timesteps=timesteps)
-        assert state.progress_tensor.item() == pytest.approx(state.progress)
+    style = key_values(shift=shift)
+    key, value = style.for_batch(2, GUIDED, shift.weight_at(0.5))
+    assert_close(key[0], style.key[0, 0] + 1)
+    assert_close(value[1], style.value[1, 0] + cleaning_weight(torch.tensor(0.5)))
 
 
 @pytest.fixture
@@ -136,10 +129,10 @@ def test_at_the_first_step_a_layer_has_keys_and_values_of_tail_and_head(styled, 
     layer = next(layer for layer in styled.adapter.layers if layer.name == name)
     head, tail = head_and_tail(styled.adapter.tokens(ink)[1], HEAD)
     to_key, to_value = styled.adapter.checkpoint.read_layer(layer.number)
-    first = style.at_step(denoising_state(timesteps=()))
+    key, _ = style.for_batch(2, GUIDED, style.shift.weight_at(0.0))
     assert_close(style.key[:, 0] + style.shift.key[:, 0], torch.stack([tail, head]) @ to_key.mT)
     assert_close(style.value[:, 0] + style.shift.value[:, 0], torch.stack([tail, head]) @ to_value.mT)
-    assert_close(first.key, style.key + style.shift.key)
+    assert_close(key, (style.key + style.shift.key)[:, 0])
 
 
 def test_a_negative_style_replaces_the_tail_in_the_unconditional_row(styled, ink, teal):

@@ -3,8 +3,7 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import StyleError
-from .content_removal import cleaning_weight
 from .denoising_state import DenoisingState
+from .pipeline_call import ImageRegion
 from .protocols import AttentionModule
+from .row_layout import RowLayout
+from .style_key_values import StyleKeyValues
 
 
 def styled_attention(
@@ -45,101 +46,6 @@ def styled_attention(
     return result
 
 
-@dataclass(frozen=True)
-class TokenShift:
-    """What token cleaning adds to a style's keys and values at the first step; it decays over the steps."""
-
-    key: Float[Tensor, "2 prompts tokens width"]
-    value: Float[Tensor, "2 prompts tokens width"]
-    rates: Float[Tensor, "2"]
-    """Decay rate by row: unconditional, conditional. 0 keeps the shift constant."""
-
-    def to(self, x: Tensor) -> "TokenShift":
-        """Cast to the device and dtype of `x`; the rates stay float32."""
-        return TokenShift(self.key.to(x), self.value.to(x), self.rates.to(x.device))
-
-    def at(self, state: DenoisingState) -> tuple[Tensor, Tensor]:
-        """Return what is added to key and value at the current step."""
-        weight = cleaning_weight(state.progress_tensor.to(self.rates), self.rates)
-        weight = weight[:, None, None, None].to(self.key)
-        return weight * self.key, weight * self.value
-
-
-@dataclass(frozen=True)
-class StyleKeyValues:
-    """Keys and values of one style, or of one style for each prompt, in one layer.
-
-    Row 0 serves the unconditional half of a batch, row 1 the conditional half. The axis `prompts` has length 1
-    where all images of a call share the style, else one entry for each prompt.
-    """
-
-    key: Float[Tensor, "2 prompts tokens width"]
-    value: Float[Tensor, "2 prompts tokens width"]
-    scale: Float[Tensor, ""]
-    """A tensor, so that a compiled network is not compiled again when the scale changes."""
-    mask: Float[Tensor, "rows columns"] | None = None
-    """Weights in 0..1 over the whole image; None acts everywhere."""
-    curve: Callable[[float], float] | None = None
-    """Maps the progress 0..1 to a factor on the scale; None is 1 throughout."""
-    shift: TokenShift | None = None
-    """Present where the style uses token cleaning."""
-    unconditional: bool = False
-    """Whether guidance steers away from the style; without guidance it then has no effect."""
-
-    @property
-    def needs_tracking(self) -> bool:
-        """Whether the current step or the latents' size is needed."""
-        return self.mask is not None or self.curve is not None or self.shift is not None
-
-    def to(self, x: Tensor) -> "StyleKeyValues":
-        """Cast to the device and dtype of `x`; the scale stays float32, so that it stays exact."""
-        return replace(
-            self,
-            key=self.key.to(x),
-            value=self.value.to(x),
-            scale=self.scale.to(x.device),
-            mask=None if self.mask is None else self.mask.to(x.device),
-            shift=None if self.shift is None else self.shift.to(x),
-        )
-
-    def at_step(self, state: DenoisingState) -> "StyleKeyValues":
-        """Return the keys and values with the token shift of the current step added."""
-        if self.shift is None:
-            return self
-        key, value = self.shift.at(state)
-        return replace(self, key=self.key + key, value=self.value + value)
-
-    def for_batch(self, batch: int, is_guided: bool) -> tuple[Tensor, Tensor]:
-        """Repeat key and value for the rows of a batch.
-
-        diffusers puts the unconditional half of a guided batch first, and the images of a prompt side by side.
-
-        Args:
-            batch: Number of rows.
-            is_guided: Whether the batch has an unconditional half.
-
-        Returns:
-            Key and value, [batch tokens width]; views where each prompt has one image.
-
-        Raises:
-            StyleError: The rows do not split evenly into halves and styles.
-        """
-        halves = 2 if is_guided else 1
-        images, rest = divmod(batch, halves * self.key.shape[1])
-        if rest:
-            parts = "two halves" if is_guided else f"images in {self.key.shape[1]} styles"
-            raise StyleError(f"A batch of {batch} does not split into {parts}; give one style for each prompt.")
-        rows = self.key[-halves:], self.value[-halves:]
-        key, value = (x if images == 1 else x.repeat_interleave(images, dim=1) for x in rows)
-        return key.flatten(0, 1), value.flatten(0, 1)
-
-    def factor(self, state: DenoisingState) -> float:
-        """Return the factor on the scale at the current step; 0 where the style has no effect."""
-        if self.unconditional and not state.is_guided:
-            return 0.0
-        return 1.0 if self.curve is None else self.curve(state.progress)
-
-
 class StyledAttnProcessor:
     """diffusers' `AttnProcessor2_0` with the attention of styles, if any, added. It owns no weights.
 
@@ -151,11 +57,20 @@ class StyledAttnProcessor:
         """
         Args:
             styles: The styles that act in this layer; none for plain cross-attention with cached text.
-            state: The state of the running pipeline, shared by all layers.
+            state: The state of the UNet's current call, shared by all layers.
         """
         self.styles = [StyleKeyValueCache(style) for style in styles]
         self.state = state
         self.text = TextKeyValueCache()
+
+    def prepare_step(self) -> None:
+        """Compute what depends on the current step. It is called before the UNet, outside of compiled code.
+
+        Raises:
+            StyleError: A style needs the step, which is not known, or has a mask, which does not fit the batch.
+        """
+        for style in self.styles:
+            style.prepare_step(self.state)
 
     def __call__(
         self,
@@ -218,6 +133,12 @@ def resize_mask(mask: Float[Tensor, "rows columns"], size: tuple[int, int]) -> F
     return F.adaptive_avg_pool2d(mask[None], size)[0].flatten()[:, None]
 
 
+def crop_mask(mask: Float[Tensor, "rows columns"], region: ImageRegion) -> Float[Tensor, "height width"]:
+    """Cut the part of a mask that lies over a region of the image."""
+    whole = F.adaptive_avg_pool2d(mask[None], (region.height, region.width))[0]
+    return whole[max(region.top, 0) : region.bottom, max(region.left, 0) : region.right]
+
+
 class StyleKeyValueCache:
     """Keys, values and mask of one style in one layer, kept while batch, dtype, device and size stay the same.
 
@@ -226,10 +147,37 @@ class StyleKeyValueCache:
 
     def __init__(self, style: StyleKeyValues) -> None:
         self.style = style
+        self._is_active = True
+        self._scale = style.scale
+        self._shift_weight: Tensor | None = None
+        self._region: ImageRegion | None = None
+        self._mask = style.mask
         self._key_value: tuple[Tensor, Tensor] | None = None
-        self._valid_for: tuple[int, bool, torch.dtype, torch.device] | None = None
-        self._mask: Tensor | None = None
-        self._mask_valid_for: tuple[tuple[int, int], torch.device] | None = None
+        self._valid_for: tuple[int, RowLayout, torch.dtype, torch.device] | None = None
+        self._resized: Tensor | None = None
+        self._resized_for: tuple[tuple[int, int], ImageRegion | None, torch.device] | None = None
+
+    def prepare_step(self, state: DenoisingState) -> None:
+        """Compute scale, token shift and mask of the current step: a compiled network takes them as inputs.
+
+        Raises:
+            StyleError: The step is not known, or the style has a mask and the batch holds parts of an image.
+        """
+        factor = self.style.factor(state)
+        self._is_active = factor != 0
+        self._scale = self.style.scale if factor == 1 else self.style.scale * factor
+        if self.style.shift is not None:
+            self._shift_weight = self.style.shift.weight_at(state.progress)
+        if self.style.mask is None:
+            return
+        if state.has_views:
+            raise StyleError(
+                "A mask covers the whole image, and this pipeline generates views of it, which may overlap. Leave the "
+                "mask out."
+            )
+        if state.region != self._region:
+            self._region = state.region
+            self._mask = self.style.mask if state.region is None else crop_mask(self.style.mask, state.region)
 
     def key_value_scale(
         self, attn: AttentionModule, hidden_states: Tensor, state: DenoisingState
@@ -239,41 +187,46 @@ class StyleKeyValueCache:
         Args:
             attn: The attention module, for its number of heads.
             hidden_states: Features of the pixels, [batch pixels width].
-            state: The state of the running pipeline.
+            state: The state of the UNet's current call.
 
         Returns:
             Key and value, [batch heads tokens head], and a scale that broadcasts over
             [batch heads pixels head]; None, with nothing computed, where the scale is 0.
+
+        Raises:
+            StyleError: The UNet is not running, or the batch does not fit its parts and styles.
         """
-        factor = self.style.factor(state)
-        if factor == 0:
+        layout = state.parts
+        if not self._is_active:
             return None
-        key, value = self.key_value(attn, hidden_states, state)
-        scale = self.style.scale if factor == 1 else self.style.scale * factor
-        if self.style.mask is not None:
-            scale = scale * self._resized_mask(self.style.mask, state.spatial_size(hidden_states.shape[1]))
+        key, value = self.key_value(attn, hidden_states, layout)
+        scale = self._scale.to(hidden_states.device)
+        if self._mask is not None:
+            scale = scale * self._resized_mask(self._mask, state.spatial_size(hidden_states.shape[1]), scale.device)
         return key, value, scale
 
-    def key_value(self, attn: AttentionModule, hidden_states: Tensor, state: DenoisingState) -> tuple[Tensor, Tensor]:
+    def key_value(self, attn: AttentionModule, hidden_states: Tensor, layout: RowLayout) -> tuple[Tensor, Tensor]:
         """Return key and value, [batch heads tokens head], on the device and in the dtype of the pixels."""
-        valid_for = (len(hidden_states), state.is_guided, hidden_states.dtype, hidden_states.device)
+        valid_for = (len(hidden_states), layout, hidden_states.dtype, hidden_states.device)
         cacheable = not torch.compiler.is_compiling() and self.style.shift is None
         if cacheable and self._key_value is not None and self._valid_for == valid_for:
             return self._key_value
         # Casts on the first call only; later calls return the same tensors unchanged.
         self.style = self.style.to(hidden_states)
-        key, value = self.style.at_step(state).for_batch(len(hidden_states), state.is_guided)
+        weight = None if self._shift_weight is None else self._shift_weight.to(hidden_states)
+        key, value = self.style.for_batch(len(hidden_states), layout, weight)
         heads = split_heads(key, attn.heads), split_heads(value, attn.heads)
         if cacheable:
             self._key_value, self._valid_for = heads, valid_for
         return heads
 
-    def _resized_mask(self, mask: Tensor, size: tuple[int, int]) -> Float[Tensor, "pixels 1"]:
+    def _resized_mask(self, mask: Tensor, size: tuple[int, int], device: torch.device) -> Float[Tensor, "pixels 1"]:
         if torch.compiler.is_compiling():
-            return resize_mask(mask, size)
-        if self._mask is None or self._mask_valid_for != (size, mask.device):
-            self._mask, self._mask_valid_for = resize_mask(mask, size), (size, mask.device)
-        return self._mask
+            return resize_mask(mask.to(device), size)
+        if self._resized is None or self._resized_for != (size, self._region, device):
+            self._resized = resize_mask(mask.to(device), size)
+            self._resized_for = size, self._region, device
+        return self._resized
 
 
 class TextKeyValueCache:

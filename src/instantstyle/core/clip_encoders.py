@@ -1,10 +1,8 @@
-"""The two encoders of a CLIP: one for images, and one for text that shares its embedding space."""
+"""The image encoder of a CLIP, and what it needs to fit an adapter."""
 
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-import itertools
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from math import isqrt
@@ -18,7 +16,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..errors import CheckpointError, ImageError, PromptWarning, StyleError, suggest_nearest
+from ..errors import CheckpointError, ImageError, suggest_nearest
 from ..imaging.loading import fit
 from ..loaders.pretrained_files import find_folder_variant
 from ..loaders.state_dict import open_state_dict
@@ -26,7 +24,6 @@ from ..recipe import CROPS
 from ..utils.device import execution_device
 from ..utils.text import one_line
 from ..utils.weight_fingerprint import fingerprint_weights
-from .prompt_checks import find_unread_text
 
 # github.com/openai/CLIP, clip/clip.py; OpenCLIP's ViT-H and ViT-bigG were trained with the same.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -46,13 +43,6 @@ _ENCODER_CONFIGS: Mapping[tuple[int, int], dict[str, Any]] = {
     (1664, 1280): {"num_attention_heads": 16, "hidden_act": "gelu"},
 }
 """Settings that no tensor's shape determines, for a weights file without its config.json."""
-
-TEXT_ENCODERS = {
-    768: "openai/clip-vit-large-patch14",
-    1024: "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
-    1280: "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
-}
-"""Repositories of the text encoder that shares an image encoder's space, by the width of the projection."""
 
 
 class ImageEncoder:
@@ -191,83 +181,6 @@ class ImageEncoder:
 
     def _hidden_states(self, pixels: Tensor) -> Float[Tensor, "images patches dim"]:
         return self.model(pixels, output_hidden_states=True).hidden_states[-2].float().cpu()
-
-
-class TextEncoder:
-    """A `CLIPTextModelWithProjection` and its tokenizer.
-
-    Raises:
-        StyleError: The model has no projection.
-    """
-
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        if getattr(model, "text_projection", None) is None:
-            raise StyleError(
-                f"The text encoder is a {type(model).__name__}, which has no projection to a shared space; "
-                "pass a CLIPTextModelWithProjection and its tokenizer."
-            )
-        self.model = model
-        self.tokenizer = tokenizer
-
-    @property
-    def projection_dim(self) -> int:
-        """Width of the embeddings."""
-        return self.model.config.projection_dim
-
-    @torch.no_grad()
-    def embed(self, phrases: Sequence[str]) -> Float[Tensor, "phrases dim"]:
-        """Compute raw projected `text_embeds`, not normalised, in float32 on the CPU.
-
-        A token of a textual inversion with several vectors stands for all of them, as in a prompt. Words beyond the
-        encoder's limit have no effect, and a `PromptWarning` says which.
-        """
-        texts = [expand_inverted_tokens(phrase, self.tokenizer) for phrase in phrases]
-        for text in texts:
-            if unread := find_unread_text(text, self.tokenizer):
-                warnings.warn(
-                    f"Content is too long for the text encoder; unread: {unread}.", PromptWarning, stacklevel=2
-                )
-        tokens = self.tokenizer(
-            texts,
-            padding="max_length",
-            max_length=self.model.config.max_position_embeddings,
-            truncation=True,
-            return_tensors="pt",
-        )
-        return self.model(tokens.input_ids.to(execution_device(self.model))).text_embeds.float().cpu()
-
-
-def expand_inverted_tokens(text: str, tokenizer: Any) -> str:
-    """Write the further vectors of a textual inversion behind its token, `<x> <x>_1 <x>_2`, as diffusers does.
-
-    Args:
-        text: Words.
-        tokenizer: A tokenizer, to which `pipe.load_textual_inversion` may have added tokens.
-    """
-    added: Mapping[str, int] = getattr(tokenizer, "added_tokens_encoder", {})
-    for token in {token for token in added if f"{token}_1" in added}:
-        further = itertools.takewhile(added.__contains__, (f"{token}_{number}" for number in itertools.count(1)))
-        text = text.replace(token, " ".join([token, *further]))
-    return text
-
-
-def find_text_encoder(pipe: object, embedding_dim: int) -> TextEncoder | None:
-    """Return the pipeline's `text_encoder_2` if it projects to a space of this width, else None."""
-    model, tokenizer = getattr(pipe, "text_encoder_2", None), getattr(pipe, "tokenizer_2", None)
-    if tokenizer is None or getattr(model, "text_projection", None) is None:
-        return None
-    encoder = TextEncoder(model, tokenizer)
-    return encoder if encoder.projection_dim == embedding_dim else None
-
-
-def missing_text_encoder_error(embedding_dim: int) -> StyleError:
-    """Build the error for content removal without a text encoder; it names the encoder to load."""
-    known = TEXT_ENCODERS.get(embedding_dim)
-    return StyleError(
-        f"Removing content needs the text encoder that shares the image encoder's space, of width {embedding_dim}, "
-        "and the pipeline has none. Pass text_encoder=(CLIPTextModelWithProjection, tokenizer)"
-        f"{f'; for this width that is {known}' if known else ''}."
-    )
 
 
 def check_encoder_widths(hidden_size: int, projection_dim: int, projection_type: str, embedding_dim: int) -> None:

@@ -6,23 +6,23 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from math import isfinite
-from pathlib import Path
+from numbers import Real
 from typing import Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
-from ..errors import StyleError
-from ..imaging.loading import open_reference
+from ..errors import ImageError, StyleError
+from ..imaging.arrays import is_array
+from ..imaging.loading import ImageLike, read_mask
 from ..unet.architectures import MODES
 from ..unet.blocks import BlockSpec
 from .style import Style
 
-MaskLike = str | Path | Image.Image | Tensor
-"""White (1) where a style acts, black (0) where it does not. A mask of any size covers the whole image."""
+MaskLike = ImageLike
+"""White (1) where a style acts, black (0) or transparent where not. A mask of any size covers the whole image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +50,15 @@ class StyleConditioning:
     """Whether guidance steers away from `style` instead of towards it."""
 
     def __post_init__(self) -> None:
-        scale = cast(object, self.scale)
-        if isinstance(scale, bool) or not isinstance(scale, int | float) or not isfinite(scale):
+        if not is_finite_number(self.scale):
             raise StyleError(f"scale is {self.scale!r}; it must be a finite number: 0 has no effect, 1 is as trained.")
-        if not 0 <= self.start <= self.end <= 1:
+        if not all(map(is_finite_number, (self.start, self.end))) or not 0 <= self.start <= self.end <= 1:
             raise StyleError(
                 f"start is {self.start!r} and end {self.end!r}; they are shares of the steps, 0 ≤ start ≤ end ≤ 1."
             )
-        if self.curve is not None and (not len(self.curve) or not all(map(isfinite, self.curve))):
+        curve = cast(object, self.curve)
+        is_list = isinstance(curve, Sequence | np.ndarray) and not isinstance(curve, str)
+        if curve is not None and (not is_list or not len(curve) or not all(map(is_finite_number, curve))):
             raise StyleError(f"curve is {self.curve!r}; it must be one finite number or several.")
         if self.negative_style is not None and self.unconditional:
             raise StyleError("An unconditional style cannot have a negative style beside it.")
@@ -66,6 +67,11 @@ class StyleConditioning:
     def styles(self) -> tuple[Style, ...]:
         """The style, or the styles of the prompts."""
         return (self.style,) if isinstance(self.style, Style) else tuple(self.style)
+
+    @property
+    def all_styles(self) -> tuple[Style, ...]:
+        """The styles, and the negative style if there is one."""
+        return self.styles if self.negative_style is None else (*self.styles, self.negative_style)
 
     @property
     def schedule(self) -> Callable[[float], float] | None:
@@ -102,6 +108,11 @@ class StyleConditioning:
         ]
 
 
+def is_finite_number(value: object) -> bool:
+    """Whether a value is a finite number, of Python or numpy; True and False are not."""
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_) and isfinite(value)
+
+
 def as_conditionings(style: object, **settings: Any) -> list[StyleConditioning]:
     """Convert the `style` argument of a call to conditionings without modes.
 
@@ -124,24 +135,23 @@ def as_conditionings(style: object, **settings: Any) -> list[StyleConditioning]:
     return [part for conditioning in conditionings for part in conditioning.expand_mode()]
 
 
-def load_mask(mask: MaskLike) -> Float[Tensor, "rows columns"]:
+def load_mask(mask: object) -> Float[Tensor, "rows columns"]:
     """Convert a mask to weights.
 
     Args:
-        mask: An image, an image file or a tensor of weights.
+        mask: An image file or its bytes, an image, or an array or tensor: uint8 in 0..255, float in 0..1, or integers
+            and booleans that are 0 and 1 only.
 
     Returns:
-        Weights in 0..1: white 1, black 0.
+        Weights in 0..1: white 1, black and transparent 0.
 
     Raises:
         ImageError: The image cannot be read.
-        StyleError: The tensor has more than two axes longer than 1, or values outside of 0..1.
+        StyleError: The array or tensor has other axes or values.
     """
-    if isinstance(mask, Tensor):
-        weights = mask.float()
-        while weights.ndim > 2 and 1 in weights.shape:
-            weights = weights.squeeze(weights.shape.index(1))
-        if weights.ndim != 2 or not weights.numel() or not 0 <= weights.min() <= weights.max() <= 1:
-            raise StyleError(f"A mask is [height width] of numbers 0..1; this one is {list(mask.shape)}.")
-        return weights
-    return torch.from_numpy(np.asarray(open_reference(mask).convert("L"), dtype=np.float32) / 255)
+    if not is_array(mask):
+        return torch.from_numpy(read_mask(mask, "mask"))
+    try:
+        return torch.from_numpy(read_mask(mask, "A mask is [height width] of numbers 0..1; this one"))
+    except ImageError as error:
+        raise StyleError(str(error)) from None

@@ -1,55 +1,99 @@
-"""The state of a running pipeline that styled layers depend on: guidance, progress and latent size."""
+"""The state of a running call of the UNet that styled layers depend on: rows, progress, latent size and region."""
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from ..errors import StyleError
-from .protocols import Pipeline, PipelineArguments
+from .pipeline_call import ImageRegion, PipelineCall
+from .protocols import PipelineArguments
+from .row_layout import UNGUIDED, RowLayout
 
 
 class DenoisingState:
-    """Reads guidance from the pipeline; reads step and latent size from the calls of its UNet (`tracking`)."""
+    """State of the current call of a UNet, which all of its styled layers share.
 
-    def __init__(self, pipe: Pipeline) -> None:
-        self._pipe = pipe
-        self._timestep: Tensor | float | None = None
-        self._latent_size: tuple[int, int] | None = None
+    It is set before the UNet runs, outside of compiled code, and is empty between calls.
+    """
+
+    def __init__(self) -> None:
+        self.row_layout: RowLayout | None = None
+        """Parts of the batch; None between calls."""
+        self.region: ImageRegion | None = None
+        """The part of the image that is generated; None for all of it."""
+        self.latent_size: tuple[int, int] = (0, 0)
+        self.has_views = False
+        """Whether the rows of the batch are parts of one image."""
         self._progress: float | None = None
 
+    def begin(
+        self,
+        args: Sequence[Any],
+        kwargs: PipelineArguments,
+        call: PipelineCall | None,
+        scheduler: object = None,
+        declared: RowLayout | None = None,
+    ) -> None:
+        """Read the state from the arguments of a call of the UNet and from the pipeline's call around it.
+
+        In a caller's own loop, all rows are conditional unless `declared` says otherwise, and the step is that of
+        the timestep in the schedule.
+
+        Args:
+            args: Positional arguments; pipelines differ in which of `sample` and `timestep` are positional.
+            kwargs: Keyword arguments.
+            call: The pipeline's call; None in a caller's own loop.
+            scheduler: The scheduler of a caller's own loop, if it is known.
+            declared: Parts of the batch where no known pipeline is running.
+
+        Raises:
+            ModelError: The running pipeline is not known, and no layout is declared.
+        """
+        sample = args[0] if args else kwargs["sample"]
+        self.latent_size = tuple(sample.shape[-2:])
+        if call is None:
+            self.row_layout, self.region, self.has_views = declared or UNGUIDED, None, False
+            self._progress = None
+        else:
+            self.row_layout = call.row_layout(len(sample), declared)
+            self.region, self.has_views, self._progress = call.region, call.has_views, call.progress
+            scheduler = call.pipe.scheduler
+        if self._progress is None:
+            self._progress = _progress_in_schedule(args[1] if len(args) > 1 else kwargs["timestep"], scheduler)
+
+    def end(self) -> None:
+        """Forget the call, so that a layer that runs outside of one is noticed."""
+        self.row_layout = None
+
     @property
-    def is_guided(self) -> bool:
-        """Whether classifier-free guidance is on at this step; False outside of a call."""
-        return bool(getattr(self._pipe, "do_classifier_free_guidance", False))
+    def parts(self) -> RowLayout:
+        """Parts of the batch.
+
+        Raises:
+            StyleError: The UNet is not running.
+        """
+        if self.row_layout is None:
+            raise StyleError(
+                "A styled layer runs outside of a call of the UNet that is styled. Call that UNet itself: with "
+                "torch.compile, the compiled network that the pipeline has."
+            )
+        return self.row_layout
 
     @property
     def progress(self) -> float:
-        """Share of the steps before the current one: 0 at the first step, near 1 at the last.
+        """Share of the steps before the current one: i / k at step i of the k steps that this call draws.
 
-        Counts the steps that run: image-to-image skips the first steps of its schedule. The value is cached for
-        each step, as every layer reads it and every read waits for a GPU.
+        Raises:
+            StyleError: The step is not known, in a caller's own loop whose timestep the schedule has never or twice.
         """
         if self._progress is None:
-            place, count = self._place()
-            self._progress = int(place) / count
+            raise StyleError(
+                "The step of this call of the UNet is not known, since no pipeline of diffusers is running and its "
+                "schedule does not have the timestep exactly once: start, end, curve, removal='clean' and "
+                "guidance_interval need one."
+            )
         return self._progress
-
-    @property
-    def progress_tensor(self) -> Float[Tensor, ""]:
-        """`progress` as a tensor: reading it neither waits for a GPU nor recompiles a compiled network."""
-        place, count = self._place()
-        return place / count
-
-    def _place(self) -> tuple[Int[Tensor, ""], int]:
-        """Return the steps before the current one, 0 for an unknown timestep, and the number of all steps."""
-        timesteps = self._pipe.scheduler.timesteps
-        now = (timesteps == torch.as_tensor(self._timestep).to(timesteps)).int().argmax()
-        count = getattr(self._pipe, "num_timesteps", len(timesteps)) or len(timesteps)
-        return (now - (len(timesteps) - count)).clamp(min=0), count
 
     def spatial_size(self, pixels: int) -> tuple[int, int]:
         """Return height and width of a layer of so many pixels.
@@ -62,36 +106,21 @@ class DenoisingState:
         Raises:
             StyleError: No number of halvings gives that many pixels.
         """
-        height, width = self._latent_size or (0, 0)
+        height, width = self.latent_size
         while height * width > pixels:
             height, width = -(-height // 2), -(-width // 2)
         if height * width != pixels:
             raise StyleError(
-                f"A mask cannot be resized to {pixels} pixels: latents of {self._latent_size} have no such level."
+                f"A mask cannot be resized to {pixels} pixels: latents of {self.latent_size} have no such level."
             )
         return height, width
 
-    @contextmanager
-    def tracking(self) -> Generator[None]:
-        """Record every call of the UNet inside the `with` block; remove the hook on exit."""
 
-        def record(_: object, args: Sequence[Any], kwargs: PipelineArguments) -> None:
-            self.record_call(args, kwargs)
-
-        hook = self._pipe.unet.register_forward_pre_hook(record, with_kwargs=True)
-        try:
-            yield
-        finally:
-            hook.remove()
-
-    def record_call(self, args: Sequence[Any], kwargs: PipelineArguments) -> None:
-        """Read latent size and timestep from the arguments of a call of the UNet.
-
-        Args:
-            args: Positional arguments; pipelines differ in which of `sample` and `timestep` are positional.
-            kwargs: Keyword arguments.
-        """
-        sample = args[0] if args else kwargs["sample"]
-        self._latent_size = tuple(sample.shape[-2:])
-        self._timestep = args[1] if len(args) > 1 else kwargs["timestep"]
-        self._progress = None
+def _progress_in_schedule(timestep: Any, scheduler: object) -> float | None:
+    """Return the share of the schedule before a timestep; None where the schedule does not have it exactly once."""
+    timesteps = getattr(scheduler, "timesteps", None)
+    if not isinstance(timesteps, torch.Tensor):
+        return None
+    now = torch.as_tensor(timestep).flatten()[:1].to(timesteps)
+    places = (timesteps == now).nonzero().flatten().tolist()
+    return places[0] / len(timesteps) if len(places) == 1 else None

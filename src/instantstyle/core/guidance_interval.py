@@ -1,16 +1,15 @@
 """Guidance within an interval of the schedule (arXiv 2404.07724); outside of it, half of the computation.
 
-Outside of the interval the UNet runs on the conditional half of the batch only, and its output is repeated for
-both halves: u + g · (t − u) with u = t is t, so that the pipeline's own guidance changes nothing. The paper defines
+Outside of the interval the UNet runs on the conditional part of the batch only, and its output is repeated for
+both parts: u + g · (t − u) with u = t is t, so that the pipeline's own guidance changes nothing. The paper defines
 the interval by noise levels; here it is defined by shares of the steps, as `start` and `end` of a style are.
 """
 
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-import inspect
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any, cast
 
 import torch
@@ -18,73 +17,31 @@ from torch import Tensor
 
 from ..errors import JobError, ModelError
 from .denoising_state import DenoisingState
-from .protocols import Pipeline
+from .row_layout import GUIDED, RowLayout, find_known_class, unknown_pipeline_error, uses_two_parts
 
 GuidanceInterval = tuple[float, float]
 """Shares of the steps, 0 ≤ start ≤ end ≤ 1."""
 
-SCALE = "_guidance_scale"
-"""Attribute in which diffusers' pipelines keep the scale behind `do_classifier_free_guidance`."""
-
-CALL = "_compiled_call_impl"
-"""What `nn.Module` calls instead of `_call_impl` if it is set. A compiled forward lies beneath and is not compiled
-again at each step, as it would be with hooks."""
-
 TEXT = "encoder_hidden_states"
 
-OTHER_SCALES = ("image_guidance_scale", "pag_scale")
-"""Arguments of pipelines whose batches have more than two parts."""
 
+class ConditionalPartOnly:
+    """Runs a UNet on the conditional part of a batch of two."""
 
-def limit_guidance(pipe: Pipeline, interval: object) -> AbstractContextManager[None]:
-    """Apply the pipeline's guidance only within the interval inside the `with` block.
-
-    Args:
-        pipe: A pipeline with classifier-free guidance as diffusers' UNet pipelines implement it.
-        interval: A `GuidanceInterval`, first and last share of the steps with guidance; (0, 1) changes nothing.
-
-    Raises:
-        JobError: `interval` is not a pair of shares in order.
-        ModelError: The pipeline has another kind of guidance.
-    """
-    validated = _validated(interval)
-    if validated == (0, 1):
-        return nullcontext()
-    _check_guidance(pipe)
-    return _limited(pipe, validated)
-
-
-@contextmanager
-def _limited(pipe: Pipeline, interval: GuidanceInterval) -> Generator[None]:
-    attributes = vars(pipe.unet)
-    original = attributes.get(CALL)
-    call = original or cast(Any, pipe.unet)._call_impl
-    attributes[CALL] = ConditionalOnlyForward(pipe, interval, call)
-    try:
-        yield
-    finally:
-        del attributes[CALL]
-        if original is not None:
-            attributes[CALL] = original
-
-
-class ConditionalOnlyForward:
-    """Calls the UNet; outside of the interval on the conditional half of the batch only."""
-
-    def __init__(self, pipe: Pipeline, interval: GuidanceInterval, call: Callable[..., Any]) -> None:
-        self._pipe, self._interval, self._call = pipe, interval, call
-        self._state = DenoisingState(pipe)
+    def __init__(self) -> None:
         self._text: tuple[Tensor, Tensor] | None = None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self._state.record_call(args, kwargs)
-        start, end = self._interval
-        if not self._state.is_guided or start <= self._state.progress < end:
-            return self._call(*args, **kwargs)
+    def run(self, forward: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run the UNet, and repeat its output for both parts.
+
+        Args:
+            forward: The UNet's own call.
+            args: Positional arguments for both parts.
+            kwargs: Keyword arguments for both parts.
+        """
         batch = len(args[0] if args else kwargs["sample"])
 
         def conditional(tensor: Tensor) -> Tensor:
-            # diffusers puts the conditional half second.
             return tensor[batch // 2 :] if tensor.ndim and len(tensor) == batch else tensor
 
         halved = {name: _map_tensors(value, conditional) for name, value in kwargs.items() if name != TEXT}
@@ -93,20 +50,72 @@ class ConditionalOnlyForward:
             if self._text is None or self._text[0] is not kwargs[TEXT]:
                 self._text = kwargs[TEXT], _map_tensors(kwargs[TEXT], conditional)
             halved[TEXT] = self._text[1]
-        with _unguided(self._pipe):
-            output = self._call(*_map_tensors(args, conditional), **halved)
+        output = forward(*_map_tensors(tuple(args), conditional), **halved)
         return _map_tensors(output, lambda tensor: torch.cat([tensor, tensor]))
 
+    def forget_text(self) -> None:
+        """Free the text of the last call."""
+        self._text = None
 
-@contextmanager
-def _unguided(pipe: Pipeline) -> Generator[None]:
-    """Set the guidance scale to 1, so that styled layers see a batch without an unconditional half."""
-    scale = getattr(pipe, SCALE)
-    setattr(pipe, SCALE, 1.0)
-    try:
-        yield
-    finally:
-        setattr(pipe, SCALE, scale)
+
+def skips_unconditional(interval: GuidanceInterval, state: DenoisingState) -> bool:
+    """Tell whether this step lies outside of the interval, and the batch has an unconditional part to skip.
+
+    Raises:
+        ModelError: The batch has other parts than an unconditional and a conditional one.
+        StyleError: The step is not known.
+    """
+    if "unconditional" not in state.parts:
+        return False
+    if state.parts != GUIDED:
+        raise _other_parts_error("This batch", state.parts)
+    start, end = interval
+    return not start <= state.progress < end
+
+
+def validate_interval(pipe: object, interval: object, declared: RowLayout | None = None) -> GuidanceInterval | None:
+    """Check an interval, and that the pipeline's batches have an unconditional part to skip.
+
+    Args:
+        pipe: The pipeline.
+        interval: First and last share of the steps with guidance.
+        declared: Parts of the batches of a pipeline that is not known.
+
+    Returns:
+        The interval; None for (0, 1), which changes nothing.
+
+    Raises:
+        JobError: `interval` is not a pair of shares in order.
+        ModelError: The pipeline's batches are not known, or have other parts.
+    """
+    numbers = cast("Sequence[object]", interval) if isinstance(interval, list | tuple) else ()
+    if len(numbers) != 2 or not all(isinstance(each, Real) for each in numbers):
+        raise _interval_error(interval)
+    start, end = (float(cast(Real, each)) for each in numbers)
+    if not 0 <= start <= end <= 1:
+        raise _interval_error(interval)
+    if (start, end) == (0, 1):
+        return None
+    name = find_known_class(type(pipe).__mro__)
+    if name is None and declared is None:
+        raise unknown_pipeline_error(type(pipe).__name__)
+    if name is not None and not uses_two_parts(name):
+        raise _other_parts_error(type(pipe).__name__)
+    return start, end
+
+
+def _interval_error(interval: object) -> JobError:
+    return JobError(
+        f"guidance_interval is {interval!r}; it is two shares of the steps, 0 ≤ start ≤ end ≤ 1, such as (0.2, 0.8)."
+    )
+
+
+def _other_parts_error(name: str, layout: RowLayout = ()) -> ModelError:
+    parts = f" ({', '.join(layout)})" if layout else ""
+    return ModelError(
+        f"{name} has other parts than an unconditional and a conditional one{parts}; guidance_interval can only skip "
+        "the unconditional part of two. Leave it out here."
+    )
 
 
 def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -119,27 +128,3 @@ def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_map_tensors(part, change) for part in value)
     return value
-
-
-def _validated(interval: object) -> GuidanceInterval:
-    if isinstance(interval, list | tuple) and len(interval) == 2:
-        start, end = cast("Sequence[object]", interval)
-        if isinstance(start, int | float) and isinstance(end, int | float) and 0 <= start <= end <= 1:
-            return start, end
-    raise JobError(
-        f"guidance_interval is {interval!r}; it is two shares of the steps, 0 ≤ start ≤ end ≤ 1, such as (0.2, 0.8)."
-    )
-
-
-def _check_guidance(pipe: Pipeline) -> None:
-    other = [name for name in OTHER_SCALES if name in inspect.signature(pipe.__call__).parameters]
-    if other:
-        raise ModelError(
-            f"{type(pipe).__name__} has the argument {other[0]}, and its batches have more than two parts; "
-            "guidance_interval can only skip the unconditional half of two. Leave it out here."
-        )
-    if not hasattr(type(pipe), "guidance_scale"):
-        raise ModelError(
-            f"{type(pipe).__name__} does not keep its guidance scale as diffusers' UNet pipelines do; "
-            "guidance_interval needs one that does."
-        )

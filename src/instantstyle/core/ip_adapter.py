@@ -1,10 +1,9 @@
-"""IP-Adapter weights and a UNet: which layers a style reaches, its keys and values there, and their injection."""
+"""IP-Adapter weights and a UNet: which layers a style reaches, and its keys and values there."""
 
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
@@ -19,24 +18,25 @@ from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..unet.architectures import Architecture, match_architecture
 from ..unet.blocks import BlockSpec, Layer, select_blocks
 from ..utils.weight_fingerprint import fingerprint_weights
-from .attention_processor import StyledAttnProcessor, StyleKeyValues, TokenShift
 from .bound_style import BoundKeyValues, KeyValue
 from .conditioning import StyleConditioning, load_mask
 from .content_removal import RATES, token_shift
-from .denoising_state import DenoisingState
 from .image_projection import PROJECTIONS
+from .injection import StyleLayers, is_cross_attention
 from .protocols import UNet
 from .style import Style
-
-StyleLayers = Mapping[str, tuple[StyleKeyValues, ...]]
-"""Keys and values of styles by the name of the attention processor that uses them."""
+from .style_key_values import StyleKeyValues, TokenShift
 
 
 def cross_attention_layers(unet: UNet) -> list[Layer]:
-    """List a UNet's cross-attention layers in diffusers' order (down, up, mid), by which adapters number tensors."""
+    """List a UNet's cross-attention layers in diffusers' order (down, up, mid), by which adapters number tensors.
+
+    The motion modules of AnimateDiff are neither listed nor counted: adapters are trained without them.
+    """
     layers: list[Layer] = []
-    for number, name in enumerate(unet.attn_processors):
-        if name.endswith("attn2.processor"):
+    names = [name for name in unet.attn_processors if "motion_modules" not in name]
+    for number, name in enumerate(names):
+        if is_cross_attention(unet, name):
             attn = cast(Any, unet.get_submodule(name.removesuffix(".processor")))
             layers.append(Layer(number, name, attn.inner_dim, attn.cross_attention_dim))
     return layers
@@ -280,41 +280,3 @@ def merge_style_layers(parts: Iterable[StyleLayers]) -> StyleLayers:
         for name, styles in part.items():
             merged[name] = (*merged.get(name, ()), *styles)
     return merged
-
-
-@contextmanager
-def inject_attention_processors(unet: UNet, styles: StyleLayers, state: DenoisingState) -> Generator[None]:
-    """Install the processors for the `with` block; restore the original objects on exit, also on error.
-
-    The other cross-attention layers get processors without a style, which cache the text's keys and values.
-
-    Args:
-        unet: The UNet.
-        styles: Keys and values by processor name.
-        state: The state of the pipeline; it is tracked only where a style needs it.
-
-    Raises:
-        StyleError: diffusers' own IP-Adapter is loaded, which passes text and image tokens as a pair.
-    """
-    original = dict(unet.attn_processors)
-    loaded = sorted({type(each).__name__ for each in original.values() if type(each).__name__.startswith("IPAdapter")})
-    if loaded:
-        raise StyleError(f"The UNet already has an IP-Adapter ({loaded[0]}); call pipe.unload_ip_adapter() first.")
-    # Cast before the first step: a compiled network would be compiled again for tensors that move inside it.
-    like = torch.empty(0, dtype=unet.dtype, device=unet.device)
-    processors = {
-        name: StyledAttnProcessor([style.to(like) for style in styles.get(name, ())], state)
-        for name, processor in original.items()
-        # A StyledAttnProcessor without styles does exactly what AttnProcessor2_0 does.
-        if name in styles
-        or (styles and name.endswith("attn2.processor") and type(processor).__name__ == "AttnProcessor2_0")
-    }
-    needs_tracking = any(style.needs_tracking for layer in styles.values() for style in layer)
-    # The processors hold the cast tensors; the originals can be freed.
-    del styles
-    try:
-        unet.set_attn_processor({**original, **processors})
-        with state.tracking() if needs_tracking else nullcontext():
-            yield
-    finally:
-        unet.set_attn_processor(original)

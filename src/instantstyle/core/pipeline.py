@@ -1,13 +1,13 @@
 """InstantStyle (arXiv 2404.02733) around a diffusers pipeline: the style of a reference without its content."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import ModelError, StyleError
+from ..errors import ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import StateDictSource
 from ..recipe import Combine, Crop, Removal
@@ -16,22 +16,28 @@ from ..unet.blocks import BlockSpec, format_blocks
 from ..unet.probe_file import resolve_block_spec
 from .clip_encoders import ImageEncoder
 from .conditioning import MaskLike, as_conditionings
-from .denoising_state import DenoisingState
-from .guidance_interval import GuidanceInterval, limit_guidance
-from .ip_adapter import IPAdapter, inject_attention_processors, merge_style_layers
+from .guidance_interval import GuidanceInterval
+from .injection import StyledUNet, inject_attention_processors, limit_guidance
+from .ip_adapter import IPAdapter, merge_style_layers
 from .output import CallRecord, StyledOutput
+from .pipeline_call import unwrap_compiled
 from .pipeline_checks import (
+    call_inputs,
     check_arguments,
+    check_one_style_each,
     check_output,
     check_pipeline,
+    flagged_images,
     make_generators,
     num_images,
     supported_arguments,
 )
+from .prompt_checks import warn_of_prompts
 from .protocols import ContentEncoder, Pipeline, PipelineArguments
 from .reference_encoder import ContentScale, ReferenceEncoder
+from .row_layout import Row, validate_row_layout
 from .style import Style
-from .style_builder import ReferenceLike, StyleBuilder, StyleLike
+from .style_builder import ReferenceLike, References, StyleBuilder, StyleLike
 
 if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -55,6 +61,8 @@ class InstantStyle:
         defaults: PipelineArguments | None = None,
         keep_encoder: bool = True,
         recipe_fields: Mapping[str, str | None] | None = None,
+        row_layout: Sequence[Row] | None = None,
+        explain_prompt: Callable[[str], str | None] | None = None,
     ) -> None:
         """
         Args:
@@ -68,13 +76,17 @@ class InstantStyle:
             keep_encoder: Whether to keep the image encoder's weights between uses; embeddings are cached either way.
             recipe_fields: Fields `model`, `adapter` and `image_encoder` of a `Recipe` that load this pipeline again;
                 None if images made with it cannot carry a recipe.
+            row_layout: Parts of a batch of a pipeline that is not one of diffusers' with an IP-Adapter, such as
+                `("unconditional", "conditional")`. The batches of diffusers' pipelines are known.
+            explain_prompt: Returns one line where the model knows no word of a prompt, else None.
 
         Raises:
             CheckpointError: Adapter or encoder cannot be read, or do not fit.
             ModelError: The pipeline cannot be styled, or there is an encoder without an adapter.
             StyleError: The text encoder does not share the image encoder's space.
         """
-        check_pipeline(pipe)
+        self.row_layout = validate_row_layout(row_layout)
+        check_pipeline(pipe, self.row_layout)
         if adapter is None and image_encoder is not None:
             raise ModelError("An image encoder needs an adapter, and there is none; pass both or neither.")
         self.pipe = cast(Pipeline, pipe)
@@ -84,15 +96,16 @@ class InstantStyle:
         self.builder = StyleBuilder.open(self.pipe, self.adapter, encoder, text_encoder, keep_encoder)
         self.defaults = dict(defaults or {})
         self.recipe_fields = recipe_fields
+        self.explain_prompt = explain_prompt
 
     def with_pipeline(self, pipe: "DiffusionPipeline | Pipeline") -> "InstantStyle":
-        """Share adapter and encoders with another one, `StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe)`."""
-        check_pipeline(pipe)
+        """Share adapter and encoders with another, as `StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe)`."""
+        check_pipeline(pipe, self.row_layout)
         other = copy(self)
         other.pipe = cast(Pipeline, pipe)
         other.defaults = supported_arguments(other.pipe, self.defaults)
         other.recipe_fields = None
-        if other.pipe.unet is not self.pipe.unet:
+        if unwrap_compiled(other.pipe.unet) is not unwrap_compiled(self.pipe.unet):
             other.adapter = IPAdapter(self.adapter.checkpoint, other.pipe.unet)
             other.builder = replace(self.builder, adapter=other.adapter)
         return other
@@ -119,7 +132,7 @@ class InstantStyle:
 
     def style(
         self,
-        reference: Style | ReferenceLike | Sequence[Style | ReferenceLike],
+        reference: References,
         *,
         content: str | Sequence[str] | None = None,
         content_scale: ContentScale | None = None,
@@ -154,7 +167,7 @@ class InstantStyle:
             combine=combine,
         )
 
-    def bind(self, style: Style | ReferenceLike | Sequence[ReferenceLike], blocks: BlockSpec = "style") -> Style:
+    def bind(self, style: References, blocks: BlockSpec = "style") -> Style:
         """Add the keys and values of these blocks to a style.
 
         The result generates with every network of this family, without adapter and image encoder. Raises `BlockError`
@@ -182,24 +195,37 @@ class InstantStyle:
         end: float = 1.0,
         curve: Sequence[float] | None = None,
         negative_style: Style | ReferenceLike | None = None,
+        row_layout: Sequence[Row] | None = None,
     ) -> Generator[Pipeline]:
         """Inject a style into the plain pipeline, which is yielded, for the `with` block; arguments as in a call.
 
-        Blocks nest; in a layer that both select, the inner style acts.
+        `with` statements nest and may end in any order; in a layer that several select, the latest style acts. The
+        style acts in every pipeline of diffusers that has this UNet, and in a loop of your own: there all rows of a
+        batch are conditional unless `row_layout` names its parts, and a style that acts at a part of the steps
+        finds the step by its timestep in `pipe.scheduler.timesteps`.
+
+        The pipeline has its own defaults, such as 50 steps; pass `**styled.defaults` for those of the model.
+
+        Args:
+            style: A style, several references, or conditionings, as in a call.
+            row_layout: Parts of a batch, such as `("unconditional", "conditional")`, in a loop of your own or in a
+                pipeline that is not one of diffusers' with an IP-Adapter. None is the layout that the constructor got.
+
+        Raises:
+            BlockError: The UNet has no such block.
+            ModelError: `row_layout` names other parts.
+            StyleError: The style cannot be used here, or another thread styles the UNet.
         """
-        styles = style if isinstance(style, Style) else self.builder.as_styles(style)
+        styles = self.builder.as_styles(style)
         negative = None if negative_style is None else self.builder.as_style(negative_style)
         conditionings = as_conditionings(
             styles, blocks=blocks, scale=scale, mask=mask, start=start, end=end, curve=curve, negative_style=negative
         )
-        if (encoder := self.builder.reference_encoder) is not None:
-            for one in (style for each in conditionings for style in (*each.styles, each.negative_style)):
-                # Keys and values bound for this family are used as they are, whichever encoder they come from.
-                if one is not None and one.bound_for(self.adapter.family) is None:
-                    one.check_encoder(encoder.encoder)
+        self.builder.check_encoders(style for each in conditionings for style in each.all_styles)
         conditionings = [replace(each, blocks=self._without_probe_file(each.blocks)) for each in conditionings]
-        layers = map(self.adapter.style_layers, conditionings)
-        with inject_attention_processors(self.pipe.unet, merge_style_layers(layers), DenoisingState(self.pipe)):
+        layers = merge_style_layers(map(self.adapter.style_layers, conditionings))
+        layout = self.row_layout if row_layout is None else validate_row_layout(row_layout)
+        with inject_attention_processors(self.pipe.unet, layers, row_layout=layout, scheduler=self.pipe.scheduler):
             yield self.pipe
 
     def __call__(
@@ -231,7 +257,7 @@ class InstantStyle:
                 `StyleConditioning`s that add up. None is the plain pipeline.
             content: Words for what the references show, to be removed.
             content_scale: How much is removed, 0 for nothing, or `"auto"`: just enough that the reference is no closer
-                to the words than unrelated images. None is 0.5, or the scale of a ready style.
+                to the words than unrelated images. None is the removal's default, or the scale of a ready style.
             removal: How it is removed; None is `"subtract"`, or the removal of a ready style.
             crop: How reference images are made square.
             blocks: A role (`"style"`, `"layout"`, `"all"`), a mode (`"precise-style"`), names, patterns, or a mapping
@@ -248,58 +274,39 @@ class InstantStyle:
             arguments: Arguments of the pipeline itself.
 
         Returns:
-            Images and their recipes; with `return_dict=False` the pipeline's own tuple.
+            Images, or the frames of videos, and their recipes; with `return_dict=False` the pipeline's own tuple.
 
         Raises:
             BlockError: The UNet has no such block.
             ImageError: A reference image or the mask cannot be read.
             JobError: The pipeline has no such argument, or an argument is out of range.
-            ModelError: An image is black or not finite.
+            ModelError: An image is black or not finite, and the safety checker has not blacked it out.
             StyleError: The style cannot be used with these arguments.
         """
         check_arguments(self.pipe, arguments, self.__call__)
         arguments = {**self.defaults, **arguments}
-        count = num_images(prompt, num_images_per_prompt, arguments)
-        seeds, generators = make_generators(seed, arguments, count)
-        guidance = nullcontext() if guidance_interval is None else limit_guidance(self.pipe, guidance_interval)
+        prompts, images = num_images(prompt, num_images_per_prompt, arguments)
+        seeds, generators = make_generators(seed, arguments, prompts * images)
+        warn_of_prompts(self.pipe, prompt, self.explain_prompt)
+        guidance = limit_guidance(self.pipe, guidance_interval, self.row_layout)
         settings: PipelineArguments = {
-            "blocks": self._without_probe_file(blocks),
-            "scale": scale,
-            "mask": mask,
-            "negative_style": negative_style,
+            **{"blocks": self._without_probe_file(blocks), "scale": scale, "mask": mask},
+            **{"start": start, "end": end, "curve": curve, "negative_style": negative_style},
         }
-        settings |= {"start": start, "end": end, "curve": curve}
-        styling, styles = nullcontext(), None
-        if style is not None:
-            styles = style if isinstance(style, Style) else self.builder.as_styles(style, crop)
-            if content or content_scale is not None or removal is not None:
-                styles = self.builder.without_content_each(styles, content, content_scale, removal)
-            styling = self.using(styles, **settings)
-        elif content is not None:
-            raise StyleError(f"content={content!r} would be removed from a style, but style is None.")
-        with styling, guidance:
-            output = self.pipe(prompt=prompt, num_images_per_prompt=num_images_per_prompt, **arguments, **generators)
-        check_output(output, self.pipe)
+        styles = self.builder.for_call(style, crop, content, content_scale, removal)
+        check_one_style_each(styles, prompts)
+        styling = nullcontext() if styles is None else self.using(styles, **settings)
+        with StyledUNet.of(self.pipe.unet).generating(), styling, guidance:
+            inputs = call_inputs(self.pipe, prompt, images, generators)
+            output = self.pipe(**inputs, **arguments)
+        check_output(output[0], flagged_images(output), self.pipe)
         if isinstance(output, tuple):
             return cast(StyledOutput, output)
-        # Scale, scheduler and dtype are recorded at once, as later calls may change them.
-        record = CallRecord(
-            styled=self,
-            prompt=prompt,
-            styles=styles,
-            settings=settings,
-            guidance_interval=guidance_interval,
-            seeds=seeds,
-            num_images_per_prompt=num_images_per_prompt,
-            arguments=arguments,
-            guidance_scale=getattr(self.pipe, "guidance_scale", None),
-            scheduler=type(self.pipe.scheduler).__name__,
-            dtype=str(self.pipe.unet.dtype).removeprefix("torch."),
-        )
-        return StyledOutput(output.images, output, record)
+        record = CallRecord.of(self, prompt, styles, settings, guidance_interval, seeds, images, arguments)
+        return StyledOutput(output[0], output, record)
 
     def _without_probe_file(self, blocks: BlockSpec) -> BlockSpec:
-        """Replace a probe file by the blocks that it names: the modules below open no file."""
+        """Replace a probe file by the blocks that it names: `core` sees no probe file."""
         return resolve_block_spec(blocks, self.architecture) if ".json" in str(blocks) else blocks
 
     def __repr__(self) -> str:

@@ -6,46 +6,66 @@
 import inspect
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from numbers import Integral
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import JobError, ModelError, suggest_nearest
+from ..errors import JobError, ModelError, StyleError, suggest_nearest
+from .conditioning import StyleConditioning
 from .protocols import Pipeline, PipelineArguments
+from .row_layout import RowLayout, find_known_class, unknown_pipeline_error
+from .style import Style
 
 
-def check_pipeline(pipe: object) -> None:
-    """Check that the pipeline has a UNet with named attention processors and reports whether guidance is on.
+def check_pipeline(pipe: object, row_layout: RowLayout | None) -> None:
+    """Check that the pipeline has a UNet with named attention processors, and that its batches are known.
+
+    Args:
+        pipe: The pipeline.
+        row_layout: The parts of its batches, for a pipeline that is not known.
 
     Raises:
-        ModelError: It does not.
+        ModelError: It has not, or they are not.
     """
     if not hasattr(getattr(pipe, "unet", None), "attn_processors"):
         raise ModelError(f"{type(pipe).__name__} has no UNet to style; use a diffusers pipeline for SD1.5 or SDXL.")
-    if not hasattr(type(pipe), "do_classifier_free_guidance"):
-        raise ModelError(
-            f"{type(pipe).__name__} does not report whether guidance is on; use one of diffusers' own pipelines."
-        )
+    if row_layout is None and find_known_class(type(pipe).__mro__) is None:
+        raise unknown_pipeline_error(type(pipe).__name__)
 
 
-def check_arguments(pipe: Pipeline, names: Iterable[str], own_call: Callable[..., object]) -> None:
-    """Check that the pipeline has arguments of these names.
+ALIASES = {"steps": "num_inference_steps", "cfg": "guidance_scale", "n": "num_images_per_prompt"}
+"""Names of other tools, by which users look for an argument."""
+
+
+def check_arguments(pipe: Pipeline, arguments: PipelineArguments, own_call: Callable[..., object]) -> None:
+    """Check that the pipeline has these arguments, and that numbers are in range.
 
     Args:
         pipe: The pipeline to call.
-        names: Names of keyword arguments.
+        arguments: Keyword arguments.
         own_call: The call whose argument names are suggested beside the pipeline's.
 
     Raises:
-        JobError: The pipeline has no argument of a name.
+        JobError: The pipeline has no argument of a name, or a number is out of range.
     """
     known = _parameters(pipe.__call__)
-    for name in names:
-        if name not in known:
-            nearest = suggest_nearest(name, [*known, *_parameters(own_call)])
+    for name, value in arguments.items():
+        if name.startswith("ip_adapter_image") and value is not None:
+            raise JobError(f"{name} is for diffusers' own IP-Adapter; pass the reference as style=.")
+        if name not in known and not _takes_any_name(pipe.__call__):
+            nearest = suggest_nearest(ALIASES.get(name, name), [*known, *_parameters(own_call)])
             raise JobError(f"{type(pipe).__name__} has no argument {name!r}.{nearest}")
+    steps = arguments.get("num_inference_steps")
+    if steps is not None and not is_whole_number(steps, at_least=1):
+        raise JobError(f"num_inference_steps is {steps!r}; it must be a whole number from 1.")
+    for name in ("height", "width"):
+        size = arguments.get(name)
+        # diffusers checks the same in every pipeline, and raises ValueError.
+        if size is not None and (not is_whole_number(size, at_least=8) or size % 8):
+            raise JobError(f"{name} is {size!r}; it must be a multiple of 8, in pixels.")
 
 
 def supported_arguments(pipe: Pipeline, arguments: PipelineArguments) -> dict[str, Any]:
@@ -54,12 +74,76 @@ def supported_arguments(pipe: Pipeline, arguments: PipelineArguments) -> dict[st
     return {name: value for name, value in arguments.items() if name in known}
 
 
+def call_inputs(
+    pipe: Pipeline, prompt: str | Sequence[str] | None, per_prompt: int, generators: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments of a call beside the caller's own, without those that the pipeline has not.
+
+    Args:
+        pipe: The pipeline to call.
+        prompt: One prompt or several; None for none.
+        per_prompt: Images for each prompt.
+        generators: `{"generator": [...]}`, or nothing where the caller passes a generator.
+
+    Raises:
+        JobError: The pipeline takes no prompt, or one image only.
+    """
+    inputs = {"prompt": prompt, "num_images_per_prompt": per_prompt, **generators}
+    if _takes_any_name(pipe.__call__):
+        return inputs
+    known = _parameters(pipe.__call__)
+    missing = [name for name in inputs if name not in known]
+    if prompt is not None and "prompt" in missing:
+        raise JobError(f"{type(pipe).__name__} takes no prompt; leave it out.")
+    if per_prompt > 1 and "num_images_per_prompt" in missing and "num_videos_per_prompt" not in known:
+        raise JobError(f"{type(pipe).__name__} generates one image for each prompt; leave num_images_per_prompt out.")
+    if "num_videos_per_prompt" in known:
+        inputs["num_videos_per_prompt"] = inputs.pop("num_images_per_prompt")
+    return {name: value for name, value in inputs.items() if name in known}
+
+
+def check_one_style_each(styles: object, prompts: int) -> None:
+    """Check that each prompt has its style, where there are several.
+
+    Args:
+        styles: A style, one for each prompt, or conditionings; None for none.
+        prompts: Number of prompts.
+
+    Raises:
+        StyleError: The numbers differ.
+    """
+    if styles is None or isinstance(styles, Style):
+        return
+    entries = cast("Sequence[Style | StyleConditioning]", styles)
+    groups = [each.styles for each in entries if isinstance(each, StyleConditioning)] or [entries]
+    for count in map(len, groups):
+        if count not in (1, prompts):
+            raise StyleError(
+                f"{prompts} prompt{'s' * (prompts > 1)} and {count} styles: give one style for each prompt, or one "
+                "for all; to mix styles, use Style.mix, or StyleConditioning to add them up."
+            )
+
+
 def _parameters(call: Callable[..., object]) -> list[str]:
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [name for name, parameter in inspect.signature(call).parameters.items() if parameter.kind in named]
 
 
-def num_images(prompt: str | Sequence[str] | None, per_prompt: object, arguments: PipelineArguments) -> int:
+def _takes_any_name(call: Callable[..., object]) -> bool:
+    """Whether a call has `**kwargs` that it uses: those of diffusers' pipelines hold deprecated names only."""
+    kinds = (parameter.kind for parameter in inspect.signature(call).parameters.values())
+    own = not (getattr(inspect.unwrap(call), "__module__", None) or "").startswith("diffusers.")
+    return own and inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def is_whole_number(value: object, at_least: int) -> bool:
+    """Whether a value is an integer, of Python or numpy, and not less than a bound."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= at_least
+
+
+def num_images(
+    prompt: str | Sequence[str] | None, per_prompt: object, arguments: PipelineArguments
+) -> tuple[int, int]:
     """Count the images of a call.
 
     Args:
@@ -67,15 +151,19 @@ def num_images(prompt: str | Sequence[str] | None, per_prompt: object, arguments
         per_prompt: `num_images_per_prompt`, a whole number from 1.
         arguments: The pipeline's other arguments.
 
+    Returns:
+        Number of prompts, and of images for each.
+
     Raises:
         JobError: `per_prompt` is not a whole number from 1.
     """
-    if isinstance(per_prompt, bool) or not isinstance(per_prompt, int) or per_prompt < 1:
+    if not is_whole_number(per_prompt, at_least=1):
         raise JobError(f"num_images_per_prompt is {per_prompt!r}; it must be a whole number from 1.")
+    images = int(cast(int, per_prompt))
     embeds = arguments.get("prompt_embeds")
     if prompt is None:
-        return per_prompt * (1 if embeds is None else len(embeds))
-    return per_prompt * (1 if isinstance(prompt, str) else len(prompt))
+        return 1 if embeds is None else len(embeds), images
+    return 1 if isinstance(prompt, str) else len(prompt), images
 
 
 def make_generators(seed: object, arguments: PipelineArguments, count: int) -> tuple[list[int], dict[str, Any]]:
@@ -100,29 +188,38 @@ def make_generators(seed: object, arguments: PipelineArguments, count: int) -> t
         return [], {}
     if seed is None:
         seed = secrets.randbelow(2**32)
-    elif isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+    elif not is_whole_number(seed, at_least=0) or (seed := int(cast(int, seed))) >= 2**63:
         raise JobError(f"seed is {seed!r}; it must be a whole number from 0 to 2⁶³ − 1, or None for a new one.")
     seeds = [seed + i for i in range(count)]
     return seeds, {"generator": [torch.Generator("cpu").manual_seed(each) for each in seeds]}
 
 
-def check_output(output: object, pipe: Pipeline) -> None:
+def flagged_images(output: object) -> object:
+    """Return of each image whether the safety checker has blacked it out; None if the pipeline has none."""
+    if isinstance(output, tuple):
+        return output[1] if len(output) > 1 and isinstance(output[1], list) else None
+    return getattr(output, "nsfw_content_detected", None)
+
+
+def check_output(images: object, flagged: object, pipe: Pipeline) -> None:
     """Check that no image is black or holds NaN, which is what an overflow of float16 ends in.
 
     Args:
-        output: What the pipeline returned: an object with `images`, or a tuple that begins with them.
+        images: Images of the pipeline's output, or the frames of videos.
+        flagged: Of each image whether the safety checker has blacked it out; None without a safety checker.
         pipe: The pipeline, for its dtypes.
 
     Raises:
-        ModelError: An image is black or not finite.
+        ModelError: An image that is not flagged is black or not finite.
     """
-    images: Any = getattr(output, "images", output[0] if isinstance(output, tuple) else ())
-    invalid = [place for place, image in enumerate(images, start=1) if _is_invalid(image)]
+    found = cast("Sequence[object]", images)
+    blacked_out = {place for place, flag in enumerate(cast("Iterable[object]", flagged or ()), start=1) if flag}
+    invalid = [place for place, image in enumerate(found, start=1) if place not in blacked_out and _is_invalid(image)]
     if not invalid:
         return
     dtypes = f"UNet {pipe.unet.dtype}, VAE {pipe.vae.dtype}".replace("torch.", "")
     raise ModelError(
-        f"Image {', '.join(map(str, invalid))} of {len(images)} is black or not finite ({dtypes}): numbers "
+        f"Image {', '.join(map(str, invalid))} of {len(found)} is black or not finite ({dtypes}): numbers "
         "overflowed. Load with dtype=torch.bfloat16 or torch.float32, or give the pipeline a VAE made for float16."
     )
 

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
+from threading import RLock
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +51,8 @@ class ReferenceEncoder:
         self._cache: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
         self._unconditional: Tensor | None = None
         self._unrelated: Tensor | None = None
+        # Held while images are encoded: another thread may free the weights.
+        self._lock = RLock()
 
     @classmethod
     def for_checkpoint(
@@ -89,6 +92,10 @@ class ReferenceEncoder:
             Raw projected embeddings, or patch features for adapters that read those; and the unconditional
             input: zeros, which base adapters were trained with, or the features of an all-zero image.
         """
+        with self._lock:
+            return self._encode(images, crop)
+
+    def _encode(self, images: Sequence[Image.Image], crop: str) -> tuple[Tensor, Tensor]:
         encode = self.encoder.features if self.uses_patch_features else self.encoder.embed
         embeds: list[Tensor] = []
         for image in images:

@@ -7,9 +7,10 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from math import inf
+from math import inf, isfinite
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -71,6 +72,9 @@ class Style:
 
     def __post_init__(self) -> None:
         check_removal(self.removal)
+        scale = cast(object, self.content_scale)
+        if isinstance(scale, bool) or not isinstance(scale, Real) or not isfinite(scale):
+            raise StyleError(f"content_scale is {scale!r}; it is a finite number, 0 for nothing.")
         if self.combine not in COMBINATIONS:
             raise StyleError(f"combine cannot be {self.combine!r}; it is one of {', '.join(COMBINATIONS)}.")
         if (count := len(self.image_embeds)) != len(self.weights):

@@ -3,35 +3,37 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from ..errors import StyleError
-from ..imaging.loading import open_reference
+from ..imaging.loading import ImageLike, is_image_like, open_reference
 from ..imaging.thumbnail import make_thumbnail
 from ..recipe import Combine, Crop, Removal
-from .clip_encoders import TextEncoder, find_text_encoder, missing_text_encoder_error
-from .conditioning import StyleConditioning
+from .conditioning import StyleConditioning, is_finite_number
+from .content_removal import CLEAN
 from .ip_adapter import IPAdapter, missing_adapter_error
 from .protocols import ContentEncoder, Pipeline
 from .reference_encoder import ContentScale, ReferenceEncoder, resolve_content_scale
 from .style import Style
 from .style_library import find_style_file
 from .style_source import source_of_images
+from .text_encoder import TextEncoder, find_text_encoder, missing_text_encoder_error
 
-ReferenceLike = str | Path | Image.Image
-"""An image or its file; or a saved style: its .style.safetensors file, or its name in the library."""
+ReferenceLike = ImageLike
+"""An image, its file or bytes, or an array or tensor (`imaging.arrays`); or a saved style: its .style.safetensors
+file, or its name in the library."""
 
-StyleLike = (
-    Style | ReferenceLike | StyleConditioning | Sequence[ReferenceLike] | Sequence[Style] | Sequence[StyleConditioning]
-)
-"""One reference or several for one style, a ready style, one style for each prompt, or conditionings that add up."""
+References = Style | ReferenceLike | Sequence[Style | ReferenceLike] | Mapping[str | Path, float]
+"""One reference or several of one style, or a mapping from names or files to their weights."""
+
+StyleLike = References | StyleConditioning | Sequence[Style] | Sequence[StyleConditioning]
+"""References of one style, a ready style, one style for each prompt, or conditionings that add up."""
 
 
 @dataclass(eq=False)
@@ -79,7 +81,7 @@ class StyleBuilder:
 
     def build(
         self,
-        reference: Style | ReferenceLike | Sequence[Style | ReferenceLike],
+        reference: References,
         *,
         content: str | Sequence[str] | None = None,
         content_scale: ContentScale | None = None,
@@ -89,8 +91,16 @@ class StyleBuilder:
         combine: Combine = "average",
     ) -> Style:
         """Make a style from references, see `InstantStyle.style`."""
-        sources = [reference] if isinstance(reference, Style | ReferenceLike) else list(reference)
-        shares = [1.0] * len(sources) if weights is None else [float(weight) for weight in weights]
+        if isinstance(reference, Mapping):
+            if weights is not None:
+                raise StyleError("weights beside a mapping from references to weights; give one of them.")
+            reference, weights = list(reference), list(reference.values())
+        sources = _as_sources(reference)
+        shares = [1.0] * len(sources)
+        if weights is not None:
+            if not all(map(is_finite_number, weights)):
+                raise StyleError(f"weights are {weights!r}; they are finite numbers, one for each reference.")
+            shares = [float(weight) for weight in weights]
         if not sources:
             raise StyleError("A style needs a reference; the list of them is empty.")
         saved = [find_saved(source) for source in sources]
@@ -109,7 +119,7 @@ class StyleBuilder:
             styles = [Style.mix(zip(styles, shares, strict=True))]
         return self.without_content(styles[0], content, content_scale, removal)
 
-    def as_style(self, style: Style | ReferenceLike | Sequence[ReferenceLike], crop: Crop = "center") -> Style:
+    def as_style(self, style: References, crop: Crop = "center") -> Style:
         """Return a ready style unchanged; make one from references."""
         return style if isinstance(style, Style) else self.build(style, crop=crop)
 
@@ -119,6 +129,8 @@ class StyleBuilder:
         Raises:
             StyleError: A list mixes references, styles and conditionings.
         """
+        if isinstance(style, Style):
+            return style
         if isinstance(style, StyleConditioning):
             return [style]
         types = {type(one) for one in style} if isinstance(style, list | tuple) else set[type]()
@@ -130,12 +142,46 @@ class StyleBuilder:
             )
         return cast(Any, list(cast("Sequence[Any]", style)))
 
+    def for_call(
+        self,
+        style: StyleLike | None,
+        crop: Crop,
+        content: str | Sequence[str] | None,
+        content_scale: ContentScale | None,
+        removal: Removal | None,
+    ) -> Style | list[Style] | list[StyleConditioning] | None:
+        """Convert the arguments of a call to styles without their content; None for the plain pipeline.
+
+        Raises:
+            StyleError: There is something to remove, and no style.
+        """
+        changes = [each for each in (content, content_scale, removal) if each is not None]
+        if style is None:
+            if changes:
+                raise StyleError(f"{changes[0]!r} says what is removed from a style, but style is None.")
+            return None
+        styles = self.as_styles(style, crop)
+        return self.without_content_each(styles, content, content_scale, removal) if changes else styles
+
     def minus(
         self, style: Style | ReferenceLike, content: str | Sequence[str], content_scale: float | None = None
     ) -> Style:
         """Remove words beside any that are removed already, see `InstantStyle.minus`."""
         ready, phrases = self.as_style(style), _as_list(content)
         return ready.minus(phrases, self._embed_content(ready, phrases), content_scale)
+
+    def check_encoders(self, styles: Iterable[Style]) -> None:
+        """Check that styles come from this image encoder, if there is one.
+
+        Keys and values bound for this family are used as they are, whichever encoder they come from.
+
+        Raises:
+            StyleError: A style comes from another encoder.
+        """
+        if self.reference_encoder is not None:
+            for style in styles:
+                if style.bound_for(self.adapter.family) is None:
+                    style.check_encoder(self.reference_encoder.encoder)
 
     def without_content(
         self,
@@ -145,9 +191,15 @@ class StyleBuilder:
         removal: Removal | None,
     ) -> Style:
         """Remove content from a style; None leaves content, scale or removal as they are."""
-        if content:
+        if content is not None and content != "":
             phrases = _as_list(content)
             style = style.with_content(phrases, self._embed_content(style, phrases), removal=removal)
+        elif (
+            isinstance(scale, float | int)
+            and not style.content
+            and style.with_removal(removal=removal).removal != CLEAN
+        ):
+            raise StyleError(f"content_scale={scale!r} has no effect without words to remove; pass content=.")
         resolved = resolve_content_scale(scale, style.with_removal(removal=removal), self.reference_encoder)
         return style.with_removal(resolved, removal)
 
@@ -169,7 +221,11 @@ class StyleBuilder:
         return [self.without_content(style, *removal) for style in ready]
 
     def _encode(self, sources: Sequence[ReferenceLike], crop: Crop, weights: Sequence[float]) -> Style:
-        images = [open_reference(source) for source in sources]
+        one = len(sources) == 1
+        images = [
+            open_reference(source, "reference" if one else f"reference {number}")
+            for number, source in enumerate(sources, start=1)
+        ]
         encoder = self.require_reference_encoder()
         # Before encoding: afterwards the weights may be freed.
         fingerprint = encoder.encoder.fingerprint
@@ -196,8 +252,25 @@ class StyleBuilder:
         return self.text_encoder.embed(phrases)
 
 
+def _as_sources(reference: object) -> list[Style | ReferenceLike]:
+    """Return one reference or several as a list."""
+    if isinstance(reference, Style) or is_image_like(reference):
+        return [reference]
+    if not isinstance(reference, Iterable):
+        raise StyleError(
+            f"reference is {type(reference).__name__}; pass an image, its path, a style, or a list of these."
+        )
+    return list(cast("Iterable[Style | ReferenceLike]", reference))
+
+
 def _as_list(content: str | Sequence[str]) -> list[str]:
-    return [content] if isinstance(content, str) else list(content)
+    phrases = [content] if isinstance(content, str) else content
+    entries = list(cast("Sequence[object]", phrases)) if isinstance(phrases, Sequence) else [None]
+    if not entries or not all(isinstance(entry, str) and entry.strip() for entry in entries):
+        raise StyleError(
+            f"content is {content!r}; it is words for what the references show, such as 'a cat', or several."
+        )
+    return cast("list[str]", entries)
 
 
 def find_saved(source: object) -> Style | None:

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..core.clip_encoders import IMAGE_ENCODERS, TextEncoder
+from ..core.clip_encoders import IMAGE_ENCODERS
+from ..core.text_encoder import TextEncoder
 from ..errors import ModelError
 from ..utils.hub import fetch_file
 from .registry import IP_ADAPTER_REPO, IP_ADAPTER_REVISION, SDXL_REPO, SDXL_REVISION, WeightsSize

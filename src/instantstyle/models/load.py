@@ -12,6 +12,7 @@ from ..core.clip_encoders import ImageEncoder
 from ..core.pipeline import InstantStyle
 from ..errors import InstantStyleError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from ..synthetic.vocabulary import explain_unknown_prompt
 from ..utils.hub import fetch_file, why_unreachable
 from ..utils.text import one_line
 from .clip_sources import (
@@ -82,7 +83,13 @@ def load(
             pipe = load_pipeline(card, dtype)
         if device is not None:
             pipe.to(device)
-        return InstantStyle(pipe, architecture=card.architecture, defaults=card.defaults, recipe_fields=recipe_fields)
+        return InstantStyle(
+            pipe,
+            architecture=card.architecture,
+            defaults=card.defaults,
+            recipe_fields=recipe_fields,
+            explain_prompt=explain_unknown_prompt if card.bundled else None,
+        )
     card, adapter = resolve_card(str(model), adapter)
     _validate_complete(card, adapter, image_encoder)
     dtype = dtype or default_dtype(device, exact=card.bundled)
@@ -102,6 +109,7 @@ def load(
         defaults=card.defaults,
         keep_encoder=keep_encoder,
         recipe_fields=recipe_fields,
+        explain_prompt=explain_unknown_prompt if card.bundled else None,
     )
     source = TEXT_SOURCES.get(checkpoint.embedding_dim)
     if styled.text_encoder is None and checkpoint.projection_type == "base" and source is not None:

@@ -1,6 +1,11 @@
-"""The devices of this machine."""
+"""The devices of this machine, and the device that a module computes on."""
+
+from typing import TYPE_CHECKING, Any
 
 from ..errors import JobError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def pick_device(requested: str | None) -> str:
@@ -23,3 +28,24 @@ def pick_device(requested: str | None) -> str:
     if requested not in (None, *available):
         raise JobError(f"There is no device {requested} on this machine; there is {', '.join(available)}.")
     return requested or available[0]
+
+
+def execution_device(module: Any) -> "torch.device":
+    """Return the device that a module computes on: with offloading, its weights are elsewhere between calls.
+
+    Args:
+        module: A module of torch; accelerate's hooks (`_hf_hook`, as of model and sequential offloading) and those of
+            diffusers' group offloading (`_diffusers_hook`) name its device.
+    """
+    from torch import device
+
+    for part in module.modules():
+        hook = getattr(part, "_hf_hook", None)
+        for each in (hook, *getattr(hook, "hooks", ())):
+            if (found := getattr(each, "execution_device", None)) is not None:
+                return device(found)
+        registry = getattr(part, "_diffusers_hook", None)
+        group = getattr(registry.get_hook("group_offloading"), "group", None) if registry is not None else None
+        if group is not None:
+            return device(group.onload_device)
+    return module.device

@@ -1,0 +1,312 @@
+"""Injection of styles into a UNet for a `with` block: processors in its attention layers, and the state they read.
+
+All styles that are injected into one UNet at a time are held together, whichever pipeline or `InstantStyle` they come
+from, so that they can be removed in any order, and the UNet ends with the objects that it had.
+"""
+
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from ..errors import StyleError
+from ..utils.device import execution_device
+from .attention_processor import StyledAttnProcessor
+from .denoising_state import DenoisingState
+from .guidance_interval import ConditionalPartOnly, GuidanceInterval, skips_unconditional, validate_interval
+from .pipeline_call import find_pipeline_call, unwrap_compiled
+from .protocols import Pipeline, UNet
+from .row_layout import UNGUIDED, RowLayout
+from .style_key_values import StyleKeyValues
+
+StyleLayers = Mapping[str, tuple[StyleKeyValues, ...]]
+"""Keys and values of styles by the name of the attention processor that uses them."""
+
+CALL = "_compiled_call_impl"
+"""What `nn.Module` calls instead of `_call_impl` if it is set. A compiled forward lies beneath and is not compiled
+again at each step, as it would be with hooks."""
+
+REPLACEABLE = (
+    "AttnProcessor",
+    "AttnProcessor2_0",
+    "FusedAttnProcessor2_0",
+    "SlicedAttnProcessor",
+    "XFormersAttnProcessor",
+)
+"""Processors of diffusers that compute what `StyledAttnProcessor` computes without a style, in another way."""
+
+
+_styled_unets: "WeakKeyDictionary[nn.Module, StyledUNet]" = WeakKeyDictionary()
+_styled_unets_lock = threading.Lock()
+
+
+@dataclass(eq=False)
+class Injection:
+    """What one `with` block injects."""
+
+    processors: Mapping[str, StyledAttnProcessor] = field(default_factory=dict)
+    interval: GuidanceInterval | None = None
+    row_layout: RowLayout | None = None
+    scheduler: object = None
+    """The scheduler of a caller's own loop."""
+
+
+class StyledUNet:
+    """The injections into one UNet, and its calls while there are any. Each UNet has one: `StyledUNet.of`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        """Held while a pipeline generates: a UNet has one set of processors, and a pipeline one schedule."""
+        self.state = DenoisingState()
+        self._injections: list[Injection] = []
+        self._thread: threading.Thread | None = None
+        self._processors: dict[str, Any] = {}
+        """The original processors of the layers that have another one."""
+        self._calls: dict[nn.Module, tuple[Any, Any]] = {}
+        """By network, compiled or not: its original call, and the one in its place."""
+        self._active: dict[str, StyledAttnProcessor] = {}
+        self._text_caches: dict[str, StyledAttnProcessor] = {}
+        self._conditional_part = ConditionalPartOnly()
+
+    @classmethod
+    def of(cls, unet: UNet) -> "StyledUNet":
+        """Return the object that holds this UNet's injections; a compiled UNet shares it with the one inside of it."""
+        with _styled_unets_lock:
+            return _styled_unets.setdefault(cast(nn.Module, unwrap_compiled(unet)), cls())
+
+    @contextmanager
+    def generating(self) -> Generator[None]:
+        """Let one thread generate at a time.
+
+        Raises:
+            StyleError: Another thread styles the UNet in a `using` block, whose style would act here too.
+        """
+        with self.lock:
+            self._check_thread()
+            yield
+
+    @contextmanager
+    def injected(self, unet: UNet, injection: Injection) -> Generator[None]:
+        """Add an injection for the `with` block; in a layer that several select, the latest acts.
+
+        Raises:
+            StyleError: Another thread styles the UNet.
+        """
+        with self.lock:
+            self._check_thread()
+            self._thread = threading.current_thread()
+            self._intercept(cast(nn.Module, unet))
+            self._injections.append(injection)
+            self._install(unet)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._injections.remove(injection)
+                self._install(unet)
+                if not self._injections:
+                    self._restore_calls()
+
+    def call(self, unet: UNet, forward: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run the UNet's forward with the state of this call; outside of a guidance interval on the conditional part.
+
+        Raises:
+            ModelError: The running pipeline's batches are not known, or have other parts than a guidance interval
+                can skip.
+            StyleError: The step is not known, or a styled layer has got another processor.
+        """
+        with self.lock:
+            latest = self._injections[::-1]
+            declared = next((each.row_layout for each in latest if each.row_layout is not None), None)
+            scheduler = next((each.scheduler for each in latest if each.scheduler is not None), None)
+            self.state.begin(args, kwargs, find_pipeline_call(unet), scheduler, declared)
+            try:
+                interval = next((each.interval for each in latest if each.interval is not None), None)
+                skips = interval is not None and skips_unconditional(interval, self.state)
+                if skips:
+                    self.state.row_layout = UNGUIDED
+                for name, processor in self._active.items():
+                    check_in_place(unet, name, processor)
+                    processor.prepare_step()
+                return self._conditional_part.run(forward, args, kwargs) if skips else forward(*args, **kwargs)
+            finally:
+                self.state.end()
+
+    def _check_thread(self) -> None:
+        if self._injections and self._thread is not threading.current_thread():
+            name = self._thread.name if self._thread else "unknown"
+            raise StyleError(
+                f"The UNet is styled by a `using` block of another thread ({name}), whose style would act here too. "
+                "Generate after that block, or call the styled pipeline with style= in each thread: such calls wait."
+            )
+
+    def _intercept(self, unet: nn.Module) -> None:
+        if unet in self._calls:
+            return
+        original = vars(unet).get(CALL)
+        forward = original or cast(Any, unet)._call_impl
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            # The call of a network inside of a compiled one is traced, and the outer call has set the state.
+            if torch.compiler.is_compiling():
+                return forward(*args, **kwargs)
+            return self.call(cast(UNet, unet), forward, args, kwargs)
+
+        vars(unet)[CALL] = call
+        self._calls[unet] = original, call
+
+    def _restore_calls(self) -> None:
+        for unet, (original, call) in self._calls.items():
+            # A network that the caller has compiled within the `with` block stays compiled.
+            if vars(unet).get(CALL) is call:
+                del vars(unet)[CALL]
+                if original is not None:
+                    vars(unet)[CALL] = original
+        self._calls.clear()
+        self._text_caches.clear()
+        self._conditional_part.forget_text()
+        self._thread = None
+
+    def _install(self, unet: UNet) -> None:
+        """Install the processors of all injections; put the original ones back where none selects a layer."""
+        wanted: dict[str, StyledAttnProcessor] = {}
+        for injection in self._injections:
+            wanted |= injection.processors
+        self._active = dict(wanted)
+        if wanted:
+            for name, processor in unet.attn_processors.items():
+                # A StyledAttnProcessor without styles does exactly what AttnProcessor2_0 does.
+                original = self._processors.get(name, processor)
+                if type(original).__name__ == "AttnProcessor2_0" and is_cross_attention(unet, name):
+                    wanted.setdefault(name, self._text_cache(name))
+        for name in [name for name in self._processors if name not in wanted]:
+            attn, original = _attention(unet, name), self._processors.pop(name)
+            # A processor that the caller has set within the `with` block stays.
+            if isinstance(attn.processor, StyledAttnProcessor):
+                attn.set_processor(original)
+        for name, processor in wanted.items():
+            attn = _attention(unet, name)
+            if attn.processor is not processor:
+                self._processors.setdefault(name, attn.processor)
+                attn.set_processor(processor)
+
+    def _text_cache(self, name: str) -> StyledAttnProcessor:
+        return self._text_caches.setdefault(name, StyledAttnProcessor([], self.state))
+
+
+@contextmanager
+def inject_attention_processors(
+    unet: UNet, styles: StyleLayers, *, row_layout: RowLayout | None = None, scheduler: object = None
+) -> Generator[None]:
+    """Install the processors for the `with` block; put the original objects back on exit, also on error.
+
+    The other cross-attention layers get processors without a style, which cache the text's keys and values.
+
+    Args:
+        unet: The UNet, compiled or not.
+        styles: Keys and values by processor name; nothing is installed if it is empty.
+        row_layout: Parts of a batch where no known pipeline is running; None: all rows are conditional.
+        scheduler: The scheduler of a caller's own loop, for styles that act at a part of the steps.
+
+    Raises:
+        StyleError: diffusers' own IP-Adapter is loaded, which passes text and image tokens as a pair; a layer has a
+            processor of another kind, which a style would replace; another thread styles the UNet.
+    """
+    if not styles:
+        yield
+        return
+    check_replaceable(unet, styles)
+    # Cast before the first step: a compiled network would be compiled again for tensors that move inside it.
+    like = torch.empty(0, dtype=unet.dtype, device=execution_device(unet))
+    styles = {name: tuple(style.to(like) for style in layer) for name, layer in styles.items()}
+    styled = StyledUNet.of(unet)
+    processors = {name: StyledAttnProcessor(layer, styled.state) for name, layer in styles.items()}
+    # The processors hold the cast tensors; the stacked originals can be freed.
+    del styles
+    with styled.injected(unet, Injection(processors, row_layout=row_layout, scheduler=scheduler)):
+        yield
+
+
+def check_replaceable(unet: UNet, names: Iterable[str]) -> None:
+    """Check that layers have processors whose computation a styled processor repeats.
+
+    Args:
+        unet: The UNet.
+        names: Names of the processors to replace.
+
+    Raises:
+        StyleError: One has not, or diffusers' own IP-Adapter is loaded.
+    """
+    found = unet.attn_processors
+    loaded = sorted({type(each).__name__ for each in found.values() if type(each).__name__.startswith("IPAdapter")})
+    if loaded:
+        raise StyleError(f"The UNet already has an IP-Adapter ({loaded[0]}); call pipe.unload_ip_adapter() first.")
+    for name in names:
+        if not isinstance(found[name], StyledAttnProcessor) and not _is_plain(found[name]):
+            raise StyleError(
+                f"{name.removesuffix('.processor')} has the processor {type(found[name]).__name__}, which a style "
+                "would replace. Choose blocks without it, or call unet.set_default_attn_processor() first."
+            )
+
+
+def check_in_place(unet: UNet, name: str, processor: StyledAttnProcessor) -> None:
+    """Check that a layer still has the processor of its style.
+
+    Raises:
+        StyleError: It has another, which the pipeline or the caller has set within the `with` block.
+    """
+    found = _attention(unet, name).processor
+    if found is not processor:
+        raise StyleError(
+            f"{name.removesuffix('.processor')} has got the processor {type(found).__name__} while it is styled, so "
+            "that the style has no effect there. Set processors before, and turn off options of the pipeline that "
+            "set them, such as use_cross_attn_mask."
+        )
+
+
+def is_cross_attention(unet: UNet, name: str) -> bool:
+    """Whether a processor's layer attends to the text: not in the motion modules of AnimateDiff, whose second layers
+    attend to the frames too."""
+    return (
+        name.endswith("attn2.processor")
+        and "motion_modules" not in name
+        and _attention(unet, name).cross_attention_dim is not None
+    )
+
+
+def _attention(unet: UNet, name: str) -> Any:
+    return unet.get_submodule(name.removesuffix(".processor"))
+
+
+def _is_plain(processor: object) -> bool:
+    """Whether the processor is one of diffusers' plain ones itself; a subclass may compute anything."""
+    return type(processor).__name__ in REPLACEABLE and type(processor).__module__.startswith("diffusers.")
+
+
+def limit_guidance(
+    pipe: Pipeline, interval: object, row_layout: RowLayout | None = None
+) -> AbstractContextManager[None]:
+    """Apply the pipeline's guidance only within an interval inside the `with` block.
+
+    Args:
+        pipe: The pipeline.
+        interval: A `GuidanceInterval`; None and (0, 1) change nothing.
+        row_layout: Parts of a batch where no known pipeline is running.
+
+    Raises:
+        JobError: `interval` is not a pair of shares in order.
+        ModelError: The pipeline's batches are not known, or have other parts.
+    """
+    validated = None if interval is None else validate_interval(pipe, interval, row_layout)
+    if validated is None:
+        return nullcontext()
+    injection = Injection(interval=validated, row_layout=row_layout, scheduler=pipe.scheduler)
+    return StyledUNet.of(pipe.unet).injected(pipe.unet, injection)

@@ -1,0 +1,122 @@
+"""The running call of a pipeline that a call of its UNet belongs to: its step, its rows and its crop.
+
+diffusers' pipelines hold these in local variables of `__call__`, under the same names in all classes that can be
+styled: `i` and `timesteps` of the denoising loop, `crops_coords` and `original_image` of inpainting. They are read
+from the stack, as no attribute tells whether a pipeline is running, which of several pipelines on one UNet runs,
+or the step: a scheduler may have a timestep twice, and a call may skip its first and its last steps.
+`tests/core/test_pipeline_call.py` holds diffusers to these names.
+"""
+
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from ..errors import ModelError
+from .row_layout import ROW_LAYOUTS, VIEWED, RowLayout, find_known_class, unknown_pipeline_error
+
+
+@dataclass(frozen=True)
+class ImageRegion:
+    """The part of an image that is generated, in pixels of the whole image."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    width: int
+    """Width of the whole image."""
+    height: int
+    """Height of the whole image."""
+
+
+@dataclass(frozen=True)
+class PipelineCall:
+    """A running method of a diffusers pipeline."""
+
+    pipe: Any
+    known_class: str | None
+    """Name of diffusers' class whose `__call__` is running; None for any other method."""
+    method: str
+    variables: Mapping[str, Any]
+    """Local variables of the method."""
+
+    def row_layout(self, batch: int, declared: RowLayout | None) -> RowLayout:
+        """Return the parts of the batch.
+
+        Args:
+            batch: Number of rows.
+            declared: The caller's layout for pipelines that are not known.
+
+        Raises:
+            ModelError: The pipeline is not known, and no layout is declared.
+        """
+        if self.known_class is not None:
+            return ROW_LAYOUTS[self.known_class](self.pipe, batch)
+        if declared is None:
+            name = type(self.pipe).__name__
+            raise unknown_pipeline_error(name if self.method == "__call__" else f"{name}.{self.method}")
+        return declared
+
+    @property
+    def progress(self) -> float | None:
+        """Share of the steps of this call before the current one; None where the method has no such loop."""
+        step, timesteps = self.variables.get("i"), self.variables.get("timesteps")
+        if not isinstance(step, int) or timesteps is None:
+            return None
+        return step / len(timesteps)
+
+    @property
+    def region(self) -> ImageRegion | None:
+        """The region of `padding_mask_crop`; None where the whole image is generated."""
+        crop = self.variables.get("crops_coords")
+        image = self.variables.get("original_image")
+        if crop is None or image is None:
+            return None
+        size = getattr(image, "size", None)
+        if not isinstance(size, tuple) or len(size) != 2:
+            raise ModelError("padding_mask_crop with a mask of a style needs one PIL image to inpaint.")
+        return ImageRegion(*crop, *size)
+
+    @property
+    def has_views(self) -> bool:
+        """Whether the batch holds parts of an image."""
+        return self.known_class in VIEWED
+
+
+def find_pipeline_call(unet: object) -> PipelineCall | None:
+    """Find the innermost running method of a diffusers pipeline that has this UNet.
+
+    Args:
+        unet: The UNet, compiled or not.
+
+    Returns:
+        The call, or None in a caller's own loop.
+    """
+    from diffusers import DiffusionPipeline
+
+    network = unwrap_compiled(unet)
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_argcount and code.co_varnames[0] == "self":
+            variables = frame.f_locals
+            pipe = variables.get("self")
+            if isinstance(pipe, DiffusionPipeline) and unwrap_compiled(getattr(pipe, "unet", None)) is network:
+                owners = [cls for cls in type(pipe).__mro__ if _code_of(cls, code.co_name) is code]
+                known = find_known_class(owners) if code.co_name == "__call__" else None
+                return PipelineCall(pipe, known, code.co_name, variables)
+        frame = frame.f_back
+    return None
+
+
+def unwrap_compiled(network: Any) -> Any:
+    """Return the network inside of `torch.compile(network)`, or the network itself."""
+    return getattr(network, "_orig_mod", network)
+
+
+def _code_of(cls: type, method: str) -> object:
+    function = vars(cls).get(method)
+    return getattr(inspect.unwrap(function), "__code__", None) if function is not None else None

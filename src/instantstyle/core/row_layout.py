@@ -1,0 +1,151 @@
+"""What the rows of a batch mean: which parts of it are unconditional, for every pipeline class that can be styled."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, cast, get_args
+
+from ..errors import ModelError
+
+Row = Literal["unconditional", "conditional"]
+RowLayout = tuple[Row, ...]
+"""The equal parts of a batch, in order. Each part has the rows of all prompts, and of all images of a prompt."""
+
+UNGUIDED: RowLayout = ("conditional",)
+GUIDED: RowLayout = ("unconditional", "conditional")
+"""Classifier-free guidance, as `torch.cat([negative_prompt_embeds, prompt_embeds])`."""
+
+
+def _guided(pipe: Any, batch: int) -> RowLayout:
+    return GUIDED if pipe.do_classifier_free_guidance else UNGUIDED
+
+
+def _perturbed(pipe: Any, batch: int) -> RowLayout:
+    """Perturbed-attention guidance repeats the conditional part (`_prepare_perturbed_attention_guidance`)."""
+    parts = _guided(pipe, batch)
+    return (*parts, "conditional") if pipe.do_perturbed_attention_guidance else parts
+
+
+def _instructed(pipe: Any, batch: int) -> RowLayout:
+    """InstructPix2Pix: text and image, image only, neither."""
+    return ("conditional", "unconditional", "unconditional") if pipe.do_classifier_free_guidance else UNGUIDED
+
+
+def _edited(pipe: Any, batch: int) -> RowLayout:
+    """LEdits++: the negative prompt, then one part for each editing prompt."""
+    return ("unconditional", *("conditional",) * pipe.enabled_editing_prompts)
+
+
+def _views(pipe: Any, batch: int) -> RowLayout:
+    """MultiDiffusion's panorama: both rows of a view side by side, then the next view."""
+    return GUIDED * (batch // 2) if pipe.do_classifier_free_guidance else UNGUIDED
+
+
+ROW_LAYOUTS: dict[str, Callable[[Any, int], RowLayout]] = {
+    **dict.fromkeys(
+        (
+            "AltDiffusionImg2ImgPipeline",
+            "AltDiffusionPipeline",
+            "AnimateDiffControlNetPipeline",
+            "AnimateDiffPipeline",
+            "AnimateDiffSDXLPipeline",
+            "AnimateDiffSparseControlNetPipeline",
+            "AnimateDiffVideoToVideoControlNetPipeline",
+            "AnimateDiffVideoToVideoPipeline",
+            "KolorsImg2ImgPipeline",
+            "KolorsPipeline",
+            "LatentConsistencyModelImg2ImgPipeline",
+            "LatentConsistencyModelPipeline",
+            "PIAPipeline",
+            "StableDiffusionAdapterPipeline",
+            "StableDiffusionControlNetImg2ImgPipeline",
+            "StableDiffusionControlNetInpaintPipeline",
+            "StableDiffusionControlNetPipeline",
+            "StableDiffusionDepth2ImgPipeline",
+            "StableDiffusionImg2ImgPipeline",
+            "StableDiffusionInpaintPipeline",
+            "StableDiffusionLDM3DPipeline",
+            "StableDiffusionPipeline",
+            "StableDiffusionXLAdapterPipeline",
+            "StableDiffusionXLControlNetImg2ImgPipeline",
+            "StableDiffusionXLControlNetInpaintPipeline",
+            "StableDiffusionXLControlNetPipeline",
+            "StableDiffusionXLControlNetUnionImg2ImgPipeline",
+            "StableDiffusionXLControlNetUnionInpaintPipeline",
+            "StableDiffusionXLControlNetUnionPipeline",
+            "StableDiffusionXLImg2ImgPipeline",
+            "StableDiffusionXLInpaintPipeline",
+            "StableDiffusionXLPipeline",
+        ),
+        _guided,
+    ),
+    **dict.fromkeys(
+        (
+            "AnimateDiffPAGPipeline",
+            "KolorsPAGPipeline",
+            "StableDiffusionControlNetPAGInpaintPipeline",
+            "StableDiffusionControlNetPAGPipeline",
+            "StableDiffusionPAGImg2ImgPipeline",
+            "StableDiffusionPAGInpaintPipeline",
+            "StableDiffusionPAGPipeline",
+            "StableDiffusionXLControlNetPAGImg2ImgPipeline",
+            "StableDiffusionXLControlNetPAGPipeline",
+            "StableDiffusionXLPAGImg2ImgPipeline",
+            "StableDiffusionXLPAGInpaintPipeline",
+            "StableDiffusionXLPAGPipeline",
+        ),
+        _perturbed,
+    ),
+    "StableDiffusionInstructPix2PixPipeline": _instructed,
+    "LEditsPPPipelineStableDiffusion": _edited,
+    "LEditsPPPipelineStableDiffusionXL": _edited,
+    "StableDiffusionPanoramaPipeline": _views,
+}
+"""By class of diffusers 0.42: the layout of its batches, from the pipeline while it runs and the rows of its batch.
+
+A class of diffusers with an IP-Adapter that is missing here is refused by name: `StableDiffusionSAGPipeline` and
+`StableDiffusionPipelineSafe` keep their guidance in local variables, and call the UNet with parts of a batch.
+"""
+
+VIEWED = ("StableDiffusionPanoramaPipeline",)
+"""Classes whose batches hold parts of an image, so that a mask of the whole image does not fit them."""
+
+
+def find_known_class(classes: Iterable[type]) -> str | None:
+    """Return the name of the first class whose batches are known; a class outside of diffusers is none of them."""
+    for cls in classes:
+        if cls.__name__ in ROW_LAYOUTS and cls.__module__.startswith("diffusers."):
+            return cls.__name__
+    return None
+
+
+def uses_two_parts(name: str) -> bool:
+    """Whether batches of this class have an unconditional and a conditional part, or the latter only."""
+    return ROW_LAYOUTS[name] is _guided
+
+
+def unknown_pipeline_error(name: str) -> ModelError:
+    """Build the error for a pipeline whose batches are not known."""
+    return ModelError(
+        f"The batches of {name} are not known, so that a style could act in the wrong rows. Use a UNet pipeline of "
+        "diffusers that has an IP-Adapter, or name the parts of its batches: InstantStyle(…, "
+        'row_layout=("unconditional", "conditional")).'
+    )
+
+
+def validate_row_layout(layout: object) -> RowLayout | None:
+    """Check the caller's `row_layout`.
+
+    Args:
+        layout: Parts of a batch in order, or None.
+
+    Raises:
+        ModelError: It is neither None nor a sequence of `"unconditional"` and `"conditional"`.
+    """
+    if layout is None:
+        return None
+    parts = tuple(cast("Iterable[object]", layout)) if isinstance(layout, list | tuple) else ()
+    if not parts or any(part not in get_args(Row) for part in parts):
+        raise ModelError(
+            f"row_layout is {layout!r}; it names the parts of a batch in order, such as "
+            '("unconditional", "conditional").'
+        )
+    return cast(RowLayout, parts)

@@ -1,0 +1,101 @@
+"""The text encoder of a CLIP, which shares the embedding space of the image encoder."""
+
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import itertools
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import PromptWarning, StyleError
+from ..utils.device import execution_device
+from .prompt_checks import find_unread_text
+
+TEXT_ENCODERS = {
+    768: "openai/clip-vit-large-patch14",
+    1024: "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+    1280: "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
+}
+"""Repositories of the text encoder that shares an image encoder's space, by the width of the projection."""
+
+
+class TextEncoder:
+    """A `CLIPTextModelWithProjection` and its tokenizer.
+
+    Raises:
+        StyleError: The model has no projection.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        if getattr(model, "text_projection", None) is None:
+            raise StyleError(
+                f"The text encoder is a {type(model).__name__}, which has no projection to a shared space; "
+                "pass a CLIPTextModelWithProjection and its tokenizer."
+            )
+        self.model = model
+        self.tokenizer = tokenizer
+
+    @property
+    def projection_dim(self) -> int:
+        """Width of the embeddings."""
+        return self.model.config.projection_dim
+
+    @torch.no_grad()
+    def embed(self, phrases: Sequence[str]) -> Float[Tensor, "phrases dim"]:
+        """Compute raw projected `text_embeds`, not normalised, in float32 on the CPU.
+
+        A token of a textual inversion with several vectors stands for all of them, as in a prompt. Words beyond the
+        encoder's limit have no effect, and a `PromptWarning` says which.
+        """
+        texts = [expand_inverted_tokens(phrase, self.tokenizer) for phrase in phrases]
+        for text in texts:
+            if unread := find_unread_text(text, self.tokenizer):
+                warnings.warn(
+                    f"Content is too long for the text encoder; unread: {unread}.", PromptWarning, stacklevel=2
+                )
+        tokens = self.tokenizer(
+            texts,
+            padding="max_length",
+            max_length=self.model.config.max_position_embeddings,
+            truncation=True,
+            return_tensors="pt",
+        )
+        return self.model(tokens.input_ids.to(execution_device(self.model))).text_embeds.float().cpu()
+
+
+def expand_inverted_tokens(text: str, tokenizer: Any) -> str:
+    """Write the further vectors of a textual inversion behind its token, `<x> <x>_1 <x>_2`, as diffusers does.
+
+    Args:
+        text: Words.
+        tokenizer: A tokenizer, to which `pipe.load_textual_inversion` may have added tokens.
+    """
+    added: Mapping[str, int] = getattr(tokenizer, "added_tokens_encoder", {})
+    for token in {token for token in added if f"{token}_1" in added}:
+        further = itertools.takewhile(added.__contains__, (f"{token}_{number}" for number in itertools.count(1)))
+        text = text.replace(token, " ".join([token, *further]))
+    return text
+
+
+def find_text_encoder(pipe: object, embedding_dim: int) -> TextEncoder | None:
+    """Return the pipeline's `text_encoder_2` if it projects to a space of this width, else None."""
+    model, tokenizer = getattr(pipe, "text_encoder_2", None), getattr(pipe, "tokenizer_2", None)
+    if tokenizer is None or getattr(model, "text_projection", None) is None:
+        return None
+    encoder = TextEncoder(model, tokenizer)
+    return encoder if encoder.projection_dim == embedding_dim else None
+
+
+def missing_text_encoder_error(embedding_dim: int) -> StyleError:
+    """Build the error for content removal without a text encoder; it names the encoder to load."""
+    known = TEXT_ENCODERS.get(embedding_dim)
+    return StyleError(
+        f"Removing content needs the text encoder that shares the image encoder's space, of width {embedding_dim}, "
+        "and the pipeline has none. Pass text_encoder=(CLIPTextModelWithProjection, tokenizer)"
+        f"{f'; for this width that is {known}' if known else ''}."
+    )
