@@ -17,11 +17,15 @@ from ..core.style import Style
 from ..errors import JobError
 from ..generation.inputs import ReferenceImage
 from ..imaging.loading import open_reference
+from ..imaging.png_check import read_texts_if_complete
 from ..imaging.png_metadata import save_png
 from ..metrics import Scorer, ScoringCase, compute_scores
 from ..synthetic import LAYOUTS, MINI_SCOPE, Scenes, describe_thing, sample_scenes, to_pil_image
 from ..utils.result_journal import ResultJournal
 from ..utils.text import shorten
+
+CELL_KEY = "instantstyle:cell"
+"""PNG text key of the cell that an image belongs to."""
 
 OnCell = Callable[[int, int], None]
 """Called after each cell with the number of finished cells and the number of all cells."""
@@ -109,11 +113,11 @@ class Experiment:
         styles: dict[int, Style] = {}
         for done, (arm, number) in enumerate(cells, start=1):
             paths, key = self.image_paths(arm, number), self.cell_key(arm, number)
-            if key not in journal.cells or not all(path.is_file() for path in paths):
+            if key not in journal.cells or not all(_carries(path, key) for path in paths):
                 images = self.generate_images(arm, number, styles)
                 for image, path in zip(images, paths, strict=True):
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    save_png(image, path, force=True)
+                    save_png(image, path, texts={CELL_KEY: key}, force=True)
                 journal.add(key, self._score(images, arm, number))
             if on_cell:
                 on_cell(done, len(cells))
@@ -175,6 +179,12 @@ class Experiment:
         case = ScoringCase(number, reference.image, tuple(self.prompts), plain, reference.content)
         scores = compute_scores(self.scorers, images, case)
         return {name: [round(value, 5) for value in values] for name, values in scores.items()}
+
+
+def _carries(path: Path, key: str) -> bool:
+    """Whether a file is a complete image of a cell."""
+    texts = read_texts_if_complete(path)
+    return texts is not None and texts.get(CELL_KEY) == key
 
 
 def open_journal(experiment: Experiment, name: str, **settings: object) -> ResultJournal:
