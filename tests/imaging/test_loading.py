@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from instantstyle import ImageError
+from instantstyle.imaging import decoding
+from instantstyle.imaging.decoding import FORMATS
 from instantstyle.imaging.loading import file_sha256, fit, open_reference
 
 
@@ -201,3 +203,24 @@ def test_the_error_for_an_unknown_crop_lists_the_known_ones():
 
 def test_the_hash_of_a_file_is_the_sha256_of_its_bytes(tmp_path):
     assert file_sha256(written(tmp_path / "a", b"abc")).startswith("ba7816bf8f01cfea")
+
+
+def test_the_error_for_heic_says_how_to_convert_it(tmp_path):
+    path = written(tmp_path / "photo.heic", b"\0\0\0\x18ftypheic" + b"\0" * 99)
+    with pytest.raises(ImageError, match=r"photo\.heic is a HEIC image.*convert it to JPEG.*sips.*magick"):
+        open_reference(path)
+
+
+@pytest.mark.skipif("AVIF" not in FORMATS, reason="Pillow is built without AVIF")
+def test_avif_opens_in_its_colours(save):
+    image = open_reference(save(Image.new("RGB", (16, 16), (200, 40, 40)), "a.avif", quality=100))
+    assert colour(image) == pytest.approx((200, 40, 40), abs=8)
+
+
+def test_a_deep_image_is_bounded_in_bytes_and_not_called_damaged(save, monkeypatch):
+    path = save(Image.fromarray(np.zeros((20, 10), dtype=np.float32)), "a.tiff")
+    monkeypatch.setattr(decoding, "MAX_BYTES", 799)
+    with pytest.raises(ImageError, match=r"10×20 pixels of 4 bytes; at most"):
+        open_reference(path)
+    monkeypatch.setattr(decoding, "MAX_BYTES", 800)
+    assert open_reference(path).size == (10, 20)
