@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
@@ -28,11 +29,20 @@ def make_service(styled, settings):
     return with_limits
 
 
-def connect(url: str, data: bytes = b"") -> socket.socket:
-    host, port = url.removeprefix("http://").split(":")
-    connection = socket.create_connection((host, int(port)), timeout=TIMEOUT)
-    connection.sendall(data)
-    return connection
+@pytest.fixture
+def connect() -> Iterator[Callable[..., socket.socket]]:
+    """Open a connection to a URL and send bytes; all are closed after the test."""
+    opened = []
+
+    def open_connection(url: str, data: bytes = b"") -> socket.socket:
+        host, port = url.removeprefix("http://").split(":")
+        opened.append(socket.create_connection((host, int(port)), timeout=TIMEOUT))
+        opened[-1].sendall(data)
+        return opened[-1]
+
+    yield open_connection
+    for connection in opened:
+        connection.close()
 
 
 def half_body(headers: str = "") -> bytes:
@@ -40,7 +50,7 @@ def half_body(headers: str = "") -> bytes:
     return f"{head}Content-Length: 1000\r\n\r\n{{".encode()
 
 
-def test_idle_connections_shut_nobody_out_and_their_number_is_bounded(make_service):
+def test_idle_connections_shut_nobody_out_and_their_number_is_bounded(make_service, connect):
     service = make_service(Limits(connections=20, head_seconds=TIMEOUT), keys=Keys([ADA]))
     with running(service) as (server, url, _):
         idle = [connect(url) for _ in range(60)]
@@ -51,11 +61,9 @@ def test_idle_connections_shut_nobody_out_and_their_number_is_bounded(make_servi
         assert idle[0].recv(1) == b""
         idle[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert idle[-1].recv(12) == b"HTTP/1.1 200"
-        for connection in idle:
-            connection.close()
 
 
-def test_an_incomplete_head_is_cut_off_however_its_bytes_arrive(make_service):
+def test_an_incomplete_head_is_cut_off_however_its_bytes_arrive(make_service, connect):
     with running(make_service(SHORT)) as (_, url, _):
         connection = connect(url, b"GET /healthz HTTP/1.1\r\n")
         started = time.monotonic()
@@ -66,7 +74,7 @@ def test_an_incomplete_head_is_cut_off_however_its_bytes_arrive(make_service):
         assert time.monotonic() - started < 10
 
 
-def test_an_incomplete_body_is_answered_408_and_gives_its_place_back(make_service):
+def test_an_incomplete_body_is_answered_408_and_gives_its_place_back(make_service, connect):
     service = make_service(replace(SHORT, queue=1))
     with running(service) as (_, url, _):
         slow = [connect(url, half_body()) for _ in range(2)]
@@ -80,7 +88,7 @@ def test_an_incomplete_body_is_answered_408_and_gives_its_place_back(make_servic
 
 
 @pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\n", half_body()])
-def test_a_stop_does_not_wait_for_what_a_client_has_not_sent(make_service, data):
+def test_a_stop_does_not_wait_for_what_a_client_has_not_sent(make_service, connect, data):
     service = make_service(replace(SHORT, head_seconds=TIMEOUT, body_seconds=TIMEOUT))
     with running(service) as (server, url, thread):
         connection = connect(url, data)
@@ -92,7 +100,7 @@ def test_a_stop_does_not_wait_for_what_a_client_has_not_sent(make_service, data)
             assert connection.recv(12) == b"HTTP/1.1 503"
 
 
-def test_a_stop_ends_within_the_grace_although_a_step_takes_longer(make_service, monkeypatch):
+def test_a_stop_ends_within_the_grace_although_a_step_takes_longer(make_service, connect, monkeypatch):
     def sleep(self, *_, **__):
         time.sleep(6)
 

@@ -168,13 +168,13 @@ class CheckedSources(SourceCache):
         """The files of the request."""
         return self._request_files
 
-    def read_image(self, path: str | Path) -> Image.Image:
+    def read_image(self, name: str | Path | Reference) -> Image.Image:
         """Decode an image file; `ImageError` if it cannot be read or has too many pixels."""
         self._check()
-        self._request_files.check_pixels(path)
-        return super().read_image(path)
+        self._request_files.check_pixels(name.name if isinstance(name, Reference) else name)
+        return super().read_image(name)
 
-    def read_style(self, name: str | Path) -> Style:
+    def read_style(self, name: str | Path | Reference) -> Style:
         """Read a style file; `StyleError` if it cannot be read."""
         self._check()
         return super().read_style(name)
