@@ -143,25 +143,30 @@ def test_a_thread_is_refused_where_another_has_a_using_block(styled, reference):
     assert generate(styled).isfinite().all()
 
 
+def parts_of(styled: InstantStyle) -> list[Any]:
+    pipe: Any = styled.pipe
+    return [pipe.unet, pipe.text_encoder_2, styled.image_encoder.model]
+
+
 def offload_sequentially(styled: InstantStyle) -> None:
     import accelerate
 
-    for module in (styled.pipe.unet, styled.pipe.text_encoder_2, styled.image_encoder.model):
+    for module in parts_of(styled):
         accelerate.cpu_offload(module, execution_device=torch.device("cpu"))
 
 
 def offload_models(styled: InstantStyle) -> None:
     import accelerate
 
-    for module in (styled.pipe.unet, styled.pipe.text_encoder_2, styled.image_encoder.model):
+    for module in parts_of(styled):
         accelerate.cpu_offload_with_hook(module, execution_device=torch.device("cpu"))
 
 
 def offload_groups(styled: InstantStyle) -> None:
     from diffusers.hooks import apply_group_offloading
 
-    devices = {"onload_device": torch.device("cpu"), "offload_device": torch.device("cpu")}
-    for module in (styled.pipe.unet, styled.pipe.text_encoder_2, styled.image_encoder.model):
+    devices: dict[str, Any] = {"onload_device": torch.device("cpu"), "offload_device": torch.device("cpu")}
+    for module in parts_of(styled):
         apply_group_offloading(module, offload_type="leaf_level", **devices)
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,9 +94,9 @@ class FlagFirst(torch.nn.Module):
 
 
 def test_flagged_images_are_passed_on_with_the_flags_and_the_other_images(tokenizer_folder):
-    pipe = make_sd15(tokenizer_folder)
+    pipe: Any = make_sd15(tokenizer_folder)
     pipe.safety_checker, pipe.feature_extractor = FlagFirst(), CLIPImageProcessorPil()
-    inputs = {"height": 16, "width": 16, "num_inference_steps": 1, "seed": 1}
+    inputs: dict[str, Any] = {"height": 16, "width": 16, "num_inference_steps": 1, "seed": 1}
     output = InstantStyle(pipe)(["a", "b"], **inputs)
     assert output.nsfw_content_detected == [True, False]
     assert [bool(np.asarray(image).any()) for image in output.images] == [False, True]

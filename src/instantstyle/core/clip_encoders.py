@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..errors import CheckpointError, ImageError, suggest_nearest
+from ..errors import CheckpointError, ImageError, StyleError, suggest_nearest
 from ..imaging.loading import fit
 from ..loaders.pretrained_files import find_folder_variant
 from ..loaders.state_dict import open_state_dict

@@ -3,7 +3,7 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from math import isfinite
 from numbers import Real
@@ -56,9 +56,8 @@ class StyleConditioning:
             raise StyleError(
                 f"start is {self.start!r} and end {self.end!r}; they are shares of the steps, 0 ≤ start ≤ end ≤ 1."
             )
-        curve = cast(object, self.curve)
-        is_list = isinstance(curve, Sequence | np.ndarray) and not isinstance(curve, str)
-        if curve is not None and (not is_list or not len(curve) or not all(map(is_finite_number, curve))):
+        factors = None if isinstance(self.curve, str) or not isinstance(self.curve, Iterable) else list(self.curve)
+        if self.curve is not None and (not factors or not all(map(is_finite_number, factors))):
             raise StyleError(f"curve is {self.curve!r}; it must be one finite number or several.")
         if self.negative_style is not None and self.unconditional:
             raise StyleError("An unconditional style cannot have a negative style beside it.")

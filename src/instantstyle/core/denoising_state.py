@@ -122,5 +122,5 @@ def _progress_in_schedule(timestep: Any, scheduler: object) -> float | None:
     if not isinstance(timesteps, torch.Tensor):
         return None
     now = torch.as_tensor(timestep).flatten()[:1].to(timesteps)
-    places = (timesteps == now).nonzero().flatten().tolist()
-    return places[0] / len(timesteps) if len(places) == 1 else None
+    places = (timesteps == now).nonzero().flatten()
+    return int(places[0]) / len(timesteps) if len(places) == 1 else None

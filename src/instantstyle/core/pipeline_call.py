@@ -8,11 +8,12 @@ or the step: a scheduler may have a timestep twice, and a call may skip its firs
 """
 
 import inspect
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
+
+from PIL import Image
 
 from ..errors import ModelError
 from .row_layout import ROW_LAYOUTS, VIEWED, RowLayout, find_known_class, unknown_pipeline_error
@@ -75,10 +76,10 @@ class PipelineCall:
         image = self.variables.get("original_image")
         if crop is None or image is None:
             return None
-        size = getattr(image, "size", None)
-        if not isinstance(size, tuple) or len(size) != 2:
+        if not isinstance(image, Image.Image):
             raise ModelError("padding_mask_crop with a mask of a style needs one PIL image to inpaint.")
-        return ImageRegion(*crop, *size)
+        left, top, right, bottom = crop
+        return ImageRegion(left, top, right, bottom, image.width, image.height)
 
     @property
     def has_views(self) -> bool:
@@ -95,10 +96,10 @@ def find_pipeline_call(unet: object) -> PipelineCall | None:
     Returns:
         The call, or None in a caller's own loop.
     """
-    from diffusers import DiffusionPipeline
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
     network = unwrap_compiled(unet)
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = inspect.currentframe()
     while frame is not None:
         code = frame.f_code
         if code.co_argcount and code.co_varnames[0] == "self":

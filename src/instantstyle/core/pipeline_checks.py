@@ -138,7 +138,7 @@ def _takes_any_name(call: Callable[..., object]) -> bool:
 
 def is_whole_number(value: object, at_least: int) -> bool:
     """Whether a value is an integer, of Python or numpy, and not less than a bound."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= at_least
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= at_least
 
 
 def num_images(

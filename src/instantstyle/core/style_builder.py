@@ -264,8 +264,8 @@ def _as_sources(reference: object) -> list[Style | ReferenceLike]:
 
 
 def _as_list(content: str | Sequence[str]) -> list[str]:
-    phrases = [content] if isinstance(content, str) else content
-    entries = list(cast("Sequence[object]", phrases)) if isinstance(phrases, Sequence) else [None]
+    phrases = cast(object, [content] if isinstance(content, str) else content)
+    entries = list(cast("Iterable[object]", phrases)) if isinstance(phrases, list | tuple) else [None]
     if not entries or not all(isinstance(entry, str) and entry.strip() for entry in entries):
         raise StyleError(
             f"content is {content!r}; it is words for what the references show, such as 'a cat', or several."

@@ -5,9 +5,8 @@ import zlib
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import IO
 
-from .png_chunks import SIGNATURE, list_chunks, split_png
+from .png_chunks import SIGNATURE, ByteFile, list_chunks, split_png
 
 HEAD_BYTES = 64 * 2**10
 """Bytes at the beginning of a file that hold its texts, unless a prompt is very long."""
@@ -55,7 +54,7 @@ def has_all_texts(head: bytes) -> bool:
     return reaches_pixels or not head.startswith(_HEADER)
 
 
-def _is_complete(file: IO[bytes] | BytesIO) -> bool:
+def _is_complete(file: ByteFile) -> bool:
     if file.read(len(_HEADER)) != _HEADER:
         return False
     kind, has_pixels = b"", False
@@ -71,5 +70,5 @@ def _is_complete(file: IO[bytes] | BytesIO) -> bool:
     return has_pixels and kind == b"IEND" and not file.read(1)
 
 
-def _texts(file: IO[bytes] | BytesIO) -> Mapping[str, str]:
+def _texts(file: ByteFile) -> Mapping[str, str]:
     return {key: text for key, text in split_png(file).info.items() if isinstance(text, str)}
