@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from instantstyle.batch import BatchRow, Ledger, Outcome, generate_rows
+from instantstyle.batch.backends import Backend
 
 from ..cli.conftest import model, run
 from .disk import Disk
-from .stub_backend import StubBackend
 
 __all__ = ["Disk", "model", "run"]
 
@@ -36,7 +36,7 @@ def generate(folder) -> Callable[..., list[Outcome]]:
 def generate_into(
     output: str | Path,
     rows: Sequence[BatchRow],
-    backend: StubBackend,
+    backend: Backend,
     size: int = 1,
     *,
     retry: bool = False,

@@ -15,11 +15,11 @@ from torch.testing import assert_close
 
 from instantstyle import JobError, Style, StyleError
 from instantstyle.core.bound_style import BoundKeyValues
+from instantstyle.core.style_contents import StyleMetadata
 from instantstyle.core.style_file import (
     FORMAT,
     KEY,
     VERSION,
-    StyleMetadata,
     _hash,
     _text,
     style_metadata,

@@ -161,4 +161,4 @@ def test_pixels_in_many_chunks_between_other_chunks_are_read():
     parts = b"".join(chunk(b"IDAT", pixels[offset : offset + 100]) for offset in range(0, length, 100))
     texts = chunk(b"tEXt", b"a\0b") * 3
     data = SIGNATURE + header + texts + parts + texts + chunk(b"IEND", b"") + b"trailing"
-    assert np.array_equal(open_reference(data), noise)
+    assert np.array_equal(np.asarray(open_reference(data)), np.asarray(noise))

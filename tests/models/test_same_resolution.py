@@ -281,7 +281,7 @@ def test_a_hub_id_whose_cache_has_only_a_variant_is_loaded_offline(whole, branch
     for component in ("unet", "vae", "text_encoder", "text_encoder_2"):
         path = weights_of(branch, component)
         path.rename(path.with_suffix(".fp16.safetensors"))
-    parts = {"adapter": str(adapter), "image_encoder": str(encoder)}
+    parts: dict[str, Any] = {"adapter": str(adapter), "image_encoder": str(encoder)}
     assert plan("owner/fine", **parts).num_bytes == plan(whole).num_bytes
     pipe: Any = instantstyle.load("owner/fine", **parts).pipe
     assert pipe.unet.conv_in.weight.equal(load_file(weights_of(whole, "unet"))["conv_in.weight"])

@@ -24,6 +24,8 @@ the head's too, at σe^(−0.2σ), by which the large ones almost vanish; here i
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Sequence
+from math import isfinite
+from numbers import Real
 
 import torch
 from jaxtyping import Bool, Float
@@ -127,12 +129,15 @@ def highest_cluster(values: Float[Tensor, " count"], clusters: int) -> float:
 REMOVALS = {"subtract": subtract, "project": project, "mask": mask}
 
 
-def check_removal(removal: str) -> None:
-    """Check the name of a removal.
+def check_removal(removal: str, content_scale: object) -> None:
+    """Check a removal's name and scale.
 
     Raises:
-        StyleError: `removal` is neither one of `REMOVALS` nor `"clean"`.
+        StyleError: `removal` is neither one of `REMOVALS` nor `"clean"`, or `content_scale` is not a finite number, of
+            Python or numpy.
     """
+    if isinstance(content_scale, bool) or not isinstance(content_scale, Real) or not isfinite(content_scale):
+        raise StyleError(f"content_scale is {content_scale!r}; it is a finite number, 0 for nothing.")
     if removal not in CONTENT_SCALES:
         known = [*CONTENT_SCALES]
         raise StyleError(
@@ -146,7 +151,7 @@ def default_scale(removal: str) -> float:
     Raises:
         StyleError: There is no such removal.
     """
-    check_removal(removal)
+    check_removal(removal, 0.0)
     return CONTENT_SCALES[removal]
 
 
@@ -171,7 +176,7 @@ def remove(
         StyleError: There is no such removal.
     """
     if removal not in REMOVALS:
-        check_removal(removal)
+        check_removal(removal, scale)
         return embeds
     if scale == 0 or not len(content):
         return embeds

@@ -74,10 +74,8 @@ class InstantStyle:
             architecture: Blocks and roles; None matches the UNet with the known architectures.
             defaults: Arguments of a call where the caller gives none.
             keep_encoder: Whether to keep the image encoder's weights between uses; embeddings are cached either way.
-            recipe_fields: Fields `model`, `adapter` and `image_encoder` of a `Recipe` that load this pipeline again;
-                None if images made with it cannot carry a recipe.
-            row_layout: Parts of a batch of a pipeline that is not one of diffusers' with an IP-Adapter, such as
-                `("unconditional", "conditional")`. The batches of diffusers' pipelines are known.
+            recipe_fields: Fields `model`, `adapter` and `image_encoder` of its images' recipes; None for no recipes.
+            row_layout: Parts of a batch, `("unconditional", "conditional")`, of a class that is not diffusers'.
             explain_prompt: Returns one line where the model knows no word of a prompt, else None.
 
         Raises:
@@ -95,8 +93,7 @@ class InstantStyle:
         encoder = getattr(pipe, "image_encoder", None) if image_encoder is None else image_encoder
         self.builder = StyleBuilder.open(self.pipe, self.adapter, encoder, text_encoder, keep_encoder)
         self.defaults = dict(defaults or {})
-        self.recipe_fields = recipe_fields
-        self.explain_prompt = explain_prompt
+        self.recipe_fields, self.explain_prompt = recipe_fields, explain_prompt
 
     def with_pipeline(self, pipe: "DiffusionPipeline | Pipeline") -> "InstantStyle":
         """Share adapter and encoders with another, as `StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe)`."""
@@ -199,17 +196,14 @@ class InstantStyle:
     ) -> Generator[Pipeline]:
         """Inject a style into the plain pipeline, which is yielded, for the `with` block; arguments as in a call.
 
-        `with` statements nest and may end in any order; in a layer that several select, the latest style acts. The
-        style acts in every pipeline of diffusers that has this UNet, and in a loop of your own: there all rows of a
-        batch are conditional unless `row_layout` names its parts, and a style that acts at a part of the steps
-        finds the step by its timestep in `pipe.scheduler.timesteps`.
-
-        The pipeline has its own defaults, such as 50 steps; pass `**styled.defaults` for those of the model.
+        The pipeline has its own defaults, such as 50 steps; pass `**styled.defaults` for those of the model. `with`
+        statements may end in any order; in a layer that several select, the latest style acts. It acts in every
+        pipeline of diffusers that has this UNet, and in a loop of your own: there all rows of a batch are conditional
+        unless `row_layout` names its parts, and the step is that of the timestep in `pipe.scheduler.timesteps`.
 
         Args:
             style: A style, several references, or conditionings, as in a call.
-            row_layout: Parts of a batch, such as `("unconditional", "conditional")`, in a loop of your own or in a
-                pipeline that is not one of diffusers' with an IP-Adapter. None is the layout that the constructor got.
+            row_layout: Parts of a batch in a loop or pipeline of your own; None is the constructor's.
 
         Raises:
             BlockError: The UNet has no such block.
@@ -218,8 +212,9 @@ class InstantStyle:
         """
         styles = self.builder.as_styles(style)
         negative = None if negative_style is None else self.builder.as_style(negative_style)
+        when = {"start": start, "end": end, "curve": curve}
         conditionings = as_conditionings(
-            styles, blocks=blocks, scale=scale, mask=mask, start=start, end=end, curve=curve, negative_style=negative
+            styles, blocks=blocks, scale=scale, mask=mask, negative_style=negative, **when
         )
         self.builder.check_encoders(style for each in conditionings for style in each.all_styles)
         conditionings = [replace(each, blocks=self._without_probe_file(each.blocks)) for each in conditionings]

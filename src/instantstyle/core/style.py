@@ -7,10 +7,9 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from math import inf, isfinite
-from numbers import Real
+from math import inf
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -71,10 +70,7 @@ class Style:
     """The files that it was made from, for recipes; None if unknown."""
 
     def __post_init__(self) -> None:
-        check_removal(self.removal)
-        scale = cast(object, self.content_scale)
-        if isinstance(scale, bool) or not isinstance(scale, Real) or not isfinite(scale):
-            raise StyleError(f"content_scale is {scale!r}; it is a finite number, 0 for nothing.")
+        check_removal(self.removal, self.content_scale)
         if self.combine not in COMBINATIONS:
             raise StyleError(f"combine cannot be {self.combine!r}; it is one of {', '.join(COMBINATIONS)}.")
         if (count := len(self.image_embeds)) != len(self.weights):

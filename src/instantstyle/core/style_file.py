@@ -9,25 +9,24 @@ error is one line.
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..errors import ImageError, JobError, StyleError
 from ..imaging.loading import open_image
-from ..recipe import Combine, Crop, Removal
 from ..utils.atomic_write import atomic_write, check_writable
-from ..utils.text import cut, find_text_fault, join_first, one_line, shorten
+from ..utils.text import cut, join_first, one_line, shorten
 from ..utils.text_file import parse_json
-from .bound_style import BoundKeyValues, KeyValue
+from .bound_style import BoundKeyValues
+from .style_contents import EMBEDDINGS, PLAIN, SHIFTED, StyleMetadata, bound_name, pairs_of_layers, tensor_errors
 from .style_library import SUFFIX
 
 if TYPE_CHECKING:
@@ -42,53 +41,8 @@ KEY = "instantstyle"
 LARGEST = 256_000_000
 """Largest file that is read, in bytes: a style bound in all SDXL layers with 16 references side by side has 43 MB."""
 
-Fingerprint = Annotated[str, Field(pattern="^([0-9a-f]{16})?$")]
-Family = Annotated[str, Field(pattern="^[a-z0-9-]+$")]
-
-
-def _validate_text(text: str) -> str:
-    if fault := find_text_fault(text):
-        raise ValueError(f"it {fault}")
-    return text
-
-
-Text = Annotated[str, Field(max_length=10_000), BeforeValidator(_validate_text)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
 StyleFields = dict[str, Any]
 """Keyword arguments for `Style`."""
-
-EMBEDDINGS = ("image_embeds", "unconditional", "content_embeds")
-"""Fields of a style that are tensors of their own in the file."""
-
-Half = Literal["key", "value", "key_shift", "value_shift"]
-
-PLAIN: tuple[Half, Half] = ("key", "value")
-SHIFTED: tuple[Half, Half] = ("key_shift", "value_shift")
-
-_BOUND = re.compile(r"bound\.([a-z0-9-]+)\.(.+)\.(key|value)(_shift)?")
-
-
-class StyleMetadata(BaseModel):
-    """The JSON text of a style file, without format, version and hash; docs/style-file.md lists the fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Text
-    weights: tuple[Weight, ...] = ()
-    combine: Combine = "average"
-    crop: Crop = "center"
-    content: tuple[Text, ...] = ()
-    content_scale: Finite
-    removal: Removal = "subtract"
-    encoder: Text = ""
-    encoder_fingerprint: Fingerprint = ""
-    bound: dict[Family, Fingerprint] = Field(default_factory=dict)
-    """Fingerprint of the adapter that computed the keys and values, by family."""
-    author: Text = ""
-    licence: Text = ""
-    notes: Text = ""
 
 
 def check_destination(path: Path, *, force: bool = False) -> None:
@@ -163,7 +117,7 @@ def style_tensors(style: "Style", exact: bool) -> dict[str, Tensor]:
                         raise StyleError(
                             f"{style!r} has keys or values too large for float16; save it with exact=True."
                         )
-                    tensors[_bound_name(bound.family, layer, half)] = stored
+                    tensors[bound_name(bound.family, layer, half)] = stored
     return tensors
 
 
@@ -203,10 +157,12 @@ def read_style_fields(path: Path) -> StyleFields:
     metadata = _validate_metadata(
         path, {name: value for name, value in content.items() if name not in ("format", "version")}
     )
-    if errors := _tensor_errors(metadata, tensors):
+    if errors := tensor_errors(metadata, tensors):
         raise StyleError(f"{path} is not a style: {join_first(errors, separator='; ')}.")
     bindings = (
-        BoundKeyValues(family, adapter, _pairs(tensors, family, PLAIN), _pairs(tensors, family, SHIFTED))
+        BoundKeyValues(
+            family, adapter, pairs_of_layers(tensors, family, PLAIN), pairs_of_layers(tensors, family, SHIFTED)
+        )
         for family, adapter in metadata.bound.items()
     )
     return {
@@ -262,77 +218,3 @@ def _hash(content: Mapping[str, object], tensors: Mapping[str, Tensor]) -> str:
 
 def _text(content: Mapping[str, object]) -> str:
     return json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-
-
-def _bound_name(family: str, layer: str, half: Half) -> str:
-    return f"bound.{family}.{layer}.{half}"
-
-
-def _pairs(tensors: Mapping[str, Tensor], family: str, halves: tuple[Half, Half]) -> dict[str, KeyValue]:
-    """Return the keys and values of a family, or their shifts, by layer."""
-    found = [match for match in map(_BOUND.fullmatch, tensors) if match and match[1] == family]
-    layers = dict.fromkeys(match[2] for match in found if f"{match[3]}{match[4] or ''}" in halves)
-    first, second = halves
-    return {
-        layer: (tensors[_bound_name(family, layer, first)], tensors[_bound_name(family, layer, second)])
-        for layer in layers
-    }
-
-
-def _tensor_errors(metadata: StyleMetadata, tensors: Mapping[str, Tensor]) -> list[str]:
-    """List every tensor that is missing, unknown, misshapen or not finite."""
-    is_shifted = any(match and match[4] for match in map(_BOUND.fullmatch, tensors))
-    cleans = metadata.removal == "clean" and metadata.content_scale != 0
-    return [
-        *(["removal is clean, but the keys and values are not"] if metadata.bound and cleans > is_shifted else []),
-        *_name_errors(metadata, tensors),
-        *_embedding_errors(metadata, tensors),
-        *_bound_errors(tensors),
-        *(f"{name} is not finite or of a wrong dtype" for name, x in tensors.items() if not _is_sound(name, x)),
-    ]
-
-
-def _name_errors(metadata: StyleMetadata, tensors: Mapping[str, Tensor]) -> list[str]:
-    known = {*EMBEDDINGS, "thumbnail"}
-    found = {name: _BOUND.fullmatch(name) for name in tensors if name not in known}
-    extra = [f"extra {name}" for name, match in found.items() if not match or match[1] not in metadata.bound]
-    bound = {match[1] for match in found.values() if match}
-    return extra + [f"nothing bound for {family}" for family in metadata.bound if family not in bound]
-
-
-def _embedding_errors(metadata: StyleMetadata, tensors: Mapping[str, Tensor]) -> list[str]:
-    images, unconditional, content = (tensors.get(name) for name in EMBEDDINGS)
-    if images is None and unconditional is None and content is None:
-        missing = [] if metadata.bound else ["it has neither embeddings nor keys and values"]
-        return missing + (["weights without embeddings"] if metadata.weights else [])
-    if images is None or unconditional is None:
-        return ["image_embeds and unconditional go together, and one is missing"]
-    errors: list[str] = []
-    if images.ndim not in (2, 3) or not images.numel() or unconditional.shape != images.shape[1:]:
-        errors.append(f"image_embeds {list(images.shape)} beside unconditional {list(unconditional.shape)}")
-    if len(metadata.weights) != (len(images) if images.ndim else 0):
-        errors.append(f"{len(metadata.weights)} weights for image_embeds {list(images.shape)}")
-    expected = (len(metadata.content), *images.shape[-1:])
-    if bool(metadata.content) != (content is not None) or (content is not None and content.shape != expected):
-        has = "no content_embeds" if content is None else f"content_embeds {list(content.shape)}"
-        errors.append(f"{has} for {len(metadata.content)} phrases")
-    return errors
-
-
-def _bound_errors(tensors: Mapping[str, Tensor]) -> list[str]:
-    errors: list[str] = []
-    for name, tensor in tensors.items():
-        if match := _BOUND.fullmatch(name):
-            halves = [_bound_name(match[1], match[2], half) for half in (SHIFTED if match[4] else PLAIN)]
-            # A shift has the shape of the key that it is added to.
-            partners = [*halves, _bound_name(match[1], match[2], "key")]
-            shapes = {tensors[part].shape if part in tensors else None for part in partners}
-            if tensor.ndim != 3 or len(tensor) != 2 or len(shapes) > 1:
-                errors.append(f"{name} {list(tensor.shape)} is no half of a pair [2 tokens width]")
-    return errors
-
-
-def _is_sound(name: str, tensor: Tensor) -> bool:
-    if name == "thumbnail":
-        return tensor.dtype == torch.uint8 and tensor.ndim == 1
-    return tensor.dtype in (torch.float16, torch.float32) and bool(tensor.isfinite().all())
