@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +238,7 @@ def test_a_mix_without_a_file_for_each_part_has_no_source(named, reference, save
         Style.mix({first.with_removal(0.2): 1, second: 1}),
         Style.mix({named.style([ink, ink]): 1, second: 1}),
         Style.mix({first: 1, second: 1}).with_weights([1, 2]),
-        first.without_bindings(),
+        replace(first, bindings=(), source=None),
     ]
     assert [style.source for style in mixed] == [None] * len(mixed)
 

@@ -33,7 +33,7 @@ def styled_attention(
         query: Query of the pixels.
         key: Key of the text.
         value: Value of the text.
-        styles: Of each style key and value, [batch heads tokens head], and a scale that broadcasts over the
+        styles: Key and value of each style, [batch heads tokens head], and a scale that broadcasts over the
             result.
         mask: Attention mask of the text; None for no mask.
 
@@ -191,7 +191,7 @@ class StyleKeyValueCache:
 
         Returns:
             Key and value, [batch heads tokens head], and a scale that broadcasts over
-            [batch heads pixels head]; None, with nothing computed, where the scale is 0.
+            [batch heads pixels head]; None, with nothing computed, where the style has no effect at this step.
 
         Raises:
             StyleError: The UNet is not running, or the batch does not fit its parts and styles.

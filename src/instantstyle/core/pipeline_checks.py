@@ -155,11 +155,14 @@ def num_images(
         Number of prompts, and of images for each.
 
     Raises:
-        JobError: `per_prompt` is not a whole number from 1.
+        JobError: `prompt` is neither text nor a list of texts, or `per_prompt` is not a whole number from 1.
     """
     if not is_whole_number(per_prompt, at_least=1):
         raise JobError(f"num_images_per_prompt is {per_prompt!r}; it must be a whole number from 1.")
     images = int(cast(int, per_prompt))
+    texts = cast(object, [prompt] if prompt is None or isinstance(prompt, str) else prompt)
+    if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str | None) for text in texts):
+        raise JobError(f"prompt is {prompt!r}; it is words, or a list of these.")
     embeds = arguments.get("prompt_embeds")
     if prompt is None:
         return 1 if embeds is None else len(embeds), images

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
+from ..utils.text import shorten
 from .bound_style import BoundKeyValues
 from .clip_encoders import ImageEncoder
 from .content_removal import CLEAN, CONTENT_SCALES, check_removal, default_scale, remove, weighted_mean
@@ -52,7 +53,7 @@ class Style:
     content_scale: float = CONTENT_SCALES["subtract"]
     """How much is removed, 0 for nothing: of the words' embedding, of the elements they mark, or of the tail."""
     removal: str = "subtract"
-    """One of `CONTENT_SCALES`."""
+    """`subtract`, `project`, `mask` or `clean`."""
     name: str = "reference"
     encoder: str = "CLIP"
     encoder_fingerprint: str = ""
@@ -104,7 +105,7 @@ class Style:
 
     @property
     def removed_label(self) -> str:
-        """What is removed, `"a cat"`, `("a cat" + "a mat")` or `its tail`; empty if nothing is."""
+        """What is removed, `"a cat"`, `("a cat" + "a mat")` or `its tail`; empty without content."""
         if self.removal == CLEAN:
             return "its tail"
         words = " + ".join(f'"{phrase}"' for phrase in self.content)
@@ -221,11 +222,6 @@ class Style:
         others = [other for other in self.bindings if other.family != bound.family]
         return replace(self, bindings=(*others, bound))
 
-    def without_bindings(self) -> "Style":
-        """Drop all keys and values."""
-        self.check_ingredients()
-        return replace(self, bindings=(), source=None)
-
     def bound_only(self) -> "Style":
         """Drop the embeddings: the style generates as before, but cannot be changed or bound again."""
         return replace(self, **NO_EMBEDDINGS, combine="average", content_embeds=None)
@@ -242,7 +238,9 @@ class Style:
         Raises:
             StyleError: A weight is not valid, a style cannot be found, or the styles cannot be mixed.
         """
-        pairs = parts.items() if isinstance(parts, Mapping) else parts
+        pairs = list(parts.items() if isinstance(parts, Mapping) else parts)
+        if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+            raise StyleError(f"parts are {shorten(pairs)}; pass a mapping from styles to weights, or pairs of these.")
         ordered = ordered_parts(
             (part if isinstance(part, Style) else Style.load(part), weight) for part, weight in pairs
         )
@@ -252,7 +250,7 @@ class Style:
         return replace(mixed, source=source_of_mix(ordered, mixed) if on is None else None)
 
     def interpolate(self, other: "Style", share: float) -> "Style":
-        """Mix this style with another one: a `share` of 0 is this style, 1 the other; `StyleError` outside of 0..1."""
+        """Mix this style with another: a `share` of 0 is this style, 1 the other; `StyleError` outside of 0..1."""
         if not 0 <= share <= 1:
             raise StyleError(f"share is {share!r}; it must be a number in 0..1: 0 is this style, 1 the other.")
         return Style.mix([(self, 1 - share), (other, share)])

@@ -168,6 +168,10 @@ def file_sha256(path: str | Path) -> str:
 
 def _check_is_file(path: Path) -> None:
     name = cut(str(path), 300)
+    if name == ".":
+        raise ImageError("The path of the image is empty.")
+    if name.startswith(("http:/", "https:/")):
+        raise ImageError(f"{name} is an address, and images are read from files; download it first.")
     # os.path: the methods of `Path` raise `OSError` for names that file systems refuse.
     if os.path.isdir(path):
         raise ImageError(f"{name} is a folder; name the image in it.")

@@ -5,6 +5,8 @@ from time import perf_counter
 
 import torch
 
+from ..utils.device import pick_device
+
 MATRIX_SIDE = 256
 """Side of the matrices of the measurement: large enough that arithmetic dominates, and finished in 0.1 s even
 where bfloat16 is emulated."""
@@ -23,9 +25,18 @@ def default_dtype(device: str | torch.device | None, *, exact: bool = False) -> 
     Returns:
         float16 on a GPU; on a CPU float32, or bfloat16 if it is measured to be faster.
     """
-    if device is not None and torch.device(device).type != "cpu":
+    if device is not None and resolve_device(device).type != "cpu":
         return torch.float16
     return torch.float32 if exact else fastest_cpu_dtype()
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Return a device that exists on this machine.
+
+    Raises:
+        JobError: torch knows no such device, or this machine has none; the message lists those that it has.
+    """
+    return torch.device(pick_device(str(device)))
 
 
 @cache

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -22,7 +22,7 @@ from .clip_sources import (
     unknown_image_encoder_error,
 )
 from .conflicts import find_conflicts, find_network_conflicts, missing_adapter_error
-from .default_dtype import default_dtype
+from .default_dtype import default_dtype, resolve_device
 from .network import import_diffusers_class
 from .pipeline_files import IMAGE_ENCODER, find_hub_variant
 from .registry import ModelCard
@@ -73,7 +73,12 @@ def load(
         ModelError: The model cannot be found or loaded. Files that are missing and cannot be downloaded are
             all listed, before anything is loaded.
         CheckpointError: The adapter or image encoder does not fit.
+        JobError: There is no such device.
     """
+    if device is not None:
+        device = resolve_device(device)
+    if dtype is not None and not isinstance(cast(object, dtype), torch.dtype):
+        raise ModelError(f"dtype is {dtype!r}; it is a dtype of torch, such as torch.float16.")
     recipe_fields = _recipe_fields(model, adapter, image_encoder)
     if plain:
         card = drop_adapter(resolve_card(str(model))[0])

@@ -1,5 +1,6 @@
 """Resolve what a user names as a model (a registry name, folder, hub id or file) to a card."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -66,11 +67,14 @@ def resolve_card(model: str, adapter: AdapterSource | None = None) -> tuple[Mode
         card's own.
 
     Raises:
-        ModelError: As in `find_card`, or the named model's adapter was trained for another network.
+        ModelError: As in `find_card`, the adapter is no file, or the named model's was trained for another network.
     """
     card = find_card(model)
     other = CARDS.get(adapter) if isinstance(adapter, str) else None
     if other is None:
+        if isinstance(adapter, str | Path) and not os.path.exists(adapter):
+            nearest, folder = suggest_nearest(str(adapter), CARDS), Path(adapter).absolute().parent
+            raise ModelError(f"There is no adapter file {adapter}; looked in {folder}.{nearest}")
         return card, adapter
     if other.adapter_repo is None:
         raise ModelError(f"The adapter of {adapter} fits that model only; name another or give a file.")
