@@ -45,7 +45,7 @@ diffusers' IP-Adapter
   → loaders/test_ip_adapter_checkpoint.py::test_the_style_block_reads_at_most_a_fifth_of_the_file
 - removing the adapter creates new processors
   → core/test_ip_adapter.py::test_the_original_processors_are_restored
-  → core/test_ip_adapter.py::test_processors_that_are_modules_are_restored_as_submodules
+  → core/test_injection.py::test_another_processor_in_a_styled_layer_is_refused_by_name_and_kept
 - unknown keyword arguments are ignored
   → core/test_pipeline.py::test_invalid_arguments_raise_an_error
 - there is no content subtraction

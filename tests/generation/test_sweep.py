@@ -1,8 +1,6 @@
 """The cells of a grid differ in the fields of the axes and in nothing else."""
 
 import json
-import re
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -172,12 +170,3 @@ def test_text_that_is_not_a_grid_raises_an_error(text, message):
 
 def test_another_image_carries_no_grid(base):
     assert read_grid("ink.png") is None
-
-
-def test_the_documented_python_code_runs(styled, base):
-    document = (Path(__file__).parents[2] / "docs" / "sweep.md").read_text()
-    [code] = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
-    # One step and few pixels, to be fast.
-    code = code.replace("seed=7", f"seed=7, {', '.join(f'{name}={value}' for name, value in TINY.items())}")
-    exec(code, {"styled": styled})
-    assert read_grid("grid.png")

@@ -80,7 +80,9 @@ def test_returning_to_an_image_suggests_its_content_again(events, uploaded):
     assert events.suggest_content_again(SAVED, uploaded, []) == events.suggest_content_again(IMAGE, None, []) == {}
 
 
-def test_the_hint_for_an_empty_library_is_shown_beside_no_saved_style(events, save_style):
+def test_the_hint_for_an_empty_library_is_shown_beside_no_saved_style(events, save_style, library):
+    for path in library.glob("*"):
+        path.unlink()
     hint = events.form.library_hint
     assert NO_STYLE in events.switch_source(SAVED, "style")[hint]["value"]
     assert NO_STYLE in events.refresh_library()[hint]["value"]

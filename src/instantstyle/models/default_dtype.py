@@ -25,7 +25,7 @@ def default_dtype(device: str | torch.device | None, *, exact: bool = False) -> 
     Returns:
         float16 on a GPU; on a CPU float32, or bfloat16 if it is measured to be faster.
     """
-    if device is not None and resolve_device(device).type != "cpu":
+    if device is not None and torch.device(device).type != "cpu":
         return torch.float16
     return torch.float32 if exact else fastest_cpu_dtype()
 
