@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -239,7 +239,7 @@ class Style:
             StyleError: A weight is not valid, a style cannot be found, or the styles cannot be mixed.
         """
         pairs = list(parts.items() if isinstance(parts, Mapping) else parts)
-        if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+        if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in cast("list[object]", pairs)):
             raise StyleError(f"parts are {shorten(pairs)}; pass a mapping from styles to weights, or pairs of these.")
         ordered = ordered_parts(
             (part if isinstance(part, Style) else Style.load(part), weight) for part, weight in pairs
