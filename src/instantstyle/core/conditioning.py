@@ -5,8 +5,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from math import isfinite
-from numbers import Real
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +17,7 @@ from ..imaging.arrays import is_array
 from ..imaging.loading import ImageLike, read_mask
 from ..unet.architectures import MODES
 from ..unet.blocks import BlockSpec
+from ..utils.numbers import is_finite_number
 from .style import Style
 
 MaskLike = ImageLike
@@ -105,11 +104,6 @@ class StyleConditioning:
             replace(self, blocks=dict(mode.conditional)),
             replace(self, blocks=dict(mode.unconditional), unconditional=True),
         ]
-
-
-def is_finite_number(value: object) -> bool:
-    """Whether a value is a finite number, of Python or numpy; True and False are not."""
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_) and isfinite(value)
 
 
 def as_conditionings(style: object, **settings: Any) -> list[StyleConditioning]:

@@ -24,14 +24,13 @@ the head's too, at σe^(−0.2σ), by which the large ones almost vanish; here i
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Sequence
-from math import isfinite
-from numbers import Real
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import StyleError, suggest_nearest
+from ..utils.numbers import is_finite_number
 
 CLEAN = "clean"
 """The removal that acts on image tokens instead of embeddings."""
@@ -136,7 +135,7 @@ def check_removal(removal: str, content_scale: object) -> None:
         StyleError: `removal` is neither one of `REMOVALS` nor `"clean"`, or `content_scale` is not a finite number, of
             Python or numpy.
     """
-    if isinstance(content_scale, bool) or not isinstance(content_scale, Real) or not isfinite(content_scale):
+    if not is_finite_number(content_scale):
         raise StyleError(f"content_scale is {content_scale!r}; it is a finite number, 0 for nothing.")
     if removal not in CONTENT_SCALES:
         known = [*CONTENT_SCALES]

@@ -6,7 +6,6 @@
 import inspect
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from numbers import Integral
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import JobError, ModelError, StyleError, suggest_nearest
+from ..utils.numbers import is_whole_number
 from .conditioning import StyleConditioning
 from .protocols import Pipeline, PipelineArguments
 from .row_layout import RowLayout, find_known_class, unknown_pipeline_error
@@ -134,11 +134,6 @@ def _takes_any_name(call: Callable[..., object]) -> bool:
     kinds = (parameter.kind for parameter in inspect.signature(call).parameters.values())
     own = not (getattr(inspect.unwrap(call), "__module__", None) or "").startswith("diffusers.")
     return own and inspect.Parameter.VAR_KEYWORD in kinds
-
-
-def is_whole_number(value: object, at_least: int) -> bool:
-    """Whether a value is an integer, of Python or numpy, and not less than a bound."""
-    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= at_least
 
 
 def num_images(

@@ -15,7 +15,8 @@ from ..errors import StyleError
 from ..imaging.loading import ImageLike, is_image_like, open_reference
 from ..imaging.thumbnail import make_thumbnail
 from ..recipe import Combine, Crop, Removal
-from .conditioning import StyleConditioning, is_finite_number
+from ..utils.numbers import is_finite_number
+from .conditioning import StyleConditioning
 from .content_removal import CLEAN
 from .ip_adapter import IPAdapter, missing_adapter_error
 from .protocols import ContentEncoder, Pipeline

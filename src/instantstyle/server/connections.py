@@ -13,7 +13,7 @@ class Connections:
     """The open connections of a service, never more than a limit.
 
     Beyond the limit, the connection that waits longest for its client makes room, so that clients which connect
-    and send nothing shut nobody out.
+    and send nothing do not keep other clients from being served.
     """
 
     def __init__(self, limit: int) -> None:
