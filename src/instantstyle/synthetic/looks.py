@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from .batch import BatchRandom, TensorRows
 
-# Networks are trained on the inrandoms, and held-out combinations are chosen by them: append new entries.
+# Networks are trained on the indices, and held-out combinations are chosen by them: append new entries.
 GROUNDS = ("plain", "gradient", "striped", "dotted", "cloudy", "checkered")
 FILLS = (
     "flat", "gradient", "hatched", "halftone", "contour", "swirling", "speckled", "mosaic",
@@ -19,7 +19,7 @@ FILLS = (
 OUTLINES = ("no outline", "thin outline", "bold outline", "glowing outline", "shadow", "neon outline")
 
 GROUND, GROUND_2, BODY, BODY_2, INK = range(5)
-"""Inrandoms of a palette's five colours: background and its pattern, body and its pattern, lines."""
+"""Indices of a palette's five colours: background and its pattern, body and its pattern, lines."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Looks(TensorRows):
 
 @dataclass(frozen=True)
 class LookChoices:
-    """Inrandoms into GROUNDS, FILLS and OUTLINES to sample from; a repeated index is more likely."""
+    """Indices into GROUNDS, FILLS and OUTLINES to sample from; a repeated index is more likely."""
 
     grounds: tuple[int, ...] = tuple(range(len(GROUNDS)))
     fills: tuple[int, ...] = tuple(range(len(FILLS)))
