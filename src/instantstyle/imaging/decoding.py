@@ -12,6 +12,8 @@ from PIL import Image, UnidentifiedImageError, features
 
 from ..errors import ImageError
 from ..utils.text import one_line
+from .jpeg_scans import SIGNATURE as JPEG_SIGNATURE
+from .jpeg_scans import check_scans
 from .png_chunks import SIGNATURE, ByteFile, scale_transparent_value, split_png
 from .unsupported_formats import describe_unsupported
 
@@ -41,13 +43,15 @@ def decode_image(source: Path | bytes, name: str) -> Iterator[Image.Image]:
         the pixels.
 
     Raises:
-        ImageError: The image is larger than `MAX_PIXELS` or `MAX_BYTES`, or cannot be decoded; decoding errors inside
-            the `with` block are converted too.
+        ImageError: The image is larger than `MAX_PIXELS` or `MAX_BYTES`, has too many scans, or cannot be decoded;
+            decoding errors inside the `with` block are converted too.
     """
     with as_image_errors(name), warnings.catch_warnings(), _open_file(source) as file:
         # Pillow warns of large sizes and slight damage; here an image is either accepted or an error.
         warnings.simplefilter("ignore")
         head = file.read(32)
+        if head.startswith(JPEG_SIGNATURE):
+            check_scans(file, name)
         with _open_with_pillow(source, file, head, name) as image:
             size = f"{image.width}×{image.height} pixels"
             if image.width * image.height > MAX_PIXELS:

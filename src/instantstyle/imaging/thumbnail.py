@@ -5,8 +5,9 @@ from io import BytesIO
 
 from PIL import Image
 
-from ..errors import StyleError
+from ..errors import ImageError, StyleError
 from .conversion import to_rgb
+from .jpeg_scans import check_scans
 
 THUMBNAIL_SIDE = 128
 """Largest width and height in px: 2–8 kB, enough to tell one style from another in a list."""
@@ -65,15 +66,18 @@ def decode_thumbnail(data: bytes) -> Image.Image:
         The image as RGB.
 
     Raises:
-        StyleError: The bytes are not a complete JPEG, or it is larger than `THUMBNAIL_SIDE`.
+        StyleError: The bytes are not a complete JPEG, or it is larger than `THUMBNAIL_SIDE` or has too many scans.
     """
     try:
+        check_scans(BytesIO(data), "A style's thumbnail")
         with Image.open(BytesIO(data), formats=("JPEG",)) as image:
             if max(image.size) > THUMBNAIL_SIDE:
                 raise StyleError(
                     f"A style's thumbnail is {image.width}×{image.height} px; no side may exceed {THUMBNAIL_SIDE}."
                 )
             return to_rgb(image)
+    except ImageError as error:
+        raise StyleError(str(error)) from None
     # Decoders report damage as any of these.
     except (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError):
         raise StyleError("A style's thumbnail is not a complete JPEG; create the style file again.") from None
