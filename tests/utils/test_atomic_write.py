@@ -1,6 +1,7 @@
 """Atomic writing: files are complete or absent, and existing ones are kept unless `force` is given."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,39 @@ def test_an_exception_leaves_the_old_file_and_no_draft(tmp_path):
         write_and_fail(tmp_path / "a.txt")
     assert os.listdir(tmp_path) == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        (ValueError("interrupted"), ValueError, "interrupted"),
+        (OSError(28, "No space left on device"), JobError, "could not be written: No space left on device"),
+        (KeyboardInterrupt("stopped"), KeyboardInterrupt, "stopped"),
+    ],
+)
+def test_a_draft_that_cannot_be_deleted_does_not_hide_the_error(tmp_path, monkeypatch, error, raised, message):
+    def fail(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    def write():
+        with atomic_write(tmp_path / "a.txt"):
+            monkeypatch.setattr(Path, "unlink", fail)
+            raise error
+
+    with pytest.raises(raised, match=message):
+        write()
+
+
+def test_a_file_is_complete_also_if_its_draft_cannot_be_deleted(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch, atomic_write(tmp_path / "a.txt") as draft:
+        draft.write_text("complete")
+        patch.setattr(Path, "unlink", fail)
+    assert (tmp_path / "a.txt").read_text() == "complete"
+    remove_drafts(tmp_path)
+    assert os.listdir(tmp_path) == ["a.txt"]
 
 
 @pytest.mark.parametrize("hard_links", [True, False])

@@ -35,7 +35,8 @@ class RequestFiles:
             max_pixels: Largest number of pixels of an image.
         """
         self.max_pixels = max_pixels
-        self._folder = TemporaryDirectory(prefix="instantstyle-")
+        # Where a request failed, an error of the clean-up would replace the one that is answered.
+        self._folder = TemporaryDirectory(prefix="instantstyle-", ignore_cleanup_errors=True)
         self._client_names: dict[str, str] = {}
 
     def add_image(self, data: bytes, client_name: str | None) -> Reference:

@@ -30,7 +30,7 @@ def store_example(store: ImageStore) -> tuple[Reference, str]:
     """
     scene = sample_scenes(1, torch.Generator().manual_seed(SEED), MINI_SCOPE)
     image = to_pil_image(scene.render(SIDE, torch.Generator().manual_seed(SEED))[0])
-    with TemporaryDirectory(prefix="instantstyle-") as folder:
+    with TemporaryDirectory(prefix="instantstyle-", ignore_cleanup_errors=True) as folder:
         path = Path(folder, "example.png")
         image.save(path)
         return store.add_reference(path), describe_thing(int(scene.thing[0]))

@@ -127,7 +127,7 @@ class FormEvents:
         if not recipe.references:
             raise JobError("There is no style to save; drop an image, or select a saved style.")
         style = self.worker.build_style(recipe)
-        with TemporaryDirectory(prefix="instantstyle-") as folder:
+        with TemporaryDirectory(prefix="instantstyle-", ignore_cleanup_errors=True) as folder:
             add(replace(style, name=name).save(Path(folder, f"style{SUFFIX}")), name)
         message = f"{name} is saved: {style!r}"
         return {self.form.status: render_status(message), self.form.style_name: "", **self.refresh_library()}

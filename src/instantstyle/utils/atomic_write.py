@@ -4,7 +4,7 @@ import os
 import re
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import JobError
@@ -73,7 +73,9 @@ def atomic_write(path: Path, *, force: bool = False) -> Generator[Path]:
     except OSError as error:
         raise JobError(f"{path} could not be written: {error.strerror or error}.") from None
     finally:
-        draft.unlink(missing_ok=True)
+        # An error here would replace the one of the block; `remove_drafts` deletes drafts that stay.
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def remove_drafts(folder: Path) -> None:

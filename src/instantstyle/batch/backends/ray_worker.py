@@ -64,7 +64,7 @@ class PackedRecipe:
         Yields:
             The recipe with the paths of those files, which are deleted at the end of the block.
         """
-        with TemporaryDirectory(prefix="instantstyle-") as folder:
+        with TemporaryDirectory(prefix="instantstyle-", ignore_cleanup_errors=True) as folder:
             paths: dict[str, Path] = {}
             for number, (name, (file_name, content)) in enumerate(self.files.items()):
                 paths[name] = Path(folder, str(number), file_name)
