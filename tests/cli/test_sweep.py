@@ -28,7 +28,9 @@ def sweep(run, model, reference, tmp_path):
 def test_a_grid_is_written_and_its_path_printed(sweep, tmp_path):
     axes = ("--x", "scale=0.5:1:0.5", "--y", "blocks=style,layout,all")
     done = sweep("--style", "ink.png", *axes, "-o", "grid.png")
-    assert (done.code, done.out, done.err) == (0, "grid.png\n", "")
+    assert (done.code, done.out) == (0, "grid.png\n")
+    # In a pipe, as `probe` and `evaluate` do.
+    assert done.err.splitlines() == [f"{image} of 6 images" for image in range(1, 7)]
     assert sorted(os.listdir(tmp_path)) == ["grid.png", "ink.png"]
     grid = read_grid("grid.png")
     assert grid

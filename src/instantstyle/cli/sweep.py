@@ -64,6 +64,6 @@ def run(
     grid = Grid(build_recipe(values), SweepAxis.parse(x), SweepAxis.parse(y) if y else None)
     sources = SourceCache()
     styled = load_for_recipes(grid.cells, device, sources, verbose=verbose)
-    with progress(unit="images") as on_image:
+    with progress(unit="images", lines=True) as on_image:
         sheet, completed = sweep(styled, grid, on_image, sources)
     print(save_grid(sheet, completed, output, force=force))
