@@ -1,14 +1,17 @@
 """Safe defaults: authentication, which files are opened, and limits of a request."""
 
 import base64
+from time import monotonic
 
 import pytest
 from PIL import Image
 
 from instantstyle import JobError
+from instantstyle.generation import sources
 from instantstyle.server import Keys, check_exposure, read_keys
 from instantstyle.server.auth import KEYS_VARIABLE
 
+from ..imaging.jpeg_files import repeat_last_scan, save_jpeg
 from .conftest import SHORT, error_message, png
 
 ADA, BOB = "ada-0123456789abcdef", "bob-0123456789abcdef"
@@ -150,6 +153,41 @@ def test_an_image_with_too_many_pixels_is_not_decoded(serve):
     response = serve(limits={"upload_pixels": 10**6}).post(GENERATIONS, json=body)
     assert response.status_code == 400
     assert error_message(response).startswith("style_image has 2000×2000 pixels, more than the limit of 1000000")
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [(EDITS, {}), (EDITS, {"stream": "true"}), (EDITS, {"mode": "restyle", "strength": "1"}), ("/v1/styles", None)],
+)
+def test_the_images_of_a_request_have_at_most_so_many_pixels_together(serve, monkeypatch, path, fields):
+    client = serve(limits={"upload_pixels": 50_000, "request_pixels": 100_000})
+    decoded = []
+    open_reference = sources.open_reference
+    monkeypatch.setattr(sources, "open_reference", lambda *_: decoded.append(1) or open_reference(*_))
+
+    def post(*sizes):
+        files = [("image", (f"{number}.png", png(Image.new("1", size)))) for number, size in enumerate(sizes)]
+        data = {"name": "ink"} if fields is None else {"prompt": "a", "num_inference_steps": 1, **fields}
+        return client.post(path, data=data, files=files)
+
+    response = post((200, 250), (100, 250), (100, 251))
+    assert response.status_code == 413
+    assert response.json()["error"]["code"] == "too_much"
+    message = error_message(response)
+    assert message.startswith("The images of this request have 100100 pixels together, more than the limit of 100000")
+    assert decoded == []
+    assert post((200, 250), (100, 250), (100, 250)).status_code in (200, 201)
+    assert len(decoded) == 3
+
+
+def test_a_jpeg_of_very_many_scans_is_refused(client):
+    bomb = repeat_last_scan(save_jpeg((3000, 3000), progressive=True), 10_000)
+    begin = monotonic()
+    response = client.post(EDITS, data=BODY, files={"image": ("bomb.jpg", bomb)})
+    # Decoding takes 1 ms for each scan and megapixel: 90 s.
+    assert monotonic() - begin < 10
+    assert response.status_code == 400
+    assert error_message(response).startswith("bomb.jpg is a JPEG of more than 100 scans")
 
 
 def test_a_damaged_image_is_refused_without_a_path_of_the_server(client, ink):

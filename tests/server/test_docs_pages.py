@@ -6,7 +6,7 @@ import re
 import pytest
 
 from instantstyle.errors import ImageError
-from instantstyle.server import Keys
+from instantstyle.server import Keys, Limits
 from instantstyle.server.errors import ApiError
 from instantstyle.server.request_files import RequestFiles
 
@@ -62,7 +62,7 @@ def test_base64_is_read_with_line_breaks_and_in_any_data_url(ink):
         f"DATA:image/svg+xml;BASE64,{lines}",
         "data:image/png;base64," + plain.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D"),
     ]
-    files = RequestFiles(10**6)
+    files = RequestFiles(Limits())
     assert {files.add_base64(text).sha256 for text in texts} == {files.add_image(ink, "a").sha256}
     for text in ("data:text/html;base64,AAAA", "https://example.org/a.png", "data:image/png,AAAA", "AA*A"):
         with pytest.raises(ImageError, match="not base64"):
@@ -71,7 +71,7 @@ def test_base64_is_read_with_line_breaks_and_in_any_data_url(ink):
 
 
 def test_an_error_keeps_its_status_when_a_path_is_replaced(ink):
-    files = RequestFiles(10**6)
+    files = RequestFiles(Limits())
     path = files.add_image(ink, "ink.png").name
     error = files.public_error(ApiError(f"{path} is gone.", status=404, code="gone", headers={"A": "b"}))
     assert isinstance(error, ApiError)

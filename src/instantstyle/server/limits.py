@@ -13,6 +13,8 @@ class Limits:
     Attributes:
         body_bytes: Bytes of a request.
         upload_pixels: Pixels of an uploaded image; the default is 96 MB as RGB.
+        request_pixels: Pixels of all images of a request together, which are decoded at the same time; the default is
+            two of the largest, such as a reference and an image to restyle.
         image_pixels: Pixels of a generated image.
         images: Images of a request; the default is OpenAI's limit of `n`.
         steps: Steps of an image.
@@ -29,6 +31,7 @@ class Limits:
 
     body_bytes: int = 32_000_000
     upload_pixels: int = 32_000_000
+    request_pixels: int = 64_000_000
     image_pixels: int = 1536 * 1536
     images: int = 10
     steps: int = 100

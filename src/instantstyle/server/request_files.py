@@ -19,6 +19,8 @@ from ..generation.sources import SourceCache
 from ..imaging.loading import open_image
 from ..recipe import Recipe, Reference
 from ..utils.text import safe_file_name
+from .errors import ApiError
+from .limits import Limits
 
 _DATA_URL = re.compile(r"data:(image/[\w.+-]+)?(;[^;,]+)*;base64", re.IGNORECASE)
 _MAX_DATA_URL_HEAD = 1000
@@ -28,13 +30,14 @@ _WHITE_SPACE = re.compile(r"[ \t\r\n\f\v]+")
 class RequestFiles:
     """Files of one request. A name that a client sent never becomes a path; `public_*` restore it."""
 
-    def __init__(self, max_pixels: int) -> None:
+    def __init__(self, limits: Limits) -> None:
         """Create the folder.
 
         Args:
-            max_pixels: Largest number of pixels of an image.
+            limits: The limits of the service, of which `upload_pixels` and `request_pixels` are used.
         """
-        self.max_pixels = max_pixels
+        self._limits = limits
+        self._images: list[Path] = []
         # Where a request failed, an error of the clean-up would replace the one that is answered.
         self._folder = TemporaryDirectory(prefix="instantstyle-", ignore_cleanup_errors=True)
         self._client_names: dict[str, str] = {}
@@ -51,22 +54,32 @@ class RequestFiles:
         """
         path = self._new_path("image")
         path.write_bytes(data)
+        self._images.append(path)
         return self._reference(path, safe_file_name(client_name))
 
-    def check_pixels(self, path: str | Path) -> None:
-        """Check the size of an image, which its header shows.
-
-        Args:
-            path: The file.
+    def check_pixels(self) -> None:
+        """Check the sizes of all images, which their headers show, before the first of them is decoded.
 
         Raises:
-            ImageError: The header cannot be read, or the image has too many pixels.
+            ApiError: The images have too many pixels together (413).
+            ImageError: A header cannot be read, or an image has too many pixels.
         """
-        with open_image(path) as image:
-            width, height = image.size
-        if width * height > self.max_pixels:
-            raise ImageError(
-                f"{path} has {width}×{height} pixels, more than the limit of {self.max_pixels}; make it smaller."
+        total = 0
+        for path in self._images:
+            with open_image(path) as image:
+                width, height = image.size
+            if width * height > self._limits.upload_pixels:
+                raise ImageError(
+                    f"{path} has {width}×{height} pixels, more than the limit of {self._limits.upload_pixels}; make "
+                    "it smaller."
+                )
+            total += width * height
+        if total > self._limits.request_pixels:
+            raise ApiError(
+                f"The images of this request have {total} pixels together, more than the limit of "
+                f"{self._limits.request_pixels}; send fewer or smaller ones.",
+                status=413,
+                code="too_much",
             )
 
     def add_base64(self, text: str) -> Reference:
@@ -152,7 +165,7 @@ class RequestFiles:
 
 
 class CheckedSources(SourceCache):
-    """The files of a request, decoded by the worker: each after a check of the job's deadline and of its size."""
+    """The files of a request, decoded by the worker: each after a check of the job's deadline, and of all sizes."""
 
     def __init__(self, files: RequestFiles, check: Callable[[], None]) -> None:
         """Create an empty cache.
@@ -163,6 +176,7 @@ class CheckedSources(SourceCache):
         """
         super().__init__()
         self._request_files, self._check = files, check
+        self._sizes_checked = False
 
     @property
     def files(self) -> RequestFiles:
@@ -170,9 +184,11 @@ class CheckedSources(SourceCache):
         return self._request_files
 
     def read_image(self, name: str | Path | Reference) -> Image.Image:
-        """Decode an image file; `ImageError` if it cannot be read or has too many pixels."""
+        """Decode an image file; errors as in `RequestFiles.check_pixels` and in `SourceCache`."""
         self._check()
-        self._request_files.check_pixels(name.name if isinstance(name, Reference) else name)
+        if not self._sizes_checked:
+            self._request_files.check_pixels()
+            self._sizes_checked = True
         return super().read_image(name)
 
     def read_style(self, name: str | Path | Reference) -> Style:

@@ -123,7 +123,7 @@ class Service:
             InstantStyleError: `prepare` refused the request, or the queue is closed or the time is over.
         """
         job: Job[T] = request.scope[JOB_KEY]
-        files = RequestFiles(self.settings.limits.upload_pixels)
+        files = RequestFiles(self.settings.limits)
         try:
             work = await asyncio.to_thread(prepare, files)
             self.queue.put(job, lambda worker, job: work(worker, job, CheckedSources(files, job.check)))
