@@ -4,6 +4,7 @@ A row is a recipe in which most fields may be left out. All rows are validated b
 the errors of all invalid rows are reported together.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from ..generation.load import is_plain
 from ..generation.sources import SourceCache
 from ..generation.validate import validate
 from ..recipe import FILE_FIELDS, Recipe, Reference
+from ..unet.blocks import BlockSpec
+from ..unet.probe_file import names_probe_file, resolve_block_spec
 from ..utils.parsed_values import MAX_VALUES
 from ..utils.text import cut, join_first, one_line, shorten
 from .manifest_formats import FILE_LIST_FIELDS, ManifestRow, read_rows
@@ -56,7 +59,7 @@ def read_manifest(path: Path, defaults: Mapping[str, object] | None = None) -> l
         defaults: Fields of a recipe for rows that leave them out.
 
     Returns:
-        The rows, with the SHA-256 of every file that they name.
+        The rows, with the SHA-256 of every file that they name, and with block names instead of probe files.
 
     Raises:
         ManifestError: At least one row is invalid.
@@ -159,12 +162,16 @@ class _RowBuilder:
     folder: Path
     sources: SourceCache = field(default_factory=SourceCache)
     settings_errors: dict[str, str | None] = field(default_factory=dict)
+    resolved_blocks: dict[object, BlockSpec] = field(default_factory=dict)
 
     def build(self, manifest_row: ManifestRow) -> BatchRow:
         """Build a row; raises `InstantStyleError` with everything that is wrong with it."""
         if manifest_row.error:
             raise JobError(manifest_row.error)
-        row = BatchRow(self._build_recipe(manifest_row.fields), manifest_row.location)
+        recipe = self._build_recipe(manifest_row.fields)
+        if names_probe_file(recipe.blocks):
+            recipe = recipe.replace(blocks=self._resolve_blocks(recipe, "blocks" in manifest_row.fields))
+        row = BatchRow(recipe, manifest_row.location)
         if row.settings_key not in self.settings_errors:
             self.settings_errors[row.settings_key] = self._find_settings_error(row.recipe)
         if error := self.settings_errors[row.settings_key]:
@@ -218,6 +225,22 @@ class _RowBuilder:
         if fields.get("sha256") not in (None, found):
             errors.append(f"{name} is another file than the one requested (its sha256 is {found[:12]}…).")
         return {**fields, "name": name, "sha256": found}
+
+    def _resolve_blocks(self, recipe: Recipe, in_manifest: bool) -> BlockSpec:
+        """Replace the probe files of a recipe by what they say now, so that the row's key depends on that.
+
+        Args:
+            recipe: A recipe whose blocks name a probe file.
+            in_manifest: Whether the row names it, so that its path may be relative to the manifest's folder.
+        """
+        key = json.dumps(recipe.blocks), recipe.model, in_manifest
+        if key not in self.resolved_blocks:
+            from ..models.network import find_architecture
+
+            architecture = find_architecture(recipe.model)
+            folder = self.folder if in_manifest else None
+            self.resolved_blocks[key] = resolve_block_spec(recipe.blocks, architecture, folder)
+        return self.resolved_blocks[key]
 
     def _find_settings_error(self, recipe: Recipe) -> str | None:
         """Validate everything that does not depend on prompt and seed."""

@@ -1,5 +1,6 @@
 """Files written by `instantstyle probe`: the roles that they propose, and their use in block specs."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -59,7 +60,9 @@ def apply_probed_roles(architecture: Architecture, path: str | Path) -> Architec
     return architecture.with_roles(read_roles(path, architecture), f"probed: {path}")
 
 
-def resolve_block_spec(spec: object, architecture: Architecture | None = None) -> BlockSpec:
+def resolve_block_spec(
+    spec: object, architecture: Architecture | None = None, folder: Path | None = None
+) -> BlockSpec:
     """Replace each probe file in a block spec by the names of the blocks that it proposes.
 
     The result does not depend on the file any more, so that it can be stored and sent to other machines.
@@ -68,6 +71,7 @@ def resolve_block_spec(spec: object, architecture: Architecture | None = None) -
         spec: A `BlockSpec`, in which `probe.json` means the style role of the file and `probe.json:layout`
             another one. The names of modes are returned unchanged.
         architecture: The network to select blocks from. None accepts a probe of any network.
+        folder: Where relative paths are looked for first, before the working directory; None for nowhere else.
 
     Returns:
         The same selection without file names.
@@ -80,7 +84,7 @@ def resolve_block_spec(spec: object, architecture: Architecture | None = None) -
 
     def resolve(name: object) -> str | Block:
         if isinstance(name, str):
-            return "+".join(_resolve_name(part, architecture) for part in name.split("+"))
+            return "+".join(_resolve_name(part, architecture, folder) for part in name.split("+"))
         if isinstance(name, Block):
             return name
         raise invalid_spec_error(spec)
@@ -95,12 +99,20 @@ def resolve_block_spec(spec: object, architecture: Architecture | None = None) -
     raise invalid_spec_error(spec)
 
 
-def _resolve_name(name: str, architecture: Architecture | None) -> str:
+def names_probe_file(spec: object) -> bool:
+    """Whether a block spec may name a probe file."""
+    return ".json" in str(spec)
+
+
+def _resolve_name(name: str, architecture: Architecture | None, folder: Path | None) -> str:
     """Return a name of a block spec, or the block names that it stands for if it names a probe file."""
     match = _PROBE_NAME.fullmatch(name.strip())
     if match is None:
         return name
     path, role = match[1], match[2] or "style"
+    # os.path: the methods of `Path` raise `OSError` for names that file systems refuse.
+    if folder is not None and os.path.isfile(folder / path):
+        path = str(folder / path)
     roles = read_roles(path, architecture)
     if not roles.get(role):
         has = f"only for {join_first(roles)}" if roles else "nor for any other role"
