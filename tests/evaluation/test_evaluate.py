@@ -5,15 +5,17 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from io import BytesIO
 
 import pytest
 from PIL import Image
 
 from instantstyle import InstantStyle
 from instantstyle.evaluation import Point, evaluate, select_arms
-from instantstyle.evaluation.experiment import Experiment
+from instantstyle.evaluation.experiment import CELL_KEY, NO_REFERENCE, Experiment, open_journal
 from instantstyle.evaluation.report import render_report
 from instantstyle.generation.inputs import ReferenceImage
+from instantstyle.imaging.png_metadata import write_png
 from instantstyle.metrics import PixelScorer, TextScorer
 from instantstyle.synthetic import sample_scenes, to_pil_image
 
@@ -145,6 +147,52 @@ def test_an_evaluation_is_resumed_without_generating_again(points, experiment, m
     again = evaluate(experiment, arms, [1.0], lambda done, cells: calls.append((done, cells)))
     assert [point.scores for point in again] == [points[0].scores, points[2].scores]
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def foreign_png(texts: dict[str, str]) -> bytes:
+    file = BytesIO()
+    write_png(Image.new("RGB", (16, 16)), file, texts=texts)
+    return file.getvalue()
+
+
+DAMAGE = {
+    "absent": None,
+    "empty": lambda data, other: b"",
+    "header only": lambda data, other: data[:33],
+    "cut": lambda data, other: data[:-20],
+    "changed within": lambda data, other: data.replace(b"IDAT", b"IDAT\1", 1),
+    "text": lambda data, other: b"not an image " * 99,
+    "of another program": lambda data, other: foreign_png({}),
+    "of another prompt": lambda data, other: other,
+    "of an earlier version": lambda data, other: foreign_png({CELL_KEY: "style blocks × 1 | oil.png"}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_or_foreign_image_counts_as_not_generated(points, experiment, damage):
+    arm = points[2].setting.scaled_arm
+    cells = list(experiment.cells([NO_REFERENCE, arm]))
+    path, other = experiment.image_paths(arm, 1)
+    before = path.read_bytes()
+    generated = []
+
+    class Counting(Experiment):
+        def generate_images(self, arm, number, styles=None):
+            generated.append((arm.name, number))
+            return super().generate_images(arm, number, styles)
+
+    counting = Counting(**vars(experiment))
+    journal = open_journal(experiment, "evaluate.json")
+    counting.run([NO_REFERENCE, arm], journal)
+    assert generated == []
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(before, other.read_bytes()))
+    counting.run([NO_REFERENCE, arm], journal)
+    assert generated == [(arm.name, 1)]
+    assert (arm, 1) in cells
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["style-mask", "style-clean", "style-negative", "precise-style"])

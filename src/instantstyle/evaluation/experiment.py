@@ -4,8 +4,10 @@ Images and scores are kept in a folder, and a cell (an arm with a reference) tha
 again.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -25,7 +27,7 @@ from ..utils.result_journal import ResultJournal
 from ..utils.text import shorten
 
 CELL_KEY = "instantstyle:cell"
-"""PNG text key of the cell that an image belongs to."""
+"""PNG text key of what an image was generated for: its experiment, cell and prompt, as `Experiment.image_keys`."""
 
 OnCell = Callable[[int, int], None]
 """Called after each cell with the number of finished cells and the number of all cells."""
@@ -113,11 +115,11 @@ class Experiment:
         styles: dict[int, Style] = {}
         for done, (arm, number) in enumerate(cells, start=1):
             paths, key = self.image_paths(arm, number), self.cell_key(arm, number)
-            if key not in journal.cells or not all(_carries(path, key) for path in paths):
+            keys = self.image_keys(arm, number)
+            if key not in journal.cells or not all(map(_carries, paths, keys)):
                 images = self.generate_images(arm, number, styles)
-                for image, path in zip(images, paths, strict=True):
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    save_png(image, path, texts={CELL_KEY: key}, force=True)
+                for image, path, image_key in zip(images, paths, keys, strict=True):
+                    save_png(image, path, texts={CELL_KEY: image_key}, force=True)
                 journal.add(key, self._score(images, arm, number))
             if on_cell:
                 on_cell(done, len(cells))
@@ -137,6 +139,12 @@ class Experiment:
         """Return the paths of a cell's images, one for each prompt."""
         name = "".join(mark if mark.isalnum() or mark in "._-" else "-" for mark in arm.name)
         return [self.folder / "pictures" / name / f"{number}-{place}.png" for place in range(len(self.prompts))]
+
+    def image_keys(self, arm: Arm, number: int) -> list[str]:
+        """Return a text for each of a cell's images, which differs between cells, prompts and settings."""
+        settings = json.dumps(self.settings(), sort_keys=True)
+        cell = self.cell_key(arm, number)
+        return [sha256(f"{settings} {cell} {place}".encode()).hexdigest() for place in range(len(self.prompts))]
 
     def load_images(self, arm: Arm, number: int) -> list[Image.Image]:
         """Read the images of a finished cell, one for each prompt."""
@@ -182,7 +190,7 @@ class Experiment:
 
 
 def _carries(path: Path, key: str) -> bool:
-    """Whether a file is a complete image of a cell."""
+    """Whether a file is a complete image that was generated for what `key` stands for."""
     texts = read_texts_if_complete(path)
     return texts is not None and texts.get(CELL_KEY) == key
 
