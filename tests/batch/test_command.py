@@ -1,6 +1,8 @@
 """The command `instantstyle batch`."""
 
+import errno
 import inspect
+import os
 import sys
 
 import pytest
@@ -110,6 +112,37 @@ def test_a_failed_row_gives_exit_code_one_until_it_is_repeated(batch, tmp_path, 
     assert left.code == 1
     assert "1 failed before; --retry-failed tries them again" in left.err
     assert batch("jobs.csv", "--retry-failed").code == 0
+
+
+def test_a_row_that_still_waits_gives_exit_code_one(batch, tmp_path, monkeypatch):
+    (tmp_path / "jobs.csv").write_text("prompt\na rocket\na crown\n")
+
+    def damage_first_image(*_):
+        for path in (tmp_path / "out").glob("a-rocket*.png"):
+            path.write_bytes(path.read_bytes()[:-20])
+
+    with monkeypatch.context() as patch:
+        patch.setattr("instantstyle.core.pipeline.check_output", damage_first_image)
+        done = batch("jobs.csv")
+    assert done.code == 1
+    assert "1 of 2 images are in out, 0 failed, 1 wait for the next run" in done.err
+    done = batch("jobs.csv")
+    assert done.code == 0
+    assert "2 of 2 images are in out, 0 failed" in done.err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_disk_that_cannot_be_written_is_not_another_run(batch, tmp_path, monkeypatch, number):
+    (tmp_path / "jobs.csv").write_text("prompt\na rocket\n")
+
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("instantstyle.batch.ledger.write_png", refuse)
+    done = batch("jobs.csv")
+    assert done.code == 2
+    assert os.strerror(number) in done.err
+    assert "another" not in done.err
 
 
 def test_a_second_run_into_the_folder_is_refused(batch, tmp_path):

@@ -1,9 +1,13 @@
 """An image counts only if it is whole and of its row; files are compared with the recipe where they are used."""
 
+import errno
 import json
+import os
+import re
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -181,12 +185,75 @@ def test_only_a_busy_lock_means_another_run(folder, monkeypatch, code, text, fou
         pass
 
 
-def test_a_full_disk_of_the_backend_ends_the_run_and_its_rows_wait(generate, folder):
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@pytest.mark.parametrize("number", [*DISK_FAULTS, errno.EACCES])
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY])
+def test_a_lock_that_cannot_be_written_is_reported_as_such(folder, monkeypatch, number, code):
+    class Connection:
+        def execute(self, *_):
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = code
+            raise error
+
+        def close(self):
+            pass
+
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    folder.mkdir()
+    monkeypatch.setattr(ledger_file.sqlite3, "connect", lambda *_, **__: Connection())
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(JobError) as caught, Ledger.open(folder):
+        pass
+    assert str(caught.value) == f"{folder / 'ledger.lock'} could not be written: {os.strerror(number)}."
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a folder in which nobody can create files")
+def test_a_read_only_folder_is_reported_as_such():
+    reasons = "Permission denied|Read-only file system|Operation not permitted"
+    with pytest.raises(JobError, match=rf"^/sys/kernel/ledger\.lock could not be written: ({reasons})\.$"):
+        generate_into("/sys/kernel", make_rows(1), StubBackend())
+
+
+@pytest.mark.parametrize("number", DISK_FAULTS)
+def test_an_image_that_cannot_be_written_ends_the_run_and_its_rows_wait(generate, folder, monkeypatch, number):
+    rows = make_rows(3)
+    open_file = Path.open
+
+    def refuse(path, mode="r", *arguments, **options):
+        if mode == "xb" and rows[1].file in path.name:
+            raise OSError(number, os.strerror(number))
+        return open_file(path, mode, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        with pytest.raises(JobError, match=f"could not be written: {os.strerror(number)}"):
+            generate(rows, StubBackend())
+    with Ledger.open(folder) as ledger:
+        assert [ledger.states(rows)[row.key] for row in rows] == [("drawn", None), *[("waiting", None)] * 2]
+
+
+@pytest.mark.parametrize("number", DISK_FAULTS)
+def test_a_full_or_read_only_disk_of_the_backend_ends_the_run_and_its_rows_wait(generate, folder, number):
     class FullBackend(StubBackend):
         def generate(self, recipes):
-            raise OSError(28, "No space left on device")
+            raise OSError(number, os.strerror(number))
 
-    with pytest.raises(JobError, match="No space left on device"):
+    with pytest.raises(JobError, match=os.strerror(number)):
         generate(make_rows(2), FullBackend())
     with Ledger.open(folder) as ledger:
         assert len(ledger.waiting_keys(make_rows(2))) == 2
+
+
+def test_rows_that_their_index_does_not_find_are_damage(generate, folder):
+    generate(make_rows(2), StubBackend())
+    path, key = folder / "ledger.sqlite", make_rows(2)[1].key.encode()
+    # In the table the name of the file follows; SQLite would change no row of this key, and report nothing.
+    damaged, count = re.subn(key + b"(?!thing)", b"0" * len(key), path.read_bytes())
+    assert count == 1
+    path.write_bytes(damaged)
+    with pytest.raises(JobError, match=r"ledger\.sqlite is damaged: .*move it away"):
+        generate(make_rows(2), StubBackend())

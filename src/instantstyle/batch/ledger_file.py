@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import get_args
 
@@ -129,19 +129,24 @@ def connect(path: Path) -> Iterator[sqlite3.Connection]:
         JobError: The file is the database of another program, of another version or damaged.
         sqlite3.Error: It cannot be read or written.
     """
-    connection = sqlite3.connect(path)
-    try:
-        _check_schema(connection, path)
-        # With a write-ahead log, SQLite recovers after a kill or a power cut when the file is next opened.
-        connection.execute("PRAGMA journal_mode = WAL")
-        # A power cut may lose the last transactions; comparing with the store finds their images.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(_TABLES)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-        _check_rows(connection, path)
+    with closing(sqlite3.connect(path)) as connection:
+        try:
+            _prepare(connection, path)
+        # Python cannot decode SQLite's own error message where this quotes a damaged schema.
+        except UnicodeDecodeError:
+            raise _damaged(path, "its schema is not text") from None
         yield connection
-    finally:
-        connection.close()
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    _check_schema(connection, path)
+    # With a write-ahead log, SQLite recovers after a kill or a power cut when the file is next opened.
+    connection.execute("PRAGMA journal_mode = WAL")
+    # A power cut may lose the last transactions; comparing with the store finds their images.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.executescript(_TABLES)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    _check_rows(connection, path)
 
 
 def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
@@ -158,12 +163,17 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _check_rows(connection: sqlite3.Connection, path: Path) -> None:
+    # Finds rows that their index does not: SQLite changes none of them, and reports no error.
+    [found] = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise _damaged(path, cut(one_line(found), 120))
     [damaged] = connection.execute(_DAMAGED_ROWS).fetchone()
     if damaged:
-        raise JobError(
-            f"{path} is damaged: {damaged} of its rows have values that no run writes; move it away: images that "
-            "are complete count without it."
-        )
+        raise _damaged(path, f"{damaged} of its rows have values that no run writes")
+
+
+def _damaged(path: Path, reason: str) -> JobError:
+    return JobError(f"{path} is damaged: {reason}; move it away: images that are complete count without it.")
 
 
 def _find_write_fault(folder: Path) -> str | None:
