@@ -16,6 +16,8 @@ from torch.testing import assert_close
 
 import instantstyle
 from instantstyle import InstantStyle, JobError, Recipe, Style, StyleConditioning
+from instantstyle.core import style as style_module
+from instantstyle.core import style_builder
 from instantstyle.core.output import StyledOutput
 from instantstyle.core.style_source import StyleSource
 from instantstyle.generation.reproduce import reproduce
@@ -204,6 +206,36 @@ def test_a_mask_and_a_negative_style_are_recorded_with_their_hashes(generate, in
     recipe = generate(style=ink, mask=teal, negative_style=teal).recipe()
     assert recipe.mask == as_reference(teal)
     assert recipe.negative_references == (as_reference(teal),)
+
+
+def test_a_mask_and_a_negative_style_are_recorded_as_they_acted_though_their_files_change_later(generate, ink, teal):
+    expected = as_reference(teal)
+    output = generate(style=ink, mask=teal, negative_style=teal)
+    Image.new("RGB", (8, 8), "red").save(teal)
+    recipe = output.recipe()
+    assert (recipe.mask, recipe.negative_references) == (expected, (expected,))
+    teal.unlink()
+    assert output.recipe() == recipe
+
+
+def exchange_after(function: Callable[..., Any], path: Path) -> Callable[..., Any]:
+    """Give a file another content as soon as a function has read it."""
+
+    def call(*source: Any) -> Any:
+        result = function(*source)
+        path.write_bytes(b"other")
+        return result
+
+    return call
+
+
+def test_the_source_of_a_style_is_what_was_read_though_the_file_changes_meanwhile(named, ink, saved, monkeypatch):
+    expected = as_reference(ink), as_reference(saved[1])
+    monkeypatch.setattr(style_builder, "open_reference", exchange_after(style_builder.open_reference, ink))
+    monkeypatch.setattr(style_module, "read_style_fields", exchange_after(style_module.read_style_fields, saved[1]))
+    sources = named.style(ink).source, Style.load(saved[1]).source
+    assert tuple(source.references[0] for source in sources if source) == expected
+    assert (ink.read_bytes(), saved[1].read_bytes()) == (b"other", b"other")
 
 
 def test_a_style_file_is_recorded_without_repeating_its_content(generate, saved):

@@ -1,12 +1,15 @@
 """References and prompts are read from folders and files, with content files and blank lines."""
 
 import json
+from hashlib import sha256
 
 import pytest
 from PIL import Image
 
 from instantstyle.errors import ImageError, JobError
+from instantstyle.generation import inputs
 from instantstyle.generation.inputs import load_references, read_prompts
+from instantstyle.imaging.loading import open_reference
 
 
 @pytest.fixture
@@ -25,6 +28,20 @@ def test_a_folder_gives_its_images_in_order_of_their_names(folder):
     found, bad = load_references([folder])
     assert (names(found), bad) == (["a.jpg", "b.png"], [])
     assert all(reference.sha256 and reference.content is None for reference in found)
+
+
+def test_the_hash_is_that_of_the_image_though_the_file_changes_meanwhile(folder, monkeypatch):
+    before = (folder / "b.png").read_bytes()
+
+    def swap(*source):
+        image = open_reference(*source)
+        Image.new("RGB", (8, 8), "green").save(folder / "b.png")
+        return image
+
+    monkeypatch.setattr(inputs, "open_reference", swap)
+    [found], _ = load_references([folder / "b.png"])
+    assert found.image.getpixel((0, 0)) == (255, 0, 0)
+    assert found.sha256 == sha256(before).hexdigest() != sha256((folder / "b.png").read_bytes()).hexdigest()
 
 
 def test_files_keep_their_order_and_equal_names_are_numbered(folder):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from instantstyle import JobError
 from instantstyle.generation.reproduce import compare_images, locate_files
-from instantstyle.imaging.loading import file_sha256
+from instantstyle.imaging.loading import file_sha256, open_reference
 from instantstyle.imaging.png_metadata import read_recipe, save_png
 from instantstyle.recipe import Recipe
 
@@ -32,6 +32,18 @@ def test_the_image_and_its_file_are_reproduced_bit_by_bit(reproduce, tmp_path):
     done = reproduce("-o", "again.png")
     assert (done.code, done.out, done.err) == (0, "bit-identical\n", "")
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "out.png").read_bytes()
+
+
+def test_recipe_and_pixels_are_those_of_one_file_though_it_changes_meanwhile(reproduce, tmp_path, monkeypatch):
+    path = tmp_path / "out.png"
+
+    def replace_first(*source):
+        save_png(Image.new("RGB", (16, 16), "teal"), path, RECIPE, force=True)
+        return open_reference(*source)
+
+    monkeypatch.setattr("instantstyle.generation.reproduce.open_reference", replace_first)
+    assert reproduce().out == "bit-identical\n"
+    assert read_recipe(path) == RECIPE
 
 
 def test_it_is_generated_in_the_dtype_of_the_recipe(run, model, monkeypatch):

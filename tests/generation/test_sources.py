@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from instantstyle.core.style import Style
-from instantstyle.errors import ImageError, StyleError
+from instantstyle.errors import ImageError, JobError, StyleError
 from instantstyle.generation import sources as module
 from instantstyle.generation.generate import generate, prepare
 from instantstyle.generation.load import is_plain
@@ -40,7 +40,8 @@ def decoded(monkeypatch) -> list[str]:
     open_reference, open_mask, load = module.open_reference, module.open_mask, Style.load
 
     def record(function):
-        return lambda path: names.append(str(path)) or function(path)
+        # Images are decoded from the bytes of a file and its name, styles are loaded by their path.
+        return lambda *source: names.append(str(source[-1])) or function(*source)
 
     monkeypatch.setattr(module, "open_reference", record(open_reference))
     monkeypatch.setattr(module, "open_mask", record(open_mask))
@@ -114,3 +115,36 @@ def test_a_prepared_style_equals_that_of_the_files(names, library, ink, styled):
     assert prepared.name == expected.name
     assert prepared.embedding().equal(expected.embedding())
     assert (prepared.content, prepared.content_scale) == (expected.content, expected.content_scale)
+
+
+def exchanged(function, path, data):
+    """Call a function while a file has another content; before and after it has its own."""
+
+    def call(*source):
+        before = path.read_bytes()
+        path.write_bytes(data)
+        try:
+            return function(*source)
+        finally:
+            path.write_bytes(before)
+
+    return call
+
+
+def test_an_image_is_what_its_hash_says_though_the_file_changes_meanwhile(ink, tmp_path, monkeypatch):
+    expected = module.open_reference(ink).tobytes()
+    Image.new("RGB", (9, 9), "teal").save(tmp_path / "teal.png")
+    named = resolve_source("ink.png").as_reference()
+    swap = exchanged(module.open_reference, ink, (tmp_path / "teal.png").read_bytes())
+    monkeypatch.setattr(module, "open_reference", swap)
+    assert SourceCache().read_image(named).tobytes() == expected
+
+
+def test_a_style_that_is_another_only_while_it_is_loaded_is_refused(ink, tmp_path, styled, monkeypatch):
+    Image.new("RGB", (9, 9), "teal").save(tmp_path / "teal.png")
+    saved = styled.style(ink).save(tmp_path / "ink.style.safetensors")
+    other = styled.style(tmp_path / "teal.png").save(tmp_path / "teal.style.safetensors")
+    named = resolve_source(saved).as_reference()
+    monkeypatch.setattr(Style, "load", staticmethod(exchanged(Style.load, saved, other.read_bytes())))
+    with pytest.raises(JobError, match=r"ink\.style\.safetensors was changed after its recipe was made"):
+        SourceCache().read_style(named)

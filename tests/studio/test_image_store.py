@@ -1,9 +1,11 @@
 """Files of the studio: names of images, permissions, and paths in messages."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from instantstyle.imaging.loading import open_reference
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.recipe import Recipe
 from instantstyle.studio.actions import prepend
@@ -35,6 +37,21 @@ def test_the_folder_is_accessible_to_its_owner_only(store):
 def test_messages_contain_no_folders(store, uploaded):
     reference = store.add_reference(Path(uploaded["path"]), "ink.png")
     assert store.strip_folders(f"{reference.name} is damaged.") == "ink.png is damaged."
+
+
+def test_an_uploaded_image_is_stored_as_it_was_checked_though_the_file_changes_meanwhile(store, uploaded, monkeypatch):
+    path = Path(uploaded["path"])
+    before = path.read_bytes()
+
+    def check_and_replace(*source):
+        image = open_reference(*source)
+        path.write_bytes(b"no image")
+        return image
+
+    monkeypatch.setattr("instantstyle.studio.image_store.open_reference", check_and_replace)
+    reference = store.add_reference(path, "ink.png")
+    assert Path(reference.name).read_bytes() == before
+    assert reference.sha256 == sha256(before).hexdigest()
 
 
 def test_the_newest_image_comes_first_and_each_once():

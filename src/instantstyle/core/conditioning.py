@@ -5,22 +5,36 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import ImageError, StyleError
 from ..imaging.arrays import is_array
-from ..imaging.loading import ImageLike, read_mask
+from ..imaging.loading import ImageLike, decode_and_hash, read_mask
+from ..recipe import Reference
 from ..unet.architectures import MODES
 from ..unet.blocks import BlockSpec
 from ..utils.numbers import is_finite_number
 from .style import Style
 
-MaskLike = ImageLike
+
+@dataclass(frozen=True, eq=False)
+class MaskFile:
+    """A mask that was read from a file."""
+
+    weights: npt.NDArray[np.float32]
+    """`[height, width]` in 0..1."""
+    reference: Reference
+    """The file, and the SHA-256 of the bytes that the weights were read from."""
+
+
+MaskLike = ImageLike | MaskFile
 """White (1) where a style acts, black (0) or transparent where not. A mask of any size covers the whole image."""
 
 
@@ -128,6 +142,18 @@ def as_conditionings(style: object, **settings: Any) -> list[StyleConditioning]:
     return [part for conditioning in conditionings for part in conditioning.expand_mode()]
 
 
+def read_file_once(mask: object) -> object:
+    """Read a mask that is a file, so that its content acts and is recorded as it is now; return others unchanged.
+
+    Raises:
+        ImageError: The file cannot be read.
+    """
+    if not isinstance(mask, str | Path):
+        return mask
+    weights, digest = decode_and_hash(mask, read_mask)
+    return MaskFile(weights, Reference(name=str(mask), sha256=digest))
+
+
 def load_mask(mask: object) -> Float[Tensor, "rows columns"]:
     """Convert a mask to weights.
 
@@ -142,6 +168,8 @@ def load_mask(mask: object) -> Float[Tensor, "rows columns"]:
         ImageError: The image cannot be read.
         StyleError: The array or tensor has other axes or values.
     """
+    if isinstance(mask, MaskFile):
+        return torch.from_numpy(mask.weights)
     if not is_array(mask):
         return torch.from_numpy(read_mask(mask, "mask"))
     try:

@@ -13,10 +13,10 @@ from PIL import Image
 
 from ..errors import JobError
 from ..imaging.image_file import save_image
-from ..imaging.loading import file_sha256
-from ..recipe import Dtype, Recipe, RecipeFields, Reference
+from ..recipe import Dtype, Recipe, RecipeFields
 from ..unet.blocks import Block, BlockSpec
 from ..utils.versions import library_versions
+from .conditioning import MaskFile
 from .protocols import PipelineArguments
 from .style import Style
 
@@ -141,14 +141,13 @@ class CallRecord:
             if style.content != source.removed[0] and style.removal != "clean":
                 fields["content"] = style.content
         if (negative := self.settings["negative_style"]) is not None:
-            negative = self.styled.builder.as_style(negative)
             if negative.source is None or len(negative.source.references) > 1:
                 missing.append("a negative style without a file")
             else:
                 fields["negative_references"] = negative.source.references
         if (mask := self.settings["mask"]) is not None:
-            if isinstance(mask, str | Path):
-                fields["mask"] = Reference(name=str(mask), sha256=file_sha256(mask))
+            if isinstance(mask, MaskFile):
+                fields["mask"] = mask.reference
             else:
                 missing.append("a mask without a file")
         return fields

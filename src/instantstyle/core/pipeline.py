@@ -15,8 +15,9 @@ from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, format_blocks
 from ..unet.probe_file import resolve_block_spec
 from .clip_encoders import ImageEncoder
-from .conditioning import MaskLike, as_conditionings
+from .conditioning import MaskLike, as_conditionings, read_file_once
 from .guidance_interval import GuidanceInterval
+from .image_arguments import convert_images
 from .injection import StyledUNet, inject_attention_processors, limit_guidance
 from .ip_adapter import IPAdapter, merge_style_layers
 from .output import CallRecord, StyledOutput
@@ -212,10 +213,8 @@ class InstantStyle:
         """
         styles = self.builder.as_styles(style)
         negative = None if negative_style is None else self.builder.as_style(negative_style)
-        when = {"start": start, "end": end, "curve": curve}
-        conditionings = as_conditionings(
-            styles, blocks=blocks, scale=scale, mask=mask, negative_style=negative, **when
-        )
+        settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve}
+        conditionings = as_conditionings(styles, blocks=blocks, negative_style=negative, **settings)
         self.builder.check_encoders(style for each in conditionings for style in each.all_styles)
         conditionings = [replace(each, blocks=self._without_probe_file(each.blocks)) for each in conditionings]
         layers = merge_style_layers(map(self.adapter.style_layers, conditionings))
@@ -266,27 +265,28 @@ class InstantStyle:
             guidance_interval: First and last share of the steps with guidance, such as (0.2, 0.8); None is all.
             seed: Image i is generated from `seed + i`, alone or in a batch; None draws a new seed.
             num_images_per_prompt: Images for each prompt.
-            arguments: Arguments of the pipeline itself.
+            arguments: Arguments of the pipeline itself. Images may be what references are, see `image_arguments`.
 
         Returns:
             Images, or the frames of videos, and their recipes; with `return_dict=False` the pipeline's own tuple.
 
         Raises:
             BlockError: The UNet has no such block.
-            ImageError: A reference image or the mask cannot be read.
+            ImageError: A reference, the mask or another image cannot be read.
             JobError: The pipeline has no such argument, or an argument is out of range.
             ModelError: An image is black or not finite, and the safety checker has not blacked it out.
             StyleError: The style cannot be used with these arguments.
         """
         check_arguments(self.pipe, arguments, self.__call__)
-        arguments = {**self.defaults, **arguments}
+        arguments = convert_images(self.pipe, {**self.defaults, **arguments})
         prompts, images = num_images(prompt, num_images_per_prompt, arguments)
         seeds, generators = make_generators(seed, arguments, prompts * images)
         warn_of_prompts(self.pipe, prompt, self.explain_prompt)
         guidance = limit_guidance(self.pipe, guidance_interval, self.row_layout)
+        negative = None if style is None or negative_style is None else self.builder.as_style(negative_style)
         settings: PipelineArguments = {
-            **{"blocks": self._without_probe_file(blocks), "scale": scale, "mask": mask},
-            **{"start": start, "end": end, "curve": curve, "negative_style": negative_style},
+            **{"blocks": self._without_probe_file(blocks), "scale": scale, "mask": read_file_once(mask)},
+            **{"start": start, "end": end, "curve": curve, "negative_style": negative},
         }
         styles = self.builder.for_call(style, crop, content, content_scale, removal)
         check_one_style_each(styles, prompts)

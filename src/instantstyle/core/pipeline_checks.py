@@ -53,7 +53,7 @@ def check_arguments(pipe: Pipeline, arguments: PipelineArguments, own_call: Call
     """
     known = _parameters(pipe.__call__)
     for name, value in arguments.items():
-        if name.startswith("ip_adapter_image") and value is not None:
+        if "ip_adapter_image" in name and value is not None:
             raise JobError(f"{name} is for diffusers' own IP-Adapter; pass the reference as style=.")
         if name not in known and not _takes_any_name(pipe.__call__):
             nearest = suggest_nearest(ALIASES.get(name, name), [*known, *_parameters(own_call)])

@@ -272,12 +272,12 @@ class Style:
     def load(source: str | Path) -> "Style":
         """Read a style file, or a style of the library by its name; `StyleError` if that is not possible."""
         path = find_style_file(source) or Path(source)
-        fields = read_style_fields(path)
+        fields, sha256 = read_style_fields(path)
         try:
             style = Style(**{**NO_EMBEDDINGS, **fields})
         except StyleError as error:
             raise StyleError(f"{path} is not a style: {error}") from None
-        return replace(style, source=source_of_file(path, style))
+        return replace(style, source=source_of_file(path, sha256, style))
 
     def check_encoder(self, encoder: ImageEncoder) -> None:
         """Raise `StyleError` if the style was made with another encoder than this one, as far as that is known."""

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from ..errors import StyleError
-from ..imaging.loading import ImageLike, is_image_like, open_reference
+from ..imaging.loading import ImageLike, decode_and_hash, is_image_like, open_reference
 from ..imaging.thumbnail import make_thumbnail
-from ..recipe import Combine, Crop, Removal
+from ..recipe import Combine, Crop, Reference, Removal
 from ..utils.numbers import is_finite_number
 from .conditioning import StyleConditioning
 from .content_removal import CLEAN
@@ -223,10 +224,16 @@ class StyleBuilder:
 
     def _encode(self, sources: Sequence[ReferenceLike], crop: Crop, weights: Sequence[float]) -> Style:
         one = len(sources) == 1
-        images = [
-            open_reference(source, "reference" if one else f"reference {number}")
-            for number, source in enumerate(sources, start=1)
-        ]
+        images: list[Image.Image] = []
+        files: list[Reference | None] = []
+        for number, source in enumerate(sources, start=1):
+            if isinstance(source, str | Path):
+                image, digest = decode_and_hash(source, open_reference)
+                file = Reference(name=str(Path(source)), sha256=digest)
+            else:
+                image, file = open_reference(source, "reference" if one else f"reference {number}"), None
+            images.append(image)
+            files.append(file)
         encoder = self.require_reference_encoder()
         # Before encoding: afterwards the weights may be freed.
         fingerprint = encoder.encoder.fingerprint
@@ -241,7 +248,7 @@ class StyleBuilder:
             encoder_fingerprint=fingerprint,
             crop=crop,
             thumbnail=make_thumbnail(images),
-            source=source_of_images(sources),
+            source=source_of_images(files),
         )
 
     def _embed_content(self, style: Style, phrases: Sequence[str]) -> Float[Tensor, "phrases dim"]:

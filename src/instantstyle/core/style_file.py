@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import safe_open
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..errors import ImageError, JobError, StyleError
-from ..imaging.loading import open_image
+from ..imaging.decoding import decode_image
 from ..utils.atomic_write import atomic_write, check_writable
 from ..utils.text import cut, join_first, one_line, shorten
 from ..utils.text_file import parse_json
@@ -121,14 +121,15 @@ def style_tensors(style: "Style", exact: bool) -> dict[str, Tensor]:
     return tensors
 
 
-def read_style_fields(path: Path) -> StyleFields:
-    """Read a style file.
+def read_style_fields(path: Path) -> tuple[StyleFields, str]:
+    """Read a style file, once: its hash is that of the bytes which the fields are made of.
 
     Args:
         path: A file as `write_style` wrote it.
 
     Returns:
-        Keyword arguments for `Style`; fields that the file does not have are left out.
+        Keyword arguments for `Style`, where fields that the file does not have are left out; and the SHA-256 of the
+        file in hexadecimal.
 
     Raises:
         StyleError: The file is missing, damaged, changed, of another version, or not a style file.
@@ -136,13 +137,13 @@ def read_style_fields(path: Path) -> StyleFields:
     if not os.path.isfile(path):
         folder = cut(str(path.absolute().parent), 300)
         raise StyleError(f"There is no style file {cut(str(path), 300)}; looked in {folder}.")
-    if os.path.getsize(path) > LARGEST:
-        raise StyleError(f"{path} is larger than any style ({LARGEST // 10**6} MB); is it a model?")
+    data = _read_bytes(path)
+    file_sha256 = sha256(data).hexdigest()
     try:
-        content, tensors = _read_parts(path)
+        content, tensors = _parse_parts(data)
     # A header is JSON from anywhere: truncated, nested without end, of unknown types, it fails in many ways.
     except Exception as error:
-        if _is_image(path):
+        if _is_image(data):
             raise StyleError(
                 f"{path} is an image and not a saved style; save its style first: `instantstyle style {path}` "
                 f"writes {path.name.partition('.')[0]}{SUFFIX}."
@@ -165,12 +166,13 @@ def read_style_fields(path: Path) -> StyleFields:
         )
         for family, adapter in metadata.bound.items()
     )
-    return {
+    fields = {
         **metadata.model_dump(exclude={"bound"}),
         **{name: tensors[name].float() for name in EMBEDDINGS if name in tensors},
         "thumbnail": tensors["thumbnail"].numpy().tobytes() if "thumbnail" in tensors else b"",
         "bindings": tuple(bindings),
     }
+    return fields, file_sha256
 
 
 def _validate_metadata(source: object, fields: Mapping[str, object]) -> StyleMetadata:
@@ -181,20 +183,35 @@ def _validate_metadata(source: object, fields: Mapping[str, object]) -> StyleMet
         raise StyleError(f"{source} is not a style: {one_line(listed, 200)}.") from None
 
 
-def _is_image(path: Path) -> bool:
+def _read_bytes(path: Path) -> bytes:
+    data = b""
     try:
-        with open_image(path):
+        if (size := os.path.getsize(path)) <= LARGEST:
+            with open(path, "rb") as file:
+                # One more than allowed: the file may have grown since.
+                data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise StyleError(f"{cut(str(path), 300)} cannot be read ({error.strerror}).") from None
+    if max(size, len(data)) > LARGEST:
+        raise StyleError(f"{path} is larger than any style ({LARGEST // 10**6} MB); is it a model?")
+    return data
+
+
+def _is_image(data: bytes) -> bool:
+    try:
+        with decode_image(data, ""):
             return True
     except ImageError:
         return False
 
 
-def _read_parts(path: Path) -> tuple[Any, dict[str, Tensor]]:
-    """Read JSON text and tensors, one tensor at a time, so that no second copy of the file is in memory."""
-    with safe_open(path, framework="pt") as file:
-        # Copies: the returned tensor maps the file, and would change with it after the checks.
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        return parse_json(file.metadata()[KEY]), tensors
+def _parse_parts(data: bytes) -> tuple[Any, dict[str, Tensor]]:
+    """Return the JSON text, parsed, and copies of the tensors."""
+    # First, because it checks the length of the header, which comes in the first 8 bytes.
+    tensors = from_bytes(data)
+    length = int.from_bytes(data[:8], "little")
+    header: Any = parse_json(data[8 : 8 + length].decode())
+    return parse_json(header["__metadata__"][KEY]), tensors
 
 
 def _check_version(path: Path, content: object) -> None:

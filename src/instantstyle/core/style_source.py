@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..imaging.loading import file_sha256
 from ..recipe import Reference
 from .content_removal import CONTENT_SCALES
 
@@ -28,18 +27,23 @@ class StyleSource:
     """Whether the style is a mix of these references, or a saved style, instead of an encoding of images."""
 
 
-def source_of_images(sources: Sequence[object]) -> StyleSource | None:
+def source_of_images(references: Sequence[Reference | None]) -> StyleSource | None:
     """Return the source of a style that is encoded from images; None unless all of them are files."""
-    paths = [Path(each) for each in sources if isinstance(each, str | Path)]
-    if len(paths) < len(sources):
+    files = tuple(reference for reference in references if reference is not None)
+    if len(files) < len(references):
         return None
-    references = tuple(Reference(name=str(path), sha256=file_sha256(path)) for path in paths)
-    return StyleSource(references, ((), CONTENT_SCALES["subtract"], "subtract"), is_mix=False)
+    return StyleSource(files, ((), CONTENT_SCALES["subtract"], "subtract"), is_mix=False)
 
 
-def source_of_file(path: Path, style: "Style") -> StyleSource:
-    """Return the source of a style that was loaded from a style file."""
-    return StyleSource((Reference(name=str(path), sha256=file_sha256(path)),), removed(style), is_mix=True)
+def source_of_file(path: Path, sha256: str, style: "Style") -> StyleSource:
+    """Return the source of a style that was loaded from a style file.
+
+    Args:
+        path: The file.
+        sha256: SHA-256 of the bytes that the style was loaded from.
+        style: The style.
+    """
+    return StyleSource((Reference(name=str(path), sha256=sha256),), removed(style), is_mix=True)
 
 
 def source_of_mix(parts: Sequence[tuple["Style", float]], mixed: "Style") -> StyleSource | None:

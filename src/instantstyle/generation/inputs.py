@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import ImageError, JobError, suggest_nearest
-from ..imaging.loading import file_sha256, open_reference
+from ..imaging.loading import decode_and_hash, open_reference
 from ..utils.parsed_values import MAX_TEXT
 from ..utils.text import cut, find_text_fault, join_first, one_line, shorten, split_rows
 from ..utils.text_file import parse_json, read_text_file
@@ -59,7 +59,7 @@ def load_references(
     errors: list[ImageError] = []
     for path, content in list_images_with_content(sources):
         try:
-            image = open_reference(path)
+            image, digest = decode_and_hash(path, open_reference)
         except ImageError as error:
             if not skip_bad:
                 raise ImageError(f"{error} To continue without it: --skip-bad.") from None
@@ -67,7 +67,7 @@ def load_references(
             continue
         same_name = sum(other.name.partition(" (")[0] == path.name for other in references)
         name = f"{path.name} ({same_name + 1})" if same_name else path.name
-        references.append(ReferenceImage(name, image, content, file_sha256(path)))
+        references.append(ReferenceImage(name, image, content, digest))
     if not references:
         raise JobError(f"There is no readable image in {', '.join(map(str, sources)) or 'no files'}.")
     return references, errors

@@ -10,9 +10,10 @@ from PIL import Image
 
 from ..core.style_library import SUFFIX, library_folder
 from ..errors import ImageError, JobError
+from ..imaging.decoding import decode_image
 from ..imaging.image_file import recompress
-from ..imaging.loading import file_sha256, open_image, open_reference
-from ..imaging.png_metadata import read_recipe
+from ..imaging.loading import file_sha256, open_reference, read_image_bytes
+from ..imaging.png_metadata import read_recipe_from_image
 from ..recipe import FILE_FIELDS, Recipe, Reference
 from .callbacks import OnStep
 from .generate import generate
@@ -79,9 +80,10 @@ def reproduce(
         JobError: The image carries no recipe, or files are missing or have changed. All are listed.
         InstantStyleError: The model cannot be loaded, or the recipe does not fit it.
     """
-    before, image = read_recipe(path), open_reference(path)
-    with open_image(path) as opened:
-        image_format = opened.format
+    data, name = read_image_bytes(path), str(path)
+    with decode_image(data, name) as opened:
+        before, image_format = read_recipe_from_image(opened, name), opened.format
+    image = open_reference(data, name)
     recipe = locate_files(before, [*folders, path.parent])
     sources = SourceCache()
     validate_inputs(recipe, sources=sources)

@@ -5,20 +5,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 
 from ..core.style_library import find_style_file
 from ..errors import JobError
 from ..imaging.decoding import MAX_PIXELS
-from ..imaging.loading import file_sha256, open_mask, open_reference
+from ..imaging.loading import file_sha256, open_mask, open_reference, read_image_bytes
 from ..recipe import Reference
 
 if TYPE_CHECKING:
     from ..core.style import Style
-
-T = TypeVar("T")
 
 SourceKind = Literal["image", "style"]
 """What a file holds: an image, or a saved style."""
@@ -131,7 +129,14 @@ class SourceCache:
         if path not in self._styles or not self._is_checked(path, name):
             from ..core.style import Style
 
-            self._styles[path] = self._load(path, name, Style.load)
+            expected = _sha256(name)
+            # Before, because a changed file may be damaged too.
+            check_unchanged(path, expected)
+            style = Style.load(path)
+            if expected and style.source:
+                _check_digest(path, expected, style.source.references[0].sha256)
+                self._digests[path] = expected
+            self._styles[path] = style
         return self._styles[path]
 
     def read_image(self, name: str | Path | Reference) -> Image.Image:
@@ -164,12 +169,16 @@ class SourceCache:
         """
         return self._decode(name, open_mask)
 
-    def _decode(self, name: str | Path | Reference, decode: Callable[[Path], Image.Image]) -> Image.Image:
+    def _decode(self, name: str | Path | Reference, decode: Callable[[bytes, str], Image.Image]) -> Image.Image:
         path = Path(_name(name))
         key = path, decode is open_mask
         if key in self._images and self._is_checked(path, name):
             return self._images[key]
-        image = self._load(path, name, decode)
+        data, expected = read_image_bytes(path), _sha256(name)
+        check_unchanged(path, expected, data)
+        image = decode(data, str(path))
+        if expected:
+            self._digests[path] = expected
         pixels = image.width * image.height
         if self._pixels + pixels <= MAX_PIXELS and key not in self._images:
             self._images[key] = image
@@ -179,16 +188,6 @@ class SourceCache:
     def _is_checked(self, path: Path, name: str | Path | Reference) -> bool:
         """Whether what is kept of a file has the SHA-256 of the reference, or the reference has none."""
         return not isinstance(name, Reference) or name.sha256 in (None, self._digests.get(path))
-
-    def _load(self, path: Path, name: str | Path | Reference, load: Callable[[Path], T]) -> T:
-        """Read a file, and check its SHA-256 before and after."""
-        expected = name.sha256 if isinstance(name, Reference) else None
-        check_unchanged(path, expected)
-        loaded = load(path)
-        check_unchanged(path, expected)
-        if expected:
-            self._digests[path] = expected
-        return loaded
 
 
 def check_unchanged(path: Path, expected: str | None, data: bytes | None = None) -> None:
@@ -203,14 +202,20 @@ def check_unchanged(path: Path, expected: str | None, data: bytes | None = None)
         ImageError: The file cannot be read.
         JobError: The file has another SHA-256.
     """
-    if expected is None:
-        return
-    found = file_sha256(path) if data is None else sha256(data).hexdigest()
+    if expected is not None:
+        _check_digest(path, expected, file_sha256(path) if data is None else sha256(data).hexdigest())
+
+
+def _check_digest(path: Path, expected: str, found: str | None) -> None:
     if found != expected:
         raise JobError(
-            f"{path} was changed after its recipe was made (its sha256 is {found[:12]}…, expected "
+            f"{path} was changed after its recipe was made (its sha256 is {str(found)[:12]}…, expected "
             f"{expected[:12]}…); restore the file, or start again with the new one."
         )
+
+
+def _sha256(source: str | Path | Reference) -> str | None:
+    return source.sha256 if isinstance(source, Reference) else None
 
 
 def _name(source: str | Path | Reference) -> str | Path:

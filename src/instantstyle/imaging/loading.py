@@ -5,11 +5,11 @@ ways of making an image square.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from ..utils.text import cut
 from .arrays import ArrayLike, ArrayMeaning, image_from_array, is_array, weights_from_array
 from .conversion import to_rgb
 from .decoding import MAX_FILE_BYTES, as_image_errors, decode_image, join_with_or
+
+T = TypeVar("T")
 
 BytesLike = bytes | bytearray | memoryview
 ImageLike = str | Path | Image.Image | BytesLike | ArrayLike
@@ -62,7 +64,12 @@ def open_mask(source: object, name: str = "The mask") -> Image.Image:
     Raises:
         ImageError: As `open_reference`.
     """
-    return _load(source, name, "black", "mask").convert("L")
+    return open_color_mask(source, name).convert("L")
+
+
+def open_color_mask(source: object, name: str = "The mask") -> Image.Image:
+    """Load a mask as `open_mask` does, but as RGB, for a caller that resizes it before it becomes grey."""
+    return _load(source, name, "black", "mask")
 
 
 def read_mask(source: object, name: str = "The mask") -> npt.NDArray[np.float32]:
@@ -146,8 +153,52 @@ def fit(image: Image.Image, size: int, crop: str = "center") -> Image.Image:
     raise ImageError(f"There is no crop {crop!r}; use {join_with_or(CROPS)}.{suggest_nearest(str(crop), list(CROPS))}")
 
 
+def read_image_bytes(path: str | Path) -> bytes:
+    """Read an image file as it is, so that the same bytes can be hashed and decoded.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The content of the file, at least one byte.
+
+    Raises:
+        ImageError: The file does not exist, is empty, is larger than `MAX_FILE_BYTES` or cannot be read.
+    """
+    _check_is_file(Path(path))
+    try:
+        with open(path, "rb") as file:
+            # One more than allowed: the file may have grown since its size was checked.
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror}).") from None
+    _check_size(cut(str(path), 300), len(data))
+    return data
+
+
+def decode_and_hash(path: str | Path, decode: Callable[[bytes, str], T]) -> tuple[T, str]:
+    """Decode an image file and compute its SHA-256, both from the same bytes.
+
+    The file is read once: if it changes meanwhile, the hash is still that of the image.
+
+    Args:
+        path: The file.
+        decode: Function of the file's content and of its name in error messages, such as `open_reference`.
+
+    Returns:
+        What `decode` returns, and 64 hexadecimal digits.
+
+    Raises:
+        ImageError: The file cannot be read, or `decode` raises it.
+    """
+    data = read_image_bytes(path)
+    return decode(data, str(path)), sha256(data).hexdigest()
+
+
 def file_sha256(path: str | Path) -> str:
     """Compute the SHA-256 of an image file, which identifies it in a recipe whatever its name is.
+
+    For a file that is decoded too, use `decode_and_hash`: between two readings a file may change.
 
     Args:
         path: The file.
@@ -179,9 +230,13 @@ def _check_is_file(path: Path) -> None:
         raise ImageError(f"{name} does not exist; looked in {cut(str(path.absolute().parent), 300)}.")
     if not os.path.isfile(path):
         raise ImageError(f"{name} is not a regular file; a reference is an image file.")
-    if (size := os.path.getsize(path)) == 0:
-        raise ImageError(f"{name} is empty (0 bytes); save the image again.")
     # Before it is read or hashed: a sparse file of any size takes no space on a disk.
+    _check_size(name, os.path.getsize(path))
+
+
+def _check_size(name: str, size: int) -> None:
+    if size == 0:
+        raise ImageError(f"{name} is empty (0 bytes); save the image again.")
     if size > MAX_FILE_BYTES:
         raise ImageError(f"{name} has {size / 1e6:,.0f} MB; at most {MAX_FILE_BYTES / 1e6:,.0f} MB are read.")
 

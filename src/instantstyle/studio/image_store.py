@@ -2,16 +2,16 @@
 
 import re
 import secrets
-import shutil
 import unicodedata
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 
 from PIL import Image
 
 from ..core.style_library import SUFFIX, library_folder, list_names, path_of
 from ..errors import ImageError, StyleError
-from ..imaging.loading import file_sha256, open_reference
+from ..imaging.loading import file_sha256, open_reference, read_image_bytes
 from ..imaging.png_metadata import save_png
 from ..recipe import Recipe, Reference
 from ..utils.text import safe_file_name, slug
@@ -87,14 +87,15 @@ class ImageStore:
         """
         name = safe_file_name(original_name or path.name)
         try:
-            open_reference(path)
+            data = read_image_bytes(path)
+            open_reference(data, name)
         except ImageError as error:
             raise ImageError(str(error).replace(str(path), name)) from None
-        digest = file_sha256(path)
+        digest = sha256(data).hexdigest()
         copy = self._references / digest / name
         if not copy.is_file():
             copy.parent.mkdir(exist_ok=True, mode=0o700)
-            shutil.copyfile(path, copy)
+            copy.write_bytes(data)
         return Reference(name=str(copy), sha256=digest)
 
     def find_reference(self, reference: Reference) -> Path | None:
