@@ -282,7 +282,7 @@ def test_invalid_combinations_are_refused(generate, words, reason):
 def test_a_size_far_from_that_of_the_model_is_warned_of(run):
     words = ("generate", "a rocket", "--steps", 1, "--seed", 7, "--device", "cpu", "--force")
     err = run(*words, "-o", "large.png", "--width", 256, "--height", 256).err
-    assert "warning: mini was trained on images of 128×128 px; of 256×256 px they are likely" in err
+    assert "warning: The model was trained on images of 128×128 px; of 256×256 px they are likely" in err
     assert "64×64 px" in run(*words, "-o", "small.png", "--width", 64, "--height", 64).err
     for size in ((), ("--width", 128), ("--width", 160, "--height", 96)):
         assert run(*words, "-o", "same.png", *size).err == ""

@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..utils.text import slug
-from .console import note, progress, warn
-
-MAX_AREA_RATIO = 2.0
-"""Ratio of the pixels of an image to those of the model's own size beyond which a warning is printed."""
+from .console import note, progress
 
 if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
@@ -86,35 +83,9 @@ def load_for_recipes(
     validate(*recipes, sources=sources)
     styled = load_for(*recipes, device=device, sources=sources)
     styled.pipe.set_progress_bar_config(disable=True)
-    _warn_of_unknown_words(recipes)
-    _warn_of_sizes(recipes, styled)
     if verbose:
         _print_details(recipes[0], styled, sources)
     return styled
-
-
-def _warn_of_unknown_words(recipes: Sequence["Recipe"]) -> None:
-    """Warn of content that the bundled model was not trained on; calls warn of prompts themselves."""
-    if recipes[0].model != "mini":
-        return
-    from ..synthetic.vocabulary import explain_unknown_prompt
-
-    for phrase in dict.fromkeys(phrase for recipe in recipes for phrase in recipe.content):
-        if explanation := explain_unknown_prompt(phrase):
-            warn(explanation)
-
-
-def _warn_of_sizes(recipes: Sequence["Recipe"], styled: "InstantStyle") -> None:
-    """Warn of sizes far from that of the images which the model was trained on; an image to start from has that."""
-    side = styled.pipe.unet.config.sample_size * styled.pipe.vae_scale_factor
-    sizes = {(each.width or side, each.height or side) for each in recipes if each.image is None}
-    for width, height in sorted(sizes):
-        if not 1 / MAX_AREA_RATIO <= width * height / side**2 <= MAX_AREA_RATIO:
-            warn(
-                f"{recipes[0].model} was trained on images of {side}×{side} px; of {width}×{height} px they are "
-                "likely to be blurred, repeated or empty. Leave --width and --height out, or keep to "
-                "about as many pixels."
-            )
 
 
 def _print_details(recipe: "Recipe", styled: "InstantStyle", sources: "SourceCache") -> None:

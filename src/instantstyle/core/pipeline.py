@@ -33,7 +33,7 @@ from .pipeline_checks import (
     num_images,
     supported_arguments,
 )
-from .prompt_checks import warn_of_prompts
+from .prompt_checks import warn_of_call
 from .protocols import ContentEncoder, Pipeline, PipelineArguments
 from .reference_encoder import ContentScale, ReferenceEncoder
 from .row_layout import Row, validate_row_layout
@@ -281,7 +281,7 @@ class InstantStyle:
         arguments = convert_images(self.pipe, {**self.defaults, **arguments})
         prompts, images = num_images(prompt, num_images_per_prompt, arguments)
         seeds, generators = make_generators(seed, arguments, prompts * images)
-        warn_of_prompts(self.pipe, prompt, self.explain_prompt)
+        warn_of_call(self.pipe, prompt, arguments, self.explain_prompt)
         guidance = limit_guidance(self.pipe, guidance_interval, self.row_layout)
         negative = None if style is None or negative_style is None else self.builder.as_style(negative_style)
         settings: PipelineArguments = {

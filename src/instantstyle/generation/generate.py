@@ -12,6 +12,7 @@ from ..recipe import Combine, Crop, Recipe, Reference
 from ..unet.probe_file import resolve_block_spec
 from ..utils.versions import library_versions
 from .callbacks import OnPreview, OnStep, step_callback
+from .hints import warn_of_content
 from .sources import SourceCache
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def prepare(styled: "InstantStyle", recipe: Recipe, sources: SourceCache | None 
     """
     from ..core.conditioning import StyleConditioning
 
+    warn_of_content(styled, recipe)
     sources = SourceCache() if sources is None else sources
     recipe = recipe.replace(blocks=resolve_block_spec(recipe.blocks, styled.architecture))
     style = _encode(styled, recipe.references, recipe.crop, sources, recipe.combine)
