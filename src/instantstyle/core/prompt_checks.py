@@ -68,17 +68,17 @@ def describe_size(pipe: Any, height: int | None, width: int | None) -> str | Non
     Returns:
         One line, or None for a size near the model's own, or where that is unknown.
     """
-    sides = getattr(pipe.unet.config, "sample_size", None)
-    sides = list(sides) if isinstance(sides, Sequence) else [sides, sides]
-    factor = getattr(pipe, "vae_scale_factor", None)
-    if (height is None and width is None) or factor is None or None in sides:
+    side: int | Sequence[int] | None = getattr(pipe.unet.config, "sample_size", None)
+    factor: int | None = getattr(pipe, "vae_scale_factor", None)
+    if (height is None and width is None) or factor is None or side is None:
         return None
     parameters = inspect.signature(pipe.__call__).parameters
-    # A pipeline for panoramas has a default of its own.
-    defaults = [getattr(parameters.get(name), "default", None) for name in ("height", "width")]
-    own_height, own_width = (
-        default if isinstance(default, int) else side * factor for default, side in zip(defaults, sides, strict=True)
-    )
+    own: list[int] = []
+    for name, latent in zip(("height", "width"), (side, side) if isinstance(side, int) else side, strict=True):
+        # A pipeline for panoramas has a default of its own.
+        default = parameters[name].default if name in parameters else None
+        own.append(default if isinstance(default, int) else latent * factor)
+    own_height, own_width = own
     height, width = height or own_height, width or own_width
     if 1 / MAX_AREA_RATIO <= height * width / (own_height * own_width) <= MAX_AREA_RATIO:
         return None
