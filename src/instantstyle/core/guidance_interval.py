@@ -53,10 +53,6 @@ class ConditionalPartOnly:
         output = forward(*_map_tensors(tuple(args), conditional), **halved)
         return _map_tensors(output, lambda tensor: torch.cat([tensor, tensor]))
 
-    def forget_text(self) -> None:
-        """Free the text of the last call."""
-        self._text = None
-
 
 def skips_unconditional(interval: GuidanceInterval, state: DenoisingState) -> bool:
     """Tell whether this step lies outside of the interval, and the batch has an unconditional part to skip.

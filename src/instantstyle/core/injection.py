@@ -74,7 +74,7 @@ class StyledUNet:
         """By network, compiled or not: its original call, and the one in its place."""
         self._active: dict[str, StyledAttnProcessor] = {}
         self._text_caches: dict[str, StyledAttnProcessor] = {}
-        self._conditional_part = ConditionalPartOnly()
+        self._conditional_part: ConditionalPartOnly | None = None
 
     @classmethod
     def of(cls, unet: UNet) -> "StyledUNet":
@@ -136,7 +136,10 @@ class StyledUNet:
                 for name, processor in self._active.items():
                     check_in_place(unet, name, processor)
                     processor.prepare_step()
-                return self._conditional_part.run(forward, args, kwargs) if skips else forward(*args, **kwargs)
+                if not skips:
+                    return forward(*args, **kwargs)
+                self._conditional_part = self._conditional_part or ConditionalPartOnly()
+                return self._conditional_part.run(forward, args, kwargs)
             finally:
                 self.state.end()
 
@@ -172,7 +175,7 @@ class StyledUNet:
                     vars(unet)[CALL] = original
         self._calls.clear()
         self._text_caches.clear()
-        self._conditional_part.forget_text()
+        self._conditional_part = None
         self._thread = None
 
     def _install(self, unet: UNet) -> None:
