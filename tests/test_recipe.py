@@ -1,5 +1,6 @@
 """A recipe round-trips through JSON, rejects invalid fields in one line, and formats as A1111's text."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,6 +134,23 @@ def test_a_request_with_a_field_that_needs_a_reference_and_none_raises_an_error(
     with pytest.raises(JobError, match=f"{name} can only act on the style of a reference, and there is none"):
         recipe.check_request()
     recipe.replace(references=WHOLE["references"]).check_request()
+
+
+def test_a_name_twice_in_the_json_of_a_recipe_is_refused():
+    text = Recipe(prompt="a", seed=1).to_json()
+    with pytest.raises(JobError, match=r"it has 'seed' twice"):
+        Recipe.from_json(text.replace('"seed":1', '"seed":1,"seed":2'))
+
+
+@pytest.mark.parametrize(
+    "name", ["version", "scale", "start", "seed", "num_inference_steps", "guidance_scale", "height", "content_scale"]
+)
+def test_a_boolean_is_no_number_in_a_recipe(name):
+    for value in (True, False, np.True_):
+        with pytest.raises(JobError, match=rf"{name} is .*(True|False)_?, which is a boolean"):
+            Recipe.model_validate({"prompt": "a", "seed": 1, name: value})
+    with pytest.raises(JobError, match=r"weight is True, which is a boolean"):
+        Recipe.model_validate({"prompt": "a", "seed": 1, "mask": {"name": "a.png", "weight": True}})
 
 
 def test_every_file_is_listed_and_can_be_changed():

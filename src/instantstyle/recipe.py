@@ -85,8 +85,8 @@ ContentScale = Annotated[
 class StrictModel(BaseModel):
     """A frozen model without unknown fields, whose validation errors are one `JobError` in one line.
 
-    Texts must be Unicode without NUL characters, integers have at most 64 bits, and values are few and shallow:
-    parsers of JSON and YAML pass on others, which files, tokenizers and error messages cannot hold.
+    Texts must be Unicode without NUL characters, integers have at most 64 bits, booleans are no numbers, and values
+    are few and shallow: parsers of JSON and YAML pass on others, which files and tokenizers cannot hold.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,7 +94,8 @@ class StrictModel(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _raise_job_error(cls, fields: object, validate: Callable[[object], Self]) -> Self:
-        if faults := list(islice(find_faults(fields), MAX_ERRORS)):
+        flags = [name for name, field in cls.model_fields.items() if field.annotation is bool]
+        if faults := list(islice(find_faults(fields, flags), MAX_ERRORS)):
             raise JobError(f"{cls.__name__} is invalid: {'; '.join(faults)}.")
         try:
             return validate(fields)

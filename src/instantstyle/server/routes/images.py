@@ -15,6 +15,7 @@ from ...recipe import Recipe, Reference
 from ..dependencies import Owner
 from ..errors import error_body, json_response
 from ..job_queue import Job
+from ..json_request import openapi_json, read_json
 from ..multipart import openapi_form, read_form
 from ..openai_format import (
     EventPrefix,
@@ -49,9 +50,10 @@ def image_routes(service: Service) -> APIRouter:
     """Create the routes of a service that generate images."""
     routes = APIRouter(prefix="/v1/images", tags=["images"])
 
-    @routes.post("/generations", responses={200: _RESPONSE})
-    async def generate(body: GenerationRequest, request: Request, owner: Owner) -> Response:
+    @routes.post("/generations", responses={200: _RESPONSE}, openapi_extra=openapi_json(GenerationRequest))
+    async def generate(request: Request, owner: Owner) -> Response:
         """Generate images of a prompt, in the style of a stored style or of the image in the request."""
+        body = GenerationRequest.model_validate(await read_json(request))
 
         def recipe(files: RequestFiles) -> Recipe:
             references = _stored_style(service, owner, body, files)
