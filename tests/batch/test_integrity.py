@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sqlite3
+import zlib
 from contextlib import closing
 from pathlib import Path
 
@@ -79,6 +80,63 @@ def test_damage_in_the_middle_of_a_file_is_found(generate, folder):
     (folder / rows[1].file).write_bytes(data)
     assert [outcome.row for outcome in generate(rows, StubBackend())] == [rows[1]]
     assert read_files(folder) == before
+
+
+def chunks_of(data: bytes) -> list[tuple[bytes, bytes]]:
+    chunks, start = [], 8
+    while start < len(data):
+        length = int.from_bytes(data[start : start + 4], "big")
+        chunks.append((data[start + 4 : start + 8], data[start + 8 : start + 8 + length]))
+        start += length + 12
+    return chunks
+
+
+def make_png(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """Make a PNG in which every checksum is right."""
+    parts = (
+        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+        for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+FOREIGN_PIXELS = {
+    "empty": lambda kind, data, other: b"" if kind == b"IDAT" else data,
+    "cut": lambda kind, data, other: data[:20] if kind == b"IDAT" else data,
+    "no zlib stream": lambda kind, data, other: b"\0" * len(data) if kind == b"IDAT" else data,
+    "of another row": lambda kind, data, other: other[b"IDAT"] if kind == b"IDAT" else data,
+    "no size": lambda kind, data, other: bytes(8) + data[8:] if kind == b"IHDR" else data,
+    "half the height": lambda kind, data, other: (
+        data[:7] + bytes([data[7] // 2]) + data[8:] if kind == b"IHDR" else data
+    ),
+}
+
+
+def make_distinct(image: Image.Image, number: int) -> bytes:
+    """The pixels of another image, compressed as a PNG holds them."""
+    lines = [bytes([0]) + bytes([number]) * 3 * image.width] * image.height
+    return zlib.compress(b"".join(lines))
+
+
+@pytest.mark.parametrize("without_hash", [False, True])
+@pytest.mark.parametrize("name", FOREIGN_PIXELS)
+def test_pixels_that_are_not_those_of_the_row_are_found_behind_right_checksums(generate, folder, name, without_hash):
+    rows = make_rows(2)
+    generate(rows, StubBackend())
+    path = folder / rows[0].file
+    before = path.read_bytes()
+    with Image.open(path) as image:
+        other = {b"IDAT": make_distinct(image.convert("RGB"), 7)}
+    chunks = [(kind, FOREIGN_PIXELS[name](kind, data, other)) for kind, data in chunks_of(before)]
+    if without_hash:
+        chunks = [(kind, data) for kind, data in chunks if not data.startswith(b"instantstyle:pixels\0")]
+    assert make_png(chunks_of(before)) == before
+    path.write_bytes(make_png(chunks))
+    # Files of early versions have no hash: only what cannot be decoded is found there.
+    lost = [] if without_hash and name in ("of another row", "half the height") else [rows[0]]
+    assert [outcome.row for outcome in generate(rows, StubBackend())] == lost
+    if lost:
+        assert path.read_bytes() == before
 
 
 def test_an_image_with_a_recipe_beyond_the_head_counts(ledgers):
