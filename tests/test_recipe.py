@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instantstyle import JobError
+from instantstyle.generation.idle_fields import check_request
 from instantstyle.recipe import FILE_FIELDS, STYLE_FIELDS, Recipe
 
 WHOLE = {
@@ -31,7 +32,7 @@ recipes = st.builds(
     Recipe,
     prompt=words,
     negative_prompt=words,
-    content=st.lists(words.filter(bool), max_size=3),
+    content=st.lists(words.filter(str.strip), max_size=3),
     scale=weights,
     blocks=st.one_of(st.just("style"), st.lists(words, max_size=2), st.dictionaries(words, weights, max_size=2)),
     seed=st.integers(0, 2**63 - 1),
@@ -132,8 +133,8 @@ def test_a_request_with_a_field_that_needs_a_reference_and_none_raises_an_error(
     given = {"content": ["a cat"], "negative_references": [{"name": "oil.png"}]}
     recipe = Recipe.model_validate({"prompt": "a", "seed": 1, name: given[name]})
     with pytest.raises(JobError, match=f"{name} can only act on the style of a reference, and there is none"):
-        recipe.check_request()
-    recipe.replace(references=WHOLE["references"]).check_request()
+        check_request(recipe)
+    check_request(recipe.replace(references=WHOLE["references"]))
 
 
 def test_a_name_twice_in_the_json_of_a_recipe_is_refused():

@@ -273,6 +273,12 @@ def test_a_guidance_interval_changes_the_image_and_is_in_the_recipe(generate):
         (("--style", "ink.png", "--mask", "nowhere.png"), "nowhere.png does not exist"),
         (("--style", "ink.png", "--combine", "median"), "'average' or 'concat'"),
         (("--negative-style", "ink.png"), "add a reference image"),
+        (("--mask", "ink.png"), "mask can only act on the style of a reference"),
+        (("--start", 0.5), "start can only act on the style of a reference"),
+        (("--scale", 0.5, "--blocks", "all"), "blocks and scale can only act on the style of a reference"),
+        (("--style", "ink.png", "--weight", 0), "references need a weight above 0"),
+        (("--style", "ink.png", "--content", "   "), "should have words, not only white space"),
+        (("-n", 3, "--seed", 2**63 - 2), "each of 3 images has the next one"),
     ],
 )
 def test_invalid_combinations_are_refused(generate, words, reason):

@@ -125,3 +125,15 @@ def test_the_name_of_an_unknown_model_is_cut(client):
     ):
         assert response.status_code == 404
         assert len(error_message(response)) < 200
+
+
+@pytest.mark.parametrize("field", ["scale", "start", "content_scale"])
+def test_a_field_without_effect_is_refused(client, field):
+    response = post_json(client, json.dumps({"prompt": "a", **SHORT, field: 0.5}))
+    assert response.status_code == 400
+    assert f"{field} can only act on the style of a reference" in error_message(response)
+
+
+def test_seeds_that_would_pass_the_largest_are_refused(client):
+    response = post_json(client, json.dumps({"prompt": "a", **SHORT, "n": 3, "seed": 2**63 - 2}))
+    assert (response.status_code, "each of 3 images" in error_message(response)) == (400, True)

@@ -41,6 +41,7 @@ def generate_to_files(
         InstantStyleError: The recipe or a path is not valid, or the model cannot be loaded.
     """
     from ..generation.generate import generate
+    from ..generation.idle_fields import check_seeds
     from ..generation.sources import SourceCache
     from ..imaging.image_file import save_image, validate_image_path
 
@@ -48,6 +49,7 @@ def generate_to_files(
     if not paths:
         base = output or Path(f"{slug(title)}.png")
         paths = [base.with_name(f"{base.stem}-{recipe.seed + i}{base.suffix}") for i in range(number)]
+    check_seeds(recipe, number)
     for path in paths:
         validate_image_path(path, recipe, force=force)
     sources = SourceCache()

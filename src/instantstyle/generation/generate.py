@@ -13,6 +13,7 @@ from ..unet.probe_file import resolve_block_spec
 from ..utils.versions import library_versions
 from .callbacks import OnPreview, OnStep, step_callback
 from .hints import warn_of_content
+from .idle_fields import check_seeds
 from .sources import SourceCache
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def generate(
     Raises:
         InstantStyleError: The recipe does not fit the model, or a file cannot be read.
     """
+    check_seeds(recipe, count)
     prepared = prepare(styled, recipe, sources)
     for seed in range(recipe.seed, recipe.seed + count):
         yield from prepared.generate([recipe.replace(seed=seed)], on_step, on_preview)

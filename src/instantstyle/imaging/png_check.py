@@ -1,7 +1,7 @@
 """Whether a PNG file is the complete image that was written, and the texts that it carries.
 
-`write_png` stores a hash of the pixels beside the recipe. The checksums of chunks tell nothing of whole chunks that are
-replaced by others.
+`write_png` stores a hash of the pixels beside the recipe. The checksums of chunks tell nothing of whole chunks that
+are replaced by others.
 """
 
 import struct

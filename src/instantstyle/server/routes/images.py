@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from ...errors import InstantStyleError
+from ...generation.idle_fields import check_request, check_seeds
 from ...generation.validate import validate
 from ...generation.worker import Finished, ModelWorker, Progress, preview_steps
 from ...recipe import Recipe, Reference
@@ -107,6 +108,8 @@ async def _respond(
 
 def _generation(service: Service, recipe: Recipe, body: ImageRequest) -> RequestWork[Result]:
     """Return the work that decodes the files, and sends each image and, in a stream, its previews."""
+    check_request(recipe)
+    check_seeds(recipe, body.n)
     previews = body.partial_images if body.stream else 0
 
     def work(worker: ModelWorker, job: Job[Result], sources: CheckedSources) -> None:
