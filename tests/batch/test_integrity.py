@@ -315,3 +315,36 @@ def test_rows_that_their_index_does_not_find_are_damage(generate, folder):
     path.write_bytes(damaged)
     with pytest.raises(JobError, match=r"ledger\.sqlite is damaged: .*move it away"):
         generate(make_rows(2), StubBackend())
+
+
+@pytest.mark.parametrize("name", ["ledger.sqlite", "ledger.lock"])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_ledger_that_is_no_file_says_what_to_do(generate, folder, name, make):
+    folder.mkdir(exist_ok=True)
+    make(folder / name)
+    with pytest.raises(JobError, match=rf"{name} is not a regular file; move it away, or choose another output"):
+        generate(make_rows(1), StubBackend())
+
+
+def test_a_table_of_a_ledger_with_other_columns_is_damage(generate, folder):
+    generate(make_rows(1), StubBackend())
+    with closing(sqlite3.connect(folder / "ledger.sqlite")) as connection, connection:
+        connection.execute("ALTER TABLE rows RENAME COLUMN rank TO rbnk")
+    with pytest.raises(JobError, match=r"is damaged: its table rows has other columns; move it away"):
+        generate(make_rows(1), StubBackend())
+
+
+def test_a_broken_constraint_says_what_to_do(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection:
+        connection.execute("CREATE TABLE rows (key TEXT PRIMARY KEY)")
+        connection.execute("INSERT INTO rows VALUES ('a')")
+        with pytest.raises(sqlite3.IntegrityError) as caught:
+            connection.execute("INSERT INTO rows VALUES ('a')")
+    message = str(ledger_file.describe_error(caught.value, tmp_path / "ledger.sqlite"))
+    assert "move it away: images that are complete count without it" in message
+
+
+def test_the_name_of_a_folder_that_cannot_be_created_is_cut(tmp_path):
+    with pytest.raises(JobError, match="choose another output") as caught:
+        generate_into(str(tmp_path / ("x" * 300)), make_rows(1), StubBackend())
+    assert len(str(caught.value)) < 300

@@ -68,7 +68,7 @@ def run(
     check_destination(path, force=force)
     # The rules for these values are those of a recipe.
     if weight and len(weight) != len(references):
-        raise JobError(f"There are {len(weight)} --weight for {len(references)} references; give one for each.")
+        raise JobError(f"{len(references)} references have {len(weight)} weights; give one --weight for each.")
     weights = weight or [1.0] * len(references)
     fields = {"crop": crop, "combine": combine, "removal": removal, "content": content or ()}
     named = [{"name": str(path), "weight": share} for path, share in zip(references, weights, strict=True)]
