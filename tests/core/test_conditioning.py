@@ -36,6 +36,14 @@ def test_a_curve_is_interpolated_linearly(ink):
     assert [factor(progress) for progress in (0.0, 0.25, 0.5, 0.75)] == [0.0, 0.5, 1.0, 0.5]
 
 
+def test_the_last_of_k_steps_has_the_share_before_the_end_of_a_curve(ink):
+    """docs/modes.md states the rule: step i of k has the share i/k, factor i of n applies at i/(n − 1)."""
+    factor = StyleConditioning(ink, curve=[1.0, 0.0]).schedule
+    assert factor
+    assert [factor(i / 2) for i in range(2)] == [1.0, 0.5]
+    assert factor(3 / 4) == 0.25
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

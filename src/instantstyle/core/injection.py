@@ -43,7 +43,6 @@ REPLACEABLE = (
 )
 """Processors of diffusers that compute what `StyledAttnProcessor` computes without a style, in another way."""
 
-
 _styled_unets: "WeakKeyDictionary[nn.Module, StyledUNet]" = WeakKeyDictionary()
 _styled_unets_lock = threading.Lock()
 
@@ -81,6 +80,11 @@ class StyledUNet:
         """Return the object that holds this UNet's injections; a compiled UNet shares it with the one inside of it."""
         with _styled_unets_lock:
             return _styled_unets.setdefault(cast(nn.Module, unwrap_compiled(unet)), cls())
+
+    @property
+    def has_injections(self) -> bool:
+        """Whether styles are injected now."""
+        return bool(self._injections)
 
     @contextmanager
     def generating(self) -> Generator[None]:
@@ -253,7 +257,7 @@ def check_replaceable(unet: UNet, names: Iterable[str]) -> None:
     if loaded:
         raise StyleError(f"The UNet already has an IP-Adapter ({loaded[0]}); call pipe.unload_ip_adapter() first.")
     for name in names:
-        if not isinstance(found[name], StyledAttnProcessor) and not _is_plain(found[name]):
+        if not is_plain_processor(found[name]):
             raise StyleError(
                 f"{name.removesuffix('.processor')} has the processor {type(found[name]).__name__}, which a style "
                 "would replace. Choose blocks without it, or call unet.set_default_attn_processor() first."
@@ -289,9 +293,10 @@ def _attention(unet: UNet, name: str) -> Any:
     return unet.get_submodule(name.removesuffix(".processor"))
 
 
-def _is_plain(processor: object) -> bool:
-    """Whether the processor is one of diffusers' plain ones itself; a subclass may compute anything."""
-    return type(processor).__name__ in REPLACEABLE and type(processor).__module__.startswith("diffusers.")
+def is_plain_processor(processor: object) -> bool:
+    """Whether the processor is a styled one, or a plain one of diffusers itself; a subclass may compute anything."""
+    cls = type(processor)
+    return cls is StyledAttnProcessor or (cls.__name__ in REPLACEABLE and cls.__module__.startswith("diffusers."))
 
 
 def limit_guidance(

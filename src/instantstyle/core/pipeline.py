@@ -12,7 +12,7 @@ from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import StateDictSource
 from ..recipe import Combine, Crop, Removal
 from ..unet.architectures import Architecture
-from ..unet.blocks import BlockSpec, format_blocks
+from ..unet.blocks import BlockSpec, copy_spec, format_blocks
 from ..unet.probe_file import resolve_block_spec
 from .clip_encoders import ImageEncoder
 from .conditioning import MaskLike, as_conditionings, read_file_once
@@ -33,6 +33,7 @@ from .pipeline_checks import (
     num_images,
     supported_arguments,
 )
+from .pipeline_state import PipelineState
 from .prompt_checks import warn_of_call
 from .protocols import ContentEncoder, Pipeline, PipelineArguments
 from .reference_encoder import ContentScale, ReferenceEncoder
@@ -93,8 +94,8 @@ class InstantStyle:
         self.adapter = IPAdapter(checkpoint, self.pipe.unet, architecture)
         encoder = getattr(pipe, "image_encoder", None) if image_encoder is None else image_encoder
         self.builder = StyleBuilder.open(self.pipe, self.adapter, encoder, text_encoder, keep_encoder)
-        self.defaults = dict(defaults or {})
-        self.recipe_fields, self.explain_prompt = recipe_fields, explain_prompt
+        self.defaults, self.recipe_fields, self.explain_prompt = dict(defaults or {}), recipe_fields, explain_prompt
+        self.loaded_state = PipelineState.of(pipe) if recipe_fields else None
 
     def with_pipeline(self, pipe: "DiffusionPipeline | Pipeline") -> "InstantStyle":
         """Share adapter and encoders with another, as `StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe)`."""
@@ -256,11 +257,11 @@ class InstantStyle:
             crop: How reference images are made square.
             blocks: A role (`"style"`, `"layout"`, `"all"`), a mode (`"precise-style"`), names, patterns, or a mapping
                 from them to weights.
-            scale: 0 is the plain pipeline, 1 the adapter as trained.
+            scale: 0 adds nothing, as `style=None`; 1 is the adapter as trained.
             mask: White where the style acts.
             start: Share of the steps after which the style starts to act.
             end: Share of the steps after which it no longer acts.
-            curve: Factors on the scale, evenly spaced over the steps.
+            curve: Factors on the scale, see `StyleConditioning`.
             negative_style: A style that guidance steers away from.
             guidance_interval: First and last share of the steps with guidance, such as (0.2, 0.8); None is all.
             seed: Image i is generated from `seed + i`, alone or in a batch; None draws a new seed.
@@ -283,26 +284,25 @@ class InstantStyle:
         seeds, generators = make_generators(seed, arguments, prompts * images)
         warn_of_call(self.pipe, prompt, arguments, self.explain_prompt)
         guidance = limit_guidance(self.pipe, guidance_interval, self.row_layout)
-        negative = None if style is None or negative_style is None else self.builder.as_style(negative_style)
+        if style is not None and negative_style is not None:
+            negative_style = self.builder.as_style(negative_style)
         settings: PipelineArguments = {
             **{"blocks": self._without_probe_file(blocks), "scale": scale, "mask": read_file_once(mask)},
-            **{"start": start, "end": end, "curve": curve, "negative_style": negative},
+            **{"start": start, "end": end, "curve": curve, "negative_style": negative_style},
         }
-        styles = self.builder.for_call(style, crop, content, content_scale, removal)
+        styles = self.builder.for_call(style, crop, content, content_scale, removal, settings)
         check_one_style_each(styles, prompts)
         styling = nullcontext() if styles is None else self.using(styles, **settings)
-        with StyledUNet.of(self.pipe.unet).generating(), styling, guidance:
-            inputs = call_inputs(self.pipe, prompt, images, generators)
-            output = self.pipe(**inputs, **arguments)
-        check_output(output[0], flagged_images(output), self.pipe)
-        if isinstance(output, tuple):
-            return cast(StyledOutput, output)
         record = CallRecord.of(self, prompt, styles, settings, guidance_interval, seeds, images, arguments)
-        return StyledOutput(output[0], output, record)
+        with StyledUNet.of(self.pipe.unet).generating(), record.watch(arguments) as watched, styling, guidance:
+            inputs = call_inputs(self.pipe, prompt, images, generators)
+            output = self.pipe(**inputs, **watched)
+        check_output(output[0], flagged_images(output), self.pipe)
+        return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)
 
     def _without_probe_file(self, blocks: BlockSpec) -> BlockSpec:
-        """Replace a probe file by the blocks that it names: `core` sees no probe file."""
-        return resolve_block_spec(blocks, self.architecture) if ".json" in str(blocks) else blocks
+        """Replace a probe file by the blocks that it names: `core` sees no probe file. Returns a copy."""
+        return copy_spec(resolve_block_spec(blocks, self.architecture) if ".json" in str(blocks) else blocks)
 
     def __repr__(self) -> str:
         """`InstantStyle(StableDiffusionXLPipeline, mini, cpu float32, style up_blocks.1.attentions.2, …)`."""

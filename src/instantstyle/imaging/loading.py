@@ -17,7 +17,7 @@ from PIL import Image
 
 from ..errors import ImageError, suggest_nearest
 from ..recipe import CROPS
-from ..utils.text import cut
+from ..utils.text import cut, shorten
 from .arrays import ArrayLike, ArrayMeaning, image_from_array, is_array, weights_from_array
 from .conversion import to_rgb
 from .decoding import MAX_FILE_BYTES, as_image_errors, decode_image, join_with_or
@@ -144,13 +144,19 @@ def fit(image: Image.Image, size: int, crop: str = "center") -> Image.Image:
     Raises:
         ImageError: There is no such crop.
     """
+    check_crop(crop)
     if crop == "squash":
         return image.resize((size, size), Image.Resampling.BICUBIC)
     if crop == "pad":
         return _pad_to_square(image, size)
-    if crop == "center":
-        return _crop_to_square(image, size)
-    raise ImageError(f"There is no crop {crop!r}; use {join_with_or(CROPS)}.{suggest_nearest(str(crop), list(CROPS))}")
+    return _crop_to_square(image, size)
+
+
+def check_crop(crop: object) -> None:
+    """Raise `ImageError` if there is no such crop."""
+    if not isinstance(crop, str) or crop not in CROPS:
+        nearest = suggest_nearest(str(crop), list(CROPS))
+        raise ImageError(f"There is no crop {shorten(crop)}; use {join_with_or(CROPS)}.{nearest}")
 
 
 def read_image_bytes(path: str | Path) -> bytes:
