@@ -184,7 +184,7 @@ def num_images(
     texts = cast(object, [prompt] if isinstance(prompt, str) else prompt)
     if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) for text in texts):
         raise JobError(f"prompt is {shorten(prompt)}; it is words, or a list of these.")
-    _check_texts({"prompt": texts if len(texts) > 1 else texts[0]})
+    _check_texts({"prompt": prompt})
     return len(texts), images
 
 

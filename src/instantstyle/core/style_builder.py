@@ -176,7 +176,7 @@ class StyleBuilder:
         if style is None:
             if changes:
                 raise StyleError(f"{changes[0]} says what is removed from a style, but style is None.")
-            crops = [] if isinstance(crop, str) and crop == "center" else ["crop"]
+            crops = [] if crop == "center" else ["crop"]
             if idle := [*crops, *find_changed_settings(settings)]:
                 raise StyleError(f"{idle[0]} is given, but style is None, so that it has no effect; pass style=.")
             return None

@@ -212,7 +212,8 @@ def _split_spec(spec: object) -> list[tuple[str, float]]:
     """Split a block spec into names without `+`, each with its weight."""
     copied = copy_spec(spec)
     if isinstance(copied, Mapping):
-        return [(part, weight) for name, weight in copied.items() for part in str(name).split("+")]
+        weights = cast("Mapping[str | Block, float]", copied)
+        return [(part, weight) for name, weight in weights.items() for part in str(name).split("+")]
     names = [copied] if isinstance(copied, str | Block) else copied
     return [(part, 1.0) for name in names for part in str(name).split("+")]
 
