@@ -1,5 +1,8 @@
 """Every public argument is checked by type before it is used; numbers of Python and numpy are read alike."""
 
+# Arguments of other types are passed on purpose.
+# pyright: reportArgumentType=false
+
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction

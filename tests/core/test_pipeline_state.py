@@ -1,5 +1,8 @@
 """What changes an image and is in no argument of its call is found, and named where the recipe is asked for."""
 
+# Members that diffusers registers at run time are set.
+# pyright: reportAttributeAccessIssue=false, reportUnknownMemberType=false
+
 from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
