@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import replace
-from html import escape
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ModelError
@@ -12,7 +11,7 @@ from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import StateDictSource
 from ..recipe import Combine, Crop, Removal
 from ..unet.architectures import Architecture
-from ..unet.blocks import BlockSpec, copy_spec, format_blocks
+from ..unet.blocks import BlockSpec, copy_spec
 from ..unet.probe_file import resolve_block_spec
 from .clip_encoders import ImageEncoder
 from .conditioning import MaskLike, as_conditionings, read_file_once
@@ -37,6 +36,7 @@ from .pipeline_state import PipelineState
 from .prompt_checks import warn_of_call
 from .protocols import ContentEncoder, Pipeline, PipelineArguments
 from .reference_encoder import ContentScale, ReferenceEncoder
+from .representation import describe, tabulate_roles
 from .row_layout import Row, validate_row_layout
 from .style import Style
 from .style_builder import ReferenceLike, References, StyleBuilder, StyleLike
@@ -195,21 +195,23 @@ class InstantStyle:
         curve: Sequence[float] | None = None,
         negative_style: Style | ReferenceLike | None = None,
         row_layout: Sequence[Row] | None = None,
+        scheduler: object = None,
     ) -> Generator[Pipeline]:
         """Inject a style into the plain pipeline, which is yielded, for the `with` block; arguments as in a call.
 
         The pipeline has its own defaults, such as 50 steps; pass `**styled.defaults` for those of the model. `with`
         statements may end in any order; in a layer that several select, the latest style acts. It acts in every
         pipeline of diffusers that has this UNet, and in a loop of your own: there all rows of a batch are conditional
-        unless `row_layout` names its parts, and the step is that of the timestep in `pipe.scheduler.timesteps`.
+        unless `row_layout` names its parts, and the step is that of the timestep in `scheduler.timesteps`.
 
         Args:
             style: A style, several references, or conditionings, as in a call.
             row_layout: Parts of a batch in a loop or pipeline of your own; None is the constructor's.
+            scheduler: The scheduler of a loop of your own; None is `pipe.scheduler`, whose steps must not be skipped.
 
         Raises:
             BlockError: The UNet has no such block.
-            ModelError: `row_layout` names other parts.
+            ModelError: `row_layout` names other parts, or `scheduler` has no timesteps.
             StyleError: The style cannot be used here, or another thread styles the UNet.
         """
         styles = self.builder.as_styles(style)
@@ -220,7 +222,8 @@ class InstantStyle:
         conditionings = [replace(each, blocks=self._without_probe_file(each.blocks)) for each in conditionings]
         layers = merge_style_layers(map(self.adapter.style_layers, conditionings))
         layout = self.row_layout if row_layout is None else validate_row_layout(row_layout)
-        with inject_attention_processors(self.pipe.unet, layers, row_layout=layout, scheduler=self.pipe.scheduler):
+        schedulers = {"scheduler": scheduler, "pipe_scheduler": self.pipe.scheduler}
+        with inject_attention_processors(self.pipe.unet, layers, row_layout=layout, **schedulers):
             yield self.pipe
 
     def __call__(
@@ -278,7 +281,7 @@ class InstantStyle:
             ModelError: An image is black or not finite, and the safety checker has not blacked it out.
             StyleError: The style cannot be used with these arguments.
         """
-        check_arguments(self.pipe, arguments, self.__call__)
+        check_arguments(self.pipe, arguments, self.__call__, is_styled=style is not None)
         arguments = convert_images(self.pipe, {**self.defaults, **arguments})
         prompts, images = num_images(prompt, num_images_per_prompt, arguments)
         seeds, generators = make_generators(seed, arguments, prompts * images)
@@ -304,17 +307,14 @@ class InstantStyle:
         """Replace a probe file by the blocks that it names: `core` sees no probe file. Returns a copy."""
         return copy_spec(resolve_block_spec(blocks, self.architecture) if ".json" in str(blocks) else blocks)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "InstantStyle":
+        """Copy the pipeline; adapter and encoders are shared, see `with_pipeline`."""
+        return self.with_pipeline(deepcopy(self.pipe, memo))
+
     def __repr__(self) -> str:
         """`InstantStyle(StableDiffusionXLPipeline, mini, cpu float32, style up_blocks.1.attentions.2, …)`."""
-        unet = self.pipe.unet
-        roles = (f"{role} {format_blocks(blocks)}" for role, blocks in self.architecture.roles.items())
-        model = (self.recipe_fields or {}).get("model") or self.architecture.title
-        place = f"{self.pipe.device} {str(unet.dtype).removeprefix('torch.')}"
-        return f"InstantStyle({', '.join([type(self.pipe).__name__, model, place, *roles])})"
+        return describe(self.pipe, self.architecture, (self.recipe_fields or {}).get("model"))
 
     def _repr_html_(self) -> str:
         """The blocks and their roles as a table, for notebooks."""
-        roles = self.architecture.roles.items()
-        played = ((block, [role for role, members in roles if block in members]) for block in self.architecture.blocks)
-        rows = (f"<tr><td>{block}</td><td>{', '.join(names)}</td></tr>" for block, names in played)
-        return f"<table><caption>{escape(repr(self))}</caption>{''.join(rows)}</table>"
+        return tabulate_roles(repr(self), self.architecture)

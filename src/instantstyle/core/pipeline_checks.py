@@ -5,7 +5,7 @@
 
 import inspect
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -41,16 +41,20 @@ ALIASES = {"steps": "num_inference_steps", "cfg": "guidance_scale", "n": "num_im
 """Names of other tools, by which users look for an argument."""
 
 
-def check_arguments(pipe: Pipeline, arguments: PipelineArguments, own_call: Callable[..., object]) -> None:
+def check_arguments(
+    pipe: Pipeline, arguments: PipelineArguments, own_call: Callable[..., object], *, is_styled: bool = False
+) -> None:
     """Check that the pipeline has these arguments, and that numbers are in range.
 
     Args:
         pipe: The pipeline to call.
         arguments: Keyword arguments.
         own_call: The call whose argument names are suggested beside the pipeline's.
+        is_styled: Whether a style acts in the call.
 
     Raises:
         JobError: The pipeline has no argument of a name, or a number is out of range.
+        StyleError: An option of the pipeline replaces the processors of a style.
     """
     known = _parameters(pipe.__call__)
     for name, value in arguments.items():
@@ -59,6 +63,10 @@ def check_arguments(pipe: Pipeline, arguments: PipelineArguments, own_call: Call
         if name not in known and not _takes_any_name(pipe.__call__):
             nearest = suggest_nearest(ALIASES.get(name, name), [*known, *_parameters(own_call)])
             raise JobError(f"{type(pipe).__name__} has no argument {name!r}.{nearest}")
+    if is_styled:
+        _check_processor_options(pipe, arguments)
+    if _uses_free_noise(pipe) and isinstance(arguments.get("generator"), list | tuple):
+        raise _one_generator_error(pipe)
     _check_texts(arguments)
     _check_numbers(pipe, arguments)
     steps = arguments.get("num_inference_steps")
@@ -69,6 +77,32 @@ def check_arguments(pipe: Pipeline, arguments: PipelineArguments, own_call: Call
         # diffusers checks the same in every pipeline, and raises ValueError.
         if size is not None and (not is_whole_number(size, at_least=8) or size % 8):
             raise JobError(f"{name} is {shorten(size)}; it must be a multiple of 8, in pixels.")
+
+
+PROCESSOR_OPTIONS = ("use_cross_attn_mask", "use_intersect_mask")
+"""Options of LEdits++ with which it sets attention processors of its own, and leaves them in the UNet."""
+
+
+def _check_processor_options(pipe: Pipeline, arguments: PipelineArguments) -> None:
+    """Check before the call that the pipeline does not replace the processors of a style."""
+    parameters = inspect.signature(pipe.__call__).parameters
+    present = [name for name in PROCESSOR_OPTIONS if name in parameters]
+    if used := [name for name in present if arguments.get(name, parameters[name].default)]:
+        raise StyleError(
+            f"{type(pipe).__name__} sets attention processors of its own in place of a style's with {used[0]}; pass "
+            f"{' and '.join(f'{name}=False' for name in present)}."
+        )
+
+
+def _uses_free_noise(pipe: object) -> bool:
+    return bool(getattr(pipe, "free_noise_enabled", False))
+
+
+def _one_generator_error(pipe: object) -> JobError:
+    return JobError(
+        f"{type(pipe).__name__} with FreeNoise takes one generator and one prompt: generate one video a call, with "
+        "seed= or a generator that is not in a list."
+    )
 
 
 def _check_texts(arguments: PipelineArguments) -> None:
@@ -111,6 +145,12 @@ def call_inputs(
     Raises:
         JobError: The pipeline takes no prompt, or one image only.
     """
+    if _uses_free_noise(pipe):
+        prompts = [prompt] if prompt is None or isinstance(prompt, str) else prompt
+        if len(prompts) * per_prompt > 1:
+            raise _one_generator_error(pipe)
+        # Equal to a list of this one generator, which torch.randperm does not take.
+        prompt, generators = prompts[0], {name: each[0] for name, each in generators.items()}
     inputs = {"prompt": prompt, "num_images_per_prompt": per_prompt, **generators}
     if _takes_any_name(pipe.__call__):
         return inputs
@@ -181,6 +221,11 @@ def num_images(
     if prompt is None:
         embeds = arguments.get("prompt_embeds")
         return 1 if embeds is None else len(embeds), images
+    if isinstance(prompt, Mapping):
+        raise JobError(
+            "prompt maps frames to words (FreeNoise), and a recipe holds one prompt for all frames: generate in a "
+            "using block, with styled.using(…) as pipe: pipe({0: …})."
+        )
     texts = cast(object, [prompt] if isinstance(prompt, str) else prompt)
     if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) for text in texts):
         raise JobError(f"prompt is {shorten(prompt)}; it is words, or a list of these.")

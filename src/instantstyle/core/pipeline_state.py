@@ -14,8 +14,8 @@ from weakref import ref
 
 from torch import Tensor, nn
 
-from .injection import is_plain_processor
 from .pipeline_call import unwrap_compiled
+from .processor_checks import is_plain_processor
 
 FREEU = ("s1", "s2", "b1", "b2")
 """Attributes that `pipe.enable_freeu` sets on the blocks of a UNet."""
