@@ -75,6 +75,10 @@ def test_the_doctor_identifies_the_files_of_a_folder(run, model):
     assert f"→ --adapter {model / 'ip-adapter_small.safetensors'}" in line
 
 
+def test_a_folder_without_weights_is_said_to_have_none(run, tmp_path):
+    assert run("doctor", "--look", tmp_path).out.startswith(f"{tmp_path}: no files of weights (.safetensors,")
+
+
 def test_the_doctor_refuses_an_unknown_model(run):
     done = run("doctor", "sdlx")
     assert done.code == 2

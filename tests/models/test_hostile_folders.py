@@ -5,8 +5,11 @@ import os
 import time
 
 import pytest
+import torch
 
+from instantstyle.errors import ModelError
 from instantstyle.models.examine import examine_model
+from instantstyle.models.identify import identify_files
 from instantstyle.models.pipeline_files import PIPELINE_INDEX, list_pipeline_files, read_index
 from instantstyle.models.required_files import list_damaged, list_required_files
 from instantstyle.models.resolve import resolve_card
@@ -47,6 +50,40 @@ def test_a_name_of_a_shard_outside_the_folder_is_broken(folder, name):
     report = examine_model(str(folder))
     assert [file.file for file in report.missing] == ["unet/b.safetensors"]
     assert any(UNET_INDEX in fault and "outside its folder" in fault for fault in report.faults)
+
+
+@pytest.mark.parametrize("content", ["[]", '"text"', "{"])
+def test_an_index_of_another_form_is_broken(tmp_path, content):
+    (tmp_path / PIPELINE_INDEX).write_text(content)
+    assert any(f"{PIPELINE_INDEX} is no index of a pipeline" in fault for fault in examine_model(str(tmp_path)).faults)
+
+
+@pytest.mark.parametrize("kind", ["FluxPipeline", "A" * 100_000])
+def test_a_pipeline_without_a_unet_is_broken_before_its_weights_are_there(tmp_path, kind):
+    (tmp_path / PIPELINE_INDEX).write_text(json.dumps({"_class_name": kind}))
+    (fault,) = [fault for fault in examine_model(str(tmp_path), "sdxl").faults if "without a UNet" in fault]
+    assert kind[:12] in fault
+    assert len(fault) < 400
+    (tmp_path / PIPELINE_INDEX).write_text(json.dumps({"_class_name": "StableDiffusionXLPipeline"}))
+    assert not [fault for fault in examine_model(str(tmp_path), "sdxl").faults if "without a UNet" in fault]
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_no_folder(name):
+    with pytest.raises(ModelError, match="name is empty"):
+        examine_model(name)
+
+
+def test_messages_of_a_damaged_pickle_have_no_internals_of_python(tmp_path, monkeypatch):
+    """A manipulated pickle can run any instruction, such as one that indexes a list by a name."""
+
+    def load(*args: object, **options: object) -> None:
+        raise TypeError("list indices must be integers or slices, not str")
+
+    monkeypatch.setattr(torch, "load", load)
+    (tmp_path / "a.bin").write_bytes(b"\x80\x02.")
+    (found,) = identify_files(tmp_path)
+    assert found.description == f"{tmp_path / 'a.bin'} is not a complete .bin file; download it again."
 
 
 def _components(index):

@@ -44,7 +44,7 @@ def run(
 
 
 def _print_identified(folder: Path, *, json: bool) -> None:
-    from ..models.identify import identify_files
+    from ..models.identify import WEIGHTS_SUFFIXES, identify_files
 
     if json:
         print_json(
@@ -54,7 +54,10 @@ def _print_identified(folder: Path, *, json: bool) -> None:
             ]
         )
         return
-    for file in identify_files(folder):
+    found = list(identify_files(folder))
+    if not found:
+        print(f"{folder}: no files of weights ({', '.join(WEIGHTS_SUFFIXES)})")
+    for file in found:
         print(f"{file.path}: {file.description}{f' → {file.option}' if file.option else ''}")
 
 

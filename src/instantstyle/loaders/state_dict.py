@@ -251,8 +251,9 @@ def _load_pickle(path: Path, mmap: bool) -> object:
         ) from None
     # A pickle is a program: an incomplete or manipulated one can raise any exception.
     except Exception as error:
-        reason = one_line(error, 200)
-        raise CheckpointError(f"{_name(path)} is not a complete .bin file ({reason}); download it again.") from None
+        is_of_file = isinstance(error, OSError | ValueError | RuntimeError | EOFError)
+        reason = f" ({one_line(error, 200)})" if is_of_file else ""
+        raise CheckpointError(f"{_name(path)} is not a complete .bin file{reason}; download it again.") from None
 
 
 def _check_archive(path: Path) -> None:

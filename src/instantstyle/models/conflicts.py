@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..core.clip_encoders import ImageEncoder, check_encoder_widths, read_encoder_widths
+from ..core.row_layout import ROW_LAYOUTS
 from ..errors import CheckpointError, InstantStyleError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..unet.architectures import Architecture
@@ -11,7 +12,7 @@ from ..unet.blocks import Layer
 from ..utils.text import shorten
 from .clip_sources import find_image_encoder_source, unknown_image_encoder_error
 from .network import find_layers, list_table_layers, match_layers
-from .pipeline_files import find_pipeline_variant, list_components, list_outside_names, read_index
+from .pipeline_files import PIPELINE_INDEX, find_pipeline_variant, list_components, list_outside_names, read_index
 from .registry import ModelCard
 from .required_files import RequiredFile
 from .resolve import AdapterSource, ImageEncoderLike
@@ -59,17 +60,25 @@ def missing_adapter_error(card: ModelCard) -> ModelError:
 
 
 def find_network_conflicts(card: ModelCard) -> Iterator[InstantStyleError]:
-    """Find what `load` would refuse of a model without an adapter: names outside its folder, or no UNet."""
+    """Find what `load` would refuse of a model without an adapter: a damaged index, names outside of it, no UNet."""
     folder = Path(card.pipeline)
     index = read_index(folder) if folder.is_dir() else {}
-    if index:
-        for file, name in list_outside_names(folder, card.variant or find_pipeline_variant(folder)):
-            yield ModelError(
-                f"{folder / file} names {shorten(name)}, which is outside its folder; download the model again."
-            )
-    if index and all(component.name != "unet" for component in list_components(index)):
-        kind = index.get("_class_name", "pipeline")
-        yield ModelError(f"{card.pipeline} contains a {kind} without a UNet; only SDXL and Stable Diffusion 1.5 fit.")
+    if not index:
+        if (folder / PIPELINE_INDEX).is_file():
+            yield ModelError(f"{folder / PIPELINE_INDEX} is no index of a pipeline; download it again.")
+        return
+    for file, name in list_outside_names(folder, card.variant or find_pipeline_variant(folder)):
+        yield ModelError(
+            f"{folder / file} names {shorten(name)}, which is outside its folder; download the model again."
+        )
+    kind = index.get("_class_name")
+    # An index without components, whose class is known, is one of which files are missing.
+    known = kind is None or (isinstance(kind, str) and kind in ROW_LAYOUTS)
+    if "unet" not in index and not (known and all(each.name == "unet" for each in list_components(index))):
+        yield ModelError(
+            f"{card.pipeline} contains a {shorten(str(kind or 'pipeline'))} without a UNet; only SDXL and Stable "
+            "Diffusion 1.5 fit."
+        )
 
 
 def _check_adapter(card: ModelCard, checkpoint: IPAdapterCheckpoint | None, layers: Sequence[Layer] | None) -> None:

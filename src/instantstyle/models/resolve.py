@@ -37,6 +37,8 @@ def find_card(model: str) -> ModelCard:
     """
     if model in CARDS:
         return CARDS[model]
+    if not model.strip():
+        raise ModelError(f"The model's name is empty; known are {', '.join(CARDS)}; or give a folder or a hub id.")
     path = Path(model)
     if path.is_dir():
         encoder = "image_encoder" if (path / "image_encoder").is_dir() else None
