@@ -207,7 +207,7 @@ def test_a_callback_that_calls_the_unet_has_conditional_rows_only(styled, refere
 def test_a_loop_of_the_callers_may_name_its_scheduler(styled, reference):
     """The pipeline's scheduler holds 50 steps of an earlier call, among them the ten timesteps of the loop."""
     styled.pipe.scheduler.set_timesteps(50)
-    own = DDIMScheduler.from_config(styled.pipe.scheduler.config)
+    own: Any = DDIMScheduler.from_config(styled.pipe.scheduler.config)
     own.set_timesteps(10)
     inputs = unet_inputs(styled.pipe, 1)
 
@@ -225,7 +225,7 @@ def test_a_loop_of_the_callers_may_name_its_scheduler(styled, reference):
 @torch.no_grad()
 def test_a_loop_that_skips_steps_of_the_pipelines_scheduler_is_refused(styled, reference):
     styled.pipe.scheduler.set_timesteps(50)
-    own = DDIMScheduler.from_config(styled.pipe.scheduler.config)
+    own: Any = DDIMScheduler.from_config(styled.pipe.scheduler.config)
     own.set_timesteps(10)
     inputs = unet_inputs(styled.pipe, 1)
     with styled.using(reference, blocks="all", end=0.5):

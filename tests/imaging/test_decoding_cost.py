@@ -127,6 +127,7 @@ def test_strips_of_a_tiff_that_overlap_are_refused():
     Image.fromarray(noise).save(file, "TIFF", tiffinfo=info, compression="tiff_adobe_deflate")
     data = bytearray(file.getvalue())
     with Image.open(BytesIO(bytes(data))) as image:
+        assert isinstance(image, TiffImagePlugin.TiffImageFile)
         sizes = image.tag_v2[TiffImagePlugin.STRIPBYTECOUNTS]
     assert len(sizes) == 64
     code = "H" if (place := data.find(struct.pack("<64H", *sizes))) >= 0 else "I"
