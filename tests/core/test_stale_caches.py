@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
+
+from instantstyle.generation.callbacks import step_callback
 
 from ..parity.test_row_layouts import SHORT, unet_inputs
 
@@ -169,3 +172,22 @@ def test_a_hook_on_all_modules_acts_at_every_step(styled, reference):
         for handle in handles:
             handle.remove()
     assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("callback", "uses"), [(step_callback(), 1), (None, 1), (lambda *inputs: inputs[-1], 4)])
+def test_a_callback_that_only_reads_keeps_the_texts_keys(styled, reference, monkeypatch, callback, uses):
+    """The progress of `generate` is such a callback; of any other one it is not known what it changes."""
+    weight = next(
+        each.to_k.weight for each in styled.pipe.unet.modules() if getattr(each, "is_cross_attention", False)
+    )
+    found: list[int] = []
+    linear = F.linear
+
+    def recording(x: torch.Tensor, by: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        found.extend([1] * (by is weight))
+        return linear(x, by, bias)
+
+    monkeypatch.setattr(F, "linear", recording)
+    settings = {**SHORT, "num_inference_steps": 4, "callback_on_step_end": callback}
+    styled("a", seed=1, style=reference, blocks="all", **settings)
+    assert len(found) == uses

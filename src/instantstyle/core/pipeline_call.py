@@ -85,9 +85,9 @@ class PipelineCall:
 
     @property
     def runs_callback(self) -> bool:
-        """Whether code of the caller may run between two steps."""
+        """Whether code may run between two steps that changes the network."""
         callbacks = (self.variables.get(name) for name in ("callback_on_step_end", "callback"))
-        return self.known_class is None or any(each is not None for each in callbacks)
+        return self.known_class is None or any(each is not None and not only_reads(each) for each in callbacks)
 
     @property
     def has_views(self) -> bool:
@@ -144,3 +144,12 @@ def unwrap_compiled(network: Any) -> Any:
 def _code_of(cls: type, method: str) -> object:
     function = vars(cls).get(method)
     return getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+
+
+READ_ONLY = "only_reads"
+"""Attribute of callbacks that change nothing of the pipeline, such as those that report progress."""
+
+
+def only_reads(callback: object) -> bool:
+    """Whether a callback declares that it changes nothing."""
+    return getattr(callback, READ_ONLY, False) is True

@@ -35,6 +35,8 @@ def step_callback(on_step: OnStep | None = None, on_preview: OnPreview | None = 
         The callback. An exception raised by `on_step` or `on_preview` ends the call of the pipeline.
     """
 
+    from ..core.pipeline_call import READ_ONLY
+
     def callback(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         if on_step:
             on_step(step + 1, pipe.num_timesteps)
@@ -42,6 +44,7 @@ def step_callback(on_step: OnStep | None = None, on_preview: OnPreview | None = 
             on_preview(step + 1, pipe.num_timesteps, partial(decode_latents, pipe, tensors["latents"]))
         return tensors
 
+    callback.__dict__[READ_ONLY] = True  # so that the text's keys and values are kept between steps
     return callback
 
 
