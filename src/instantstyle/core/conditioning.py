@@ -171,6 +171,10 @@ def as_conditionings(style: object, **settings: Any) -> list[StyleConditioning]:
     return [part for conditioning in conditionings for part in conditioning.expand_mode()]
 
 
+STYLE_SETTINGS = frozenset(field.name for field in fields(StyleConditioning))
+"""Names of the arguments of a call that need a style."""
+
+
 def find_changed_settings(settings: PipelineArguments) -> list[str]:
     """Return the names of settings that differ from the defaults of `StyleConditioning`."""
     defaults = {field.name: field.default for field in fields(StyleConditioning)}

@@ -6,6 +6,7 @@ from typing import Any
 
 from PIL import Image
 
+from ..core.conditioning import STYLE_SETTINGS
 from ..core.pipeline import InstantStyle, ReferenceLike
 from ..core.protocols import PipelineArguments
 from ..core.style import Style
@@ -85,7 +86,9 @@ def render_comparison_sheet(
         reference = fit(open_reference(row.reference), max(styled.image_encoder.image_size, TILE_SIDE), crop)
         tiles.append([_tile(reference)])
         for done, column in enumerate(columns, start=1):
-            call = {**arguments, **column.arguments_for(row, style)}
+            # Settings of the style, such as its scale, have no effect without a reference.
+            given = {name: arguments[name] for name in arguments if column.styled or name not in STYLE_SETTINGS}
+            call = {**given, **column.arguments_for(row, style)}
             tiles[-1].append(_tile(styled(prompt, seed=seed + number, **call).images[0]))
             if on_image:
                 on_image(number * len(columns) + done, len(rows) * len(columns))

@@ -76,7 +76,7 @@ def find_network_conflicts(card: ModelCard) -> Iterator[InstantStyleError]:
     known = kind is None or (isinstance(kind, str) and kind in ROW_LAYOUTS)
     if "unet" not in index and not (known and all(each.name == "unet" for each in list_components(index))):
         yield ModelError(
-            f"{card.pipeline} contains a {shorten(str(kind or 'pipeline'))} without a UNet; only SDXL and Stable "
+            f"{card.pipeline} contains a {str(kind or 'pipeline')[:60]} without a UNet; only SDXL and Stable "
             "Diffusion 1.5 fit."
         )
 
