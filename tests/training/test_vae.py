@@ -4,7 +4,17 @@ import pytest
 import torch
 
 from training.mini.settings import IMAGE_SIZE, LATENT_CHANNELS, LATENT_SCALE
-from training.mini.vae import CROP_SIZE, SMALL_SIZES, VaeStage, decode_latents, encode_posterior, psnr, sample_images
+from training.mini.vae import (
+    COLOUR_GAIN,
+    CROP_SIZE,
+    OPPONENT,
+    SMALL_SIZES,
+    VaeStage,
+    decode_latents,
+    encode_posterior,
+    psnr,
+    sample_images,
+)
 
 from ..helpers import seeded_generator
 
@@ -17,6 +27,15 @@ def test_latents_have_four_channels_and_a_quarter_of_the_side():
         latents = encode_posterior(vae, images).mean
         assert latents.shape == (1, LATENT_CHANNELS, IMAGE_SIZE // LATENT_SCALE, IMAGE_SIZE // LATENT_SCALE)
         assert decode_latents(vae, latents).shape == images.shape
+
+
+def test_a_new_encoder_reads_colours_as_strongly_as_brightness():
+    """The response to each axis has the same strength, although colours vary `COLOUR_GAIN` times less."""
+    torch.manual_seed(0)
+    weight = VaeStage().module.encoder.conv_in.weight.detach()
+    responses = torch.einsum("ocyx,ac->oayx", weight, OPPONENT)
+    brightness, *colours = responses.pow(2).mean((0, 2, 3)).sqrt().tolist()
+    assert [colour / brightness for colour in colours] == pytest.approx([COLOUR_GAIN] * 2, rel=0.3)
 
 
 def test_images_of_all_sizes_are_sampled():

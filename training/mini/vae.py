@@ -20,6 +20,8 @@ from training.mini.settings import IMAGE_SIZE, LATENT_SCALE, VAE
 from training.mini.stage import Scalar, Stage
 
 KL_WEIGHT, EDGE_WEIGHT, LATENT_NOISE = 3e-4, 1.0, 0.1
+COARSE_WEIGHT = 4.0  # of the squared error of the mean colour of each latent's area
+COLOUR_GAIN = 4.0
 CROP_SIZE = 64  # px
 SMALL_SIZES = (32, 64)  # px, of the images of `unet-8` and `unet-16`
 SMALL_SHARE = 0.3  # share of batches with small whole images
@@ -39,6 +41,7 @@ class VaeStage(Stage[AutoencoderKL]):
     def __init__(self, folder: Path | None = None, name: str = "vae") -> None:
         self.name, self.module = name, AutoencoderKL(**VAE)
         self.module.register_to_config(scaling_factor=1.0)
+        amplify_colour(self.module)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         """Reconstruction loss and the weighted KL divergence."""
@@ -49,6 +52,18 @@ class VaeStage(Stage[AutoencoderKL]):
         kl = kl_divergence(posterior)
         values = dict(psnr=psnr(reconstructed, images), kl=kl.detach())
         return reconstruction_loss(reconstructed, images) + KL_WEIGHT * kl, values
+
+
+@torch.no_grad()
+def amplify_colour(vae: AutoencoderKL) -> None:
+    """Let a new encoder read the colour axes `COLOUR_GAIN` times as strongly, so that they vary as brightness does.
+
+    Without it four channels encode brightness alone for more than 11,000 steps; with it colours begin to be encoded
+    within 300 (batches of 4 parts of 64 px, two CPU cores that ran other work).
+    """
+    weight = vae.encoder.conv_in.weight
+    gains = torch.tensor([1.0, COLOUR_GAIN, COLOUR_GAIN])
+    weight.copy_(torch.einsum("oayx,a,ac->ocyx", weight, gains, OPPONENT))
 
 
 def sample_images(count: int, generator: Generator) -> Images:
@@ -88,9 +103,15 @@ def kl_divergence(posterior: DiagonalGaussianDistribution) -> Scalar:
 
 
 def reconstruction_loss(images: Images, targets: Images) -> Scalar:
-    """Return the L1 distance in brightness and colour, plus that of the edges."""
-    distance = (to_opponent_colours(images) - to_opponent_colours(targets)).abs().mean()
-    return distance + EDGE_WEIGHT * edge_loss(images, targets)
+    """Compare images in -1..1 in brightness and colour.
+
+    Returns:
+        The L1 distances of pixels and of differences between neighbours, plus the squared distance of the means of
+        each latent's area.
+    """
+    difference = to_opponent_colours(images) - to_opponent_colours(targets)
+    coarse = F.avg_pool2d(difference, LATENT_SCALE).pow(2).mean()
+    return difference.abs().mean() + COARSE_WEIGHT * coarse + EDGE_WEIGHT * edge_loss(images, targets)
 
 
 def psnr(images: Images, targets: Images) -> Scalar:
