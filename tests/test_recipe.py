@@ -1,10 +1,12 @@
 """A recipe round-trips through JSON, rejects invalid fields in one line, and formats as A1111's text."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from instantstyle import JobError
+from instantstyle.generation.idle_fields import check_request
 from instantstyle.recipe import FILE_FIELDS, STYLE_FIELDS, Recipe
 
 WHOLE = {
@@ -30,7 +32,7 @@ recipes = st.builds(
     Recipe,
     prompt=words,
     negative_prompt=words,
-    content=st.lists(words.filter(bool), max_size=3),
+    content=st.lists(words.filter(str.strip), max_size=3),
     scale=weights,
     blocks=st.one_of(st.just("style"), st.lists(words, max_size=2), st.dictionaries(words, weights, max_size=2)),
     seed=st.integers(0, 2**63 - 1),
@@ -131,8 +133,25 @@ def test_a_request_with_a_field_that_needs_a_reference_and_none_raises_an_error(
     given = {"content": ["a cat"], "negative_references": [{"name": "oil.png"}]}
     recipe = Recipe.model_validate({"prompt": "a", "seed": 1, name: given[name]})
     with pytest.raises(JobError, match=f"{name} can only act on the style of a reference, and there is none"):
-        recipe.check_request()
-    recipe.replace(references=WHOLE["references"]).check_request()
+        check_request(recipe)
+    check_request(recipe.replace(references=WHOLE["references"]))
+
+
+def test_a_name_twice_in_the_json_of_a_recipe_is_refused():
+    text = Recipe(prompt="a", seed=1).to_json()
+    with pytest.raises(JobError, match=r"it has 'seed' twice"):
+        Recipe.from_json(text.replace('"seed":1', '"seed":1,"seed":2'))
+
+
+@pytest.mark.parametrize(
+    "name", ["version", "scale", "start", "seed", "num_inference_steps", "guidance_scale", "height", "content_scale"]
+)
+def test_a_boolean_is_no_number_in_a_recipe(name):
+    for value in (True, False, np.True_):
+        with pytest.raises(JobError, match=rf"{name} is .*(True|False)_?, which is a boolean"):
+            Recipe.model_validate({"prompt": "a", "seed": 1, name: value})
+    with pytest.raises(JobError, match=r"weight is True, which is a boolean"):
+        Recipe.model_validate({"prompt": "a", "seed": 1, "mask": {"name": "a.png", "weight": True}})
 
 
 def test_every_file_is_listed_and_can_be_changed():

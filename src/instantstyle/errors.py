@@ -48,8 +48,16 @@ class MissingExtra(InstantStyleError):
     """An optional dependency is not installed; the message contains the command that installs it."""
 
 
-class PromptWarning(UserWarning):
+class RequestWarning(UserWarning):
+    """What was requested is generated, but probably not as intended."""
+
+
+class PromptWarning(RequestWarning):
     """A prompt, or a part of it, has no effect."""
+
+
+class SizeWarning(RequestWarning):
+    """An image has far more or fewer pixels than those that its model was trained on."""
 
 
 def suggest_nearest(word: str, known: Iterable[str]) -> str:

@@ -58,6 +58,12 @@ def _validate_order(interval: tuple[float, float]) -> tuple[float, float]:
     return interval
 
 
+def _validate_words(text: str) -> str:
+    if not text.strip():
+        raise ValueError("should have words, not only white space")
+    return text
+
+
 MAX_ERRORS = 10
 """Largest number of errors of a recipe that a message describes."""
 
@@ -67,7 +73,7 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 FractionInterval = Annotated[tuple[Fraction, Fraction], AfterValidator(_validate_order)]
 ImageSide = Annotated[int, Field(ge=8, le=16384, multiple_of=8)]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
-NonEmptyText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+NonEmptyText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_validate_words)]
 FileName = Annotated[str, Field(min_length=1), AfterValidator(validate_file_name)]
 
 
@@ -85,8 +91,8 @@ ContentScale = Annotated[
 class StrictModel(BaseModel):
     """A frozen model without unknown fields, whose validation errors are one `JobError` in one line.
 
-    Texts must be Unicode without NUL characters, integers have at most 64 bits, and values are few and shallow:
-    parsers of JSON and YAML pass on others, which files, tokenizers and error messages cannot hold.
+    Texts must be Unicode without NUL characters, integers have at most 64 bits, booleans are no numbers, and values
+    are few and shallow: parsers of JSON and YAML pass on others, which files and tokenizers cannot hold.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,7 +100,8 @@ class StrictModel(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _raise_job_error(cls, fields: object, validate: Callable[[object], Self]) -> Self:
-        if faults := list(islice(find_faults(fields), MAX_ERRORS)):
+        flags = [name for name, field in cls.model_fields.items() if field.annotation is bool]
+        if faults := list(islice(find_faults(fields, flags), MAX_ERRORS)):
             raise JobError(f"{cls.__name__} is invalid: {'; '.join(faults)}.")
         try:
             return validate(fields)
@@ -177,23 +184,9 @@ class Recipe(StrictModel):
             )
         if self.removal == "clean" and self.content:
             raise JobError("Recipe is invalid: removal 'clean' reads no words, and content is given; leave one out.")
+        if self.references and not any(reference.weight for reference in self.references):
+            raise JobError("Recipe is invalid: references need a weight above 0, and have none; raise one.")
         return self
-
-    def check_request(self) -> None:
-        """Check that no field is given that needs a reference where there is none.
-
-        Recipes of existing images may hold such fields, because a sweep also generates cells without a
-        reference; therefore this is not part of the validation.
-
-        Raises:
-            JobError: `content` or `negative_references` is given without `references`.
-        """
-        idle = [name for name in ("content", "negative_references") if getattr(self, name)]
-        if idle and not self.references:
-            raise JobError(
-                f"{' and '.join(idle)} can only act on the style of a reference, and there is none; "
-                "add a reference image or a saved style."
-            )
 
     def to_json(self) -> str:
         """Serialize the recipe with all its fields, so that defaults can change in later versions."""

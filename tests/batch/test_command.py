@@ -89,6 +89,14 @@ def test_a_cross_product_has_no_duplicates_and_a_terminal_shows_a_bar(batch, tmp
     assert len(read_files(tmp_path / "out")) == 2
 
 
+def test_a_size_far_from_that_of_the_model_is_warned_of_once(run, model, tmp_path):
+    (tmp_path / "jobs.csv").write_text("prompt,height\na rocket,64\na crown,64\na cat,16\n")
+    done = run("batch", "jobs.csv", "--model", model, "--steps", 1, "--width", 16, "--out", "out")
+    assert done.code == 0
+    assert done.err.count("warning: The model was trained on images of 16×16 px; of 16×64 px") == 1
+    assert done.err.count("warning:") == 1
+
+
 def test_invalid_rows_are_listed_and_nothing_is_generated(batch, tmp_path):
     (tmp_path / "jobs.csv").write_text("prompt,seed\na rocket,-1\na crown,2\na cat,x\n")
     done = batch("jobs.csv")

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sqlite3
+import zlib
 from contextlib import closing
 from pathlib import Path
 
@@ -79,6 +80,63 @@ def test_damage_in_the_middle_of_a_file_is_found(generate, folder):
     (folder / rows[1].file).write_bytes(data)
     assert [outcome.row for outcome in generate(rows, StubBackend())] == [rows[1]]
     assert read_files(folder) == before
+
+
+def chunks_of(data: bytes) -> list[tuple[bytes, bytes]]:
+    chunks, start = [], 8
+    while start < len(data):
+        length = int.from_bytes(data[start : start + 4], "big")
+        chunks.append((data[start + 4 : start + 8], data[start + 8 : start + 8 + length]))
+        start += length + 12
+    return chunks
+
+
+def make_png(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """Make a PNG in which every checksum is right."""
+    parts = (
+        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+        for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+FOREIGN_PIXELS = {
+    "empty": lambda kind, data, other: b"" if kind == b"IDAT" else data,
+    "cut": lambda kind, data, other: data[:20] if kind == b"IDAT" else data,
+    "no zlib stream": lambda kind, data, other: b"\0" * len(data) if kind == b"IDAT" else data,
+    "of another row": lambda kind, data, other: other[b"IDAT"] if kind == b"IDAT" else data,
+    "no size": lambda kind, data, other: bytes(8) + data[8:] if kind == b"IHDR" else data,
+    "half the height": lambda kind, data, other: (
+        data[:7] + bytes([data[7] // 2]) + data[8:] if kind == b"IHDR" else data
+    ),
+}
+
+
+def make_distinct(image: Image.Image, number: int) -> bytes:
+    """The pixels of another image, compressed as a PNG holds them."""
+    lines = [bytes([0]) + bytes([number]) * 3 * image.width] * image.height
+    return zlib.compress(b"".join(lines))
+
+
+@pytest.mark.parametrize("without_hash", [False, True])
+@pytest.mark.parametrize("name", FOREIGN_PIXELS)
+def test_pixels_that_are_not_those_of_the_row_are_found_behind_right_checksums(generate, folder, name, without_hash):
+    rows = make_rows(2)
+    generate(rows, StubBackend())
+    path = folder / rows[0].file
+    before = path.read_bytes()
+    with Image.open(path) as image:
+        other = {b"IDAT": make_distinct(image.convert("RGB"), 7)}
+    chunks = [(kind, FOREIGN_PIXELS[name](kind, data, other)) for kind, data in chunks_of(before)]
+    if without_hash:
+        chunks = [(kind, data) for kind, data in chunks if not data.startswith(b"instantstyle:pixels\0")]
+    assert make_png(chunks_of(before)) == before
+    path.write_bytes(make_png(chunks))
+    # Files of early versions have no hash: only what cannot be decoded is found there.
+    lost = [] if without_hash and name in ("of another row", "half the height") else [rows[0]]
+    assert [outcome.row for outcome in generate(rows, StubBackend())] == lost
+    if lost:
+        assert path.read_bytes() == before
 
 
 def test_an_image_with_a_recipe_beyond_the_head_counts(ledgers):
@@ -257,3 +315,36 @@ def test_rows_that_their_index_does_not_find_are_damage(generate, folder):
     path.write_bytes(damaged)
     with pytest.raises(JobError, match=r"ledger\.sqlite is damaged: .*move it away"):
         generate(make_rows(2), StubBackend())
+
+
+@pytest.mark.parametrize("name", ["ledger.sqlite", "ledger.lock"])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_ledger_that_is_no_file_says_what_to_do(generate, folder, name, make):
+    folder.mkdir(exist_ok=True)
+    make(folder / name)
+    with pytest.raises(JobError, match=rf"{name} is not a regular file; move it away, or choose another output"):
+        generate(make_rows(1), StubBackend())
+
+
+def test_a_table_of_a_ledger_with_other_columns_is_damage(generate, folder):
+    generate(make_rows(1), StubBackend())
+    with closing(sqlite3.connect(folder / "ledger.sqlite")) as connection, connection:
+        connection.execute("ALTER TABLE rows RENAME COLUMN rank TO rbnk")
+    with pytest.raises(JobError, match=r"is damaged: its table rows has other columns; move it away"):
+        generate(make_rows(1), StubBackend())
+
+
+def test_a_broken_constraint_says_what_to_do(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection:
+        connection.execute("CREATE TABLE rows (key TEXT PRIMARY KEY)")
+        connection.execute("INSERT INTO rows VALUES ('a')")
+        with pytest.raises(sqlite3.IntegrityError) as caught:
+            connection.execute("INSERT INTO rows VALUES ('a')")
+    message = str(ledger_file.describe_error(caught.value, tmp_path / "ledger.sqlite"))
+    assert "move it away: images that are complete count without it" in message
+
+
+def test_the_name_of_a_folder_that_cannot_be_created_is_cut(tmp_path):
+    with pytest.raises(JobError, match="choose another output") as caught:
+        generate_into(str(tmp_path / ("x" * 300)), make_rows(1), StubBackend())
+    assert len(str(caught.value)) < 300

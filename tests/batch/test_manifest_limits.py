@@ -89,6 +89,41 @@ def test_aliases_and_merged_defaults_are_values_like_others(tmp_path):
     ]
 
 
+def test_scalars_of_yaml_are_read_as_in_version_1_2(tmp_path):
+    row = "{a: no, b: On, c: 0x1F, d: 1_000, e: 0, f: -5, g: .5, h: 1.5e-3, i: '010', j: 10:20.5, k: ~, l: 1.0}"
+    [read] = read_rows(write(tmp_path, "jobs.yaml", f"- {row}\n"))
+    assert list(read.fields.values()) == [
+        "no",
+        "On",
+        31,
+        1000,
+        0,
+        -5,
+        0.5,
+        0.0015,
+        "010",
+        "10:20.5",
+        None,
+        1.0,
+    ]
+
+
+def test_a_merged_mapping_may_be_changed_but_has_each_name_once(tmp_path):
+    text = "- &first {prompt: a, scale: 0.5}\n- {<<: *first, scale: 0.6}\n- {<<: *first, <<: *first}\n"
+    rows = read_rows(write(tmp_path, "jobs.yaml", text))
+    assert [row.fields.get("scale") for row in rows] == [0.5, 0.6, None]
+    assert "it has '<<' twice" in str(rows[2].error)
+
+
+def test_a_name_twice_in_json_is_refused_in_lines_and_cells(tmp_path):
+    lines = '{"prompt": "a", "prompt": "b"}\n{"prompt": "a", "blocks": {"style": 1, "style": 0}}\n'
+    rows = read_rows(write(tmp_path, "jobs.jsonl", lines))
+    cells = read_rows(write(tmp_path, "jobs.csv", 'prompt,blocks\na,"{""style"": 1, ""style"": 0}"\n'))
+    assert [row.error for row in [*rows, *cells]] == [
+        f"it has '{name}' twice; keep one of them." for name in ("prompt", "style", "style")
+    ]
+
+
 ROWS_OF_YAML = [
     ("seed: " + "1" * 5000, "4300 digits"),
     ("seed: 0x" + "f" * 5000, "has more than 64 bits"),
@@ -97,7 +132,19 @@ ROWS_OF_YAML = [
     ("seed: !!int abc", "is not YAML"),
     ("seed: !!bool abc", "is not YAML"),
     ("seed: !!binary abc", "is not YAML"),
-    ("scale: " + ":".join(["59"] * 200) + ".5", "is not YAML"),
+    # Text, as in YAML 1.2; a number of base 60 in YAML 1.1.
+    ("scale: " + ":".join(["59"] * 200) + ".5", "should be a valid number"),
+    ("seed: 1:30", "seed is '1:30', should be a valid integer"),
+    ("seed: !!int 1:30", "is no number in YAML 1.2"),
+    ("seed: 010", "'010' is octal in YAML 1.1 and decimal in YAML 1.2"),
+    ("height: -0_10", "is octal in YAML 1.1"),
+    ("seed: 0b11", "seed is '0b11', should be a valid integer"),
+    ("seed: yes", "seed is 'yes', should be a valid integer"),
+    ("seed: true", "seed is True, which is a boolean"),
+    ("blocks: {style: true}", "blocks.style is True, which is a boolean"),
+    ("scale: 0.5\n  scale: 0.6", "it has 'scale' twice; keep one of them"),
+    ('scale: 0.5\n  "scale": 0.6', "it has 'scale' twice; keep one of them"),
+    ("blocks: {style: 1, style: 0.5}", "it has 'style' twice"),
     ("scale: .inf", "should be a finite number"),
     ("content: !!binary YQBi", "is not text"),
     ("? [a]\n  : b", "unhashable"),

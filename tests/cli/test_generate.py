@@ -273,6 +273,12 @@ def test_a_guidance_interval_changes_the_image_and_is_in_the_recipe(generate):
         (("--style", "ink.png", "--mask", "nowhere.png"), "nowhere.png does not exist"),
         (("--style", "ink.png", "--combine", "median"), "'average' or 'concat'"),
         (("--negative-style", "ink.png"), "add a reference image"),
+        (("--mask", "ink.png"), "mask can only act on the style of a reference"),
+        (("--start", 0.5), "start can only act on the style of a reference"),
+        (("--scale", 0.5, "--blocks", "all"), "blocks and scale can only act on the style of a reference"),
+        (("--style", "ink.png", "--weight", 0), "references need a weight above 0"),
+        (("--style", "ink.png", "--content", "   "), "should have words, not only white space"),
+        (("-n", 3, "--seed", 2**63 - 2), "each of 3 images has the next one"),
     ],
 )
 def test_invalid_combinations_are_refused(generate, words, reason):
@@ -282,7 +288,7 @@ def test_invalid_combinations_are_refused(generate, words, reason):
 def test_a_size_far_from_that_of_the_model_is_warned_of(run):
     words = ("generate", "a rocket", "--steps", 1, "--seed", 7, "--device", "cpu", "--force")
     err = run(*words, "-o", "large.png", "--width", 256, "--height", 256).err
-    assert "warning: mini was trained on images of 128×128 px; of 256×256 px they are likely" in err
+    assert "warning: The model was trained on images of 128×128 px; of 256×256 px they are likely" in err
     assert "64×64 px" in run(*words, "-o", "small.png", "--width", 64, "--height", 64).err
     for size in ((), ("--width", 128), ("--width", 160, "--height", 96)):
         assert run(*words, "-o", "same.png", *size).err == ""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor
 from torch.testing import assert_close
@@ -31,10 +32,11 @@ def key_values(scale: float = 1.0, width: int = 16, styles: int = 1, **settings:
 def denoising_state(
     layout: RowLayout = UNGUIDED, latents: tuple[int, int] = (8, 8), step: int = 0, steps: int = 1
 ) -> DenoisingState:
-    """Return the state at a step of a caller's own loop."""
+    """Return the state at a step of a pipeline without a callback, for layers of any number of rows."""
     state = DenoisingState()
     scheduler = SimpleNamespace(timesteps=torch.arange(steps))
     state.begin((torch.zeros(1, 4, *latents), step), {}, None, scheduler, layout)
+    state.rows, state.keeps_text = None, True
     return state
 
 
@@ -210,16 +212,22 @@ def test_a_style_without_effect_computes_nothing(
         prepared([failing], active)(attn, pixels, text)
 
 
-def record_key_projections(attn: Any) -> list[int]:
-    """Add an entry for each use of `attn.to_k`, by a hook, so that the layer stays an `nn.Linear`."""
-    uses: list[int] = []
-    attn.to_k.register_forward_hook(lambda *_: uses.append(1))
-    return uses
+@pytest.fixture
+def uses(attn: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """An entry for each use of the weight of `attn.to_k`: with a hook on the layer nothing would be cached."""
+    found: list[int] = []
+    linear, weight = F.linear, attn.to_k.weight
+
+    def recording(x: Tensor, by: Tensor, bias: Tensor | None = None) -> Tensor:
+        found.extend([1] * (by is weight))
+        return linear(x, by, bias)
+
+    monkeypatch.setattr(F, "linear", recording)
+    return found
 
 
 @torch.no_grad()
-def test_keys_and_values_of_the_text_are_computed_once_for_the_same_text(attn):
-    uses = record_key_projections(attn)
+def test_keys_and_values_of_the_text_are_computed_once_for_the_same_text(attn, uses):
     processor = prepared([key_values()], denoising_state(GUIDED))
     text, steps = torch.randn(2, 5, 12), torch.randn(3, 2, 9, 16)
     cached = [processor(attn, pixels, text) for pixels in steps]
@@ -230,8 +238,8 @@ def test_keys_and_values_of_the_text_are_computed_once_for_the_same_text(attn):
 
 
 @torch.no_grad()
-def test_keys_and_values_are_computed_again_for_another_and_for_a_changed_text(attn):
-    uses, processor = record_key_projections(attn), prepared([key_values()], denoising_state())
+def test_keys_and_values_are_computed_again_for_another_and_for_a_changed_text(attn, uses):
+    processor = prepared([key_values()], denoising_state())
     text, pixels = torch.randn(1, 5, 12), torch.randn(1, 9, 16)
     first = processor(attn, pixels, text)
     assert processor(attn, pixels, text.clone()).equal(first)
@@ -240,9 +248,9 @@ def test_keys_and_values_are_computed_again_for_another_and_for_a_changed_text(a
     assert len(uses) == 3
 
 
-def test_the_text_is_not_cached_with_gradients_or_for_inference_tensors(attn):
+def test_the_text_is_not_cached_with_gradients_or_for_inference_tensors(attn, uses):
     text, pixels = torch.randn(1, 5, 12), torch.randn(1, 9, 16)
-    uses, processor = record_key_projections(attn), prepared([key_values()], denoising_state())
+    processor = prepared([key_values()], denoising_state())
     for _ in range(2):
         processor(attn, pixels, text).sum().backward()
     assert len(uses) == 2

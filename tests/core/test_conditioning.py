@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,7 +13,7 @@ from PIL import Image
 from instantstyle.core.attention_processor import resize_mask
 from instantstyle.core.conditioning import StyleConditioning, as_conditionings, load_mask
 from instantstyle.core.style import Style
-from instantstyle.errors import StyleError
+from instantstyle.errors import ImageError, StyleError
 
 from ..helpers import seeded_generator
 
@@ -34,6 +35,14 @@ def test_a_curve_is_interpolated_linearly(ink):
     factor = StyleConditioning(ink, curve=[0.0, 1.0, 0.0]).schedule
     assert factor
     assert [factor(progress) for progress in (0.0, 0.25, 0.5, 0.75)] == [0.0, 0.5, 1.0, 0.5]
+
+
+def test_the_last_of_k_steps_has_the_share_before_the_end_of_a_curve(ink):
+    """docs/modes.md states the rule: step i of k has the share i/k, factor i of n applies at i/(n − 1)."""
+    factor = StyleConditioning(ink, curve=[1.0, 0.0]).schedule
+    assert factor
+    assert [factor(i / 2) for i in range(2)] == [1.0, 0.5]
+    assert factor(3 / 4) == 0.25
 
 
 @pytest.mark.parametrize(
@@ -74,6 +83,29 @@ def test_white_is_weight_one_and_black_is_weight_zero(tmp_path: Path):
     image.paste(255, (0, 0, 5, 1))
     image.save(tmp_path / "mask.png")
     assert load_mask(tmp_path / "mask.png").equal(torch.tensor([[1.0] * 5, [0.0] * 5, [0.0] * 5]))
+
+
+def test_a_grey_mask_of_zeros_and_ones_is_black_and_white_in_each_mode(tmp_path: Path):
+    levels = np.array([[0, 1], [1, 0]])
+    images = [Image.fromarray(levels.astype(dtype)) for dtype in (np.uint8, np.uint16, np.int32)]
+    assert [image.mode for image in images] == ["L", "I;16", "I"]
+    for image in images:
+        image.save(tmp_path / f"{image.mode}.tiff")
+        for source in (image, tmp_path / f"{image.mode}.tiff"):
+            assert load_mask(source).equal(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    assert load_mask(Image.fromarray(levels.astype(np.uint8) * 2)).max() == pytest.approx(2 / 255)
+
+
+def test_masked_arrays_and_closed_images_are_refused_by_name(tmp_path: Path):
+    masked = np.ma.masked_array(np.ones((2, 2), np.float32), mask=[[True, False], [False, True]])
+    with pytest.raises(StyleError, match="masked arrays are not read; fill it"):
+        load_mask(masked)
+    Image.new("L", (2, 2), 255).save(tmp_path / "mask.png")
+    closed = Image.open(tmp_path / "mask.png")
+    closed.load()
+    closed.close()
+    with pytest.raises(ImageError, match="is a PIL image that was closed"):
+        load_mask(closed)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (1, 7, 1), (1, 1, 3, 1), (3, 4, 1)])

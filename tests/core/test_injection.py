@@ -1,5 +1,7 @@
 """Styles are removed in any order, by threads and with other processors, compiled or offloaded networks."""
 
+import copy
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -184,3 +186,62 @@ def test_offloaded_weights_give_the_same_images_and_styles(pipe, state, referenc
     assert again.equal(image)
     assert found.image_embeds.equal(ink.image_embeds)
     assert found.embeddings().equal(ink.embeddings())
+
+
+@pytest.mark.parametrize("kind", ["network", "layer"])
+def test_wrappers_that_split_a_batch_are_refused(styled, reference, kind):
+    """They run one row after the other, to save memory."""
+    unet = styled.pipe.unet
+    if kind == "network":
+        run = unet.forward
+
+        def each_row(sample, timestep, encoder_hidden_states, added_cond_kwargs, **options):
+            found = []
+            for row in range(len(sample)):
+                part = slice(row, row + 1)
+                added = {name: each[part] for name, each in added_cond_kwargs.items()}
+                text = encoder_hidden_states[part]
+                found.append(run(sample[part], timestep, text, added_cond_kwargs=added, **options)[0])
+            return (torch.cat(found),)
+
+        unet.forward = each_row
+    else:
+        layer = unet.get_submodule(STYLED_LAYER)
+        forward = layer.forward
+
+        def in_halves(x, encoder_hidden_states, **options):
+            parts = zip(x, encoder_hidden_states, strict=True)
+            return torch.cat(
+                [forward(each[None], encoder_hidden_states=text[None], **options) for each, text in parts]
+            )
+
+        layer.forward = in_halves
+    assert generate(styled).isfinite().all()
+    with pytest.raises(StyleError, match="A styled layer has 1 rows, and this call of the UNet 2 rows"):
+        generate(styled, reference)
+    with pytest.raises(StyleError, match="A styled layer has 1 rows"), styled.using(reference, end=0.0) as pipe:
+        pipe("a", num_inference_steps=2, height=16, width=16)
+
+
+def test_a_copy_made_within_a_using_block_is_not_styled(styled, reference):
+    expected = generate(styled, reference)
+    plain = generate(styled)
+    arguments = {"num_inference_steps": 2, "output_type": "latent", "height": 16, "width": 16}
+    with styled.using(reference):
+        pipe, unet = copy.deepcopy(styled.pipe), pickle.loads(pickle.dumps(styled.pipe.unet))
+        copied = pipe("a", generator=torch.Generator().manual_seed(1), **arguments).images
+    assert copied.equal(plain)
+    assert {type(each).__name__ for each in unet.attn_processors.values()} == {"AttnProcessor2_0"}
+    again = InstantStyle(pipe, adapter=styled.adapter.checkpoint, image_encoder=styled.image_encoder)
+    assert generate(again).equal(plain)
+    assert generate(again, reference).equal(expected)
+    assert generate(styled, reference).equal(expected)
+
+
+def test_a_copy_of_an_instance_has_a_pipeline_of_its_own(styled, reference):
+    expected = generate(styled, reference)
+    other = copy.deepcopy(styled)
+    assert other.pipe.unet is not styled.pipe.unet
+    assert generate(other, reference).equal(expected)
+    with styled.using(reference, blocks="all"):
+        assert generate(other, reference).equal(expected)

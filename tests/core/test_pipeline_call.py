@@ -27,7 +27,7 @@ from diffusers import (
 from diffusers.loaders.ip_adapter import IPAdapterMixin
 from PIL import Image
 
-from instantstyle import InstantStyle, StyleError
+from instantstyle import InstantStyle, ModelError, StyleError
 from instantstyle.core.denoising_state import DenoisingState
 from instantstyle.core.ip_adapter import cross_attention_layers
 from instantstyle.core.row_layout import ROW_LAYOUTS, find_known_class
@@ -46,8 +46,8 @@ def shares(monkeypatch) -> list[float]:
     found: list[float] = []
     original = DenoisingState.begin
 
-    def recording(self: DenoisingState, *arguments: Any) -> None:
-        original(self, *arguments)
+    def recording(self: DenoisingState, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **options)
         found.append(self.progress)
 
     monkeypatch.setattr(DenoisingState, "begin", recording)
@@ -174,6 +174,77 @@ def test_in_a_loop_of_the_callers_the_step_is_that_of_the_timestep_or_refused(st
     assert torch.allclose(late, plain[1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_a_callback_that_calls_the_unet_has_conditional_rows_only(styled, reference, rows):
+    """The rows of its call are not those of the guided pipeline around it."""
+    found: list[torch.Tensor] = []
+    one = unet_inputs(styled.pipe, 1)
+    inputs = {
+        name: {key: each.repeat(rows, 1) for key, each in value.items()}
+        if isinstance(value, dict)
+        else value.repeat(rows, *[1] * (value.ndim - 1))
+        if isinstance(value, torch.Tensor)
+        else value
+        for name, value in one.items()
+    }
+
+    def callback(pipe: Any, step: int, timestep: Any, tensors: Any) -> dict[str, Any]:
+        found.append(pipe.unet(**inputs).sample)
+        return {}
+
+    styled(
+        "a", style=reference, blocks="all", seed=1, num_inference_steps=2, callback_on_step_end=callback,
+        guidance_scale=5.0, **SMALL,
+    )  # fmt: skip
+    with torch.no_grad(), styled.using(reference, blocks="all"):
+        expected = styled.pipe.unet(**one).sample
+    assert len(found) == 2
+    for each in found:
+        torch.testing.assert_close(each, expected.expand_as(each), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_loop_of_the_callers_may_name_its_scheduler(styled, reference):
+    """The pipeline's scheduler holds 50 steps of an earlier call, among them the ten timesteps of the loop."""
+    styled.pipe.scheduler.set_timesteps(50)
+    own = DDIMScheduler.from_config(styled.pipe.scheduler.config)
+    own.set_timesteps(10)
+    inputs = unet_inputs(styled.pipe, 1)
+
+    def draw(**settings: Any) -> list[torch.Tensor]:
+        with styled.using(reference, blocks="all", **settings):
+            return [styled.pipe.unet(**{**inputs, "timestep": timestep}).sample for timestep in own.timesteps]
+
+    found, always = draw(end=0.5, scheduler=own), draw()
+    plain = [styled.pipe.unet(**{**inputs, "timestep": timestep}).sample for timestep in own.timesteps]
+    for step in range(10):
+        assert found[step].equal((always if step < 5 else plain)[step]), step
+    assert not torch.allclose(always[0], plain[0], rtol=1e-2)
+
+
+@torch.no_grad()
+def test_a_loop_that_skips_steps_of_the_pipelines_scheduler_is_refused(styled, reference):
+    styled.pipe.scheduler.set_timesteps(50)
+    own = DDIMScheduler.from_config(styled.pipe.scheduler.config)
+    own.set_timesteps(10)
+    inputs = unet_inputs(styled.pipe, 1)
+    with styled.using(reference, blocks="all", end=0.5):
+        styled.pipe.unet(**{**inputs, "timestep": own.timesteps[0]})
+        with pytest.raises(StyleError, match=r"next to the last one.*using\(…, scheduler=…\)"):
+            styled.pipe.unet(**{**inputs, "timestep": own.timesteps[1]})
+    with styled.using(reference, blocks="all", end=0.5):
+        for timestep in (*styled.pipe.scheduler.timesteps[:3], styled.pipe.scheduler.timesteps[0]):
+            styled.pipe.unet(**{**inputs, "timestep": timestep})
+
+
+def test_a_scheduler_without_timesteps_is_refused(styled, reference):
+    with (
+        pytest.raises(ModelError, match=r"scheduler is 3; it must be one of diffusers'"),
+        styled.using(reference, scheduler=3),
+    ):
+        pass
+
+
 def test_a_mask_belongs_to_the_whole_image_where_a_crop_is_inpainted(tokenizer_folder, image_encoder, reference):
     """The generated quarter lies where the mask is black, though the mask's left half is white."""
     pipe = make_sd15(tokenizer_folder)
@@ -187,7 +258,8 @@ def test_a_mask_belongs_to_the_whole_image_where_a_crop_is_inpainted(tokenizer_f
     inputs |= {"padding_mask_crop": 0, "height": 32, "width": 32, "num_inference_steps": 2, "guidance_scale": 1.0}
 
     def generate(**settings: Any) -> np.ndarray:
-        image = styled("a", blocks="all", seed=1, **inputs, **settings).images[0]
+        blocks = {"blocks": "all"} if settings else {}
+        image = styled("a", seed=1, **inputs, **blocks, **settings).images[0]
         return np.asarray(image, dtype=float)[32:, 32:]
 
     plain, full = generate(), generate(style=reference)
@@ -227,6 +299,10 @@ def test_every_unet_pipeline_of_diffusers_with_an_ip_adapter_has_a_row_layout_an
     for name in classes.keys() & ROW_LAYOUTS.keys():
         source = inspect.getsource(classes[name].__call__)
         before, _, inside = source.partition("for i, t in enumerate(timesteps)")
+        own_guidance = re.search(r"^ +do_classifier_free_guidance = guidance_scale", source, re.MULTILINE)
+        assert bool(own_guidance) == (name == "StableDiffusionPanoramaPipeline"), (
+            f"{name} keeps its guidance elsewhere"
+        )
         crop = "padding_mask_crop" not in source or ("crops_coords = " in before and "original_image = " in before)
         loops[name] = "self.unet(" in inside and "self.unet(" not in before and crop
         assert not re.search(r"for i(,| in)", inside.partition("self.unet(")[0]), name

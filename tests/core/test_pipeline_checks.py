@@ -16,8 +16,9 @@ from transformers import CLIPImageProcessorPil, CLIPTokenizer
 
 from instantstyle import InstantStyle, JobError, ModelError, StyleError
 from instantstyle.core.pipeline_checks import check_output, num_images, supported_arguments
+from instantstyle.core.prompt_checks import describe_size
 from instantstyle.core.text_encoder import expand_inverted_tokens
-from instantstyle.errors import PromptWarning
+from instantstyle.errors import PromptWarning, SizeWarning
 
 from ..parity.test_other_pipelines import make_sd15
 
@@ -239,6 +240,35 @@ def test_prompts_without_effect_are_reported_before_the_image_is_generated(style
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         styled("known", **short)
+
+
+def test_a_size_far_from_that_of_the_model_is_reported_before_the_image_is_generated(styled, short):
+    own = {**short, "height": None, "width": None}
+    message = "trained on images of 16×16 px; of {} px they are likely to be blurred, repeated or empty"
+    for height, width, text in ((32, 24, "24×32"), (8, 8, "8×8"), (40, None, "16×40")):
+        with pytest.warns(SizeWarning, match=message.format(text)):
+            styled("a", **{**own, "height": height, "width": width})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for height, width in ((None, None), (16, None), (16, 32), (8, 16)):
+            styled("a", **{**own, "height": height, "width": width})
+
+
+def test_a_size_is_compared_with_the_default_of_the_pipeline():
+    class Plain:
+        unet = SimpleNamespace(config=SimpleNamespace(sample_size=64))
+        vae_scale_factor = 8
+
+        def __call__(self, prompt=None, height=None, width=None): ...
+
+    class Panorama(Plain):
+        def __call__(self, prompt=None, height=512, width=2048): ...
+
+    assert describe_size(Panorama(), 512, 2048) is None
+    assert "512×512 px; of 2048×512 px" in str(describe_size(Plain(), 512, 2048))
+    for size, is_far in ((None, False), ((64, 256), False), ([64, 64], True)):
+        Plain.unet = SimpleNamespace(config=SimpleNamespace(sample_size=size))
+        assert bool(describe_size(Plain(), 512, 2048)) is is_far
 
 
 def test_a_token_of_several_vectors_stands_for_all_of_them_in_content(tokenizer_folder):

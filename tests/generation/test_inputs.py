@@ -161,6 +161,8 @@ def test_a_prompt_with_half_a_surrogate_pair_is_refused():
         ("contents.csv", "b.png,a\rb"),
         ("contents.csv", "b.png,a\0b"),
         ("contents.csv", "b.png,a,b"),
+        ("contents.csv", "b.png,a\nb.png,b"),
+        ("contents.json", '{"b.png": "a", "b.png": "b"}'),
     ],
 )
 def test_hostile_contents_are_refused_in_a_short_line(folder, file, text):

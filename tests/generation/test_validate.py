@@ -45,4 +45,4 @@ def test_blocks_are_looked_up_if_the_model_is_an_architecture():
     with pytest.raises(BlockError, match="Did you mean style"):
         validate_blocks("stile", "sdxl")
     with pytest.raises(BlockError, match="Did you mean style"):
-        validate(PLAIN.replace(blocks="stile", model="mini"))
+        validate(PLAIN.replace(blocks="stile", model="mini", references=[{"name": "ink.png"}]))

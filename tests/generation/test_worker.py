@@ -71,7 +71,8 @@ def test_events_number_the_images_over_all_recipes(worker, recipe):
 
 def test_a_recipe_with_an_image_runs_through_the_image_to_image_pipeline(worker, recipe, tmp_path):
     Image.new("RGB", (64, 32), "red").save(tmp_path / "wide.png")
-    restyle = recipe.replace(image=Reference(name=str(tmp_path / "wide.png")), strength=1.0)
+    image = Reference(name=str(tmp_path / "wide.png"))
+    restyle = recipe.replace(image=image, strength=1.0, width=None, height=None)
     *_, finished = worker.stream([restyle], Event())
     assert finished.image.width > finished.image.height
 

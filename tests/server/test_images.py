@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from instantstyle.errors import RequestWarning
 from instantstyle.generation.generate import generate as generate_images
 from instantstyle.generation.worker import ModelWorker
 from instantstyle.imaging.png_metadata import read_recipe
@@ -47,6 +48,20 @@ def test_a_response_describes_its_images(client):
     assert response["size"] == "16x16"
     assert response["output_format"] == "png"
     assert [one["recipe"]["seed"] for one in response["data"]] == [7, 8]
+
+
+def test_warnings_are_in_the_answer_and_in_the_event(client, styled, monkeypatch):
+    assert post_generation(client).json()["warnings"] == []
+    hints = {"a rocket": "no word of a rocket"}
+    monkeypatch.setattr(styled, "explain_prompt", hints.get)
+    with pytest.warns(RequestWarning):
+        listed = post_generation(client, n=2, size="64x16").json()["warnings"]
+    with pytest.warns(RequestWarning):
+        *_, (_, completed) = events(post_generation(client, stream=True, partial_images=1, size="64x16"))
+    assert listed[0] == "no word of a rocket"
+    assert listed[1].startswith("The model was trained on images of 16×16 px; of 64×16 px they are likely")
+    assert completed["warnings"] == listed
+    assert len(listed) == 2
 
 
 def test_each_image_has_a_random_seed_if_none_is_given(client):

@@ -8,6 +8,7 @@ pytest.importorskip("gradio", reason="the studio is an extra")
 
 import gradio as gr
 
+from instantstyle.errors import PromptWarning, SizeWarning
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.studio.actions import Actions
 from instantstyle.studio.form_values import FormValues
@@ -93,14 +94,20 @@ def test_an_image_of_the_history_is_displayed_without_the_comparison(actions, va
 
 
 def test_a_hint_on_the_prompt_is_a_warning_beside_the_status(actions, values, monkeypatch):
-    monkeypatch.setattr("instantstyle.studio.actions.explain_unknown_prompt", lambda prompt: f"no word of {prompt}")
-    stream = actions.worker.stream
-    monkeypatch.setattr(
-        actions.worker,
-        "stream",
-        lambda recipes, *rest, **options: stream([one.replace(model="small") for one in recipes], *rest, **options),
-    )
-    actions.settings = replace(actions.settings, model="mini")
-    status = merge(actions.generate(REQUEST, [], [], None, *values()))[actions.form.status]
+    hints = {"a": "no word of a"}
+    monkeypatch.setattr(actions.worker.styled, "explain_prompt", hints.get)
+    with pytest.warns(PromptWarning, match="no word of a"):
+        status = merge(actions.generate(REQUEST, [], [], None, *values()))[actions.form.status]
     assert 'class="status">Generated in' in status
     assert '<ul role="alert" class="warning"><li>no word of a</li></ul>' in status
+
+
+@pytest.mark.parametrize("action", ["generate", "compare"])
+def test_a_size_far_from_that_of_the_model_is_a_warning_beside_the_status(actions, values, action):
+    form = values(width="64")
+    history = [[]] if action == "generate" else []
+    call = getattr(actions, action)(REQUEST, *history, [], None, *form)
+    with pytest.warns(SizeWarning):
+        status = merge(call)[actions.form.status]
+    assert status.count("<li>The model was trained on images of 16×16 px; of 64×16 px") == 1
+    assert "<li>" not in merge(actions.generate(REQUEST, [], [], None, *values()))[actions.form.status]

@@ -20,6 +20,11 @@ def test_one_line_joins_words_and_names_an_empty_error_by_its_type():
     assert one_line("abcdef", limit=3) == "abc"
 
 
+def test_an_empty_text_is_quoted():
+    assert one_line("") == one_line(" \n") == '""'
+    assert join_first(["prompt", "", ""]) == 'prompt, "", ""'
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [("A red Rocket!", "a-red-rocket"), ("  ", "image"), ("Über/Öl", "über-öl"), ("x" * 99, "x" * 60)],

@@ -16,7 +16,7 @@ from PIL import Image
 from ..errors import JobError
 from ..imaging.png_metadata import RECIPE_KEY, write_png
 from ..recipe import Recipe
-from ..utils.text import one_line
+from ..utils.text import cut, one_line
 from .fsspec_store import open_store
 from .ledger_file import FILE, connect, lock, translate_errors
 from .rows import Batch, BatchRow, plan_batches
@@ -61,7 +61,10 @@ class Ledger:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise JobError(f"The folder {folder} cannot be created ({one_line(error.strerror or error)}).") from None
+            reason = one_line(error.strerror or error)
+            raise JobError(
+                f"The folder {cut(str(folder), 200)} cannot be created ({reason}); choose another output."
+            ) from None
         path = folder / FILE
         with lock(store), translate_errors(path), connect(path) as connection:
             store.prepare()

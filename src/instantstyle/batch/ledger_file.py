@@ -53,6 +53,12 @@ SELECT count(*) FROM rows WHERE
 
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
+_UNREADABLE = (
+    *(sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB),
+    *(sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH),
+)
+"""Errors of a damaged file. A run breaks no constraint of its tables, but an index can be damaged."""
+
 _WRITE_TEST_BYTES = 64 * 2**10
 
 
@@ -85,8 +91,7 @@ def describe_error(error: sqlite3.Error, path: Path) -> JobError:
     if fault := _find_write_fault(path.parent):
         return JobError(f"{path} could not be written: {fault}.")
     reason = cut(one_line(error), 200)
-    unreadable = code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    hint = "; move it away: images that are complete count without it" if unreadable else ""
+    hint = "; move it away: images that are complete count without it" if code in _UNREADABLE else ""
     return JobError(f"{path} could not be read or written: {reason}{hint}.")
 
 
@@ -98,6 +103,7 @@ def lock(store: Store) -> Iterator[None]:
         JobError: Another run holds the lock, or the file cannot be created.
     """
     path = store.ledger_folder / LOCK
+    _check_kind(path)
     with translate_errors(path):
         connection = sqlite3.connect(path, timeout=0, isolation_level=None)
         try:
@@ -129,6 +135,7 @@ def connect(path: Path) -> Iterator[sqlite3.Connection]:
         JobError: The file is the database of another program, of another version or damaged.
         sqlite3.Error: It cannot be read or written.
     """
+    _check_kind(path)
     with closing(sqlite3.connect(path)) as connection:
         try:
             _prepare(connection, path)
@@ -155,7 +162,9 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
         raise JobError(f"{path} is a ledger of version {version}, expected {VERSION}; choose another output.")
     for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall():
         columns = {column[1] for column in connection.execute("SELECT * FROM pragma_table_info(?)", (table,))}
-        if _COLUMNS.get(table) != columns and not table.startswith("sqlite_"):
+        if table in _COLUMNS and _COLUMNS[table] != columns:
+            raise _damaged(path, f"its table {table} has other columns")
+        if table not in _COLUMNS and not table.startswith("sqlite_"):
             raise JobError(
                 f"{path} is a database of another program, which has a table {cut(one_line(table), 80)}; choose "
                 "another output."
@@ -170,6 +179,12 @@ def _check_rows(connection: sqlite3.Connection, path: Path) -> None:
     [damaged] = connection.execute(_DAMAGED_ROWS).fetchone()
     if damaged:
         raise _damaged(path, f"{damaged} of its rows have values that no run writes")
+
+
+def _check_kind(path: Path) -> None:
+    """Raise `JobError` for a folder or pipe, which SQLite opens with an error that names neither."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise JobError(f"{cut(str(path), 300)} is not a regular file; move it away, or choose another output.")
 
 
 def _damaged(path: Path, reason: str) -> JobError:

@@ -13,10 +13,11 @@ from pathlib import Path
 from ..core.style_library import SUFFIX as STYLE_SUFFIX
 from ..core.style_library import find_style_file
 from ..errors import InstantStyleError, JobError
+from ..generation.idle_fields import find_idle_fields, refuse_fields
 from ..generation.inputs import IMAGE_SUFFIXES, list_images_with_content
 from ..generation.load import is_plain
 from ..generation.sources import SourceCache
-from ..generation.validate import validate
+from ..generation.validate import validate_inputs
 from ..recipe import FILE_FIELDS, Recipe, Reference
 from ..unet.blocks import BlockSpec
 from ..unet.probe_file import names_probe_file, resolve_block_spec
@@ -163,6 +164,8 @@ class _RowBuilder:
     sources: SourceCache = field(default_factory=SourceCache)
     settings_errors: dict[str, str | None] = field(default_factory=dict)
     resolved_blocks: dict[object, BlockSpec] = field(default_factory=dict)
+    idle_defaults: set[str] | None = None
+    """Fields of `defaults` without effect in every row so far; None before the first row."""
 
     def build(self, manifest_row: ManifestRow) -> BatchRow:
         """Build a row; raises `InstantStyleError` with everything that is wrong with it."""
@@ -171,12 +174,24 @@ class _RowBuilder:
         recipe = self._build_recipe(manifest_row.fields)
         if names_probe_file(recipe.blocks):
             recipe = recipe.replace(blocks=self._resolve_blocks(recipe, "blocks" in manifest_row.fields))
+        self._check_effects(recipe, manifest_row.fields)
         row = BatchRow(recipe, manifest_row.location)
         if row.settings_key not in self.settings_errors:
             self.settings_errors[row.settings_key] = self._find_settings_error(row.recipe)
         if error := self.settings_errors[row.settings_key]:
             raise JobError(error)
         return row
+
+    def _check_effects(self, recipe: Recipe, fields: Mapping[str, object]) -> None:
+        """Refuse fields that the row has itself and that have no effect; note those of the defaults."""
+        idle = find_idle_fields(recipe)
+        # The recipe of an image, which has versions, records sizes and the scheduler, and may record idle fields.
+        if not fields.get("versions"):
+            refuse_fields([name for name in idle if name in fields])
+            if fields.get("scheduler"):
+                raise JobError("scheduler is recorded in images, and no row can choose it; leave it out.")
+        defaults = {name for name in idle if name not in fields}
+        self.idle_defaults = defaults if self.idle_defaults is None else self.idle_defaults & defaults
 
     def _build_recipe(self, fields: Mapping[str, object]) -> Recipe:
         fields = dict(fields)
@@ -245,7 +260,7 @@ class _RowBuilder:
     def _find_settings_error(self, recipe: Recipe) -> str | None:
         """Validate everything that does not depend on prompt and seed."""
         try:
-            validate(recipe, sources=self.sources)
+            validate_inputs(recipe, sources=self.sources)
             from ..models.load import validate_model
 
             parts = {"adapter": recipe.adapter, "image_encoder": recipe.image_encoder}
@@ -269,6 +284,8 @@ def _build_rows(
             errors.append(f"{manifest_row.location}: {cut(one_line(error), MAX_ERROR_LENGTH)}")
     if errors:
         raise ManifestError(source, errors, len(manifest_rows))
+    # A default may be for some rows only, and has an effect in none.
+    refuse_fields(builder.idle_defaults or ())
     if not rows:
         raise JobError(f'{source} has no rows; write a recipe in each, such as {{"prompt": "a rocket"}}.')
     return rows

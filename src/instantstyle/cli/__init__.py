@@ -33,7 +33,7 @@ from . import (
     words,
 )
 from .command import VerbCommand, format_examples
-from .console import print_error, print_prompt_warnings, silence_libraries
+from .console import print_error, print_request_warnings, silence_libraries
 
 app = typer.Typer(
     name="instantstyle",
@@ -98,7 +98,7 @@ def main() -> None:
     """
     silence_libraries()
     try:
-        with print_prompt_warnings():
+        with print_request_warnings():
             app()
     except (InstantStyleError, OSError) as error:
         print_error(error)

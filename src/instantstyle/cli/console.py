@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from ..errors import PromptWarning
+from ..errors import RequestWarning
 from ..utils.text import cut, one_line
 
 MAX_LINE_LENGTH = 10_000
@@ -27,12 +27,12 @@ def warn(text: str) -> None:
 
 
 @contextmanager
-def print_prompt_warnings() -> Iterator[None]:
-    """Print each `PromptWarning` inside the block as a line of `warn`, once."""
+def print_request_warnings() -> Iterator[None]:
+    """Print each `RequestWarning` inside the block as a line of `warn`, once."""
     shown: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *args: Any, **options: Any) -> None:
-        if not issubclass(category, PromptWarning):
+        if not issubclass(category, RequestWarning):
             show_other(message, category, *args, **options)
         elif str(message) not in shown:
             shown.add(str(message))
@@ -40,7 +40,7 @@ def print_prompt_warnings() -> Iterator[None]:
 
     with warnings.catch_warnings():
         show_other = warnings.showwarning
-        warnings.simplefilter("always", PromptWarning)
+        warnings.simplefilter("always", RequestWarning)
         warnings.showwarning = show
         yield
 

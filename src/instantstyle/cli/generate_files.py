@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..utils.text import slug
-from .console import note, progress, warn
-
-MAX_AREA_RATIO = 2.0
-"""Ratio of the pixels of an image to those of the model's own size beyond which a warning is printed."""
+from .console import note, progress
 
 if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
@@ -44,6 +41,7 @@ def generate_to_files(
         InstantStyleError: The recipe or a path is not valid, or the model cannot be loaded.
     """
     from ..generation.generate import generate
+    from ..generation.idle_fields import check_seeds
     from ..generation.sources import SourceCache
     from ..imaging.image_file import save_image, validate_image_path
 
@@ -51,6 +49,7 @@ def generate_to_files(
     if not paths:
         base = output or Path(f"{slug(title)}.png")
         paths = [base.with_name(f"{base.stem}-{recipe.seed + i}{base.suffix}") for i in range(number)]
+    check_seeds(recipe, number)
     for path in paths:
         validate_image_path(path, recipe, force=force)
     sources = SourceCache()
@@ -86,35 +85,9 @@ def load_for_recipes(
     validate(*recipes, sources=sources)
     styled = load_for(*recipes, device=device, sources=sources)
     styled.pipe.set_progress_bar_config(disable=True)
-    _warn_of_unknown_words(recipes)
-    _warn_of_sizes(recipes, styled)
     if verbose:
         _print_details(recipes[0], styled, sources)
     return styled
-
-
-def _warn_of_unknown_words(recipes: Sequence["Recipe"]) -> None:
-    """Warn of content that the bundled model was not trained on; calls warn of prompts themselves."""
-    if recipes[0].model != "mini":
-        return
-    from ..synthetic.vocabulary import explain_unknown_prompt
-
-    for phrase in dict.fromkeys(phrase for recipe in recipes for phrase in recipe.content):
-        if explanation := explain_unknown_prompt(phrase):
-            warn(explanation)
-
-
-def _warn_of_sizes(recipes: Sequence["Recipe"], styled: "InstantStyle") -> None:
-    """Warn of sizes far from that of the images which the model was trained on; an image to start from has that."""
-    side = styled.pipe.unet.config.sample_size * styled.pipe.vae_scale_factor
-    sizes = {(each.width or side, each.height or side) for each in recipes if each.image is None}
-    for width, height in sorted(sizes):
-        if not 1 / MAX_AREA_RATIO <= width * height / side**2 <= MAX_AREA_RATIO:
-            warn(
-                f"{recipes[0].model} was trained on images of {side}×{side} px; of {width}×{height} px they are "
-                "likely to be blurred, repeated or empty. Leave --width and --height out, or keep to "
-                "about as many pixels."
-            )
 
 
 def _print_details(recipe: "Recipe", styled: "InstantStyle", sources: "SourceCache") -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from ..errors import JobError
+from ..utils.text import cut, shorten
 from . import options
 
 EXAMPLES = ("instantstyle mix ink.style.safetensors=0.7 neon.style.safetensors=0.3 -o both.style.safetensors",)
@@ -48,5 +49,8 @@ def _split_weight(part: str) -> tuple[str, float]:
     if not source:
         return part, 1.0
     if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", weight):
-        raise JobError(f"{part} gives {source} the weight {weight!r}; write {source}=0.5.")
+        raise JobError(
+            f"{cut(source, 200)} has the weight {shorten(weight)}; it is a decimal number from 0 without exponent, "
+            f"such as {cut(source, 100)}=0.5."
+        )
     return source, float(weight)

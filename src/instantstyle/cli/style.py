@@ -67,7 +67,14 @@ def run(
     path = output or Path(f"{references[0].name.partition('.')[0]}.style.safetensors")
     check_destination(path, force=force)
     # The rules for these values are those of a recipe.
-    checked = Recipe.model_validate({"prompt": "", "seed": 0, "crop": crop, "combine": combine, "removal": removal})
+    if weight and len(weight) != len(references):
+        raise JobError(f"{len(references)} references have {len(weight)} weights; give one --weight for each.")
+    weights = weight or [1.0] * len(references)
+    fields = {"crop": crop, "combine": combine, "removal": removal, "content": content or ()}
+    named = [{"name": str(path), "weight": share} for path, share in zip(references, weights, strict=True)]
+    checked = Recipe.model_validate(
+        {"prompt": "", "seed": 0, "references": named, "content_scale": content_scale, **fields}
+    )
     sources = SourceCache()
     for reference in references:
         sources.read(reference)

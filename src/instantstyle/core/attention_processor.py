@@ -4,11 +4,14 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Iterable, Sequence
+from copy import copy
+from typing import Any, SupportsIndex
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook  # pyright: ignore[reportPrivateUsage]
 
 from ..errors import StyleError
 from .denoising_state import DenoisingState
@@ -62,6 +65,12 @@ class StyledAttnProcessor:
         self.styles = [StyleKeyValueCache(style) for style in styles]
         self.state = state
         self.text = TextKeyValueCache()
+        self.original: object = None
+        """The processor in whose place it is installed; None before."""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """Copy and pickle the original processor: a copy of a styled UNet is not styled."""
+        return super().__reduce_ex__(protocol) if self.original is None else (copy, (self.original,))
 
     def prepare_step(self) -> None:
         """Compute what depends on the current step. It is called before the UNet, outside of compiled code.
@@ -103,7 +112,7 @@ class StyledAttnProcessor:
         query = split_heads(attn.to_q(hidden_states), attn.heads)
         if attn.norm_q is not None:
             query = attn.norm_q(query)
-        key, value = self.text.key_value(attn, encoder_hidden_states)
+        key, value = self.text.key_value(attn, encoder_hidden_states, self.state.keeps_text)
         if attention_mask is not None:
             batch, words, _ = encoder_hidden_states.shape
             attention_mask = attn.prepare_attention_mask(attention_mask, words, batch)
@@ -194,9 +203,10 @@ class StyleKeyValueCache:
             [batch heads pixels head]; None, with nothing computed, where the style has no effect at this step.
 
         Raises:
-            StyleError: The UNet is not running, or the batch does not fit its parts and styles.
+            StyleError: The UNet is not running, or the batch does not fit the call, its parts or its styles.
         """
         layout = state.parts
+        state.check_rows(len(hidden_states))
         if not self._is_active:
             return None
         key, value = self.key_value(attn, hidden_states, layout)
@@ -233,27 +243,32 @@ class TextKeyValueCache:
     """Keys and values of the text in one layer, kept while the network passes the identical tensor.
 
     Nothing is kept where gradients are needed, where a projection is more than `nn.Linear` (a LoRA's weight
-    may change between steps), and inside a compiled network, whose guards would fail for every new prompt.
+    may change between steps), has hooks or a forward of its own, and inside a compiled network, whose guards would
+    fail for every new prompt. Text and weights are compared by identity, version and address: the version counts
+    changes in place, but not those of `tensor.data`, so that nothing is kept either where code of the caller runs
+    between the steps.
     """
 
     def __init__(self) -> None:
         self._key_value: tuple[Tensor, Tensor] | None = None
-        self._valid_for: tuple[Tensor, int] | None = None
+        self._valid_for: tuple[_Mark, ...] = ()
 
     def key_value(
-        self, attn: AttentionModule, encoder_hidden_states: Float[Tensor, "batch words cross_dim"]
+        self, attn: AttentionModule, encoder_hidden_states: Float[Tensor, "batch words cross_dim"], keep: bool = True
     ) -> tuple[Tensor, Tensor]:
-        """Return key and value, [batch heads words head]."""
-        cacheable = (
-            not torch.compiler.is_compiling()
-            and type(attn.to_k) is type(attn.to_v) is nn.Linear
-            and not torch.is_grad_enabled()
-            and not encoder_hidden_states.is_inference()
-        )
-        if cacheable and self._key_value is not None and self._valid_for is not None:
-            text, version = self._valid_for
-            # The version counts in-place changes of the identical tensor.
-            if text is encoder_hidden_states and version == encoder_hidden_states._version:
+        """Return key and value, [batch heads words head].
+
+        Args:
+            attn: The attention module, for its projections and norms.
+            encoder_hidden_states: Embeddings of the text.
+            keep: Whether the next call may get the same key and value.
+        """
+        cacheable = keep and not torch.compiler.is_compiling() and _computes_the_same(attn, encoder_hidden_states)
+        valid_for: tuple[_Mark, ...] = ()
+        if cacheable:
+            weights = (*attn.to_k.parameters(), *attn.to_v.parameters())
+            valid_for = tuple(map(_Mark, (encoder_hidden_states, *weights)))
+            if self._key_value is not None and self._valid_for == valid_for:
                 return self._key_value
         text = encoder_hidden_states
         if attn.norm_cross:
@@ -261,7 +276,41 @@ class TextKeyValueCache:
         key, value = split_heads(attn.to_k(text), attn.heads), split_heads(attn.to_v(text), attn.heads)
         if attn.norm_k is not None:
             key = attn.norm_k(key)
-        if cacheable:
-            self._key_value = key, value
-            self._valid_for = encoder_hidden_states, encoder_hidden_states._version
+        self._key_value, self._valid_for = ((key, value), valid_for) if cacheable else (None, ())
         return key, value
+
+
+class _Mark:
+    """Identity, version and address of a tensor."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.state = tensor, (tensor._version, tensor.data_ptr())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Mark) and self.tensor is other.tensor and self.state == other.state
+
+    __hash__ = None  # pyright: ignore
+
+
+def _computes_the_same(attn: AttentionModule, text: Tensor) -> bool:
+    """Whether key and value depend on nothing but tensors whose changes are counted."""
+    return (
+        not torch.is_grad_enabled()
+        and not text.is_inference()
+        and not attn.norm_cross
+        and attn.norm_k is None
+        and not _has_any_global_hook()
+        # Some tools replace the method of the class.
+        and nn.Linear.forward.__module__ == "torch.nn.modules.linear"
+        and all(map(_is_plain_linear, (attn.to_k, attn.to_v)))
+    )
+
+
+def _is_plain_linear(module: Any) -> bool:
+    return (
+        type(module) is nn.Linear
+        and not (module._forward_hooks or module._forward_pre_hooks)  # pyright: ignore[reportPrivateUsage]
+        and "forward" not in vars(module)
+        and vars(module).get("_compiled_call_impl") is None
+        and all(type(each) is nn.Parameter and not each.is_inference() for each in module.parameters())
+    )

@@ -3,7 +3,7 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,8 +19,10 @@ from ..imaging.arrays import is_array
 from ..imaging.loading import ImageLike, decode_and_hash, read_mask
 from ..recipe import Reference
 from ..unet.architectures import MODES
-from ..unet.blocks import BlockSpec
-from ..utils.numbers import is_finite_number
+from ..unet.blocks import BlockSpec, copy_spec
+from ..utils.numbers import is_finite_number, read_numbers
+from ..utils.text import shorten
+from .protocols import PipelineArguments
 from .style import Style
 
 
@@ -43,10 +45,12 @@ class StyleConditioning:
     """One style, or one for each prompt, with its settings. The effects of several conditionings add up.
 
     Raises:
-        StyleError: A setting is out of range, or settings exclude each other.
+        BlockError: `blocks` is not a `BlockSpec`, or is empty.
+        StyleError: A setting is of another type or out of range, or settings exclude each other.
     """
 
     style: Style | Sequence[Style]
+    """Lists, mappings and arrays are copied: a later change of them has no effect."""
     blocks: BlockSpec = "style"
     scale: float = 1.0
     """0 has no effect; 1 is the strength that the adapter was trained with."""
@@ -56,22 +60,50 @@ class StyleConditioning:
     end: float = 1.0
     """Share of the steps after which the style no longer acts."""
     curve: Sequence[float] | None = None
-    """Factors on the scale, evenly spaced from the first to the last step, linearly interpolated."""
+    """Factors on the scale. Of n factors, factor i (from 0) applies at the share i/(n − 1) of the steps, linearly
+    interpolated between; step i of k has the share i/k, so that only a share of 1, after the last step, would have the
+    last factor."""
     negative_style: Style | None = None
     """A style that guidance steers away from, in the same blocks; None stands for no reference image."""
     unconditional: bool = False
     """Whether guidance steers away from `style` instead of towards it."""
 
     def __post_init__(self) -> None:
+        self._check_styles()
         if not is_finite_number(self.scale):
-            raise StyleError(f"scale is {self.scale!r}; it must be a finite number: 0 has no effect, 1 is as trained.")
+            raise StyleError(
+                f"scale is {shorten(self.scale)}; it must be a finite number: 0 has no effect, 1 is as trained."
+            )
         if not all(map(is_finite_number, (self.start, self.end))) or not 0 <= self.start <= self.end <= 1:
             raise StyleError(
-                f"start is {self.start!r} and end {self.end!r}; they are shares of the steps, 0 ≤ start ≤ end ≤ 1."
+                f"start is {shorten(self.start)} and end {shorten(self.end)}; they are shares of the steps, "
+                "0 ≤ start ≤ end ≤ 1."
             )
-        factors = None if isinstance(self.curve, str) or not isinstance(self.curve, Iterable) else list(self.curve)
-        if self.curve is not None and (not factors or not all(map(is_finite_number, factors))):
-            raise StyleError(f"curve is {self.curve!r}; it must be one finite number or several.")
+        factors = None if self.curve is None else read_numbers(self.curve)
+        if self.curve is not None and not factors:
+            raise StyleError(f"curve is {shorten(self.curve)}; it must be one finite number or several.")
+        copies: dict[str, object] = {
+            **{"blocks": copy_spec(self.blocks), "curve": None if factors is None else tuple(factors)},
+            **{name: float(getattr(self, name)) for name in ("scale", "start", "end")},
+            **({} if isinstance(self.style, Style) else {"style": tuple(self.style)}),
+        }
+        for name, value in copies.items():
+            object.__setattr__(self, name, value)
+
+    def _check_styles(self) -> None:
+        styles = cast("Sequence[object]", [self.style] if isinstance(self.style, Style) else self.style)
+        if not isinstance(styles, list | tuple) or not styles or not all(isinstance(each, Style) for each in styles):
+            raise StyleError(
+                f"style is {shorten(self.style)}; a StyleConditioning takes a Style, or one for each prompt: make it "
+                "with styled.style(…)."
+            )
+        if not isinstance(cast(object, self.negative_style), Style | None):
+            raise StyleError(
+                f"negative_style is {shorten(self.negative_style)}; a StyleConditioning takes a Style: make it with "
+                "styled.style(…)."
+            )
+        if not isinstance(cast(object, self.unconditional), bool):
+            raise StyleError(f"unconditional is {shorten(self.unconditional)}; it is True or False.")
         if self.negative_style is not None and self.unconditional:
             raise StyleError("An unconditional style cannot have a negative style beside it.")
 
@@ -134,12 +166,19 @@ def as_conditionings(style: object, **settings: Any) -> list[StyleConditioning]:
     conditionings = [entry for entry in entries if isinstance(entry, StyleConditioning)]
     if not conditionings:
         return StyleConditioning(cast("Style | Sequence[Style]", style), **settings).expand_mode()
-    defaults = {field.name: field.default for field in fields(StyleConditioning)}
-    for name, value in settings.items():
-        default = defaults[name]
-        if value is not default and not (isinstance(value, str | float) and value == default):
-            raise StyleError(f"{name} beside a StyleConditioning: set it in the StyleConditioning itself.")
+    if changed := find_changed_settings(settings):
+        raise StyleError(f"{changed[0]} beside a StyleConditioning: set it in the StyleConditioning itself.")
     return [part for conditioning in conditionings for part in conditioning.expand_mode()]
+
+
+def find_changed_settings(settings: PipelineArguments) -> list[str]:
+    """Return the names of settings that differ from the defaults of `StyleConditioning`."""
+    defaults = {field.name: field.default for field in fields(StyleConditioning)}
+
+    def is_default(value: object, default: object) -> bool:
+        return value is default or ((isinstance(value, str) or is_finite_number(value)) and value == default)
+
+    return [name for name, value in settings.items() if not is_default(value, defaults[name])]
 
 
 def read_file_once(mask: object) -> object:

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from ..errors import StyleError, suggest_nearest
 from ..utils.numbers import is_finite_number
+from ..utils.text import shorten
 
 CLEAN = "clean"
 """The removal that acts on image tokens instead of embeddings."""
@@ -128,7 +129,7 @@ def highest_cluster(values: Float[Tensor, " count"], clusters: int) -> float:
 REMOVALS = {"subtract": subtract, "project": project, "mask": mask}
 
 
-def check_removal(removal: str, content_scale: object) -> None:
+def check_removal(removal: object, content_scale: object) -> None:
     """Check a removal's name and scale.
 
     Raises:
@@ -136,11 +137,12 @@ def check_removal(removal: str, content_scale: object) -> None:
             Python or numpy.
     """
     if not is_finite_number(content_scale):
-        raise StyleError(f"content_scale is {content_scale!r}; it is a finite number, 0 for nothing.")
-    if removal not in CONTENT_SCALES:
+        raise StyleError(f"content_scale is {shorten(content_scale)}; it is a finite number, 0 for nothing.")
+    if not isinstance(removal, str) or removal not in CONTENT_SCALES:
         known = [*CONTENT_SCALES]
         raise StyleError(
-            f"removal cannot be {removal!r}; it is one of {', '.join(known)}.{suggest_nearest(removal, known)}"
+            f"removal cannot be {shorten(removal)}; it is one of {', '.join(known)}."
+            f"{suggest_nearest(str(removal), known)}"
         )
 
 

@@ -23,9 +23,15 @@ class DenoisingState:
         self.region: ImageRegion | None = None
         """The part of the image that is generated; None for all of it."""
         self.latent_size: tuple[int, int] = (0, 0)
+        self.rows: int | None = None
+        """Rows of each layer: those of the batch, for each frame of a video; None where they are not known."""
+        self.keeps_text = True
+        """Whether the text's keys and values serve the next call too: no code of the caller runs in between."""
         self.has_views = False
         """Whether the rows of the batch are parts of one image."""
         self._progress: float | None = None
+        self._place: int | None = None
+        """Place in the schedule of the last call in a caller's own loop."""
 
     def begin(
         self,
@@ -34,6 +40,8 @@ class DenoisingState:
         call: PipelineCall | None,
         scheduler: object = None,
         declared: RowLayout | None = None,
+        *,
+        is_own_schedule: bool = False,
     ) -> None:
         """Read the state from the arguments of a call of the UNet and from the pipeline's call around it.
 
@@ -46,25 +54,51 @@ class DenoisingState:
             call: The pipeline's call; None in a caller's own loop.
             scheduler: The scheduler of a caller's own loop, if it is known.
             declared: Parts of the batch where no known pipeline is running.
+            is_own_schedule: Whether the caller has named the scheduler for the loop. Steps of any other scheduler are
+                not skipped: it may hold the schedule of an earlier call.
 
         Raises:
             ModelError: The running pipeline is not known, and no layout is declared.
         """
         sample = args[0] if args else kwargs["sample"]
         self.latent_size = tuple(sample.shape[-2:])
+        self.rows = len(sample) * (sample.shape[2] if sample.ndim == 5 else 1)
         if call is None:
             self.row_layout, self.region, self.has_views = declared or UNGUIDED, None, False
-            self._progress = None
+            self._progress, self.keeps_text = None, False
         else:
-            self.row_layout = call.row_layout(len(sample), declared)
+            self.row_layout = call.row_layout(declared)
             self.region, self.has_views, self._progress = call.region, call.has_views, call.progress
-            scheduler = call.pipe.scheduler
+            self.keeps_text = not call.runs_callback
+            scheduler, is_own_schedule = call.pipe.scheduler, True
         if self._progress is None:
-            self._progress = _progress_in_schedule(args[1] if len(args) > 1 else kwargs["timestep"], scheduler)
+            timestep = args[1] if len(args) > 1 else kwargs["timestep"]
+            self._progress = self._share_in_schedule(timestep, scheduler, is_own_schedule)
+
+    def skip_unconditional(self) -> None:
+        """Keep the conditional half of a batch of two parts."""
+        self.row_layout = UNGUIDED
+        self.rows = None if self.rows is None else self.rows // 2
 
     def end(self) -> None:
         """Forget the call, so that a layer that runs outside of one is noticed."""
-        self.row_layout = None
+        self.row_layout, self.rows = None, None
+
+    def check_rows(self, rows: int) -> None:
+        """Check that a layer has the rows of the call.
+
+        Args:
+            rows: Number of rows of the layer.
+
+        Raises:
+            StyleError: It has others: a wrapper inside or around the network splits the batch.
+        """
+        if self.rows is not None and rows != self.rows:
+            raise StyleError(
+                f"A styled layer has {rows} rows, and this call of the UNet {self.rows} rows: something splits the "
+                "batch, so that the style could act in wrong rows. Turn it off (in AnimateDiff "
+                "enable_free_noise_split_inference), or style the network that is called with the parts."
+            )
 
     @property
     def parts(self) -> RowLayout:
@@ -85,13 +119,15 @@ class DenoisingState:
         """Share of the steps before the current one: i / k at step i of the k steps that this call draws.
 
         Raises:
-            StyleError: The step is not known, in a caller's own loop whose timestep the schedule has never or twice.
+            StyleError: The step is not known, in a caller's own loop whose timestep the schedule has never or twice,
+                or that skips steps of a scheduler that was not named for it.
         """
         if self._progress is None:
             raise StyleError(
-                "The step of this call of the UNet is not known, since no pipeline of diffusers is running and its "
-                "schedule does not have the timestep exactly once: start, end, curve, removal='clean' and "
-                "guidance_interval need one."
+                "The step of this call of the UNet is not known, since no pipeline of diffusers is running and the "
+                "scheduler does not have the timestep exactly once and next to the last one: start, end, curve, "
+                "removal='clean' and guidance_interval need one. Name the scheduler of your loop: "
+                "using(…, scheduler=…)."
             )
         return self._progress
 
@@ -115,12 +151,14 @@ class DenoisingState:
             )
         return height, width
 
-
-def _progress_in_schedule(timestep: Any, scheduler: object) -> float | None:
-    """Return the share of the schedule before a timestep; None where the schedule does not have it exactly once."""
-    timesteps = getattr(scheduler, "timesteps", None)
-    if not isinstance(timesteps, torch.Tensor):
-        return None
-    now = torch.as_tensor(timestep).flatten()[:1].to(timesteps)
-    places = (timesteps == now).nonzero().flatten()
-    return int(places[0]) / len(timesteps) if len(places) == 1 else None
+    def _share_in_schedule(self, timestep: Any, scheduler: object, may_skip: bool) -> float | None:
+        """Return the share of the schedule before a timestep; None where that is not certain."""
+        timesteps = getattr(scheduler, "timesteps", None)
+        if not isinstance(timesteps, torch.Tensor):
+            return None
+        now = torch.as_tensor(timestep).flatten()[:1].to(timesteps)
+        places = (timesteps == now).nonzero().flatten()
+        last, self._place = self._place, int(places[0]) if len(places) == 1 else None
+        if self._place is None or (not may_skip and last is not None and self._place > last + 1):
+            return None
+        return self._place / len(timesteps)

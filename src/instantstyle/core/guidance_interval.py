@@ -9,13 +9,14 @@ the interval by noise levels; here it is defined by shares of the steps, as `sta
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import JobError, ModelError
+from ..utils.numbers import read_numbers
+from ..utils.text import shorten
 from .denoising_state import DenoisingState
 from .row_layout import GUIDED, RowLayout, find_known_class, unknown_pipeline_error, uses_two_parts
 
@@ -39,10 +40,12 @@ class ConditionalPartOnly:
             args: Positional arguments for both parts.
             kwargs: Keyword arguments for both parts.
         """
-        batch = len(args[0] if args else kwargs["sample"])
+        sample = args[0] if args else kwargs["sample"]
+        # Text and control images of a video have a row for each frame.
+        batches = (len(sample), len(sample) * sample.shape[2]) if sample.ndim == 5 else (len(sample),)
 
         def conditional(tensor: Tensor) -> Tensor:
-            return tensor[batch // 2 :] if tensor.ndim and len(tensor) == batch else tensor
+            return tensor[len(tensor) // 2 :] if tensor.ndim and len(tensor) in batches else tensor
 
         halved = {name: _map_tensors(value, conditional) for name, value in kwargs.items() if name != TEXT}
         if TEXT in kwargs:
@@ -52,10 +55,6 @@ class ConditionalPartOnly:
             halved[TEXT] = self._text[1]
         output = forward(*_map_tensors(tuple(args), conditional), **halved)
         return _map_tensors(output, lambda tensor: torch.cat([tensor, tensor]))
-
-    def forget_text(self) -> None:
-        """Free the text of the last call."""
-        self._text = None
 
 
 def skips_unconditional(interval: GuidanceInterval, state: DenoisingState) -> bool:
@@ -88,10 +87,10 @@ def validate_interval(pipe: object, interval: object, declared: RowLayout | None
         JobError: `interval` is not a pair of shares in order.
         ModelError: The pipeline's batches are not known, or have other parts.
     """
-    numbers = cast("Sequence[object]", interval) if isinstance(interval, list | tuple) else ()
-    if len(numbers) != 2 or not all(isinstance(each, Real) for each in numbers):
+    numbers = read_numbers(interval) if isinstance(interval, Sequence) or hasattr(interval, "tolist") else None
+    if numbers is None or len(numbers) != 2:
         raise _interval_error(interval)
-    start, end = (float(cast(Real, each)) for each in numbers)
+    start, end = numbers
     if not 0 <= start <= end <= 1:
         raise _interval_error(interval)
     if (start, end) == (0, 1):
@@ -106,7 +105,8 @@ def validate_interval(pipe: object, interval: object, declared: RowLayout | None
 
 def _interval_error(interval: object) -> JobError:
     return JobError(
-        f"guidance_interval is {interval!r}; it is two shares of the steps, 0 ≤ start ≤ end ≤ 1, such as (0.2, 0.8)."
+        f"guidance_interval is {shorten(interval)}; it is two shares of the steps, 0 ≤ start ≤ end ≤ 1, such as "
+        "(0.2, 0.8)."
     )
 
 

@@ -8,7 +8,7 @@ from, so that they can be removed in any order, and the UNet ends with the objec
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -17,14 +17,16 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from ..errors import StyleError
+from ..errors import ModelError, StyleError
 from ..utils.device import execution_device
+from ..utils.text import shorten
 from .attention_processor import StyledAttnProcessor
 from .denoising_state import DenoisingState
 from .guidance_interval import ConditionalPartOnly, GuidanceInterval, skips_unconditional, validate_interval
 from .pipeline_call import find_pipeline_call, unwrap_compiled
+from .processor_checks import attention_layer, check_in_place, check_replaceable, is_cross_attention
 from .protocols import Pipeline, UNet
-from .row_layout import UNGUIDED, RowLayout
+from .row_layout import RowLayout
 from .style_key_values import StyleKeyValues
 
 StyleLayers = Mapping[str, tuple[StyleKeyValues, ...]]
@@ -33,16 +35,6 @@ StyleLayers = Mapping[str, tuple[StyleKeyValues, ...]]
 CALL = "_compiled_call_impl"
 """What `nn.Module` calls instead of `_call_impl` if it is set. A compiled forward lies beneath and is not compiled
 again at each step, as it would be with hooks."""
-
-REPLACEABLE = (
-    "AttnProcessor",
-    "AttnProcessor2_0",
-    "FusedAttnProcessor2_0",
-    "SlicedAttnProcessor",
-    "XFormersAttnProcessor",
-)
-"""Processors of diffusers that compute what `StyledAttnProcessor` computes without a style, in another way."""
-
 
 _styled_unets: "WeakKeyDictionary[nn.Module, StyledUNet]" = WeakKeyDictionary()
 _styled_unets_lock = threading.Lock()
@@ -56,7 +48,9 @@ class Injection:
     interval: GuidanceInterval | None = None
     row_layout: RowLayout | None = None
     scheduler: object = None
-    """The scheduler of a caller's own loop."""
+    """The scheduler that the caller has named for a loop of their own."""
+    pipe_scheduler: object = None
+    """The pipeline's, for a loop without a named one; it may hold the schedule of an earlier call."""
 
 
 class StyledUNet:
@@ -68,19 +62,24 @@ class StyledUNet:
         self.state = DenoisingState()
         self._injections: list[Injection] = []
         self._thread: threading.Thread | None = None
-        self._processors: dict[str, Any] = {}
-        """The original processors of the layers that have another one."""
+        self._processors: dict[str, tuple[Any, Any]] = {}
+        """The layers that have another processor, with the original one. A wrapper may rename layers meanwhile."""
         self._calls: dict[nn.Module, tuple[Any, Any]] = {}
         """By network, compiled or not: its original call, and the one in its place."""
         self._active: dict[str, StyledAttnProcessor] = {}
         self._text_caches: dict[str, StyledAttnProcessor] = {}
-        self._conditional_part = ConditionalPartOnly()
+        self._conditional_part: ConditionalPartOnly | None = None
 
     @classmethod
     def of(cls, unet: UNet) -> "StyledUNet":
         """Return the object that holds this UNet's injections; a compiled UNet shares it with the one inside of it."""
         with _styled_unets_lock:
             return _styled_unets.setdefault(cast(nn.Module, unwrap_compiled(unet)), cls())
+
+    @property
+    def has_injections(self) -> bool:
+        """Whether styles are injected now."""
+        return bool(self._injections)
 
     @contextmanager
     def generating(self) -> Generator[None]:
@@ -126,17 +125,24 @@ class StyledUNet:
         with self.lock:
             latest = self._injections[::-1]
             declared = next((each.row_layout for each in latest if each.row_layout is not None), None)
-            scheduler = next((each.scheduler for each in latest if each.scheduler is not None), None)
-            self.state.begin(args, kwargs, find_pipeline_call(unet), scheduler, declared)
+            named, scheduler = (
+                next((getattr(each, name) for each in latest if getattr(each, name) is not None), None)
+                for name in ("scheduler", "pipe_scheduler")
+            )
+            call, is_own = find_pipeline_call(unet), named is not None
+            self.state.begin(args, kwargs, call, named or scheduler, declared, is_own_schedule=is_own)
             try:
                 interval = next((each.interval for each in latest if each.interval is not None), None)
                 skips = interval is not None and skips_unconditional(interval, self.state)
                 if skips:
-                    self.state.row_layout = UNGUIDED
+                    self.state.skip_unconditional()
                 for name, processor in self._active.items():
-                    check_in_place(unet, name, processor)
+                    check_in_place(unet, name, self._processors[name][0], processor)
                     processor.prepare_step()
-                return self._conditional_part.run(forward, args, kwargs) if skips else forward(*args, **kwargs)
+                if not skips:
+                    return forward(*args, **kwargs)
+                self._conditional_part = self._conditional_part or ConditionalPartOnly()
+                return self._conditional_part.run(forward, args, kwargs)
             finally:
                 self.state.end()
 
@@ -172,7 +178,7 @@ class StyledUNet:
                     vars(unet)[CALL] = original
         self._calls.clear()
         self._text_caches.clear()
-        self._conditional_part.forget_text()
+        self._conditional_part = None
         self._thread = None
 
     def _install(self, unet: UNet) -> None:
@@ -184,18 +190,20 @@ class StyledUNet:
         if wanted:
             for name, processor in unet.attn_processors.items():
                 # A StyledAttnProcessor without styles does exactly what AttnProcessor2_0 does.
-                original = self._processors.get(name, processor)
+                original = self._processors[name][1] if name in self._processors else processor
                 if type(original).__name__ == "AttnProcessor2_0" and is_cross_attention(unet, name):
                     wanted.setdefault(name, self._text_cache(name))
         for name in [name for name in self._processors if name not in wanted]:
-            attn, original = _attention(unet, name), self._processors.pop(name)
+            attn, original = self._processors.pop(name)
             # A processor that the caller has set within the `with` block stays.
             if isinstance(attn.processor, StyledAttnProcessor):
                 attn.set_processor(original)
         for name, processor in wanted.items():
-            attn = _attention(unet, name)
+            if name not in self._processors:
+                attn = attention_layer(unet, name)
+                self._processors[name] = attn, attn.processor
+            attn, processor.original = self._processors[name]
             if attn.processor is not processor:
-                self._processors.setdefault(name, attn.processor)
                 attn.set_processor(processor)
 
     def _text_cache(self, name: str) -> StyledAttnProcessor:
@@ -204,7 +212,12 @@ class StyledUNet:
 
 @contextmanager
 def inject_attention_processors(
-    unet: UNet, styles: StyleLayers, *, row_layout: RowLayout | None = None, scheduler: object = None
+    unet: UNet,
+    styles: StyleLayers,
+    *,
+    row_layout: RowLayout | None = None,
+    scheduler: object = None,
+    pipe_scheduler: object = None,
 ) -> Generator[None]:
     """Install the processors for the `with` block; put the original objects back on exit, also on error.
 
@@ -214,12 +227,16 @@ def inject_attention_processors(
         unet: The UNet, compiled or not.
         styles: Keys and values by processor name; nothing is installed if it is empty.
         row_layout: Parts of a batch where no known pipeline is running; None: all rows are conditional.
-        scheduler: The scheduler of a caller's own loop, for styles that act at a part of the steps.
+        scheduler: The scheduler that the caller has named for a loop of their own, for styles that act at a part of
+            the steps.
+        pipe_scheduler: The pipeline's, for a loop without a named one.
 
     Raises:
+        ModelError: `scheduler` has no timesteps.
         StyleError: diffusers' own IP-Adapter is loaded, which passes text and image tokens as a pair; a layer has a
             processor of another kind, which a style would replace; another thread styles the UNet.
     """
+    check_scheduler(scheduler)
     if not styles:
         yield
         return
@@ -231,64 +248,19 @@ def inject_attention_processors(
     processors = {name: StyledAttnProcessor(layer, styled.state) for name, layer in styles.items()}
     # The processors hold the cast tensors; the stacked originals can be freed.
     del styles
-    with styled.injected(unet, Injection(processors, row_layout=row_layout, scheduler=scheduler)):
+    injection = Injection(processors, None, row_layout, scheduler, pipe_scheduler)
+    with styled.injected(unet, injection):
         yield
 
 
-def check_replaceable(unet: UNet, names: Iterable[str]) -> None:
-    """Check that layers have processors whose computation a styled processor repeats.
-
-    Args:
-        unet: The UNet.
-        names: Names of the processors to replace.
+def check_scheduler(scheduler: object) -> None:
+    """Check the scheduler that is named for a caller's own loop.
 
     Raises:
-        StyleError: One has not, or diffusers' own IP-Adapter is loaded.
+        ModelError: It has no timesteps.
     """
-    found = unet.attn_processors
-    loaded = sorted({type(each).__name__ for each in found.values() if type(each).__name__.startswith("IPAdapter")})
-    if loaded:
-        raise StyleError(f"The UNet already has an IP-Adapter ({loaded[0]}); call pipe.unload_ip_adapter() first.")
-    for name in names:
-        if not isinstance(found[name], StyledAttnProcessor) and not _is_plain(found[name]):
-            raise StyleError(
-                f"{name.removesuffix('.processor')} has the processor {type(found[name]).__name__}, which a style "
-                "would replace. Choose blocks without it, or call unet.set_default_attn_processor() first."
-            )
-
-
-def check_in_place(unet: UNet, name: str, processor: StyledAttnProcessor) -> None:
-    """Check that a layer still has the processor of its style.
-
-    Raises:
-        StyleError: It has another, which the pipeline or the caller has set within the `with` block.
-    """
-    found = _attention(unet, name).processor
-    if found is not processor:
-        raise StyleError(
-            f"{name.removesuffix('.processor')} has got the processor {type(found).__name__} while it is styled, so "
-            "that the style has no effect there. Set processors before, and turn off options of the pipeline that "
-            "set them, such as use_cross_attn_mask."
-        )
-
-
-def is_cross_attention(unet: UNet, name: str) -> bool:
-    """Whether a processor's layer attends to the text: not in the motion modules of AnimateDiff, whose second layers
-    attend to the frames too."""
-    return (
-        name.endswith("attn2.processor")
-        and "motion_modules" not in name
-        and _attention(unet, name).cross_attention_dim is not None
-    )
-
-
-def _attention(unet: UNet, name: str) -> Any:
-    return unet.get_submodule(name.removesuffix(".processor"))
-
-
-def _is_plain(processor: object) -> bool:
-    """Whether the processor is one of diffusers' plain ones itself; a subclass may compute anything."""
-    return type(processor).__name__ in REPLACEABLE and type(processor).__module__.startswith("diffusers.")
+    if scheduler is not None and not isinstance(getattr(scheduler, "timesteps", None), torch.Tensor):
+        raise ModelError(f"scheduler is {shorten(scheduler)}; it must be one of diffusers', with its timesteps set.")
 
 
 def limit_guidance(
@@ -308,5 +280,5 @@ def limit_guidance(
     validated = None if interval is None else validate_interval(pipe, interval, row_layout)
     if validated is None:
         return nullcontext()
-    injection = Injection(interval=validated, row_layout=row_layout, scheduler=pipe.scheduler)
+    injection = Injection(interval=validated, row_layout=row_layout, pipe_scheduler=pipe.scheduler)
     return StyledUNet.of(pipe.unet).injected(pipe.unet, injection)

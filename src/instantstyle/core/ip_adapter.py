@@ -22,7 +22,8 @@ from .bound_style import BoundKeyValues, KeyValue
 from .conditioning import StyleConditioning, load_mask
 from .content_removal import RATES, token_shift
 from .image_projection import PROJECTIONS
-from .injection import StyleLayers, is_cross_attention
+from .injection import StyleLayers
+from .processor_checks import is_cross_attention
 from .protocols import UNet
 from .style import Style
 from .style_key_values import StyleKeyValues, TokenShift

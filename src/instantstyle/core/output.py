@@ -3,7 +3,8 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
@@ -17,8 +18,12 @@ from ..recipe import Dtype, Recipe, RecipeFields
 from ..unet.blocks import Block, BlockSpec
 from ..utils.versions import library_versions
 from .conditioning import MaskFile
+from .content_removal import CLEAN
+from .injection import StyledUNet
+from .pipeline_state import PipelineState, watch_callback
 from .protocols import PipelineArguments
 from .style import Style
+from .style_source import removed
 
 if TYPE_CHECKING:
     from .conditioning import StyleConditioning
@@ -27,31 +32,33 @@ if TYPE_CHECKING:
 RECORDED_ARGUMENTS = ("negative_prompt", "num_inference_steps", "guidance_scale", "height", "width")
 """Arguments of a pipeline that a recipe has fields for."""
 
-IGNORED_ARGUMENTS = (
-    "callback_on_step_end",
-    "callback_on_step_end_tensor_inputs",
-    "output_type",
-    "return_dict",
-)
-"""Arguments of a pipeline that do not change an image."""
+CALLBACK = "callback_on_step_end"
+
+IGNORED_ARGUMENTS = (CALLBACK, f"{CALLBACK}_tensor_inputs", "output_type", "return_dict")
+"""Arguments of a pipeline that do not change an image; a callback is watched while it runs."""
 
 
 @dataclass(frozen=True, eq=False)
 class CallRecord:
-    """The arguments of a call, and what a recipe records of the pipeline at that time."""
+    """The arguments of a call, and what a recipe records of the pipeline at that time.
+
+    It holds copies, so that later changes of the caller's lists and mappings, files and pipeline have no effect.
+    """
 
     styled: "InstantStyle"
-    prompt: str | Sequence[str] | None
-    styles: "Style | Sequence[Style] | Sequence[StyleConditioning] | None"
+    recipe_fields: Mapping[str, str | None] | None
+    prompts: tuple[str, ...]
+    styles: "tuple[Style | StyleConditioning, ...]"
     settings: PipelineArguments
     """Fields of `StyleConditioning` beside the style."""
     guidance_interval: tuple[float, float] | None
-    seeds: Sequence[int]
+    seeds: tuple[int, ...]
     num_images_per_prompt: int
     arguments: PipelineArguments
-    guidance_scale: float | None
     scheduler: str
     dtype: str
+    changes: dict[str, None] = field(default_factory=dict[str, None])
+    """What changed the images and is in no argument, in the order in which it was found."""
 
     @classmethod
     def of(
@@ -60,18 +67,57 @@ class CallRecord:
         prompt: str | Sequence[str] | None,
         styles: "Style | Sequence[Style] | Sequence[StyleConditioning] | None",
         settings: PipelineArguments,
-        guidance_interval: tuple[float, float] | None,
+        guidance_interval: Sequence[float] | None,
         seeds: Sequence[int],
         num_images_per_prompt: int,
         arguments: PipelineArguments,
     ) -> "CallRecord":
-        """Record a call, with guidance scale, scheduler and dtype at once, as later calls may change them."""
+        """Record a call before it runs."""
+        start, end = guidance_interval if guidance_interval is not None else (0.0, 1.0)
         return cls(
-            *(styled, prompt, styles, settings, guidance_interval, seeds, num_images_per_prompt, arguments),
-            guidance_scale=getattr(styled.pipe, "guidance_scale", None),
+            styled,
+            dict(styled.recipe_fields) if styled.recipe_fields else None,
+            (prompt,) if isinstance(prompt, str) else tuple(prompt or ()),
+            (styles,) if isinstance(styles, Style) else tuple(styles or ()),
+            settings,
+            None if guidance_interval is None else (float(start), float(end)),
+            tuple(seeds),
+            num_images_per_prompt,
+            {name: list(value) if isinstance(value, list) else value for name, value in arguments.items()},
             scheduler=type(styled.pipe.scheduler).__name__,
             dtype=str(styled.pipe.unet.dtype).removeprefix("torch."),
         )
+
+    @contextmanager
+    def watch(self, arguments: PipelineArguments) -> Generator[PipelineArguments]:
+        """Find what changes the images besides the arguments, inside the `with` block.
+
+        Args:
+            arguments: Arguments of the pipeline.
+
+        Yields:
+            The arguments to pass to it instead.
+        """
+        loaded, callback = self.styled.loaded_state, arguments.get(CALLBACK)
+        if loaded is None or not self.recipe_fields:
+            yield arguments
+            return
+        if StyledUNet.of(self.styled.pipe.unet).has_injections:
+            self.changes["a style of a `using` block around the call"] = None
+        if callback is not None and type(callback).__module__.startswith("diffusers."):
+            self.changes[f"{CALLBACK} ({type(callback).__name__})"] = None
+        elif callable(callback):
+            watched = watch_callback(
+                callback, lambda name: self.changes.update({f"{name} that {CALLBACK} changed": None})
+            )
+            arguments = {**arguments, CALLBACK: watched}
+        self._add_changes(loaded)
+        yield arguments
+        # A callback may have changed the pipeline.
+        self._add_changes(loaded)
+
+    def _add_changes(self, loaded: PipelineState) -> None:
+        self.changes.update(dict.fromkeys(loaded.list_changes(PipelineState.of(self.styled.pipe))))
 
     def recipe(self, index: int, image: Image.Image) -> Recipe:
         """Build the recipe of one image.
@@ -83,18 +129,20 @@ class CallRecord:
         Raises:
             JobError: The call has arguments that no recipe field records; the message lists them.
         """
-        model, place = self.styled.recipe_fields, index // self.num_images_per_prompt
-        prompts = [self.prompt] if isinstance(self.prompt, str) else list(self.prompt or [])
-        styles = [self.styles] if isinstance(self.styles, Style) else list(self.styles or [])
-        style = styles[place if len(styles) > 1 else 0] if styles else None
+        place, pipe = index // self.num_images_per_prompt, self.styled.pipe
+        style = self.styles[place if len(self.styles) > 1 else 0] if self.styles else None
+        negative = self.arguments.get("negative_prompt")
+        negative = negative if negative is None or isinstance(negative, str) else negative[place]
         missing = [
-            *([] if model else ["a pipeline without a name to load it by (use instantstyle.load)"]),
-            *([] if prompts else ["prompt_embeds"]),
+            *([] if self.recipe_fields else ["a pipeline without a name to load it by (use instantstyle.load)"]),
+            *([] if self.prompts else ["prompt_embeds"]),
             *([] if self.seeds else ["a generator (use seed=)"]),
             *([] if self.settings["curve"] is None else ["curve"]),
+            *([] if negative != "" or not _distinguishes_empty(pipe) else ["an empty negative_prompt (leave it out)"]),
             *sorted({*self.arguments} - {*RECORDED_ARGUMENTS, *IGNORED_ARGUMENTS, "generator", "prompt_embeds"}),
+            *self.changes,
         ]
-        fields: RecipeFields = {**(model or {})}
+        fields: RecipeFields = {**(self.recipe_fields or {})}
         if style is not None:
             if isinstance(style, Style):
                 fields |= self._style_fields(style, missing)
@@ -104,15 +152,15 @@ class CallRecord:
             raise JobError(
                 f"A recipe does not record {', '.join(missing)}; save the image without one: .images[0].save(…)."
             )
-        negative = self.arguments.get("negative_prompt") or ""
-        steps = signature(self.styled.pipe.__call__).parameters["num_inference_steps"].default
+        defaults = {name: each.default for name, each in signature(pipe.__call__).parameters.items()}
+        guidance = {**defaults, **self.arguments}.get("guidance_scale")
         return Recipe(
-            prompt=prompts[place],
-            negative_prompt=negative if isinstance(negative, str) else negative[place],
+            prompt=self.prompts[place],
+            negative_prompt=negative or "",
             seed=self.seeds[index],
-            num_inference_steps=self.arguments.get("num_inference_steps", steps),
+            num_inference_steps=int({**defaults, **self.arguments}["num_inference_steps"]),
             guidance_interval=self.guidance_interval,
-            guidance_scale=self.guidance_scale,
+            guidance_scale=None if guidance is None else float(guidance),
             scheduler=self.scheduler,
             dtype=cast(Dtype, self.dtype),
             height=image.height,
@@ -125,7 +173,7 @@ class CallRecord:
         """Return the recipe's fields of a style and its settings; add to `missing` what it cannot record."""
         fields: RecipeFields = {
             "blocks": _block_names(self.settings["blocks"]),
-            **{name: self.settings[name] for name in ("scale", "start", "end")},
+            **{name: float(self.settings[name]) for name in ("scale", "start", "end")},
             **{"content_scale": style.content_scale, "removal": style.removal},
         }
         source = style.source
@@ -141,10 +189,8 @@ class CallRecord:
             if style.content != source.removed[0] and style.removal != "clean":
                 fields["content"] = style.content
         if (negative := self.settings["negative_style"]) is not None:
-            if negative.source is None or len(negative.source.references) > 1:
-                missing.append("a negative style without a file")
-            else:
-                fields["negative_references"] = negative.source.references
+            missing += _list_missing_of_negative(negative, style.crop)
+            fields["negative_references"] = negative.source.references if negative.source else ()
         if (mask := self.settings["mask"]) is not None:
             if isinstance(mask, MaskFile):
                 fields["mask"] = mask.reference
@@ -202,3 +248,20 @@ def _block_names(blocks: BlockSpec) -> str | tuple[str, ...] | dict[str, float]:
     if isinstance(blocks, Mapping):
         return {str(block): weight for block, weight in blocks.items()}
     return str(blocks) if isinstance(blocks, str | Block) else tuple(map(str, blocks))
+
+
+def _list_missing_of_negative(style: Style, crop: str) -> list[str]:
+    """Name what a recipe does not record of a negative style: it has one file, cropped as the style is."""
+    source = style.source
+    if source is None or len(source.references) > 1:
+        return ["a negative style without a file"]
+    removes = (style.content or style.removal == CLEAN) and removed(style) != source.removed
+    return [
+        *(["content removed from a negative style (save that style to a file)"] if removes else []),
+        *(["another crop of a negative style"] if not source.is_mix and style.crop != crop else []),
+    ]
+
+
+def _distinguishes_empty(pipe: Any) -> bool:
+    """Whether an empty negative prompt gives other images than none, as SDXL's does."""
+    return bool(getattr(pipe.config, "force_zeros_for_empty_prompt", False))

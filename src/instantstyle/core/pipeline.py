@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import replace
-from html import escape
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ModelError
@@ -12,7 +11,7 @@ from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import StateDictSource
 from ..recipe import Combine, Crop, Removal
 from ..unet.architectures import Architecture
-from ..unet.blocks import BlockSpec, format_blocks
+from ..unet.blocks import BlockSpec, copy_spec
 from ..unet.probe_file import resolve_block_spec
 from .clip_encoders import ImageEncoder
 from .conditioning import MaskLike, as_conditionings, read_file_once
@@ -33,9 +32,11 @@ from .pipeline_checks import (
     num_images,
     supported_arguments,
 )
-from .prompt_checks import warn_of_prompts
+from .pipeline_state import PipelineState
+from .prompt_checks import warn_of_call
 from .protocols import ContentEncoder, Pipeline, PipelineArguments
 from .reference_encoder import ContentScale, ReferenceEncoder
+from .representation import describe, tabulate_roles
 from .row_layout import Row, validate_row_layout
 from .style import Style
 from .style_builder import ReferenceLike, References, StyleBuilder, StyleLike
@@ -93,8 +94,8 @@ class InstantStyle:
         self.adapter = IPAdapter(checkpoint, self.pipe.unet, architecture)
         encoder = getattr(pipe, "image_encoder", None) if image_encoder is None else image_encoder
         self.builder = StyleBuilder.open(self.pipe, self.adapter, encoder, text_encoder, keep_encoder)
-        self.defaults = dict(defaults or {})
-        self.recipe_fields, self.explain_prompt = recipe_fields, explain_prompt
+        self.defaults, self.recipe_fields, self.explain_prompt = dict(defaults or {}), recipe_fields, explain_prompt
+        self.loaded_state = PipelineState.of(pipe) if recipe_fields else None
 
     def with_pipeline(self, pipe: "DiffusionPipeline | Pipeline") -> "InstantStyle":
         """Share adapter and encoders with another, as `StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe)`."""
@@ -194,21 +195,23 @@ class InstantStyle:
         curve: Sequence[float] | None = None,
         negative_style: Style | ReferenceLike | None = None,
         row_layout: Sequence[Row] | None = None,
+        scheduler: object = None,
     ) -> Generator[Pipeline]:
         """Inject a style into the plain pipeline, which is yielded, for the `with` block; arguments as in a call.
 
         The pipeline has its own defaults, such as 50 steps; pass `**styled.defaults` for those of the model. `with`
         statements may end in any order; in a layer that several select, the latest style acts. It acts in every
         pipeline of diffusers that has this UNet, and in a loop of your own: there all rows of a batch are conditional
-        unless `row_layout` names its parts, and the step is that of the timestep in `pipe.scheduler.timesteps`.
+        unless `row_layout` names its parts, and the step is that of the timestep in `scheduler.timesteps`.
 
         Args:
             style: A style, several references, or conditionings, as in a call.
             row_layout: Parts of a batch in a loop or pipeline of your own; None is the constructor's.
+            scheduler: The scheduler of a loop of your own; None is `pipe.scheduler`, whose steps must not be skipped.
 
         Raises:
             BlockError: The UNet has no such block.
-            ModelError: `row_layout` names other parts.
+            ModelError: `row_layout` names other parts, or `scheduler` has no timesteps.
             StyleError: The style cannot be used here, or another thread styles the UNet.
         """
         styles = self.builder.as_styles(style)
@@ -219,7 +222,8 @@ class InstantStyle:
         conditionings = [replace(each, blocks=self._without_probe_file(each.blocks)) for each in conditionings]
         layers = merge_style_layers(map(self.adapter.style_layers, conditionings))
         layout = self.row_layout if row_layout is None else validate_row_layout(row_layout)
-        with inject_attention_processors(self.pipe.unet, layers, row_layout=layout, scheduler=self.pipe.scheduler):
+        schedulers = {"scheduler": scheduler, "pipe_scheduler": self.pipe.scheduler}
+        with inject_attention_processors(self.pipe.unet, layers, row_layout=layout, **schedulers):
             yield self.pipe
 
     def __call__(
@@ -256,11 +260,11 @@ class InstantStyle:
             crop: How reference images are made square.
             blocks: A role (`"style"`, `"layout"`, `"all"`), a mode (`"precise-style"`), names, patterns, or a mapping
                 from them to weights.
-            scale: 0 is the plain pipeline, 1 the adapter as trained.
+            scale: 0 adds nothing, as `style=None`; 1 is the adapter as trained.
             mask: White where the style acts.
             start: Share of the steps after which the style starts to act.
             end: Share of the steps after which it no longer acts.
-            curve: Factors on the scale, evenly spaced over the steps.
+            curve: Factors on the scale, see `StyleConditioning`.
             negative_style: A style that guidance steers away from.
             guidance_interval: First and last share of the steps with guidance, such as (0.2, 0.8); None is all.
             seed: Image i is generated from `seed + i`, alone or in a batch; None draws a new seed.
@@ -277,44 +281,40 @@ class InstantStyle:
             ModelError: An image is black or not finite, and the safety checker has not blacked it out.
             StyleError: The style cannot be used with these arguments.
         """
-        check_arguments(self.pipe, arguments, self.__call__)
+        check_arguments(self.pipe, arguments, self.__call__, is_styled=style is not None)
         arguments = convert_images(self.pipe, {**self.defaults, **arguments})
         prompts, images = num_images(prompt, num_images_per_prompt, arguments)
         seeds, generators = make_generators(seed, arguments, prompts * images)
-        warn_of_prompts(self.pipe, prompt, self.explain_prompt)
+        warn_of_call(self.pipe, prompt, arguments, self.explain_prompt)
         guidance = limit_guidance(self.pipe, guidance_interval, self.row_layout)
-        negative = None if style is None or negative_style is None else self.builder.as_style(negative_style)
+        if style is not None and negative_style is not None:
+            negative_style = self.builder.as_style(negative_style)
         settings: PipelineArguments = {
             **{"blocks": self._without_probe_file(blocks), "scale": scale, "mask": read_file_once(mask)},
-            **{"start": start, "end": end, "curve": curve, "negative_style": negative},
+            **{"start": start, "end": end, "curve": curve, "negative_style": negative_style},
         }
-        styles = self.builder.for_call(style, crop, content, content_scale, removal)
+        styles = self.builder.for_call(style, crop, content, content_scale, removal, settings)
         check_one_style_each(styles, prompts)
         styling = nullcontext() if styles is None else self.using(styles, **settings)
-        with StyledUNet.of(self.pipe.unet).generating(), styling, guidance:
-            inputs = call_inputs(self.pipe, prompt, images, generators)
-            output = self.pipe(**inputs, **arguments)
-        check_output(output[0], flagged_images(output), self.pipe)
-        if isinstance(output, tuple):
-            return cast(StyledOutput, output)
         record = CallRecord.of(self, prompt, styles, settings, guidance_interval, seeds, images, arguments)
-        return StyledOutput(output[0], output, record)
+        with StyledUNet.of(self.pipe.unet).generating(), record.watch(arguments) as watched, styling, guidance:
+            inputs = call_inputs(self.pipe, prompt, images, generators)
+            output = self.pipe(**inputs, **watched)
+        check_output(output[0], flagged_images(output), self.pipe)
+        return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)
 
     def _without_probe_file(self, blocks: BlockSpec) -> BlockSpec:
-        """Replace a probe file by the blocks that it names: `core` sees no probe file."""
-        return resolve_block_spec(blocks, self.architecture) if ".json" in str(blocks) else blocks
+        """Replace a probe file by the blocks that it names: `core` sees no probe file. Returns a copy."""
+        return copy_spec(resolve_block_spec(blocks, self.architecture) if ".json" in str(blocks) else blocks)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "InstantStyle":
+        """Copy the pipeline; adapter and encoders are shared, see `with_pipeline`."""
+        return self.with_pipeline(deepcopy(self.pipe, memo))
 
     def __repr__(self) -> str:
         """`InstantStyle(StableDiffusionXLPipeline, mini, cpu float32, style up_blocks.1.attentions.2, …)`."""
-        unet = self.pipe.unet
-        roles = (f"{role} {format_blocks(blocks)}" for role, blocks in self.architecture.roles.items())
-        model = (self.recipe_fields or {}).get("model") or self.architecture.title
-        place = f"{self.pipe.device} {str(unet.dtype).removeprefix('torch.')}"
-        return f"InstantStyle({', '.join([type(self.pipe).__name__, model, place, *roles])})"
+        return describe(self.pipe, self.architecture, (self.recipe_fields or {}).get("model"))
 
     def _repr_html_(self) -> str:
         """The blocks and their roles as a table, for notebooks."""
-        roles = self.architecture.roles.items()
-        played = ((block, [role for role, members in roles if block in members]) for block in self.architecture.blocks)
-        rows = (f"<tr><td>{block}</td><td>{', '.join(names)}</td></tr>" for block, names in played)
-        return f"<table><caption>{escape(repr(self))}</caption>{''.join(rows)}</table>"
+        return tabulate_roles(repr(self), self.architecture)

@@ -7,10 +7,13 @@ or the step: a scheduler may have a timestep twice, and a call may skip its firs
 `tests/core/test_pipeline_call.py` holds diffusers to these names.
 """
 
+import dis
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import FrameType
+from functools import cache
+from itertools import islice
+from types import CodeType, FrameType
 from typing import Any
 
 from PIL import Image
@@ -44,18 +47,17 @@ class PipelineCall:
     variables: Mapping[str, Any]
     """Local variables of the method."""
 
-    def row_layout(self, batch: int, declared: RowLayout | None) -> RowLayout:
+    def row_layout(self, declared: RowLayout | None) -> RowLayout:
         """Return the parts of the batch.
 
         Args:
-            batch: Number of rows.
             declared: The caller's layout for pipelines that are not known.
 
         Raises:
-            ModelError: The pipeline is not known, and no layout is declared.
+            ModelError: The pipeline is not known, and no layout is declared; or its rows have no one meaning.
         """
         if self.known_class is not None:
-            return ROW_LAYOUTS[self.known_class](self.pipe, batch)
+            return ROW_LAYOUTS[self.known_class](self.pipe, self.variables)
         if declared is None:
             name = type(self.pipe).__name__
             raise unknown_pipeline_error(name if self.method == "__call__" else f"{name}.{self.method}")
@@ -82,6 +84,12 @@ class PipelineCall:
         return ImageRegion(left, top, right, bottom, image.width, image.height)
 
     @property
+    def runs_callback(self) -> bool:
+        """Whether code of the caller may run between two steps."""
+        callbacks = (self.variables.get(name) for name in ("callback_on_step_end", "callback"))
+        return self.known_class is None or any(each is not None for each in callbacks)
+
+    @property
     def has_views(self) -> bool:
         """Whether the batch holds parts of an image."""
         return self.known_class in VIEWED
@@ -94,7 +102,7 @@ def find_pipeline_call(unet: object) -> PipelineCall | None:
         unet: The UNet, compiled or not.
 
     Returns:
-        The call, or None in a caller's own loop.
+        The call, or None in a caller's own loop. A callback of a known pipeline that calls the UNet is one too.
     """
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
@@ -108,9 +116,24 @@ def find_pipeline_call(unet: object) -> PipelineCall | None:
             if isinstance(pipe, DiffusionPipeline) and unwrap_compiled(getattr(pipe, "unet", None)) is network:
                 owners = [cls for cls in type(pipe).__mro__ if _code_of(cls, code.co_name) is code]
                 known = find_known_class(owners) if code.co_name == "__call__" else None
+                if known is not None and not _is_calling_unet(frame):
+                    return None
                 return PipelineCall(pipe, known, code.co_name, variables)
         frame = frame.f_back
     return None
+
+
+def _is_calling_unet(frame: FrameType) -> bool:
+    """Whether the expression that a frame evaluates now is a call of `self.unet`, and not of a callback."""
+    line, _, column, _ = next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None))
+    return (line, column) in _unet_places(frame.f_code)
+
+
+@cache
+def _unet_places(code: CodeType) -> frozenset[tuple[int | None, int | None]]:
+    """Return line and column at which expressions that begin with `self.unet` begin."""
+    found = (each.positions for each in dis.get_instructions(code) if each.argval == "unet" and each.positions)
+    return frozenset((each.lineno, each.col_offset) for each in found)
 
 
 def unwrap_compiled(network: Any) -> Any:

@@ -5,7 +5,7 @@
 
 import inspect
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..errors import JobError, ModelError, StyleError, suggest_nearest
-from ..utils.numbers import is_whole_number
+from ..utils.numbers import is_finite_number, is_whole_number, read_numbers
+from ..utils.text import find_text_fault, shorten
 from .conditioning import StyleConditioning
 from .protocols import Pipeline, PipelineArguments
 from .row_layout import RowLayout, find_known_class, unknown_pipeline_error
@@ -40,16 +41,20 @@ ALIASES = {"steps": "num_inference_steps", "cfg": "guidance_scale", "n": "num_im
 """Names of other tools, by which users look for an argument."""
 
 
-def check_arguments(pipe: Pipeline, arguments: PipelineArguments, own_call: Callable[..., object]) -> None:
+def check_arguments(
+    pipe: Pipeline, arguments: PipelineArguments, own_call: Callable[..., object], *, is_styled: bool = False
+) -> None:
     """Check that the pipeline has these arguments, and that numbers are in range.
 
     Args:
         pipe: The pipeline to call.
         arguments: Keyword arguments.
         own_call: The call whose argument names are suggested beside the pipeline's.
+        is_styled: Whether a style acts in the call.
 
     Raises:
         JobError: The pipeline has no argument of a name, or a number is out of range.
+        StyleError: An option of the pipeline replaces the processors of a style.
     """
     known = _parameters(pipe.__call__)
     for name, value in arguments.items():
@@ -58,14 +63,66 @@ def check_arguments(pipe: Pipeline, arguments: PipelineArguments, own_call: Call
         if name not in known and not _takes_any_name(pipe.__call__):
             nearest = suggest_nearest(ALIASES.get(name, name), [*known, *_parameters(own_call)])
             raise JobError(f"{type(pipe).__name__} has no argument {name!r}.{nearest}")
+    if is_styled:
+        _check_processor_options(pipe, arguments)
+    if _uses_free_noise(pipe) and isinstance(arguments.get("generator"), list | tuple):
+        raise _one_generator_error(pipe)
+    _check_texts(arguments)
+    _check_numbers(pipe, arguments)
     steps = arguments.get("num_inference_steps")
     if steps is not None and not is_whole_number(steps, at_least=1):
-        raise JobError(f"num_inference_steps is {steps!r}; it must be a whole number from 1.")
+        raise JobError(f"num_inference_steps is {shorten(steps)}; it must be a whole number from 1.")
     for name in ("height", "width"):
         size = arguments.get(name)
         # diffusers checks the same in every pipeline, and raises ValueError.
         if size is not None and (not is_whole_number(size, at_least=8) or size % 8):
-            raise JobError(f"{name} is {size!r}; it must be a multiple of 8, in pixels.")
+            raise JobError(f"{name} is {shorten(size)}; it must be a multiple of 8, in pixels.")
+
+
+PROCESSOR_OPTIONS = ("use_cross_attn_mask", "use_intersect_mask")
+"""Options of LEdits++ with which it sets attention processors of its own, and leaves them in the UNet."""
+
+
+def _check_processor_options(pipe: Pipeline, arguments: PipelineArguments) -> None:
+    """Check before the call that the pipeline does not replace the processors of a style."""
+    parameters = inspect.signature(pipe.__call__).parameters
+    present = [name for name in PROCESSOR_OPTIONS if name in parameters]
+    if used := [name for name in present if arguments.get(name, parameters[name].default)]:
+        raise StyleError(
+            f"{type(pipe).__name__} sets attention processors of its own in place of a style's with {used[0]}; pass "
+            f"{' and '.join(f'{name}=False' for name in present)}."
+        )
+
+
+def _uses_free_noise(pipe: object) -> bool:
+    return bool(getattr(pipe, "free_noise_enabled", False))
+
+
+def _one_generator_error(pipe: object) -> JobError:
+    return JobError(
+        f"{type(pipe).__name__} with FreeNoise takes one generator and one prompt: generate one video a call, with "
+        "seed= or a generator that is not in a list."
+    )
+
+
+def _check_texts(arguments: PipelineArguments) -> None:
+    """Check the texts among the arguments, such as `negative_prompt`: tokenizers refuse half surrogates."""
+    for name, value in arguments.items():
+        texts = cast("list[object]", value) if isinstance(value, list | tuple) else [value]
+        for text in texts:
+            if isinstance(text, str) and (fault := find_text_fault(text)):
+                raise JobError(f"{name} is {shorten(value)}, which {fault}.")
+
+
+def _check_numbers(pipe: Pipeline, arguments: PipelineArguments) -> None:
+    """Check the arguments whose default is a float, such as `guidance_scale`: numbers; some may be lists of these."""
+    parameters = inspect.signature(pipe.__call__).parameters
+    for name, value in arguments.items():
+        if name != "guidance_scale" and not isinstance(getattr(parameters.get(name), "default", None), float):
+            continue
+        may_be_list = name != "guidance_scale" and isinstance(value, list | tuple)
+        if not is_finite_number(value) and not (may_be_list and read_numbers(value)):
+            raise JobError(f"{name} is {shorten(value)}; it must be a finite number.")
 
 
 def supported_arguments(pipe: Pipeline, arguments: PipelineArguments) -> dict[str, Any]:
@@ -88,6 +145,12 @@ def call_inputs(
     Raises:
         JobError: The pipeline takes no prompt, or one image only.
     """
+    if _uses_free_noise(pipe):
+        prompts = [prompt] if prompt is None or isinstance(prompt, str) else prompt
+        if len(prompts) * per_prompt > 1:
+            raise _one_generator_error(pipe)
+        # Equal to a list of this one generator, which torch.randperm does not take.
+        prompt, generators = prompts[0], {name: each[0] for name, each in generators.items()}
     inputs = {"prompt": prompt, "num_images_per_prompt": per_prompt, **generators}
     if _takes_any_name(pipe.__call__):
         return inputs
@@ -150,18 +213,24 @@ def num_images(
         Number of prompts, and of images for each.
 
     Raises:
-        JobError: `prompt` is neither text nor a list of texts, or `per_prompt` is not a whole number from 1.
+        JobError: `prompt` is neither valid text nor a list of texts, or `per_prompt` is not a whole number from 1.
     """
     if not is_whole_number(per_prompt, at_least=1):
-        raise JobError(f"num_images_per_prompt is {per_prompt!r}; it must be a whole number from 1.")
+        raise JobError(f"num_images_per_prompt is {shorten(per_prompt)}; it must be a whole number from 1.")
     images = int(cast(int, per_prompt))
-    texts = cast(object, [prompt] if prompt is None or isinstance(prompt, str) else prompt)
-    if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str | None) for text in texts):
-        raise JobError(f"prompt is {prompt!r}; it is words, or a list of these.")
-    embeds = arguments.get("prompt_embeds")
     if prompt is None:
+        embeds = arguments.get("prompt_embeds")
         return 1 if embeds is None else len(embeds), images
-    return 1 if isinstance(prompt, str) else len(prompt), images
+    if isinstance(prompt, Mapping):
+        raise JobError(
+            "prompt maps frames to words (FreeNoise), and a recipe holds one prompt for all frames: generate in a "
+            "using block, with styled.using(…) as pipe: pipe({0: …})."
+        )
+    texts = cast(object, [prompt] if isinstance(prompt, str) else prompt)
+    if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) for text in texts):
+        raise JobError(f"prompt is {shorten(prompt)}; it is words, or a list of these.")
+    _check_texts({"prompt": prompt})
+    return len(texts), images
 
 
 def make_generators(seed: object, arguments: PipelineArguments, count: int) -> tuple[list[int], dict[str, Any]]:
@@ -182,12 +251,14 @@ def make_generators(seed: object, arguments: PipelineArguments, count: int) -> t
     """
     if arguments.get("generator") is not None:
         if seed is not None:
-            raise JobError(f"seed={seed} and a generator exclude each other; give one of them.")
+            raise JobError(f"seed={shorten(seed)} and a generator exclude each other; give one of them.")
         return [], {}
     if seed is None:
         seed = secrets.randbelow(2**32)
     elif not is_whole_number(seed, at_least=0) or (seed := int(cast(int, seed))) >= 2**63:
-        raise JobError(f"seed is {seed!r}; it must be a whole number from 0 to 2⁶³ − 1, or None for a new one.")
+        raise JobError(f"seed is {shorten(seed)}; it must be a whole number from 0 to 2⁶³ − 1, or None for a new one.")
+    if seed + count > 2**63:
+        raise JobError(f"seed {seed} and {count} images need seeds up to {seed + count - 1}; the largest is 2⁶³ − 1.")
     seeds = [seed + i for i in range(count)]
     return seeds, {"generator": [torch.Generator("cpu").manual_seed(each) for each in seeds]}
 
@@ -216,9 +287,15 @@ def check_output(images: object, flagged: object, pipe: Pipeline) -> None:
     if not invalid:
         return
     dtypes = f"UNet {pipe.unet.dtype}, VAE {pipe.vae.dtype}".replace("torch.", "")
+    is_half = torch.float16 in (pipe.unet.dtype, pipe.vae.dtype)
+    advice = (
+        "Load with dtype=torch.bfloat16 or torch.float32, or give the pipeline a VAE made for float16."
+        if is_half
+        else "These dtypes have the range of float32, so reduce scale, content_scale or guidance_scale."
+    )
     raise ModelError(
         f"Image {', '.join(map(str, invalid))} of {len(found)} is black or not finite ({dtypes}): numbers "
-        "overflowed. Load with dtype=torch.bfloat16 or torch.float32, or give the pipeline a VAE made for float16."
+        f"overflowed. {advice}"
     )
 
 

@@ -1,21 +1,32 @@
-"""Hints on prompts that have no effect, or not all of it."""
+"""Hints on prompts that have no effect, or not all of it, and on sizes far from the model's own."""
 
+import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import PromptWarning
+from ..errors import PromptWarning, SizeWarning
 from ..utils.text import shorten
+from .protocols import PipelineArguments
+
+MAX_AREA_RATIO = 2.0
+"""Ratio of the pixels of an image to those of the model's own size beyond which a hint is given."""
 
 
-def warn_of_prompts(
-    pipe: object, prompt: str | Sequence[str] | None, explain: Callable[[str], str | None] | None
+def warn_of_call(
+    pipe: object,
+    prompt: str | Sequence[str] | None,
+    arguments: PipelineArguments,
+    explain: Callable[[str], str | None] | None,
 ) -> None:
-    """Warn the caller of a call of prompts that have no effect, once for each finding, with a `PromptWarning`.
+    """Warn the caller of a call of prompts that have no effect and of a size far from the model's own.
+
+    Each finding is one `PromptWarning` or `SizeWarning`.
 
     Args:
-        pipe: The pipeline, for its tokenizer.
+        pipe: The pipeline.
         prompt: One prompt or several; None where the caller passes `prompt_embeds`.
+        arguments: Arguments of the pipeline.
         explain: As in `describe_prompt`.
     """
     prompts = [prompt] if isinstance(prompt, str) else list(prompt or ())
@@ -23,6 +34,8 @@ def warn_of_prompts(
     for hint in dict.fromkeys(hints):
         if hint is not None:
             warnings.warn(hint, PromptWarning, stacklevel=3)
+    if hint := describe_size(pipe, arguments.get("height"), arguments.get("width")):
+        warnings.warn(hint, SizeWarning, stacklevel=3)
 
 
 def describe_prompt(prompt: str, tokenizer: Any, explain: Callable[[str], str | None] | None = None) -> str | None:
@@ -42,6 +55,37 @@ def describe_prompt(prompt: str, tokenizer: Any, explain: Callable[[str], str | 
     if unread:
         return f"The prompt is too long for the text encoder, which does not read its end: {shorten(unread)}."
     return None if explain is None else explain(prompt)
+
+
+def describe_size(pipe: Any, height: int | None, width: int | None) -> str | None:
+    """Say that a size has far more or fewer pixels than the images that the model was trained on.
+
+    Args:
+        pipe: The pipeline.
+        height: Height in px; None for the pipeline's default.
+        width: Width in px; None for the pipeline's default.
+
+    Returns:
+        One line, or None for a size near the model's own, or where that is unknown.
+    """
+    side: int | Sequence[int] | None = getattr(pipe.unet.config, "sample_size", None)
+    factor: int | None = getattr(pipe, "vae_scale_factor", None)
+    if (height is None and width is None) or factor is None or side is None:
+        return None
+    parameters = inspect.signature(pipe.__call__).parameters
+    own: list[int] = []
+    for name, latent in zip(("height", "width"), (side, side) if isinstance(side, int) else side, strict=True):
+        # A pipeline for panoramas has a default of its own.
+        default = parameters[name].default if name in parameters else None
+        own.append(default if isinstance(default, int) else latent * factor)
+    own_height, own_width = own
+    height, width = height or own_height, width or own_width
+    if 1 / MAX_AREA_RATIO <= height * width / (own_height * own_width) <= MAX_AREA_RATIO:
+        return None
+    return (
+        f"The model was trained on images of {own_width}×{own_height} px; of {width}×{height} px they are likely "
+        "to be blurred, repeated or empty. Leave width and height out, or keep to about as many pixels."
+    )
 
 
 def find_unread_text(text: str, tokenizer: Any) -> str:

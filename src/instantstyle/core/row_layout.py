@@ -1,6 +1,6 @@
 """What the rows of a batch mean: which parts of it are unconditional, for every pipeline class that can be styled."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, cast, get_args
 
 from ..errors import ModelError
@@ -14,32 +14,45 @@ GUIDED: RowLayout = ("unconditional", "conditional")
 """Classifier-free guidance, as `torch.cat([negative_prompt_embeds, prompt_embeds])`."""
 
 
-def _guided(pipe: Any, batch: int) -> RowLayout:
+Variables = Mapping[str, Any]
+"""Local variables of a running `__call__`."""
+
+
+def _guided(pipe: Any, variables: Variables) -> RowLayout:
     return GUIDED if pipe.do_classifier_free_guidance else UNGUIDED
 
 
-def _perturbed(pipe: Any, batch: int) -> RowLayout:
+def _perturbed(pipe: Any, variables: Variables) -> RowLayout:
     """Perturbed-attention guidance repeats the conditional part (`_prepare_perturbed_attention_guidance`)."""
-    parts = _guided(pipe, batch)
+    parts = _guided(pipe, variables)
     return (*parts, "conditional") if pipe.do_perturbed_attention_guidance else parts
 
 
-def _instructed(pipe: Any, batch: int) -> RowLayout:
+def _instructed(pipe: Any, variables: Variables) -> RowLayout:
     """InstructPix2Pix: text and image, image only, neither."""
     return ("conditional", "unconditional", "unconditional") if pipe.do_classifier_free_guidance else UNGUIDED
 
 
-def _edited(pipe: Any, batch: int) -> RowLayout:
+def _edited(pipe: Any, variables: Variables) -> RowLayout:
     """LEdits++: the negative prompt, then one part for each editing prompt."""
     return ("unconditional", *("conditional",) * pipe.enabled_editing_prompts)
 
 
-def _views(pipe: Any, batch: int) -> RowLayout:
-    """MultiDiffusion's panorama: both rows of a view side by side, then the next view."""
-    return GUIDED * (batch // 2) if pipe.do_classifier_free_guidance else UNGUIDED
+def _views(pipe: Any, variables: Variables) -> RowLayout:
+    """MultiDiffusion's panorama: the parts of a view side by side, then the next view.
+
+    Its property `do_classifier_free_guidance` is always False; the guidance is a local variable of that name.
+    """
+    guided, views = variables["do_classifier_free_guidance"], variables["vb_size"]
+    if guided and len(variables["latents"]) > 1:
+        raise ModelError(
+            f"{type(pipe).__name__} pairs the text and the views of several images wrongly where guidance is on "
+            "(diffusers 0.42), so that no row has one meaning. Generate one image a call."
+        )
+    return (GUIDED if guided else UNGUIDED) * views
 
 
-ROW_LAYOUTS: dict[str, Callable[[Any, int], RowLayout]] = {
+ROW_LAYOUTS: dict[str, Callable[[Any, Variables], RowLayout]] = {
     **dict.fromkeys(
         (
             "AltDiffusionImg2ImgPipeline",
@@ -99,7 +112,7 @@ ROW_LAYOUTS: dict[str, Callable[[Any, int], RowLayout]] = {
     "LEditsPPPipelineStableDiffusionXL": _edited,
     "StableDiffusionPanoramaPipeline": _views,
 }
-"""By class of diffusers 0.42: the layout of its batches, from the pipeline while it runs and the rows of its batch.
+"""By class of diffusers 0.42: the layout of its batches, from the pipeline and the variables of its running call.
 
 A class of diffusers with an IP-Adapter that is missing here is refused by name: `StableDiffusionSAGPipeline` and
 `StableDiffusionPipelineSafe` keep their guidance in local variables, and call the UNet with parts of a batch.

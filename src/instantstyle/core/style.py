@@ -4,10 +4,9 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from math import inf
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,13 +15,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
+from ..utils.numbers import is_finite_number
 from ..utils.text import shorten
 from .bound_style import BoundKeyValues
 from .clip_encoders import ImageEncoder
 from .content_removal import CLEAN, CONTENT_SCALES, check_removal, default_scale, remove, weighted_mean
 from .style_file import read_style_fields, write_style
 from .style_library import find_style_file
-from .style_mixing import NO_EMBEDDINGS, mixed_fields, ordered_parts
+from .style_mixing import NO_EMBEDDINGS, checked_weights, mixed_fields, ordered_parts, split_pairs
 from .style_source import StyleSource, source_of_file, source_of_mix
 
 COMBINATIONS = ("average", "concat")
@@ -74,10 +74,7 @@ class Style:
         check_removal(self.removal, self.content_scale)
         if self.combine not in COMBINATIONS:
             raise StyleError(f"combine cannot be {self.combine!r}; it is one of {', '.join(COMBINATIONS)}.")
-        if (count := len(self.image_embeds)) != len(self.weights):
-            raise StyleError(f"{count} references have {len(self.weights)} weights; give one for each.")
-        if self.has_ingredients and not (min(self.weights) >= 0 and 0 < sum(self.weights) < inf):
-            raise StyleError(f"Weights are {self.weights}; each must be finite and not negative, and not all 0.")
+        object.__setattr__(self, "weights", checked_weights(self.weights, len(self.image_embeds)))
         if self.combine == "concat" and len(set(self.weights)) > 1:
             raise StyleError(f"Weights {self.weights} have no meaning for tokens side by side; use combine='average'.")
         if not self.has_ingredients and not self.bindings:
@@ -175,6 +172,8 @@ class Style:
         """
         if self.content_embeds is None:
             return self.with_content(content, content_embeds, content_scale)
+        if content_scale is not None:
+            check_removal(self.removal, content_scale)
         if content_scale not in (None, self.content_scale):
             raise StyleError(
                 f"{self!r} has content removed × {self.content_scale:g} already, and one scale applies to all "
@@ -211,7 +210,7 @@ class Style:
         """Change the weights of the references; the result is not bound."""
         self.check_ingredients()
         source = self.source if self.source and not self.source.is_mix else None
-        return replace(self, weights=tuple(map(float, weights)), bindings=(), source=source)
+        return replace(self, weights=checked_weights(weights, len(self.image_embeds)), bindings=(), source=source)
 
     def bound_for(self, family: str) -> BoundKeyValues | None:
         """Return the keys and values for a family of networks; None if the style is not bound for it."""
@@ -238,11 +237,9 @@ class Style:
         Raises:
             StyleError: A weight is not valid, a style cannot be found, or the styles cannot be mixed.
         """
-        pairs = list(parts.items() if isinstance(parts, Mapping) else parts)
-        if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in cast("list[object]", pairs)):
-            raise StyleError(f"parts are {shorten(pairs)}; pass a mapping from styles to weights, or pairs of these.")
+        pairs = split_pairs(parts)
         ordered = ordered_parts(
-            (part if isinstance(part, Style) else Style.load(part), weight) for part, weight in pairs
+            (part if isinstance(part, Style) else Style.load(cast(str, part)), weight) for part, weight in pairs
         )
         if len(ordered) == 1:
             return ordered[0][0]
@@ -251,9 +248,11 @@ class Style:
 
     def interpolate(self, other: "Style", share: float) -> "Style":
         """Mix this style with another: a `share` of 0 is this style, 1 the other; `StyleError` outside of 0..1."""
-        if not 0 <= share <= 1:
-            raise StyleError(f"share is {share!r}; it must be a number in 0..1: 0 is this style, 1 the other.")
-        return Style.mix([(self, 1 - share), (other, share)])
+        if not isinstance(cast(object, other), Style):
+            raise StyleError(f"other is {shorten(other)}; it must be a Style, as styled.style(…) makes one.")
+        if not is_finite_number(share) or not 0 <= share <= 1:
+            raise StyleError(f"share is {shorten(share)}; it must be a number in 0..1: 0 is this style, 1 the other.")
+        return Style.mix([(self, 1 - float(share)), (other, share)])
 
     def save(self, path: str | Path, *, force: bool = False, exact: bool = False) -> Path:
         """Write a .style.safetensors file; docs/style-file.md documents the format.
@@ -271,6 +270,8 @@ class Style:
     @staticmethod
     def load(source: str | Path) -> "Style":
         """Read a style file, or a style of the library by its name; `StyleError` if that is not possible."""
+        if not isinstance(cast(object, source), str | Path):
+            raise StyleError(f"A style file is {shorten(source)}; pass its path, or a name of the library.")
         path = find_style_file(source) or Path(source)
         fields, sha256 = read_style_fields(path)
         try:

@@ -13,14 +13,15 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import StyleError
-from ..imaging.loading import ImageLike, decode_and_hash, is_image_like, open_reference
+from ..imaging.loading import ImageLike, check_crop, decode_and_hash, is_image_like, open_reference
 from ..imaging.thumbnail import make_thumbnail
 from ..recipe import Combine, Crop, Reference, Removal
-from ..utils.numbers import is_finite_number
-from .conditioning import StyleConditioning
+from ..utils.numbers import is_finite_number, read_numbers
+from ..utils.text import find_text_fault, shorten
+from .conditioning import StyleConditioning, find_changed_settings
 from .content_removal import CLEAN
 from .ip_adapter import IPAdapter, missing_adapter_error
-from .protocols import ContentEncoder, Pipeline
+from .protocols import ContentEncoder, Pipeline, PipelineArguments
 from .reference_encoder import ContentScale, ReferenceEncoder, resolve_content_scale
 from .style import Style
 from .style_library import find_style_file
@@ -97,12 +98,14 @@ class StyleBuilder:
             if weights is not None:
                 raise StyleError("weights beside a mapping from references to weights; give one of them.")
             reference, weights = list(reference), list(reference.values())
+        check_crop(crop)
         sources = _as_sources(reference)
         shares = [1.0] * len(sources)
         if weights is not None:
-            if not all(map(is_finite_number, weights)):
-                raise StyleError(f"weights are {weights!r}; they are finite numbers, one for each reference.")
-            shares = [float(weight) for weight in weights]
+            numbers = read_numbers(weights)
+            if numbers is None:
+                raise StyleError(f"weights are {shorten(weights)}; they are finite numbers, one for each reference.")
+            shares = numbers
         if not sources:
             raise StyleError("A style needs a reference; the list of them is empty.")
         saved = [find_saved(source) for source in sources]
@@ -111,6 +114,8 @@ class StyleBuilder:
             return self.without_content(style, content, content_scale, removal)
         if len(shares) != len(sources):
             raise StyleError(f"{len(sources)} references have {len(shares)} weights; give one for each.")
+        if all(saved):
+            check_unused_crop(crop)
         if combine != "average":
             raise StyleError(f"Ready styles are mixed, and cannot be combined by {combine!r}; leave it out.")
         styles = [
@@ -131,10 +136,9 @@ class StyleBuilder:
         Raises:
             StyleError: A list mixes references, styles and conditionings.
         """
-        if isinstance(style, Style):
-            return style
-        if isinstance(style, StyleConditioning):
-            return [style]
+        if isinstance(style, Style | StyleConditioning):
+            check_unused_crop(crop)
+            return style if isinstance(style, Style) else [style]
         types = {type(one) for one in style} if isinstance(style, list | tuple) else set[type]()
         if not types & {Style, StyleConditioning}:
             return self.as_style(cast(Any, style), crop)
@@ -142,6 +146,7 @@ class StyleBuilder:
             raise StyleError(
                 "A list mixes references, styles and conditionings; make all of them a StyleConditioning."
             )
+        check_unused_crop(crop)
         return cast(Any, list(cast("Sequence[Any]", style)))
 
     def for_call(
@@ -151,16 +156,29 @@ class StyleBuilder:
         content: str | Sequence[str] | None,
         content_scale: ContentScale | None,
         removal: Removal | None,
+        settings: PipelineArguments,
     ) -> Style | list[Style] | list[StyleConditioning] | None:
         """Convert the arguments of a call to styles without their content; None for the plain pipeline.
 
+        Args:
+            style: The style of the call.
+            crop: As in `InstantStyle.__call__`.
+            content: As in `InstantStyle.__call__`.
+            content_scale: As in `InstantStyle.__call__`.
+            removal: As in `InstantStyle.__call__`.
+            settings: Fields of `StyleConditioning` beside the style.
+
         Raises:
-            StyleError: There is something to remove, and no style.
+            StyleError: There are arguments without effect: any of them beside no style, a crop beside ready styles.
         """
-        changes = [each for each in (content, content_scale, removal) if each is not None]
+        removes = {"content": content, "content_scale": content_scale, "removal": removal}
+        changes = [name for name, value in removes.items() if value is not None]
         if style is None:
             if changes:
-                raise StyleError(f"{changes[0]!r} says what is removed from a style, but style is None.")
+                raise StyleError(f"{changes[0]} says what is removed from a style, but style is None.")
+            crops = [] if crop == "center" else ["crop"]
+            if idle := [*crops, *find_changed_settings(settings)]:
+                raise StyleError(f"{idle[0]} is given, but style is None, so that it has no effect; pass style=.")
             return None
         styles = self.as_styles(style, crop)
         return self.without_content_each(styles, content, content_scale, removal) if changes else styles
@@ -196,11 +214,7 @@ class StyleBuilder:
         if content is not None and content != "":
             phrases = _as_list(content)
             style = style.with_content(phrases, self._embed_content(style, phrases), removal=removal)
-        elif (
-            isinstance(scale, float | int)
-            and not style.content
-            and style.with_removal(removal=removal).removal != CLEAN
-        ):
+        elif is_finite_number(scale) and not style.content and style.with_removal(removal=removal).removal != CLEAN:
             raise StyleError(f"content_scale={scale!r} has no effect without words to remove; pass content=.")
         resolved = resolve_content_scale(scale, style.with_removal(removal=removal), self.reference_encoder)
         return style.with_removal(resolved, removal)
@@ -274,11 +288,21 @@ def _as_sources(reference: object) -> list[Style | ReferenceLike]:
 def _as_list(content: str | Sequence[str]) -> list[str]:
     phrases = cast(object, [content] if isinstance(content, str) else content)
     entries = list(cast("Iterable[object]", phrases)) if isinstance(phrases, list | tuple) else [None]
-    if not entries or not all(isinstance(entry, str) and entry.strip() for entry in entries):
+    if not entries or not all(
+        isinstance(entry, str) and entry.strip() and find_text_fault(entry) is None for entry in entries
+    ):
         raise StyleError(
-            f"content is {content!r}; it is words for what the references show, such as 'a cat', or several."
+            f"content is {shorten(content)}; it is words for what the references show, such as 'a cat', or several."
         )
     return cast("list[str]", entries)
+
+
+def check_unused_crop(crop: object) -> None:
+    """Raise `StyleError` if a crop is given where no image is encoded."""
+    if crop != "center":
+        raise StyleError(
+            f"crop={shorten(crop)} has no effect on ready styles; pass it where their images are encoded."
+        )
 
 
 def find_saved(source: object) -> Style | None:

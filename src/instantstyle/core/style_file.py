@@ -217,7 +217,8 @@ def _parse_parts(data: bytes) -> tuple[Any, dict[str, Tensor]]:
 def _check_version(path: Path, content: object) -> None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise StyleError(f"{path} has not the format {FORMAT!r}; make a style: instantstyle style …")
-    if content.get("version") != VERSION:
+    # True equals 1.
+    if isinstance(content.get("version"), bool) or content.get("version") != VERSION:
         raise StyleError(
             f"{path} is a style file of version {shorten(content.get('version'))}; this release reads "
             f"version {VERSION}. Upgrade instantstyle, or ask for the style in that version."

@@ -3,15 +3,17 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from math import isfinite
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 from ..errors import StyleError
 from ..imaging.thumbnail import combine_thumbnails
+from ..utils.numbers import is_finite_number, read_numbers
+from ..utils.text import shorten
 from .bound_style import BoundKeyValues, KeyValue
 from .style_file import StyleFields, style_tensors
 from .style_source import removed
@@ -30,6 +32,43 @@ NO_EMBEDDINGS: StyleFields = {
 """Fields of a style that has keys and values only."""
 
 
+def checked_weights(weights: object, count: int) -> tuple[float, ...]:
+    """Check the weights of the references of a style.
+
+    Args:
+        weights: Numbers in order, as `read_numbers` reads them.
+        count: Number of references; 0 for a style without embeddings.
+
+    Returns:
+        The weights as floats.
+
+    Raises:
+        StyleError: They are not one for each reference, or not finite numbers from 0 with a sum above 0.
+    """
+    numbers = read_numbers(weights)
+    if numbers is not None and len(numbers) != count:
+        raise StyleError(f"{count} references have {len(numbers)} weights; give one for each.")
+    if numbers is None or (numbers and not (min(numbers) >= 0 and 0 < sum(numbers) < inf)):
+        raise StyleError(f"Weights are {shorten(weights)}; each must be finite and not negative, and not all 0.")
+    return tuple(numbers)
+
+
+def split_pairs(parts: object) -> list[tuple[object, float]]:
+    """Return the parts of a mix as pairs.
+
+    Args:
+        parts: A mapping from styles, style files or library names to weights, or pairs of these.
+
+    Raises:
+        StyleError: It is neither.
+    """
+    entries = cast("Mapping[object, object]", parts).items() if isinstance(parts, Mapping) else parts
+    pairs = list(cast("Iterable[object]", entries)) if isinstance(entries, Iterable) else [entries]
+    if not all(isinstance(pair, tuple | list) and len(cast("Sequence[object]", pair)) == 2 for pair in pairs):
+        raise StyleError(f"parts are {shorten(parts)}; pass a mapping from styles to weights, or pairs of these.")
+    return cast("list[tuple[object, float]]", pairs)
+
+
 def ordered_parts(parts: Iterable[Part]) -> list[Part]:
     """Sort the parts by weight, then by label and content, as a sum of floats depends on its order.
 
@@ -43,6 +82,8 @@ def ordered_parts(parts: Iterable[Part]) -> list[Part]:
     kept = [part for part in checked if part[1] > 0]
     if not kept:
         raise StyleError("A mix needs a style of a weight above 0; there is none.")
+    if sum(weight for _, weight in kept) == inf:
+        raise StyleError("The weights of a mix have no finite sum; divide all of them by the largest.")
     return sorted(kept, key=lambda part: (-part[1], part[0].label, _digest(part[0])))
 
 
@@ -64,8 +105,8 @@ def mixed_fields(parts: Sequence[Part], on: str | None = None) -> StyleFields:
     styles = [style for style, _ in parts]
     on = on or ("embeddings" if all(style.has_ingredients for style in styles) else "keys")
     methods = {"embeddings": mixed_embeddings, "keys": mixed_keys}
-    if on not in methods:
-        raise StyleError(f"A mix cannot be made on {on!r}; on is embeddings or keys.")
+    if not isinstance(cast(object, on), str) or on not in methods:
+        raise StyleError(f"A mix cannot be made on {shorten(on)}; on is embeddings or keys.")
     labels = [f"({style.label})" if " " in style.label else style.label for style in styles]
     return {
         "name": " + ".join(f"{label} × {weight:g}" for label, (_, weight) in zip(labels, parts, strict=True)),
@@ -183,9 +224,9 @@ def _has_same_content(one: "Style", other: "Style") -> bool:
 
 
 def _checked_weight(weight: object) -> float:
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not isfinite(weight) or weight < 0:
-        raise StyleError(f"The weight of a style in a mix is {weight!r}; it must be a finite number from 0.")
-    return float(weight)
+    if not is_finite_number(weight) or (number := float(cast(float, weight))) < 0:
+        raise StyleError(f"The weight of a style in a mix is {shorten(weight)}; it must be a finite number from 0.")
+    return number
 
 
 def _digest(style: "Style") -> str:

@@ -52,6 +52,9 @@ def source_of_mix(parts: Sequence[tuple["Style", float]], mixed: "Style") -> Sty
     for style, weight in parts:
         if style.source is None or len(style.source.references) != 1 or style.source.removed != removed(style):
             return None
+        # A recipe has one crop, and none for the parts of a mix.
+        if not style.source.is_mix and style.crop != "center":
+            return None
         references.append(style.source.references[0].model_copy(update={"weight": weight}))
     return StyleSource(tuple(references), removed(mixed), is_mix=True)
 

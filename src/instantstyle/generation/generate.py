@@ -12,6 +12,8 @@ from ..recipe import Combine, Crop, Recipe, Reference
 from ..unet.probe_file import resolve_block_spec
 from ..utils.versions import library_versions
 from .callbacks import OnPreview, OnStep, step_callback
+from .hints import warn_of_content
+from .idle_fields import check_seeds
 from .sources import SourceCache
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def generate(
     Raises:
         InstantStyleError: The recipe does not fit the model, or a file cannot be read.
     """
+    check_seeds(recipe, count)
     prepared = prepare(styled, recipe, sources)
     for seed in range(recipe.seed, recipe.seed + count):
         yield from prepared.generate([recipe.replace(seed=seed)], on_step, on_preview)
@@ -123,6 +126,7 @@ def prepare(styled: "InstantStyle", recipe: Recipe, sources: SourceCache | None 
     """
     from ..core.conditioning import StyleConditioning
 
+    warn_of_content(styled, recipe)
     sources = SourceCache() if sources is None else sources
     recipe = recipe.replace(blocks=resolve_block_spec(recipe.blocks, styled.architecture))
     style = _encode(styled, recipe.references, recipe.crop, sources, recipe.combine)

@@ -13,7 +13,7 @@ from ..errors import ImageError, JobError, suggest_nearest
 from ..imaging.loading import decode_and_hash, open_reference
 from ..utils.parsed_values import MAX_TEXT
 from ..utils.text import cut, find_text_fault, join_first, one_line, shorten, split_rows
-from ..utils.text_file import parse_json, read_text_file
+from ..utils.text_file import describe_repeated, parse_json, read_text_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif")
 """Suffixes of the files that are read from a folder."""
@@ -148,7 +148,10 @@ def _read_contents(folder: Path) -> Mapping[str, str]:
 
 def _parse_contents(text: str, suffix: str) -> dict[str, str]:
     if suffix == ".csv":
-        return dict(_parse_contents_table(text))
+        rows = list(_parse_contents_table(text))
+        if len(dict(rows)) < len(rows):
+            raise ValueError(describe_repeated(name for name, _ in rows))
+        return dict(rows)
     contents = parse_json(text)
     if not isinstance(contents, dict) or not all(isinstance(words, str) for words in contents.values()):
         raise ValueError('it must have the form {"ink.png": "a cat", …}')

@@ -112,7 +112,8 @@ class Grid:
         """
         try:
             content: Any = parse_json(text)
-            if content["version"] != GRID_VERSION:
+            # True equals 1.
+            if isinstance(content["version"], bool) or content["version"] != GRID_VERSION:
                 raise JobError(f"The grid has version {shorten(content['version'])}, not {GRID_VERSION}.")
             axes = (content["x"], content["y"]) if content["y"] else (content["x"],)
             axes = [SweepAxis(axis["field"], tuple(axis["values"])) for axis in axes]

@@ -4,6 +4,7 @@ from ..recipe import Recipe
 from ..unet.architectures import ARCHITECTURES
 from ..unet.blocks import BlockSpec
 from ..unet.probe_file import resolve_block_spec
+from .idle_fields import check_request
 from .sources import SourceCache
 
 
@@ -11,19 +12,17 @@ def validate(*recipes: Recipe, sources: SourceCache | None = None) -> None:
     """Validate a request as far as that is possible without a model.
 
     Args:
-        *recipes: One recipe, or all cells of a sweep. In a sweep, some cells may have no reference, and
-            fields that need one are accepted there.
+        *recipes: One recipe, or all cells of a sweep. In a sweep, some cells may have no reference; fields that need
+            one must act in another cell.
         sources: Cache for the decoded files. Pass it on to `load_for` and `generate`.
 
     Raises:
-        JobError: A field is given that can only act on a reference, and no recipe has one.
+        JobError: A field is given that has no effect in any recipe, see `idle_fields`.
         ImageError: A reference, mask or image cannot be read.
         StyleError: A saved style cannot be found or read.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
     """
-    if not any(recipe.references for recipe in recipes):
-        for recipe in recipes:
-            recipe.check_request()
+    check_request(*recipes)
     validate_inputs(*recipes, sources=sources)
 
 

@@ -18,6 +18,7 @@ from ..models import image_to_image_pipeline
 from ..recipe import Recipe
 from .callbacks import Preview
 from .generate import generate, prepare
+from .hints import find_hints
 from .load import load_model
 from .sources import SourceCache
 from .validate import validate
@@ -55,11 +56,13 @@ class Finished:
         index: Position of the image among those requested, from 0.
         image: The image.
         recipe: The complete recipe, from which the image can be generated again.
+        warnings: What the user should know beside the image, see `find_hints`.
     """
 
     index: int
     image: Image.Image
     recipe: Recipe
+    warnings: tuple[str, ...] = ()
 
 
 class ModelWorker:
@@ -227,8 +230,9 @@ class ModelWorker:
             for recipe in recipes:
                 check()
                 styled = self._image_to_image if recipe.image else self.styled
+                hints = find_hints(styled, recipe)
                 for image, complete in generate(styled, recipe, count=count, on_preview=on_step, sources=sources):
-                    on_event(Finished(index, image, complete))
+                    on_event(Finished(index, image, complete, hints))
                     index += 1
 
         self.run(run)

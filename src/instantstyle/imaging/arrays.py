@@ -105,6 +105,8 @@ def _arrange_axes(array: ArrayLike, name: str) -> npt.NDArray[Any]:
 
 def _as_numpy(array: ArrayLike, name: str) -> tuple[npt.NDArray[Any], bool]:
     """Copy a tensor to the CPU; returns the array, and whether it was a tensor."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise _array_error(array, name, "numpy's masked arrays are not read; fill it, array.filled(0)")
     if isinstance(array, np.ndarray):
         return array, False
     try:

@@ -2,12 +2,15 @@
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from .color_profile import ConvertColors, find_conversion
+from .tiff_directory import is_safe_exif
+from .tiff_layout import GreyLevels, find_levels
 
 STRIP_PIXELS = 2**20
 """Pixels that are converted at once."""
@@ -68,8 +71,10 @@ def read_orientation(image: Image.Image) -> int:
 
     Unlike `ImageOps.exif_transpose` this writes no EXIF data, which fails for odd values of tags that do not matter.
     """
+    exif = image.info.get("exif")
+    exif = exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b""
     try:
-        value = image.getexif().get(_ORIENTATION)
+        value = image.getexif().get(_ORIENTATION) if is_safe_exif(exif) else None
         if isinstance(value, bytes) and len(value) == 1:
             value = value[0]
         if value in _TRANSPOSITIONS:
@@ -78,8 +83,7 @@ def read_orientation(image: Image.Image) -> int:
         # EXIF data are as odd as the programs that wrote them, and Pillow raises any error for them.
         pass
     # Pillow stops reading at the first tag that is cut short.
-    exif = image.info.get("exif")
-    value = _find_orientation(exif.removeprefix(b"Exif\0\0")) if isinstance(exif, bytes) else None
+    value = _find_orientation(exif)
     return value if value in _TRANSPOSITIONS else 1
 
 
@@ -105,6 +109,7 @@ class _Depth(NamedTuple):
     white: float
     transparent: float | None
     """Value that is transparent."""
+    levels: GreyLevels
 
 
 def _strip_converter(image: Image.Image, background: str) -> Callable[[Image.Image], Image.Image]:
@@ -156,18 +161,23 @@ def _find_depth(image: Image.Image) -> _Depth | None:
     """Find white and the transparent value of an image with more than 8 bits; None for other images."""
     transparent = image.info.get("transparency")
     transparent = float(transparent) if isinstance(transparent, int | float) else None
+    levels = find_levels(image)
     if image.mode.startswith("I;16"):
-        return _Depth(65535.0, transparent)
+        return _Depth((levels.whites or (65535.0,))[-1], transparent, levels)
     if image.mode not in ("I", "F"):
         return None
     # The least usual white above all values.
-    brightest = max(_brightest(strip) for _, strip in _strips(image))
-    usual = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
-    return _Depth(next((white for white in usual if brightest <= white), brightest), transparent)
+    brightest = max(_brightest(_values(strip, levels)) for _, strip in _strips(image))
+    usual = levels.whites or ((1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0))
+    return _Depth(next((white for white in usual if brightest <= white), brightest), transparent, levels)
 
 
-def _brightest(strip: Image.Image) -> float:
+def _values(strip: Image.Image, levels: GreyLevels) -> npt.NDArray[Any]:
     values = np.asarray(strip)
+    return values.view(np.uint32) if levels.is_unsigned and values.dtype == np.int32 else values
+
+
+def _brightest(values: npt.NDArray[Any]) -> float:
     return float(np.max(values, initial=0, where=np.isfinite(values)))
 
 
@@ -177,9 +187,10 @@ def _scale_to_8_bits(strip: Image.Image, depth: _Depth) -> tuple[Image.Image, Im
     Returns:
         Grey, and the alpha channel of an image with a transparent value.
     """
-    values = np.asarray(strip)
+    values = _values(strip, depth.levels)
     finite = np.nan_to_num(values.astype(np.float64), posinf=depth.white).clip(0, depth.white)
-    grey = Image.fromarray((finite * (255 / depth.white)).round().astype(np.uint8))
+    shades = (finite * (255 / depth.white)).round().astype(np.uint8)
+    grey = Image.fromarray(255 - shades if depth.levels.min_is_white else shades)
     if depth.transparent is None:
         return grey, None
     return grey, Image.fromarray(np.where(values == depth.transparent, 0, 255).astype(np.uint8))

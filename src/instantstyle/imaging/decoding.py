@@ -1,8 +1,6 @@
 """Decoding of image files with Pillow: which formats, up to which size, and what is wrong with the others."""
 
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -10,11 +8,11 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError, features
 
-from ..errors import ImageError
+from ..errors import ImageError, InstantStyleError
 from ..utils.text import one_line
-from .jpeg_scans import SIGNATURE as JPEG_SIGNATURE
-from .jpeg_scans import check_scans
+from .decoding_cost import check_cost, file_size
 from .png_chunks import SIGNATURE, ByteFile, scale_transparent_value, split_png
+from .tiff_layout import check_samples, check_strips, tile_pixels
 from .unsupported_formats import describe_unsupported
 
 MAX_PIXELS = 128_000_000
@@ -43,15 +41,14 @@ def decode_image(source: Path | bytes, name: str) -> Iterator[Image.Image]:
         the pixels.
 
     Raises:
-        ImageError: The image is larger than `MAX_PIXELS` or `MAX_BYTES`, has too many scans, or cannot be decoded;
-            decoding errors inside the `with` block are converted too.
+        ImageError: The image is larger than `MAX_PIXELS` or `MAX_BYTES`, would take long to decode, or cannot be
+            decoded; decoding errors inside the `with` block are converted too.
     """
     with as_image_errors(name), warnings.catch_warnings(), _open_file(source) as file:
         # Pillow warns of large sizes and slight damage; here an image is either accepted or an error.
         warnings.simplefilter("ignore")
         head = file.read(32)
-        if head.startswith(JPEG_SIGNATURE):
-            check_scans(file, name)
+        check_cost(file, head, name)
         with _open_with_pillow(source, file, head, name) as image:
             size = f"{image.width}×{image.height} pixels"
             if image.width * image.height > MAX_PIXELS:
@@ -61,6 +58,8 @@ def decode_image(source: Path | bytes, name: str) -> Iterator[Image.Image]:
                     f"{name} has {size} of {needed // (image.width * image.height)} bytes; at most "
                     f"{MAX_BYTES // 10**6} MB are decoded. Reduce its size, or save it with 8 bits."
                 )
+            check_samples(image, name)
+            check_strips(image, file_size(file), name)
             yield image
 
 
@@ -76,7 +75,8 @@ def decoded_bytes(image: Image.Image) -> int:
     in_memory = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
     bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS, ())
     in_file = sum(bits) / 8 if isinstance(bits, tuple) else 0
-    return int(image.width * image.height * max(in_memory, in_file))
+    # libtiff decodes a whole tile, however few of its pixels are in the image.
+    return int(max(image.width * image.height, tile_pixels(image)) * max(in_memory, in_file))
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def _open_with_pillow(source: Path | bytes, file: ByteFile, head: bytes, name: s
         with image:
             yield image
         return
-    content = split_png(file)
+    content = split_png(file, name)
     with Image.open(content.pixels, formats=("PNG",)) as image:
         if (value := image.info.get("transparency")) is not None:
             image.info["transparency"] = scale_transparent_value(value, image.mode, content.bit_depth)
@@ -109,28 +109,18 @@ def as_image_errors(name: str) -> Iterator[None]:
     """Convert every error that decoders raise to an `ImageError` of one line."""
     try:
         yield
+    except InstantStyleError:
+        raise
     except UnidentifiedImageError:
         raise ImageError(f"{name} is damaged, or of a kind that is not decoded; save it again.") from None
     except Image.DecompressionBombError:
         raise _too_large(name, "far too many pixels") from None
     except MemoryError:
         raise ImageError(f"{name} needs more memory than there is; reduce its size.") from None
-    # Decoders report damage as any of these, by format: truncated data, bad chunks, absurd fields.
-    except _DECODING_ERRORS as error:
+    # Decoders report damage by any error, also by failed assertions: truncated data, bad chunks, absurd fields.
+    except Exception as error:
         raise ImageError(f"{name} is damaged or cut short ({one_line(error, 120)}); save it again.") from None
 
-
-_DECODING_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    struct.error,
-    zlib.error,
-)
 
 _TIFF_BITS = 258
 """TIFF tag with the bits of each sample of a pixel."""

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ..errors import ImageError, suggest_nearest
 from ..recipe import CROPS
-from ..utils.text import cut
+from ..utils.text import cut, shorten
 from .arrays import ArrayLike, ArrayMeaning, image_from_array, is_array, weights_from_array
 from .conversion import to_rgb
 from .decoding import MAX_FILE_BYTES, as_image_errors, decode_image, join_with_or
@@ -97,20 +97,42 @@ def _load(source: object, name: str, background: str, meaning: ArrayMeaning = "i
     if isinstance(source, Image.Image):
         if not source.width * source.height:
             raise ImageError(f"{name} has {source.width}×{source.height} pixels; pass one with pixels.")
+        _check_open(source, name)
         with as_image_errors(name):
-            return to_rgb(source, background)
+            return to_rgb(_scale_levels(source, name, meaning), background)
     if isinstance(source, BytesLike):
         if not source:
             raise ImageError(f"{name} is empty (0 bytes); pass the bytes of an image file.")
         with decode_image(bytes(source), name) as image:
-            return to_rgb(image, background)
+            return to_rgb(_scale_levels(image, name, meaning), background)
     if isinstance(source, str | Path):
         with open_image(source) as image:
-            return to_rgb(image, background)
+            return to_rgb(_scale_levels(image, name, meaning), background)
     raise ImageError(
         f"{name} is {type(source).__name__}; pass the path or the bytes of an image file, a PIL image, an array or "
         "a tensor."
     )
+
+
+def _check_open(image: Image.Image, name: str) -> None:
+    try:
+        image.load()
+    except ValueError as error:
+        if "closed" in str(error):
+            raise ImageError(f"{name} is a PIL image that was closed; pass its path, or use it before.") from None
+    # Other errors are converted where the image is decoded.
+    except Exception:
+        pass
+
+
+def _scale_levels(image: Image.Image, name: str, meaning: ArrayMeaning) -> Image.Image:
+    """Make a grey mask of no other levels than 0 and 1 black and white, as in an array of integers."""
+    is_grey = image.mode in ("L", "I") or image.mode.startswith("I;16")
+    if meaning != "mask" or not is_grey or "transparency" in image.info or not 0 < np.max(np.asarray(image)) <= 1:
+        return image
+    scaled = image_from_array(np.asarray(image), name, meaning)
+    scaled.info = {key: value for key, value in image.info.items() if key == "exif"}
+    return scaled
 
 
 @contextmanager
@@ -144,13 +166,19 @@ def fit(image: Image.Image, size: int, crop: str = "center") -> Image.Image:
     Raises:
         ImageError: There is no such crop.
     """
+    check_crop(crop)
     if crop == "squash":
         return image.resize((size, size), Image.Resampling.BICUBIC)
     if crop == "pad":
         return _pad_to_square(image, size)
-    if crop == "center":
-        return _crop_to_square(image, size)
-    raise ImageError(f"There is no crop {crop!r}; use {join_with_or(CROPS)}.{suggest_nearest(str(crop), list(CROPS))}")
+    return _crop_to_square(image, size)
+
+
+def check_crop(crop: object) -> None:
+    """Raise `ImageError` if there is no such crop."""
+    if not isinstance(crop, str) or crop not in CROPS:
+        nearest = suggest_nearest(str(crop), list(CROPS))
+        raise ImageError(f"There is no crop {shorten(crop)}; use {join_with_or(CROPS)}.{nearest}")
 
 
 def read_image_bytes(path: str | Path) -> bytes:

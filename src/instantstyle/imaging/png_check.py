@@ -1,12 +1,24 @@
-"""Whether a PNG file is complete, and the texts that it carries: presence of a file is not integrity."""
+"""Whether a PNG file is the complete image that was written, and the texts that it carries.
+
+`write_png` stores a hash of the pixels beside the recipe. The checksums of chunks tell nothing of whole chunks that
+are replaced by others.
+"""
 
 import struct
 import zlib
 from collections.abc import Mapping
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
+from PIL import Image
+
+from ..errors import ImageError
+from .decoding import decode_image
 from .png_chunks import SIGNATURE, ByteFile, list_chunks, split_png
+
+PIXELS_KEY = "instantstyle:pixels"
+"""PNG text key of the hash of the pixels. Files of early versions have none."""
 
 HEAD_BYTES = 64 * 2**10
 """Bytes at the beginning of a file that hold its texts, unless a prompt is very long."""
@@ -20,19 +32,32 @@ _BLOCK_BYTES = 2**20
 
 
 def read_texts_if_complete(path: Path) -> Mapping[str, str] | None:
-    """Read a whole PNG file and the checksums of all its chunks.
+    """Read a whole PNG file, the checksums of all its chunks, and its pixels.
 
     Args:
         path: The file.
 
     Returns:
-        The texts by PNG text key; None if the file is absent, cut short, damaged or not a PNG.
+        The texts by PNG text key; None if the file is absent, cut short, damaged or not a PNG, or has other pixels
+        than those that were written.
     """
     try:
         with path.open("rb") as file:
-            return _texts(file) if _is_complete(file) else None
-    except OSError:
+            if not _is_complete(file):
+                return None
+            texts = _texts(file)
+        with decode_image(path, str(path)) as image:
+            pixels = hash_pixels(image)
+        return texts if texts.get(PIXELS_KEY, pixels) == pixels else None
+    except (OSError, ImageError):
         return None
+
+
+def hash_pixels(image: Image.Image) -> str:
+    """Compute the SHA-256 of mode, size and pixels of an image, in hexadecimal; an image of a file is decoded."""
+    digest = sha256(f"{image.mode} {image.width}x{image.height}\n".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()
 
 
 def read_texts_of_ends(head: bytes, tail: bytes) -> Mapping[str, str] | None:

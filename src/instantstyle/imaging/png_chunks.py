@@ -7,8 +7,11 @@ checksum), and does not see texts after the pixels until these are decoded.
 import io
 import struct
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+from ..errors import ImageError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -16,7 +19,12 @@ MAX_TEXT_BYTES = 4 * 2**20
 """Largest text that is read, in bytes after decompression; a recipe has a few thousand."""
 
 MAX_TEXTS_BYTES = 4 * MAX_TEXT_BYTES
-"""Largest sum of the texts of a file; texts beyond that are left out."""
+"""Largest sum of the texts of a file, including what is decompressed of texts that are left out; texts beyond that
+are left out."""
+
+MAX_CHUNKS = 100_000
+"""Largest number of chunks of a file: libpng writes pixels in chunks of 8 kB, of which an image of 128 megapixels has
+47,000. Each chunk takes about 20 µs."""
 
 MAX_PROFILE_BYTES = 16 * 2**20
 """Largest ICC profile, after decompression: profiles of printing presses have 3 MB."""
@@ -26,6 +34,9 @@ TOO_LONG_KEY = "instantstyle:too_long"
 
 ByteFile = io.BufferedReader | io.BytesIO
 """An open file, or the bytes of one."""
+
+_BLOCK_BYTES = 2**16
+"""Number of bytes that are decompressed at once."""
 
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
@@ -51,19 +62,23 @@ class PngContent(NamedTuple):
     """Bits of a sample: 1, 2, 4, 8 or 16; 0 without a complete header."""
 
 
-def split_png(file: ByteFile) -> PngContent:
+def split_png(file: ByteFile, name: str = "The image") -> PngContent:
     """Separate the pixels of a PNG file from everything else.
 
     Args:
         file: The file, at any position. It stays in use by the result.
+        name: Name of the image in error messages.
 
     Returns:
         The parts. Chunks that are damaged, too long or not needed are left out of `info`.
+
+    Raises:
+        ImageError: The file has more than `MAX_CHUNKS` chunks.
     """
     spans = [(0, len(SIGNATURE))]
     reader = _InfoReader(file)
     bit_depth = 0
-    for chunk in list_chunks(file):
+    for chunk in list_chunks(file, name):
         if chunk.kind == b"IHDR" and not bit_depth:
             file.seek(chunk.start + 16)
             bit_depth = (file.read(1) or b"\0")[0]
@@ -75,7 +90,7 @@ def split_png(file: ByteFile) -> PngContent:
                 spans.append((chunk.start, end))
         else:
             reader.read(chunk)
-    return PngContent(io.BufferedReader(_Spans(file, spans)), reader.info, bit_depth)
+    return PngContent(io.BufferedReader(Spans(file, spans)), reader.finish(), bit_depth)
 
 
 def scale_transparent_value(value: Any, mode: str, bit_depth: int) -> Any:
@@ -96,14 +111,28 @@ def scale_transparent_value(value: Any, mode: str, bit_depth: int) -> Any:
     return value
 
 
-def list_chunks(file: ByteFile) -> Iterator[Chunk]:
-    """List the chunks up to IEND, or as far as the file is a sequence of chunks."""
+def list_chunks(file: ByteFile, name: str = "The image") -> Iterator[Chunk]:
+    """List the chunks up to IEND, or as far as the file is a sequence of chunks.
+
+    Args:
+        file: The file, at any position, which is changed.
+        name: Name of the image in error messages.
+
+    Raises:
+        ImageError: The file has more than `MAX_CHUNKS` chunks.
+    """
     start = len(SIGNATURE)
+    count = 0
     while True:
         file.seek(start)
         head = file.read(8)
         if len(head) < 8:
             return
+        count += 1
+        if count > MAX_CHUNKS:
+            raise ImageError(
+                f"{name} is a PNG of more than {MAX_CHUNKS:,} chunks, which would take long to decode; save it again."
+            )
         length, kind = struct.unpack(">I4s", head)
         yield Chunk(kind, start, length)
         if kind == b"IEND":
@@ -115,20 +144,33 @@ class _InfoReader:
     """Reads chunks beside the pixels into a dictionary."""
 
     def __init__(self, file: ByteFile) -> None:
-        self.info: dict[str, Any] = {}
+        self._info: dict[str, Any] = {}
         self._file = file
         self._budget = MAX_TEXTS_BYTES
+        self._too_long: set[str] = set()
+        self._has_profile = False
+
+    def finish(self) -> dict[str, Any]:
+        """Return what was read, with the keys of the texts that are too long."""
+        return {**self._info, TOO_LONG_KEY: frozenset(self._too_long)} if self._too_long else self._info
 
     def read(self, chunk: Chunk) -> None:
         if chunk.kind in (b"tEXt", b"zTXt", b"iTXt"):
             self._read_text(chunk)
-        elif chunk.kind == b"iCCP" and (data := self._data(chunk, MAX_PROFILE_BYTES)) is not None:
-            compressed = data.partition(b"\0")[2]
-            profile = _decompress(compressed[1:], MAX_PROFILE_BYTES) if compressed[:1] == b"\0" else None
-            if profile:
-                self.info["icc_profile"] = profile
+        # A file has one profile; decompressing each of many would take long.
+        elif chunk.kind == b"iCCP" and not self._has_profile:
+            if (data := self._data(chunk, MAX_PROFILE_BYTES)) is not None:
+                self._has_profile = True
+                self._read_profile(data)
         elif chunk.kind == b"eXIf" and (data := self._data(chunk, MAX_TEXT_BYTES)) is not None:
-            self.info["exif"] = b"Exif\0\0" + data
+            self._info["exif"] = b"Exif\0\0" + data
+
+    def _read_profile(self, data: bytes) -> None:
+        compressed = data.partition(b"\0")[2]
+        if compressed[:1] == b"\0":
+            profile, _ = _decompress(compressed[1:], MAX_PROFILE_BYTES)
+            if profile:
+                self._info["icc_profile"] = profile
 
     def _read_text(self, chunk: Chunk) -> None:
         limit = min(MAX_TEXT_BYTES, self._budget)
@@ -150,21 +192,21 @@ class _InfoReader:
             method = b"\0"
         if method != b"\0":
             return
-        text = _decompress(rest, limit) if compressed else rest
+        text, cost = _decompress(rest, limit) if compressed else (rest, len(rest))
+        self._budget = max(0, self._budget - cost)
         if text is None or len(text) > limit:
             self._mark_too_long(key)
             return
-        self._budget -= len(text)
         name = key.decode("latin-1")
         try:
-            self.info[name] = text.decode(encoding)
+            self._info[name] = text.decode(encoding)
         except UnicodeDecodeError:
             return
         if name == "XML:com.adobe.xmp":
-            self.info["xmp"] = text
+            self._info["xmp"] = text
 
     def _mark_too_long(self, key: bytes) -> None:
-        self.info[TOO_LONG_KEY] = self.info.get(TOO_LONG_KEY, frozenset()) | {key.decode("latin-1")}
+        self._too_long.add(key.decode("latin-1"))
 
     def _data(self, chunk: Chunk, limit: int) -> bytes | None:
         """Read the data of a chunk; None if it is longer than the limit, cut short or has a wrong checksum."""
@@ -178,24 +220,39 @@ class _InfoReader:
         return data
 
 
-def _decompress(data: bytes, limit: int) -> bytes | None:
-    """Decompress at most `limit` bytes: None if there are more, nothing for damaged data."""
-    try:
-        result = zlib.decompressobj().decompress(data, limit + 1)
-    except zlib.error:
-        return b""
-    return None if len(result) > limit else result
+def _decompress(data: bytes, limit: int) -> tuple[bytes | None, int]:
+    """Decompress at most `limit` bytes.
+
+    Returns:
+        The result: None if there are more bytes, nothing for damaged data. And the number of bytes that were
+        decompressed, also before the damage.
+    """
+    decompressor, blocks, cost = zlib.decompressobj(), list[bytes](), 0
+    while data and not decompressor.eof and cost <= limit:
+        try:
+            block = decompressor.decompress(data, min(_BLOCK_BYTES, limit + 1 - cost))
+        except zlib.error:
+            # Of the block in which the damage is, nothing is returned.
+            return b"", cost + _BLOCK_BYTES
+        blocks.append(block)
+        cost, data = cost + len(block), decompressor.unconsumed_tail
+    return None if cost > limit else b"".join(blocks), cost
 
 
-class _Spans(io.RawIOBase):
-    """Some spans of a file, read as if they were a file without gaps."""
+class Spans(io.RawIOBase):
+    """Some spans of a file, read as if they were a file without gaps.
+
+    Args:
+        file: The file.
+        spans: Begin and end of each span that is not empty, in any order.
+    """
 
     def __init__(self, file: ByteFile, spans: list[tuple[int, int]]) -> None:
         self._file, self._spans = file, spans
         self._starts = [0]
         for begin, end in spans:
             self._starts.append(self._starts[-1] + end - begin)
-        self._position = self._span = 0
+        self._position = 0
 
     def readable(self) -> bool:
         return True
@@ -205,16 +262,16 @@ class _Spans(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._starts[-1]}[whence]
-        self._position, self._span = max(0, base + offset), 0
+        self._position = max(0, base + offset)
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        while self._span < len(self._spans) and self._starts[self._span + 1] <= self._position:
-            self._span += 1
-        if self._span == len(self._spans):
+        # Pillow asks for the position again and again, so that the span is found without reading all of them.
+        span = bisect_right(self._starts, self._position) - 1
+        if span == len(self._spans):
             return 0
-        begin, end = self._spans[self._span]
-        place = begin + self._position - self._starts[self._span]
+        begin, end = self._spans[span]
+        place = begin + self._position - self._starts[span]
         self._file.seek(place)
         data = self._file.read(min(len(buffer), end - place))
         buffer[: len(data)] = data

@@ -13,6 +13,7 @@ from ..recipe import Recipe
 from ..utils.atomic_write import atomic_write, check_writable
 from ..utils.text import cut
 from .loading import open_image
+from .png_check import PIXELS_KEY, hash_pixels
 from .png_chunks import MAX_TEXT_BYTES, TOO_LONG_KEY
 from .xmp import parse_xmp
 
@@ -77,6 +78,8 @@ def write_png(
 ) -> None:
     """Write an image with its recipe to a binary file object.
 
+    With any text, the file also has the hash of its pixels, which `png_check` compares.
+
     Args:
         image: The image.
         file: File object opened for writing bytes.
@@ -84,8 +87,11 @@ def write_png(
         texts: Further texts by PNG text key.
     """
     recipe_texts = {RECIPE_KEY: recipe.to_json(), "parameters": recipe.to_a1111()} if recipe else {}
+    all_texts = {**recipe_texts, **(texts or {})}
+    if all_texts:
+        all_texts[PIXELS_KEY] = hash_pixels(image)
     info = PngInfo()
-    for key, text in {**recipe_texts, **(texts or {})}.items():
+    for key, text in all_texts.items():
         # add_text chooses iTXt by itself for text outside Latin-1.
         info.add_text(key, text)
     image.save(file, format="PNG", pnginfo=info)

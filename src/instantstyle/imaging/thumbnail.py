@@ -7,7 +7,7 @@ from PIL import Image
 
 from ..errors import ImageError, StyleError
 from .conversion import to_rgb
-from .jpeg_scans import check_scans
+from .decoding_cost import check_cost
 
 THUMBNAIL_SIDE = 128
 """Largest width and height in px: 2–8 kB, enough to tell one style from another in a list."""
@@ -66,10 +66,11 @@ def decode_thumbnail(data: bytes) -> Image.Image:
         The image as RGB.
 
     Raises:
-        StyleError: The bytes are not a complete JPEG, or it is larger than `THUMBNAIL_SIDE` or has too many scans.
+        StyleError: The bytes are not a complete JPEG, or it is larger than `THUMBNAIL_SIDE`, or would
+            take long to decode.
     """
     try:
-        check_scans(BytesIO(data), "A style's thumbnail")
+        check_cost(BytesIO(data), data[:32], "A style's thumbnail")
         with Image.open(BytesIO(data), formats=("JPEG",)) as image:
             if max(image.size) > THUMBNAIL_SIDE:
                 raise StyleError(
@@ -78,8 +79,10 @@ def decode_thumbnail(data: bytes) -> Image.Image:
             return to_rgb(image)
     except ImageError as error:
         raise StyleError(str(error)) from None
-    # Decoders report damage as any of these.
-    except (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError):
+    except StyleError:
+        raise
+    # Decoders report damage by any error, also by failed assertions.
+    except Exception:
         raise StyleError("A style's thumbnail is not a complete JPEG; create the style file again.") from None
 
 

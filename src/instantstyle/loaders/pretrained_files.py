@@ -5,10 +5,12 @@ The rules are those of diffusers (`models/modeling_utils.py`, `pipelines/pipelin
 precisions, are not opened.
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Literal, cast
+
+from ..errors import JobError
+from ..utils.text_file import parse_json, read_text_file
 
 Library = Literal["diffusers", "transformers"]
 """The library whose `from_pretrained` opens a folder."""
@@ -96,15 +98,26 @@ def list_weights(folder: Path, first: str) -> list[str]:
         first: Name of the weights or of their index, as `find_weights` returns it.
 
     Returns:
-        `first`, and the files that it names if it is an index that can be read.
+        `first`, and the files that it names if it is an index that can be read, without names outside the folder.
     """
-    if not first.endswith(".json"):
-        return [first]
+    return [first, *filter(is_inside, list_shards(folder, first))]
+
+
+def list_shards(folder: Path, index: str) -> list[str]:
+    """List the names of files in an index of weights as they are there; empty for another or an unreadable file."""
+    if not index.endswith(".json"):
+        return []
     try:
-        shards = json.loads((folder / first).read_text(encoding="utf-8"))["weight_map"].values()
-        return [first, *sorted({str(name) for name in shards})]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return [first]
+        contents = cast("Any", parse_json(read_text_file(folder / index, "an index of weights")))
+        return sorted({str(name) for name in contents["weight_map"].values()})
+    except (JobError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name in an index is that of a file in the folder: neither absolute nor with `..`."""
+    paths = PurePosixPath(name), PureWindowsPath(name)
+    return bool(name) and not any(path.is_absolute() or path.anchor or ".." in path.parts for path in paths)
 
 
 def list_folder_weights(folder: Path, library: Library, variant: str | None = None) -> list[str]:

@@ -8,9 +8,10 @@ from ..errors import CheckpointError, InstantStyleError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..unet.architectures import Architecture
 from ..unet.blocks import Layer
+from ..utils.text import shorten
 from .clip_sources import find_image_encoder_source, unknown_image_encoder_error
 from .network import find_layers, list_table_layers, match_layers
-from .pipeline_files import list_components, read_index
+from .pipeline_files import find_pipeline_variant, list_components, list_outside_names, read_index
 from .registry import ModelCard
 from .required_files import RequiredFile
 from .resolve import AdapterSource, ImageEncoderLike
@@ -58,8 +59,14 @@ def missing_adapter_error(card: ModelCard) -> ModelError:
 
 
 def find_network_conflicts(card: ModelCard) -> Iterator[InstantStyleError]:
-    """Find what `load` would refuse of a model without an adapter: a pipeline without a UNet."""
-    index = read_index(Path(card.pipeline)) if Path(card.pipeline).is_dir() else {}
+    """Find what `load` would refuse of a model without an adapter: names outside its folder, or no UNet."""
+    folder = Path(card.pipeline)
+    index = read_index(folder) if folder.is_dir() else {}
+    if index:
+        for file, name in list_outside_names(folder, card.variant or find_pipeline_variant(folder)):
+            yield ModelError(
+                f"{folder / file} names {shorten(name)}, which is outside its folder; download the model again."
+            )
     if index and all(component.name != "unet" for component in list_components(index)):
         kind = index.get("_class_name", "pipeline")
         yield ModelError(f"{card.pipeline} contains a {kind} without a UNet; only SDXL and Stable Diffusion 1.5 fit.")

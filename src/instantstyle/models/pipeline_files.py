@@ -1,21 +1,24 @@
 """The files of a pipeline in diffusers' layout that `load` opens, by the classes in model_index.json."""
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from ..errors import JobError
 from ..loaders.pretrained_files import (
     Library,
     choose_variant,
     component_variant,
     default_weights,
     find_weights,
+    is_inside,
     list_names,
+    list_shards,
     list_weights,
 )
 from ..utils.hub import fetch_file, list_hub_files
+from ..utils.text_file import parse_json, read_text_file
 
 PIPELINE_INDEX = "model_index.json"
 """File that names the components of a pipeline."""
@@ -97,22 +100,47 @@ def name_component(name: str) -> Component:
 def read_index(folder: Path) -> dict[str, Any]:
     """Read model_index.json; empty if it is missing or cannot be read."""
     try:
-        index = json.loads((folder / PIPELINE_INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        index = parse_json(read_text_file(folder / PIPELINE_INDEX, "the index of a pipeline"))
+    except (JobError, ValueError):
         return {}
-    return index if isinstance(index, dict) else {}
+    return cast("dict[str, Any]", index) if isinstance(index, dict) else {}
+
+
+def list_outside_names(folder: Path, variant: str | None = None) -> list[tuple[str, str]]:
+    """List the names in the indexes of a pipeline that are absolute or have `..`, and so are of no file in its folder.
+
+    Args:
+        folder: Folder of the pipeline.
+        variant: The variant with which it is loaded.
+
+    Returns:
+        Path in the folder of the index, and the name, of each.
+    """
+    index = read_index(folder)
+    found = [
+        (PIPELINE_INDEX, name) for name, entry in index.items() if isinstance(entry, list) and not is_inside(name)
+    ]
+    for component in list_components(index):
+        for file in component.list_files(folder / component.name, variant):
+            shards = list_shards(folder / component.name, file) if ".index." in file else []
+            found += [(f"{component.name}/{file}", name) for name in shards if not is_inside(name)]
+    return found
 
 
 def list_components(index: Mapping[str, Any]) -> Iterator[Component]:
     """Yield the components that loading a pipeline opens.
 
     Args:
-        index: Contents of its model_index.json. Without components, the UNet is one nevertheless.
+        index: Contents of its model_index.json. Without components, the UNet is one nevertheless. Names outside the
+            folder are left out.
     """
     entries = {
         name: entry
         for name, entry in index.items()
-        if isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry)
+        if is_inside(name)
+        and isinstance(entry, list)
+        and len(entry) == 2
+        and all(isinstance(part, str) for part in entry)
     }
     for name, (library, class_name) in (entries or {"unet": ("diffusers", "UNet2DConditionModel")}).items():
         yield Component(name, _kind_of_class(library, class_name))

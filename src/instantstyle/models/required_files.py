@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import CheckpointError, ModelError
+from ..errors import CheckpointError, JobError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.pretrained_files import default_weights, find_folder_variant, list_folder_weights
 from ..loaders.state_dict import open_state_dict
 from ..utils.hub import describe_search_locations, download_command, find_cached_file
 from ..utils.text import one_line
+from ..utils.text_file import read_text_file
 from .clip_sources import TEXT_SOURCES, find_image_encoder_source
 from .pipeline_files import IMAGE_ENCODER, PIPELINE_INDEX, find_pipeline_variant, list_pipeline_files, name_component
 from .registry import CARDS, HubFile, ModelCard, WeightsSize
@@ -207,8 +208,11 @@ def _check_format(path: Path) -> None:
         open_state_dict(path)
     elif path.suffix == ".json":
         try:
-            json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            # Vocabularies have more values than `parse_json` reads.
+            json.loads(read_text_file(path, "JSON"))
+        except JobError as error:
+            raise CheckpointError(str(error)) from None
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path} is not valid JSON ({one_line(error)}); download it again.") from None
 
 

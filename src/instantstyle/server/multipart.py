@@ -1,8 +1,10 @@
 """Multipart requests: their fields and images, and their description in the OpenAPI schema."""
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
+from ..utils.text import shorten
 from .errors import ApiError
 from .schemas import ApiRequest
 
@@ -14,7 +16,7 @@ Uploads = list[tuple[str | None, bytes]]
 
 
 async def read_form(request: Request) -> tuple[dict[str, str | list[str]], Uploads]:
-    """Read a multipart or URL-encoded request.
+    """Read a multipart request.
 
     Args:
         request: The request.
@@ -23,19 +25,23 @@ async def read_form(request: Request) -> tuple[dict[str, str | list[str]], Uploa
         The fields by name, where repeated fields (`name` or `name[]`) are lists, and the images.
 
     Raises:
-        ApiError: There are too many images, a field other than `image` is a file, or `image` is none.
+        ApiError: The body is not multipart/form-data in UTF-8, there are too many images, a field other than `image`
+            is a file, or `image` is none.
     """
     values: dict[str, list[str]] = {}
     images: Uploads = []
-    async with request.form(max_files=MAX_IMAGES + 1, max_fields=200) as form:
+    form = await _make_parser(request).parse()
+    try:
         for key, value in form.multi_items():
-            name = key.removesuffix("[]")
+            name = _decode(key, "The name of a field").removesuffix("[]")
             if isinstance(value, UploadFile) != (name == "image"):
                 raise _wrong_type(name)
             if isinstance(value, UploadFile):
-                images.append((value.filename, await value.read()))
+                images.append((_decode_name(value.filename), await value.read()))
             else:
-                values.setdefault(name, []).append(value)
+                values.setdefault(name, []).append(_decode(value, shorten(name)))
+    finally:
+        await form.close()
     if len(images) > MAX_IMAGES:
         raise ApiError(f"There are {len(images)} images; a request can have at most {MAX_IMAGES}.")
     return {name: texts[0] if len(texts) == 1 else texts for name, texts in values.items()}, images
@@ -57,9 +63,53 @@ def openapi_form(model: type[ApiRequest]) -> dict[str, object]:
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
+class _Parser(MultiPartParser):
+    """Starlette's parser, with errors that say what to do."""
+
+    async def parse(self) -> FormData:
+        try:
+            return await super().parse()
+        except MultiPartException as error:
+            reason = error.message.rstrip(".")
+            raise ApiError(
+                f"The body is not a valid form of multipart/form-data ({reason}); let an HTTP library write it, which "
+                "also sets the boundary in Content-Type."
+            ) from None
+
+
+def _make_parser(request: Request) -> _Parser:
+    """Create a parser that decodes texts as Latin-1, which keeps their bytes.
+
+    Starlette decodes texts that are not valid in the charset of a request as Latin-1 without an error.
+
+    Raises:
+        ApiError: The request is not multipart.
+    """
+    sent = request.headers.get("content-type", "")
+    if sent.partition(";")[0].strip().lower() != "multipart/form-data":
+        raise ApiError(
+            f"An image is missing, which a body of Content-Type {shorten(sent)} cannot hold; send fields and images "
+            "as multipart/form-data."
+        )
+    headers = Headers({"content-type": f"{sent}; charset=latin-1"})
+    return _Parser(headers, request.stream(), max_files=MAX_IMAGES + 1, max_fields=200)
+
+
+def _decode(text: str, name: str) -> str:
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        raise ApiError(f"{name} is not text in UTF-8; encode it so.") from None
+
+
+def _decode_name(name: str | None) -> str | None:
+    """Decode the name of a file, which is only shown."""
+    return None if name is None else name.encode("latin-1", "replace").decode(errors="replace")
+
+
 def _wrong_type(name: str) -> ApiError:
     if name == "mask":
         return ApiError("mask is not supported: a style acts on the whole image.")
     if name == "image":
         return ApiError("image must be an image file; URLs and paths are not read.")
-    return ApiError(f"{name} is a file, and only image can be one.")
+    return ApiError(f"{shorten(name)} is a file, and only image can be one.")

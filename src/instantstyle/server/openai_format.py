@@ -47,10 +47,11 @@ class PartialImage:
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """A finished image, and the recipe as clients see it."""
+    """A finished image, the recipe as clients see it, and what the client should know beside it."""
 
     image: Image.Image
     recipe: Recipe
+    warnings: tuple[str, ...] = ()
 
 
 def build_recipe(
@@ -129,6 +130,7 @@ def images_response(images: Sequence[GeneratedImage], request: ImageRequest) -> 
         "size": _size(images[0].image),
         "output_format": request.output_format,
         "background": "opaque",
+        "warnings": list(dict.fromkeys(warning for image in images for warning in image.warnings)),
     }
 
 
@@ -144,7 +146,8 @@ def stream_event(
         "background": "opaque",
     }
     if isinstance(result, GeneratedImage):
-        return {"type": f"{prefix}.completed", **_image_fields(result, request), **common}
+        fields = {**_image_fields(result, request), **common, "warnings": list(result.warnings)}
+        return {"type": f"{prefix}.completed", **fields}
     partial = {"b64_json": _encode(result.image, request), "partial_image_index": result.index}
     return {"type": f"{prefix}.partial_image", **partial, **common}
 

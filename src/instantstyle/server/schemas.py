@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from ..core.style_library import normalize_style_name
 from ..errors import BlockError
 from ..recipe import ContentScale, Crop, Fraction, NonEmptyText, Removal, StrictModel, Text, Weight
+from ..utils.text import shorten
 
 SIZE_PATTERN = r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
 
@@ -135,7 +136,7 @@ def check_block_names(blocks: BlockSelection) -> None:
     for name in (part.strip() for entry in entries for part in entry.split("+")):
         if not _BLOCK_NAME.fullmatch(name) or name.endswith(".json"):
             raise BlockError(
-                f"blocks cannot name {name!r} here; give roles (style, layout, all), blocks or patterns. "
+                f"blocks cannot name {shorten(name)} here; give roles (style, layout, all), blocks or patterns. "
                 "The service opens no file that a request names, such as a probe's."
             )
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from fastapi import Request
 
 from ..generation.worker import ModelWorker
+from ..utils.text import shorten
 from .errors import ApiError
 from .job_queue import Job, JobQueue, run_jobs
 from .metrics import ServerMetrics
@@ -82,7 +83,9 @@ class Service:
         """
         served = self.settings.model_name
         if name != served:
-            raise ApiError(f"There is no model {name!r} here; there is {served}.", status=404, code="model_not_found")
+            raise ApiError(
+                f"There is no model {shorten(name)} here; there is {served}.", status=404, code="model_not_found"
+            )
 
     def start(self) -> None:
         """Let the workers run the jobs of the queue."""

@@ -14,7 +14,6 @@ from ..errors import InstantStyleError
 from ..generation.worker import Cancelled, Finished, ModelWorker
 from ..imaging.png_metadata import read_recipe
 from ..recipe import Recipe
-from ..synthetic.vocabulary import explain_unknown_prompt
 from ..utils.text import one_line
 from .comparisons import Comparison, compare_parts, sweep_scale
 from .form_values import FormValues, build_recipe
@@ -143,12 +142,11 @@ class Actions:
                 yield {form.status: render_status(f"Step {event.step} of {event.num_steps}"), **preview}
                 continue
             name = self.store.save_image(event.image, strip_paths(event.recipe)).name
-            hint = explain_unknown_prompt(recipe.prompt) if recipe.model == "mini" else None
             yield {
                 **self._display(name),
                 **self._display_history(prepend(name, history, MAX_HISTORY)),
                 **self._remove_comparison(compared),
-                **self._end(f"Generated in {monotonic() - start:.1f} s.", warnings=[hint] if hint else []),
+                **self._end(f"Generated in {monotonic() - start:.1f} s.", warnings=event.warnings),
                 form.seed: str(event.recipe.seed),
             }
 
@@ -176,8 +174,10 @@ class Actions:
             **self._display(current),
         }
         paths: list[Path] = []
+        warnings: dict[str, None] = {}
         for event in self.worker.stream(comparison.recipes, cancel, previews=0):
             if isinstance(event, Finished):
+                warnings |= dict.fromkeys(event.warnings)
                 paths.append(self.store.save_image(event.image, strip_paths(event.recipe)))
                 tiles = [(str(path), label) for path, label in zip(paths, comparison.labels, strict=False)]
                 yield {
@@ -189,7 +189,7 @@ class Actions:
                 yield {form.status: render_status(progress)}
         yield {
             **self._display(paths[comparison.displayed].name),
-            **self._end(f"{count} images from seed {recipe.seed}"),
+            **self._end(f"{count} images from seed {recipe.seed}", warnings=[*warnings]),
             form.seed: str(recipe.seed),
         }
 

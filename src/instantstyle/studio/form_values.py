@@ -76,6 +76,9 @@ class FormValues:
 SAME_FIELDS = ("prompt", "scale", "crop", "start", "end", "negative_prompt")
 """Fields that have the same name and value on the page and in a recipe."""
 
+_STYLE_FIELDS = ("scale", "crop", "start", "end")
+"""Those of them that act on a reference."""
+
 NUMBER_FIELDS = ("num_inference_steps", "guidance_scale", "width", "height")
 """Fields that hold a number of the recipe as text, or nothing."""
 
@@ -91,8 +94,8 @@ _FIELDS_WITHOUT_COMPONENT = (
 def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> Recipe:
     """Convert the page's values to a recipe for the studio's model.
 
-    Uploaded images are copied into the store. A random seed is chosen unless the seed is locked. Content
-    settings are left out if there is no reference.
+    Uploaded images are copied into the store. A random seed is chosen unless the seed is locked. Settings
+    of the style are left out if there is no reference.
 
     Raises:
         JobError: A field is missing, or a value is not valid.
@@ -105,6 +108,8 @@ def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> R
     style_settings: RecipeFields = {}
     if references:
         style_settings = {
+            **{name: getattr(values, name) for name in _STYLE_FIELDS},
+            "blocks": _resolve_blocks(values, restored),
             "content": tuple(values.content),
             "content_scale": _parse_content_scale(values.content_scale),
             "removal": values.removal or None,
@@ -112,11 +117,10 @@ def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> R
         if restored:
             style_settings |= {name: getattr(restored, name) for name in _FIELDS_WITHOUT_COMPONENT}
     return Recipe(
-        **{name: getattr(values, name) for name in SAME_FIELDS},
+        **{name: getattr(values, name) for name in SAME_FIELDS if name not in _STYLE_FIELDS},
         **{name: getattr(values, name).strip() or None for name in NUMBER_FIELDS},
         **style_settings,
         references=references,
-        blocks=_resolve_blocks(values, restored),
         seed=_resolve_seed(values),
         model=settings.model,
         adapter=settings.adapter,

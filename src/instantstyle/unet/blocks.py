@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import total_ordering
 from itertools import groupby
-from math import isfinite
 from typing import cast
 
 from ..errors import BlockError, suggest_nearest
+from ..utils.numbers import is_finite_number
 from ..utils.text import one_line, shorten
 
 _EXECUTION_STAGES = ("down_blocks", "mid_block", "up_blocks")
@@ -162,18 +162,11 @@ def validate_weight(name: object, weight: object) -> float:
     Raises:
         BlockError: The weight is not a finite number.
     """
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not _is_finite(weight):
+    if not is_finite_number(weight):
         raise BlockError(
             f"The weight of {one_line(name, 80)} is {shorten(weight)}; it must be a finite number, 1 for full effect."
         )
-    return float(weight)
-
-
-def _is_finite(weight: float) -> bool:
-    try:
-        return isfinite(weight)
-    except OverflowError:  # an integer beyond the largest float
-        return False
+    return float(cast(float, weight))
 
 
 def invalid_spec_error(spec: object) -> BlockError:
@@ -186,25 +179,48 @@ def format_blocks(blocks: Iterable[Block]) -> str:
     return ", ".join(_format_group(list(group)) for _, group in groupby(sorted(blocks), lambda block: block.group))
 
 
-def _split_spec(spec: object) -> list[tuple[str, float]]:
-    """Split a block spec into names without `+`, each with its weight."""
+def copy_spec(spec: object) -> BlockSpec:
+    """Copy a block spec, whose list or mapping the caller may change later, and check its types.
+
+    Args:
+        spec: The spec; an iterator is read to its end.
+
+    Returns:
+        A name or block as it is, a mapping as a dict, anything else as a tuple.
+
+    Raises:
+        BlockError: It is not a `BlockSpec`, it is empty, or a weight is not a finite number.
+    """
+    if isinstance(spec, str | Block):
+        return spec
+    copied: dict[object, float] | tuple[object, ...]
     if isinstance(spec, Mapping):
         entries = cast("Mapping[object, object]", spec).items()
-        return [(part, validate_weight(part, weight)) for name, weight in entries for part in str(name).split("+")]
-    if isinstance(spec, str | Block):
-        names: list[object] = [spec]
+        copied = {name: validate_weight(name, weight) for name, weight in entries}
     elif isinstance(spec, Iterable):
-        names = list(cast("Iterable[object]", spec))
+        copied = tuple(cast("Iterable[object]", spec))
     else:
         raise invalid_spec_error(spec)
-    if not all(isinstance(name, str | Block) for name in names):
-        raise invalid_spec_error(cast("object", spec))
-    if not names:
+    if not all(isinstance(name, str | Block) for name in copied):
+        raise invalid_spec_error(cast("object", copied))
+    if not copied:
         raise BlockError('No block is selected; pass style=None for the plain pipeline, "all" for every block.')
+    return cast(BlockSpec, copied)
+
+
+def _split_spec(spec: object) -> list[tuple[str, float]]:
+    """Split a block spec into names without `+`, each with its weight."""
+    copied = copy_spec(spec)
+    if isinstance(copied, Mapping):
+        weights = cast("Mapping[str | Block, float]", copied)
+        return [(part, weight) for name, weight in weights.items() for part in str(name).split("+")]
+    names = [copied] if isinstance(copied, str | Block) else copied
     return [(part, 1.0) for name in names for part in str(name).split("+")]
 
 
 def _match_blocks(name: str, known: Sequence[Block], roles: Roles, network: str) -> Sequence[Block]:
+    if not name:
+        raise BlockError('A name in blocks is empty; pass a role such as "style", "all", or the name of a block.')
     if name == "all":
         return known
     if name in roles:

@@ -1,7 +1,7 @@
 """Rules for values that parsers of JSON, YAML and CSV pass on, whatever field they are for."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import cast
 
 from .text import cut, find_text_fault, shorten
@@ -19,15 +19,16 @@ MAX_BITS = 64
 """Largest size of an integer; a seed has 63 bits."""
 
 
-def find_faults(fields: object) -> Iterator[str]:
+def find_faults(fields: object, flags: Collection[str] = ()) -> Iterator[str]:
     """Find values that no field can hold.
 
-    These are texts with half a surrogate pair or a NUL character, bytes, integers of more than `MAX_BITS`, and
-    containers with more than `MAX_VALUES` values or more than `MAX_LEVELS` levels. Files, tokenizers or error
-    messages would fail on them later, in many ways.
+    These are texts with half a surrogate pair or a NUL character, bytes, integers of more than `MAX_BITS`, booleans,
+    which Python counts as numbers, and containers with more than `MAX_VALUES` values or more than `MAX_LEVELS`
+    levels. Files, tokenizers or error messages would fail on them later, in many ways.
 
     Args:
         fields: Values by name, of any types; they may contain themselves.
+        flags: Names of the fields that hold a boolean.
 
     Yields:
         A description of each fault.
@@ -37,7 +38,7 @@ def find_faults(fields: object) -> Iterator[str]:
     for _ in range(MAX_LEVELS + 1):
         children: list[tuple[str, object]] = []
         for name, value in level:
-            if fault := _find_fault(value):
+            if fault := _find_fault(value, is_flag=name in flags):
                 yield f"{cut(name, 80) or 'it'} is {shorten(value)}, which {fault}"
             for key, part in _iterate_parts(value):
                 count += 1
@@ -67,11 +68,14 @@ def validate_file_name(name: str) -> str:
     return name
 
 
-def _find_fault(value: object) -> str | None:
+def _find_fault(value: object, *, is_flag: bool) -> str | None:
     if isinstance(value, str):
         return find_text_fault(value)
     if isinstance(value, bytes | bytearray):
         return "is not text"
+    # numpy's booleans too, which are no `bool`; numbers and texts have no subclass of these names.
+    if type(value).__name__ in ("bool", "bool_"):
+        return None if is_flag else "is a boolean, neither a number nor text"
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         return f"has more than {MAX_BITS} bits"
     return None

@@ -98,6 +98,8 @@ def read_journal(path: Path) -> JsonObject:
         content = parse_json(text)
     except ValueError as error:
         raise JobError(f"{path} is not a result journal: {error}; create it again.") from None
-    if not isinstance(content, dict) or cast("JsonObject", content).get("version") != VERSION:
+    version = cast("JsonObject", content).get("version") if isinstance(content, dict) else None
+    # True equals 1.
+    if isinstance(version, bool) or version != VERSION:
         raise JobError(f"{path} is not a result journal of version {VERSION}.")
     return cast("JsonObject", content)

@@ -14,14 +14,15 @@ def one_line(value: object, limit: int | None = None) -> str:
     """Join the words of `str(value)` with single spaces, and escape control characters.
 
     Args:
-        value: An exception or any other object. An object whose text is empty is named by its type.
+        value: An exception or any other object. Where its text is empty, it is named by its type, and an empty
+            string by `""`.
         limit: The largest number of characters to return; None for no limit.
 
     Returns:
         The text without line breaks.
     """
     text = _CONTROL.sub(lambda match: repr(match[0])[1:-1], " ".join(str(value).split()))
-    return text[:limit] or type(value).__name__
+    return text[:limit] or ('""' if isinstance(value, str) else type(value).__name__)
 
 
 def cut(text: str, limit: int) -> str:

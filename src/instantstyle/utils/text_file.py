@@ -3,10 +3,12 @@
 import json
 import os
 import stat
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import JobError
-from .text import cut, one_line
+from .text import cut, one_line, shorten
 
 MAX_BYTES = 64_000_000
 """Largest text file that is read: about 500,000 rows of a batch."""
@@ -68,22 +70,42 @@ def parse_json(text: str) -> object:
         text: A JSON document.
 
     Raises:
-        ValueError: The text is not JSON, or has more than `MAX_NESTING` levels, more than `MAX_VALUES` values or
-            a number with too many digits. The message is one short line.
+        ValueError: The text is not JSON, or has more than `MAX_NESTING` levels, more than `MAX_VALUES` values, a name
+            twice in one object or a number with too many digits. The message is one short line.
     """
     if sum(map(text.count, ",[{")) >= MAX_VALUES:
         raise ValueError(TOO_MANY)
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_make_object)
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON ({one_line(error, 200)})") from None
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
+    except _RepeatedName:
+        raise
     except ValueError:
         raise ValueError("it has a number with too many digits") from None
     if _is_deep(value):
         raise ValueError(TOO_DEEP)
     return value
+
+
+class _RepeatedName(ValueError):
+    """An object of a JSON document has a name twice."""
+
+
+def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make a dict of the members of an object; Python alone would keep the last of those with the same name."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise _RepeatedName(describe_repeated(name for name, _ in pairs))
+    return made
+
+
+def describe_repeated(names: Iterable[object]) -> str:
+    """Describe the first name that occurs twice among the names of one object."""
+    name = next(name for name, count in Counter(names).items() if count > 1)
+    return f"it has {shorten(name)} twice; keep one of them"
 
 
 def _is_deep(value: object) -> bool:

@@ -9,12 +9,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from ...errors import InstantStyleError
+from ...generation.idle_fields import check_request, check_seeds
 from ...generation.validate import validate
 from ...generation.worker import Finished, ModelWorker, Progress, preview_steps
 from ...recipe import Recipe, Reference
 from ..dependencies import Owner
 from ..errors import error_body, json_response
 from ..job_queue import Job
+from ..json_request import openapi_json, read_json
 from ..multipart import openapi_form, read_form
 from ..openai_format import (
     EventPrefix,
@@ -49,9 +51,10 @@ def image_routes(service: Service) -> APIRouter:
     """Create the routes of a service that generate images."""
     routes = APIRouter(prefix="/v1/images", tags=["images"])
 
-    @routes.post("/generations", responses={200: _RESPONSE})
-    async def generate(body: GenerationRequest, request: Request, owner: Owner) -> Response:
+    @routes.post("/generations", responses={200: _RESPONSE}, openapi_extra=openapi_json(GenerationRequest))
+    async def generate(request: Request, owner: Owner) -> Response:
         """Generate images of a prompt, in the style of a stored style or of the image in the request."""
+        body = GenerationRequest.model_validate(await read_json(request))
 
         def recipe(files: RequestFiles) -> Recipe:
             references = _stored_style(service, owner, body, files)
@@ -105,6 +108,8 @@ async def _respond(
 
 def _generation(service: Service, recipe: Recipe, body: ImageRequest) -> RequestWork[Result]:
     """Return the work that decodes the files, and sends each image and, in a stream, its previews."""
+    check_request(recipe)
+    check_seeds(recipe, body.n)
     previews = body.partial_images if body.stream else 0
 
     def work(worker: ModelWorker, job: Job[Result], sources: CheckedSources) -> None:
@@ -112,7 +117,7 @@ def _generation(service: Service, recipe: Recipe, body: ImageRequest) -> Request
             if isinstance(event, Finished):
                 service.metrics.count_image()
                 complete = sources.files.public_recipe(event.recipe, service.settings.public_model)
-                job.send(GeneratedImage(event.image, complete))
+                job.send(GeneratedImage(event.image, complete, event.warnings))
             elif event.preview:
                 index = preview_steps(previews, event.num_steps).index(event.step)
                 job.send(PartialImage(event.preview, index))

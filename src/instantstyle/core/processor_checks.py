@@ -1,0 +1,111 @@
+"""Checks of the processors of attention layers: which a styled one can replace, and whether it is still in place."""
+
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from torch import nn
+
+from ..errors import StyleError
+from .attention_processor import StyledAttnProcessor
+from .protocols import UNet
+
+REPLACEABLE = (
+    "AttnProcessor",
+    "AttnProcessor2_0",
+    "FusedAttnProcessor2_0",
+    "SlicedAttnProcessor",
+    "XFormersAttnProcessor",
+)
+"""Processors of diffusers that compute what `StyledAttnProcessor` computes without a style, in another way."""
+
+SPLITTING = ("SplitInferenceModule",)
+"""Modules of diffusers that run a network inside of them on parts of a batch."""
+
+
+def check_replaceable(unet: UNet, names: Iterable[str]) -> None:
+    """Check that layers have processors whose computation a styled processor repeats.
+
+    Args:
+        unet: The UNet.
+        names: Names of the processors to replace.
+
+    Raises:
+        StyleError: One has not; a layer has got another name, or is inside of a module that splits its rows; or
+            diffusers' own IP-Adapter is loaded.
+    """
+    found = unet.attn_processors
+    loaded = sorted({type(each).__name__ for each in found.values() if type(each).__name__.startswith("IPAdapter")})
+    if loaded:
+        raise StyleError(f"The UNet already has an IP-Adapter ({loaded[0]}); call pipe.unload_ip_adapter() first.")
+    for name in names:
+        _check_path(unet, name)
+        if not is_plain_processor(found[name]):
+            raise StyleError(
+                f"{name.removesuffix('.processor')} has the processor {type(found[name]).__name__}, which a style "
+                "would replace. Choose blocks without it, or call unet.set_default_attn_processor() first."
+            )
+
+
+def _check_path(unet: UNet, name: str) -> None:
+    """Check that a layer is where it was, and that its rows are those of the call of the UNet."""
+    if name not in unet.attn_processors:
+        raise StyleError(
+            f"The UNet no longer has {name.removesuffix('.processor')}, since its modules were wrapped or replaced. "
+            "Make a new InstantStyle after such changes."
+        )
+    for path, module in cast(nn.Module, unet).named_modules():
+        if type(module).__name__ in SPLITTING and name.startswith(f"{path}."):
+            raise StyleError(
+                f"{name.removesuffix('.processor')} is inside of a {type(module).__name__}, which splits the rows of "
+                "a batch, so that the style could act in wrong rows. Load the pipeline again and leave "
+                "enable_free_noise_split_inference() out, or choose blocks without it."
+            )
+
+
+def check_in_place(unet: UNet, name: str, attn: Any, processor: StyledAttnProcessor) -> None:
+    """Check that a layer still has the processor of its style.
+
+    Args:
+        unet: The UNet.
+        name: Name of the processor.
+        attn: The attention module that has got it.
+        processor: The processor of the style.
+
+    Raises:
+        StyleError: It has another, which the pipeline or the caller has set within the `with` block.
+    """
+    try:
+        found = attention_layer(unet, name).processor
+    except AttributeError:
+        # A wrapper has moved the layer; `DenoisingState.check_rows` refuses one that splits the batch.
+        found = attn.processor
+    if found is not processor:
+        raise StyleError(
+            f"{name.removesuffix('.processor')} has got the processor {type(found).__name__} while it is styled, so "
+            "that the style has no effect there. Set processors before, and turn off options of the pipeline that "
+            "set them: in LEdits++ use_cross_attn_mask=False and use_intersect_mask=False."
+        )
+
+
+def is_cross_attention(unet: UNet, name: str) -> bool:
+    """Whether a processor's layer attends to the text: not in the motion modules of AnimateDiff, whose second layers
+    attend to the frames too."""
+    return (
+        name.endswith("attn2.processor")
+        and "motion_modules" not in name
+        and attention_layer(unet, name).cross_attention_dim is not None
+    )
+
+
+def attention_layer(unet: UNet, name: str) -> Any:
+    """Return the attention module of a processor."""
+    return unet.get_submodule(name.removesuffix(".processor"))
+
+
+def is_plain_processor(processor: object) -> bool:
+    """Whether the processor is a styled one, or a plain one of diffusers itself; a subclass may compute anything."""
+    cls = type(processor)
+    return cls is StyledAttnProcessor or (cls.__name__ in REPLACEABLE and cls.__module__.startswith("diffusers."))

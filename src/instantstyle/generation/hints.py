@@ -1,0 +1,46 @@
+"""Hints on a recipe that is generated, but probably not as intended: for Python as warnings, for pages as texts."""
+
+import warnings
+from typing import TYPE_CHECKING
+
+from ..errors import PromptWarning
+from ..recipe import Recipe
+
+if TYPE_CHECKING:
+    from ..core.pipeline import InstantStyle
+
+
+def find_hints(styled: "InstantStyle", recipe: Recipe) -> tuple[str, ...]:
+    """Find what of a recipe has no effect, or probably another one than intended.
+
+    A call of the model warns of the same by `RequestWarning`; warnings are of the whole process, so that a service
+    with several workers cannot tell whose they are.
+
+    Args:
+        styled: The model.
+        recipe: The recipe.
+
+    Returns:
+        A line for each finding on prompt, content and size.
+    """
+    from ..core.prompt_checks import describe_prompt, describe_size
+
+    hints: list[str | None] = []
+    # An image to start from shows what the result shows, and has the size of the model.
+    if recipe.prompt.strip() or recipe.image is None:
+        hints.append(describe_prompt(recipe.prompt, getattr(styled.pipe, "tokenizer", None), styled.explain_prompt))
+    hints += _find_content_hints(styled, recipe)
+    if recipe.image is None:
+        hints.append(describe_size(styled.pipe, recipe.height, recipe.width))
+    return tuple(dict.fromkeys(hint for hint in hints if hint))
+
+
+def warn_of_content(styled: "InstantStyle", recipe: Recipe) -> None:
+    """Warn of content that the model does not know, with a `PromptWarning` for each."""
+    for hint in _find_content_hints(styled, recipe):
+        warnings.warn(hint, PromptWarning, stacklevel=3)
+
+
+def _find_content_hints(styled: "InstantStyle", recipe: Recipe) -> list[str]:
+    explain = styled.explain_prompt
+    return [] if explain is None else [hint for phrase in recipe.content if (hint := explain(phrase))]

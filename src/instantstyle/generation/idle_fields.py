@@ -1,0 +1,90 @@
+"""Fields of a recipe that have no effect beside its other fields: a request with one is refused."""
+
+from collections.abc import Collection
+
+from ..errors import JobError
+from ..recipe import Recipe
+
+_REFERENCE_FIELDS = ("content", "content_scale", "removal", "negative_references", "combine", "blocks")
+"""Fields that act on `references` alone."""
+
+_STYLE_FIELDS = ("crop", "scale", "mask", "start", "end")
+"""Fields that act on `references` and `layout_references`."""
+
+_IMAGE_FIELDS = ("strength", "control")
+"""Fields that act on `image`."""
+
+_SIZE_FIELDS = ("height", "width")
+"""Fields without effect beside `image`, from which the size is taken."""
+
+MAX_SEED = 2**63 - 1
+
+
+def find_idle_fields(recipe: Recipe) -> list[str]:
+    """List the fields that are set to something else than their default and have no effect.
+
+    The recipe of an existing image may have such fields: a sweep also generates cells without a reference, and sizes
+    are recorded.
+    """
+    names = _list_unused(recipe)
+    return [name for name in names if getattr(recipe, name) != Recipe.model_fields[name].default]
+
+
+def _list_unused(recipe: Recipe) -> list[str]:
+    """List the fields whose values have no effect, whatever they are."""
+    names: list[str] = []
+    if not recipe.references:
+        names += _REFERENCE_FIELDS
+    if not recipe.references and not recipe.layout_references:
+        names += _STYLE_FIELDS
+    return [*names, *(_IMAGE_FIELDS if recipe.image is None else _SIZE_FIELDS)]
+
+
+def check_request(*recipes: Recipe) -> None:
+    """Check that each field of a request has an effect.
+
+    Args:
+        *recipes: One recipe, or all cells of a sweep, of which some may have no reference.
+
+    Raises:
+        JobError: A field has no effect in any of the recipes.
+    """
+    idle = dict.fromkeys(name for recipe in recipes for name in find_idle_fields(recipe))
+    refuse_fields([name for name in idle if all(name in _list_unused(recipe) for recipe in recipes)])
+
+
+def refuse_fields(names: Collection[str]) -> None:
+    """Raise an error for fields without effect.
+
+    Raises:
+        JobError: There is at least one field.
+    """
+    faults: list[str] = []
+    if style := [name for name in names if name in _REFERENCE_FIELDS + _STYLE_FIELDS]:
+        faults.append(
+            f"{' and '.join(style)} can only act on the style of a reference, and there is none; add a reference "
+            "image or a saved style."
+        )
+    if image := [name for name in names if name in _IMAGE_FIELDS]:
+        faults.append(f"{' and '.join(image)} can only act on an image to start from, and there is none; add image.")
+    if size := [name for name in names if name in _SIZE_FIELDS]:
+        faults.append(f"{' and '.join(size)} cannot be set beside image, from which the size is taken; leave it out.")
+    if faults:
+        raise JobError(" ".join(faults))
+
+
+def check_seeds(recipe: Recipe, count: int) -> None:
+    """Check that seeds can count up from that of a recipe.
+
+    Args:
+        recipe: The recipe of the first image.
+        count: Number of images.
+
+    Raises:
+        JobError: The last seed would be larger than `MAX_SEED`.
+    """
+    if recipe.seed + count - 1 > MAX_SEED:
+        raise JobError(
+            f"seed is {recipe.seed}, and each of {count} images has the next one; the largest is {MAX_SEED}. Begin "
+            "with a smaller seed."
+        )

@@ -1,0 +1,114 @@
+"""A field that has no effect in its request is refused before a model is loaded."""
+
+import json
+
+import pytest
+
+from instantstyle.batch import read_manifest
+from instantstyle.errors import JobError
+from instantstyle.generation.idle_fields import MAX_SEED, check_request, check_seeds, find_idle_fields
+from instantstyle.generation.worker import ModelWorker
+from instantstyle.recipe import Recipe
+
+INK = {"name": "ink.png"}
+
+IDLE = {
+    "content": ["a cat"],
+    "content_scale": 0.3,
+    "removal": "project",
+    "negative_references": ["ink.png"],
+    "combine": "concat",
+    "blocks": "all",
+    "crop": "pad",
+    "scale": 0.5,
+    "mask": "ink.png",
+    "start": 0.5,
+    "end": 0.5,
+    "strength": 0.5,
+    "control": "canny",
+}
+"""Values of fields that act on a reference or on an image to start from."""
+
+
+def make(**fields: object) -> Recipe:
+    return Recipe.model_validate({"prompt": "a", "seed": 1, **fields})
+
+
+@pytest.fixture
+def folder(tmp_path, reference):
+    reference.save(tmp_path / "ink.png")
+    return tmp_path
+
+
+def read(folder, *rows, **defaults):
+    path = folder / "jobs.jsonl"
+    path.write_text("".join(json.dumps({"prompt": "a", **row}) + "\n" for row in rows))
+    return [row.recipe for row in read_manifest(path, {"seed": 1, **defaults})]
+
+
+def test_fields_act_on_references_layouts_or_an_image():
+    style = {"content_scale": 0.3, "blocks": "all", "scale": 0.5, "end": 0.5}
+    image = {"strength": 0.5, "control": "canny"}
+    assert find_idle_fields(make(**style, **image)) == [*style, *image]
+    assert find_idle_fields(make(**style, **image, layout_references=[INK])) == ["content_scale", "blocks", *image]
+    assert find_idle_fields(make(**style, **image, references=[INK], image=INK)) == []
+    assert find_idle_fields(make(width=64, height=64, image=INK)) == ["height", "width"]
+    assert find_idle_fields(make(width=64, scale=1.0, start=0.0, blocks="style", control="none")) == []
+
+
+@pytest.mark.parametrize("field", IDLE)
+def test_a_row_with_a_field_without_effect_is_refused(folder, field):
+    with pytest.raises(JobError, match=rf"{field} can only act on") as caught:
+        read(folder, {}, {field: IDLE[field]})
+    assert "1 of 2 rows are invalid" in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["width", "height"])
+def test_a_size_beside_an_image_to_start_from_is_refused(folder, field):
+    with pytest.raises(JobError, match=rf"{field} cannot be set beside image"):
+        read(folder, {"image": "ink.png", field: 64})
+
+
+def test_a_scheduler_in_a_row_is_refused_and_that_of_an_image_is_not(folder):
+    with pytest.raises(JobError, match="scheduler is recorded in images, and no row can choose it"):
+        read(folder, {"scheduler": "EulerDiscreteScheduler"})
+    made = {"scheduler": "EulerDiscreteScheduler", "versions": {"torch": "2"}, "image": "ink.png", "width": 64}
+    [recipe] = read(folder, made)
+    assert (recipe.scheduler, recipe.width) == (None, 64)
+
+
+def test_a_default_must_act_in_some_row(folder):
+    rows = read(folder, {}, {"style": "ink.png"}, scale=0.5)
+    assert [recipe.scale for recipe in rows] == [0.5, 0.5]
+    with pytest.raises(JobError, match=r"^scale can only act on"):
+        read(folder, {}, {"prompt": "b"}, scale=0.5)
+
+
+def test_in_a_sweep_a_field_must_act_in_some_cell():
+    check_request(make(scale=0.5), make(scale=0.5, references=[INK]))
+    with pytest.raises(JobError, match="scale can only act on"):
+        check_request(make(scale=0.5), make(scale=0.6))
+
+
+def test_seeds_that_would_pass_the_largest_are_refused_before_an_image_is_drawn(styled):
+    recipe = make(seed=MAX_SEED - 1, num_inference_steps=1)
+    check_seeds(recipe, 2)
+    events = []
+    worker = ModelWorker(styled)
+    with pytest.raises(JobError, match=rf"each of 3 images has the next one; the largest is {MAX_SEED}"):
+        worker.generate([recipe], events.append, count=3)
+    worker.close()
+    assert events == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"references": [{"name": "ink.png", "weight": 0}]}, "references need a weight above 0"),
+        ({"content": ["  "]}, "content.0 is ' ', should have words"),
+        ({"content": ["\n"]}, "should have words"),
+    ],
+)
+def test_what_no_model_can_draw_is_no_recipe(fields, reason):
+    with pytest.raises(JobError, match=reason):
+        make(**{"references": [INK], **fields})
