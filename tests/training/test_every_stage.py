@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import ControlNetModel, StableDiffusionXLControlNetPipeline
 from safetensors.torch import load_file
 
 import instantstyle
+from instantstyle.imaging.control_image import canny_edges
 from instantstyle.metrics import SyntheticClassifier
 from instantstyle.synthetic import MINI_SCOPE, sample_scenes, to_pil_image
 from training.mini import frozen_models, scene_cache, settings
 from training.mini.__main__ import main
 from training.mini.ablation import PARTS, measure_ablations, measure_loss
+from training.mini.controlnet import detect_edges
 from training.mini.export import build_pipeline, export_classifier, export_model
 from training.mini.frozen_models import FrozenClip, LatentCodec, zero_dropped
 from training.mini.stages import STAGES
@@ -34,6 +37,7 @@ TINY: dict[str, dict[str, Any]] = {
         "num_attention_heads": 2,
     },
     "UNET": {"block_out_channels": (16, 32, 32), "attention_head_dim": (1, 2, 2)},
+    "CONTROLNET": {"block_out_channels": (16, 32, 32), "attention_head_dim": (1, 2, 2)},
 }
 
 pytestmark = pytest.mark.slow
@@ -101,6 +105,32 @@ def test_the_export_is_complete_and_in_half_precision(model):
     assert (model / "image_encoder" / "config.json").is_file()
 
 
+def test_the_exported_controlnet_acts(model, images):
+    """A new ControlNet adds nothing, because its last convolutions are zero; two steps of training change that."""
+    controlnet = ControlNetModel.from_pretrained(model / "controlnet", torch_dtype=torch.float32)
+    weights = dict(controlnet.controlnet_mid_block.named_parameters())
+    assert any(weight.any() for weight in weights.values())
+    plain = instantstyle.load(model).pipe
+    pipe: Any = StableDiffusionXLControlNetPipeline.from_pipe(plain, controlnet=controlnet)
+    pipe.set_progress_bar_config(disable=True)
+    edges = canny_edges(to_pil_image(images[0]))
+    assert detect_edges(images[:1]).sum() > 0
+
+    def generate(amount: float) -> torch.Tensor:
+        return pipe(
+            "a rocket",
+            image=edges,
+            controlnet_conditioning_scale=amount,
+            num_inference_steps=2,
+            height=settings.IMAGE_SIZE,
+            width=settings.IMAGE_SIZE,
+            generator=seeded_generator(0),
+            output_type="pt",
+        ).images
+
+    assert not generate(100.0).equal(generate(0.0))
+
+
 def test_the_exported_classifier_can_be_loaded(folder, tmp_path):
     export_classifier(folder, tmp_path / "judge.safetensors")
     weights = load_file(tmp_path / "judge.safetensors")
@@ -146,7 +176,7 @@ def test_each_part_is_removed_alone_and_restored(folder):
     assert found.keys() == {*PARTS}
     assert measure_loss(stage, 4, seed=0) == whole
     for name in ("mid_block.resnets.0.conv2", "mid_block.resnets.1.conv2"):
-        torch.nn.init.normal_(stage.module.get_parameter(f"{name}.weight"))
+        torch.nn.init.normal_(stage.module.unet.get_parameter(f"{name}.weight"))
     assert measure_loss(stage, 4, seed=0) != whole
     again = measure_ablations(stage, 4, seed=0)
     assert again["mid_block"]["both"] == found["mid_block"]["both"]

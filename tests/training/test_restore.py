@@ -1,6 +1,7 @@
 """Training continues from the shipped model."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 import instantstyle
 from instantstyle.metrics import SyntheticClassifier
 from instantstyle.synthetic import THINGS
-from training.mini import frozen_models, restore
+from training.mini import frozen_models, restore, settings
 from training.mini.export import build_pipeline
 from training.mini.frozen_models import FrozenClip
 from training.mini.restore import extend_weights
@@ -25,10 +26,16 @@ PACKAGE = Path("src/instantstyle")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory) -> Iterator[Path]:
+    """The restored states, with the architecture of the shipped networks in the settings."""
     folder = tmp_path_factory.mktemp("restored")
-    restore.main(["--folder", str(folder)])
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        for part, network in (("vae", settings.VAE), ("unet", settings.UNET)):
+            config = json.loads((PACKAGE / "models/mini" / part / "config.json").read_text())
+            for name in network:
+                patch.setitem(network, name, config[name])
+        restore.main(["--folder", str(folder)])
+        yield folder
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +44,20 @@ def _few_statistics_images(monkeypatch) -> None:
     monkeypatch.setattr(frozen_models, "STATISTICS_IMAGES", 16)
 
 
-@pytest.mark.parametrize("name", ["vae-full", "clip", "vision", "text", "unet", "adapter", "judge"])
+@pytest.mark.parametrize("name", ["vae", "clip", "vision", "text", "unet", "adapter", "judge"])
 def test_a_restored_stage_has_the_published_counts(folder, name):
     run = Run(build_stage(name, folder), folder, CPU[name])
     assert run.images > 0
     assert run.steps == 0
+
+
+def test_networks_of_another_architecture_are_not_restored(tmp_path, monkeypatch, capsys):
+    widths = settings.VAE["block_out_channels"]
+    monkeypatch.setitem(settings.VAE, "block_out_channels", (8,) * len(widths))
+    restore.main(["--folder", str(tmp_path)])
+    assert {file.stem for file in tmp_path.iterdir()} == {"clip", "vision", "text", "judge"}
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["vae", "unet", "adapter"]
 
 
 def test_only_stages_with_published_counts_are_restored(folder):

@@ -164,4 +164,4 @@ def test_every_stage_has_a_budget_on_every_device():
 def test_an_unknown_stage_is_refused_with_the_known_ones(capsys):
     with pytest.raises(SystemExit):
         main(["unnet"])
-    assert "no stage 'unnet'; there are vae, vae-full, clip," in capsys.readouterr().err
+    assert "no stage 'unnet'; there are vae, clip," in capsys.readouterr().err

@@ -1,74 +1,53 @@
-"""The full autoencoder takes over the matching weights of the small one, and its latents."""
-
-from pathlib import Path
+"""The autoencoder is trained on parts of full images and on small whole images."""
 
 import pytest
 import torch
 
-from training.mini.settings import CPU, DOWNSCALE, ENCODER_IMAGE_SIZE, IMAGE_SIZE
-from training.mini.stage import Run
+from training.mini.settings import IMAGE_SIZE, LATENT_CHANNELS, LATENT_SCALE
 from training.mini.vae import (
-    VaeFullStage,
+    COLOUR_GAIN,
+    CROP_SIZE,
+    OPPONENT,
+    SMALL_SIZES,
     VaeStage,
     decode_latents,
     encode_posterior,
     psnr,
-    select_matching_weights,
+    sample_images,
 )
 
 from ..helpers import seeded_generator
 
-pytestmark = pytest.mark.slow
 
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    """A folder with an untrained state of `vae`."""
-    torch.manual_seed(0)
-    Run(VaeStage(), tmp_path, CPU["vae"]).save()
-    return tmp_path
-
-
-def test_latents_of_larger_images_have_the_same_shape(folder):
-    small, full = VaeStage().module, VaeFullStage(folder).module
+@pytest.mark.slow
+def test_latents_have_four_channels_and_a_quarter_of_the_side():
+    vae = VaeStage().module
     images = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE, generator=seeded_generator(0))
     with torch.no_grad():
-        latents = encode_posterior(full, images).mean
-        small_latents = encode_posterior(small, images[..., ::DOWNSCALE, ::DOWNSCALE]).mean
-        assert latents.shape == small_latents.shape
-        assert decode_latents(full, latents).shape == images.shape
-    assert ENCODER_IMAGE_SIZE * DOWNSCALE == IMAGE_SIZE
+        latents = encode_posterior(vae, images).mean
+        assert latents.shape == (1, LATENT_CHANNELS, IMAGE_SIZE // LATENT_SCALE, IMAGE_SIZE // LATENT_SCALE)
+        assert decode_latents(vae, latents).shape == images.shape
 
 
-def test_the_decoder_starts_with_all_small_levels_except_the_last_layers(folder):
-    small, full = VaeStage(), VaeFullStage(folder)
-    taken = select_matching_weights(small.module.state_dict(), full.module)
-    levels = {name for name in small.module.state_dict() if name.startswith("decoder.up_blocks")}
-    assert levels <= taken.keys()
-    assert "encoder.down_blocks.2.resnets.0.conv1.weight" in taken  # down_blocks.1 of the small one
-    assert not {"encoder.conv_in.weight", "decoder.conv_out.weight"} & taken.keys()
+def test_a_new_encoder_reads_colours_as_strongly_as_brightness():
+    """The response to each axis has the same strength, although colours vary `COLOUR_GAIN` times less."""
+    torch.manual_seed(0)
+    weight = VaeStage().module.encoder.conv_in.weight.detach()
+    responses = torch.einsum("ocyx,ac->oayx", weight, OPPONENT)
+    brightness, *colours = responses.pow(2).mean((0, 2, 3)).sqrt().tolist()
+    assert [colour / brightness for colour in colours] == pytest.approx([COLOUR_GAIN] * 2, rel=0.3)
 
 
-def test_the_latents_approach_the_small_ones(folder):
-    stage, errors = VaeFullStage(folder), []
-    optimiser = torch.optim.Adam(stage.parameters(), lr=2e-3)
-    for _ in range(12):
-        loss, values = stage.loss(2, seeded_generator(5), 0.0)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        errors.append(values["latent_error"].item())
-    assert errors[-1] < 0.8 * errors[0]
+def test_images_of_all_sizes_are_sampled():
+    sizes = [tuple(sample_images(3, seeded_generator(seed)).shape) for seed in range(30)]
+    assert {size[-1] for size in sizes} == {CROP_SIZE, *SMALL_SIZES}
+    assert {size[:2] for size in sizes} == {(3, 3)}
 
 
-def test_without_a_small_one_the_encoder_learns_from_the_reconstruction(tmp_path):
-    """With a small one only the error of its latents trains the encoder."""
-    stage = VaeFullStage(tmp_path)
-    loss, values = stage.loss(2, seeded_generator(0), 0.0)
-    (loss - values["latent_error"]).backward()
-    gradient = stage.module.encoder.conv_in.weight.grad
-    assert gradient is not None
-    assert gradient.abs().max() > 0
+def test_the_parts_of_an_image_differ():
+    sampled = [sample_images(4, seeded_generator(seed)) for seed in range(30)]
+    parts = next(images for images in sampled if images.shape[-1] == CROP_SIZE)
+    assert len({part.numpy().tobytes() for part in parts}) > 1
 
 
 def test_psnr_is_in_decibels_of_the_whole_range():

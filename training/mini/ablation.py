@@ -44,7 +44,7 @@ def measure_ablations(stage: UnetStage, images: int, seed: int) -> dict[str, dic
     """
     losses = {}
     for name in PARTS:
-        part = stage.module.get_submodule(name)
+        part = stage.module.unet.get_submodule(name)
         with without_layers(part, "transformers"):
             losses[name] = {"transformers": measure_loss(stage, images, seed)}
             with without_layers(part, "resnets"):
@@ -80,7 +80,7 @@ def measure_activations(stage: UnetStage, images: int, seed: int) -> dict[str, f
                 hidden = out[0] if isinstance(out, tuple) else out
                 values.append(hidden.float().pow(2).mean())
 
-            hooks.callback(stage.module.get_submodule(name).register_forward_hook(record).remove)
+            hooks.callback(stage.module.unet.get_submodule(name).register_forward_hook(record).remove)
         measure_loss(stage, images, seed)
     return {name: round(torch.stack(values).mean().sqrt().item(), 2) for name, values in squares.items()}
 

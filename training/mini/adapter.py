@@ -41,7 +41,7 @@ class AdapterStage(Stage[nn.ModuleDict]):
         self.unet = UnetStage(folder)
         encoders = [self.unet.codec.encode, self.unet.clip.encode_image]
         self.cache = SceneCache(MINI_SCOPE, encoders, self.encode_scenes)
-        unet = load_averaged_module(self.unet, folder)
+        unet = load_averaged_module(self.unet, folder).unet
         self.module = install_adapter(unet, make_initial_weights(unet))
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:

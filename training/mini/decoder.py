@@ -1,6 +1,6 @@
 """Stage `decoder`: decode the imperfect latents of the UNet to clean images.
 
-A small UNet makes small errors: grounds are mottled and lines swell. The decoder continues from `vae-full`,
+A small UNet makes small errors: grounds are mottled and lines swell. The decoder continues from `vae`,
 whose encoder and latents stay fixed, and is trained on latents with such errors: predicted by the UNet from
 noisy ones, or with noise added. A patch discriminator (arXiv 1611.07004) keeps it from blurring what is
 ambiguous; Stable Diffusion's autoencoder was trained with one too (arXiv 2112.10752).
@@ -16,7 +16,7 @@ from torch.func import functional_call
 from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
 from training.mini.captions import sample_captions
 from training.mini.frozen_models import size_conditioning
-from training.mini.graphed_unet import LatentBatch
+from training.mini.nested_unet import LatentBatch
 from training.mini.precision import autocast_if_faster
 from training.mini.settings import IMAGE_SIZE
 from training.mini.stage import Scalar, Stage, load_averaged_module

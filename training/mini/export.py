@@ -23,9 +23,10 @@ from training.mini.adapter import AdapterStage, to_standard_state_dict
 from training.mini.captions import build_tokenizer, save_tokenizer
 from training.mini.classifier import ClassifierStage
 from training.mini.clip import make_text_config
+from training.mini.controlnet import ControlNetStage
 from training.mini.frozen_models import FrozenClip, LatentCodec
 from training.mini.settings import CPU, SCHEDULE, TEXT_ENCODER_1, UNET
-from training.mini.stage import Leg, list_legs, load_averaged_module, load_averaged_weights, load_state
+from training.mini.stage import Leg, list_legs, load_averaged_module, load_averaged_part, load_state
 from training.mini.vae import fold_latent_statistics
 
 
@@ -45,6 +46,8 @@ def export_model(folder: Path, target: Path, unet_stage: str = "unet") -> None:
     if (folder / "adapter.pt").exists():
         weights = to_standard_state_dict(load_averaged_module(AdapterStage(folder), folder))
         save_file(to_half(weights), target / "ip-adapter_mini.safetensors")
+    if (folder / "controlnet.pt").exists():
+        load_averaged_module(ControlNetStage(folder), folder).half().save_pretrained(target / "controlnet")
 
 
 def export_classifier(folder: Path, target: Path) -> None:
@@ -61,7 +64,7 @@ def build_pipeline(folder: Path, unet_stage: str = "unet") -> StableDiffusionXLP
     """Build an SDXL pipeline in float32 from the training states."""
     models, codec = FrozenClip(folder).models, LatentCodec(folder)
     unet = UNet2DConditionModel(**UNET)
-    unet.load_state_dict(load_averaged_weights(unet_stage, folder))
+    unet.load_state_dict(load_averaged_part(unet_stage, "unet", folder))
     scheduler: Any = DPMSolverMultistepScheduler(**SCHEDULE)
     return StableDiffusionXLPipeline(
         vae=fold_latent_statistics(codec.vae, codec.mean.flatten(), codec.std.flatten()),

@@ -11,9 +11,9 @@ from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
 from training.mini.captions import tokenize
 from training.mini.clip import ClipModels, ClipStage, normalize
 from training.mini.device import seeded_generator
-from training.mini.settings import DOWNSCALE, ENCODER_IMAGE_SIZE, IMAGE_SIZE, SEED
+from training.mini.settings import ENCODER_IMAGE_SIZE, IMAGE_SIZE, SEED
 from training.mini.stage import load_averaged_module, load_averaged_part
-from training.mini.vae import Images, VaeFullStage, VaeStage, decode_latents, encode_posterior
+from training.mini.vae import Images, VaeStage, decode_latents, encode_posterior
 
 STATISTICS_IMAGES = 256
 """Number of images from which the mean and standard deviation of the latents are estimated."""
@@ -25,16 +25,13 @@ TextConditioning = tuple[Float[Tensor, "caption token cross"], Float[Tensor, "ca
 class LatentCodec:
     """Converts images to latents of unit variance in each channel, and back.
 
-    Without a trained `vae-full`, images are downscaled for `vae`, whose latents are the same, and decoded at
-    its size. With a trained `decoder`, its decoder is used.
+    With a trained `decoder`, its decoder is used.
     """
 
     def __init__(self, folder: Path) -> None:
-        full = (folder / "vae-full.pt").exists()
-        self.vae = load_averaged_module(VaeFullStage(folder) if full else VaeStage(), folder)
+        self.vae = load_averaged_module(VaeStage(), folder)
         if (folder / "decoder.pt").exists():
             self.vae.load_state_dict(load_averaged_part("decoder", "vae", folder))
-        self.downscale = 1 if full else DOWNSCALE
         images = sample_scenes(STATISTICS_IMAGES, seeded_generator(SEED), MINI_SCOPE).render(IMAGE_SIZE)
         raw = self._encode_raw(images)
         self.mean = raw.mean((0, 2, 3), keepdim=True)
@@ -42,10 +39,10 @@ class LatentCodec:
 
     @torch.no_grad()
     def _encode_raw(self, images: Images) -> Float[Tensor, "image channel y x"]:
-        return encode_posterior(self.vae, F.avg_pool2d(images, self.downscale) * 2 - 1).mode()
+        return encode_posterior(self.vae, images * 2 - 1).mode()
 
     def encode(self, images: Images) -> Float[Tensor, "image channel y x"]:
-        """Encode images in 0..1 of size `IMAGE_SIZE`."""
+        """Encode images in 0..1 of any size divisible by `LATENT_SCALE`."""
         return (self._encode_raw(images) - self.mean) / self.std
 
     @torch.no_grad()

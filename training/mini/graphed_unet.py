@@ -4,18 +4,15 @@ A step of so small a network is thousands of kernels, and launching them takes l
 """
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from diffusers import UNet2DConditionModel
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from training.mini.nested_unet import LatentBatch, SizeConditioning, Timesteps
 from training.mini.precision import autocast_if_faster
-
-LatentBatch = Float[Tensor, "image channel y x"]
-Timesteps = Int[Tensor, " image"]
-SizeConditioning = Float[Tensor, "image 6"]
 
 
 class TensorUNet(nn.Module):
@@ -43,21 +40,24 @@ class TensorUNet(nn.Module):
 
 
 class GraphedUNet:
-    """Calls the UNet; the first call with gradients on a GPU records a graph for batches of its size."""
+    """Calls a network; the first call with gradients on a GPU records a graph for batches of its size.
 
-    def __init__(self, unet: UNet2DConditionModel) -> None:
-        self.plain = TensorUNet(unet)
-        self.graphed: Callable[..., LatentBatch] | None = None
+    Args:
+        network: A module whose inputs are positional tensors, such as `TensorUNet`.
+    """
 
-    def __call__(self, *inputs: Tensor) -> LatentBatch:
-        """Predict the velocity from the inputs of `TensorUNet.forward`."""
+    def __init__(self, network: nn.Module) -> None:
+        self.plain = network
+        self.graphed: Callable[..., Any] | None = None
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """Call the network with inputs of its `forward`."""
         if not (inputs[0].is_cuda and torch.is_grad_enabled()):
             return self.plain(*inputs)
         if self.graphed is None:
             sample = tuple(part.clone() for part in inputs)
-            module = TensorUNet(self.plain.unet)
             self.graphed = cast(
-                Callable[..., LatentBatch],
-                torch.cuda.make_graphed_callables(module, sample, allow_unused_input=True),
+                Callable[..., Any],
+                torch.cuda.make_graphed_callables(self.plain, sample, allow_unused_input=True),
             )
         return self.graphed(*inputs)

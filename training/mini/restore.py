@@ -3,10 +3,10 @@
     python -m training.mini.restore
 
 Writes states without the optimiser's moments, with the counts of `results/training.json` and with no minutes
-spent. The auxiliary heads of the encoders are not shipped: `vision` and `text` learn them anew. Neither is
-`vae`: the state of `vae-full` has the decoder of stage `decoder`; training it further changes the latents, so
-that `unet` must be trained again. Where the synthetic dataset has new words and classes, weights of the known
-ones are kept.
+spent. The auxiliary heads of the encoders and of the UNet are not shipped: `vision`, `text` and `unet` learn them
+anew. The state of `vae` has the decoder of stage `decoder`; training it further changes the latents, so that
+`unet` must be trained again. Where the synthetic dataset has new words and classes, weights of the known
+ones are kept. A network of another architecture than that of `settings.py` is not restored, which is printed.
 """
 
 import argparse
@@ -29,7 +29,9 @@ from instantstyle.metrics import SyntheticClassifier
 from training.mini.adapter import AdapterWeights, install_adapter
 from training.mini.captions import build_tokenizer
 from training.mini.clip import ClipModels
+from training.mini.nested_unet import NestedUNet
 from training.mini.text import build_text_module
+from training.mini.vae import VaeStage
 
 Weights = Mapping[str, Tensor]
 RowPairs = Sequence[tuple[int, int]]
@@ -43,21 +45,33 @@ def load_shipped_weights(package: Path) -> dict[str, Weights]:
         package: Folder of the package `instantstyle`.
 
     Returns:
-        Weights by the name of their stage.
+        Weights by the name of their stage; a stage whose network has another architecture now is missing, and so
+        are the stages that are trained on it.
     """
     model = package / "models" / "mini"
+    vae = AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32)
     unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float32)
-    models = load_encoders(model)
-    unet_weights, encoder_weights = dict(unet.state_dict()), models.state_dict()
-    return {
-        "vae-full": AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32).state_dict(),
+    models, nested = load_encoders(model), NestedUNet()
+    encoder_weights = models.state_dict()
+    shipped: dict[str, Weights] = {
         "clip": encoder_weights,
         "vision": encoder_weights,
         "text": build_text_module(models).state_dict(),
-        "unet": unet_weights,
-        "adapter": install_adapter(unet, load_adapter(model / "ip-adapter_mini.safetensors")).state_dict(),
         "judge": extend_weights(load_float32(package / "metrics" / "judge.safetensors"), SyntheticClassifier()),
     }
+    if has_same_shapes(vae, VaeStage().module):
+        shipped["vae"] = vae.state_dict()
+    if "vae" in shipped and has_same_shapes(unet, nested.unet):
+        nested.unet.load_state_dict(unet.state_dict())
+        adapter = install_adapter(unet, load_adapter(model / "ip-adapter_mini.safetensors"))
+        shipped |= {"unet": nested.state_dict(), "adapter": adapter.state_dict()}
+    return shipped
+
+
+def has_same_shapes(one: nn.Module, other: nn.Module) -> bool:
+    """Return whether two networks have the same weights by name and shape."""
+    shapes = [{name: weight.shape for name, weight in each.state_dict().items()} for each in (one, other)]
+    return shapes[0] == shapes[1]
 
 
 def load_encoders(model: Path) -> ClipModels:
@@ -123,7 +137,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     args.folder.mkdir(parents=True, exist_ok=True)
     trained = json.loads((Path(__file__).parent / "results" / "training.json").read_text())
-    for name, weights in load_shipped_weights(args.package).items():
+    shipped = load_shipped_weights(args.package)
+    for name in ("vae", "unet", "adapter"):
+        if name not in shipped:
+            print(f"{name}: the shipped network has another architecture than settings.py; it is not restored.")
+    for name, weights in shipped.items():
         if not (earlier := trained.get(name)):
             continue  # never trained: the package has no weights of its own for this stage
         images = sum(leg["images"] for leg in earlier)

@@ -8,7 +8,7 @@ from instantstyle.synthetic import MINI_SCOPE, LookChoices, Scope
 SEED = 20260401
 """Seed of everything that is sampled in training."""
 
-SMALL_SCOPE = Scope(
+COARSE_SCOPE = Scope(
     things=MINI_SCOPE.things,
     looks=LookChoices.from_names(
         grounds=("plain", "gradient"),
@@ -16,23 +16,17 @@ SMALL_SCOPE = Scope(
         outlines=("no outline", "thin outline", "bold outline"),
         grain=0.0,
     ),
-    layouts=(0.8, 0.04, 0.04, 0.04, 0.04, 0.04, 0.0, 0.0),
+    layouts=MINI_SCOPE.layouts,
 )
-"""Scenes of stage `unet-small`, rendered at `SMALL_IMAGE_SIZE`: all object classes in few looks."""
+"""Scenes of stage `unet-8`, in whose images patterns would be finer than a latent."""
 
 IMAGE_SIZE = 128
 """Side in px of generated images."""
 
-SMALL_IMAGE_SIZE = 64
-"""Side in px of the images of `unet-small`: 8 × 8 latents, at which shapes are learned fastest."""
-
 ENCODER_IMAGE_SIZE = 64
-"""Side in px of the images that the image encoder, the classifier and stage `vae` take."""
+"""Side in px of the images that the image encoder and the classifier take."""
 
-DOWNSCALE = IMAGE_SIZE // ENCODER_IMAGE_SIZE
-"""How many times larger generated images are than the encoders' input."""
-
-LATENT_CHANNELS, LATENT_SCALE = 8, 8
+LATENT_CHANNELS, LATENT_SCALE = 4, 4
 """Channels of a latent, and px of a generated image for each latent along one side."""
 
 MAX_TOKENS = 24
@@ -60,27 +54,29 @@ class Budget:
 
 
 CPU = {
-    "vae": Budget(minutes=37.0, batch=16, lr=1.2e-3),
-    "vae-full": Budget(minutes=18.0, batch=8, lr=1e-3),
+    "vae": Budget(minutes=60.0, batch=16, lr=1.5e-3),
     "clip": Budget(minutes=9.0, batch=32, lr=1e-3),
     "vision": Budget(minutes=52.0, batch=32, lr=7e-4),
     "text": Budget(minutes=8.0, batch=128, lr=2e-3),
-    "unet-small": Budget(minutes=8.0, batch=32, lr=1e-3),
-    "unet": Budget(minutes=141.0, batch=32, lr=1.1e-3),
+    "unet-8": Budget(minutes=90.0, batch=32, lr=1.2e-3),
+    "unet-16": Budget(minutes=90.0, batch=32, lr=1.2e-3),
+    "unet": Budget(minutes=180.0, batch=32, lr=1.1e-3),
     "decoder": Budget(minutes=32.0, batch=16, lr=5e-4),
     "adapter": Budget(minutes=72.0, batch=32, lr=3e-3),
+    "controlnet": Budget(minutes=30.0, batch=32, lr=1e-3),
     "judge": Budget(minutes=50.0, batch=32, lr=1e-3),
 }
 CUDA = {
-    "vae": Budget(minutes=2.0, batch=64, lr=1.2e-3),
-    "vae-full": Budget(minutes=2.1, batch=64, lr=1e-3),
+    "vae": Budget(minutes=3.0, batch=64, lr=1.5e-3),
     "clip": Budget(minutes=2.1, batch=512, lr=7e-4),
     "vision": Budget(minutes=3.0, batch=512, lr=7e-4),
     "text": Budget(minutes=0.8, batch=512, lr=2e-3),
-    "unet-small": Budget(minutes=1.0, batch=256, lr=1e-3),
-    "unet": Budget(minutes=6.9, batch=256, lr=1.2e-3),
+    "unet-8": Budget(minutes=1.5, batch=256, lr=1.2e-3),
+    "unet-16": Budget(minutes=2.0, batch=256, lr=1.2e-3),
+    "unet": Budget(minutes=6.0, batch=256, lr=1.2e-3),
     "decoder": Budget(minutes=2.5, batch=64, lr=5e-4),
     "adapter": Budget(minutes=5.3, batch=256, lr=3e-3),
+    "controlnet": Budget(minutes=2.5, batch=256, lr=1e-3),
     "judge": Budget(minutes=2.1, batch=512, lr=1e-3),
 }
 
@@ -88,23 +84,15 @@ VAE: dict[str, Any] = dict(
     in_channels=3,
     out_channels=3,
     latent_channels=LATENT_CHANNELS,
-    block_out_channels=(32, 48, 64),  # three levels: 4 px to a latent
+    block_out_channels=(16, 32, 64),  # three levels: 4 px to a latent
     down_block_types=("DownEncoderBlock2D",) * 3,
     up_block_types=("UpDecoderBlock2D",) * 3,
     layers_per_block=1,
-    norm_num_groups=8,
+    norm_num_groups=2,
     mid_block_add_attention=False,
-    sample_size=ENCODER_IMAGE_SIZE,
+    sample_size=IMAGE_SIZE,
     force_upcast=False,
 )
-VAE_FULL: dict[str, Any] = dict(
-    block_out_channels=(16, *VAE["block_out_channels"]),  # one level more, for images of IMAGE_SIZE
-    down_block_types=("DownEncoderBlock2D",) * 4,
-    up_block_types=("UpDecoderBlock2D",) * 4,
-    sample_size=IMAGE_SIZE,
-)
-"""Settings in which `vae-full` differs from `vae`."""
-
 TEXT_ENCODER_1: dict[str, Any] = dict(
     hidden_size=64, intermediate_size=256, num_hidden_layers=3, num_attention_heads=2
 )
@@ -131,10 +119,10 @@ UNET: dict[str, Any] = dict(
     out_channels=LATENT_CHANNELS,
     down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    block_out_channels=(64, 96, 128),
+    block_out_channels=(32, 64, 128),
     layers_per_block=2,
-    transformer_layers_per_block=1,
-    attention_head_dim=(1, 3, 4),  # diffusers' historical name: this counts heads
+    transformer_layers_per_block=(1, 1, 2),  # more in the deep blocks, as in SDXL
+    attention_head_dim=(1, 2, 4),  # diffusers' historical name: this counts heads
     resnet_time_scale_shift="scale_shift",
     cross_attention_dim=CROSS_DIM,
     addition_embed_type="text_time",
@@ -142,6 +130,26 @@ UNET: dict[str, Any] = dict(
     projection_class_embeddings_input_dim=TIME_IDS * TIME_WIDTH + EMBEDDING_DIM,
     use_linear_projection=True,
     norm_num_groups=16,
+)
+
+_SHARED_WITH_CONTROLNET = (
+    "in_channels",
+    "block_out_channels",
+    "layers_per_block",
+    "attention_head_dim",
+    "resnet_time_scale_shift",
+    "cross_attention_dim",
+    "addition_embed_type",
+    "addition_time_embed_dim",
+    "projection_class_embeddings_input_dim",
+    "use_linear_projection",
+    "norm_num_groups",
+)
+CONTROLNET: dict[str, Any] = {name: UNET[name] for name in _SHARED_WITH_CONTROLNET} | dict(
+    # Without attention: edges say what to draw at each place, and the file is 3 MB.
+    down_block_types=("DownBlock2D",) * 3,
+    mid_block_type="UNetMidBlock2D",
+    conditioning_embedding_out_channels=(16, 32, 64),  # 4 px to a latent
 )
 
 # v-prediction with a zero-terminal-SNR schedule (arXiv 2305.08891), so that backgrounds may be fully dark or

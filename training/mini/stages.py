@@ -11,14 +11,15 @@ from training.mini.stage import Stage, train
 
 STAGES = {
     "vae": "vae.VaeStage",
-    "vae-full": "vae.VaeFullStage",
     "clip": "clip.ClipStage",
     "vision": "clip.ClipStage",
     "text": "text.TextStage",
-    "unet-small": "unet.UnetStage",
+    "unet-8": "unet.UnetStage",
+    "unet-16": "unet.UnetStage",
     "unet": "unet.UnetStage",
     "decoder": "decoder.DecoderStage",
     "adapter": "adapter.AdapterStage",
+    "controlnet": "controlnet.ControlNetStage",
     "judge": "classifier.ClassifierStage",
 }
 """Module and class of each stage, in the order in which they depend on each other; imported when built."""

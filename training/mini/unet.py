@@ -1,9 +1,10 @@
-"""Stages `unet-small` and `unet`: generate latents from text; small images in few looks first, then all."""
+"""Stages `unet-8`, `unet-16` and `unet`: generate latents from text; small images first, with the deep blocks only."""
 
 from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
+import torch.nn.functional as F
+from diffusers import DDIMScheduler
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Generator, Tensor
 
@@ -16,15 +17,21 @@ from training.mini.frozen_models import (
     size_conditioning,
     zero_dropped,
 )
-from training.mini.graphed_unet import GraphedUNet, LatentBatch, SizeConditioning, Timesteps
+from training.mini.graphed_unet import GraphedUNet, TensorUNet
+from training.mini.nested_unet import DEEPEST, LatentBatch, NestedLevel, NestedUNet, SizeConditioning, Timesteps
 from training.mini.scene_cache import SceneCache
-from training.mini.settings import IMAGE_SIZE, SCHEDULE, SMALL_IMAGE_SIZE, SMALL_SCOPE, UNET
-from training.mini.stage import Scalar, Stage, load_averaged_weights, masked_mean
+from training.mini.settings import COARSE_SCOPE, IMAGE_SIZE, SCHEDULE
+from training.mini.stage import Scalar, Stage, load_averaged_weights, masked_mean, sum_losses
 
 CAPTION_DROPOUT = 0.1  # for classifier-free guidance
 NOISE_BIAS = 1.3  # slight preference for high noise
 BOX_SHARE = 0.5  # share of images with the box in the size conditioning, so that layout is learned too
 POOLED_SHARE = 0.5  # share of images with the pooled embedding; the others rely on the attended states alone
+WORDS_SHARE = 0.3  # share of images whose words the transformers outside of the deep blocks read too
+COARSE_WEIGHT = 0.25  # of the predictions of inner levels, relative to the one that is used
+
+LEVELS = {"unet-8": DEEPEST, "unet-16": 1, "unet": 0}
+"""The first level that each stage trains, in the order of the stages; each level halves the latents' side."""
 
 
 class Diffusion:
@@ -48,41 +55,42 @@ class Diffusion:
         return signal * latents + sigma * noise, signal * noise - sigma * latents
 
 
-class UnetStage(Stage[UNet2DConditionModel]):
-    """Trains the UNet.
-
-    `unet-small` learns the object classes on small images in few looks; `unet` continues from it if it is
-    trained.
-    """
+class UnetStage(Stage[NestedUNet]):
+    """Trains the UNet from one of its levels on, continuing from the stage before if it is trained."""
 
     def __init__(self, folder: Path, name: str = "unet") -> None:
-        self.name, small = name, name == "unet-small"
-        self.scope: Scope = SMALL_SCOPE if small else MINI_SCOPE
-        self.module = UNet2DConditionModel(**UNET)
+        self.name, self.level = name, LEVELS[name]
+        self.scope: Scope = COARSE_SCOPE if self.level == DEEPEST else MINI_SCOPE
+        self.module = NestedUNet()
         # Fused attention has a slow backward pass in bfloat16 on CPUs.
-        self.module.set_attn_processor(AttnProcessor())
+        self.module.unet.set_attn_processor(AttnProcessor())
         self.clip, self.diffusion = FrozenClip(folder), Diffusion()
         self.codec = LatentCodec(folder)
-        self.size = SMALL_IMAGE_SIZE if small else IMAGE_SIZE
-        self.network = GraphedUNet(self.module)
+        self.size = IMAGE_SIZE >> self.level
+        self.network = GraphedUNet(TensorUNet(self.module.unet))
+        self.trained_network = GraphedUNet(NestedLevel(self.module, self.level))
         self.cache = SceneCache(self.scope, [self.codec.encode], self.encode_captions, self.size)
-        if not small and (folder / "unet-small.pt").exists():
-            self.module.load_state_dict(load_averaged_weights("unet-small", folder))
+        before = next((stage for stage, level in LEVELS.items() if level == self.level + 1), None)
+        if before and (folder / f"{before}.pt").exists():
+            self.module.load_state_dict(load_averaged_weights(before, folder))
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
-        """Mean squared error of the velocity; reported for high and low noise."""
+        """Mean squared error of the velocity, plus those of the inner levels; reported for high and low noise."""
         scenes, (latents, states, pooled) = self.cache.sample(batch, generator)
-        uniform = torch.rand(3, batch, generator=generator)
+        uniform = torch.rand(4, batch, generator=generator)
         kept, with_box = uniform[0] >= CAPTION_DROPOUT, uniform[1] < BOX_SHARE
-        with_pooled = uniform[2] < POOLED_SHARE
+        with_pooled, with_words = uniform[2] < POOLED_SHARE, uniform[3] < WORDS_SHARE
         timesteps = self.diffusion.sample_timesteps(batch, generator, bias=NOISE_BIAS)
         states, pooled = zero_dropped(states, pooled, kept)
-        text = states, pooled * with_pooled[:, None]
         sizes = size_conditioning(scenes, self.size, with_box)
-        predicted, target = self.predict_velocity(latents, text, timesteps, generator, sizes)
+        noisy, target = self.diffusion.add_noise(latents, timesteps, generator)
+        predicted, *coarse = self.trained_network(
+            noisy, timesteps, states, pooled * with_pooled[:, None], sizes, with_words
+        )
         error = (predicted - target).pow(2).mean((1, 2, 3))
         high, low = (masked_mean(mask, error.detach()) for mask in (timesteps > 600, timesteps <= 600))
-        return error.mean(), dict(high_noise=high, low_noise=low)
+        coarse_error = sum_losses(F.mse_loss(each, F.adaptive_avg_pool2d(target, each.shape[-2:])) for each in coarse)
+        return error.mean() + COARSE_WEIGHT * coarse_error, dict(high_noise=high, low_noise=low)
 
     def encode_captions(self, scenes: Scenes, generator: Generator) -> TextConditioning:
         """Encode a caption for each scene."""
