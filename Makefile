@@ -45,6 +45,7 @@ bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.accelerators -o benchmarks/results/accelerators.json
 	$(BIN)/python -m benchmarks.resident -o benchmarks/results/resident.json
 	$(BIN)/python -m benchmarks.load -o benchmarks/results/load.json
+	$(BIN)/python -m benchmarks.hostile_clients -o benchmarks/results/hostile_clients.json
 	$(BIN)/python -m benchmarks.full_size -o benchmarks/results/full_size.json
 	$(BIN)/python -m benchmarks.throughput -o benchmarks/results/throughput.json
 	$(BIN)/python -m benchmarks.page

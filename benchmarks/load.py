@@ -68,6 +68,7 @@ class Server:
     """A service on a local port, in its own process."""
 
     port: int
+    process: subprocess.Popen[bytes] | None = None
 
     def request(self, method: str, path: str, body: bytes = b"", content_type: str = "") -> tuple[int, bytes, float]:
         """Send a request on a new connection; returns status, body and seconds of `Retry-After`."""
@@ -99,9 +100,10 @@ def run_server(*options: str) -> Iterator[Server]:
     """Start the service, wait until it is ready, and stop it at the end of the `with` block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        server = Server(free.getsockname()[1])
-    command = [sys.executable, "-c", SERVE, "serve", "--port", str(server.port), *options]
+        port: int = free.getsockname()[1]
+    command = [sys.executable, "-c", SERVE, "serve", "--port", str(port), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = Server(port, process)
     try:
         while not server.is_ready():
             if process.poll() is not None:
@@ -117,14 +119,19 @@ def store_style(server: Server) -> str:
     """Store a style made of an image; returns its id."""
     file = BytesIO()
     render_reference().save(file, format="PNG")
-    boundary = "boundary-of-the-form"
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="ink.png"\r\n\r\n'
-    body = head.encode() + file.getvalue() + f"\r\n--{boundary}--\r\n".encode()
-    content_type = f"multipart/form-data; boundary={boundary}"
-    status, answer, _ = server.request("POST", "/v1/styles", body, content_type)
+    status, answer = upload_style(server, file.getvalue())
     if status != 201:
         raise SystemExit(f"The style was answered with {status}: {answer.decode()}")
     return json.loads(answer)["id"]
+
+
+def upload_style(server: Server, image: bytes) -> tuple[int, bytes]:
+    """Send an image file to be stored as a style; returns status and body of the answer."""
+    boundary = "boundary-of-the-form"
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="ink.png"\r\n\r\n'
+    body = head.encode() + image + f"\r\n--{boundary}--\r\n".encode()
+    status, answer, _ = server.request("POST", "/v1/styles", body, f"multipart/form-data; boundary={boundary}")
+    return status, answer
 
 
 def request_image(server: Server, style: str, seed: int) -> Answer:
