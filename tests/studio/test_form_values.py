@@ -105,9 +105,11 @@ def test_the_error_for_a_damaged_image_contains_its_original_name(build, tmp_pat
 
 
 @pytest.mark.parametrize("blocks", ["probe.json", "/etc/passwd", "style+a.json", "", RESTORED_BLOCKS])
-def test_blocks_open_no_file(build, blocks):
+def test_blocks_open_no_file(build, uploaded, blocks):
+    """Without a reference they are left out, as they have no effect."""
     with pytest.raises(BlockError, match="blocks cannot be"):
-        build(blocks=blocks)
+        build(image=uploaded, blocks=blocks)
+    assert "blocks" not in build(blocks=blocks).model_fields_set
 
 
 def test_the_content_scale_is_a_number_or_auto(build, uploaded):
