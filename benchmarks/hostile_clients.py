@@ -9,7 +9,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from statistics import median
@@ -35,26 +35,25 @@ HALF_REQUEST = (
 
 
 @contextmanager
-def hold_connections(server: Server, count: int) -> Iterator[None]:
-    """Hold `count` connections that send nothing, each replaced when the service closes it."""
+def run_clients(count: int, act: Callable[[Event], None]) -> Iterator[None]:
+    """Let clients act again and again, each in a thread, until the `with` block ends.
+
+    Args:
+        count: Number of clients.
+        act: What a client does once, given the event that ends all of them; after an `OSError` it tries again.
+    """
     finished = Event()
 
-    def hold() -> None:
+    def run() -> None:
         while not finished.is_set():
             try:
-                with socket.create_connection(("127.0.0.1", server.port), timeout=1.0) as connection:
-                    while not finished.is_set():
-                        try:
-                            if not connection.recv(1):
-                                break
-                        except TimeoutError:
-                            continue
+                act(finished)
             except OSError:
                 sleep(0.1)
 
     with ThreadPoolExecutor(count) as pool:
         for _ in range(count):
-            pool.submit(hold)
+            pool.submit(run)
         sleep(2.0)
         try:
             yield
@@ -62,28 +61,30 @@ def hold_connections(server: Server, count: int) -> Iterator[None]:
             finished.set()
 
 
-@contextmanager
-def send_large_images(server: Server, clients: int) -> Iterator[None]:
+def hold_connections(server: Server, count: int) -> AbstractContextManager[None]:
+    """Hold `count` connections that send nothing, each replaced when the service closes it."""
+
+    def hold(finished: Event) -> None:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=1.0) as connection:
+            while not finished.is_set():
+                try:
+                    if not connection.recv(1):
+                        break
+                except TimeoutError:
+                    continue
+
+    return run_clients(count, hold)
+
+
+def send_large_images(server: Server, clients: int) -> AbstractContextManager[None]:
     """Let `clients` clients send large images as styles, one after another; each file is small, its pixels many."""
     file = BytesIO()
     Image.new("RGB", (LARGE_SIDE, LARGE_SIDE), "orange").save(file, format="PNG")
-    finished = Event()
 
-    def send() -> None:
-        while not finished.is_set():
-            try:
-                upload_style(server, file.getvalue())
-            except OSError:
-                sleep(0.1)
+    def send(finished: Event) -> None:
+        upload_style(server, file.getvalue())
 
-    with ThreadPoolExecutor(clients) as pool:
-        for _ in range(clients):
-            pool.submit(send)
-        sleep(2.0)
-        try:
-            yield
-        finally:
-            finished.set()
+    return run_clients(clients, send)
 
 
 def time_calls(count: int, call: Callable[[], bool]) -> dict[str, float]:
@@ -142,8 +143,8 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=60.0, help="seconds to wait for the end of the service")
     parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()
-    attacks: dict[str, Callable[[Server], Any]] = {
-        "nobody else": lambda server: ExitStack(),
+    attacks: dict[str, Callable[[Server], AbstractContextManager[None]]] = {
+        "no other clients": lambda server: nullcontext(),
         f"{args.idle} idle connections": lambda server: hold_connections(server, args.idle),
         f"{args.large} clients that send images of {LARGE_SIDE} × {LARGE_SIDE} px": (
             lambda server: send_large_images(server, args.large)

@@ -269,7 +269,7 @@ def test_a_lock_that_cannot_be_written_is_reported_as_such(folder, monkeypatch, 
     assert str(caught.value) == f"{folder / 'ledger.lock'} could not be written: {os.strerror(number)}."
 
 
-@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a folder in which nobody can create files")
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a folder in which no file can be created")
 def test_a_read_only_folder_is_reported_as_such():
     reasons = "Permission denied|Read-only file system|Operation not permitted"
     with pytest.raises(JobError, match=rf"^/sys/kernel/ledger\.lock could not be written: ({reasons})\.$"):

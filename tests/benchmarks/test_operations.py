@@ -19,7 +19,9 @@ LOAD = {
 }  # fmt: skip
 TIMES = {"median_seconds": 0.004, "max_seconds": 0.0612, "failed": 1}
 HOSTILE = {
-    "beside": {"nobody else": {"health": TIMES, "image": {"median_seconds": 1.5, "max_seconds": 2.25, "failed": 2}}},
+    "beside": {
+        "no other clients": {"health": TIMES, "image": {"median_seconds": 1.5, "max_seconds": 2.25, "failed": 2}}
+    },
     "stop_seconds": 0.33,
 }
 THROUGHPUT = {
@@ -66,7 +68,7 @@ def test_each_way_to_generate_has_a_row():
 
 def test_each_kind_of_hostile_clients_has_a_row():
     assert format_hostile_clients(HOSTILE).splitlines()[2:] == [
-        "| nobody else | 0.00 s | 0.06 s | 1.50 s | 2.25 s | 3 |"
+        "| no other clients | 0.00 s | 0.06 s | 1.50 s | 2.25 s | 3 |"
     ]
 
 

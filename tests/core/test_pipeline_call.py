@@ -203,12 +203,17 @@ def test_a_callback_that_calls_the_unet_has_conditional_rows_only(styled, refere
         torch.testing.assert_close(each, expected.expand_as(each), rtol=1e-4, atol=1e-5)
 
 
-@torch.no_grad()
-def test_a_loop_of_the_callers_may_name_its_scheduler(styled, reference):
-    """The pipeline's scheduler holds 50 steps of an earlier call, among them the ten timesteps of the loop."""
+@pytest.fixture
+def own(styled) -> Any:
+    """A scheduler of ten steps; the pipeline's holds 50 of an earlier call, among them these ten timesteps."""
     styled.pipe.scheduler.set_timesteps(50)
-    own: Any = DDIMScheduler.from_config(styled.pipe.scheduler.config)
-    own.set_timesteps(10)
+    scheduler: Any = DDIMScheduler.from_config(styled.pipe.scheduler.config)
+    scheduler.set_timesteps(10)
+    return scheduler
+
+
+@torch.no_grad()
+def test_a_loop_of_the_callers_may_name_its_scheduler(styled, own, reference):
     inputs = unet_inputs(styled.pipe, 1)
 
     def draw(**settings: Any) -> list[torch.Tensor]:
@@ -223,10 +228,7 @@ def test_a_loop_of_the_callers_may_name_its_scheduler(styled, reference):
 
 
 @torch.no_grad()
-def test_a_loop_that_skips_steps_of_the_pipelines_scheduler_is_refused(styled, reference):
-    styled.pipe.scheduler.set_timesteps(50)
-    own: Any = DDIMScheduler.from_config(styled.pipe.scheduler.config)
-    own.set_timesteps(10)
+def test_a_loop_that_skips_steps_of_the_pipelines_scheduler_is_refused(styled, own, reference):
     inputs = unet_inputs(styled.pipe, 1)
     with styled.using(reference, blocks="all", end=0.5):
         styled.pipe.unet(**{**inputs, "timestep": own.timesteps[0]})

@@ -41,12 +41,12 @@ def test_the_whole_network_equals_the_unet(nested):
 def test_without_words_only_the_deep_blocks_read_them(nested):
     """Zeros in place of the deep blocks' words then change the result; in place of the others' they do not."""
     inputs = make_inputs(SIDE)
-    level, nobody = NestedLevel(nested, 0), torch.zeros(COUNT, dtype=torch.bool)
-    without, _, _ = level(*inputs, nobody)
+    level, without_words = NestedLevel(nested, 0), torch.zeros(COUNT, dtype=torch.bool)
+    without, _, _ = level(*inputs, without_words)
     one, _, _ = level(*inputs, torch.tensor([True, False]))
     assert not torch.allclose(one[0], without[0], atol=1e-4)
     assert torch.allclose(one[1], without[1], atol=1e-5)
-    no_words, _, _ = level(inputs[0], inputs[1], 0 * inputs[2], *inputs[3:], nobody)
+    no_words, _, _ = level(inputs[0], inputs[1], 0 * inputs[2], *inputs[3:], without_words)
     assert not torch.allclose(no_words, without, atol=1e-4)
 
 

@@ -20,6 +20,7 @@ from ..utils.versions import library_versions
 from .conditioning import MaskFile
 from .content_removal import CLEAN
 from .injection import StyledUNet
+from .pipeline_call import only_reads
 from .pipeline_state import PipelineState, watch_callback
 from .protocols import PipelineArguments
 from .style import Style
@@ -98,7 +99,8 @@ class CallRecord:
         Yields:
             The arguments to pass to it instead.
         """
-        loaded, callback = self.styled.loaded_state, arguments.get(CALLBACK)
+        loaded, given = self.styled.loaded_state, arguments.get(CALLBACK)
+        callback = None if only_reads(given) else given
         if loaded is None or not self.recipe_fields:
             yield arguments
             return
@@ -113,8 +115,9 @@ class CallRecord:
             arguments = {**arguments, CALLBACK: watched}
         self._add_changes(loaded)
         yield arguments
-        # A callback may have changed the pipeline.
-        self._add_changes(loaded)
+        if callback is not None:
+            # It may have changed the pipeline.
+            self._add_changes(loaded)
 
     def _add_changes(self, loaded: PipelineState) -> None:
         self.changes.update(dict.fromkeys(loaded.list_changes(PipelineState.of(self.styled.pipe))))

@@ -14,7 +14,7 @@ from weakref import ref
 
 from torch import Tensor, nn
 
-from .pipeline_call import READ_ONLY, only_reads, unwrap_compiled
+from .pipeline_call import unwrap_compiled
 from .processor_checks import is_plain_processor
 
 FREEU = ("s1", "s2", "b1", "b2")
@@ -204,7 +204,6 @@ def watch_callback(callback: Callable[..., Any], changed: Callable[[str], None])
             changed(name.removeprefix("_"))
         return outputs
 
-    watched.__dict__[READ_ONLY] = only_reads(callback)
     return watched
 
 

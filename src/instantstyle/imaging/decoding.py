@@ -12,7 +12,7 @@ from ..errors import ImageError, InstantStyleError
 from ..utils.text import one_line
 from .decoding_cost import check_cost, file_size
 from .png_chunks import SIGNATURE, ByteFile, scale_transparent_value, split_png
-from .tiff_layout import check_samples, check_strips, tile_pixels
+from .tiff_layout import check_samples, check_strips, pixel_bits, tile_pixels
 from .unsupported_formats import describe_unsupported
 
 MAX_PIXELS = 128_000_000
@@ -73,10 +73,8 @@ def decoded_bytes(image: Image.Image) -> int:
         The bytes of the largest copy that decoding makes: Pillow's own, or the decoder's of a deep TIFF.
     """
     in_memory = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
-    bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS, ())
-    in_file = sum(bits) / 8 if isinstance(bits, tuple) else 0
     # libtiff decodes a whole tile, however few of its pixels are in the image.
-    return int(max(image.width * image.height, tile_pixels(image)) * max(in_memory, in_file))
+    return int(max(image.width * image.height, tile_pixels(image)) * max(in_memory, pixel_bits(image) / 8))
 
 
 @contextmanager
@@ -120,10 +118,6 @@ def as_image_errors(name: str) -> Iterator[None]:
     # Decoders report damage by any error, also by failed assertions: truncated data, bad chunks, absurd fields.
     except Exception as error:
         raise ImageError(f"{name} is damaged or cut short ({one_line(error, 120)}); save it again.") from None
-
-
-_TIFF_BITS = 258
-"""TIFF tag with the bits of each sample of a pixel."""
 
 
 def _too_large(name: str, size: str) -> ImageError:

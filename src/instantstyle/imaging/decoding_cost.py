@@ -12,7 +12,7 @@ from ..errors import ImageError
 from .jpeg_scans import SIGNATURE as JPEG_SIGNATURE
 from .jpeg_scans import check_scans
 from .png_chunks import ByteFile
-from .tiff_directory import BIG, CLASSIC, find_fault, read_directory
+from .tiff_directory import BIG, CLASSIC, Directory, find_fault, read_directory
 from .tiff_layout import MAX_STRIPS, STRIP_OFFSETS, TILE_OFFSETS
 
 MAX_GIF_BLOCKS = 100_000
@@ -62,11 +62,8 @@ def _check_jpeg(file: ByteFile, head: bytes, name: str) -> None:
 
 
 def _check_tiff(file: ByteFile, head: bytes, name: str) -> None:
-    _check_directory(file, file_size(file), 0, f"The directory of {name}")
-    directory = read_directory(file, file_size(file))
-    strips = (
-        max((directory.counts.get(tag, 0) for tag in (STRIP_OFFSETS, TILE_OFFSETS)), default=0) if directory else 0
-    )
+    directory = _check_directory(file, file_size(file), 0, f"The directory of {name}")
+    strips = max(directory.counts.get(tag, 0) for tag in (STRIP_OFFSETS, TILE_OFFSETS)) if directory else 0
     if strips > MAX_STRIPS:
         raise _cost_error(name, f"has {strips:,} strips; at most {MAX_STRIPS:,} are decoded")
 
@@ -81,9 +78,11 @@ def _check_avif(file: ByteFile, head: bytes, name: str) -> None:
         _check_directory(file, size, match.start(), f"The EXIF data of {name}")
 
 
-def _check_directory(file: ByteFile, size: int, start: int, subject: str) -> None:
-    if fault := find_fault(file, size, start):
+def _check_directory(file: ByteFile, size: int, start: int, subject: str) -> Directory | None:
+    directory = read_directory(file, size, start)
+    if directory is not None and (fault := find_fault(directory, size)):
         raise _cost_error(subject, fault)
+    return directory
 
 
 def _check_bmp(file: ByteFile, head: bytes, name: str) -> None:

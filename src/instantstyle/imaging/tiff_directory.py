@@ -68,20 +68,16 @@ def read_directory(file: ByteFile, size: int, start: int = 0) -> Directory | Non
     return Directory(num_entries, counts, num_bytes)
 
 
-def find_fault(file: ByteFile, size: int, start: int = 0) -> str | None:
-    """Find why reading the first directory would take long.
+def find_fault(directory: Directory, size: int) -> str | None:
+    """Find why reading the values of a directory would take long.
 
     Args:
-        file: As in `read_directory`.
+        directory: The directory.
         size: As in `read_directory`.
-        start: As in `read_directory`.
 
     Returns:
         The predicate of a sentence whose subject is the directory; None for a usual one.
     """
-    directory = read_directory(file, size, start)
-    if directory is None:
-        return None
     if directory.num_entries > MAX_ENTRIES:
         return f"has more than {MAX_ENTRIES:,} entries"
     if directory.num_bytes > size + _SHARED_BYTES:
@@ -91,7 +87,8 @@ def find_fault(file: ByteFile, size: int, start: int = 0) -> str | None:
 
 def is_safe_exif(exif: bytes) -> bool:
     """Whether Pillow can read EXIF data, without the prefix `Exif`, in time and memory proportional to their size."""
-    return find_fault(BytesIO(exif), len(exif)) is None
+    directory = read_directory(BytesIO(exif), len(exif))
+    return directory is None or find_fault(directory, len(exif)) is None
 
 
 def _unpack(form: str, data: bytes) -> int:

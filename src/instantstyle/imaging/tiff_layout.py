@@ -122,6 +122,11 @@ def tile_pixels(image: Image.Image) -> int:
     return _first(tags, _TILE_WIDTH, 0) * _first(tags, _TILE_LENGTH, 0) if tags else 0
 
 
+def pixel_bits(image: Image.Image) -> int:
+    """Return how many bits a pixel of a TIFF has in the file; 0 for other images."""
+    return sum(_values(_tags(image), _BITS))
+
+
 def _tags(image: Image.Image) -> Any:
     # Empty for an image of another format.
     return getattr(image, "tag_v2", None) or {}
