@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,8 @@ FILES = {
 }
 """Manifests by name, with a part of what is printed."""
 
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "strip.png"
+
 COMMANDS = {
     "seeds": (["batch", "--prompts", "x", "--seeds", f"1:{10**18}"], "There are 1,000,000,000,000,000,000 seeds"),
     "digits of seeds": (["batch", "--prompts", "x", "--seeds", "1" * 5000], "seeds are '1111"),
@@ -50,7 +53,7 @@ COMMANDS = {
     "adapter": (["convert", "s" * 300, "out.safetensors"], "There is no adapter file sss"),
     "reproduce": (["reproduce", "p" * 300], "does not exist"),
     "axis": (["sweep", "x", "--x", "scale=1e999999:2e999999:1"], "A range is '1e999999:2e999999:1'"),
-    "probe": (["generate", "x", "--blocks", "p" * 300 + ".json"], "File name too long"),
+    "probe": (["generate", "x", "--style", str(PICTURE), "--blocks", "p" * 300 + ".json"], "File name too long"),
 }
 """Words of the command by what is wrong with them, with a part of what is printed."""
 

@@ -23,7 +23,7 @@ def add(client, ink: bytes, headers=None, **fields):
 
 
 def generate(client, **fields) -> np.ndarray:
-    body = {"prompt": "a rocket", "seed": 7, "scale": 2, **SHORT, **fields}
+    body = {"prompt": "a rocket", "seed": 7, **SHORT, **fields}
     return np.asarray(decode(client.post(GENERATIONS, json=body).json()["data"][0]))
 
 
@@ -32,15 +32,16 @@ def test_a_stored_style_is_used_by_id_and_by_name(client, ink):
     assert response.status_code == 201
     stored = response.json()
     assert (stored["name"], stored["content"]) == ("ink", ["a cat", "a mat"])
-    assert np.array_equal(generate(client, style=stored["id"]), generate(client, style="ink"))
-    assert not np.array_equal(generate(client, style="ink"), generate(client))
+    by_name = generate(client, style="ink", scale=2)
+    assert np.array_equal(generate(client, style=stored["id"], scale=2), by_name)
+    assert not np.array_equal(by_name, generate(client))
 
 
 def test_a_stored_style_equals_its_reference_image(client, ink):
     style = add(client, ink).json()["id"]
     files, fields = {"image": ink}, {"prompt": "a rocket", "seed": "7", "scale": "2", **SHORT}
     [entry] = client.post("/v1/images/edits", data=fields, files=files).json()["data"]
-    assert np.array_equal(np.asarray(decode(entry)), generate(client, style=style))
+    assert np.array_equal(np.asarray(decode(entry)), generate(client, style=style, scale=2))
 
 
 def test_a_style_without_a_name_has_the_file_name_of_its_image(client, ink):

@@ -102,10 +102,13 @@ def test_a_probe_with_other_blocks_is_rejected(probe_path):
         ({}, "other.json", r"other\.json does not exist; searched in"),
     ],
 )
-def test_an_invalid_file_is_rejected_in_one_line_before_a_model_is_loaded(probe_path, changes, spec, message):
+def test_an_invalid_file_is_rejected_in_one_line_before_a_model_is_loaded(
+    probe_path, reference, changes, spec, message
+):
     probe_file(probe_path, **changes)
+    reference.save("ink.png")
     with pytest.raises((BlockError, JobError), match=message) as error:
-        validate(Recipe(prompt="a", seed=1, model="/nowhere", blocks=spec))
+        validate(Recipe(prompt="a", seed=1, model="/nowhere", references=[{"name": "ink.png"}], blocks=spec))
     assert "\n" not in str(error.value)
 
 
