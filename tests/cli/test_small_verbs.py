@@ -15,7 +15,8 @@ from instantstyle.recipe import Recipe
 def test_blocks_lists_each_block_with_its_roles(run):
     lines = run("blocks", "sdxl").out.splitlines()
     assert len([line for line in lines if not line.startswith("#")]) == 11
-    assert ["up_blocks.0.attentions.1", "style,", "strong-style"] in [line.split() for line in lines]
+    assert ["up_blocks.0.attentions.1", "10", "layers", "style,", "strong-style"] in [line.split() for line in lines]
+    assert any(line.startswith("# ease-in: ") for line in lines)
 
 
 def test_an_unknown_network_is_refused_with_a_suggestion(run):

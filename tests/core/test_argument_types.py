@@ -14,7 +14,8 @@ import torch
 
 from instantstyle import InstantStyle, InstantStyleError, Style, StyleConditioning, StyleError
 from instantstyle.core.conditioning import as_conditionings
-from instantstyle.unet.blocks import copy_spec, select_blocks
+from instantstyle.unet.block_selection import select_blocks
+from instantstyle.unet.blocks import copy_spec
 from instantstyle.utils.numbers import is_finite_number, read_numbers
 
 

@@ -245,3 +245,14 @@ def test_a_model_folder_without_adapter_and_encoder_generates_with_a_bound_style
     with pytest.raises(ModelError):
         instantstyle.load(copy)
     assert instantstyle.load(copy, plain=True)("a", style=path, seed=1, **short).images.equal(expected)
+
+
+def test_a_style_bound_for_layers_acts_there_and_is_refused_in_others(styled, bare, ink, short, tmp_path):
+    layer = "up_blocks.0.attentions.1.transformer_blocks.0"
+    plain = replace(ink, bindings=(), source=None)
+    bound = save_and_load(styled.bind(plain, layer), tmp_path, exact=True)
+    assert list(bound.bindings[0].layers) == [f"{layer}.attn2"]
+    expected = styled("a", style=plain, blocks=layer, seed=1, **short).images
+    assert bare("a", style=bound, blocks=layer, seed=1, **short).images.equal(expected)
+    with pytest.raises(StyleError, match=r"bound for layers 0 of up_blocks\.0\.attentions\.1 .* not for .*\.1\.attn2"):
+        bare("a", style=bound, seed=1, **short)

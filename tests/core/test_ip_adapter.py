@@ -61,7 +61,7 @@ def test_full_size_sdxl_has_70_layers_and_its_style_block_numbers_69_to_87():
 
 
 def test_the_architecture_is_matched(adapter):
-    assert adapter.architecture is SDXL
+    assert adapter.architecture == SDXL
 
 
 def test_only_layers_of_the_selected_blocks_are_read_each_of_them_once(adapter, ink):

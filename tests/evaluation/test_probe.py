@@ -10,13 +10,14 @@ from PIL import Image
 
 from instantstyle import InstantStyle
 from instantstyle.errors import BlockError, JobError
+from instantstyle.evaluation.block_effects import Effect, propose_role, propose_roles, rank_blocks
 from instantstyle.evaluation.experiment import Experiment
-from instantstyle.evaluation.probe import Effect, probe, propose_role, propose_roles, rank_blocks
+from instantstyle.evaluation.probe import probe
 from instantstyle.generation.inputs import ReferenceImage
 from instantstyle.metrics import PixelScorer, TextScorer
 from instantstyle.metrics.scorers import find_score
-from instantstyle.unet.blocks import Block
-from instantstyle.unet.probe_file import apply_probed_roles, read_roles
+from instantstyle.unet.blocks import Block, BlockLayer
+from instantstyle.unet.probe_file import apply_probed_roles, read_roles, resolve_block_spec
 
 TINY = {"num_inference_steps": 1, "height": 16, "width": 16}
 CARRIER = Block.parse("up_blocks.1.attentions.1")
@@ -186,3 +187,40 @@ def test_ties_share_the_first_place():
 def test_a_score_is_found_by_name_for_any_scorer():
     assert find_score(["leak", "drawing"], ["look (pixels)", "drawing (pixels)"]) == "drawing (pixels)"
     assert find_score(["leak"], ["leakage (x)"]) is None
+
+
+def test_a_probe_descends_to_the_layers_of_a_block(tokenizer_folder, state, layers, image_encoder, tmp_path):
+    """Only the second layer of a block has values; the probe of layers finds it, resumes, and names it in its file."""
+    from ..conftest import make_pipe
+
+    carrier = BlockLayer(Block.parse("up_blocks.0.attentions.1"), 1)
+    [number] = [layer.number for layer in layers if layer.block_layer == carrier]
+    weights = {
+        name: tensor * (".to_v" not in name or name.startswith(f"{number}."))
+        for name, tensor in state["ip_adapter"].items()
+    }
+    projection = {**state["image_proj"], "proj.weight": state["image_proj"]["proj.weight"] * 0}
+    adapter = {"image_proj": projection, "ip_adapter": weights}
+    styled = InstantStyle(make_pipe(tokenizer_folder), adapter=adapter, image_encoder=image_encoder)
+    grey = Image.new("RGB", (32, 32), "grey")
+    images = [styled("a", style=grey, blocks="all", seed=1000 * number, **TINY).images[0] for number in range(2)]
+    references = [ReferenceImage(f"{number}.png", image) for number, image in enumerate(images)]
+    experiment = Experiment(styled, references, ["a"], [PixelScorer()], tmp_path, model="small", arguments=TINY)
+    calls: list[tuple[int, int]] = []
+    result = probe(experiment, lambda *call: calls.append(call), "up_blocks.0.attentions.1")
+    assert result.roles["style"].blocks == (carrier,)
+    assert set(result.effects["look"]) == {replace(carrier, position=number) for number in range(2)}
+    assert calls[-1] == ((2 + 2 * 2) * 2,) * 2
+    written = result.path.read_bytes()
+    assert probe(experiment, layers="up_blocks.0.attentions.1.transformer_blocks.0-1").roles == result.roles
+    assert result.path.read_bytes() == written
+    with pytest.raises(JobError, match="write elsewhere"):
+        probe(experiment)
+    spec = resolve_block_spec(str(result.path), styled.architecture)
+    assert styled.architecture.select(spec) == {carrier: 1.0}
+    assert apply_probed_roles(styled.architecture, result.path).select("style") == {carrier: 1.0}
+    shallow = styled.architecture.with_layers(f"{block}.transformer_blocks.0" for block in styled.architecture.blocks)
+    with pytest.raises(BlockError, match=r"another network: it has up_blocks.0.attentions.1.transformer_blocks.1"):
+        read_roles(result.path, shallow)
+    with pytest.raises(JobError, match=r"mid_block.* has fewer than two"):
+        probe(experiment, layers="mid_block.attentions.0.transformer_blocks.1")

@@ -1,11 +1,14 @@
 """`instantstyle blocks sdxl`: the blocks of a network and their roles."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import options
 from .console import print_json
+
+if TYPE_CHECKING:
+    from ..unet.blocks import BlockOrLayer, BlockWeights
 
 EXAMPLES = ("instantstyle blocks sdxl", "instantstyle blocks mini --json")
 
@@ -14,10 +17,12 @@ def run(
     model: Annotated[str, typer.Argument(help="A network architecture: sdxl, sd15 or mini; or a model's name.")],
     json: options.Json = False,
 ) -> None:
-    """List the blocks of a network in the order in which they run, with their roles.
+    """List the blocks of a network in the order in which they run, with their numbers of layers and their roles.
 
     --blocks selects by role or by name, several joined by +: style+layout, or
-    up_blocks.0.attentions.1+mid_block.attentions.0. A pattern such as up_blocks.0.* selects all that match.
+    up_blocks.0.attentions.1+mid_block.attentions.0. A pattern such as up_blocks.0.* selects all that match, and
+    up_blocks.0.attentions.1.transformer_blocks.2-5 layers inside a block. Names of weights, such as ease-in, select
+    blocks with the weights that are stated beside them.
     """
     from ..errors import ModelError, suggest_nearest
     from ..unet.architectures import ARCHITECTURES
@@ -34,13 +39,31 @@ def run(
             {
                 "architecture": architecture.name,
                 "blocks": [str(block) for block in architecture.blocks],
+                "layers": {str(block): count for block, count in architecture.layer_counts.items()},
                 "roles": {role: [str(block) for block in blocks] for role, blocks in architecture.roles.items()},
-                "sources": dict(architecture.sources),
+                "weights": {
+                    name: {str(block): weight for block, weight in weights.items()}
+                    for name, weights in architecture.weights.items()
+                },
+                "sources": {**architecture.sources, **architecture.weight_sources},
             }
         )
         return
     for block in architecture.blocks:
         roles = ", ".join(role for role, blocks in architecture.roles.items() if block in blocks)
-        print(f"{block!s:<28}{roles}".rstrip())
-    for role, source in architecture.sources.items():
-        print(f"# {role}: {source}")
+        count = architecture.layer_counts[block]
+        layers = f"{count} layer" if count == 1 else f"{count} layers"
+        print(f"{block!s:<28}{layers:<11}{roles}".rstrip())
+    for name, source in {**architecture.sources, **architecture.weight_sources}.items():
+        weights = _format_weights(architecture.weights[name]) if name in architecture.tables else ""
+        print(f"# {name}: {f'{weights} ({source})' if weights else source}")
+
+
+def _format_weights(weights: "BlockWeights") -> str:
+    """Format weights as `0.25 down_blocks.2.attentions.0; 1 down_blocks.2.attentions.1`."""
+    from ..unet.blocks import format_blocks
+
+    by_weight: dict[str, list[BlockOrLayer]] = {}
+    for block, weight in weights.items():
+        by_weight.setdefault(f"{weight:.3g}", []).append(block)
+    return "; ".join(f"{weight} {format_blocks(blocks)}" for weight, blocks in by_weight.items())

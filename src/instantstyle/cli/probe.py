@@ -33,6 +33,14 @@ def run(
         int,
         Option(min=1, help="Number of synthetic references if there are no --styles.", rich_help_panel="Experiment"),
     ] = 6,
+    layers: Annotated[
+        str | None,
+        Option(
+            metavar="BLOCK",
+            help="Compare the layers inside these blocks instead of whole blocks; as --blocks, such as style.",
+            rich_help_panel="Experiment",
+        ),
+    ] = None,
     values: OptionValues,
     seed: evaluation_options.Seed = 0,
     batch: evaluation_options.Batch = 4,
@@ -45,15 +53,18 @@ def run(
     """Generate with each block alone and with each block left out, score the images, and propose roles.
 
     Without --styles the references are scenes of the synthetic dataset, which are scored by their known
-    properties. With mini this finds its style and layout blocks.
+    properties. With mini this finds its style and layout blocks. With --layers, layers take the place of blocks.
     """
     from ..errors import JobError
     from ..evaluation.experiment import Experiment, sample_synthetic_references
     from ..evaluation.probe import probe
     from ..generation.inputs import read_prompts
     from ..generation.load import load_model
+    from ..generation.validate import validate_blocks
     from ..metrics import PixelScorer, SyntheticScorer
 
+    if layers is not None:
+        validate_blocks(layers, model)
     if styles:
         if not prompts:
             raise JobError('A probe needs --prompts: words such as "a rocket", or a .txt file.')
@@ -68,7 +79,7 @@ def run(
         styled, images, prompts, scorers, output, model, seed, batch, arguments=recipe_fields(values)
     )
     with progress(unit="cells", lines=True) as on_cell:
-        result = probe(experiment, on_cell)
+        result = probe(experiment, on_cell, layers)
     for role, proposal in result.roles.items():
         certainty = "no confidence from a single reference"
         if proposal.confidence is not None:

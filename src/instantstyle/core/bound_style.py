@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
-from ..unet.blocks import Block, Layer, format_blocks
+from ..unet.blocks import Block, BlockLayer, Layer, format_blocks, format_numbers
 
 KeyValue = tuple[Float[Tensor, "2 _ _"], Float[Tensor, "2 _ _"]]
 """Key and value of one style in one layer, [2 tokens width] each, without a scale: row 0 is unconditional (no
@@ -68,9 +68,21 @@ class BoundKeyValues:
             )
         for layer in layers:
             pair = self.layers.get(layer.key)
+            if pair is None and layer.block:
+                positions = format_numbers(self._positions(layer.block))
+                raise StyleError(
+                    f"{style} is bound for layers {positions} of {layer.block} of {self.family}, not for {layer.key}; "
+                    f"use those, or bind it again with this model: "
+                    f"instantstyle style … --bind {self.family} --blocks …"
+                )
             if pair is None or pair[0].shape[-1] != layer.width:
                 has = "no keys" if pair is None else f"keys of width {pair[0].shape[-1]}"
                 raise StyleError(
                     f"{style} is bound for another {self.family} than this network: it has {has} for "
                     f"{layer.key}, whose width is {layer.width}; bind it with this model."
                 )
+
+    def _positions(self, block: Block) -> list[int]:
+        """List the positions of the layers of a block that have keys and values."""
+        found = filter(None, map(BlockLayer.from_layer_name, self.layers))
+        return sorted(layer.position for layer in found if layer.block == block)

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import StyleError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..unet.architectures import Architecture, match_architecture
-from ..unet.blocks import BlockSpec, Layer, select_blocks
+from ..unet.blocks import BlockSpec, Layer, find_weight
 from ..utils.weight_fingerprint import fingerprint_weights
 from .bound_style import BoundKeyValues, KeyValue
 from .conditioning import StyleConditioning, load_mask
@@ -67,7 +67,7 @@ class IPAdapter:
             widths = {layer.cross_dim for layer in self.layers}
             names = (layer.name for layer in self.layers)
             architecture = match_architecture(names, min(widths, default=None))
-        self.architecture = architecture
+        self.architecture = architecture.with_layers(layer.name for layer in self.layers)
         if checkpoint is not None:
             checkpoint.validate_layers(self.layers)
         self._cache: WeakKeyDictionary[Style, dict[str, list[KeyValue]]] = WeakKeyDictionary()
@@ -99,11 +99,10 @@ class IPAdapter:
         for style in (*conditioning.styles, *([negative] if negative else [])):
             if style.bound_for(self.family) is None:
                 self.check_made_for(style)
-        known = self.architecture
-        weights = select_blocks(conditioning.blocks, known.blocks, known.roles, known.title)
+        weights = self.architecture.select(conditioning.blocks)
         if conditioning.scale == 0 or not weights:
             return {}
-        layers = [layer for layer in self.layers if layer.block in weights]
+        layers = [layer for layer in self.layers if find_weight(weights, layer)]
         bound = [self._key_values(style, layers) for style in conditioning.styles]
         bound_negative = self._key_values(negative, layers) if negative else None
         mask = None if conditioning.mask is None else load_mask(conditioning.mask)
@@ -119,7 +118,7 @@ class IPAdapter:
                 StyleKeyValues(
                     key=rows(0, layer.key),
                     value=rows(1, layer.key),
-                    scale=scale * (weights[layer.block] if layer.block else 0.0),
+                    scale=scale * find_weight(weights, layer),
                     mask=mask,
                     curve=conditioning.schedule,
                     shift=_token_shift(bound, bound_negative, layer.key, unconditional),
@@ -138,7 +137,7 @@ class IPAdapter:
         """
         self.check_made_for(style)
         weights = self.architecture.select(blocks)
-        layers = [layer for layer in self.layers if layer.block in weights]
+        layers = [layer for layer in self.layers if find_weight(weights, layer)]
         return replace(self._compute(style, layers), adapter=self.fingerprint)
 
     def tokens(self, style: Style) -> Float[Tensor, "2 tokens cross_dim"]:

@@ -15,7 +15,7 @@ from PIL import Image
 from ..errors import JobError
 from ..imaging.image_file import save_image
 from ..recipe import Dtype, Recipe, RecipeFields
-from ..unet.blocks import Block, BlockSpec
+from ..unet.blocks import BlockOrLayer, BlockSpec
 from ..utils.versions import library_versions
 from .conditioning import MaskFile
 from .content_removal import CLEAN
@@ -250,7 +250,7 @@ class StyledOutput:
 def _block_names(blocks: BlockSpec) -> str | tuple[str, ...] | dict[str, float]:
     if isinstance(blocks, Mapping):
         return {str(block): weight for block, weight in blocks.items()}
-    return str(blocks) if isinstance(blocks, str | Block) else tuple(map(str, blocks))
+    return str(blocks) if isinstance(blocks, str | BlockOrLayer) else tuple(map(str, blocks))
 
 
 def _list_missing_of_negative(style: Style, crop: str) -> list[str]:

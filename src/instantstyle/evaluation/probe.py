@@ -6,7 +6,7 @@ For a score s and a block b, from equal seeds:
 
 This is what b adds where no other block acts, averaged with what is lost without it where all others act: the
 two ends of its Shapley value. Effects are computed per reference; a bootstrap over references gives the
-confidence of a rank.
+confidence of a rank. A probe can descend to the layers inside chosen blocks, which take the place of blocks there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,62 +21,17 @@ from ..errors import JobError
 from ..imaging.grid import contact_sheet, heat_map
 from ..imaging.png_metadata import save_png
 from ..metrics.scorers import find_score
-from ..unet.blocks import Block
+from ..unet.architectures import Architecture
+from ..unet.blocks import Block, BlockLayer, BlockOrLayer, BlockSpec, format_blocks
 from ..utils.csv_table import write_csv
 from ..utils.result_journal import ResultJournal
+from .block_effects import NET, Effects, ProposedRole, propose_roles, rank_blocks
 from .experiment import NO_REFERENCE, Arm, Experiment, OnCell, open_journal, scores_by_reference
 
 ALL_BLOCKS = Arm("all blocks", {"blocks": "all"})
 SCORES = ("look", "layout", "subject")
 """Scores of a block: the reference's look, its layout, and whether the prompted object is still there."""
-NET = "net"
-"""look + min(0, subject), per reference: what a block adds to the look, less what it costs in the subject."""
-MIN_LOOK_SHARE = 0.25
-"""Share of the largest effect on the look below which a block is no style block, however little it costs."""
-RESAMPLES = 2000  # of the bootstrap: shares are then accurate to about 0.02
 _COLUMNS = ("effect", "low", "high", "alone", "off", "first")
-
-
-@dataclass(frozen=True)
-class Effect:
-    """The effect of a block on one score, as the mean over references.
-
-    Attributes:
-        alone: Effect where only this block acts, against no reference.
-        off: Loss where this block alone is left out, against all blocks.
-        low: Lower end of the 95 % bootstrap interval of the effect.
-        high: Upper end of the interval.
-        first: Share of resamples in which no block's effect is larger.
-    """
-
-    alone: float
-    off: float
-    low: float
-    high: float
-    first: float
-
-    @property
-    def effect(self) -> float:
-        """The mean of `alone` and `off`."""
-        return (self.alone + self.off) / 2
-
-
-Effects = Mapping[str, Mapping[Block, Effect]]
-"""Effects by score (`look`, …), then by block."""
-
-
-@dataclass(frozen=True)
-class ProposedRole:
-    """Blocks that are proposed for a role.
-
-    Attributes:
-        blocks: The blocks, that with the largest effect first.
-        confidence: Share of resamples in which that block has the largest effect; None for a single
-            reference, which cannot be resampled.
-    """
-
-    blocks: tuple[Block, ...]
-    confidence: float | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +43,7 @@ class ProbeResult:
     path: Path
 
 
-def probe(experiment: Experiment, on_cell: OnCell | None = None) -> ProbeResult:
+def probe(experiment: Experiment, on_cell: OnCell | None = None, layers: BlockSpec | None = None) -> ProbeResult:
     """Generate what is missing, rank the blocks and write the results into the experiment's folder.
 
     The files are `probe.json`, `probe.csv`, `heatmap.png` and `contact.png`.
@@ -96,20 +51,22 @@ def probe(experiment: Experiment, on_cell: OnCell | None = None) -> ProbeResult:
     Args:
         experiment: References, prompts and scorers, which must score `look` and `layout`.
         on_cell: Called after each cell.
+        layers: The blocks whose layers are probed, instead of whole blocks; None for all blocks.
 
     Returns:
         Effects and proposed roles.
 
     Raises:
-        JobError: The network has fewer than two blocks, the scorers give no `look` or `layout`, or the
+        BlockError: The network has no block of `layers`.
+        JobError: There are fewer than two blocks or layers, the scorers give no `look` or `layout`, or the
             folder holds results of other settings.
     """
-    blocks = experiment.styled.architecture.blocks
-    if len(blocks) < 2:
-        raise JobError("A probe compares blocks, and this network has fewer than two with attention.")
-    journal = open_journal(experiment, "probe.json")
-    experiment.run(probe_arms(blocks), journal, on_cell)
-    effects = compute_effects(experiment, journal)
+    parts = list_parts(experiment.styled.architecture, layers)
+    # Without layers the settings are those of earlier versions, whose probes can be resumed.
+    chosen = {} if layers is None else {"layers": list(map(str, parts))}
+    journal = open_journal(experiment, "probe.json", **chosen)
+    experiment.run(probe_arms(parts), journal, on_cell)
+    effects = compute_effects(experiment, journal, parts)
     roles = propose_roles(effects, len(experiment.references))
     journal.write(
         roles={role: _role_to_json(proposal, effects) for role, proposal in roles.items()},
@@ -122,22 +79,53 @@ def probe(experiment: Experiment, on_cell: OnCell | None = None) -> ProbeResult:
         },
     )
     _write_table(experiment.folder / "probe.csv", effects)
-    _save_heat_map(experiment, effects)
-    _save_contact_sheet(experiment)
+    _save_heat_map(experiment, effects, parts)
+    _save_contact_sheet(experiment, parts)
     return ProbeResult(effects, roles, journal.path)
 
 
-def probe_arms(blocks: Sequence[Block]) -> list[Arm]:
-    """List the arms of a probe: no block, all blocks, each block alone, and all but each block."""
-    return [NO_REFERENCE, ALL_BLOCKS, *map(_only, blocks), *map(_all_but, blocks)]
+def list_parts(architecture: Architecture, layers: BlockSpec | None = None) -> Sequence[BlockOrLayer]:
+    """List what a probe compares: all blocks, or the layers inside chosen blocks.
+
+    Args:
+        architecture: The network.
+        layers: The blocks whose layers are compared; None for all blocks.
+
+    Raises:
+        BlockError: The network has no such block.
+        JobError: There are fewer than two blocks or layers.
+    """
+    if layers is None:
+        if len(architecture.blocks) < 2:
+            raise JobError("A probe compares blocks, and this network has fewer than two with attention.")
+        return architecture.blocks
+    chosen = architecture.select(layers)
+    parts: list[BlockOrLayer] = []
+    for part in chosen:
+        if isinstance(part, Block):
+            parts += [BlockLayer(part, number) for number in range(architecture.layer_counts.get(part, 0))]
+        else:
+            parts.append(part)
+    if len(parts) < 2:
+        raise JobError(
+            f"A probe compares layers, and {format_blocks(chosen) or 'the selection'} has fewer than two; choose "
+            "other blocks, or leave layers out to compare blocks."
+        )
+    return parts
 
 
-def compute_effects(experiment: Experiment, journal: ResultJournal) -> Effects:
-    """Compute the effect of every block on look, layout, subject and net.
+def probe_arms(parts: Sequence[BlockOrLayer]) -> list[Arm]:
+    """List the arms of a probe: no block, all blocks, each block or layer alone, and all but each of them."""
+    return [NO_REFERENCE, ALL_BLOCKS, *map(_only, parts), *map(_all_but, parts)]
+
+
+def compute_effects(experiment: Experiment, journal: ResultJournal, parts: Sequence[BlockOrLayer]) -> Effects:
+    """Compute the effect of every block or layer on look, layout, subject and net.
 
     Args:
         experiment: The experiment.
         journal: Its journal, with all cells of `probe_arms`.
+        parts: The blocks or layers.
 
     Returns:
         Effects by score and block. Each score is the first of its name; `subject` and `net` are missing if
@@ -150,7 +138,6 @@ def compute_effects(experiment: Experiment, journal: ResultJournal) -> Effects:
     scores = {score: name for score in SCORES if (name := find_score([score], names))}
     if not {"look", "layout"} <= set(scores):
         raise JobError("A probe needs scores for look and layout; these scorers do not give both.")
-    blocks = experiment.styled.architecture.blocks
 
     def means(arm: Arm, name: str) -> Float[Tensor, " reference"]:
         rows = scores_by_reference(experiment, journal, arm, name).values()
@@ -159,91 +146,20 @@ def compute_effects(experiment: Experiment, journal: ResultJournal) -> Effects:
     differences: dict[str, tuple[Tensor, Tensor]] = {}  # alone and off, [block reference] each
     for score, name in scores.items():
         plain, every = means(NO_REFERENCE, name), means(ALL_BLOCKS, name)
-        alone = torch.stack([means(_only(block), name) - plain for block in blocks])
-        off = torch.stack([every - means(_all_but(block), name) for block in blocks])
+        alone = torch.stack([means(_only(part), name) - plain for part in parts])
+        off = torch.stack([every - means(_all_but(part), name) for part in parts])
         differences[score] = alone, off
     if "subject" in differences:
         (alone, off), (subject_alone, subject_off) = differences["look"], differences["subject"]
         differences[NET] = alone + subject_alone.clamp(max=0), off + subject_off.clamp(max=0)
-    return {score: dict(zip(blocks, rank_blocks(*pair), strict=True)) for score, pair in differences.items()}
+    return {score: dict(zip(parts, rank_blocks(*pair), strict=True)) for score, pair in differences.items()}
 
 
-def rank_blocks(
-    alone: Float[Tensor, "block reference"], off: Float[Tensor, "block reference"], seed: int = 0
-) -> list[Effect]:
-    """Compute the effect of each block with its bootstrap interval over references.
-
-    Args:
-        alone: Effect of each block alone, for each reference.
-        off: Loss without each block, for each reference.
-        seed: Seed of the bootstrap.
-
-    Returns:
-        An effect for each block. Tied blocks share the first place of a resample.
-    """
-    effects = (alone + off) / 2
-    count = effects.shape[1]
-    picks = torch.randint(count, (RESAMPLES, count), generator=torch.Generator().manual_seed(seed))
-    resampled = effects[:, picks].mean(-1)
-    leads = (resampled == resampled.amax(0)).float()
-    first = (leads / leads.sum(0)).mean(1)
-    low, high = resampled.quantile(torch.tensor([0.025, 0.975]), dim=1)
-    columns = alone.mean(1), off.mean(1), low, high, first
-    return [Effect(*row) for row in torch.stack(columns, 1).tolist()]
-
-
-def propose_roles(effects: Effects, references: int) -> dict[str, ProposedRole]:
-    """Propose blocks for the roles `style` and `layout`.
-
-    `layout` goes by the effect on the layout. `style` goes by the net effect among the blocks with a
-    sufficient effect on the look; if each of those costs more than it adds, by the look alone.
-
-    Args:
-        effects: Effects by score and block.
-        references: Number of references.
-
-    Returns:
-        Proposals by role; roles for which no block has a significant effect are left out.
-    """
-    look = effects["look"]
-    least = MIN_LOOK_SHARE * max(effect.effect for effect in look.values())
-    candidates = {
-        block: effect
-        for block, effect in effects.get(NET, look).items()
-        if look[block].low > 0 and look[block].effect >= least
-    }
-    proposals = {
-        "style": propose_role(candidates, references) or propose_role(look, references),
-        "layout": propose_role(effects["layout"], references),
-    }
-    return {role: proposal for role, proposal in proposals.items() if proposal}
-
-
-def propose_role(effects: Mapping[Block, Effect], references: int) -> ProposedRole | None:
-    """Propose the block with the largest effect, and those with at least half of that effect.
-
-    Args:
-        effects: Effects by block.
-        references: Number of references.
-
-    Returns:
-        The blocks whose intervals lie above zero; None if that of the first block does not.
-    """
-    if not effects:
-        return None
-    order = sorted(effects, key=lambda block: -effects[block].effect)
-    least = effects[order[0]].effect / 2
-    chosen = [block for block in order if effects[block].effect >= least and effects[block].low > 0]
-    if not chosen or chosen[0] != order[0]:
-        return None
-    return ProposedRole(tuple(chosen), effects[order[0]].first if references > 1 else None)
-
-
-def _only(block: Block) -> Arm:
+def _only(block: BlockOrLayer) -> Arm:
     return Arm(f"only {block}", {"blocks": {str(block): 1.0}})
 
 
-def _all_but(block: Block) -> Arm:
+def _all_but(block: BlockOrLayer) -> Arm:
     return Arm(f"without {block}", {"blocks": {"all": 1.0, str(block): 0.0}})
 
 
@@ -267,19 +183,18 @@ def _write_table(path: Path, effects: Effects) -> None:
     write_csv(path, rows)
 
 
-def _save_heat_map(experiment: Experiment, effects: Effects) -> None:
-    """Save the effects of the blocks (rows) on the scores, alone and off (columns)."""
-    blocks = experiment.styled.architecture.blocks
+def _save_heat_map(experiment: Experiment, effects: Effects, parts: Sequence[BlockOrLayer]) -> None:
+    """Save the effects of the blocks or layers (rows) on the scores, alone and off (columns)."""
     columns = [(score, name) for score in effects for name in ("alone", "off")]
-    values = [[getattr(effects[score][block], name) for score, name in columns] for block in blocks]
-    image = heat_map([*map(str, blocks)], [f"{score}: {name}" for score, name in columns], values)
+    values = [[getattr(effects[score][block], name) for score, name in columns] for block in parts]
+    image = heat_map([*map(str, parts)], [f"{score}: {name}" for score, name in columns], values)
     save_png(image, experiment.folder / "heatmap.png", force=True)
 
 
-def _save_contact_sheet(experiment: Experiment) -> None:
-    """Save the images of the first prompt: blocks alone (rows), references (columns)."""
+def _save_contact_sheet(experiment: Experiment, parts: Sequence[BlockOrLayer]) -> None:
+    """Save the images of the first prompt: blocks or layers alone (rows), references (columns)."""
     references = experiment.references
-    arms = [NO_REFERENCE, ALL_BLOCKS, *map(_only, experiment.styled.architecture.blocks)]
+    arms = [NO_REFERENCE, ALL_BLOCKS, *map(_only, parts)]
     sheet = contact_sheet(
         ["reference", *(arm.name for arm in arms)],
         [reference.name for reference in references],

@@ -1,6 +1,6 @@
 """Plan what generating would load (files, tensors and memory) without loading it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -11,7 +11,7 @@ from ..errors import CheckpointError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint, layer_tensor_names
 from ..loaders.state_dict import open_state_dict
 from ..unet.architectures import Architecture
-from ..unet.blocks import Block, BlockSpec, Layer
+from ..unet.blocks import BlockSpec, BlockWeights, Layer, find_weight
 from ..unet.probe_file import resolve_block_spec
 from .conflicts import find_conflicts, find_network_conflicts
 from .default_dtype import default_dtype
@@ -50,7 +50,7 @@ class LoadPlan:
         weights: The files with weights.
         dtype: The dtype of the model.
         device: The device of the model.
-        blocks: Weights of the selected blocks.
+        blocks: Weights of the selected blocks, or of layers inside them.
         tensors: Names of the adapter's layer tensors that are read, in addition to its projection.
         adapter_bytes: Bytes that are read of the adapter; None if it is not on this machine.
         style_bytes: Memory of the keys and values of one style, conditional and unconditional.
@@ -60,7 +60,7 @@ class LoadPlan:
     weights: Sequence[PlannedFile]
     dtype: torch.dtype
     device: str
-    blocks: Mapping[Block, float]
+    blocks: BlockWeights
     tensors: Sequence[str]
     adapter_bytes: int | None
     style_bytes: int
@@ -109,7 +109,7 @@ def plan(
     checkpoint = None if source is None else IPAdapterCheckpoint.open(source)
     layers, architecture = _find_layers(card, checkpoint)
     selected = architecture.select(resolve_block_spec(blocks, architecture))
-    layers = [layer for layer in layers if layer.block in selected]
+    layers = [layer for layer in layers if find_weight(selected, layer)]
     tokens = (checkpoint.tokens if checkpoint else None) or DEFAULT_TOKENS
     numbers = [] if plain else [layer.number for layer in layers]
     adapter_bytes = checkpoint.size_of(numbers) if checkpoint else None
@@ -130,7 +130,7 @@ def _find_layers(card: ModelCard, checkpoint: IPAdapterCheckpoint | None) -> tup
     """Find layers and architecture of the network; of one that is not on this machine, by the adapter."""
     layers = find_layers(card)
     if layers is not None:
-        return layers, card.architecture or match_layers(layers)
+        return layers, (card.architecture or match_layers(layers)).with_layers(layer.name for layer in layers)
     architecture = (checkpoint.architecture if checkpoint else None) or card.adapter_architecture
     if architecture is None or (checkpoint is None and architecture.cross_dim is None):
         raise CheckpointError(f"The network of {card.pipeline} is unknown: there is no {UNET_CONFIG} on this machine.")

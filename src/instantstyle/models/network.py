@@ -69,7 +69,8 @@ def match_layers(layers: Sequence[Layer], cross_dim: int | None = None) -> Archi
         cross_dim: Width of its text tokens; None for the smallest of the layers.
     """
     smallest = min((layer.cross_dim for layer in layers), default=None)
-    return match_architecture((layer.name for layer in layers), cross_dim or smallest)
+    names = [layer.name for layer in layers]
+    return match_architecture(names, cross_dim or smallest).with_layers(names)
 
 
 def list_table_layers(architecture: Architecture, cross_dim: int | None = None) -> list[Layer]:

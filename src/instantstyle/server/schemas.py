@@ -13,7 +13,7 @@ from ..utils.text import shorten
 
 SIZE_PATTERN = r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
 
-_BLOCK_NAME = re.compile(r"[A-Za-z_][\w.*?-]*")
+_BLOCK_NAME = re.compile(r"[A-Za-z_][\w.*?–-]*")
 
 BlockSelection = str | tuple[str, ...] | dict[str, Weight]
 OutputFormat = Literal["png", "jpeg", "webp"]

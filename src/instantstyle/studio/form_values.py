@@ -19,7 +19,7 @@ RESTORED_BLOCKS = "as in the image"
 """Value of `blocks` that stands for the blocks of the restored recipe, which have weights."""
 
 # A role, a block name or a pattern of block names.
-_BLOCK_WORD = re.compile(r"[A-Za-z_][\w.*?-]*")
+_BLOCK_WORD = re.compile(r"[A-Za-z_][\w.*?–-]*")
 
 
 class UploadedFile(TypedDict):

@@ -127,7 +127,7 @@ def build_page(worker: ModelWorker, settings: Settings, store: ImageStore) -> gr
                 output = build_output_panel(store.remove_images)
             with gr.Column(elem_id="settings"):
                 architecture = worker.styled.architecture
-                blocks = [*architecture.roles, "all", *map(str, architecture.blocks)]
+                blocks = [*architecture.roles, "all", *architecture.weights, *map(str, architecture.blocks)]
                 form = Form(**style_inputs, **build_settings_inputs(blocks))
         actions = Actions(worker, settings, store, form, output, build_history())
         # Gradio drops a click while it regards the previous event as unfinished, as after a cancellation;

@@ -1,9 +1,12 @@
 """UNet families: their blocks, roles and layer widths, as tables with sources."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from .blocks import Block, Roles, select_blocks
+from .block_selection import BlockSelector
+from .block_weights import COMFYUI, EASE_SOURCE, EASES, SD15_TABLES, SDXL_TABLES, WeightTable, ease_weights
+from .blocks import LAYERS, Block, BlockLayer, BlockOrLayer, BlockWeights, Roles
 
 
 @dataclass(frozen=True)
@@ -27,33 +30,60 @@ class Architecture:
     depths: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     """By group (`up_blocks.0`): number of cross-attention layers in each of its blocks, and their width.
     Empty if unknown."""
+    tables: Mapping[str, WeightTable] = field(default_factory=dict[str, WeightTable])
+    """Published weights of the family's blocks by name."""
+    counts: Mapping[Block, int] = field(default_factory=dict[Block, int], compare=False)
+    """Number of cross-attention layers in each block of one network, where it is not that of `depths`."""
+
+    @property
+    def layer_counts(self) -> Mapping[Block, int]:
+        """Number of cross-attention layers in each block, as far as it is known."""
+        by_table = {block: self.depths[block.group][0] for block in self.blocks if block.group in self.depths}
+        return {**by_table, **self.counts}
+
+    @property
+    def weights(self) -> dict[str, BlockWeights]:
+        """Weights of blocks by name: the family's published tables, and eases over all its blocks."""
+        tables = {name: table.weights for name, table in self.tables.items()}
+        published = {
+            name: {self.blocks[number]: weight for number, weight in weights.items()}
+            for name, weights in tables.items()
+        }
+        return {**published, **ease_weights(self.blocks)}
+
+    @property
+    def weight_sources(self) -> dict[str, str]:
+        """Source of each of `weights`."""
+        eases = {name: f"{EASE_SOURCE}: {ease.formula}" for name, ease in EASES.items()}
+        return {**{name: table.source for name, table in self.tables.items()}, **eases}
 
     @property
     def layers(self) -> dict[str, int]:
         """Width of each cross-attention layer by module path, in the order by which adapters number them."""
         return {
-            f"{block}.transformer_blocks.{position}.attn2": width
+            f"{block}.{LAYERS}.{position}.attn2": width
             for block in sorted(self.blocks, key=lambda block: block.listing_order)
             for depth, width in [self.depths[block.group]]
             for position in range(depth)
         }
 
-    def select(self, spec: object) -> dict[Block, float]:
-        """Select blocks and their weights.
+    def select(self, spec: object) -> dict[BlockOrLayer, float]:
+        """Select blocks, or layers inside them, and their weights.
 
         Args:
             spec: A `BlockSpec` without probe files, or the name of a mode (see `MODES`). A mode selects all
                 blocks that it uses in the conditional or the unconditional half.
 
         Returns:
-            Weights by block, never 0. In execution order, except for modes.
+            Weights as in `BlockSelector.select`, never 0. In execution order, except for modes.
 
         Raises:
-            BlockError: The spec is not valid, or the network has no such block or role.
+            BlockError: The spec is not valid, or the network has no such block, layer, role or table.
         """
         mode = MODES.get(spec) if isinstance(spec, str) else None
         specs = [mode.unconditional, mode.conditional] if mode else [spec]
-        selections = [select_blocks(part, self.blocks, self.roles, self.title) for part in specs]
+        selector = BlockSelector(self.blocks, self.layer_counts, self.roles, self.weights, self.title)
+        selections = map(selector.select, specs)
         return {block: weight for selection in selections for block, weight in selection.items()}
 
     def with_roles(self, roles: Roles, source: str) -> "Architecture":
@@ -64,6 +94,16 @@ class Architecture:
             source: Source of all these roles.
         """
         return replace(self, roles=roles, sources=dict.fromkeys(roles, source))
+
+    def with_layers(self, layer_names: Iterable[str]) -> "Architecture":
+        """Return the same family with the numbers of layers of one network.
+
+        Args:
+            layer_names: Names of the network's cross-attention layers or their processors.
+        """
+        layers = {layer for name in layer_names if (layer := BlockLayer.from_layer_name(name))}
+        counts = Counter(layer.block for layer in layers)
+        return self if counts == self.layer_counts else replace(self, counts=counts)
 
 
 def _list_blocks(**counts: int) -> tuple[Block, ...]:
@@ -102,6 +142,7 @@ SDXL = Architecture(
         "layout": "arXiv 2404.02733, section 3.2 (its 'down block 2, attention 1')",
         "strong-style": "ComfyUI IPAdapter Plus, 'strong style transfer': all blocks but the layout block",
     },
+    tables=SDXL_TABLES,
     # huggingface.co/stabilityai/stable-diffusion-xl-base-1.0, unet/config.json.
     depths={
         "down_blocks.1": (2, 640),
@@ -126,6 +167,7 @@ SD15 = Architecture(
         "layout": "the same file: 'down_blocks.2' and 'mid_block'",
     },
     experimental=True,
+    tables=SD15_TABLES,
     # huggingface.co/stable-diffusion-v1-5, unet/config.json: block_out_channels, one layer per block.
     depths={
         "down_blocks.0": (1, 320),
@@ -171,9 +213,9 @@ class Mode:
     """A pair of weight tables, one for each half of a batch with classifier-free guidance."""
 
     conditional: Mapping[str, float]
-    """Weights by role where the style acts in the conditional half."""
+    """Weights by role or table where the style acts in the conditional half."""
     unconditional: Mapping[str, float]
-    """Weights by role where it acts in the unconditional half, so that guidance pushes away from it."""
+    """Weights by role or table where it acts in the unconditional half, so that guidance pushes away from it."""
     source: str
 
 
@@ -188,9 +230,19 @@ MODES = {
         {"all": 0.1, "layout": 0.0},
         "after ComfyUI IPAdapter Plus, 'composition precise', which has style at full weight; needs guidance",
     ),
+    "style-transfer-precise": Mode(
+        {"style-transfer": 1.0},
+        {"composition": 1.0},
+        f"{COMFYUI}, IPAdapterPlus.py and CrossAttentionPatch.py: 'style transfer precise'; needs guidance",
+    ),
+    "composition-precise": Mode(
+        {"composition": 1.0},
+        {"all": 0.1, "style-transfer": 1.0, "composition": 0.0},
+        f"{COMFYUI}, the same files: 'composition precise'; needs guidance",
+    ),
 }
-"""Modes by name, for every family that has both roles. Unlike a role, which is a selection of blocks, a mode
-acts in both halves of the guided batch."""
+"""Modes by name, for every family that has their roles or tables. Unlike a role, which is a selection of blocks, a
+mode acts in both halves of the guided batch."""
 
 
 def match_adapter_architecture(widths: Mapping[int, int], cross_dim: int) -> Architecture | None:

@@ -1,14 +1,13 @@
-"""Transformer blocks of a UNet: their names, their order and their selection by role, name or pattern."""
+"""Transformer blocks of a UNet and the layers inside them: their names and their order, and block specs."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import total_ordering
 from itertools import groupby
 from typing import cast
 
-from ..errors import BlockError, suggest_nearest
+from ..errors import BlockError
 from ..utils.numbers import is_finite_number
 from ..utils.text import one_line, shorten
 
@@ -18,7 +17,12 @@ _EXECUTION_STAGES = ("down_blocks", "mid_block", "up_blocks")
 _LISTING_STAGES = ("down_blocks", "up_blocks", "mid_block")
 """The same stages in the order in which diffusers lists them in `unet.attn_processors`."""
 
+LAYERS = "transformer_blocks"
+"""The list of a block's layers in diffusers: `up_blocks.0.attentions.1.transformer_blocks.3`."""
+
 _BLOCK_NAME = re.compile(r"(?:(down_blocks|up_blocks)\.([0-9]{1,4})|(mid_block))\.attentions\.([0-9]{1,4})(?:\.|$)")
+
+_LAYER_SUFFIX = re.compile(rf"\.{LAYERS}\.([0-9]{{1,4}})(?:\.|$)")
 
 
 @total_ordering
@@ -77,14 +81,59 @@ class Block:
         return _LISTING_STAGES.index(self.stage), self.index, self.attention
 
     @property
-    def _execution_order(self) -> tuple[int, int, int]:
+    def execution_order(self) -> tuple[int, int, int]:
+        """Sort key for the order in which the forward pass runs blocks (down, mid, up)."""
         return _EXECUTION_STAGES.index(self.stage), self.index, self.attention
 
     def __str__(self) -> str:
         return f"{self.group}.attentions.{self.attention}"
 
-    def __lt__(self, other: "Block") -> bool:
-        return self._execution_order < other._execution_order
+    def __lt__(self, other: "BlockOrLayer") -> bool:
+        return sort_key(self) < sort_key(other)
+
+
+@total_ordering
+@dataclass(frozen=True)
+class BlockLayer:
+    """A layer inside a block, such as `up_blocks.0.attentions.1.transformer_blocks.3`. Sorts in execution order."""
+
+    block: Block
+    """The block that contains the layer."""
+    position: int
+    """Position in the block's `transformer_blocks` list, from 0."""
+
+    @classmethod
+    def from_layer_name(cls, name: str) -> "BlockLayer | None":
+        """Find the layer that a name is of or inside of; None if it is in no layer of a block."""
+        block = Block.from_layer_name(name)
+        match = _LAYER_SUFFIX.match(name, len(str(block)))
+        return cls(block, int(match[1])) if block and match else None
+
+    def __str__(self) -> str:
+        return f"{self.block}.{LAYERS}.{self.position}"
+
+    def __lt__(self, other: "BlockOrLayer") -> bool:
+        return sort_key(self) < sort_key(other)
+
+
+BlockOrLayer = Block | BlockLayer
+"""A block, or one layer inside a block."""
+
+
+def sort_key(part: BlockOrLayer) -> tuple[int, ...]:
+    """Return the sort key for execution order; a block comes before its layers."""
+    block, position = (part, -1) if isinstance(part, Block) else (part.block, part.position)
+    return *block.execution_order, position
+
+
+def parse_block_or_layer(name: str) -> BlockOrLayer:
+    """Parse the full name of a block or of a layer inside a block.
+
+    Raises:
+        BlockError: `name` is neither.
+    """
+    layer = BlockLayer.from_layer_name(name)
+    return layer if layer is not None and str(layer) == name else Block.parse(name)
 
 
 @dataclass(frozen=True)
@@ -106,47 +155,36 @@ class Layer:
         return Block.from_layer_name(self.name)
 
     @property
+    def block_layer(self) -> BlockLayer | None:
+        """Its position inside of the block; None if it is outside of the transformer blocks."""
+        return BlockLayer.from_layer_name(self.name)
+
+    @property
     def key(self) -> str:
         """Module path of the layer, `….transformer_blocks.0.attn2`: the same in every network of a family."""
         return self.name.removesuffix(".processor")
 
 
-BlockSpec = str | Block | Iterable[str | Block] | Mapping[str | Block, float]
-"""A selection of blocks: a role (`style`), `all`, a block name, a pattern (`up_blocks.0.*`), several of these
-joined by `+`, a list of them, or a mapping from them to weights.
+BlockSpec = str | BlockOrLayer | Iterable[str | BlockOrLayer] | Mapping[str | BlockOrLayer, float]
+"""A selection of blocks and of layers inside them: a role (`style`), a table of weights (`ease-in`), `all`, the name
+of a block or of a layer, also with ranges and patterns (`up_blocks.0.attentions.1.transformer_blocks.2-5`,
+`up_blocks.0.*`), several of these joined by `+`, a list of them, or a mapping from them to weights.
 
 Where a user's own input enters, a spec may name a probe file too (`probe.json`, `probe.json:layout`).
 `probe_file.resolve_block_spec` replaces it by block names."""
 
-Roles = Mapping[str, tuple[Block, ...]]
-"""Blocks by the role that they play: `style`, `layout`."""
+Roles = Mapping[str, tuple[BlockOrLayer, ...]]
+"""Blocks, or layers inside them, by the role that they play: `style`, `layout`."""
+
+BlockWeights = Mapping[BlockOrLayer, float]
+"""Weights by block. A block whose layers differ in weight is replaced by those of its layers that are selected."""
 
 
-def select_blocks(
-    spec: object, known: Sequence[Block], roles: Roles, network: str = "This network"
-) -> dict[Block, float]:
-    """Select blocks and their weights.
-
-    If two entries select the same block, the later one applies. A block of weight 0 is left out, so that
-    `{"all": 1, "up_blocks.1.*": 0}` selects all blocks but those.
-
-    Args:
-        spec: A `BlockSpec` without names of probe files.
-        known: The blocks of the network.
-        roles: The roles of the network.
-        network: Name of the network in error messages.
-
-    Returns:
-        Weights by block, in execution order. Entries without a weight of their own have weight 1.
-
-    Raises:
-        BlockError: `spec` is not a `BlockSpec`, it is empty, a weight is not a finite number, or the network
-            has no such block or role. The message lists what it has.
-    """
-    selected: dict[Block, float] = {}
-    for name, weight in _split_spec(spec):
-        selected |= dict.fromkeys(_match_blocks(name.strip(), known, roles, network), weight)
-    return {block: selected[block] for block in sorted(selected) if selected[block] != 0}
+def find_weight(weights: BlockWeights, layer: Layer) -> float:
+    """Return the weight of a cross-attention layer in a selection, 0 if it is not selected."""
+    if layer.block is None or layer.block_layer is None:
+        return 0.0
+    return weights.get(layer.block, weights.get(layer.block_layer, 0.0))
 
 
 def validate_weight(name: object, weight: object) -> float:
@@ -174,9 +212,27 @@ def invalid_spec_error(spec: object) -> BlockError:
     return BlockError(f"blocks cannot be {shorten(spec)}; pass a role, a name, a list of them or names with weights.")
 
 
-def format_blocks(blocks: Iterable[Block]) -> str:
-    """Format blocks as a short list: `mid_block.attentions.0, up_blocks.0.attentions.0–2`."""
-    return ", ".join(_format_group(list(group)) for _, group in groupby(sorted(blocks), lambda block: block.group))
+def format_blocks(parts: Iterable[BlockOrLayer]) -> str:
+    """Format blocks and layers as a short list: `mid_block.attentions.0, up_blocks.0.attentions.0–2`."""
+    groups = groupby(sorted(parts, key=sort_key), _list_of)
+    return ", ".join(f"{name}.{format_numbers(map(_number_of, group))}" for name, group in groups)
+
+
+def format_numbers(numbers: Iterable[int]) -> str:
+    """Format sorted numbers as `0–2`, or as `0/3` if there are gaps."""
+    numbers = list(numbers)
+    if len(numbers) > 1 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{numbers[0]}–{numbers[-1]}"
+    return "/".join(map(str, numbers))
+
+
+def _list_of(part: BlockOrLayer) -> str:
+    """Return the name of the list that holds a block or layer: `up_blocks.0.attentions`."""
+    return f"{part.group}.attentions" if isinstance(part, Block) else f"{part.block}.{LAYERS}"
+
+
+def _number_of(part: BlockOrLayer) -> int:
+    return part.attention if isinstance(part, Block) else part.position
 
 
 def copy_spec(spec: object) -> BlockSpec:
@@ -191,7 +247,7 @@ def copy_spec(spec: object) -> BlockSpec:
     Raises:
         BlockError: It is not a `BlockSpec`, it is empty, or a weight is not a finite number.
     """
-    if isinstance(spec, str | Block):
+    if isinstance(spec, str | BlockOrLayer):
         return spec
     copied: dict[object, float] | tuple[object, ...]
     if isinstance(spec, Mapping):
@@ -201,69 +257,8 @@ def copy_spec(spec: object) -> BlockSpec:
         copied = tuple(cast("Iterable[object]", spec))
     else:
         raise invalid_spec_error(spec)
-    if not all(isinstance(name, str | Block) for name in copied):
+    if not all(isinstance(name, str | BlockOrLayer) for name in copied):
         raise invalid_spec_error(cast("object", copied))
     if not copied:
         raise BlockError('No block is selected; pass style=None for the plain pipeline, "all" for every block.')
     return cast(BlockSpec, copied)
-
-
-def _split_spec(spec: object) -> list[tuple[str, float]]:
-    """Split a block spec into names without `+`, each with its weight."""
-    copied = copy_spec(spec)
-    if isinstance(copied, Mapping):
-        weights = cast("Mapping[str | Block, float]", copied)
-        return [(part, weight) for name, weight in weights.items() for part in str(name).split("+")]
-    names = [copied] if isinstance(copied, str | Block) else copied
-    return [(part, 1.0) for name in names for part in str(name).split("+")]
-
-
-def _match_blocks(name: str, known: Sequence[Block], roles: Roles, network: str) -> Sequence[Block]:
-    if not name:
-        raise BlockError('A name in blocks is empty; pass a role such as "style", "all", or the name of a block.')
-    if name == "all":
-        return known
-    if name in roles:
-        return roles[name]
-    matches = [block for block in known if fnmatchcase(str(block), name)]
-    if not matches:
-        raise _unknown_block_error(name, known, roles, network)
-    return matches
-
-
-def _unknown_block_error(name: str, known: Sequence[Block], roles: Roles, network: str) -> BlockError:
-    if "," in name:
-        joined = "+".join(part.strip() for part in name.split(","))
-        return BlockError(
-            f"{network} has no block {one_line(name, 80)}; join several by +, as {one_line(joined, 80)}, or "
-            "in Python pass a list."
-        )
-    if name in ("style", "layout"):
-        has = f"its roles are {', '.join(roles)}" if roles else "no published roles exist for it"
-        return BlockError(f"{network} has no role {name!r}; {has}. Select blocks by name: {format_blocks(known)}.")
-    unknown = Block.from_layer_name(name)
-    siblings = [block for block in known if unknown and block.group == unknown.group]
-    if siblings:
-        # A role that all siblings play does not help to choose among them.
-        played = [
-            f"{role}: .{block.attention}"
-            for role, blocks in roles.items()
-            if not set(siblings) <= set(blocks)
-            for block in blocks
-            if block in siblings
-        ]
-        legal = format_blocks(siblings) + (f" ({', '.join(played)})" if played else "")
-    else:
-        legal = f"{format_blocks(known)}; roles {', '.join([*roles, 'all'])}"
-    nearest = suggest_nearest(name, [*roles, "all", *map(str, known)])
-    return BlockError(f"{network} has no block {one_line(name, 80)}; it has {legal}.{nearest}")
-
-
-def _format_group(blocks: Sequence[Block]) -> str:
-    """Format blocks of one group, sorted: `up_blocks.0.attentions.0–2`, or `….0/3` if there are gaps."""
-    first, last = blocks[0], blocks[-1]
-    if len(blocks) == 1:
-        return str(first)
-    contiguous = last.attention - first.attention == len(blocks) - 1
-    numbers = f"{first.attention}–{last.attention}" if contiguous else "/".join(str(b.attention) for b in blocks)
-    return f"{first.group}.attentions.{numbers}"

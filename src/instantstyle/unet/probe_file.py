@@ -10,7 +10,17 @@ from ..errors import BlockError, JobError
 from ..utils.result_journal import read_journal
 from ..utils.text import cut, join_first, one_line, shorten
 from .architectures import Architecture
-from .blocks import Block, BlockSpec, Roles, format_blocks, invalid_spec_error, validate_weight
+from .blocks import (
+    Block,
+    BlockLayer,
+    BlockOrLayer,
+    BlockSpec,
+    Roles,
+    format_blocks,
+    invalid_spec_error,
+    parse_block_or_layer,
+    validate_weight,
+)
 
 _PROBE_NAME = re.compile(r"(.+\.json)(?::([\w-]+))?")
 """A probe file, optionally with a role: `probe.json` (its style role), `probe.json:layout`."""
@@ -24,7 +34,7 @@ def read_roles(path: str | Path, architecture: Architecture | None = None) -> Ro
         architecture: The network to use the roles with. None accepts a probe of any network.
 
     Returns:
-        Blocks by role, possibly none for a role.
+        Blocks, or layers inside them, by role; possibly none for a role.
 
     Raises:
         BlockError: The probe ran on a network of another name or with other blocks.
@@ -41,12 +51,14 @@ def read_roles(path: str | Path, architecture: Architecture | None = None) -> Ro
     try:
         blocks = [Block.parse(name) for name in content["settings"]["blocks"]]
         network = str(content["settings"]["network"])
-        roles = {role: tuple(map(Block.parse, found["blocks"])) for role, found in content["roles"].items()}
+        roles = {role: tuple(map(parse_block_or_layer, found["blocks"])) for role, found in content["roles"].items()}
     except (KeyError, TypeError, AttributeError, BlockError) as error:
         reason = one_line(error, 200)
         raise JobError(f"{name} does not have the format of a probe file ({reason}); probe again.") from None
     if architecture is not None:
         _validate_network(path, network, blocks, architecture)
+        for parts in roles.values():
+            _validate_layers(name, parts, architecture)
     return roles
 
 
@@ -82,14 +94,14 @@ def resolve_block_spec(
         JobError: A file cannot be read or is not a finished probe file.
     """
 
-    def resolve(name: object) -> str | Block:
+    def resolve(name: object) -> str | BlockOrLayer:
         if isinstance(name, str):
             return "+".join(_resolve_name(part, architecture, folder) for part in name.split("+"))
-        if isinstance(name, Block):
+        if isinstance(name, BlockOrLayer):
             return name
         raise invalid_spec_error(spec)
 
-    if isinstance(spec, str | Block):
+    if isinstance(spec, str | BlockOrLayer):
         return resolve(spec)
     if isinstance(spec, Mapping):
         entries = cast("Mapping[object, object]", spec).items()
@@ -135,3 +147,12 @@ def _validate_network(path: Path, network: str, blocks: Sequence[Block], archite
         f"{cut(str(path), 200)} is a probe of another network: {difference}. Probe this one: "
         "instantstyle probe --model …"
     )
+
+
+def _validate_layers(name: str, parts: Iterable[BlockOrLayer], architecture: Architecture) -> None:
+    for part in parts:
+        if isinstance(part, BlockLayer) and part.position >= architecture.layer_counts.get(part.block, 0):
+            raise BlockError(
+                f"{name} is a probe of another network: it has {part}, which {architecture.title} does not. "
+                "Probe this one: instantstyle probe --model …"
+            )
