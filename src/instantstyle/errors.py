@@ -56,6 +56,10 @@ class PromptWarning(RequestWarning):
     """A prompt, or a part of it, has no effect."""
 
 
+class ReferenceWarning(RequestWarning):
+    """A reference image has nothing of what is to be taken from it."""
+
+
 class SizeWarning(RequestWarning):
     """An image has far more or fewer pixels than those that its model was trained on."""
 

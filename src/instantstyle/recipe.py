@@ -4,7 +4,7 @@ The command line, the server, the studio and the batch each build a `Recipe`; ev
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
@@ -31,14 +31,18 @@ if TYPE_CHECKING:
 Crop = Literal["center", "pad", "squash"]
 """How a reference image becomes square: crop the long sides, pad with white, or distort."""
 
-Removal = Literal["subtract", "project", "mask", "clean"]
+Removal = Literal["subtract", "project", "mask", "clean", "cleanstyle"]
 """How content is removed from a style: subtract the content embedding (arXiv 2404.02733), subtract only the
 projection onto its direction, zero the elements that agree with it (MaskST, arXiv 2502.07466), or, without a
-content phrase, damp the image tokens beyond the first singular component (after CleanStyle, arXiv 2602.20721;
-docs/removal.md states the differences)."""
+content phrase, damp what is beyond the first singular component: of the image tokens (`clean`), or of the keys and
+values of each layer (`cleanstyle`, the method of CleanStyle, arXiv 2602.20721). docs/removal.md has the equations."""
 
-Combine = Literal["average", "concat"]
-"""How several references are combined: one weighted mean embedding, or all their tokens side by side."""
+WORDLESS: tuple[Removal, ...] = ("clean", "cleanstyle")
+"""Removals that read no content."""
+
+Combine = Literal["average", "concat", "subtract"]
+"""How several references are combined: one weighted mean embedding, all their tokens side by side, or the first
+reference minus the mean of the others."""
 
 Control = Literal["none", "canny"]
 """What preserves the structure of the image to start from: its pixels only, or also a Canny ControlNet."""
@@ -127,6 +131,18 @@ class Reference(StrictModel):
     weight: Weight = 1.0
 
 
+class Lora(Reference):
+    """A LoRA file that is merged into the weights of the model.
+
+    Attributes:
+        name: Path of the file.
+        sha256: As in `Reference`.
+        weight: Factor of its change of the weights, from -10 to 10.
+    """
+
+    weight: Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)] = 1.0
+
+
 class Recipe(StrictModel):
     """Everything that determines one image. A field that is None is left to the model.
 
@@ -139,14 +155,24 @@ class Recipe(StrictModel):
     negative_prompt: Text = ""
     references: tuple[Reference, ...] = ()
     combine: Combine = "average"
+    texture_references: tuple[Reference, ...] = ()
+    """References whose texture the style has, with only the colours of `references` (SADis, arXiv 2503.14275)."""
+    colour_scale: Weight | None = None
+    """How much of the colours such a blend has, 1.1 by default."""
+    texture_scale: Weight | None = None
+    """How much of the texture such a blend has, 1 by default."""
     layout_references: tuple[Reference, ...] = ()
     """References for the layout blocks, where the layout is not to follow `references`."""
     negative_references: tuple[Reference, ...] = ()
     """References whose style guidance moves away from."""
     crop: Crop = "center"
     content: tuple[NonEmptyText, ...] = ()
+    content_references: tuple[Reference, ...] = ()
+    """Images or saved styles that show the content, beside the words of `content`."""
     content_scale: ContentScale | None = None
     removal: Removal | None = None
+    mask_quantile: Fraction | None = None
+    """Fraction of the embedding's elements that removal `mask` keeps; None separates two clusters."""
     blocks: str | tuple[str, ...] | dict[str, Weight] = "style"
     scale: Weight = 1.0
     mask: Reference | None = None
@@ -155,6 +181,10 @@ class Recipe(StrictModel):
     """Fraction of the steps after which the style begins to act."""
     end: Fraction = 1.0
     """Fraction of the steps after which it stops."""
+    colour_transfer: Fraction | None = None
+    """How far the latents are given the colours of `references`, which must be one image; None or 0 for not."""
+    colour_transfer_interval: FractionInterval | None = None
+    """Fractions of the steps between which they are; 0.2 to 0.3 by default."""
     image: Reference | None = None
     """Image to start from (image-to-image)."""
     strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
@@ -163,6 +193,10 @@ class Recipe(StrictModel):
     model: FileName = "mini"
     adapter: FileName | None = None
     image_encoder: FileName | None = None
+    loras: tuple[Lora, ...] = ()
+    """LoRA files, merged into the weights in this order."""
+    vae: Reference | None = None
+    """File, folder or hub id of a VAE in place of the model's own."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
@@ -170,7 +204,8 @@ class Recipe(StrictModel):
     """Fractions of the steps between which classifier-free guidance acts; None means throughout."""
     height: ImageSide | None = None
     width: ImageSide | None = None
-    scheduler: str | None = None
+    scheduler: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+    """A name of `models.schedulers.SCHEDULERS` or a class of diffusers; images record the class of the model's own."""
     dtype: Dtype | None = None
     versions: dict[str, str] = Field(default_factory=dict)
 
@@ -182,8 +217,19 @@ class Recipe(StrictModel):
                 f"Recipe is invalid: the style would begin at {self.start:g} of the steps and end at "
                 f"{self.end:g}; start must not be greater than end."
             )
-        if self.removal == "clean" and self.content:
-            raise JobError("Recipe is invalid: removal 'clean' reads no words, and content is given; leave one out.")
+        if self.removal in WORDLESS and (self.content or self.content_references):
+            raise JobError(
+                f"Recipe is invalid: removal {self.removal!r} reads no words, and content is given; leave one out."
+            )
+        if self.mask_quantile is not None and self.removal not in (None, "mask"):
+            raise JobError(
+                f"Recipe is invalid: mask_quantile acts on removal 'mask' only, and removal is {self.removal!r}."
+            )
+        if self.colour_transfer and len(self.references) != 1:
+            raise JobError(
+                f"Recipe is invalid: colour_transfer takes the colours of one image, and there are "
+                f"{len(self.references)} references; give one, or leave colour_transfer out."
+            )
         if self.references and not any(reference.weight for reference in self.references):
             raise JobError("Recipe is invalid: references need a weight above 0, and have none; raise one.")
         return self
@@ -214,20 +260,29 @@ class Recipe(StrictModel):
         return type(self).model_validate({**self.model_dump(), **changes})
 
     def files(self) -> tuple[Reference, ...]:
-        """List every file that the recipe names, in the order of `FILE_FIELDS`."""
+        """List every image and style that the recipe names, in the order of `FILE_FIELDS`."""
         return (*self.style_files(), *(file for file in (self.mask, self.image) if file))
 
     def style_files(self) -> tuple[Reference, ...]:
         """List the files that name a style or layout, images and saved styles alike."""
-        return (*self.references, *self.layout_references, *self.negative_references)
+        return (
+            *(*self.references, *self.texture_references, *self.layout_references),
+            *(*self.negative_references, *self.content_references),
+        )
 
-    def map_files(self, change: Callable[[Reference], Reference]) -> "Recipe":
-        """Return the recipe with `change` applied to every file that it names, validated again."""
+    def map_files(self, change: Callable[[Reference], Reference], fields: Sequence[str] | None = None) -> "Recipe":
+        """Return the recipe with `change` applied to the files that it names, validated again.
+
+        Args:
+            change: Called with each file.
+            fields: The fields whose files are changed; None for `FILE_FIELDS` and `WEIGHT_FIELDS`.
+        """
 
         def changed(value: Reference | tuple[Reference, ...]) -> Reference | tuple[Reference, ...]:
             return tuple(map(change, value)) if isinstance(value, tuple) else change(value)
 
-        given = {name: value for name in FILE_FIELDS if (value := getattr(self, name))}
+        names = (*FILE_FIELDS, *WEIGHT_FIELDS) if fields is None else fields
+        given = {name: value for name in names if (value := getattr(self, name))}
         return self.replace(**{name: changed(value) for name, value in given.items()})
 
     def to_a1111(self) -> str:
@@ -241,6 +296,8 @@ class Recipe(StrictModel):
             "Seed": self.seed,
             "Size": f"{self.width}x{self.height}" if self.width and self.height else None,
             "Model": self.model,
+            "VAE": self.vae.name if self.vae else None,
+            "Lora": "; ".join(f"{lora.name}: {lora.weight:g}" for lora in self.loras) or None,
             # The initial noise is always sampled on the CPU, so that a seed gives the same image everywhere.
             "RNG": "CPU",
             "Denoising strength": self.strength if self.image else None,
@@ -254,37 +311,56 @@ class Recipe(StrictModel):
         if not self.references and not self.layout_references:
             return {}
         throughout = (self.start, self.end) == (0, 1)
-        removes = bool(self.content) or self.removal == "clean"
+        removes = bool(self.content or self.content_references) or self.removal in WORDLESS
         return {
             "Style reference": _join_names(self.references),
+            "Style texture reference": _join_names(self.texture_references),
+            "Style colour scale": self.colour_scale,
+            "Style texture scale": self.texture_scale,
             "Style layout reference": _join_names(self.layout_references),
             "Style negative reference": _join_names(self.negative_references),
             "Style mask": self.mask.name if self.mask else None,
             "Style steps": None if throughout else f"{self.start:g}-{self.end:g}",
             "Style content": "; ".join(self.content) or None,
+            "Style content reference": _join_names(self.content_references),
             "Style removal": (self.removal or "subtract") if removes else None,
+            "Style mask quantile": self.mask_quantile,
+            "Style colour transfer": self.colour_transfer,
             "Style content scale": self.content_scale if removes else None,
             "Style blocks": self.blocks if isinstance(self.blocks, str) else json.dumps(self.blocks),
             "Style scale": self.scale,
         }
 
 
-FILE_FIELDS = ("references", "layout_references", "negative_references", "mask", "image")
-"""Fields of a recipe that name files: three lists of references, and two single ones."""
+FILE_FIELDS = (
+    *("references", "texture_references", "layout_references", "negative_references", "content_references"),
+    *("mask", "image"),
+)
+"""Fields of a recipe that name images and styles: five lists of references, and two single ones."""
+
+WEIGHT_FIELDS = ("loras", "vae")
+"""Fields of a recipe that name files of weights."""
+
+MODEL_FIELDS = ("model", "adapter", "image_encoder", *WEIGHT_FIELDS)
+"""Fields of a recipe that determine which weights are loaded."""
 
 STYLE_FIELDS = (
-    *("negative_references", "combine", "crop", "content", "content_scale", "removal"),
-    *("blocks", "scale", "mask", "start", "end"),
+    *("texture_references", "colour_scale", "texture_scale", "negative_references", "combine", "crop"),
+    *("content", "content_references", "content_scale", "removal", "mask_quantile"),
+    *("blocks", "scale", "mask", "start", "end", "colour_transfer", "colour_transfer_interval"),
 )
 """Fields without effect where a recipe has neither `references` nor `layout_references`."""
 
 FIELD_ALIASES = {
     "style": "references",
+    "texture": "texture_references",
+    "content_image": "content_references",
     "layout": "layout_references",
     "negative_style": "negative_references",
     "negative": "negative_prompt",
     "steps": "num_inference_steps",
     "guidance": "guidance_scale",
+    "lora": "loras",
 }
 """Short names of fields, used by the options of the command and the axes of a sweep."""
 

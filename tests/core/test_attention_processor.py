@@ -183,7 +183,7 @@ def test_a_mask_is_resized_once_for_each_size_of_the_latents(attn, monkeypatch: 
 class FailingKeyValues(StyleKeyValues):
     """Keys and values that must not be used."""
 
-    def for_batch(self, batch: int, layout: RowLayout, shift_weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def for_batch(self, batch: int, layout: RowLayout, shift: object = None) -> tuple[Tensor, Tensor]:
         raise AssertionError("keys and values were computed for a style without effect")
 
 

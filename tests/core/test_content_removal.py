@@ -50,13 +50,15 @@ def test_project_is_independent_of_order_and_repetition_of_phrases():
     assert_close(project(E, torch.cat([T, T[:1]]), 0.7), project(E, T, 0.7))
 
 
-@pytest.mark.parametrize("removal", ["subtract", "project", "mask", "clean"])
+@pytest.mark.parametrize("removal", ["subtract", "project", "mask", "clean", "cleanstyle"])
 def test_nothing_is_removed_at_scale_zero(removal):
     assert remove(E, T, 0.0, removal) is E
 
 
 def test_an_unknown_removal_is_rejected_with_the_known_ones():
-    with pytest.raises(StyleError, match=r"one of subtract, project, mask, clean\. Did you mean subtract\?"):
+    with pytest.raises(
+        StyleError, match=r"one of subtract, project, mask, clean, cleanstyle\. Did you mean subtract\?"
+    ):
         remove(E, T, 1.0, "substract")
 
 

@@ -15,11 +15,12 @@ from torch.testing import assert_close
 
 from instantstyle import JobError, Style, StyleError
 from instantstyle.core.bound_style import BoundKeyValues
+from instantstyle.core.colour_texture import Texture
 from instantstyle.core.style_contents import StyleMetadata
 from instantstyle.core.style_file import (
     FORMAT,
     KEY,
-    VERSION,
+    VERSIONS,
     _hash,
     _text,
     style_metadata,
@@ -52,6 +53,13 @@ def cleaned_style() -> Style:
     """Make a bound style with the shifts of token cleaning."""
     bound = BoundKeyValues("sdxl", "a" * 16, make_pairs(0), make_pairs(5))
     return complete_style(removal="clean", content_scale=1.0, bindings=(bound,))
+
+
+def blended_style() -> Style:
+    """Make a style with everything that version 2 added."""
+    grey, texture = (torch.randn(2, 6, generator=seeded_generator(seed)) for seed in (3, 4))
+    parts = {"removal": "mask", "mask_quantile": 0.9, "content_kinds": ("image",), "grey_embeds": grey}
+    return complete_style(**parts, texture=Texture(texture, (1.0, 3.0), "waves.png", 0.5, 0.25))
 
 
 def complete_style(**changes) -> Style:
@@ -110,6 +118,43 @@ def test_a_style_is_loaded_exactly_as_saved(path):
 
 def test_a_cleaned_style_is_loaded_exactly_as_saved(path):
     assert are_equal(Style.load(cleaned_style().save(path, exact=True)), cleaned_style())
+
+
+def test_a_blend_is_loaded_exactly_as_saved_and_can_be_tuned(path):
+    loaded, saved = Style.load(blended_style().save(path, exact=True)), blended_style()
+    assert are_equal(loaded, saved)
+    assert loaded.embedding().equal(saved.embedding())
+    tuned = loaded.with_blend(texture_scale=2.0).with_removal(0.1)
+    assert tuned.embedding().equal(saved.with_blend(texture_scale=2.0).with_removal(0.1).embedding())
+
+
+def test_a_style_is_written_in_the_first_version_that_holds_all_of_it(path):
+    """Earlier releases read as many files as they can, and refuse the others by version."""
+    grey = torch.ones(2, 6)
+    pictures = {"image_embeds": torch.ones(1, 3, 6), "unconditional": torch.zeros(3, 6), "weights": (1.0,)}
+    versions = {
+        "plain": complete_style(),
+        "clean": cleaned_style(),
+        "blend": blended_style(),
+        "mask_quantile": complete_style(removal="mask", mask_quantile=0.9),
+        "content_kinds": complete_style(content_kinds=("image",)),
+        "grey_embeds": complete_style(grey_embeds=grey),
+        "cleanstyle": complete_style(removal="cleanstyle"),
+        "subtract": complete_style(combine="subtract"),
+        "picture's features": complete_style(**pictures, removal="subtract", content_embeds=torch.ones(1, 3, 6)),
+    }
+    found = {}
+    for name, style in versions.items():
+        fields = json.loads(json.loads(header(style.save(path, force=True)))["__metadata__"][KEY])
+        found[name] = fields["version"]
+        assert Style.load(path).embedding().equal(style.embedding()), name
+    assert found == {name: 1 if name in ("plain", "clean") else 2 for name in versions}
+
+
+def header(path: Path) -> bytes:
+    """Return the JSON text before the tensors of a safetensors file."""
+    data = path.read_bytes()
+    return data[8 : 8 + int.from_bytes(data[:8], "little")]
 
 
 @pytest.mark.parametrize(
@@ -350,9 +395,10 @@ def test_the_documentation_lists_every_field_and_tensor(path):
     assert documented_names("Fields") == {*StyleMetadata.model_fields, *own}
     tensors = {
         re.sub(r"bound\.sdxl\..*\.(key|value)", r"bound.<family>.<layer>.\1", n)
-        for n in style_tensors(cleaned_style(), False)
+        for style in (cleaned_style(), blended_style())
+        for n in style_tensors(style, False)
     }
     assert documented_names("Tensors") == tensors
-    assert f"version {VERSION}" in DOCUMENT.read_text()
+    assert all(f"version {version}" in DOCUMENT.read_text() for version in VERSIONS)
     assert f"`{FORMAT}`" in DOCUMENT.read_text()
     assert f"`{KEY}`" in DOCUMENT.read_text()

@@ -21,7 +21,7 @@ from instantstyle.generation.style_card import describe_style, render_style_card
 
 from ..conftest import layer_weights, plus_projection
 from ..helpers import seeded_generator
-from .test_attention_processor import key_values
+from .test_attention_processor import denoising_state, key_values
 
 # Tokens whose first singular component is the style and whose other components are the content.
 U = torch.linalg.qr(torch.randn(4, 4, generator=seeded_generator(0))).Q
@@ -81,7 +81,7 @@ def test_a_content_scale_of_one_half_shifts_tokens_half_as_far():
 def test_the_shift_decays_at_the_rate_of_its_row():
     shift = TokenShift(torch.ones(2, 1, 4, 16), torch.ones(2, 1, 4, 16), torch.tensor([0.0, RATE]))
     style = key_values(shift=shift)
-    key, value = style.for_batch(2, GUIDED, shift.weight_at(0.5))
+    key, value = style.for_batch(2, GUIDED, shift.at(denoising_state(step=1, steps=2)))
     assert_close(key[0], style.key[0, 0] + 1)
     assert_close(value[1], style.value[1, 0] + cleaning_weight(torch.tensor(0.5)))
 
@@ -129,7 +129,7 @@ def test_at_the_first_step_a_layer_has_keys_and_values_of_tail_and_head(styled, 
     layer = next(layer for layer in styled.adapter.layers if layer.name == name)
     head, tail = head_and_tail(styled.adapter.tokens(ink)[1], HEAD)
     to_key, to_value = styled.adapter.checkpoint.read_layer(layer.number)
-    key, _ = style.for_batch(2, GUIDED, style.shift.weight_at(0.0))
+    key, _ = style.for_batch(2, GUIDED, style.shift.at(denoising_state()))
     assert_close(style.key[:, 0] + style.shift.key[:, 0], torch.stack([tail, head]) @ to_key.mT)
     assert_close(style.value[:, 0] + style.shift.value[:, 0], torch.stack([tail, head]) @ to_value.mT)
     assert_close(key, (style.key + style.shift.key)[:, 0])

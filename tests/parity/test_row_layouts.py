@@ -158,9 +158,9 @@ def record_layouts(styled: InstantStyle, seen: list[tuple[str, ...]]) -> Any:
 
             original = StyleKeyValues.for_batch
 
-            def recording(self: Any, batch: int, layout: Any, shift_weight: Any = None) -> Any:
+            def recording(self: Any, batch: int, layout: Any, shift: Any = None) -> Any:
                 seen.append(layout)
-                return original(self, batch, layout, shift_weight)
+                return original(self, batch, layout, shift)
 
             patch.__enter__().setattr(StyleKeyValues, "for_batch", recording)
 

@@ -18,7 +18,7 @@ from .denoising_state import DenoisingState
 from .pipeline_call import ImageRegion
 from .protocols import AttentionModule
 from .row_layout import RowLayout
-from .style_key_values import StyleKeyValues
+from .style_key_values import KeyValueShift, StyleKeyValues
 
 
 def styled_attention(
@@ -158,7 +158,7 @@ class StyleKeyValueCache:
         self.style = style
         self._is_active = True
         self._scale = style.scale
-        self._shift_weight: Tensor | None = None
+        self._shift: KeyValueShift | None = None
         self._region: ImageRegion | None = None
         self._mask = style.mask
         self._key_value: tuple[Tensor, Tensor] | None = None
@@ -176,7 +176,7 @@ class StyleKeyValueCache:
         self._is_active = factor != 0
         self._scale = self.style.scale if factor == 1 else self.style.scale * factor
         if self.style.shift is not None:
-            self._shift_weight = self.style.shift.weight_at(state.progress)
+            self._shift = self.style.shift.at(state)
         if self.style.mask is None:
             return
         if state.has_views:
@@ -223,8 +223,8 @@ class StyleKeyValueCache:
             return self._key_value
         # Casts on the first call only; later calls return the same tensors unchanged.
         self.style = self.style.to(hidden_states)
-        weight = None if self._shift_weight is None else self._shift_weight.to(hidden_states)
-        key, value = self.style.for_batch(len(hidden_states), layout, weight)
+        shift = None if self._shift is None else (self._shift[0].to(hidden_states), self._shift[1].to(hidden_states))
+        key, value = self.style.for_batch(len(hidden_states), layout, shift)
         heads = split_heads(key, attn.heads), split_heads(value, attn.heads)
         if cacheable:
             self._key_value, self._valid_for = heads, valid_for

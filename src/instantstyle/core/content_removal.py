@@ -24,6 +24,7 @@ the head's too, at σe^(−0.2σ), by which the large ones almost vanish; here i
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -36,10 +37,13 @@ from ..utils.text import shorten
 CLEAN = "clean"
 """The removal that acts on image tokens instead of embeddings."""
 
-CONTENT_SCALES = {"subtract": 0.5, "project": 0.5, "mask": 1.0, CLEAN: 1.0}
+CLEANSTYLE = "cleanstyle"
+"""The removal that acts on the keys and values of each layer, see `cleanstyle`."""
+
+CONTENT_SCALES = {"subtract": 0.5, "project": 0.5, "mask": 1.0, CLEAN: 1.0, CLEANSTYLE: 1.0}
 """Default content scale by removal. For subtract that of InstantStyle's demo and README example, whose classes have
-1.0 as the default of `neg_content_scale`; the same for project. Mask and clean have no scale in their papers: they act
-in full."""
+1.0 as the default of `neg_content_scale`; the same for project. The others have no scale in their papers: they act in
+full."""
 
 CLUSTERS = 2
 """Number of clusters of products in `mask`, of which the highest is removed; as in the code of MaskST's authors."""
@@ -61,11 +65,12 @@ RATES = (0.0, RATE)
 
 
 def subtract(
-    embeds: Float[Tensor, "*images dim"], content: Float[Tensor, "phrases dim"], scale: float
+    embeds: Float[Tensor, "*images dim"], content: Float[Tensor, "phrases *features dim"], scale: float
 ) -> Float[Tensor, "*images dim"]:
-    """Compute e' = e − s · Σ t: image embedding minus content text embedding (arXiv 2404.02733, section 3.3).
+    """Compute e' = e − s · Σ t: image embedding minus content embedding (arXiv 2404.02733, section 3.3).
 
-    The paper has s = 1, and its Figure 13 raises it step by step. The sum over several phrases is an extension.
+    The paper has s = 1, and its Figure 13 raises it step by step. The sum over several phrases is an extension. t may
+    be the embedding of a picture as well (`neg_content_emb` of the authors' code), or its patch features.
     """
     return embeds - scale * content.sum(dim=0)
 
@@ -84,18 +89,27 @@ def project(
 
 
 def mask(
-    embeds: Float[Tensor, "*images dim"], content: Float[Tensor, "phrases dim"], scale: float
+    embeds: Float[Tensor, "*images dim"],
+    content: Float[Tensor, "phrases dim"],
+    scale: float,
+    quantile: float | None = None,
 ) -> Float[Tensor, "*images dim"]:
     """Compute e' = e − s · m⊙e, with mᵢ = 1 where eᵢtᵢ is in the highest cluster of e⊙t (MaskST, arXiv 2502.07466).
 
-    At s = 1, the paper's only value, these elements become zero. Two rules are extensions. An element whose
-    product is 0 or below stays, wherever the clusters are separated, because words and image do not agree there.
+    With a quantile θ, the other rule of the authors' code (`theta`), mᵢ = 1 where eᵢtᵢ is above the θ-quantile of e⊙t,
+    whatever its sign; their classes have θ = 0.8, their script for SDXL 0.9.
+
+    At s = 1, the paper's only value, these elements become zero. Two rules are extensions. Between clusters, an
+    element whose product is 0 or below stays, wherever they are separated, because words and image do not agree there.
     Each of several phrases has its own clusters, and an element is removed if it is high for any of them: in
     products with the sum of the phrases, phrases of opposite sign would hide each other. (The authors use one
     sentence that names several objects.) The lengths of e and t do not matter.
     """
     products = embeds[..., None, :] * content
-    high = torch.stack([_in_highest_cluster(row) for row in products.flatten(0, -2)]).view(products.shape)
+    if quantile is None:
+        high = torch.stack([_in_highest_cluster(row) for row in products.flatten(0, -2)]).view(products.shape)
+    else:
+        high = products > torch.quantile(products, quantile, dim=-1, keepdim=True)
     return embeds - scale * (embeds * high.any(dim=-2))
 
 
@@ -133,8 +147,8 @@ def check_removal(removal: object, content_scale: object) -> None:
     """Check a removal's name and scale.
 
     Raises:
-        StyleError: `removal` is neither one of `REMOVALS` nor `"clean"`, or `content_scale` is not a finite number, of
-            Python or numpy.
+        StyleError: `removal` is neither one of `REMOVALS` nor of `WORDLESS`, or `content_scale` is not a finite
+            number, of Python or numpy.
     """
     if not is_finite_number(content_scale):
         raise StyleError(f"content_scale is {shorten(content_scale)}; it is a finite number, 0 for nothing.")
@@ -144,6 +158,20 @@ def check_removal(removal: object, content_scale: object) -> None:
             f"removal cannot be {shorten(removal)}; it is one of {', '.join(known)}."
             f"{suggest_nearest(str(removal), known)}"
         )
+
+
+def check_mask_quantile(quantile: object, removal: str) -> None:
+    """Check the quantile of `mask`, which None leaves out.
+
+    Raises:
+        StyleError: It is not a share in 0..1, or stands beside another removal.
+    """
+    if quantile is None:
+        return
+    if not is_finite_number(quantile) or not 0 <= float(cast(float, quantile)) <= 1:
+        raise StyleError(f"mask_quantile is {shorten(quantile)}; it is a share in 0..1 of the elements, or None.")
+    if removal != "mask":
+        raise StyleError(f"mask_quantile has no effect on removal={removal!r}; leave it out, or use mask.")
 
 
 def default_scale(removal: str) -> float:
@@ -158,17 +186,20 @@ def default_scale(removal: str) -> float:
 
 def remove(
     embeds: Float[Tensor, "*images dim"],
-    content: Float[Tensor, "phrases dim"],
+    content: Float[Tensor, "phrases *features dim"],
     scale: float,
     removal: str = "subtract",
+    mask_quantile: float | None = None,
 ) -> Float[Tensor, "*images dim"]:
     """Remove the content from image embeddings.
 
     Args:
-        embeds: Raw projected image embeddings.
-        content: Raw projected text embeddings of the words to remove.
+        embeds: Raw projected image embeddings, or patch features, from which content can be subtracted only.
+        content: Raw projected embeddings of the words or pictures to remove; of patch features, those of pictures.
         scale: How much is removed; 0 returns the identical tensor.
-        removal: One of `REMOVALS`; `"clean"` returns the identical tensor, as it acts on tokens.
+        removal: One of `REMOVALS`; those of `WORDLESS` return the identical tensor, as they act on tokens, or on keys
+            and values.
+        mask_quantile: θ of `mask`; None separates clusters.
 
     Returns:
         Embeddings of the same shape.
@@ -181,6 +212,8 @@ def remove(
         return embeds
     if scale == 0 or not len(content):
         return embeds
+    if removal == "mask":
+        return mask(embeds, content, scale, mask_quantile)
     return REMOVALS[removal](embeds, content, scale)
 
 

@@ -30,6 +30,7 @@ class DenoisingState:
         self.has_views = False
         """Whether the rows of the batch are parts of one image."""
         self._progress: float | None = None
+        self._num_steps: int | None = None
         self._place: int | None = None
         """Place in the schedule of the last call in a caller's own loop."""
 
@@ -65,10 +66,11 @@ class DenoisingState:
         self.rows = len(sample) * (sample.shape[2] if sample.ndim == 5 else 1)
         if call is None:
             self.row_layout, self.region, self.has_views = declared or UNGUIDED, None, False
-            self._progress, self.keeps_text = None, False
+            self._progress, self._num_steps, self.keeps_text = None, None, False
         else:
             self.row_layout = call.row_layout(declared)
             self.region, self.has_views, self._progress = call.region, call.has_views, call.progress
+            self._num_steps = call.num_steps
             self.keeps_text = not call.runs_callback
             scheduler, is_own_schedule = call.pipe.scheduler, True
         if self._progress is None:
@@ -126,10 +128,16 @@ class DenoisingState:
             raise StyleError(
                 "The step of this call of the UNet is not known, since no pipeline of diffusers is running and the "
                 "scheduler does not have the timestep exactly once and next to the last one: start, end, curve, "
-                "removal='clean' and guidance_interval need one. Name the scheduler of your loop: "
+                "removal='clean' or 'cleanstyle' and guidance_interval need one. Name the scheduler of your loop: "
                 "using(…, scheduler=…)."
             )
         return self._progress
+
+    @property
+    def progress_after(self) -> float:
+        """Share of the steps up to and including the current one; raises `StyleError` as `progress`."""
+        progress = self.progress
+        return progress if self._num_steps is None else progress + 1 / self._num_steps
 
     def spatial_size(self, pixels: int) -> tuple[int, int]:
         """Return height and width of a layer of so many pixels.
@@ -161,4 +169,5 @@ class DenoisingState:
         last, self._place = self._place, int(places[0]) if len(places) == 1 else None
         if self._place is None or (not may_skip and last is not None and self._place > last + 1):
             return None
+        self._num_steps = len(timesteps)
         return self._place / len(timesteps)

@@ -20,13 +20,14 @@ from ..unet.blocks import BlockSpec, Layer, find_weight
 from ..utils.weight_fingerprint import fingerprint_weights
 from .bound_style import BoundKeyValues, KeyValue
 from .conditioning import StyleConditioning, load_mask
-from .content_removal import RATES, token_shift
+from .content_removal import token_shift
 from .image_projection import PROJECTIONS
 from .injection import StyleLayers
 from .processor_checks import is_cross_attention
 from .protocols import UNet
 from .style import Style
-from .style_key_values import StyleKeyValues, TokenShift
+from .style_key_values import StyleKeyValues
+from .style_rows import StyleRows
 
 
 def cross_attention_layers(unet: UNet) -> list[Layer]:
@@ -103,26 +104,23 @@ class IPAdapter:
         if conditioning.scale == 0 or not weights:
             return {}
         layers = [layer for layer in self.layers if find_weight(weights, layer)]
-        bound = [self._key_values(style, layers) for style in conditioning.styles]
-        bound_negative = self._key_values(negative, layers) if negative else None
+        rows = StyleRows.of(
+            [(style, self._key_values(style, layers)) for style in conditioning.styles],
+            (negative, self._key_values(negative, layers)) if negative else None,
+            conditioning.unconditional,
+        )
         mask = None if conditioning.mask is None else load_mask(conditioning.mask)
-        scale, unconditional = torch.tensor(float(conditioning.scale)), conditioning.unconditional
-
-        def rows(which: int, key: str) -> Float[Tensor, "2 prompts tokens width"]:
-            pairs = [one.layers[key] for one in bound]
-            other = bound_negative.layers[key][which] if bound_negative else None
-            return stack_rows([pair[which] for pair in pairs], other, unconditional)
-
+        scale = torch.tensor(float(conditioning.scale))
         return {
             layer.name: (
                 StyleKeyValues(
-                    key=rows(0, layer.key),
-                    value=rows(1, layer.key),
+                    key=rows.stack(0, layer.key),
+                    value=rows.stack(1, layer.key),
                     scale=scale * find_weight(weights, layer),
                     mask=mask,
                     curve=conditioning.schedule,
-                    shift=_token_shift(bound, bound_negative, layer.key, unconditional),
-                    unconditional=unconditional,
+                    shift=rows.shift(layer.key),
+                    unconditional=conditioning.unconditional,
                 ),
             )
             for layer in layers
@@ -225,52 +223,6 @@ def missing_adapter_error(family: str, style: Style | None = None) -> StyleError
         f"This pipeline has no adapter, so that it uses only styles bound for {family}{has}; "
         f"bind the style: instantstyle style … --bind {family}."
     )
-
-
-def stack_rows(
-    styles: Sequence[Float[Tensor, "2 tokens width"]],
-    negative: Float[Tensor, "2 tokens width"] | None,
-    unconditional: bool,
-) -> Float[Tensor, "2 prompts tokens width"]:
-    """Stack the keys, or the values, of the styles of a call: one style, or one for each prompt.
-
-    Row 0 is for the unconditional half: no reference, the negative style, or, if `unconditional`, the styles. Row 1 is
-    for the other half. One style is returned as a view of its own memory; `StyleError` if numbers of tokens differ.
-    """
-    if len({style.shape for style in styles}) > 1:
-        raise StyleError("Styles of one call must have as many references side by side each (combine).")
-    rows = styles[0][:, None] if len(styles) == 1 else torch.stack(list(styles), dim=1)
-    if unconditional:
-        return rows.flip(0)
-    if negative is None:
-        return rows
-    if negative.shape[1] != rows.shape[2]:
-        raise StyleError("A negative style needs as many references side by side as the style has (combine).")
-    return torch.stack([negative[1:].expand_as(rows[0]), rows[1]])
-
-
-def _token_shift(
-    styles: Sequence[BoundKeyValues], negative: BoundKeyValues | None, key: str, unconditional: bool
-) -> TokenShift | None:
-    """Build the shift that token cleaning adds to both rows of a layer; None where no style is cleaned.
-
-    A negative style, cleaned or not, takes the place of the tail. For an unconditional style only that style is
-    cleaned: guidance would steer towards a tail in the other row.
-    """
-    if not any(key in bound.shifts for bound in (*styles, *([negative] if negative else []))):
-        return None
-    slow, fast = RATES
-    shifts = [bound.shift_for(key) for bound in styles]
-    others = negative.shift_for(key) if negative else (None, None)
-
-    def rows(which: int) -> Float[Tensor, "2 prompts tokens width"]:
-        halves = [shift[which] for shift in shifts]
-        if unconditional:
-            halves = [torch.stack([torch.zeros_like(half[1]), half[1]]) for half in halves]
-        return stack_rows(halves, others[which], unconditional)
-
-    rates = (fast, fast) if negative or unconditional else (slow, fast)
-    return TokenShift(rows(0), rows(1), torch.tensor(rates))
 
 
 def merge_style_layers(parts: Iterable[StyleLayers]) -> StyleLayers:

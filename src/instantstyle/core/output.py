@@ -47,7 +47,7 @@ class CallRecord:
     """
 
     styled: "InstantStyle"
-    recipe_fields: Mapping[str, str | None] | None
+    recipe_fields: Mapping[str, object] | None
     prompts: tuple[str, ...]
     styles: "tuple[Style | StyleConditioning, ...]"
     settings: PipelineArguments
@@ -155,6 +155,7 @@ class CallRecord:
             raise JobError(
                 f"A recipe does not record {', '.join(missing)}; save the image without one: .images[0].save(…)."
             )
+        chosen = cast("str | None", fields.pop("scheduler", None))
         defaults = {name: each.default for name, each in signature(pipe.__call__).parameters.items()}
         guidance = {**defaults, **self.arguments}.get("guidance_scale")
         return Recipe(
@@ -164,7 +165,7 @@ class CallRecord:
             num_inference_steps=int({**defaults, **self.arguments}["num_inference_steps"]),
             guidance_interval=self.guidance_interval,
             guidance_scale=None if guidance is None else float(guidance),
-            scheduler=self.scheduler,
+            scheduler=chosen or self.scheduler,
             dtype=cast(Dtype, self.dtype),
             height=image.height,
             width=image.width,

@@ -15,10 +15,12 @@ from ..unet.blocks import BlockSpec, copy_spec
 from ..unet.probe_file import resolve_block_spec
 from .clip_encoders import ImageEncoder
 from .conditioning import MaskLike, as_conditionings, read_file_once
+from .content_inputs import Content
 from .guidance_interval import GuidanceInterval
 from .image_arguments import convert_images
 from .injection import StyledUNet, inject_attention_processors, limit_guidance
 from .ip_adapter import IPAdapter, merge_style_layers
+from .latent_colours import LatentColours, with_latent_colours
 from .output import CallRecord, StyledOutput
 from .pipeline_call import unwrap_compiled
 from .pipeline_checks import (
@@ -36,10 +38,11 @@ from .pipeline_state import PipelineState
 from .prompt_checks import warn_of_call
 from .protocols import ContentEncoder, Pipeline, PipelineArguments
 from .reference_encoder import ContentScale, ReferenceEncoder
+from .reference_inputs import ReferenceLike
 from .representation import describe, tabulate_roles
 from .row_layout import Row, validate_row_layout
 from .style import Style
-from .style_builder import ReferenceLike, References, StyleBuilder, StyleLike
+from .style_builder import References, StyleBuilder, StyleLike
 
 if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -62,7 +65,7 @@ class InstantStyle:
         architecture: Architecture | None = None,
         defaults: PipelineArguments | None = None,
         keep_encoder: bool = True,
-        recipe_fields: Mapping[str, str | None] | None = None,
+        recipe_fields: Mapping[str, object] | None = None,
         row_layout: Sequence[Row] | None = None,
         explain_prompt: Callable[[str], str | None] | None = None,
     ) -> None:
@@ -76,7 +79,7 @@ class InstantStyle:
             architecture: Blocks and roles; None matches the UNet with the known architectures.
             defaults: Arguments of a call where the caller gives none.
             keep_encoder: Whether to keep the image encoder's weights between uses; embeddings are cached either way.
-            recipe_fields: Fields `model`, `adapter` and `image_encoder` of its images' recipes; None for no recipes.
+            recipe_fields: Fields of its images' recipes that load this model again; None for no recipes.
             row_layout: Parts of a batch, `("unconditional", "conditional")`, of a class that is not diffusers'.
             explain_prompt: Returns one line where the model knows no word of a prompt, else None.
 
@@ -133,24 +136,39 @@ class InstantStyle:
         self,
         reference: References,
         *,
-        content: str | Sequence[str] | None = None,
+        content: Content | None = None,
         content_scale: ContentScale | None = None,
         removal: Removal | None = None,
+        mask_quantile: float | None = None,
         crop: Crop = "center",
         weights: Sequence[float] | None = None,
         combine: Combine = "average",
+        texture: References | None = None,
+        colour_scale: float | None = None,
+        texture_scale: float | None = None,
+        keep_grey: bool = False,
     ) -> Style:
         """Make a reusable style.
 
         Args:
             reference: One reference or several, in any order. If one of them is a style, all are mixed, each with its
                 own content removed.
-            content: Words for what the references show, to be removed.
+            content: Words for what the references show, or pictures, styles or embeddings of it (`content_inputs`),
+                to be removed.
             content_scale: How much is removed, 0 for nothing, or `"auto"`; None is the removal's default.
-            removal: `"subtract"` (the paper's), `"project"`, `"mask"` or `"clean"`; None is `"subtract"`.
+            removal: `"subtract"` (the paper's), `"project"`, `"mask"`, `"clean"` or `"cleanstyle"`; None is
+                `"subtract"`.
+            mask_quantile: With `"mask"`, the share of the embedding's elements that is kept, 0..1; None separates two
+                clusters.
             crop: How images are made square: `"center"`, `"pad"` or `"squash"`.
             weights: Weight of each reference; None weights them equally.
-            combine: `"average"` computes the weighted mean, `"concat"` puts the tokens side by side.
+            combine: `"average"` computes the weighted mean, `"concat"` puts the tokens side by side, `"subtract"`
+                subtracts the mean of the others from the first.
+            texture: One reference or several whose texture is used, of `reference` the colours only, see
+                `Style.blend`.
+            colour_scale: How much of the colours a blend has; None is 1.1.
+            texture_scale: How much of the texture; None is 1.
+            keep_grey: Whether to keep embeddings of the images made grey, which `Style.blend` needs.
 
         Raises:
             ImageError: An image cannot be read.
@@ -161,9 +179,14 @@ class InstantStyle:
             content=content,
             content_scale=content_scale,
             removal=removal,
+            mask_quantile=mask_quantile,
             crop=crop,
             weights=weights,
             combine=combine,
+            texture=texture,
+            colour_scale=colour_scale,
+            texture_scale=texture_scale,
+            keep_grey=keep_grey,
         )
 
     def bind(self, style: References, blocks: BlockSpec = "style") -> Style:
@@ -176,10 +199,8 @@ class InstantStyle:
         ready.check_encoder(self.image_encoder)
         return ready.with_binding(self.adapter.bind(ready, self._without_probe_file(blocks)))
 
-    def minus(
-        self, style: Style | ReferenceLike, content: str | Sequence[str], content_scale: float | None = None
-    ) -> Style:
-        """Remove these words beside any that are removed already; `content_scale` applies to all, None keeps it."""
+    def minus(self, style: Style | ReferenceLike, content: Content, content_scale: float | None = None) -> Style:
+        """Remove this content beside any that is removed already; `content_scale` applies to all, None keeps it."""
         return self.builder.minus(style, content, content_scale)
 
     @contextmanager
@@ -231,7 +252,7 @@ class InstantStyle:
         prompt: str | Sequence[str] | None = None,
         *,
         style: StyleLike | None = None,
-        content: str | Sequence[str] | None = None,
+        content: Content | None = None,
         content_scale: ContentScale | None = None,
         removal: Removal | None = None,
         crop: Crop = "center",
@@ -243,6 +264,7 @@ class InstantStyle:
         curve: Sequence[float] | None = None,
         negative_style: Style | ReferenceLike | None = None,
         guidance_interval: GuidanceInterval | None = None,
+        latent_colours: LatentColours | None = None,
         seed: int | None = None,
         num_images_per_prompt: int = 1,
         **arguments: Any,
@@ -253,7 +275,7 @@ class InstantStyle:
             prompt: One prompt or several.
             style: A reference or several (images, saved styles), a ready `Style`, one `Style` for each prompt, or
                 `StyleConditioning`s that add up. None is the plain pipeline.
-            content: Words for what the references show, to be removed.
+            content: Words for what the references show, or pictures of it, to be removed; as in `style`.
             content_scale: How much is removed, 0 for nothing, or `"auto"`: just enough that the reference is no closer
                 to the words than unrelated images. None is the removal's default, or the scale of a ready style.
             removal: How it is removed; None is `"subtract"`, or the removal of a ready style.
@@ -267,6 +289,7 @@ class InstantStyle:
             curve: Factors on the scale, see `StyleConditioning`.
             negative_style: A style that guidance steers away from.
             guidance_interval: First and last share of the steps with guidance, such as (0.2, 0.8); None is all.
+            latent_colours: A picture whose colours the latents get at a part of the steps.
             seed: Image i is generated from `seed + i`, alone or in a batch; None draws a new seed.
             num_images_per_prompt: Images for each prompt.
             arguments: Arguments of the pipeline itself. Images may be what references are, see `image_arguments`.
@@ -296,9 +319,12 @@ class InstantStyle:
         styles = self.builder.for_call(style, crop, content, content_scale, removal, settings)
         check_one_style_each(styles, prompts)
         styling = nullcontext() if styles is None else self.using(styles, **settings)
-        record = CallRecord.of(self, prompt, styles, settings, guidance_interval, seeds, images, arguments)
+        recorded = arguments if latent_colours is None else {**arguments, "latent_colours": latent_colours}
+        record = CallRecord.of(self, prompt, styles, settings, guidance_interval, seeds, images, recorded)
         with StyledUNet.of(self.pipe.unet).generating(), record.watch(arguments) as watched, styling, guidance:
             inputs = call_inputs(self.pipe, prompt, images, generators)
+            noise = inputs.get("generator", watched.get("generator"))
+            watched = with_latent_colours(self.pipe, latent_colours, watched, noise)
             output = self.pipe(**inputs, **watched)
         check_output(output[0], flagged_images(output), self.pipe)
         return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)

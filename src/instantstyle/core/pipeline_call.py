@@ -72,6 +72,11 @@ class PipelineCall:
         return step / len(timesteps)
 
     @property
+    def num_steps(self) -> int | None:
+        """Number of steps that this call draws; None where the method has no such loop."""
+        return None if self.progress is None else len(self.variables["timesteps"])
+
+    @property
     def region(self) -> ImageRegion | None:
         """The region of `padding_mask_crop`; None where the whole image is generated."""
         crop = self.variables.get("crops_coords")

@@ -1,12 +1,10 @@
-"""A style: embeddings of reference images and of the content to remove from them; saved, mixed, bound."""
+"""A style: embeddings of reference images and of the content to remove from them; saved, mixed, blended, bound."""
 
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,21 +13,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
+from ..recipe import WORDLESS, Reference
 from ..utils.numbers import is_finite_number
 from ..utils.text import shorten
 from .bound_style import BoundKeyValues
-from .clip_encoders import ImageEncoder
-from .content_removal import CLEAN, CONTENT_SCALES, check_removal, default_scale, remove, weighted_mean
+from .colour_texture import COLOUR_SCALE, TEXTURE_SCALE
+from .content_removal import check_removal, default_scale
+from .style_blending import blended_fields, check_blend_scales
+from .style_contents import ContentKind
+from .style_data import StyleData
 from .style_file import read_style_fields, write_style
 from .style_library import find_style_file
 from .style_mixing import NO_EMBEDDINGS, checked_weights, mixed_fields, ordered_parts, split_pairs
-from .style_source import StyleSource, source_of_file, source_of_mix
-
-COMBINATIONS = ("average", "concat")
+from .style_source import source_of_blend, source_of_file, source_of_mix
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Style:
+class Style(StyleData):
     """One or more reference images made reusable.
 
     Image and content embeddings are stored separately, so that the removal can be changed without the image. A bound
@@ -38,140 +38,64 @@ class Style:
     raise `StyleError`.
     """
 
-    image_embeds: Float[Tensor, "refs *features dim"]
-    """Raw projected embeddings [refs dim]; for Plus and full adapters patch features [refs patches dim]. A style that
-    is only bound has none, [0 0]."""
-    unconditional: Float[Tensor, "*features dim"]
-    """The unconditional input of the adapter: zeros, or the patch features of an all-zero image."""
-    weights: tuple[float, ...] = (1.0,)
-    """Weight of each reference; only their proportions matter."""
-    combine: str = "average"
-    """`average`: one embedding, the weighted mean; `concat`: the tokens of all references side by side."""
-    content: tuple[str, ...] = ()
-    """Words for what the references show, which are removed."""
-    content_embeds: Float[Tensor, "phrases dim"] | None = None
-    content_scale: float = CONTENT_SCALES["subtract"]
-    """How much is removed, 0 for nothing: of the words' embedding, of the elements they mark, or of the tail."""
-    removal: str = "subtract"
-    """`subtract`, `project`, `mask` or `clean`."""
-    name: str = "reference"
-    encoder: str = "CLIP"
-    encoder_fingerprint: str = ""
-    """Fingerprint of the image encoder; empty if it is unknown."""
-    crop: str = "center"
-    """How the references were made square."""
-    thumbnail: bytes = b""
-    """A small JPEG of the references."""
-    author: str = ""
-    licence: str = ""
-    notes: str = ""
-    bindings: tuple[BoundKeyValues, ...] = ()
-    """Keys and values, at most once for each family of networks."""
-    source: StyleSource | None = None
-    """The files that it was made from, for recipes; None if unknown."""
-
-    def __post_init__(self) -> None:
-        check_removal(self.removal, self.content_scale)
-        if self.combine not in COMBINATIONS:
-            raise StyleError(f"combine cannot be {self.combine!r}; it is one of {', '.join(COMBINATIONS)}.")
-        object.__setattr__(self, "weights", checked_weights(self.weights, len(self.image_embeds)))
-        if self.combine == "concat" and len(set(self.weights)) > 1:
-            raise StyleError(f"Weights {self.weights} have no meaning for tokens side by side; use combine='average'.")
-        if not self.has_ingredients and not self.bindings:
-            raise StyleError("A style needs a reference, or keys and values; this one has neither.")
-
-    @property
-    def dim(self) -> int:
-        """Width of the embeddings or patch features."""
-        return self.image_embeds.shape[-1]
-
-    @property
-    def uses_patch_features(self) -> bool:
-        """Whether the style is for an adapter on patch features, from which words cannot be removed."""
-        return self.image_embeds.ndim == 3
-
-    @property
-    def has_ingredients(self) -> bool:
-        """Whether the embeddings are present, so that the style can be changed, mixed and bound."""
-        return len(self.image_embeds) > 0
-
-    @property
-    def uses_token_cleaning(self) -> bool:
-        """Whether content is removed from the tokens, without words."""
-        return self.removal == CLEAN and self.content_scale != 0
-
-    @property
-    def removed_label(self) -> str:
-        """What is removed, `"a cat"`, `("a cat" + "a mat")` or `its tail`; empty without content."""
-        if self.removal == CLEAN:
-            return "its tail"
-        words = " + ".join(f'"{phrase}"' for phrase in self.content)
-        return f"({words})" if len(self.content) > 1 else words
-
-    @property
-    def label(self) -> str:
-        """Name and what is removed, `ink.png − "a cat" × 0.5`."""
-        sign = {"subtract": "−", "project": "⊥", "mask": "∖", CLEAN: "−"}[self.removal]
-        removed = self.removed_label
-        return self.name + (f" {sign} {removed} × {self.content_scale:g}" if removed else "")
-
-    def embeddings(self) -> Float[Tensor, "used *features dim"]:
-        """Return what the adapter reads, content removed: each reference for `concat`, else the mean."""
-        if self.combine == "average":
-            return self.embedding()[None]
-        self.check_ingredients()
-        if self.content_embeds is None:
-            return self.image_embeds
-        return remove(self.image_embeds, self.content_embeds, self.content_scale, self.removal)
-
-    def embedding(self) -> Float[Tensor, "*features dim"]:
-        """Return the weighted mean of the references with the content removed."""
-        self.check_ingredients()
-        embed = weighted_mean(self.image_embeds, self.weights)
-        if self.content_embeds is None:
-            return embed
-        return remove(embed, self.content_embeds, self.content_scale, self.removal)
-
     def with_content(
         self,
         content: Sequence[str],
-        content_embeds: Float[Tensor, "phrases dim"],
+        content_embeds: Float[Tensor, "phrases *features dim"],
         content_scale: float | None = None,
         removal: str | None = None,
+        *,
+        kinds: Sequence[ContentKind] = (),
+        files: Sequence[Reference | None] = (),
     ) -> "Style":
-        """Remove these words, with these raw text embeddings, instead of any earlier ones.
+        """Remove these words or pictures, with these raw embeddings, instead of any earlier ones.
 
         The result is not bound; scale and removal are those of `with_removal`.
+
+        Args:
+            content: The words, or names of pictures.
+            content_embeds: Their embeddings; from patch features, those of pictures can be subtracted.
+            content_scale: How much is removed.
+            removal: How it is removed.
+            kinds: What each entry is; empty for words only.
+            files: The file of each picture, for recipes; empty if none is known.
 
         Raises:
             StyleError: Words cannot be removed from this style, or the widths differ.
         """
-        self.check_removable()
-        if (removal or self.removal) == CLEAN:
+        is_words = not kinds or "words" in kinds
+        self.check_removable(is_words=is_words, removal=removal or self.removal)
+        if (removal or self.removal) in WORDLESS:
             raise StyleError(
-                f"removal='clean' reads no words, but content is {', '.join(content)} for {self.name}; "
-                "leave content out, or use subtract, project or mask."
+                f"removal={removal or self.removal!r} reads no words, but content is {', '.join(content)} for "
+                f"{self.name}; leave content out, or use subtract, project or mask."
             )
-        if content_embeds.shape[-1] != self.dim:
+        if content_embeds.shape[1:] != self.image_embeds.shape[1:]:
+            found, needed = (" × ".join(map(str, x.shape[1:])) for x in (content_embeds, self.image_embeds))
             raise StyleError(
-                f"The content's embedding has width {content_embeds.shape[-1]}, {self.name}'s {self.dim}: they are "
+                f"The content's embedding has width {found}, {self.name}'s {needed}: they are "
                 "of different CLIPs. Use the text encoder that was trained with the image encoder."
             )
-        style = replace(self, content=tuple(content), content_embeds=content_embeds, bindings=())
+        all_words = set(kinds) <= {"words"}
+        described = {"content_kinds": () if all_words else tuple(kinds), "content_files": tuple(files)}
+        style = replace(self, content=tuple(content), content_embeds=content_embeds, bindings=(), **described)
         return style.with_removal(content_scale, removal)
 
     def minus(
         self,
         content: Sequence[str],
-        content_embeds: Float[Tensor, "phrases dim"],
+        content_embeds: Float[Tensor, "phrases *features dim"],
         content_scale: float | None = None,
+        *,
+        kinds: Sequence[ContentKind] = (),
+        files: Sequence[Reference | None] = (),
     ) -> "Style":
-        """Remove these words beside any earlier ones; `InstantStyle.minus` embeds them.
+        """Remove these words or pictures beside any earlier ones; `InstantStyle.minus` embeds them.
 
-        All words share one `content_scale`, None keeps it; raises `StyleError` for a second one.
+        All of them share one `content_scale`, None keeps it; raises `StyleError` for a second one.
         """
         if self.content_embeds is None:
-            return self.with_content(content, content_embeds, content_scale)
+            return self.with_content(content, content_embeds, content_scale, kinds=kinds, files=files)
         if content_scale is not None:
             check_removal(self.removal, content_scale)
         if content_scale not in (None, self.content_scale):
@@ -179,16 +103,27 @@ class Style:
                 f"{self!r} has content removed × {self.content_scale:g} already, and one scale applies to all "
                 f"words; give that one, or call with_removal({content_scale:g}) first."
             )
+        if content_embeds.shape[1:] != self.content_embeds.shape[1:]:
+            return self.with_content(content, content_embeds, kinds=kinds)  # refuses it
         embeds = torch.cat([self.content_embeds, content_embeds.to(self.content_embeds)])
-        return self.with_content([*self.content, *content], embeds)
+        words, unknown = ("words",) * len(self.content), (None,) * len(self.content)
+        described = {
+            "kinds": (*(self.content_kinds or words), *(kinds or ("words",) * len(content))),
+            "files": (*(self.content_files or unknown), *(files or (None,) * len(content))),
+        }
+        return self.with_content([*self.content, *content], embeds, **described)
 
-    def with_removal(self, content_scale: float | None = None, removal: str | None = None) -> "Style":
+    def with_removal(
+        self, content_scale: float | None = None, removal: str | None = None, mask_quantile: float | None = None
+    ) -> "Style":
         """Change how much content is removed, and how.
 
         Args:
             content_scale: How much is removed. None keeps the scale; with another removal it selects that one's
                 default (`CONTENT_SCALES`), as a scale has another meaning in each.
             removal: How it is removed; None keeps the removal.
+            mask_quantile: The share of elements that `mask` keeps; None keeps it, or separates clusters where the
+                removal changes.
 
         Returns:
             The changed style; it stays bound only where nothing changes.
@@ -196,15 +131,41 @@ class Style:
         Raises:
             StyleError: There is no such removal, or the style has keys and values only.
         """
+        is_same = removal is None or removal == self.removal
         removal = self.removal if removal is None else removal
         if content_scale is None:
-            content_scale = self.content_scale if removal == self.removal else default_scale(removal)
-        has_effect = bool(self.content) or CLEAN in (removal, self.removal)
-        changes = has_effect and (content_scale, removal) != (self.content_scale, self.removal)
-        if changes:
+            content_scale = self.content_scale if is_same else default_scale(removal)
+        if mask_quantile is None and is_same:
+            mask_quantile = self.mask_quantile
+        has_effect = bool(self.content) or bool({removal, self.removal} & {*WORDLESS})
+        before, after = (self.content_scale, self.removal, self.mask_quantile), (content_scale, removal, mask_quantile)
+        if changes := has_effect and before != after:
             self.check_ingredients()
         bindings = () if changes else self.bindings
-        return replace(self, content_scale=content_scale, removal=removal, bindings=bindings)
+        removed = {"content_scale": content_scale, "removal": removal, "mask_quantile": mask_quantile}
+        return replace(self, **removed, bindings=bindings)
+
+    def with_blend(self, colour_scale: float | None = None, texture_scale: float | None = None) -> "Style":
+        """Change how much of the colours and of the texture a blend has.
+
+        Args:
+            colour_scale: α of `colour_texture`; None keeps it.
+            texture_scale: τ; None keeps it.
+
+        Returns:
+            The changed style; it stays bound only where nothing changes.
+
+        Raises:
+            StyleError: The style is no blend, or a scale is not a finite number.
+        """
+        if self.texture is None:
+            raise StyleError(f"{self!r} is no blend of colours and texture; make one with Style.blend.")
+        scales = {"colour_scale": colour_scale, "texture_scale": texture_scale}
+        given = {name: scale for name, scale in scales.items() if scale is not None}
+        check_blend_scales(**given)
+        texture = replace(self.texture, **given)
+        changes = any(getattr(self.texture, name) != scale for name, scale in given.items())
+        return replace(self, texture=texture, bindings=() if changes else self.bindings)
 
     def with_weights(self, weights: Sequence[float]) -> "Style":
         """Change the weights of the references; the result is not bound."""
@@ -223,7 +184,32 @@ class Style:
 
     def bound_only(self) -> "Style":
         """Drop the embeddings: the style generates as before, but cannot be changed or bound again."""
-        return replace(self, **NO_EMBEDDINGS, combine="average", content_embeds=None)
+        dropped = {"content_embeds": None, "grey_embeds": None, "texture": None}
+        return replace(self, **NO_EMBEDDINGS, combine="average", **dropped)
+
+    @staticmethod
+    def blend(
+        colour: "Style", texture: "Style", *, colour_scale: float = COLOUR_SCALE, texture_scale: float = TEXTURE_SCALE
+    ) -> "Style":
+        """Blend the colours of one style with the texture of another, as SADis does: `colour_texture`.
+
+        The texture's content is removed from the blend, at its scale; the colours' cancels out.
+
+        Args:
+            colour: The style whose colours are used; made with `keep_grey`.
+            texture: The style whose texture is used; made with `keep_grey`.
+            colour_scale: α, 0 for no colours.
+            texture_scale: τ, 0 for no texture.
+
+        Returns:
+            A style that keeps both apart: `with_blend` changes the scales, `with_removal` what is removed.
+
+        Raises:
+            StyleError: The styles are of different encoders, have no grey embeddings, or are blends themselves.
+        """
+        check_blend_scales(colour_scale=colour_scale, texture_scale=texture_scale)
+        blended = Style(**blended_fields(colour, texture, float(colour_scale), float(texture_scale)))
+        return replace(blended, source=source_of_blend(colour, texture, blended))
 
     @staticmethod
     def mix(parts: Any, *, on: str | None = None) -> "Style":
@@ -279,40 +265,3 @@ class Style:
         except StyleError as error:
             raise StyleError(f"{path} is not a style: {error}") from None
         return replace(style, source=source_of_file(path, sha256, style))
-
-    def check_encoder(self, encoder: ImageEncoder) -> None:
-        """Raise `StyleError` if the style was made with another encoder than this one, as far as that is known."""
-        if self.encoder_fingerprint not in ("", encoder.fingerprint):
-            raise StyleError(
-                f"{self!r} was made with another image encoder ({self.encoder} {self.encoder_fingerprint}) than the "
-                f"one here ({encoder.name} {encoder.fingerprint}); make it with this one, or bind it there."
-            )
-
-    def check_ingredients(self) -> None:
-        """Raise `StyleError` if the style has keys and values only."""
-        if not self.has_ingredients:
-            raise StyleError(
-                f"{self.name} is bound only: without embeddings it can generate and be mixed with styles bound alike, "
-                "but not be changed. Make it again from its reference images."
-            )
-
-    def check_removable(self) -> None:
-        """Raise `StyleError` if words cannot be removed from the style."""
-        self.check_ingredients()
-        if self.uses_patch_features:
-            raise StyleError(
-                f"Content cannot be removed from {self.name}: it consists of patch features, "
-                "and words have no embedding among those. Use a base adapter (not Plus, not full)."
-            )
-
-    def __repr__(self) -> str:
-        """`Style(ink.png − "a cat" × 0.5, CLIP-1280)`; a bound style ends in `…, bound for sdxl)`."""
-        families = " and ".join(bound.family for bound in self.bindings)
-        return f"Style({self.label}, {self.encoder}{f', bound for {families}' if families else ''})"
-
-    def _repr_html_(self) -> str:
-        """Thumbnail and ingredients, for notebooks."""
-        image = (
-            f'<img alt="" src="data:image/jpeg;base64,{b64encode(self.thumbnail).decode()}">' if self.thumbnail else ""
-        )
-        return f"<figure>{image}<figcaption>{escape(repr(self))}</figcaption></figure>"

@@ -4,7 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,24 +13,21 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import StyleError
-from ..imaging.loading import ImageLike, check_crop, decode_and_hash, is_image_like, open_reference
+from ..imaging.loading import check_crop, decode_and_hash, open_reference
 from ..imaging.thumbnail import make_thumbnail
-from ..recipe import Combine, Crop, Reference, Removal
+from ..recipe import WORDLESS, Combine, Crop, Reference, Removal
 from ..utils.numbers import is_finite_number, read_numbers
-from ..utils.text import find_text_fault, shorten
+from ..utils.text import shorten
+from .colour_texture import COLOUR_SCALE, TEXTURE_SCALE
 from .conditioning import StyleConditioning, find_changed_settings
-from .content_removal import CLEAN
+from .content_inputs import Content, as_content_list, embed_contents, is_no_content
 from .ip_adapter import IPAdapter, missing_adapter_error
 from .protocols import ContentEncoder, Pipeline, PipelineArguments
 from .reference_encoder import ContentScale, ReferenceEncoder, resolve_content_scale
+from .reference_inputs import ReferenceLike, as_sources, check_unused_crop, find_saved
 from .style import Style
-from .style_library import find_style_file
 from .style_source import source_of_images
 from .text_encoder import TextEncoder, find_text_encoder, missing_text_encoder_error
-
-ReferenceLike = ImageLike
-"""An image, its file or bytes, or an array or tensor (`imaging.arrays`); or a saved style: its .style.safetensors
-file, or its name in the library."""
 
 References = Style | ReferenceLike | Sequence[Style | ReferenceLike] | Mapping[str | Path, float]
 """One reference or several of one style, or a mapping from names or files to their weights."""
@@ -86,20 +83,48 @@ class StyleBuilder:
         self,
         reference: References,
         *,
-        content: str | Sequence[str] | None = None,
+        content: Content | None = None,
         content_scale: ContentScale | None = None,
         removal: Removal | None = None,
+        mask_quantile: float | None = None,
         crop: Crop = "center",
         weights: Sequence[float] | None = None,
         combine: Combine = "average",
+        texture: References | None = None,
+        colour_scale: float | None = None,
+        texture_scale: float | None = None,
+        keep_grey: bool = False,
     ) -> Style:
         """Make a style from references, see `InstantStyle.style`."""
+        style = self._combine(reference, crop, weights, combine, keep_grey or texture is not None)
+        if keep_grey and style.grey_embeds is None:
+            raise StyleError(
+                f"keep_grey has no effect on {style.name}, a ready style; make that from its images again."
+            )
+        scales = {"colour_scale": colour_scale, "texture_scale": texture_scale}
+        given = {name: scale for name, scale in scales.items() if scale is not None}
+        if texture is not None:
+            other = self._combine(texture, crop, None, "average", True)
+            style = Style.blend(style, other, **{"colour_scale": COLOUR_SCALE, "texture_scale": TEXTURE_SCALE} | given)
+        elif given:
+            style = style.with_blend(**given)
+        return self.without_content(style, content, content_scale, removal, mask_quantile)
+
+    def _combine(
+        self,
+        reference: References,
+        crop: Crop,
+        weights: Sequence[float] | None,
+        combine: Combine,
+        keep_grey: bool,
+    ) -> Style:
+        """Make a style from references, without removing content."""
         if isinstance(reference, Mapping):
             if weights is not None:
                 raise StyleError("weights beside a mapping from references to weights; give one of them.")
             reference, weights = list(reference), list(reference.values())
         check_crop(crop)
-        sources = _as_sources(reference)
+        sources = as_sources(reference)
         shares = [1.0] * len(sources)
         if weights is not None:
             numbers = read_numbers(weights)
@@ -110,8 +135,7 @@ class StyleBuilder:
             raise StyleError("A style needs a reference; the list of them is empty.")
         saved = [find_saved(source) for source in sources]
         if not any(saved):
-            style = replace(self._encode(cast("list[ReferenceLike]", sources), crop, shares), combine=combine)
-            return self.without_content(style, content, content_scale, removal)
+            return self._encode(cast("list[ReferenceLike]", sources), crop, shares, combine, keep_grey)
         if len(shares) != len(sources):
             raise StyleError(f"{len(sources)} references have {len(shares)} weights; give one for each.")
         if all(saved):
@@ -119,12 +143,12 @@ class StyleBuilder:
         if combine != "average":
             raise StyleError(f"Ready styles are mixed, and cannot be combined by {combine!r}; leave it out.")
         styles = [
-            style or self._encode([cast(ReferenceLike, source)], crop, [1.0])
+            style or self._encode([cast(ReferenceLike, source)], crop, [1.0], "average", keep_grey)
             for source, style in zip(sources, saved, strict=True)
         ]
         if len(styles) > 1 or not shares[0] > 0:
             styles = [Style.mix(zip(styles, shares, strict=True))]
-        return self.without_content(styles[0], content, content_scale, removal)
+        return styles[0]
 
     def as_style(self, style: References, crop: Crop = "center") -> Style:
         """Return a ready style unchanged; make one from references."""
@@ -153,7 +177,7 @@ class StyleBuilder:
         self,
         style: StyleLike | None,
         crop: Crop,
-        content: str | Sequence[str] | None,
+        content: Content | None,
         content_scale: ContentScale | None,
         removal: Removal | None,
         settings: PipelineArguments,
@@ -183,12 +207,11 @@ class StyleBuilder:
         styles = self.as_styles(style, crop)
         return self.without_content_each(styles, content, content_scale, removal) if changes else styles
 
-    def minus(
-        self, style: Style | ReferenceLike, content: str | Sequence[str], content_scale: float | None = None
-    ) -> Style:
-        """Remove words beside any that are removed already, see `InstantStyle.minus`."""
-        ready, phrases = self.as_style(style), _as_list(content)
-        return ready.minus(phrases, self._embed_content(ready, phrases), content_scale)
+    def minus(self, style: Style | ReferenceLike, content: Content, content_scale: float | None = None) -> Style:
+        """Remove content beside any that is removed already, see `InstantStyle.minus`."""
+        ready = self.as_style(style)
+        names, embeds, described = self._embed_content(ready, content)
+        return ready.minus(names, embeds, content_scale, **described)
 
     def check_encoders(self, styles: Iterable[Style]) -> None:
         """Check that styles come from this image encoder, if there is one.
@@ -206,18 +229,21 @@ class StyleBuilder:
     def without_content(
         self,
         style: Style,
-        content: str | Sequence[str] | None,
+        content: Content | None,
         scale: ContentScale | None,
         removal: Removal | None,
+        mask_quantile: float | None = None,
     ) -> Style:
-        """Remove content from a style; None leaves content, scale or removal as they are."""
-        if content is not None and content != "":
-            phrases = _as_list(content)
-            style = style.with_content(phrases, self._embed_content(style, phrases), removal=removal)
-        elif is_finite_number(scale) and not style.content and style.with_removal(removal=removal).removal != CLEAN:
-            raise StyleError(f"content_scale={scale!r} has no effect without words to remove; pass content=.")
+        """Remove content from a style; None leaves content, scale, removal or quantile as they are."""
+        if not is_no_content(content):
+            names, embeds, described = self._embed_content(style, content)
+            style = style.with_content(names, embeds, removal=removal, **described)
+        elif not style.content and style.with_removal(removal=removal).removal not in WORDLESS:
+            given = {"content_scale": scale if is_finite_number(scale) else None, "mask_quantile": mask_quantile}
+            if idle := [f"{name}={value!r}" for name, value in given.items() if value is not None]:
+                raise StyleError(f"{idle[0]} has no effect without words to remove; pass content=.")
         resolved = resolve_content_scale(scale, style.with_removal(removal=removal), self.reference_encoder)
-        return style.with_removal(resolved, removal)
+        return style.with_removal(resolved, removal, mask_quantile)
 
     def without_content_each(
         self, styles: Style | list[Style] | list[StyleConditioning], *removal: Any
@@ -236,7 +262,14 @@ class StyleBuilder:
             )
         return [self.without_content(style, *removal) for style in ready]
 
-    def _encode(self, sources: Sequence[ReferenceLike], crop: Crop, weights: Sequence[float]) -> Style:
+    def _encode(
+        self,
+        sources: Sequence[ReferenceLike],
+        crop: Crop,
+        weights: Sequence[float],
+        combine: Combine,
+        keep_grey: bool,
+    ) -> Style:
         one = len(sources) == 1
         images: list[Image.Image] = []
         files: list[Reference | None] = []
@@ -251,12 +284,16 @@ class StyleBuilder:
         encoder = self.require_reference_encoder()
         # Before encoding: afterwards the weights may be freed.
         fingerprint = encoder.encoder.fingerprint
-        image_embeds, unconditional = encoder.encode(images, crop)
+        # In one call: afterwards the encoder may be freed.
+        greys = [image.convert("L").convert("RGB") for image in images] if keep_grey else []
+        embeds, unconditional = encoder.encode([*images, *greys], crop)
         names = (Path(each).name if isinstance(each, str | Path) else "image" for each in sources)
         return Style(
-            image_embeds,
+            embeds[: len(images)],
             unconditional,
             tuple(weights),
+            combine,
+            grey_embeds=embeds[len(images) :] if keep_grey else None,
             name=" + ".join(names),
             encoder=encoder.encoder.name,
             encoder_fingerprint=fingerprint,
@@ -265,53 +302,19 @@ class StyleBuilder:
             source=source_of_images(files),
         )
 
-    def _embed_content(self, style: Style, phrases: Sequence[str]) -> Float[Tensor, "phrases dim"]:
-        style.check_removable()
-        if self.adapter.checkpoint is None:
-            raise missing_adapter_error(self.adapter.family)
-        if self.text_encoder is None:
-            raise missing_text_encoder_error(style.dim)
-        return self.text_encoder.embed(phrases)
+    def _embed_content(
+        self, style: Style, content: object
+    ) -> tuple[list[str], Float[Tensor, "phrases *features dim"], dict[str, Any]]:
+        """Return names, embeddings, and what else `Style.with_content` describes of them."""
 
+        def text_encoder() -> ContentEncoder:
+            if self.adapter.checkpoint is None:
+                raise missing_adapter_error(self.adapter.family)
+            if self.text_encoder is None:
+                raise missing_text_encoder_error(style.dim)
+            return self.text_encoder
 
-def _as_sources(reference: object) -> list[Style | ReferenceLike]:
-    """Return one reference or several as a list."""
-    if isinstance(reference, Style) or is_image_like(reference):
-        return [reference]
-    if not isinstance(reference, Iterable):
-        raise StyleError(
-            f"reference is {type(reference).__name__}; pass an image, its path, a style, or a list of these."
-        )
-    return list(cast("Iterable[Style | ReferenceLike]", reference))
-
-
-def _as_list(content: str | Sequence[str]) -> list[str]:
-    phrases = cast(object, [content] if isinstance(content, str) else content)
-    entries = list(cast("Iterable[object]", phrases)) if isinstance(phrases, list | tuple) else [None]
-    if not entries or not all(
-        isinstance(entry, str) and entry.strip() and find_text_fault(entry) is None for entry in entries
-    ):
-        raise StyleError(
-            f"content is {shorten(content)}; it is words for what the references show, such as 'a cat', or several."
-        )
-    return cast("list[str]", entries)
-
-
-def check_unused_crop(crop: object) -> None:
-    """Raise `StyleError` if a crop is given where no image is encoded."""
-    if crop != "center":
-        raise StyleError(
-            f"crop={shorten(crop)} has no effect on ready styles; pass it where their images are encoded."
-        )
-
-
-def find_saved(source: object) -> Style | None:
-    """Return a ready style, or load the one that a path or a library name stands for; None for an image.
-
-    Raises:
-        StyleError: The source is a style file that cannot be read.
-    """
-    if isinstance(source, Style):
-        return source
-    path = find_style_file(source)
-    return None if path is None else Style.load(path)
+        style.check_ingredients()
+        entries = as_content_list(content)
+        embedded = embed_contents(entries, style, text_encoder, self.require_reference_encoder)
+        return embedded.names, embedded.embeds, {"kinds": embedded.kinds, "files": embedded.files}

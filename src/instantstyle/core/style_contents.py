@@ -29,8 +29,14 @@ Text = Annotated[str, Field(max_length=10_000), BeforeValidator(_validate_text)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
-EMBEDDINGS = ("image_embeds", "unconditional", "content_embeds")
+EMBEDDINGS = ("image_embeds", "unconditional", "content_embeds", "grey_embeds")
 """Fields of a style that are tensors of their own in the file."""
+
+TEXTURE = "texture_embeds"
+"""Name of the tensor of a blend's texture."""
+
+ContentKind = Literal["words", "image", "embedding"]
+"""What an entry of a style's content is: words, the name of a picture, or an embedding that was passed."""
 
 Half = Literal["key", "value", "key_shift", "value_shift"]
 
@@ -38,6 +44,17 @@ PLAIN: tuple[Half, Half] = ("key", "value")
 SHIFTED: tuple[Half, Half] = ("key_shift", "value_shift")
 
 _BOUND = re.compile(r"bound\.([a-z0-9-]+)\.(.+)\.(key|value)(_shift)?")
+
+
+class TextureMetadata(BaseModel):
+    """The texture of a blend without its tensor."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Text
+    weights: tuple[Weight, ...]
+    colour_scale: Finite
+    texture_scale: Finite
 
 
 class StyleMetadata(BaseModel):
@@ -56,9 +73,27 @@ class StyleMetadata(BaseModel):
     encoder_fingerprint: Fingerprint = ""
     bound: dict[Family, Fingerprint] = Field(default_factory=dict)
     """Fingerprint of the adapter that computed the keys and values, by family."""
+    mask_quantile: Annotated[float, Field(ge=0, le=1)] | None = None
+    content_kinds: tuple[ContentKind, ...] = ()
+    texture: TextureMetadata | None = None
     author: Text = ""
     licence: Text = ""
     notes: Text = ""
+
+
+NEW_IN_2: dict[str, object] = {"mask_quantile": None, "content_kinds": (), "texture": None}
+"""Fields that version 2 of the format added, with the value that stands for their absence."""
+
+
+def needs_version_2(metadata: StyleMetadata, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a style has something that readers of version 1 do not know; other styles are written as version 1."""
+    return (
+        any(getattr(metadata, name) != absent for name, absent in NEW_IN_2.items())
+        or metadata.removal == "cleanstyle"
+        or metadata.combine == "subtract"
+        or "grey_embeds" in tensors
+        or any(name == "content_embeds" and x.ndim > 2 for name, x in tensors.items())
+    )
 
 
 def bound_name(family: str, layer: str, half: Half) -> str:
@@ -91,7 +126,7 @@ def tensor_errors(metadata: StyleMetadata, tensors: Mapping[str, Tensor]) -> lis
 
 
 def _name_errors(metadata: StyleMetadata, tensors: Mapping[str, Tensor]) -> list[str]:
-    known = {*EMBEDDINGS, "thumbnail"}
+    known = {*EMBEDDINGS, TEXTURE, "thumbnail"}
     found = {name: _BOUND.fullmatch(name) for name in tensors if name not in known}
     extra = [f"extra {name}" for name, match in found.items() if not match or match[1] not in metadata.bound]
     bound = {match[1] for match in found.values() if match}
@@ -99,8 +134,8 @@ def _name_errors(metadata: StyleMetadata, tensors: Mapping[str, Tensor]) -> list
 
 
 def _embedding_errors(metadata: StyleMetadata, tensors: Mapping[str, Tensor]) -> list[str]:
-    images, unconditional, content = (tensors.get(name) for name in EMBEDDINGS)
-    if images is None and unconditional is None and content is None:
+    images, unconditional, content, grey = (tensors.get(name) for name in EMBEDDINGS)
+    if images is None and unconditional is None and content is None and grey is None:
         missing = [] if metadata.bound else ["it has neither embeddings nor keys and values"]
         return missing + (["weights without embeddings"] if metadata.weights else [])
     if images is None or unconditional is None:
@@ -110,11 +145,26 @@ def _embedding_errors(metadata: StyleMetadata, tensors: Mapping[str, Tensor]) ->
         errors.append(f"image_embeds {list(images.shape)} beside unconditional {list(unconditional.shape)}")
     if len(metadata.weights) != (len(images) if images.ndim else 0):
         errors.append(f"{len(metadata.weights)} weights for image_embeds {list(images.shape)}")
-    expected = (len(metadata.content), *images.shape[-1:])
+    expected = (len(metadata.content), *images.shape[1:])
     if bool(metadata.content) != (content is not None) or (content is not None and content.shape != expected):
         has = "no content_embeds" if content is None else f"content_embeds {list(content.shape)}"
         errors.append(f"{has} for {len(metadata.content)} phrases")
-    return errors
+    if len(metadata.content_kinds) not in (0, len(metadata.content)):
+        errors.append(f"{len(metadata.content_kinds)} kinds for {len(metadata.content)} phrases")
+    if grey is not None and grey.shape != images.shape:
+        errors.append(f"grey_embeds {list(grey.shape)} beside image_embeds {list(images.shape)}")
+    return [*errors, *_texture_errors(metadata, tensors, images)]
+
+
+def _texture_errors(metadata: StyleMetadata, tensors: Mapping[str, Tensor], images: Tensor) -> list[str]:
+    texture, embeds = metadata.texture, tensors.get(TEXTURE)
+    if texture is None or embeds is None:
+        return [] if texture is None and embeds is None else [f"texture and {TEXTURE} go together, and one is missing"]
+    expected = [len(texture.weights), *images.shape[1:]]
+    return [
+        *([] if list(embeds.shape) == expected else [f"{TEXTURE} {list(embeds.shape)} instead of {expected}"]),
+        *([] if "grey_embeds" in tensors else [f"{TEXTURE} without grey_embeds"]),
+    ]
 
 
 def _bound_errors(tensors: Mapping[str, Tensor]) -> list[str]:

@@ -26,14 +26,29 @@ from ..utils.atomic_write import atomic_write, check_writable
 from ..utils.text import cut, join_first, one_line, shorten
 from ..utils.text_file import parse_json
 from .bound_style import BoundKeyValues
-from .style_contents import EMBEDDINGS, PLAIN, SHIFTED, StyleMetadata, bound_name, pairs_of_layers, tensor_errors
+from .colour_texture import Texture
+from .style_contents import (
+    EMBEDDINGS,
+    NEW_IN_2,
+    PLAIN,
+    SHIFTED,
+    TEXTURE,
+    StyleMetadata,
+    TextureMetadata,
+    bound_name,
+    needs_version_2,
+    pairs_of_layers,
+    tensor_errors,
+)
 from .style_library import SUFFIX
 
 if TYPE_CHECKING:
     from .style import Style
 
 FORMAT = "instantstyle style"
-VERSION = 1
+VERSIONS = (1, 2)
+"""Versions that are read. A style is written in the first version that holds all of it, so that earlier releases read
+as many files as they can."""
 
 KEY = "instantstyle"
 """The only key of the safetensors metadata: several keys would be written in an order that changes."""
@@ -76,7 +91,9 @@ def write_style(style: "Style", path: Path, *, force: bool = False, exact: bool 
     check_destination(path, force=force)
     # Copies: safetensors refuses tensors that share memory.
     tensors = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
-    content = {"format": FORMAT, "version": VERSION, **metadata.model_dump(mode="json")}
+    is_new = needs_version_2(metadata, tensors)
+    fields = metadata.model_dump(mode="json", exclude=None if is_new else {*NEW_IN_2})
+    content = {"format": FORMAT, "version": VERSIONS[is_new], **fields}
     data = to_bytes(tensors, {KEY: _text({**content, "sha256": _hash(content, tensors)})})
     with atomic_write(path, force=force) as draft:
         draft.write_bytes(data)
@@ -90,8 +107,9 @@ def style_metadata(style: "Style") -> StyleMetadata:
         StyleError: A field is not valid.
     """
     bound = {bound.family: bound.adapter for bound in style.bindings}
-    fields = {name: getattr(style, name) for name in StyleMetadata.model_fields if name != "bound"}
-    return _validate_metadata(style, {**fields, "bound": bound})
+    fields = {name: getattr(style, name) for name in StyleMetadata.model_fields if name not in ("bound", "texture")}
+    parts = {name: getattr(style.texture, name) for name in TextureMetadata.model_fields} if style.texture else None
+    return _validate_metadata(style, {**fields, "bound": bound, "texture": parts})
 
 
 def style_tensors(style: "Style", exact: bool) -> dict[str, Tensor]:
@@ -106,6 +124,8 @@ def style_tensors(style: "Style", exact: bool) -> dict[str, Tensor]:
     if style.has_ingredients:
         embeddings = ((name, getattr(style, name)) for name in EMBEDDINGS)
         tensors = {name: tensor.float() for name, tensor in embeddings if tensor is not None}
+    if style.texture is not None:
+        tensors[TEXTURE] = style.texture.embeds.float()
     if style.thumbnail:
         tensors["thumbnail"] = torch.frombuffer(bytearray(style.thumbnail), dtype=torch.uint8)
     for bound in style.bindings:
@@ -167,10 +187,11 @@ def read_style_fields(path: Path) -> tuple[StyleFields, str]:
         for family, adapter in metadata.bound.items()
     )
     fields = {
-        **metadata.model_dump(exclude={"bound"}),
+        **metadata.model_dump(exclude={"bound", "texture"}),
         **{name: tensors[name].float() for name in EMBEDDINGS if name in tensors},
         "thumbnail": tensors["thumbnail"].numpy().tobytes() if "thumbnail" in tensors else b"",
         "bindings": tuple(bindings),
+        "texture": metadata.texture and Texture(tensors[TEXTURE].float(), **metadata.texture.model_dump()),
     }
     return fields, file_sha256
 
@@ -218,10 +239,10 @@ def _check_version(path: Path, content: object) -> None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise StyleError(f"{path} has not the format {FORMAT!r}; make a style: instantstyle style …")
     # True equals 1.
-    if isinstance(content.get("version"), bool) or content.get("version") != VERSION:
+    if isinstance(content.get("version"), bool) or content.get("version") not in VERSIONS:
         raise StyleError(
             f"{path} is a style file of version {shorten(content.get('version'))}; this release reads "
-            f"version {VERSION}. Upgrade instantstyle, or ask for the style in that version."
+            f"version {' and '.join(map(str, VERSIONS))}. Upgrade instantstyle, or ask for the style in that version."
         )
 
 

@@ -11,9 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
+from .cleanstyle import SingularTail, suppression
 from .content_removal import cleaning_weight
 from .denoising_state import DenoisingState
 from .row_layout import GUIDED, UNGUIDED, RowLayout
+
+KeyValueShift = tuple[Float[Tensor, "2 prompts tokens width"], Float[Tensor, "2 prompts tokens width"]]
+"""What is added to keys and values at one step."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,30 @@ class TokenShift:
         """Return the share of the shift that is left after a share of the steps."""
         return cleaning_weight(torch.tensor(progress).to(self.rates), self.rates)[:, None, None, None].to(self.key)
 
+    def at(self, state: DenoisingState) -> KeyValueShift:
+        """Return what is added to keys and values at the current step."""
+        weight = self.weight_at(state.progress)
+        return weight * self.key, weight * self.value
+
+
+@dataclass(frozen=True)
+class TailDecay:
+    """What CleanStyle's method adds to a style's keys and values, which changes with the steps: `cleanstyle`."""
+
+    key: SingularTail
+    value: SingularTail
+    exponent: Float[Tensor, "2 prompts"]
+    """α·s of each row and prompt; 0 leaves the row as it is."""
+
+    def to(self, x: Tensor) -> "TailDecay":
+        """Move to the device of `x`; the dtypes stay."""
+        return TailDecay(self.key.to(x), self.value.to(x), self.exponent.to(x.device))
+
+    def at(self, state: DenoisingState) -> KeyValueShift:
+        """Return what is added to keys and values at the current step."""
+        exponent = suppression(state.progress_after) * self.exponent
+        return self.key.shrunk_by(exponent), self.value.shrunk_by(exponent)
+
 
 @dataclass(frozen=True)
 class StyleKeyValues:
@@ -50,8 +78,8 @@ class StyleKeyValues:
     """Weights in 0..1 over the whole image; None acts everywhere."""
     curve: Callable[[float], float] | None = None
     """Maps the progress 0..1 to a factor on the scale; None is 1 throughout."""
-    shift: TokenShift | None = None
-    """Present where the style uses token cleaning."""
+    shift: TokenShift | TailDecay | None = None
+    """What changes with the steps; present where the style uses `clean` or `cleanstyle`."""
     unconditional: bool = False
     """Whether guidance steers away from the style; without guidance it then has no effect."""
 
@@ -67,7 +95,7 @@ class StyleKeyValues:
         )
 
     def for_batch(
-        self, batch: int, layout: RowLayout, shift_weight: Tensor | None = None
+        self, batch: int, layout: RowLayout, shift: KeyValueShift | None = None
     ) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens width"]]:
         """Repeat key and value for the rows of a batch.
 
@@ -76,7 +104,7 @@ class StyleKeyValues:
         Args:
             batch: Number of rows.
             layout: The parts of the batch.
-            shift_weight: Weight of the token shift at the current step; None adds none.
+            shift: What is added at the current step; None for nothing.
 
         Returns:
             Key and value; views where the batch is guided and each prompt has one image.
@@ -92,8 +120,8 @@ class StyleKeyValues:
                 f"{prompts} style{'s' * (prompts > 1)} each; give one style for each prompt."
             )
         pair = self.key, self.value
-        if self.shift is not None and shift_weight is not None:
-            pair = self.key + shift_weight * self.shift.key, self.value + shift_weight * self.shift.value
+        if shift is not None:
+            pair = self.key + shift[0], self.value + shift[1]
         rows = (_select_rows(x, layout) for x in pair)
         key, value = (x if images == 1 else x.repeat_interleave(images, dim=1) for x in rows)
         return key.flatten(0, 1), value.flatten(0, 1)

@@ -12,9 +12,11 @@ import torch
 
 from ..errors import StyleError
 from ..imaging.thumbnail import combine_thumbnails
+from ..recipe import WORDLESS
 from ..utils.numbers import is_finite_number, read_numbers
 from ..utils.text import shorten
 from .bound_style import BoundKeyValues, KeyValue
+from .content_removal import CLEANSTYLE
 from .style_file import StyleFields, style_tensors
 from .style_source import removed
 
@@ -111,12 +113,19 @@ def mixed_fields(parts: Sequence[Part], on: str | None = None) -> StyleFields:
     return {
         "name": " + ".join(f"{label} × {weight:g}" for label, (_, weight) in zip(labels, parts, strict=True)),
         "crop": styles[0].crop,
+        **shared_fields(styles),
+        **methods[on](parts),
+    }
+
+
+def shared_fields(styles: Sequence["Style"]) -> StyleFields:
+    """Return the fields that a style made of several has of all of them, and their encoder."""
+    return {
         "thumbnail": combine_thumbnails([style.thumbnail for style in styles]),
         "author": ", ".join(dict.fromkeys(style.author for style in styles if style.author)),
         "licence": "; ".join(dict.fromkeys(style.licence for style in styles if style.licence)),
         "encoder": styles[0].encoder,
         "encoder_fingerprint": styles[0].encoder_fingerprint,
-        **methods[on](parts),
     }
 
 
@@ -124,7 +133,8 @@ def mixed_embeddings(parts: Sequence[Part]) -> StyleFields:
     """Compute the embedding fields of Σ wᵢeᵢ / Σ wᵢ, in the order given, with the content of each eᵢ removed.
 
     Where all styles have the same content their references are concatenated, and the removal can still be changed;
-    otherwise each style becomes one reference whose content is removed already.
+    otherwise, and where one is a blend or subtracts references, each style becomes one reference whose content is
+    removed already.
 
     Raises:
         StyleError: Encoders, removals or combinations do not agree.
@@ -132,13 +142,16 @@ def mixed_embeddings(parts: Sequence[Part]) -> StyleFields:
     _check_compatible([style for style, _ in parts])
     first = parts[0][0]
     fields: StyleFields = {"unconditional": first.unconditional}
-    if not all(_has_same_content(style, first) for style, _ in parts):
-        if first.uses_token_cleaning:
+    if not all(_has_same_content(style, first) and _is_plain_mean(style) for style, _ in parts):
+        if first.removal in WORDLESS and first.content_scale:
             fields |= {"content_scale": first.content_scale, "removal": first.removal}
         embeds = torch.stack([style.embedding() for style, _ in parts])
         return {**fields, "image_embeds": embeds, "weights": tuple(weight for _, weight in parts)}
-    for name in ("content", "content_embeds", "content_scale", "removal"):
+    for name in ("content", "content_embeds", "content_scale", "removal", "mask_quantile", "content_kinds"):
         fields[name] = getattr(first, name)
+    greys = [style.grey_embeds for style, _ in parts if style.grey_embeds is not None]
+    if len(greys) == len(parts):
+        fields["grey_embeds"] = torch.cat(greys)
     shares = [weight * one / sum(style.weights) for style, weight in parts for one in style.weights]
     embeds = torch.cat([style.image_embeds for style, _ in parts])
     return {**fields, "image_embeds": embeds, "weights": tuple(shares)}
@@ -150,6 +163,9 @@ def mixed_keys(parts: Sequence[Part]) -> StyleFields:
     Raises:
         StyleError: There is no such family.
     """
+    first = parts[0][0]
+    for style, _ in parts:
+        _check_cleaned_alike(style, first, [CLEANSTYLE])
     by_family = [({bound.family: bound for bound in style.bindings}, weight) for style, weight in parts]
     families = [family for family in sorted(by_family[0][0]) if all(family in found for found, _ in by_family)]
     mixed = [mix_bound([(found[family], weight) for found, weight in by_family]) for family in families]
@@ -164,7 +180,9 @@ def mixed_keys(parts: Sequence[Part]) -> StyleFields:
             "These styles cannot be mixed by their keys and values, as they are not bound for layers of one "
             f"family by one adapter ({listed}); bind them alike, or mix styles that have their embeddings."
         )
-    return {**NO_EMBEDDINGS, "bindings": bindings}
+    # Unlike the shifts of `clean`, what `cleanstyle` does is computed from the keys and values themselves.
+    kept = {"content_scale": first.content_scale, "removal": CLEANSTYLE} if first.removal == CLEANSTYLE else {}
+    return {**NO_EMBEDDINGS, **kept, "bindings": bindings}
 
 
 def mix_bound(parts: Sequence[tuple[BoundKeyValues, float]]) -> BoundKeyValues | None:
@@ -200,21 +218,36 @@ def _check_compatible(styles: Sequence["Style"]) -> None:
     first = styles[0]
     for style in styles:
         style.check_ingredients()
-        cleaned = style.uses_token_cleaning or first.uses_token_cleaning
-        if cleaned and removed(style)[1:] != removed(first)[1:]:
-            raise StyleError(
-                f"{style.label} and {first.label} cannot be mixed: clean acts on the tokens of the whole mix; "
-                "set all of them to it with one content scale, or none."
-            )
+        _check_cleaned_alike(style, first, WORDLESS)
         if style.combine == "concat" and len(style.image_embeds) > 1:
             raise StyleError(f"{style.label} concatenates tokens, which have no mean; use combine='average'.")
-        fingerprints = {style.encoder_fingerprint, first.encoder_fingerprint} - {""}
-        if style.image_embeds.shape[1:] != first.image_embeds.shape[1:] or len(fingerprints) > 1:
-            encoders = " and ".join(f"{one.encoder} {one.encoder_fingerprint}".strip() for one in (style, first))
-            raise StyleError(
-                f"{style.label} and {first.label} were made with different image encoders ({encoders}) "
-                "and cannot be mixed; make both with one."
-            )
+        check_same_encoder(style, first, "mixed")
+
+
+def _check_cleaned_alike(style: "Style", first: "Style", removals: Sequence[str]) -> None:
+    """Refuse a mix in which a removal acts that is applied to the whole mix, and not in all of its styles alike."""
+    cleaned = next((each.removal for each in (style, first) if each.removal in removals and each.content_scale), None)
+    if cleaned and removed(style)[1:] != removed(first)[1:]:
+        acts_on = "tokens" if cleaned != CLEANSTYLE else "keys and values"
+        raise StyleError(
+            f"{style.label} and {first.label} cannot be mixed: {cleaned} acts on the {acts_on} of the whole mix; "
+            "set all of them to it with one content scale, or none."
+        )
+
+
+def check_same_encoder(style: "Style", first: "Style", made: str) -> None:
+    """Raise `StyleError` unless both styles were made with one image encoder, as far as that is known."""
+    fingerprints = {style.encoder_fingerprint, first.encoder_fingerprint} - {""}
+    if style.image_embeds.shape[1:] != first.image_embeds.shape[1:] or len(fingerprints) > 1:
+        encoders = " and ".join(f"{one.encoder} {one.encoder_fingerprint}".strip() for one in (style, first))
+        raise StyleError(
+            f"{style.label} and {first.label} were made with different image encoders ({encoders}) "
+            f"and cannot be {made}; make both with one."
+        )
+
+
+def _is_plain_mean(style: "Style") -> bool:
+    return style.texture is None and style.combine != "subtract"
 
 
 def _has_same_content(one: "Style", other: "Style") -> bool:
@@ -230,7 +263,9 @@ def _checked_weight(weight: object) -> float:
 
 
 def _digest(style: "Style") -> str:
-    digest = sha256(repr((style.weights, style.content_scale, style.removal)).encode())
+    blend = (style.texture.weights, style.texture.colour_scale, style.texture.texture_scale) if style.texture else ()
+    quantile = () if style.mask_quantile is None else (style.mask_quantile,)
+    digest = sha256(repr((style.weights, style.content_scale, style.removal, *quantile, *blend)).encode())
     for name, tensor in sorted(style_tensors(style, exact=True).items()):
         digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -11,8 +11,8 @@ from .content_removal import CONTENT_SCALES
 if TYPE_CHECKING:
     from .style import Style
 
-Removed = tuple[tuple[str, ...], float, str]
-"""Content, content scale and removal of a style."""
+Removed = tuple[tuple[str, ...], float, str, float | None]
+"""Content, content scale, removal and quantile of the mask of a style."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class StyleSource:
     """What was removed when the style was made from the files; a recipe records only what differs."""
     is_mix: bool
     """Whether the style is a mix of these references, or a saved style, instead of an encoding of images."""
+    texture: tuple[Reference, ...] = ()
+    """Files of the texture of a blend, of which `references` give the colours."""
 
 
 def source_of_images(references: Sequence[Reference | None]) -> StyleSource | None:
@@ -32,7 +34,7 @@ def source_of_images(references: Sequence[Reference | None]) -> StyleSource | No
     files = tuple(reference for reference in references if reference is not None)
     if len(files) < len(references):
         return None
-    return StyleSource(files, ((), CONTENT_SCALES["subtract"], "subtract"), is_mix=False)
+    return StyleSource(files, ((), CONTENT_SCALES["subtract"], "subtract", None), is_mix=False)
 
 
 def source_of_file(path: Path, sha256: str, style: "Style") -> StyleSource:
@@ -59,6 +61,27 @@ def source_of_mix(parts: Sequence[tuple["Style", float]], mixed: "Style") -> Sty
     return StyleSource(tuple(references), removed(mixed), is_mix=True)
 
 
+def source_of_blend(colour: "Style", texture: "Style", blended: "Style") -> StyleSource | None:
+    """Return the source of a blend; None unless both parts are files from which nothing was removed later."""
+    parts = colour.source, texture.source
+    if parts[0] is None or parts[1] is None:
+        return None
+    if any(part.removed != removed(style) for part, style in zip(parts, (colour, texture), strict=True) if part):
+        return None
+    # A recipe has one crop, and none for saved styles.
+    encoded = {style.crop for style in (colour, texture) if style.source and not style.source.is_mix}
+    if len(encoded) > 1 or (encoded - {"center"} and any(part.is_mix for part in parts if part)):
+        return None
+    references, others = (
+        [ref.model_copy(update={"weight": weight}) for ref, weight in zip(part.references, style.weights, strict=True)]
+        if not part.is_mix
+        else [*part.references]
+        for part, style in ((parts[0], colour), (parts[1], texture))
+    )
+    is_mix = parts[0].is_mix
+    return StyleSource(tuple(references), removed(blended), is_mix, tuple(others))
+
+
 def removed(style: "Style") -> Removed:
-    """Return content, content scale and removal of a style."""
-    return style.content, style.content_scale, style.removal
+    """Return content, content scale, removal and quantile of the mask of a style."""
+    return style.content, style.content_scale, style.removal, style.mask_quantile
