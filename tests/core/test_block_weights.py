@@ -41,7 +41,7 @@ EASES_OF_16: dict[str, list[float]] = {
 
 
 def eases_of_11() -> dict[str, Expected]:
-    ramps = {
+    ramps: dict[str, Expected] = {
         name: ({i: value if i == 0 else value / 11 for i, value in enumerate(values)}, {})
         for name, values in EASES_OF_11.items()
     }
@@ -55,7 +55,9 @@ def eases_of_11() -> dict[str, Expected]:
 
 
 def eases_of_16() -> dict[str, Expected]:
-    ramps = {name: ({i: value / 16 for i, value in enumerate(values)}, {}) for name, values in EASES_OF_16.items()}
+    ramps: dict[str, Expected] = {
+        name: ({i: value / 16 for i, value in enumerate(values)}, {}) for name, values in EASES_OF_16.items()
+    }
     down, up = range(6), range(7, 16)
     return ramps | {
         "weak-input": ({**of(0.2, *down), **of(1, 6, *up)}, {}),

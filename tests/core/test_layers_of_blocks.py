@@ -41,6 +41,7 @@ def test_only_the_tensors_of_selected_layers_are_read(styled, state, reference, 
     adapter = IPAdapter(IPAdapterCheckpoint.open(tmp_path / "adapter.safetensors"), styled.pipe.unet)
     adapter.style_layers(StyleConditioning(styled.style(reference), SECOND))
     [number] = [layer.number for layer in adapter.layers if layer.name.startswith(SECOND)]
+    assert adapter.checkpoint
     read = {name for name in adapter.checkpoint.tensors_read if name.startswith("ip_adapter")}
     assert read == {f"ip_adapter.{number}.to_{letter}_ip.weight" for letter in "kv"}
 

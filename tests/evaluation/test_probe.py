@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from instantstyle.metrics.scorers import find_score
 from instantstyle.unet.blocks import Block, BlockLayer
 from instantstyle.unet.probe_file import apply_probed_roles, read_roles, resolve_block_spec
 
-TINY = {"num_inference_steps": 1, "height": 16, "width": 16}
+TINY: dict[str, Any] = {"num_inference_steps": 1, "height": 16, "width": 16}
 CARRIER = Block.parse("up_blocks.1.attentions.1")
 
 

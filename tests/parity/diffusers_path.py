@@ -15,11 +15,11 @@ SCALES: dict[str, Any] = {
 
 def load_adapter(
     pipe: Any,
-    state: dict[str, dict[str, torch.Tensor]],
+    state: dict[str, dict[str, torch.Tensor]] | list[dict[str, dict[str, torch.Tensor]]],
     image_encoder: CLIPVisionModelWithProjection,
     scale: Any,
 ) -> Any:
-    """Load the adapter into the pipeline with diffusers' own loader; returns the pipeline."""
+    """Load one adapter or several into the pipeline with diffusers' own loader; returns the pipeline."""
     size: Any = image_encoder.config.image_size
     pipe.register_modules(
         image_encoder=image_encoder,
@@ -27,7 +27,8 @@ def load_adapter(
             size={"shortest_edge": size}, crop_size={"height": size, "width": size}
         ),
     )
-    pipe.load_ip_adapter(state, subfolder=None, weight_name=None, low_cpu_mem_usage=False)
+    places = None if isinstance(state, dict) else [None] * len(state)
+    pipe.load_ip_adapter(state, subfolder=places, weight_name=places, low_cpu_mem_usage=False)
     pipe.set_ip_adapter_scale(scale)
     return pipe
 

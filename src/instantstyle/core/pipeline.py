@@ -13,6 +13,7 @@ from ..recipe import Combine, Crop, Removal
 from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, copy_spec
 from ..unet.probe_file import resolve_block_spec
+from .adapters import find_builder, find_named, fit_to_network, open_further, style_layers
 from .clip_encoders import ImageEncoder
 from .conditioning import MaskLike, as_conditionings, read_file_once
 from .content_inputs import Content
@@ -97,6 +98,7 @@ class InstantStyle:
         self.adapter = IPAdapter(checkpoint, self.pipe.unet, architecture)
         encoder = getattr(pipe, "image_encoder", None) if image_encoder is None else image_encoder
         self.builder = StyleBuilder.open(self.pipe, self.adapter, encoder, text_encoder, keep_encoder)
+        self.further: tuple[StyleBuilder, ...] = ()
         self.defaults, self.recipe_fields, self.explain_prompt = dict(defaults or {}), recipe_fields, explain_prompt
         self.loaded_state = PipelineState.of(pipe) if recipe_fields else None
 
@@ -108,9 +110,46 @@ class InstantStyle:
         other.defaults = supported_arguments(other.pipe, self.defaults)
         other.recipe_fields = None
         if unwrap_compiled(other.pipe.unet) is not unwrap_compiled(self.pipe.unet):
-            other.adapter = IPAdapter(self.adapter.checkpoint, other.pipe.unet)
-            other.builder = replace(self.builder, adapter=other.adapter)
+            other.builder, *further = fit_to_network(self.builders, other.pipe.unet)
+            other.adapter, other.further = other.builder.adapter, tuple(further)
         return other
+
+    def add_adapter(
+        self,
+        adapter: StateDictSource | IPAdapterCheckpoint,
+        *,
+        image_encoder: object = None,
+        text_encoder: tuple[object, object] | None = None,
+        name: str | None = None,
+        keep_encoder: bool = True,
+    ) -> str:
+        """Add an adapter beside the first, so that styles of both can act in one call.
+
+        Styles are made for it with `styled.style(…, adapter=name)`, and each acts by a `StyleConditioning` of its own.
+
+        Args:
+            adapter: Path of an IP-Adapter for the same network, or a state dict.
+            image_encoder: Its image encoder, a model or its folder; None shares that of an earlier adapter.
+            text_encoder: Model and tokenizer that share the image encoder's space, as in the constructor.
+            name: Its name; None is that of the file, without suffix.
+            keep_encoder: As in the constructor.
+
+        Returns:
+            The name.
+
+        Raises:
+            CheckpointError: Adapter or encoder cannot be read, or do not fit.
+            ModelError: The name is taken or missing, or there is no first adapter.
+            StyleError: The text encoder does not share the image encoder's space.
+        """
+        builder = open_further(self.pipe, self.builders, adapter, image_encoder, text_encoder, name, keep_encoder)
+        self.further = (*self.further, builder)
+        return builder.name
+
+    @property
+    def builders(self) -> tuple[StyleBuilder, ...]:
+        """The adapters with their encoders, the first one first."""
+        return self.builder, *self.further
 
     @property
     def reference_encoder(self) -> ReferenceEncoder:
@@ -147,6 +186,7 @@ class InstantStyle:
         colour_scale: float | None = None,
         texture_scale: float | None = None,
         keep_grey: bool = False,
+        adapter: str | None = None,
     ) -> Style:
         """Make a reusable style.
 
@@ -169,12 +209,14 @@ class InstantStyle:
             colour_scale: How much of the colours a blend has; None is 1.1.
             texture_scale: How much of the texture; None is 1.
             keep_grey: Whether to keep embeddings of the images made grey, which `Style.blend` needs.
+            adapter: Name of a further adapter, see `add_adapter`; None is the first, or that of a ready style.
 
         Raises:
             ImageError: An image cannot be read.
             StyleError: Arguments do not fit together, or the pipeline has no encoder for them.
         """
-        return self.builder.build(
+        builder = self._builder_of(reference) if adapter is None else find_named(self.builders, adapter)
+        return builder.build(
             reference,
             content=content,
             content_scale=content_scale,
@@ -196,12 +238,13 @@ class InstantStyle:
         for unknown blocks, and `StyleError` for a style of another encoder.
         """
         ready = self.builder.as_style(style)
-        ready.check_encoder(self.image_encoder)
-        return ready.with_binding(self.adapter.bind(ready, self._without_probe_file(blocks)))
+        builder = self._builder_of(ready)
+        ready.check_encoder(builder.require_reference_encoder().encoder)
+        return ready.with_binding(builder.adapter.bind(ready, self._without_probe_file(blocks)))
 
     def minus(self, style: Style | ReferenceLike, content: Content, content_scale: float | None = None) -> Style:
         """Remove this content beside any that is removed already; `content_scale` applies to all, None keeps it."""
-        return self.builder.minus(style, content, content_scale)
+        return self._builder_of(style).minus(style, content, content_scale)
 
     @contextmanager
     def using(
@@ -239,9 +282,8 @@ class InstantStyle:
         negative = None if negative_style is None else self.builder.as_style(negative_style)
         settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve}
         conditionings = as_conditionings(styles, blocks=blocks, negative_style=negative, **settings)
-        self.builder.check_encoders(style for each in conditionings for style in each.all_styles)
         conditionings = [replace(each, blocks=self._without_probe_file(each.blocks)) for each in conditionings]
-        layers = merge_style_layers(map(self.adapter.style_layers, conditionings))
+        layers = merge_style_layers(style_layers(self.builders, each) for each in conditionings)
         layout = self.row_layout if row_layout is None else validate_row_layout(row_layout)
         schedulers = {"scheduler": scheduler, "pipe_scheduler": self.pipe.scheduler}
         with inject_attention_processors(self.pipe.unet, layers, row_layout=layout, **schedulers):
@@ -316,7 +358,7 @@ class InstantStyle:
             **{"blocks": self._without_probe_file(blocks), "scale": scale, "mask": read_file_once(mask)},
             **{"start": start, "end": end, "curve": curve, "negative_style": negative_style},
         }
-        styles = self.builder.for_call(style, crop, content, content_scale, removal, settings)
+        styles = self._builder_of(style).for_call(style, crop, content, content_scale, removal, settings)
         check_one_style_each(styles, prompts)
         styling = nullcontext() if styles is None else self.using(styles, **settings)
         recorded = arguments if latent_colours is None else {**arguments, "latent_colours": latent_colours}
@@ -328,6 +370,11 @@ class InstantStyle:
             output = self.pipe(**inputs, **watched)
         check_output(output[0], flagged_images(output), self.pipe)
         return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)
+
+    def _builder_of(self, style: object) -> StyleBuilder:
+        """Return the adapter of a ready style, or of the first in a list; the first adapter for references."""
+        first = next(iter(style), None) if isinstance(style, list | tuple) else style
+        return find_builder(self.builders, first) if isinstance(first, Style) else self.builder
 
     def _without_probe_file(self, blocks: BlockSpec) -> BlockSpec:
         """Replace a probe file by the blocks that it names: `core` sees no probe file. Returns a copy."""

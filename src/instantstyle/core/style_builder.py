@@ -43,6 +43,8 @@ class StyleBuilder:
     adapter: IPAdapter
     reference_encoder: ReferenceEncoder | None
     text_encoder: ContentEncoder | None
+    name: str = ""
+    """Name of the adapter beside others; empty for the first."""
 
     @classmethod
     def open(
@@ -300,6 +302,7 @@ class StyleBuilder:
             crop=crop,
             thumbnail=make_thumbnail(images),
             source=source_of_images(files),
+            adapter=self.name,
         )
 
     def _embed_content(

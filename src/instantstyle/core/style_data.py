@@ -80,6 +80,8 @@ class StyleData:
     """Embeddings of the references made grey, which `blend` needs; None if they are not kept."""
     texture: Texture | None = None
     """Whose texture takes the place of the references', of which the colours are used; None for all of their style."""
+    adapter: str = ""
+    """Name of the adapter that it was made for, of those of one pipeline; empty for the first. Not saved."""
 
     def __post_init__(self) -> None:
         check_removal(self.removal, self.content_scale)

@@ -14,7 +14,7 @@ from ..errors import StyleError
 from ..imaging.thumbnail import combine_thumbnails
 from ..recipe import WORDLESS
 from ..utils.numbers import is_finite_number, read_numbers
-from ..utils.text import shorten
+from ..utils.text import join_first, shorten
 from .bound_style import BoundKeyValues, KeyValue
 from .content_removal import CLEANSTYLE
 from .style_file import StyleFields, style_tensors
@@ -126,7 +126,18 @@ def shared_fields(styles: Sequence["Style"]) -> StyleFields:
         "licence": "; ".join(dict.fromkeys(style.licence for style in styles if style.licence)),
         "encoder": styles[0].encoder,
         "encoder_fingerprint": styles[0].encoder_fingerprint,
+        "adapter": _shared_adapter(styles),
     }
+
+
+def _shared_adapter(styles: Sequence["Style"]) -> str:
+    names = list(dict.fromkeys(style.adapter for style in styles if style.adapter))
+    if len(names) > 1:
+        raise StyleError(
+            f"Styles of different adapters cannot be mixed ({join_first(names)}); make them for one adapter, or use a "
+            "StyleConditioning for each."
+        )
+    return names[0] if names else ""
 
 
 def mixed_embeddings(parts: Sequence[Part]) -> StyleFields:

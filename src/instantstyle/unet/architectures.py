@@ -44,10 +44,9 @@ class Architecture:
     @property
     def weights(self) -> dict[str, BlockWeights]:
         """Weights of blocks by name: the family's published tables, and eases over all its blocks."""
-        tables = {name: table.weights for name, table in self.tables.items()}
-        published = {
-            name: {self.blocks[number]: weight for number, weight in weights.items()}
-            for name, weights in tables.items()
+        published: dict[str, BlockWeights] = {
+            name: {self.blocks[number]: weight for number, weight in table.weights.items()}
+            for name, table in self.tables.items()
         }
         return {**published, **ease_weights(self.blocks)}
 

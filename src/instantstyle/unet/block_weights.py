@@ -7,7 +7,7 @@ ComfyUI_IPAdapter_plus numbers the transformer blocks of a UNet in execution ord
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .blocks import Block
+from .blocks import Block, BlockWeights
 
 COMFYUI = "github.com/cubiq/ComfyUI_IPAdapter_plus at 9d076a3"
 
@@ -62,7 +62,7 @@ EASES = {
 EASE_SOURCE = f"{COMFYUI}, CrossAttentionPatch.py"
 
 
-def ease_weights(blocks: Sequence[Block]) -> dict[str, dict[Block, float]]:
+def ease_weights(blocks: Sequence[Block]) -> dict[str, BlockWeights]:
     """Compute the weights of every ease.
 
     Args:

@@ -88,7 +88,7 @@ class Block:
     def __str__(self) -> str:
         return f"{self.group}.attentions.{self.attention}"
 
-    def __lt__(self, other: "BlockOrLayer") -> bool:
+    def __lt__(self, other: "Block | BlockLayer") -> bool:
         return sort_key(self) < sort_key(other)
 
 
@@ -112,7 +112,7 @@ class BlockLayer:
     def __str__(self) -> str:
         return f"{self.block}.{LAYERS}.{self.position}"
 
-    def __lt__(self, other: "BlockOrLayer") -> bool:
+    def __lt__(self, other: "Block | BlockLayer") -> bool:
         return sort_key(self) < sort_key(other)
 
 

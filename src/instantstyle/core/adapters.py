@@ -1,0 +1,140 @@
+"""Several adapters on one pipeline: which of them computes the keys and values of a style."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import CheckpointError, ModelError, StyleError
+from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from ..loaders.state_dict import StateDictSource
+from ..utils.text import join_first, shorten
+from .clip_encoders import ImageEncoder
+from .conditioning import StyleConditioning
+from .injection import StyleLayers
+from .ip_adapter import IPAdapter
+from .protocols import Pipeline, UNet
+from .style import Style
+from .style_builder import StyleBuilder
+
+Builders = Sequence[StyleBuilder]
+"""The adapters of a pipeline with their encoders; the first one has no name."""
+
+
+def open_further(
+    pipe: Pipeline,
+    builders: Builders,
+    adapter: StateDictSource | IPAdapterCheckpoint,
+    image_encoder: object,
+    text_encoder: tuple[object, object] | None,
+    name: str | None,
+    keep_encoder: bool,
+) -> StyleBuilder:
+    """Open an adapter beside others, see `InstantStyle.add_adapter`.
+
+    Raises:
+        CheckpointError: Adapter or encoder cannot be read, or do not fit.
+        ModelError: The name is taken or missing, or there is no first adapter.
+        StyleError: The text encoder does not share the image encoder's space.
+    """
+    if builders[0].reference_encoder is None:
+        raise ModelError("A further adapter needs a first one beside it, and this pipeline has none; pass adapter=.")
+    name = Path(adapter).stem if name is None and isinstance(adapter, str | Path) else name
+    if not isinstance(name, str) or not name.strip():
+        raise ModelError("An adapter that is not a file needs a name, by which styles are made for it; pass name=.")
+    if name in (builder.name for builder in builders):
+        raise ModelError(f"There is an adapter {shorten(name)} already; pass another name=.")
+    checkpoint = IPAdapterCheckpoint.open(adapter)
+    opened = IPAdapter(checkpoint, pipe.unet, builders[0].adapter.architecture)
+    encoder = _find_encoder(builders, checkpoint) if image_encoder is None else image_encoder
+    return replace(StyleBuilder.open(pipe, opened, encoder, text_encoder, keep_encoder), name=name)
+
+
+def _find_encoder(builders: Builders, checkpoint: IPAdapterCheckpoint) -> ImageEncoder:
+    """Return the encoder of an earlier adapter that fits another one; the first where none does."""
+    encoders = [builder.require_reference_encoder().encoder for builder in builders]
+
+    def fits(encoder: ImageEncoder) -> bool:
+        try:
+            encoder.check_fits(checkpoint.projection_type, checkpoint.embedding_dim)
+        except CheckpointError:
+            return False
+        return True
+
+    return next(filter(fits, encoders), encoders[0])
+
+
+def find_named(builders: Builders, name: str | None) -> StyleBuilder:
+    """Return the adapter of a name; None or an empty name is the first.
+
+    Raises:
+        StyleError: There is no such adapter.
+    """
+    found = next((builder for builder in builders if builder.name == (name or "")), None)
+    if found is None:
+        further = [builder.name for builder in builders[1:]]
+        has = f"there are the first and {join_first(further)}" if further else "there is only the first"
+        raise StyleError(f"There is no adapter {shorten(name)}; {has}. Add it: styled.add_adapter(…).")
+    return found
+
+
+def find_builder(builders: Builders, style: Style) -> StyleBuilder:
+    """Return the adapter that a style was made for, or the first that reads its embeddings.
+
+    Args:
+        builders: The adapters.
+        style: The style. One of a file, which names no adapter, belongs to the first that fits.
+
+    Returns:
+        The adapter; the first where the style is bound for the family, or fits none.
+
+    Raises:
+        StyleError: The style was made for an adapter that is not here.
+    """
+    first = builders[0]
+    if style.bound_for(first.adapter.family) is not None:
+        return first
+    if style.adapter:
+        return find_named(builders, style.adapter)
+    return next((builder for builder in builders if _fits(builder, style)), first)
+
+
+def _fits(builder: StyleBuilder, style: Style) -> bool:
+    try:
+        builder.adapter.check_made_for(style)
+        builder.check_encoders([style])
+    except StyleError:
+        return False
+    return True
+
+
+def style_layers(builders: Builders, conditioning: StyleConditioning) -> StyleLayers:
+    """Compute the keys and values of a conditioning with the adapter of its styles.
+
+    Raises:
+        BlockError: The UNet has no such block.
+        StyleError: Its styles were made for several adapters, or for none of these.
+    """
+    chosen = [(style, find_builder(builders, style)) for style in conditioning.all_styles]
+    family = builders[0].adapter.family
+    unbound = [(style, builder) for style, builder in chosen if style.bound_for(family) is None]
+    style, builder = unbound[0] if unbound else chosen[0]
+    if other := next(((each, its) for each, its in unbound if its is not builder), None):
+        raise StyleError(
+            f"{style.name} is for {_describe(builder)}, and {other[0].name} in the same conditioning for "
+            f"{_describe(other[1])}; give each adapter a StyleConditioning of its own."
+        )
+    builder.check_encoders(conditioning.all_styles)
+    return builder.adapter.style_layers(conditioning)
+
+
+def _describe(builder: StyleBuilder) -> str:
+    return f"adapter {shorten(builder.name)}" if builder.name else "the first adapter"
+
+
+def fit_to_network(builders: Builders, unet: UNet) -> list[StyleBuilder]:
+    """Return the same adapters and encoders for another UNet.
+
+    Raises:
+        CheckpointError: An adapter does not fit.
+    """
+    return [replace(builder, adapter=IPAdapter(builder.adapter.checkpoint, unet)) for builder in builders]
