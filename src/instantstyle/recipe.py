@@ -193,6 +193,13 @@ class Recipe(StrictModel):
     model: FileName = "mini"
     adapter: FileName | None = None
     image_encoder: FileName | None = None
+    second_adapter: Reference | None = None
+    """An adapter that acts beside the first: its file, or the name of a model whose adapter it is."""
+    second_image_encoder: FileName | None = None
+    second_references: tuple[Reference, ...] = ()
+    """References of the second adapter; none for those of `references`, whose content it does not remove."""
+    second_blocks: str | tuple[str, ...] | dict[str, Weight] = "all"
+    second_scale: Weight = 1.0
     loras: tuple[Lora, ...] = ()
     """LoRA files, merged into the weights in this order."""
     vae: Reference | None = None
@@ -225,13 +232,14 @@ class Recipe(StrictModel):
             raise JobError(
                 f"Recipe is invalid: mask_quantile acts on removal 'mask' only, and removal is {self.removal!r}."
             )
-        if self.colour_transfer and len(self.references) != 1:
+        if self.colour_transfer and len(self.references) > 1:
             raise JobError(
                 f"Recipe is invalid: colour_transfer takes the colours of one image, and there are "
                 f"{len(self.references)} references; give one, or leave colour_transfer out."
             )
-        if self.references and not any(reference.weight for reference in self.references):
-            raise JobError("Recipe is invalid: references need a weight above 0, and have none; raise one.")
+        for name in ("references", "second_references"):
+            if (files := getattr(self, name)) and not any(file.weight for file in files):
+                raise JobError(f"Recipe is invalid: {name} need a weight above 0, and have none; raise one.")
         return self
 
     def to_json(self) -> str:
@@ -267,7 +275,7 @@ class Recipe(StrictModel):
         """List the files that name a style or layout, images and saved styles alike."""
         return (
             *(*self.references, *self.texture_references, *self.layout_references),
-            *(*self.negative_references, *self.content_references),
+            *(*self.negative_references, *self.content_references, *self.second_references),
         )
 
     def map_files(self, change: Callable[[Reference], Reference], fields: Sequence[str] | None = None) -> "Recipe":
@@ -307,8 +315,17 @@ class Recipe(StrictModel):
         given = ", ".join(f"{name}: {_quote(value)}" for name, value in settings.items() if value is not None)
         return "\n".join([self.prompt, *negative, given])
 
+    def _second_settings(self) -> dict[str, object]:
+        blocks = self.second_blocks
+        return {
+            "Style second adapter": self.second_adapter.name if self.second_adapter else None,
+            "Style second reference": _join_names(self.second_references),
+            "Style second blocks": blocks if isinstance(blocks, str) else json.dumps(blocks),
+            "Style second scale": self.second_scale,
+        }
+
     def _style_settings(self) -> dict[str, object]:
-        if not self.references and not self.layout_references:
+        if not any((self.references, self.layout_references, self.second_adapter and self.second_references)):
             return {}
         throughout = (self.start, self.end) == (0, 1)
         removes = bool(self.content or self.content_references) or self.removal in WORDLESS
@@ -328,21 +345,25 @@ class Recipe(StrictModel):
             "Style colour transfer": self.colour_transfer,
             "Style content scale": self.content_scale if removes else None,
             "Style blocks": self.blocks if isinstance(self.blocks, str) else json.dumps(self.blocks),
+            **(self._second_settings() if self.second_adapter else {}),
             "Style scale": self.scale,
         }
 
 
 FILE_FIELDS = (
     *("references", "texture_references", "layout_references", "negative_references", "content_references"),
-    *("mask", "image"),
+    *("second_references", "mask", "image"),
 )
-"""Fields of a recipe that name images and styles: five lists of references, and two single ones."""
+"""Fields of a recipe that name images and styles: six lists of references, and two single ones."""
 
-WEIGHT_FIELDS = ("loras", "vae")
+WEIGHT_FIELDS = ("second_adapter", "loras", "vae")
 """Fields of a recipe that name files of weights."""
 
-MODEL_FIELDS = ("model", "adapter", "image_encoder", *WEIGHT_FIELDS)
+MODEL_FIELDS = ("model", "adapter", "image_encoder", "second_image_encoder", *WEIGHT_FIELDS)
 """Fields of a recipe that determine which weights are loaded."""
+
+BLOCK_FIELDS = ("blocks", "second_blocks")
+"""Fields of a recipe that select blocks."""
 
 STYLE_FIELDS = (
     *("texture_references", "colour_scale", "texture_scale", "negative_references", "combine", "crop"),
@@ -355,6 +376,7 @@ FIELD_ALIASES = {
     "style": "references",
     "texture": "texture_references",
     "content_image": "content_references",
+    "second_style": "second_references",
     "layout": "layout_references",
     "negative_style": "negative_references",
     "negative": "negative_prompt",

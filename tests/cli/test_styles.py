@@ -198,3 +198,23 @@ def test_verbose_prints_a_saved_style(style, run, model):
     style()
     done = run("generate", "a", "--model", model, "--style", FILE, *SHORT, "--verbose", "-o", "a.png")
     assert f"reference {FILE}: Style(ink.png, CLIP-24)" in done.err
+
+
+def test_a_blend_is_the_same_from_images_and_from_its_style_file(style, generate, tmp_path, run, model):
+    Image.effect_noise((40, 30), 90).convert("RGB").save(tmp_path / "noise.png")
+    words = ("--texture-from", "noise.png", "--colour-scale", 0.9, "--content-image", "noise.png")
+    words = (*words, "--removal", "mask", "--mask-quantile", 0.8)
+    assert style(*words, "-o", "blend.style.safetensors").code == 0
+    expected = generate("--colours-from", "ink.png", *words, "-o", "a.png")
+    assert generate("--style", "blend.style.safetensors", "-o", "b.png") == expected
+    recipe = read_recipe("a.png")
+    assert [file.name for file in recipe.texture_references + recipe.content_references] == ["noise.png"] * 2
+    assert (recipe.colour_scale, recipe.texture_scale, recipe.mask_quantile) == (0.9, 1.0, 0.8)
+    # Two kept styles give the same blend, and one without its grey embeddings is refused in one line.
+    for name in ("ink", "noise"):
+        run("style", f"{name}.png", "--model", model, "--keep-grey")
+    kept = ("--style", FILE, "--texture-from", "noise.style.safetensors", *words[2:])
+    assert generate(*kept, "-o", "c.png") == expected
+    style("--force")
+    done = run("generate", "a rocket", "--model", model, *SHORT, *kept)
+    assert "has no embedding of its images made grey" in refused(done)

@@ -300,7 +300,7 @@ def test_arbitrary_bytes_raise_an_error_in_one_line(tmp_path_factory, content, l
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda fields, _: fields.update(version=2), "version 2; this release reads version 1"),
+        (lambda fields, _: fields.update(version=3), "version 3; this release reads version 1 and 2"),
         (lambda fields, _: fields.update(format="paint"), "has not the format 'instantstyle style'"),
         (lambda fields, _: fields.update(combine="median"), "combine: Input should be"),
         (lambda fields, _: fields.update(mood="good"), "mood: Extra inputs"),

@@ -7,15 +7,16 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
-from ..recipe import Recipe, RecipeFields
+from ..recipe import MODEL_FIELDS, Recipe, RecipeFields
 from ..utils.text import slug
 
 Batch = Sequence["BatchRow"]
 """Rows that are generated in one call; they differ only in prompt and seed."""
 
 _CHOSEN_FIELDS = (
-    *("num_inference_steps", "guidance_scale", "content_scale", "removal"),
-    *("height", "width", "dtype"),
+    *("num_inference_steps", "guidance_scale", "content_scale", "removal", "mask_quantile"),
+    *("colour_scale", "texture_scale", "colour_transfer_interval"),
+    *("height", "width", "scheduler", "dtype"),
 )
 """Fields that generating fills in where a row leaves them open."""
 
@@ -48,7 +49,7 @@ class BatchRow:
         chosen: RecipeFields = {name: None for name in _CHOSEN_FIELDS if getattr(self.recipe, name) is None}
         if self.recipe.content_scale == "auto":
             chosen["content_scale"] = "auto"
-        return BatchRow(made.replace(**chosen, scheduler=None, versions={})).key
+        return BatchRow(made.replace(**chosen, versions={})).key
 
     @cached_property
     def file(self) -> str:
@@ -66,8 +67,8 @@ class BatchRow:
     def model_key(self) -> tuple[object, ...]:
         """The fields of the recipe that determine which model is loaded."""
         recipe = self.recipe
-        parts = recipe.model, recipe.adapter, recipe.image_encoder, recipe.dtype
-        return *parts, recipe.image is not None, recipe.control
+        parts = (getattr(recipe, name) for name in MODEL_FIELDS)
+        return *parts, recipe.dtype, recipe.image is not None, recipe.control
 
 
 def plan_batches(rows: Sequence[BatchRow], size: int) -> list[Batch]:

@@ -8,6 +8,7 @@ from .recipe_options import TEXT_TO_IMAGE, OptionValues, build_recipe, with_reci
 EXAMPLES = (
     'instantstyle generate "a rocket" --style ink.png --content "a cat" --seed 7 -o rocket.png',
     'instantstyle generate "a rocket" --style ink.png --style neon.png --weight 0.7 --weight 0.3',
+    'instantstyle generate "a rocket" --colours-from ink.png --texture-from neon.png',
     'instantstyle generate "a rocket" --style ink.png --blocks style+layout -n 4',
 )
 

@@ -32,7 +32,9 @@ Style = Annotated[
     list[Path] | None,
     Option(
         "--style",
-        help="Reference image, saved style, or name of a style in the library; may be repeated.",
+        "--colours-from",
+        help="Reference image, saved style, or name of a style in the library; may be repeated. With --texture-from, "
+        "only its colours are used.",
         rich_help_panel=REFERENCES,
     ),
 ]
@@ -42,7 +44,37 @@ Weight = Annotated[
 ]
 Combine = Annotated[
     str,
-    Option(metavar="average|concat", help="How several references are combined.", rich_help_panel=REFERENCES),
+    Option(metavar="average|concat|subtract", help="How several references are combined.", rich_help_panel=REFERENCES),
+]
+Texture = Annotated[
+    list[Path] | None,
+    Option(
+        "--texture-from",
+        help="Reference image or saved style whose texture is used, with the colours of --style; may be repeated.",
+        rich_help_panel=REFERENCES,
+    ),
+]
+ColourScale = Annotated[
+    float | None,
+    Option(help="How much of the colours, with --texture-from; 1.1 by default.", rich_help_panel=REFERENCES),
+]
+TextureScale = Annotated[
+    float | None,
+    Option(help="How much of the texture, with --texture-from; 1 by default.", rich_help_panel=REFERENCES),
+]
+ColourTransfer = Annotated[
+    float | None,
+    Option(
+        help="How far the latents are given the colours of --style, 0 to 1; SADis has 0.5.", rich_help_panel=REFERENCES
+    ),
+]
+ColourTransferInterval = Annotated[
+    str | None,
+    Option(
+        metavar="START:END",
+        help="Shares of the steps between which they are, by default 0.2:0.3.",
+        rich_help_panel=REFERENCES,
+    ),
 ]
 Layout = Annotated[
     list[Path] | None,
@@ -56,6 +88,14 @@ Content = Annotated[
     list[str] | None,
     Option(help="What the reference shows and the result should not; may be repeated.", rich_help_panel=REFERENCES),
 ]
+ContentImage = Annotated[
+    list[Path] | None,
+    Option(
+        "--content-image",
+        help="Image or saved style that shows what is to be removed; may be repeated.",
+        rich_help_panel=REFERENCES,
+    ),
+]
 ContentScale = Annotated[
     Any,  # float | Literal["auto"] | None; typer supports no such union
     Option(
@@ -68,8 +108,15 @@ ContentScale = Annotated[
 Removal = Annotated[
     str | None,
     Option(
-        metavar="subtract|project|mask|clean",
-        help="How content is removed, by default subtract; clean needs no --content.",
+        metavar="subtract|project|mask|clean|cleanstyle",
+        help="How content is removed, by default subtract; clean and cleanstyle need no --content.",
+        rich_help_panel=REFERENCES,
+    ),
+]
+MaskQuantile = Annotated[
+    float | None,
+    Option(
+        help="With --removal mask, the share of the embedding's elements that is kept; by default two clusters.",
         rich_help_panel=REFERENCES,
     ),
 ]
@@ -137,6 +184,45 @@ Adapter = Annotated[
 ImageEncoder = Annotated[
     str | None,
     Option(help="Folder or file of an image encoder, instead of the model's own.", rich_help_panel=MODEL),
+]
+SecondAdapter = Annotated[
+    str | None,
+    Option(
+        help="Adapter that acts beside the first: its file, or the name of a model whose adapter is used.",
+        rich_help_panel=MODEL,
+    ),
+]
+SecondImageEncoder = Annotated[
+    str | None,
+    Option(help="Image encoder of the second adapter, instead of the one that it needs.", rich_help_panel=MODEL),
+]
+SecondStyle = Annotated[
+    list[Path] | None,
+    Option(
+        "--second-style",
+        help="Reference of the second adapter, instead of those of --style; may be repeated.",
+        rich_help_panel=REFERENCES,
+    ),
+]
+SecondBlocks = Annotated[str, Option(help="Where the second adapter acts, as --blocks.", rich_help_panel=REFERENCES)]
+SecondScale = Annotated[float, Option(help="Strength of the second adapter.", rich_help_panel=REFERENCES)]
+LoraFiles = Annotated[
+    list[str] | None,
+    Option(
+        metavar="FILE[=WEIGHT]",
+        help="A LoRA, such as ink.safetensors=0.7; repeat for several.",
+        rich_help_panel=MODEL,
+    ),
+]
+Vae = Annotated[
+    str | None, Option(help="File, folder or hub id of a VAE, instead of the model's own.", rich_help_panel=MODEL)
+]
+Scheduler = Annotated[
+    str | None,
+    Option(
+        help="Such as euler, dpm++2m-karras or lcm, or a class of diffusers, instead of the model's own.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Device = Annotated[
     str | None, Option(help="cpu, cuda, cuda:1 or mps; by default a GPU if there is one.", rich_help_panel=MODEL)

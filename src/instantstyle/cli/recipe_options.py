@@ -12,7 +12,7 @@ from ..errors import JobError
 from . import options
 
 if TYPE_CHECKING:
-    from ..recipe import Recipe, RecipeFields, Reference
+    from ..recipe import Lora, Recipe, RecipeFields, Reference
 
 OptionValues = Mapping[str, Any]
 """Parsed values of recipe options by option name; None for an option without a default that is not given."""
@@ -35,6 +35,52 @@ def _read_references(paths: Sequence[Path] | None, weights: Sequence[float] | No
     if len(weights) != len(paths):
         raise JobError(f"There are {len(weights)} --weight for {len(paths)} --style; give one for each.")
     return [resolve_source(path).as_reference(weight) for path, weight in zip(paths, weights, strict=True)]
+
+
+def _read_loras(texts: Sequence[str]) -> list["Lora"]:
+    from ..generation.weights import read_lora
+
+    return [read_lora(text) for text in texts]
+
+
+def _read_vae(name: str) -> "Reference":
+    from ..generation.weights import read_vae
+
+    return read_vae(name)
+
+
+def read_second_adapter(name: str | None) -> "Reference | None":
+    """Return the entry of a recipe for --second-adapter; None without one.
+
+    Raises:
+        ModelError: There is no such file or model.
+    """
+    from ..generation.weights import read_adapter
+
+    return None if name is None else read_adapter(name)
+
+
+def model_changes(lora: list[str] | None, vae: str | None, scheduler: str | None) -> dict[str, Any]:
+    """Return the settings of a service or studio for options that change the model.
+
+    Args:
+        lora: Values of --lora.
+        vae: Value of --vae.
+        scheduler: Value of --scheduler.
+
+    Raises:
+        ModelError: There is no such file or scheduler.
+        JobError: The weight of a LoRA is out of range.
+    """
+    if scheduler is not None:
+        from ..models.schedulers import validate_scheduler
+
+        validate_scheduler(scheduler)
+    return {
+        "loras": tuple(_read_loras(lora or ())),
+        "vae": None if vae is None else _read_vae(vae),
+        "scheduler": scheduler,
+    }
 
 
 @dataclass(frozen=True)
@@ -66,16 +112,23 @@ RECIPE_OPTIONS = {
         RecipeOption("style", options.Style, convert=_read_references),
         RecipeOption("weight", options.Weight),
         RecipeOption("combine", options.Combine, "average"),
+        RecipeOption("texture", options.Texture, convert=_read_references),
+        RecipeOption("colour_scale", options.ColourScale),
+        RecipeOption("texture_scale", options.TextureScale),
         RecipeOption("layout", options.Layout, convert=_read_references),
         RecipeOption("negative_style", options.NegativeStyle, convert=_read_references),
         RecipeOption("content", options.Content, convert=tuple),
+        RecipeOption("content_image", options.ContentImage, convert=_read_references),
         RecipeOption("content_scale", options.ContentScale),
         RecipeOption("removal", options.Removal),
+        RecipeOption("mask_quantile", options.MaskQuantile),
         RecipeOption("blocks", options.Blocks, "style"),
         RecipeOption("scale", options.Scale, 1.0),
         RecipeOption("mask", options.Mask, convert=_read_image),
         RecipeOption("start", options.Start, 0.0),
         RecipeOption("end", options.End, 1.0),
+        RecipeOption("colour_transfer", options.ColourTransfer),
+        RecipeOption("colour_transfer_interval", options.ColourTransferInterval, convert=_split_interval),
         RecipeOption("crop", options.Crop, "center"),
         RecipeOption("strength", options.Strength),
         RecipeOption("control", options.Control, "none"),
@@ -89,6 +142,14 @@ RECIPE_OPTIONS = {
         RecipeOption("model", options.Model, "mini"),
         RecipeOption("adapter", options.Adapter),
         RecipeOption("image_encoder", options.ImageEncoder),
+        RecipeOption("second_adapter", options.SecondAdapter, convert=read_second_adapter),
+        RecipeOption("second_image_encoder", options.SecondImageEncoder),
+        RecipeOption("second_style", options.SecondStyle, convert=_read_references),
+        RecipeOption("second_blocks", options.SecondBlocks, "all"),
+        RecipeOption("second_scale", options.SecondScale, 1.0),
+        RecipeOption("lora", options.LoraFiles, convert=_read_loras),
+        RecipeOption("vae", options.Vae, convert=_read_vae),
+        RecipeOption("scheduler", options.Scheduler),
     )
 }
 """Options by name, in the order in which `--help` lists them."""

@@ -16,8 +16,26 @@ from .recipe_options import (
 )
 
 _NAMES = (
-    *("weight", "content", "content_scale", "removal", "blocks", "scale", "crop", "strength", "control"),
-    *("negative", "seed", "steps", "guidance", "guidance_interval", "model", "adapter", "image_encoder"),
+    *("weight", "texture", "colour_scale", "texture_scale", "content", "content_image", "content_scale", "removal"),
+    *("mask_quantile", "blocks", "scale", "crop", "strength", "control"),
+    *(
+        "negative",
+        "seed",
+        "steps",
+        "guidance",
+        "guidance_interval",
+        "model",
+        "adapter",
+        "image_encoder",
+        "second_adapter",
+        "second_image_encoder",
+        "second_style",
+        "second_blocks",
+        "second_scale",
+        "lora",
+        "vae",
+        "scheduler",
+    ),
 )
 
 EXAMPLES = ('instantstyle restyle photo.jpg --style ink.png --prompt "a rocket" -o restyled.png',)

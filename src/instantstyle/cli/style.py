@@ -13,14 +13,26 @@ Author = Annotated[str | None, Option(help="Author of the style.", rich_help_pan
 Licence = Annotated[str | None, Option(help="Licence of the style.", rich_help_panel=options.OUTPUT)]
 Notes = Annotated[str | None, Option(help="Further remarks.", rich_help_panel=options.OUTPUT)]
 
-EXAMPLES = ('instantstyle style ink.png --content "a cat" --bind mini -o ink.style.safetensors',)
+EXAMPLES = (
+    'instantstyle style ink.png --content "a cat" --bind mini -o ink.style.safetensors',
+    "instantstyle style ink.png --texture-from neon.png -o blend.style.safetensors",
+)
 
 
 def run(
     references: Annotated[list[Path], Argument(help="Reference images, or saved styles to change.")],
+    texture: options.Texture = None,
+    colour_scale: options.ColourScale = None,
+    texture_scale: options.TextureScale = None,
+    keep_grey: Annotated[
+        bool,
+        Option("--keep-grey", help="Keep what blends with other styles need.", rich_help_panel=options.REFERENCES),
+    ] = False,
     content: options.Content = None,
+    content_image: options.ContentImage = None,
     content_scale: options.ContentScale = None,
     removal: options.Removal = None,
+    mask_quantile: options.MaskQuantile = None,
     weight: options.Weight = None,
     combine: options.Combine = "average",
     crop: options.Crop = "center",
@@ -71,24 +83,32 @@ def run(
         raise JobError(f"{len(references)} references have {len(weight)} weights; give one --weight for each.")
     weights = weight or [1.0] * len(references)
     fields = {"crop": crop, "combine": combine, "removal": removal, "content": content or ()}
+    scales = {"colour_scale": colour_scale, "texture_scale": texture_scale, "mask_quantile": mask_quantile}
     named = [{"name": str(path), "weight": share} for path, share in zip(references, weights, strict=True)]
+    others = {"texture_references": texture or (), "content_references": content_image or ()}
+    fields |= {field: [{"name": str(path)} for path in paths] for field, paths in others.items()}
     checked = Recipe.model_validate(
-        {"prompt": "", "seed": 0, "references": named, "content_scale": content_scale, **fields}
+        {"prompt": "", "seed": 0, "references": named, "content_scale": content_scale, **scales, **fields}
     )
     sources = SourceCache()
-    for reference in references:
-        sources.read(reference)
+    for file in checked.style_files():
+        sources.read(file.name)
     if bind:
         validate_blocks(blocks, bind)
     styled = load_model(bind or model or "mini", adapter, image_encoder, device)
     style = styled.style(
         references,
-        content=content or None,
+        content=[*(content or ()), *(content_image or ())] or None,
         content_scale=content_scale,
         removal=checked.removal,
+        mask_quantile=mask_quantile,
         crop=checked.crop,
         weights=weight or None,
         combine=checked.combine,
+        texture=texture or None,
+        colour_scale=colour_scale,
+        texture_scale=texture_scale,
+        keep_grey=keep_grey,
     )
     labels = {"name": name, "author": author, "licence": licence, "notes": notes}
     style = replace(style, **{field: text for field, text in labels.items() if text is not None})

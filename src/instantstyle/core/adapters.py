@@ -85,16 +85,17 @@ def find_builder(builders: Builders, style: Style) -> StyleBuilder:
         style: The style. One of a file, which names no adapter, belongs to the first that fits.
 
     Returns:
-        The adapter; the first where the style is bound for the family, or fits none.
+        The adapter; the first where the style fits none, or is bound for the family and names none of these.
 
     Raises:
         StyleError: The style was made for an adapter that is not here.
     """
     first = builders[0]
-    if style.bound_for(first.adapter.family) is not None:
-        return first
-    if style.adapter:
+    is_bound = style.bound_for(first.adapter.family) is not None
+    if style.adapter and not (is_bound and style.adapter not in (builder.name for builder in builders)):
         return find_named(builders, style.adapter)
+    if is_bound:
+        return first
     return next((builder for builder in builders if _fits(builder, style)), first)
 
 

@@ -14,17 +14,16 @@ from PIL import Image
 
 from ..errors import JobError
 from ..imaging.image_file import save_image
-from ..recipe import Dtype, Recipe, RecipeFields
+from ..recipe import WORDLESS, Dtype, Recipe, RecipeFields
 from ..unet.blocks import BlockOrLayer, BlockSpec
 from ..utils.versions import library_versions
 from .conditioning import MaskFile
-from .content_removal import CLEAN
 from .injection import StyledUNet
 from .pipeline_call import only_reads
 from .pipeline_state import PipelineState, watch_callback
 from .protocols import PipelineArguments
 from .style import Style
-from .style_source import removed
+from .style_source import blend_scales, removed
 
 if TYPE_CHECKING:
     from .conditioning import StyleConditioning
@@ -178,8 +177,10 @@ class CallRecord:
         fields: RecipeFields = {
             "blocks": _block_names(self.settings["blocks"]),
             **{name: float(self.settings[name]) for name in ("scale", "start", "end")},
-            **{"content_scale": style.content_scale, "removal": style.removal},
+            **{name: getattr(style, name) for name in ("content_scale", "removal", "mask_quantile")},
         }
+        if style.texture is not None:
+            fields |= {name: getattr(style.texture, name) for name in ("colour_scale", "texture_scale")}
         source = style.source
         if source is None:
             missing.append(f"{style.name} (a reference without a file; pass its path)")
@@ -189,9 +190,9 @@ class CallRecord:
                 weighted = zip(references, style.weights, strict=True)
                 references = [ref.model_copy(update={"weight": weight}) for ref, weight in weighted]
                 fields |= {"combine": style.combine, "crop": style.crop}
-            fields["references"] = tuple(references)
-            if style.content != source.removed[0] and style.removal != "clean":
-                fields["content"] = style.content
+            fields |= {"references": tuple(references), "texture_references": source.texture}
+            if style.content != source.removed[0] and style.removal not in WORDLESS:
+                fields |= _content_fields(style, missing)
         if (negative := self.settings["negative_style"]) is not None:
             missing += _list_missing_of_negative(negative, style.crop)
             fields["negative_references"] = negative.source.references if negative.source else ()
@@ -201,6 +202,20 @@ class CallRecord:
             else:
                 missing.append("a mask without a file")
         return fields
+
+
+def _content_fields(style: Style, missing: list[str]) -> RecipeFields:
+    """Return the recipe's fields of the content of a style; add to `missing` what is neither words nor a file."""
+    count = len(style.content)
+    kinds, files = style.content_kinds or ("words",) * count, style.content_files or (None,) * count
+    entries = list(zip(style.content, kinds, files, strict=True))
+    missing += [
+        f"{name} as content (pass a file's path)" for name, kind, file in entries if kind != "words" and file is None
+    ]
+    return {
+        "content": tuple(name for name, kind, _ in entries if kind == "words"),
+        "content_references": tuple(file for _, kind, file in entries if kind != "words" and file is not None),
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,8 +274,10 @@ def _list_missing_of_negative(style: Style, crop: str) -> list[str]:
     source = style.source
     if source is None or len(source.references) > 1:
         return ["a negative style without a file"]
-    removes = (style.content or style.removal == CLEAN) and removed(style) != source.removed
+    removes = (style.content or style.removal in WORDLESS) and removed(style) != source.removed
+    is_blend = bool(source.texture) or source.blend_scales != blend_scales(style)
     return [
+        *(["a blend as negative style (save it to a file)"] if is_blend else []),
         *(["content removed from a negative style (save that style to a file)"] if removes else []),
         *(["another crop of a negative style"] if not source.is_mix and style.crop != crop else []),
     ]

@@ -161,6 +161,12 @@ def call_inputs(
     if per_prompt > 1 and "num_images_per_prompt" in missing and "num_videos_per_prompt" not in known:
         raise JobError(f"{type(pipe).__name__} generates one image for each prompt; leave num_images_per_prompt out.")
     if "num_videos_per_prompt" in known:
+        if per_prompt > 1:
+            # diffusers' pipelines for videos set the number to 1 (0.42).
+            raise JobError(
+                f"{type(pipe).__name__} generates one video for each prompt; leave num_images_per_prompt out, or give "
+                "the prompt several times: prompt=[…, …]."
+            )
         inputs["num_videos_per_prompt"] = inputs.pop("num_images_per_prompt")
     return {name: value for name, value in inputs.items() if name in known}
 

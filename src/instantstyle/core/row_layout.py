@@ -19,27 +19,41 @@ Variables = Mapping[str, Any]
 
 
 def _guided(pipe: Any, variables: Variables) -> RowLayout:
+    """Unconditional and conditional; without guidance conditional only."""
     return GUIDED if pipe.do_classifier_free_guidance else UNGUIDED
 
 
 def _perturbed(pipe: Any, variables: Variables) -> RowLayout:
-    """Perturbed-attention guidance repeats the conditional part (`_prepare_perturbed_attention_guidance`)."""
+    """The same, and the conditional part again for perturbed-attention guidance.
+
+    diffusers' `_prepare_perturbed_attention_guidance`.
+    """
     parts = _guided(pipe, variables)
     return (*parts, "conditional") if pipe.do_perturbed_attention_guidance else parts
 
 
 def _instructed(pipe: Any, variables: Variables) -> RowLayout:
-    """InstructPix2Pix: text and image, image only, neither."""
+    """Text and image; image only; neither: the first is conditional. Without guidance conditional only."""
     return ("conditional", "unconditional", "unconditional") if pipe.do_classifier_free_guidance else UNGUIDED
 
 
+def _warded(pipe: Any, variables: Variables) -> RowLayout:
+    """Unconditional, conditional, and conditional again for the safety concept; without guidance conditional only.
+
+    The guidance is in local variables.
+    """
+    if not variables["do_classifier_free_guidance"]:
+        return UNGUIDED
+    return (*GUIDED, "conditional") if variables["enable_safety_guidance"] else GUIDED
+
+
 def _edited(pipe: Any, variables: Variables) -> RowLayout:
-    """LEdits++: the negative prompt, then one part for each editing prompt."""
+    """Unconditional, then a conditional part for each editing prompt."""
     return ("unconditional", *("conditional",) * pipe.enabled_editing_prompts)
 
 
 def _views(pipe: Any, variables: Variables) -> RowLayout:
-    """MultiDiffusion's panorama: the parts of a view side by side, then the next view.
+    """Unconditional and conditional for each view, one view after the other; without guidance conditional only.
 
     Its property `do_classifier_free_guidance` is always False; the guidance is a local variable of that name.
     """
@@ -111,12 +125,17 @@ ROW_LAYOUTS: dict[str, Callable[[Any, Variables], RowLayout]] = {
     "LEditsPPPipelineStableDiffusion": _edited,
     "LEditsPPPipelineStableDiffusionXL": _edited,
     "StableDiffusionPanoramaPipeline": _views,
+    "StableDiffusionPipelineSafe": _warded,
 }
-"""By class of diffusers 0.42: the layout of its batches, from the pipeline and the variables of its running call.
+"""By class of diffusers 0.42: the layout of its batches, from the pipeline and the variables of its running call."""
 
-A class of diffusers with an IP-Adapter that is missing here is refused by name: `StableDiffusionSAGPipeline` and
-`StableDiffusionPipelineSafe` keep their guidance in local variables, and call the UNet with parts of a batch.
-"""
+REFUSED = {
+    "StableDiffusionSAGPipeline": (
+        "self-attention guidance calls the UNet twice a step, with all parts and with one, and no variable tells the "
+        "calls apart"
+    ),
+}
+"""Classes of diffusers 0.42 with an IP-Adapter that cannot be styled, and why."""
 
 VIEWED = ("StableDiffusionPanoramaPipeline",)
 """Classes whose batches hold parts of an image, so that a mask of the whole image does not fit them."""
@@ -137,9 +156,10 @@ def uses_two_parts(name: str) -> bool:
 
 def unknown_pipeline_error(name: str) -> ModelError:
     """Build the error for a pipeline whose batches are not known."""
+    reason = f" ({REFUSED[name]})" if name in REFUSED else ""
     return ModelError(
-        f"The batches of {name} are not known, so that a style could act in the wrong rows. Use a UNet pipeline of "
-        "diffusers that has an IP-Adapter, or name the parts of its batches: InstantStyle(…, "
+        f"The batches of {name} are not known{reason}, so that a style could act in the wrong rows. Use a UNet "
+        "pipeline of diffusers that has an IP-Adapter, or name the parts of its batches: InstantStyle(…, "
         'row_layout=("unconditional", "conditional")).'
     )
 

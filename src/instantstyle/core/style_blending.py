@@ -41,13 +41,8 @@ def blended_fields(colour: "Style", texture: "Style", colour_scale: float, textu
     """
     grey, texture_grey = _blendable_grey(colour), _blendable_grey(texture)
     check_same_encoder(colour, texture, "blended")
-    mean = weighted_mean(colour.image_embeds, colour.weights)
-    if (mean - weighted_mean(grey, colour.weights)).norm() < GREY_DISTANCE * mean.norm():
-        warnings.warn(
-            f"{colour.name} is grey: it has no colour to take, and the blend has the other picture's texture only.",
-            ReferenceWarning,
-            stacklevel=3,
-        )
+    if hint := describe_grey(colour, colour.name):
+        warnings.warn(hint, ReferenceWarning, stacklevel=3)
     kept = ("content", "content_embeds", "content_scale", "removal", "mask_quantile", "content_kinds", "content_files")
     return {
         **{name: getattr(texture, name) for name in kept},
@@ -58,6 +53,21 @@ def blended_fields(colour: "Style", texture: "Style", colour_scale: float, textu
         "texture": Texture(texture_grey, texture.weights, texture.name, colour_scale, texture_scale),
         **shared_fields((colour, texture)),
     }
+
+
+def describe_grey(style: "Style", name: str) -> str | None:
+    """Return one line where a style, or a blend, has no colours; None where it has, or where they are not known.
+
+    Args:
+        style: The style that gives the colours, or the blend with them.
+        name: Name of the references that give the colours.
+    """
+    if style.grey_embeds is None:
+        return None
+    mean = weighted_mean(style.image_embeds, style.weights)
+    if (mean - weighted_mean(style.grey_embeds, style.weights)).norm() >= GREY_DISTANCE * mean.norm():
+        return None
+    return f"{name} is grey: it has no colour to take, and the blend has the other picture's texture only."
 
 
 def _blendable_grey(style: "Style") -> Tensor:

@@ -27,6 +27,8 @@ class StyleSource:
     """Whether the style is a mix of these references, or a saved style, instead of an encoding of images."""
     texture: tuple[Reference, ...] = ()
     """Files of the texture of a blend, of which `references` give the colours."""
+    blend_scales: tuple[float, float] | None = None
+    """Scales of colours and texture when the style was made from the files; None for no blend."""
 
 
 def source_of_images(references: Sequence[Reference | None]) -> StyleSource | None:
@@ -45,7 +47,8 @@ def source_of_file(path: Path, sha256: str, style: "Style") -> StyleSource:
         sha256: SHA-256 of the bytes that the style was loaded from.
         style: The style.
     """
-    return StyleSource((Reference(name=str(path), sha256=sha256),), removed(style), is_mix=True)
+    file = Reference(name=str(path), sha256=sha256)
+    return StyleSource((file,), removed(style), is_mix=True, blend_scales=blend_scales(style))
 
 
 def source_of_mix(parts: Sequence[tuple["Style", float]], mixed: "Style") -> StyleSource | None:
@@ -53,6 +56,8 @@ def source_of_mix(parts: Sequence[tuple["Style", float]], mixed: "Style") -> Sty
     references: list[Reference] = []
     for style, weight in parts:
         if style.source is None or len(style.source.references) != 1 or style.source.removed != removed(style):
+            return None
+        if style.source.texture or style.source.blend_scales != blend_scales(style):
             return None
         # A recipe has one crop, and none for the parts of a mix.
         if not style.source.is_mix and style.crop != "center":
@@ -79,7 +84,12 @@ def source_of_blend(colour: "Style", texture: "Style", blended: "Style") -> Styl
         for part, style in ((parts[0], colour), (parts[1], texture))
     )
     is_mix = parts[0].is_mix
-    return StyleSource(tuple(references), removed(blended), is_mix, tuple(others))
+    return StyleSource(tuple(references), removed(blended), is_mix, tuple(others), blend_scales(blended))
+
+
+def blend_scales(style: "Style") -> tuple[float, float] | None:
+    """Return the scales of colours and texture of a blend; None for another style."""
+    return None if style.texture is None else (style.texture.colour_scale, style.texture.texture_scale)
 
 
 def removed(style: "Style") -> Removed:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf, nan
 
-from ..core.content_removal import CLEAN, CONTENT_SCALES
+from ..core.content_removal import CONTENT_SCALES
 from ..errors import BlockError, JobError, suggest_nearest
 from ..generation.sweep_axis import SweepAxis
+from ..recipe import WORDLESS
 from ..unet.architectures import Architecture
 from ..utils.text import shorten
 from .experiment import NO_REFERENCE, Arm
@@ -25,7 +26,7 @@ _BLOCKS = {"all": "all blocks", "style": "style blocks"}
 REMOVAL_ARMS = {
     **{
         f"{blocks}-{removal}": Arm(
-            f"{title}, {removal}", {"blocks": blocks, "removal": removal}, content=removal != CLEAN
+            f"{title}, {removal}", {"blocks": blocks, "removal": removal}, content=removal not in WORDLESS
         )
         for blocks, title in _BLOCKS.items()
         for removal in CONTENT_SCALES

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from ..recipe import Combine, Crop, Recipe, Reference
+from ..errors import JobError
+from ..recipe import BLOCK_FIELDS, WORDLESS, Combine, Crop, Recipe, RecipeFields, Reference
 from ..unet.probe_file import resolve_block_spec
 from ..utils.versions import library_versions
 from .callbacks import OnPreview, OnStep, step_callback
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
     from ..core.protocols import Pipeline, PipelineArguments
     from ..core.style import Style
+    from ..unet.architectures import Architecture
 
 
 def generate(
@@ -31,6 +33,7 @@ def generate(
     on_step: OnStep | None = None,
     on_preview: OnPreview | None = None,
     sources: SourceCache | None = None,
+    prepared: "PreparedRecipe | None" = None,
 ) -> Iterator[tuple[Image.Image, Recipe]]:
     """Generate images from a recipe, with seeds counting up.
 
@@ -44,6 +47,7 @@ def generate(
         on_step: Called after each step.
         on_preview: Called after each step with a function that decodes the latents.
         sources: Cache with the files that `validate` decoded.
+        prepared: What `prepare` returned for the recipe; None prepares it.
 
     Yields:
         The image, and its complete recipe: seed, and everything the model chose, filled in.
@@ -52,7 +56,7 @@ def generate(
         InstantStyleError: The recipe does not fit the model, or a file cannot be read.
     """
     check_seeds(recipe, count)
-    prepared = prepare(styled, recipe, sources)
+    prepared = prepared or prepare(styled, recipe, sources)
     for seed in range(recipe.seed, recipe.seed + count):
         yield from prepared.generate([recipe.replace(seed=seed)], on_step, on_preview)
 
@@ -95,28 +99,34 @@ class PreparedRecipe:
         """
         from torch import Generator
 
+        from ..models.schedulers import use_scheduler
+
         recipes = [self.recipe.replace(prompt=recipe.prompt, seed=recipe.seed) for recipe in recipes]
-        output = self.styled(
-            [recipe.prompt for recipe in recipes],
-            style=self.conditionings or None,
-            generator=[Generator("cpu").manual_seed(recipe.seed) for recipe in recipes],
-            callback_on_step_end=step_callback(on_step, on_preview),
-            **self.image_arguments,
-            **_pipeline_arguments(self.recipe, len(recipes)),
-        )
-        return [
-            (image, _complete(recipe, self.styled, self.style, image))
-            for image, recipe in zip(output.images, recipes, strict=True)
-        ]
+        with use_scheduler(self.styled.pipe, self.recipe.scheduler):
+            output = self.styled(
+                [recipe.prompt for recipe in recipes],
+                style=self.conditionings or None,
+                generator=[Generator("cpu").manual_seed(recipe.seed) for recipe in recipes],
+                callback_on_step_end=step_callback(on_step, on_preview),
+                **self.image_arguments,
+                **_pipeline_arguments(self.recipe, len(recipes)),
+            )
+            return [
+                (image, _complete(recipe, self.styled, self.style, image))
+                for image, recipe in zip(output.images, recipes, strict=True)
+            ]
 
 
-def prepare(styled: "InstantStyle", recipe: Recipe, sources: SourceCache | None = None) -> PreparedRecipe:
+def prepare(
+    styled: "InstantStyle", recipe: Recipe, sources: SourceCache | None = None, *, keep_grey: bool = False
+) -> PreparedRecipe:
     """Encode the references of a recipe and resolve its blocks.
 
     Args:
         styled: The model.
         recipe: The recipe.
         sources: Cache with the files that `validate` decoded.
+        keep_grey: Whether the style keeps embeddings of its images made grey, which a blend needs.
 
     Returns:
         The part of the work that does not depend on prompt and seed.
@@ -128,17 +138,8 @@ def prepare(styled: "InstantStyle", recipe: Recipe, sources: SourceCache | None 
 
     warn_of_content(styled, recipe)
     sources = SourceCache() if sources is None else sources
-    recipe = recipe.replace(blocks=resolve_block_spec(recipe.blocks, styled.architecture))
-    style = _encode(styled, recipe.references, recipe.crop, sources, recipe.combine)
-    if style and (recipe.content or recipe.content_scale is not None or recipe.removal):
-        # The recipe of an image records a scale also where nothing is removed.
-        removes = recipe.content or style.content or "clean" in (recipe.removal, style.removal)
-        style = styled.style(
-            style,
-            content=list(recipe.content) or None,
-            content_scale=recipe.content_scale if removes or recipe.content_scale == "auto" else None,
-            removal=recipe.removal,
-        )
+    recipe = resolve_blocks(recipe, styled.architecture)
+    style = _without_content(styled, _blend(styled, recipe, sources, keep_grey), recipe, sources)
     negative = _encode(styled, recipe.negative_references, recipe.crop, sources)
     layout = _encode(styled, recipe.layout_references, recipe.crop, sources)
     settings = {
@@ -152,8 +153,71 @@ def prepare(styled: "InstantStyle", recipe: Recipe, sources: SourceCache | None 
         conditionings.append(StyleConditioning(style, recipe.blocks, negative_style=negative, **settings))
     if layout:
         conditionings.append(StyleConditioning(layout, "layout", **settings))
-    image_arguments = _image_arguments(styled.pipe, recipe, sources)
+    if second := _second_style(styled, recipe, sources):
+        conditionings.append(
+            StyleConditioning(second, recipe.second_blocks, **{**settings, "scale": recipe.second_scale})
+        )
+    image_arguments = {
+        **_image_arguments(styled.pipe, recipe, sources),
+        **_colour_arguments(recipe, sources),
+    }
     return PreparedRecipe(styled, recipe, style, conditionings, image_arguments)
+
+
+def resolve_blocks(recipe: Recipe, architecture: "Architecture | None" = None) -> Recipe:
+    """Replace the probe files in a recipe by the names of the blocks that they propose."""
+    specs = {name: resolve_block_spec(getattr(recipe, name), architecture) for name in BLOCK_FIELDS}
+    return recipe.replace(**specs)
+
+
+def _second_style(styled: "InstantStyle", recipe: Recipe, sources: SourceCache) -> "Style | None":
+    """Make the style of the second adapter, from references of its own or else those of the first."""
+    references = recipe.second_references or recipe.references
+    if recipe.second_adapter is None or not references:
+        return None
+    if not styled.further:
+        raise JobError(
+            f"The recipe names a second adapter, {recipe.second_adapter.name}, and the model was loaded without it; "
+            "load it with adapter=[…, …]."
+        )
+    combine = recipe.combine if not recipe.second_references else "average"
+    return _encode(styled, references, recipe.crop, sources, combine, adapter=styled.further[0].name)
+
+
+def _blend(styled: "InstantStyle", recipe: Recipe, sources: SourceCache, keep_grey: bool) -> "Style | None":
+    """Make the style of the references, with the texture of others if there are any."""
+    from ..core.style import Style
+
+    keep_grey = keep_grey or bool(recipe.texture_references)
+    style = _encode(styled, recipe.references, recipe.crop, sources, recipe.combine, keep_grey=keep_grey)
+    texture = _encode(styled, recipe.texture_references, recipe.crop, sources, keep_grey=True)
+    scales = {"colour_scale": recipe.colour_scale, "texture_scale": recipe.texture_scale}
+    given = {name: scale for name, scale in scales.items() if scale is not None}
+    if style and texture:
+        return Style.blend(style, texture, **given)
+    return style.with_blend(**given) if style and given else style
+
+
+def _without_content(
+    styled: "InstantStyle", style: "Style | None", recipe: Recipe, sources: SourceCache
+) -> "Style | None":
+    """Remove the content that a recipe names from the style of its references."""
+    from ..core.content_inputs import ContentPicture
+
+    pictures = [ContentPicture(sources.read(file), file) for file in recipe.content_references]
+    content = [*recipe.content, *pictures]
+    settings = (recipe.content_scale, recipe.removal, recipe.mask_quantile)
+    if style is None or not (content or any(setting is not None for setting in settings)):
+        return style
+    # The recipe of an image records a scale also where nothing is removed.
+    removes = content or style.content or {recipe.removal, style.removal} & {*WORDLESS}
+    return styled.style(
+        style,
+        content=content or None,
+        content_scale=recipe.content_scale if removes or recipe.content_scale == "auto" else None,
+        removal=recipe.removal,
+        mask_quantile=recipe.mask_quantile,
+    )
 
 
 def _encode(
@@ -162,6 +226,9 @@ def _encode(
     crop: Crop,
     sources: SourceCache,
     combine: Combine | None = None,
+    *,
+    keep_grey: bool = False,
+    adapter: str | None = None,
 ) -> "Style | None":
     """Make one style of references, named after their files; weights count where `combine` is given."""
     if not references:
@@ -171,13 +238,17 @@ def _encode(
     weights = [reference.weight for reference in references] if combine else None
     combine = combine or "average"
     if all(isinstance(source, Image.Image) for source in decoded):
-        return replace(styled.style(decoded, crop=crop, weights=weights, combine=combine), name=" + ".join(names))
+        settings = {"weights": weights, "combine": combine, "keep_grey": keep_grey}
+        style = styled.style(decoded, crop=crop, adapter=adapter, **settings)
+        return replace(style, name=" + ".join(names))
     # A mix depends on the names of its parts, so each image gets that of its file first.
     styles = [
-        replace(styled.style(source, crop=crop), name=name) if isinstance(source, Image.Image) else source
+        replace(styled.style(source, crop=crop, keep_grey=keep_grey, adapter=adapter), name=name)
+        if isinstance(source, Image.Image)
+        else source
         for source, name in zip(decoded, names, strict=True)
     ]
-    return styled.style(styles, weights=weights, combine=combine)
+    return styled.style(styles, weights=weights, combine=combine, adapter=adapter)
 
 
 def _image_arguments(pipe: "Pipeline", recipe: Recipe, sources: SourceCache) -> "PipelineArguments":
@@ -192,6 +263,21 @@ def _image_arguments(pipe: "Pipeline", recipe: Recipe, sources: SourceCache) -> 
     strength = {} if recipe.strength is None else {"strength": recipe.strength}
     control = {"control_image": canny_edges(image)} if recipe.control == "canny" else {}
     return {"image": image, **strength, **control}
+
+
+def _colour_arguments(recipe: Recipe, sources: SourceCache) -> "PipelineArguments":
+    """Return the argument that gives the colours of the reference to the latents."""
+    if not recipe.colour_transfer or not recipe.references:
+        return {}
+    from ..core.latent_colours import INTERVAL, LatentColours
+
+    [file] = recipe.references
+    if sources.resolve(file.name).kind == "style":
+        raise JobError(
+            f"colour_transfer takes the colours of an image, and {file.name} is a saved style; give an image."
+        )
+    start, end = recipe.colour_transfer_interval or INTERVAL
+    return {"latent_colours": LatentColours(sources.read_image(file), recipe.colour_transfer, start, end)}
 
 
 def _pipeline_arguments(recipe: Recipe, count: int) -> "PipelineArguments":
@@ -218,9 +304,22 @@ def _complete(recipe: Recipe, styled: "InstantStyle", style: "Style | None", ima
         guidance_scale=styled.pipe.guidance_scale,
         content_scale=style.content_scale if style else None,
         removal=style.removal if style else None,
+        **_blend_fields(recipe, style),
         height=image.height,
         width=image.width,
-        scheduler=type(styled.pipe.scheduler).__name__,
+        scheduler=recipe.scheduler or type(styled.pipe.scheduler).__name__,
         dtype=str(styled.pipe.unet.dtype).removeprefix("torch."),
         versions=library_versions(),
     )
+
+
+def _blend_fields(recipe: Recipe, style: "Style | None") -> RecipeFields:
+    """Return the settings of a blend and of the colour transfer that the recipe has left open."""
+    from ..core.latent_colours import INTERVAL
+
+    fields: RecipeFields = {"mask_quantile": style.mask_quantile if style else None}
+    if style and style.texture:
+        fields |= {"colour_scale": style.texture.colour_scale, "texture_scale": style.texture.texture_scale}
+    if recipe.colour_transfer:
+        fields["colour_transfer_interval"] = recipe.colour_transfer_interval or INTERVAL
+    return fields

@@ -1,6 +1,7 @@
 """Hints on a recipe that is generated, but probably not as intended: for Python as warnings, for pages as texts."""
 
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import PromptWarning
@@ -8,9 +9,10 @@ from ..recipe import Recipe
 
 if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
+    from ..core.style import Style
 
 
-def find_hints(styled: "InstantStyle", recipe: Recipe) -> tuple[str, ...]:
+def find_hints(styled: "InstantStyle", recipe: Recipe, style: "Style | None" = None) -> tuple[str, ...]:
     """Find what of a recipe has no effect, or probably another one than intended.
 
     A call of the model warns of the same by `RequestWarning`; warnings are of the whole process, so that a service
@@ -19,11 +21,13 @@ def find_hints(styled: "InstantStyle", recipe: Recipe) -> tuple[str, ...]:
     Args:
         styled: The model.
         recipe: The recipe.
+        style: The style of its references; None if there are none, or it is not encoded yet.
 
     Returns:
-        A line for each finding on prompt, content and size.
+        A line for each finding on prompt, content, size and the colours of a blend.
     """
     from ..core.prompt_checks import describe_prompt, describe_size
+    from ..core.style_blending import describe_grey
 
     hints: list[str | None] = []
     # An image to start from shows what the result shows, and has the size of the model.
@@ -32,6 +36,8 @@ def find_hints(styled: "InstantStyle", recipe: Recipe) -> tuple[str, ...]:
     hints += _find_content_hints(styled, recipe)
     if recipe.image is None:
         hints.append(describe_size(styled.pipe, recipe.height, recipe.width))
+    if style is not None and style.texture is not None:
+        hints.append(describe_grey(style, " + ".join(Path(file.name).name for file in recipe.references)))
     return tuple(dict.fromkeys(hint for hint in hints if hint))
 
 

@@ -5,11 +5,23 @@ from collections.abc import Collection
 from ..errors import JobError
 from ..recipe import Recipe
 
-_REFERENCE_FIELDS = ("content", "content_scale", "removal", "negative_references", "combine", "blocks")
+_REFERENCE_FIELDS = (
+    *("texture_references", "colour_scale", "texture_scale", "content", "content_references", "content_scale"),
+    *("removal", "mask_quantile", "negative_references", "combine", "blocks", "colour_transfer"),
+)
 """Fields that act on `references` alone."""
 
-_STYLE_FIELDS = ("crop", "scale", "mask", "start", "end")
+_STYLE_FIELDS = ("crop", "mask", "start", "end")
+"""Fields that act on `references`, `layout_references` and those of a second adapter."""
+
+_SCALE_FIELDS = ("scale",)
 """Fields that act on `references` and `layout_references`."""
+
+_SECOND_FIELDS = ("second_image_encoder", "second_references", "second_blocks", "second_scale")
+"""Fields that act on `second_adapter`."""
+
+_TRANSFER_FIELDS = ("colour_transfer_interval",)
+"""Fields that act on `colour_transfer`."""
 
 _IMAGE_FIELDS = ("strength", "control")
 """Fields that act on `image`."""
@@ -36,7 +48,13 @@ def _list_unused(recipe: Recipe) -> list[str]:
     if not recipe.references:
         names += _REFERENCE_FIELDS
     if not recipe.references and not recipe.layout_references:
-        names += _STYLE_FIELDS
+        names += _SCALE_FIELDS
+        if not (recipe.second_adapter and recipe.second_references):
+            names += _STYLE_FIELDS
+    if recipe.second_adapter is None:
+        names += _SECOND_FIELDS
+    if not recipe.colour_transfer:
+        names += _TRANSFER_FIELDS
     return [*names, *(_IMAGE_FIELDS if recipe.image is None else _SIZE_FIELDS)]
 
 
@@ -60,11 +78,17 @@ def refuse_fields(names: Collection[str]) -> None:
         JobError: There is at least one field.
     """
     faults: list[str] = []
-    if style := [name for name in names if name in _REFERENCE_FIELDS + _STYLE_FIELDS]:
+    if style := [name for name in names if name in _REFERENCE_FIELDS + _SCALE_FIELDS + _STYLE_FIELDS]:
         faults.append(
             f"{' and '.join(style)} can only act on the style of a reference, and there is none; add a reference "
             "image or a saved style."
         )
+    if second := [name for name in names if name in _SECOND_FIELDS]:
+        faults.append(
+            f"{' and '.join(second)} can only act with a second adapter, and there is none; add second_adapter."
+        )
+    if transfer := [name for name in names if name in _TRANSFER_FIELDS]:
+        faults.append(f"{transfer[0]} can only act with colour_transfer, which is not set; add it.")
     if image := [name for name in names if name in _IMAGE_FIELDS]:
         faults.append(f"{' and '.join(image)} can only act on an image to start from, and there is none; add image.")
     if size := [name for name in names if name in _SIZE_FIELDS]:

@@ -1,8 +1,9 @@
 """Load the model that recipes name, or plan what would be loaded."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..recipe import Dtype, Recipe, Reference
+from ..recipe import MODEL_FIELDS, Dtype, Lora, Recipe, Reference
 from ..utils.device import pick_device
 from .sources import SourceCache
 
@@ -41,7 +42,8 @@ def load_for(
     sources = SourceCache() if sources is None else sources
     if plain is None:
         plain = all(is_plain(each, sources) for each in (recipe, *others))
-    styled = load_model(recipe.model, recipe.adapter, recipe.image_encoder, device, plain=plain, dtype=recipe.dtype)
+    parts = {name: getattr(recipe, name) for name in MODEL_FIELDS}
+    styled = load_model(**parts, device=device, plain=plain, dtype=recipe.dtype)
     if recipe.image is None:
         return styled
     from ..models import image_to_image_pipeline
@@ -51,10 +53,14 @@ def load_for(
 
 def load_model(
     model: str,
-    adapter: str | None,
-    image_encoder: str | None,
-    device: str | None,
+    adapter: str | None = None,
+    image_encoder: str | None = None,
+    device: str | None = None,
     *,
+    loras: Sequence[Lora] = (),
+    vae: Reference | None = None,
+    second_adapter: Reference | None = None,
+    second_image_encoder: str | None = None,
     plain: bool = False,
     dtype: Dtype | None = None,
 ) -> "InstantStyle":
@@ -65,6 +71,10 @@ def load_model(
         adapter: An adapter file or the registry name of another model; None for the model's own.
         image_encoder: A folder or file; None for the one that the adapter needs.
         device: A torch device; None for a GPU if there is one.
+        loras: LoRA files to merge into the weights.
+        vae: A VAE in place of the model's own.
+        second_adapter: An adapter beside the first; None for none.
+        second_image_encoder: As `image_encoder`, of the second adapter.
         plain: Whether to load neither adapter nor image encoder.
         dtype: Name of a torch dtype; None for the fastest on the device.
 
@@ -73,6 +83,7 @@ def load_model(
 
     Raises:
         ModelError: The model cannot be found or loaded.
+        ModelError: A LoRA or VAE does not fit, or is another file than the recipe was made with.
         CheckpointError: The adapter or image encoder does not fit.
         JobError: There is no such device.
     """
@@ -83,8 +94,10 @@ def load_model(
 
     return load(
         model,
-        adapter=adapter,
-        image_encoder=image_encoder,
+        adapter=adapter if second_adapter is None else [adapter, second_adapter],
+        image_encoder=image_encoder if second_adapter is None else [image_encoder, second_image_encoder],
+        loras=loras,
+        vae=vae,
         plain=plain,
         device=device,
         dtype=getattr(torch, dtype) if dtype else None,
@@ -106,7 +119,9 @@ def is_plain(recipe: Recipe, sources: SourceCache | None = None) -> bool:
         ModelError: The model cannot be found.
     """
     scale = recipe.content_scale
-    if scale == "auto" or recipe.adapter or recipe.image_encoder or recipe.content:
+    if scale == "auto" or recipe.adapter or recipe.image_encoder or recipe.content or recipe.content_references:
+        return False
+    if recipe.texture_references or recipe.second_adapter:
         return False
     sources = SourceCache() if sources is None else sources
     files = recipe.style_files()
@@ -118,7 +133,9 @@ def is_plain(recipe: Recipe, sources: SourceCache | None = None) -> bool:
     groups = (recipe.references, recipe.layout_references, recipe.negative_references)
     styles = [_mix(group, sources) for group in groups if group]
     if recipe.references:
-        styles[0] = styles[0].with_removal(scale, recipe.removal)
+        styles[0] = styles[0].with_removal(scale, recipe.removal, recipe.mask_quantile)
+        if (recipe.colour_scale, recipe.texture_scale) != (None, None):
+            styles[0] = styles[0].with_blend(recipe.colour_scale, recipe.texture_scale)
     return architecture is not None and all(style.bound_for(architecture.name) is not None for style in styles)
 
 

@@ -3,10 +3,10 @@
 from PIL import Image
 
 from ..core.bound_style import BoundKeyValues
-from ..core.content_removal import CLEAN
 from ..core.style import Style
 from ..imaging.grid import text_card
 from ..imaging.thumbnail import THUMBNAIL_SIDE, decode_thumbnail
+from ..recipe import WORDLESS
 from ..unet.blocks import format_blocks
 from ..utils.text import one_line
 
@@ -23,13 +23,14 @@ def describe_style(style: Style, size: str) -> list[tuple[str, str]]:
     """
     count = len(style.image_embeds)
     references = f"{count} image{'' if count == 1 else 's'}" if count else "none stored, only bound"
-    content = "its tail" if style.removal == CLEAN else ", ".join(style.content)
+    content = style.removed_label if style.removal in WORDLESS else ", ".join(style.content)
     removed = f"{content} (× {style.content_scale:g}, {style.removal})"
     values = {
         "style": style.name,
         "references": f"{references}, crop {style.crop}",
         "weights": ", ".join(f"{weight:g}" for weight in style.weights) if len(style.weights) > 1 else "",
         "removed": removed if style.removed_label else "nothing",
+        "blend": _describe_blend(style),
         "encoder": f"{style.encoder} {style.encoder_fingerprint}".strip(),
         "bound for": "; ".join(map(_describe_binding, style.bindings)) or "nothing: needs its adapter and encoder",
         "size": size,
@@ -50,6 +51,14 @@ def render_style_card(style: Style, size: str) -> Image.Image:
     lines = [f"{label}: {one_line(value)}" for label, value in describe_style(style, size)]
     thumbnail = decode_thumbnail(style.thumbnail) if style.thumbnail else None
     return text_card(lines, thumbnail, THUMBNAIL_SIDE)
+
+
+def _describe_blend(style: Style) -> str:
+    """Describe the scales of a blend, or whether the style can be blended; empty if neither."""
+    if style.texture is None:
+        return "" if style.grey_embeds is None else "possible, as colours or as texture"
+    colours, texture = (f"{scale:g}" for scale in (style.texture.colour_scale, style.texture.texture_scale))
+    return f"colours × {colours}, texture of {style.texture.name} × {texture}"
 
 
 def _describe_binding(binding: BoundKeyValues) -> str:

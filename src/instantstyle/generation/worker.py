@@ -15,10 +15,11 @@ from ..core.pipeline import InstantStyle
 from ..core.style import Style
 from ..errors import JobError
 from ..models import image_to_image_pipeline
-from ..recipe import Recipe
+from ..recipe import Lora, Recipe, Reference
 from .callbacks import Preview
 from .generate import generate, prepare
 from .hints import find_hints
+from .idle_fields import check_seeds
 from .load import load_model
 from .sources import SourceCache
 from .validate import validate
@@ -109,6 +110,11 @@ class ModelWorker:
         adapter: str | None = None,
         image_encoder: str | None = None,
         device: str | None = None,
+        *,
+        loras: Sequence[Lora] = (),
+        vae: Reference | None = None,
+        second_adapter: Reference | None = None,
+        second_image_encoder: str | None = None,
     ) -> "ModelWorker":
         """Load a model and warm it up, so that the first request takes no longer than later ones.
 
@@ -117,6 +123,10 @@ class ModelWorker:
             adapter: IP-Adapter checkpoint; None for the model's own.
             image_encoder: Image encoder of the adapter; None for the model's own.
             device: A device of torch; None for a GPU where there is one, else the CPU.
+            loras: LoRA files to merge into the weights.
+            vae: A VAE in place of the model's own.
+            second_adapter: An adapter beside the first; None for none.
+            second_image_encoder: As `image_encoder`, of the second adapter.
 
         Returns:
             A worker that has generated one image of one step.
@@ -125,7 +135,8 @@ class ModelWorker:
             ModelError: The model cannot be found or loaded.
             JobError: The device does not exist.
         """
-        worker = cls(load_model(model, adapter, image_encoder, device))
+        second = {"second_adapter": second_adapter, "second_image_encoder": second_image_encoder}
+        worker = cls(load_model(model, adapter, image_encoder, device, loras=loras, vae=vae, **second))
         # Not an empty prompt, which would be warned of.
         warm_up = Recipe(prompt="a cat", seed=0, model=model, num_inference_steps=1)
         worker.generate([warm_up], lambda event: None)
@@ -174,12 +185,13 @@ class ModelWorker:
             return task(*args, **kwargs)
         return self.submit(task, *args, **kwargs).result()
 
-    def build_style(self, recipe: Recipe, sources: SourceCache | None = None) -> Style:
+    def build_style(self, recipe: Recipe, sources: SourceCache | None = None, *, keep_grey: bool = False) -> Style:
         """Encode the references of a recipe.
 
         Args:
             recipe: References, crop, and the content to remove.
             sources: Cache with the files that `validate` decoded.
+            keep_grey: Whether to keep embeddings of the images made grey, which a blend needs.
 
         Returns:
             The style that the recipe's images are generated with.
@@ -187,7 +199,7 @@ class ModelWorker:
         Raises:
             JobError: The recipe names no reference.
         """
-        style = self.run(lambda: prepare(self.styled, recipe, sources).style)
+        style = self.run(lambda: prepare(self.styled, recipe, sources, keep_grey=keep_grey).style)
         if style is None:
             raise JobError("This recipe names no reference to build a style from.")
         return style
@@ -230,8 +242,10 @@ class ModelWorker:
             for recipe in recipes:
                 check()
                 styled = self._image_to_image if recipe.image else self.styled
-                hints = find_hints(styled, recipe)
-                for image, complete in generate(styled, recipe, count=count, on_preview=on_step, sources=sources):
+                check_seeds(recipe, count)
+                prepared = prepare(styled, recipe, sources)
+                hints = find_hints(styled, recipe, prepared.style)
+                for image, complete in generate(styled, recipe, count=count, on_preview=on_step, prepared=prepared):
                     on_event(Finished(index, image, complete, hints))
                     index += 1
 
