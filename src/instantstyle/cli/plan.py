@@ -30,11 +30,17 @@ def print_plan(recipe: "Recipe", device: str | None) -> None:
         where = str(part.file.path) if part.file.path else f"MISSING, {part.file.location}/{part.file.file}"
         memory = f", {format_size(part.num_bytes)} in memory" if part.num_bytes else ""
         print(f"{part.file.part}: {where} ({format_size(part.file.num_bytes)} on disk{memory})")
-    if absent := list_missing(plan.files):
+    if plan.second:
+        for file in (file for file in plan.second.files if file.part == "adapter"):
+            print(f"second adapter: {file.path or f'MISSING, {file.location}/{file.file}'}")
+    if absent := list_missing([*plan.files, *(plan.second.files if plan.second else ())]):
         print(f"missing: {len(absent)} files; `instantstyle doctor {recipe.model}` lists them and how to get them")
-    print(f"blocks: {format_blocks(plan.blocks) or 'none'}")
-    names = f" ({plan.tensors[0]} … {plan.tensors[-1]})" if plan.tensors else ""
-    read = f", {format_size(plan.adapter_bytes)} read with the projection" if plan.adapter_bytes else ""
-    print(f"adapter tensors: {len(plan.tensors)}{names}{read}")
-    print(f"style: {format_size(plan.style_bytes)} of keys and values")
+    for prefix, each in {"": plan, "second ": plan.second}.items():
+        if each is None:
+            continue
+        print(f"{prefix}blocks: {format_blocks(each.blocks) or 'none'}")
+        names = f" ({each.tensors[0]} … {each.tensors[-1]})" if each.tensors else ""
+        read = f", {format_size(each.adapter_bytes)} read with the projection" if each.adapter_bytes else ""
+        print(f"{prefix}adapter tensors: {len(each.tensors)}{names}{read}")
+        print(f"{prefix}style: {format_size(each.style_bytes)} of keys and values")
     print(f"memory: {format_size(plan.num_bytes)} for weights and style; activations come on top")

@@ -14,16 +14,14 @@ from PIL import Image
 
 from ..errors import JobError
 from ..imaging.image_file import save_image
-from ..recipe import WORDLESS, Dtype, Recipe, RecipeFields
-from ..unet.blocks import BlockOrLayer, BlockSpec
+from ..recipe import Dtype, Recipe, RecipeFields
 from ..utils.versions import library_versions
-from .conditioning import MaskFile
 from .injection import StyledUNet
 from .pipeline_call import only_reads
 from .pipeline_state import PipelineState, watch_callback
 from .protocols import PipelineArguments
+from .recipe_fields import call_fields
 from .style import Style
-from .style_source import blend_scales, removed
 
 if TYPE_CHECKING:
     from .conditioning import StyleConditioning
@@ -146,10 +144,12 @@ class CallRecord:
         ]
         fields: RecipeFields = {**(self.recipe_fields or {})}
         if style is not None:
-            if isinstance(style, Style):
-                fields |= self._style_fields(style, missing)
-            else:
-                missing.append("StyleConditioning")
+            conditionings = (style,) if isinstance(style, Style) else self.styles
+            fields |= call_fields(conditionings, self.settings, self.styled, missing)
+        if "second_scale" not in fields:
+            fields |= dict.fromkeys(("second_adapter", "second_image_encoder"))
+        elif not fields.get("second_adapter"):
+            missing.append("an adapter that was added after loading (use instantstyle.load with a list)")
         if missing:
             raise JobError(
                 f"A recipe does not record {', '.join(missing)}; save the image without one: .images[0].save(…)."
@@ -171,51 +171,6 @@ class CallRecord:
             versions=library_versions(),
             **fields,
         )
-
-    def _style_fields(self, style: Style, missing: list[str]) -> RecipeFields:
-        """Return the recipe's fields of a style and its settings; add to `missing` what it cannot record."""
-        fields: RecipeFields = {
-            "blocks": _block_names(self.settings["blocks"]),
-            **{name: float(self.settings[name]) for name in ("scale", "start", "end")},
-            **{name: getattr(style, name) for name in ("content_scale", "removal", "mask_quantile")},
-        }
-        if style.texture is not None:
-            fields |= {name: getattr(style.texture, name) for name in ("colour_scale", "texture_scale")}
-        source = style.source
-        if source is None:
-            missing.append(f"{style.name} (a reference without a file; pass its path)")
-        else:
-            references = source.references
-            if not source.is_mix:
-                weighted = zip(references, style.weights, strict=True)
-                references = [ref.model_copy(update={"weight": weight}) for ref, weight in weighted]
-                fields |= {"combine": style.combine, "crop": style.crop}
-            fields |= {"references": tuple(references), "texture_references": source.texture}
-            if style.content != source.removed[0] and style.removal not in WORDLESS:
-                fields |= _content_fields(style, missing)
-        if (negative := self.settings["negative_style"]) is not None:
-            missing += _list_missing_of_negative(negative, style.crop)
-            fields["negative_references"] = negative.source.references if negative.source else ()
-        if (mask := self.settings["mask"]) is not None:
-            if isinstance(mask, MaskFile):
-                fields["mask"] = mask.reference
-            else:
-                missing.append("a mask without a file")
-        return fields
-
-
-def _content_fields(style: Style, missing: list[str]) -> RecipeFields:
-    """Return the recipe's fields of the content of a style; add to `missing` what is neither words nor a file."""
-    count = len(style.content)
-    kinds, files = style.content_kinds or ("words",) * count, style.content_files or (None,) * count
-    entries = list(zip(style.content, kinds, files, strict=True))
-    missing += [
-        f"{name} as content (pass a file's path)" for name, kind, file in entries if kind != "words" and file is None
-    ]
-    return {
-        "content": tuple(name for name, kind, _ in entries if kind == "words"),
-        "content_references": tuple(file for _, kind, file in entries if kind != "words" and file is not None),
-    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,26 +216,6 @@ class StyledOutput:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.pipeline_output, name)
-
-
-def _block_names(blocks: BlockSpec) -> str | tuple[str, ...] | dict[str, float]:
-    if isinstance(blocks, Mapping):
-        return {str(block): weight for block, weight in blocks.items()}
-    return str(blocks) if isinstance(blocks, str | BlockOrLayer) else tuple(map(str, blocks))
-
-
-def _list_missing_of_negative(style: Style, crop: str) -> list[str]:
-    """Name what a recipe does not record of a negative style: it has one file, cropped as the style is."""
-    source = style.source
-    if source is None or len(source.references) > 1:
-        return ["a negative style without a file"]
-    removes = (style.content or style.removal in WORDLESS) and removed(style) != source.removed
-    is_blend = bool(source.texture) or source.blend_scales != blend_scales(style)
-    return [
-        *(["a blend as negative style (save it to a file)"] if is_blend else []),
-        *(["content removed from a negative style (save that style to a file)"] if removes else []),
-        *(["another crop of a negative style"] if not source.is_mix and style.crop != crop else []),
-    ]
 
 
 def _distinguishes_empty(pipe: Any) -> bool:

@@ -371,6 +371,10 @@ class InstantStyle:
         check_output(output[0], flagged_images(output), self.pipe)
         return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)
 
+    def adapter_of(self, style: Style) -> str:
+        """Return the name of the adapter that a style acts through; empty for the first."""
+        return find_builder(self.builders, style).name
+
     def _builder_of(self, style: object) -> StyleBuilder:
         """Return the adapter of a ready style, or of the first in a list; the first adapter for references."""
         first = next(iter(style), None) if isinstance(style, list | tuple) else style

@@ -54,6 +54,7 @@ class LoadPlan:
         tensors: Names of the adapter's layer tensors that are read, in addition to its projection.
         adapter_bytes: Bytes that are read of the adapter; None if it is not on this machine.
         style_bytes: Memory of the keys and values of one style, conditional and unconditional.
+        second: The same with the second adapter in place of the first; None for one adapter.
     """
 
     files: Sequence[RequiredFile]
@@ -64,11 +65,13 @@ class LoadPlan:
     tensors: Sequence[str]
     adapter_bytes: int | None
     style_bytes: int
+    second: "LoadPlan | None" = None
 
     @property
     def num_bytes(self) -> int:
-        """Memory of all weights and of one style. Activations are not included."""
-        return sum(planned.num_bytes for planned in self.weights) + self.style_bytes
+        """Memory of all weights, and of one style of each adapter. Activations are not included."""
+        second = (self.second.adapter_bytes or 0) + self.second.style_bytes if self.second else 0
+        return sum(planned.num_bytes for planned in self.weights) + self.style_bytes + second
 
 
 def plan(

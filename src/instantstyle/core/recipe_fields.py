@@ -1,0 +1,142 @@
+"""Styles of a call as fields of a recipe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields as dataclass_fields
+from typing import TYPE_CHECKING
+
+from ..recipe import WORDLESS, RecipeFields
+from ..unet.blocks import BlockOrLayer, BlockSpec
+from .conditioning import MaskFile, StyleConditioning
+from .protocols import PipelineArguments
+from .style import Style
+from .style_source import blend_scales, removed
+
+if TYPE_CHECKING:
+    from .pipeline import InstantStyle
+
+
+def style_fields(style: Style, settings: PipelineArguments, missing: list[str]) -> RecipeFields:
+    """Return the recipe's fields of a style and its settings; add to `missing` what it cannot record.
+
+    Args:
+        style: The style.
+        settings: Fields of `StyleConditioning` beside the style.
+        missing: Descriptions of what no field records.
+    """
+    fields: RecipeFields = {
+        "blocks": _block_names(settings["blocks"]),
+        **{name: float(settings[name]) for name in ("scale", "start", "end")},
+        **{name: getattr(style, name) for name in ("content_scale", "removal", "mask_quantile")},
+    }
+    if style.texture is not None:
+        fields |= {name: getattr(style.texture, name) for name in ("colour_scale", "texture_scale")}
+    source = style.source
+    if source is None:
+        missing.append(f"{style.name} (a reference without a file; pass its path)")
+    else:
+        references = source.references
+        if not source.is_mix:
+            weighted = zip(references, style.weights, strict=True)
+            references = [ref.model_copy(update={"weight": weight}) for ref, weight in weighted]
+            fields |= {"combine": style.combine, "crop": style.crop}
+        fields |= {"references": tuple(references), "texture_references": source.texture}
+        if style.content != source.removed[0] and style.removal not in WORDLESS:
+            fields |= _content_fields(style, missing)
+    if (negative := settings["negative_style"]) is not None:
+        missing += _list_missing_of_negative(negative, style.crop)
+        fields["negative_references"] = negative.source.references if negative.source else ()
+    if (mask := settings["mask"]) is not None:
+        if isinstance(mask, MaskFile):
+            fields["mask"] = mask.reference
+        else:
+            missing.append("a mask without a file")
+    return fields
+
+
+def call_fields(
+    styles: Sequence[Style | StyleConditioning],
+    settings: PipelineArguments,
+    styled: "InstantStyle",
+    missing: list[str],
+) -> RecipeFields:
+    """Return the recipe's fields of the style of an image, or of its conditionings for two adapters.
+
+    Args:
+        styles: The style, or the conditionings of the call.
+        settings: Fields of `StyleConditioning` beside a style.
+        styled: The model.
+        missing: Descriptions of what no field records; added to.
+    """
+    if isinstance(styles[0], Style) and not styled.adapter_of(styles[0]):
+        return style_fields(styles[0], settings, missing)
+    parts = [(each, settings) if isinstance(each, Style) else (each.style, _settings_of(each)) for each in styles]
+    by_adapter: dict[str, list[tuple[Style, PipelineArguments]]] = {}
+    for style, own in parts:
+        if isinstance(style, Style):
+            by_adapter.setdefault(styled.adapter_of(style), []).append((style, own))
+    further = [builder.name for builder in styled.further[:1] if builder.name in by_adapter]
+    unrecorded = any(own.get("unconditional") or own["curve"] is not None for _, own in parts)
+    if not further or set(by_adapter) - {"", *further} or len(by_adapter) < len(parts) or unrecorded:
+        missing.append("StyleConditioning")
+        return {}
+    fields = style_fields(*by_adapter[""][0], missing) if "" in by_adapter else {}
+    return fields | _second_fields(*by_adapter[further[0]][0], fields, missing)
+
+
+def _second_fields(style: Style, settings: PipelineArguments, first: RecipeFields, missing: list[str]) -> RecipeFields:
+    """Return the recipe's fields of the style of a second adapter beside those of the first."""
+    own = style_fields(style, settings, missing)
+    if "negative_references" in own or own.get("texture_references") or style.removed_label:
+        missing.append("content, texture or a negative style of the second adapter")
+    if own.get("combine", "average") != "average":
+        missing.append("references of the second adapter side by side")
+    shared = ("start", "end", "mask", "crop")
+    # The crop of a saved style is that of its file.
+    compared = [name for name in shared if name != "crop" or {"crop"} <= {*first} & {*own}]
+    if first and any(first.get(name) != own.get(name) for name in compared):
+        missing.append("steps, mask or crop of the second adapter that are not those of the first")
+    return {
+        **{name: own[name] for name in shared if name in own},
+        "second_references": own.get("references", ()),
+        "second_blocks": own["blocks"],
+        "second_scale": own["scale"],
+    }
+
+
+def _settings_of(conditioning: StyleConditioning) -> PipelineArguments:
+    names = (field.name for field in dataclass_fields(conditioning) if field.name != "style")
+    return {name: getattr(conditioning, name) for name in names}
+
+
+def _content_fields(style: Style, missing: list[str]) -> RecipeFields:
+    """Return the recipe's fields of the content of a style; add to `missing` what is neither words nor a file."""
+    count = len(style.content)
+    kinds, files = style.content_kinds or ("words",) * count, style.content_files or (None,) * count
+    entries = list(zip(style.content, kinds, files, strict=True))
+    missing += [
+        f"{name} as content (pass a file's path)" for name, kind, file in entries if kind != "words" and file is None
+    ]
+    return {
+        "content": tuple(name for name, kind, _ in entries if kind == "words"),
+        "content_references": tuple(file for _, kind, file in entries if kind != "words" and file is not None),
+    }
+
+
+def _block_names(blocks: BlockSpec) -> str | tuple[str, ...] | dict[str, float]:
+    if isinstance(blocks, Mapping):
+        return {str(block): weight for block, weight in blocks.items()}
+    return str(blocks) if isinstance(blocks, str | BlockOrLayer) else tuple(map(str, blocks))
+
+
+def _list_missing_of_negative(style: Style, crop: str) -> list[str]:
+    """Name what a recipe does not record of a negative style: it has one file, cropped as the style is."""
+    source = style.source
+    if source is None or len(source.references) > 1:
+        return ["a negative style without a file"]
+    removes = (style.content or style.removal in WORDLESS) and removed(style) != source.removed
+    is_blend = bool(source.texture) or source.blend_scales != blend_scales(style)
+    return [
+        *(["a blend as negative style (save it to a file)"] if is_blend else []),
+        *(["content removed from a negative style (save that style to a file)"] if removes else []),
+        *(["another crop of a negative style"] if not source.is_mix and style.crop != crop else []),
+    ]

@@ -1,0 +1,204 @@
+"""The adapters of a model, each with its image encoder: found, checked and opened."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from ..core.clip_encoders import ImageEncoder
+from ..core.pipeline import InstantStyle
+from ..core.style_builder import StyleBuilder
+from ..errors import CheckpointError, ModelError
+from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from ..recipe import RecipeFields, Reference
+from ..utils.hub import fetch_file, why_unreachable
+from .clip_sources import TEXT_SOURCES, LazyTextEncoder, find_image_encoder_source, unknown_image_encoder_error
+from .conflicts import find_conflicts, missing_adapter_error
+from .registry import CARDS, ModelCard
+from .required_files import RequiredFile, list_missing, list_required_files, missing_files_error
+from .resolve import AdapterSource, ImageEncoderLike, resolve_card
+from .weight_files import find_adapter
+
+AdapterLike = AdapterSource | Reference
+"""An adapter as in `AdapterSource`, or the entry of a recipe for one, whose SHA-256 is compared."""
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterParts:
+    """An adapter with its image encoder.
+
+    Attributes:
+        card: The model, with this adapter if that is another model's.
+        adapter: The adapter; None for that of the card.
+        image_encoder: The image encoder; None for the card's, or the one that the adapter needs.
+        name: Name among several adapters; empty for the first.
+        entry: The entry of a recipe for a further adapter; None for one in memory, and for the first.
+    """
+
+    card: ModelCard
+    adapter: AdapterSource | None
+    image_encoder: ImageEncoderLike | None
+    name: str = ""
+    entry: Reference | None = None
+
+    @classmethod
+    def of_further(cls, model: str, number: int, source: object, encoder: ImageEncoderLike | None) -> "AdapterParts":
+        """Find an adapter beside the first one, without reading its tensors.
+
+        Args:
+            model: Name of the model.
+            number: Number of the adapter, from 2.
+            source: The adapter, an `AdapterLike`.
+            encoder: Its image encoder.
+
+        Raises:
+            ModelError: There is no such adapter, it is another file than a recipe says, or its model has another
+                network.
+        """
+        given = source.name if isinstance(source, Reference) else source
+        if given is None:
+            raise ModelError(f"Adapter {number} is None; only the first is the model's own. Name a file or a model.")
+        card, adapter = resolve_card(model, cast(AdapterSource, given))
+        if not isinstance(given, str | Path):
+            return cls(card, adapter, encoder, f"adapter {number}")
+        is_registered = str(given) in CARDS
+        digest = None if is_registered else find_adapter(given).sha256()
+        expected = source.sha256 if isinstance(source, Reference) else None
+        if expected not in (None, digest):
+            raise ModelError(
+                f"{given} is another file than the image was generated with (its sha256 is {str(digest)[:12]}…, "
+                f"expected {str(expected)[:12]}…)."
+            )
+        name = str(given) if is_registered else Path(given).stem
+        return cls(card, adapter, encoder, name, Reference(name=str(given), sha256=digest))
+
+    def validate(self, first: "AdapterParts | None" = None) -> None:
+        """Check that all files are there or can be downloaded, and that they fit together.
+
+        Args:
+            first: The first adapter, whose image encoder is shared where it fits; None for the first itself.
+
+        Raises:
+            ModelError: Files are missing and cannot be downloaded, or there is no adapter.
+            CheckpointError: The adapter or image encoder does not fit, or cannot be read.
+        """
+        if self.adapter is None and self.card.adapter is None:
+            raise missing_adapter_error(self.card)
+        encoder = self.image_encoder
+        if encoder is None and first is not None and first.image_encoder is not None:
+            files = list_required_files(self.card, self.adapter, first.image_encoder)
+            encoder = (
+                None
+                if any(find_conflicts(self.card, self.adapter, first.image_encoder, files))
+                else (first.image_encoder)
+            )
+        files = list_required_files(self.card, self.adapter, encoder)
+        validate_files(self.card, files)
+        for error in find_conflicts(self.card, self.adapter, encoder, files):
+            raise error
+
+    def open_checkpoint(self) -> IPAdapterCheckpoint:
+        """Open the adapter; fetch the registry's."""
+        if self.adapter is not None:
+            return IPAdapterCheckpoint.open(self.adapter)
+        card = self.card
+        if card.adapter_repo is None:
+            return IPAdapterCheckpoint.open(Path(card.pipeline) / str(card.adapter))
+        return IPAdapterCheckpoint.open(fetch_file(card.adapter_repo, str(card.adapter), card.revision))
+
+    def open_encoder(self, checkpoint: IPAdapterCheckpoint, dtype: torch.dtype) -> ImageEncoder:
+        """Open the image encoder: the given one, the model's own, or the one whose width fits the adapter's tensors.
+
+        Raises:
+            CheckpointError: It does not fit, or cannot be read.
+            ModelError: None is known.
+        """
+        needed, card = (checkpoint.projection_type, checkpoint.embedding_dim), self.card
+        encoder = self.image_encoder
+        if encoder is None and card.image_encoder is not None:
+            encoder = Path(card.pipeline) / card.image_encoder
+        if encoder is None:
+            source = find_image_encoder_source(*needed)
+            if source is None:
+                raise unknown_image_encoder_error(*needed)
+            encoder = source.fetch()[0].parent
+        opened = ImageEncoder.open(encoder, dtype)
+        opened.check_fits(*needed)
+        return opened
+
+    def add_to(self, styled: InstantStyle, dtype: torch.dtype, keep_encoder: bool) -> None:
+        """Add this adapter to a model, with the first one's image encoder where none is given and that fits.
+
+        Raises:
+            CheckpointError: Adapter or encoder does not fit, or cannot be read.
+            ModelError: No image encoder is known, or the name is taken.
+        """
+        checkpoint, first = self.open_checkpoint(), styled.image_encoder
+        encoder = first if self.image_encoder is None and _fits(first, checkpoint) else None
+        if encoder is None:
+            encoder = self.open_encoder(checkpoint, dtype)
+            encoder.model.to(first.model.device)
+        styled.add_adapter(checkpoint, image_encoder=encoder, name=self.name, keep_encoder=keep_encoder)
+        *others, added = styled.further
+        styled.further = (*others, with_text_encoder(added))
+
+
+def list_adapters(model: str, adapter: object, image_encoder: object) -> list[AdapterParts]:
+    """Find the adapters that `load` is called with.
+
+    Args:
+        model: Name of the model.
+        adapter: One adapter, or a list of them.
+        image_encoder: An image encoder for the first adapter, or a list with one or None for each.
+
+    Raises:
+        ModelError: There is no such adapter, or there are more encoders than adapters.
+    """
+    sources = list(cast("Sequence[object]", adapter)) if isinstance(adapter, list | tuple) else [adapter]
+    several = isinstance(image_encoder, list | tuple)
+    encoders = list(cast("Sequence[object]", image_encoder)) if several else [image_encoder]
+    if not sources or len(encoders) > len(sources):
+        raise ModelError(f"There are {len(encoders)} image encoders for {len(sources)} adapters; give one for each.")
+    encoders += [None] * (len(sources) - len(encoders))
+    first = AdapterParts(*resolve_card(model, cast("AdapterSource | None", sources[0])), encoders[0])
+    further = zip(sources[1:], encoders[1:], strict=True)
+    return [first, *(AdapterParts.of_further(model, number, *each) for number, each in enumerate(further, start=2))]
+
+
+def second_adapter_fields(adapters: Sequence[AdapterParts]) -> RecipeFields | None:
+    """Return the fields of a recipe for a second adapter; None where a recipe cannot name the adapters."""
+    if len(adapters) == 1:
+        return {}
+    [second, *others] = adapters[1:]
+    encoder = second.image_encoder
+    if others or second.entry is None or not isinstance(encoder, str | Path | None):
+        return None
+    return {"second_adapter": second.entry, "second_image_encoder": None if encoder is None else str(encoder)}
+
+
+def with_text_encoder(builder: StyleBuilder) -> StyleBuilder:
+    """Return a builder that fetches a text encoder when it is needed, where it has none and one is known."""
+    checkpoint, encoder = builder.adapter.checkpoint, builder.require_reference_encoder().encoder
+    source = TEXT_SOURCES.get(checkpoint.embedding_dim) if checkpoint else None
+    if checkpoint is None or source is None or builder.text_encoder or checkpoint.projection_type != "base":
+        return builder
+    text_encoder = LazyTextEncoder(source, checkpoint.embedding_dim, encoder.model.device)
+    return replace(builder, text_encoder=text_encoder)
+
+
+def validate_files(card: ModelCard, files: Sequence[RequiredFile]) -> None:
+    """Raise `ModelError` for all files that are missing and cannot be downloaded."""
+    missing = list_missing(files)
+    local = [file for file in missing if not file.on_hub]
+    if local or (missing and why_unreachable()):
+        raise missing_files_error(card, local or missing)
+
+
+def _fits(encoder: ImageEncoder, checkpoint: IPAdapterCheckpoint) -> bool:
+    try:
+        encoder.check_fits(checkpoint.projection_type, checkpoint.embedding_dim)
+    except CheckpointError:
+        return False
+    return True

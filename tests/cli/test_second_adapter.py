@@ -1,0 +1,148 @@
+"""A second adapter in recipes, on the command line, in batches and sweeps, reproduced by its hash."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import save_file
+
+import instantstyle
+from instantstyle import StyleConditioning
+from instantstyle.batch.manifest import ManifestError, read_manifest
+from instantstyle.errors import JobError
+from instantstyle.imaging.loading import file_sha256
+from instantstyle.imaging.png_metadata import read_recipe
+from instantstyle.recipe import Recipe
+
+from ..conftest import layer_weights, plus_projection
+
+SMALL = ["--steps", 1, "--height", 16, "--width", 16, "--seed", 1]
+TINY = {"num_inference_steps": 1, "height": 16, "width": 16}
+
+
+@pytest.fixture(scope="module")
+def plus(layers, tmp_path_factory) -> Path:
+    weights = {f"ip_adapter.{name}": -tensor.flip(0) for name, tensor in layer_weights(layers).items()}
+    projection = {f"image_proj.{name}": tensor for name, tensor in plus_projection().items()}
+    path = tmp_path_factory.mktemp("adapters") / "plus.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in (weights | projection).items()}, path)
+    return path
+
+
+@pytest.fixture
+def image(run, model, plus, reference, tmp_path):
+    """An image of the command with two adapters."""
+    reference.save(tmp_path / "ink.png")
+    words = ["--model", model, "--style", "ink.png", "--second-adapter", plus, "--second-scale", 0.3, *SMALL]
+    done = run("generate", "a", *words, "-o", "both.png")
+    assert done.code == 0, done.err
+    return tmp_path / "both.png"
+
+
+def test_the_command_generates_with_both_adapters_and_records_the_second_by_hash(image, model, plus, tmp_path):
+    recipe = read_recipe(image)
+    assert recipe.second_adapter
+    assert (recipe.second_adapter.name, recipe.second_adapter.sha256) == (str(plus), file_sha256(plus))
+    assert (recipe.second_blocks, recipe.second_scale) == ("all", 0.3)
+    assert "Style second adapter" in recipe.to_a1111()
+    styled = instantstyle.load(model, adapter=[None, plus])
+    ink = tmp_path / "ink.png"
+    parts = [StyleConditioning(styled.style(ink)), StyleConditioning(styled.style(ink, adapter="plus"), "all", 0.3)]
+    output = styled("a", style=parts, seed=1, **TINY)
+    pixels = output.images[0].tobytes()
+    from PIL import Image
+
+    assert Image.open(image).convert("RGB").tobytes() == pixels
+    alone = styled("a", style=ink, seed=1, **TINY)
+    assert alone.images[0].tobytes() != pixels
+    assert alone.recipe().second_adapter is None
+    recorded = output.recipe()
+    assert recorded.second_adapter == recipe.second_adapter
+    assert [file.sha256 for file in recorded.second_references] == [file_sha256(ink)]
+    assert (recorded.blocks, recorded.second_blocks, recorded.second_scale) == ("style", "all", 0.3)
+    output.save(tmp_path / "python.png")
+    third = styled.add_adapter(plus, name="third")
+    other = styled("a", style=styled.style(ink, adapter=third), seed=1, **TINY)
+    with pytest.raises(JobError, match="does not record StyleConditioning"):
+        other.recipe()
+
+
+def test_both_kinds_of_images_are_reproduced_and_another_file_is_refused(run, image, model, plus, tmp_path):
+    styled = instantstyle.load(model, adapter=[None, plus])
+    only = styled("a", style=styled.style(tmp_path / "ink.png", adapter="plus"), scale=0.5, seed=1, **TINY)
+    only.save(tmp_path / "only.png")
+    recorded = read_recipe(tmp_path / "only.png")
+    assert (recorded.references, recorded.second_blocks, recorded.second_scale) == ((), "style", 0.5)
+    for name in ("both.png", "only.png"):
+        done = run("reproduce", name)
+        assert done.code == 0, done.err
+        assert "bit-identical" in done.out + done.err
+    moved = tmp_path / "moved" / "other name.safetensors"
+    moved.parent.mkdir()
+    moved.write_bytes(plus.read_bytes())
+    content = plus.read_bytes()
+    try:
+        plus.write_bytes(content + b" ")
+        assert "another file than the image was generated with" in run("reproduce", "both.png").err
+        assert run("reproduce", "both.png", "--references", moved.parent).code == 0
+    finally:
+        plus.write_bytes(content)
+
+
+def test_a_sweep_a_plan_and_layers_take_the_second_adapter(run, image, model, plus):
+    words = ["--model", model, "--style", "ink.png", "--second-adapter", plus, *SMALL]
+    layer = "up_blocks.0.attentions.1.transformer_blocks.1"
+    done = run("sweep", "a", *words, "--x", "second_scale=0,1", "--y", f"second_blocks=all,{layer}", "-o", "grid.png")
+    assert done.code == 0, done.err
+    plan = run("generate", "a", *words, "--second-blocks", layer, "--plan").out
+    assert f"second adapter: {plus}" in plan
+    assert f"second blocks: {layer}" in plan
+    assert "second adapter tensors: 2 " in plan
+
+
+def test_a_batch_takes_a_second_adapter_by_row_with_its_hash(image, model, plus, tmp_path):
+    row = {"prompt": "a", "seed": 1, "model": str(model), "style": "ink.png", "second_adapter": str(plus)}
+    for name, changes in {"good": {}, "bad": {"second_adapter": "pluss.safetensors"}}.items():
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({**row, **changes}))
+    [found] = read_manifest(tmp_path / "good.jsonl")
+    assert found.recipe.second_adapter
+    assert found.recipe.second_adapter.sha256 == file_sha256(plus)
+    with pytest.raises(ManifestError, match="There is no adapter file"):
+        read_manifest(tmp_path / "bad.jsonl")
+    (tmp_path / "table.csv").write_text(
+        f"prompt,seed,model,style,second_adapter,second_blocks,second_scale\na,1,{model},ink.png,{plus},style;layout,0.3\n"
+    )
+    [cells] = read_manifest(tmp_path / "table.csv")
+    assert (cells.recipe.second_blocks, cells.recipe.second_scale) == (("style", "layout"), 0.3)
+    assert cells.model_key != read_manifest(tmp_path / "good.jsonl")[0].key
+
+
+def test_faults_of_a_second_adapter_are_one_line(run, image, model, plus, tmp_path):
+    words = ["generate", "a", "--model", model, "--style", "ink.png", *SMALL]
+    refused = {
+        "second_scale can only act with a second adapter": ["--second-scale", 0.3],
+        "There is no adapter file": ["--second-adapter", "pluss.safetensors"],
+        "fits that model only": ["--second-adapter", "mini"],
+        "does not fit": [
+            "--second-adapter",
+            plus,
+            "--second-image-encoder",
+            model / "image_encoder",
+            "--model",
+            "mini",
+        ],
+        "no layer up_blocks.0.attentions.1.transformer_blocks.7": [
+            *("--second-adapter", plus, "--second-blocks", "up_blocks.0.attentions.1.transformer_blocks.7"),
+        ],
+    }
+    wrong = {}
+    for message, options in refused.items():
+        done = run(*words, *options, "-o", "x.png")
+        if done.code != 2 or message not in done.err or done.err.count("\n") > 1:
+            wrong[message] = (done.code, done.err)
+    assert not wrong
+
+
+def test_a_recipe_without_a_second_adapter_keeps_its_key_and_fields_are_idle_alone():
+    plain = Recipe(prompt="a", seed=1)
+    assert "second" not in json.dumps(plain.model_dump(mode="json", exclude_defaults=True))
