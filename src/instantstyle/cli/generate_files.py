@@ -105,6 +105,10 @@ def _print_details(recipe: "Recipe", styled: "InstantStyle", sources: "SourceCac
     if recipe.references:
         blocks = resolve_block_spec(recipe.blocks, styled.architecture)
         note(f"blocks: {format_blocks(styled.architecture.select(blocks))}, scale {recipe.scale:g}")
+    if recipe.second_adapter:
+        blocks = resolve_block_spec(recipe.second_blocks, styled.architecture)
+        listed = format_blocks(styled.architecture.select(blocks))
+        note(f"second adapter {recipe.second_adapter.name}: blocks {listed}, scale {recipe.second_scale:g}")
     if recipe.layout_references:
         note(f"layout blocks: {format_blocks(styled.architecture.select('layout'))}")
     note(f"model {recipe.model} ({type(styled.pipe).__name__}), first seed {recipe.seed}")

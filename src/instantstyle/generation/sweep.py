@@ -12,11 +12,11 @@ from PIL import Image
 from ..errors import JobError
 from ..imaging.grid import TILE_SIDE, contact_sheet
 from ..imaging.png_metadata import read_png_text, save_png
-from ..recipe import STYLE_FIELDS, Recipe
+from ..recipe import BLOCK_FIELDS, STYLE_FIELDS, Recipe
 from ..unet.probe_file import resolve_block_spec
 from ..utils.text import cut, one_line, shorten
 from ..utils.text_file import parse_json
-from .generate import PreparedRecipe, prepare
+from .generate import PreparedRecipe, prepare, resolve_blocks
 from .sources import SourceCache
 from .sweep_axis import SweepAxis
 
@@ -151,7 +151,8 @@ def sweep(
     sources = SourceCache() if sources is None else sources
     resolved = _resolve_blocks(grid, styled)
     for recipe in resolved.cells:
-        styled.architecture.select(recipe.blocks)
+        for field in BLOCK_FIELDS:
+            styled.architecture.select(getattr(recipe, field))
     prepared: dict[str, PreparedRecipe] = {}
     images: list[Image.Image] = []
     base = resolved.base
@@ -178,12 +179,11 @@ def _resolve_blocks(grid: Grid, styled: "InstantStyle") -> Grid:
     """Replace probe files by block names. Raises `BlockError` for a probe of another network."""
 
     def resolve(axis: SweepAxis) -> SweepAxis:
-        if axis.field != "blocks":
+        if axis.field not in BLOCK_FIELDS:
             return axis
         return replace(axis, values=tuple(resolve_block_spec(spec, styled.architecture) for spec in axis.values))
 
-    blocks = resolve_block_spec(grid.base.blocks, styled.architecture)
-    return Grid(grid.base.replace(blocks=blocks), *map(resolve, grid.axes))
+    return Grid(resolve_blocks(grid.base, styled.architecture), *map(resolve, grid.axes))
 
 
 def save_grid(image: Image.Image, grid: Grid, path: str | Path, *, force: bool = False) -> Path:
