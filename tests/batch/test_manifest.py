@@ -57,7 +57,7 @@ def test_defaults_apply_to_fields_that_a_row_leaves_out(tmp_path):
 def test_the_recipe_of_an_image_can_be_a_row(tmp_path):
     recipe = Recipe(prompt="a", seed=2, scheduler="DDIMScheduler", versions={"torch": "2.6.0"})
     [row] = read_manifest(write(tmp_path, "jobs.jsonl", recipe.to_json()), SEED)
-    assert row.recipe == Recipe(prompt="a", seed=2)
+    assert row.recipe == recipe.replace(versions={})
 
 
 def test_files_are_found_beside_the_manifest_from_any_folder(tmp_path, monkeypatch):

@@ -177,7 +177,7 @@ def test_an_unused_worker_is_collected_and_its_thread_ends(styled, recipe):
 
 
 def test_load_warms_up_with_one_step(monkeypatch, styled):
-    monkeypatch.setattr("instantstyle.generation.worker.load_model", lambda *parts: styled)
+    monkeypatch.setattr("instantstyle.generation.worker.load_model", lambda *parts, **weights: styled)
     steps = []
     called = styled.pipe.scheduler.step
     monkeypatch.setattr(

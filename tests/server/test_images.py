@@ -11,7 +11,7 @@ from instantstyle.errors import RequestWarning
 from instantstyle.generation.generate import generate as generate_images
 from instantstyle.generation.worker import ModelWorker
 from instantstyle.imaging.png_metadata import read_recipe
-from instantstyle.recipe import Recipe, Reference
+from instantstyle.recipe import Lora, Recipe, Reference
 
 from .conftest import SHORT, decode, error_message, png
 
@@ -117,6 +117,28 @@ def test_an_uploaded_image_is_the_style_reference(client, styled, ink, tmp_path)
     assert is_equal(decode(entry), image)
 
 
+def test_a_request_chooses_a_scheduler_and_the_recipe_says_so(client):
+    plain, euler = (post_generation(client, **fields).json()["data"][0] for fields in ({}, {"scheduler": "euler"}))
+    assert euler["recipe"]["scheduler"] == "euler"
+    assert not is_equal(decode(plain), decode(euler))
+
+
+def test_steps_of_a_second_order_scheduler_count_twice(serve):
+    client = serve(limits={"steps": 3})
+    assert post_generation(client, num_inference_steps=2, scheduler="euler").status_code == 200
+    response = post_generation(client, num_inference_steps=2, scheduler="heun")
+    assert response.status_code == 400
+    assert "calls of the network in num_inference_steps is 4, at most 3" in error_message(response)
+
+
+def test_the_recipe_of_a_client_names_weights_without_folders(serve):
+    loras = (Lora(name="/secret/ink.safetensors", sha256="0" * 64, weight=0.5),)
+    client = serve(loras=loras, vae=Reference(name="/secret/vae"), scheduler="ddim")
+    recipe = post_generation(client).json()["data"][0]["recipe"]
+    assert (recipe["loras"][0]["name"], recipe["loras"][0]["weight"]) == ("ink.safetensors", 0.5)
+    assert (recipe["vae"]["name"], recipe["scheduler"]) == ("vae", "ddim")
+
+
 def test_a_reference_can_be_sent_as_base64(client, ink):
     plain, data_url = (f"{prefix}{base64.b64encode(ink).decode()}" for prefix in ("", "data:image/png;base64,"))
     styled = [post_generation(client, style_image=text, scale=2).json()["data"][0] for text in (plain, data_url)]
@@ -164,6 +186,9 @@ def test_a_streamed_edit_has_its_own_event_types(client, ink):
         ({"size": "17x16"}, "width is 17, should be a multiple of 8"),
         ({"scale": 11}, "scale is 11, should be less than or equal to 10"),
         ({"response_format": "url"}, "response_format is 'url', should be 'b64_json'"),
+        ({"scheduler": "eulr"}, "Did you mean euler?"),
+        ({"scheduler": "EulerDiscreteScheduler"}, "There is no scheduler"),
+        ({"loras": ["a.safetensors"]}, "there is no field loras"),
         ({"content": "a cat"}, "content can only act on the style of a reference, and there is none"),
         ({"style_image": "https://example.org/ink.png"}, "style_image is not base64"),
         (
@@ -219,3 +244,25 @@ def test_a_bug_of_the_service_is_answered_without_details(serve):
     assert error_message(response) == expected
     [(name, content)] = events(post_generation(client, stream=True))
     assert (name, content["error"]["message"]) == ("error", expected)
+
+
+def test_a_texture_and_a_picture_of_the_content_are_uploaded_or_stored(client):
+    """Images in the request give the same image as a style that is stored with what a blend needs."""
+    noise = png(Image.effect_mandelbrot((40, 30), (-2, -1, 1, 1), 90).convert("RGB"))
+    ink = png(Image.merge("RGB", [Image.effect_noise((40, 30), spread) for spread in (20, 60, 120)]))
+    fields = {"colour_scale": 0.8, "colour_transfer": 0.5, "colour_transfer_interval": [0, 1]}
+    images = {"style_image": ink, "texture_image": noise, "content_image": noise}
+    encoded = {name: base64.b64encode(data).decode() for name, data in images.items()}
+    [uploaded] = post_generation(client, **encoded, **fields).json()["data"]
+    assert [file["name"] for file in uploaded["recipe"]["texture_references"]] == ["texture_image"]
+    assert [file["name"] for file in uploaded["recipe"]["content_references"]] == ["content_image"]
+    assert uploaded["recipe"]["texture_scale"] == 1.0
+    for name, keep in (("noise", "true"), ("bare", "false")):
+        files = [("image", ("noise.png", noise))]
+        assert client.post("/v1/styles", data={"name": name, "keep_grey": keep}, files=files).status_code == 201
+    del encoded["texture_image"]
+    [stored] = post_generation(client, **encoded, **fields, texture="noise").json()["data"]
+    assert is_equal(decode(stored), decode(uploaded))
+    response = post_generation(client, **encoded, **fields, texture="bare")
+    assert "has no embedding of its images made grey" in error_message(response)
+    assert "texture_image is not base64" in error_message(post_generation(client, **encoded, texture_image="a/b"))

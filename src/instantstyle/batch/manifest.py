@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..core.style_library import SUFFIX as STYLE_SUFFIX
 from ..core.style_library import find_style_file
@@ -18,7 +19,8 @@ from ..generation.inputs import IMAGE_SUFFIXES, list_images_with_content
 from ..generation.load import is_plain
 from ..generation.sources import SourceCache
 from ..generation.validate import validate_inputs
-from ..recipe import FILE_FIELDS, Recipe, Reference
+from ..generation.weights import parse_lora, weights_sha256
+from ..recipe import BLOCK_FIELDS, FILE_FIELDS, WEIGHT_FIELDS, Recipe, Reference
 from ..unet.blocks import BlockSpec
 from ..unet.probe_file import names_probe_file, resolve_block_spec
 from ..utils.parsed_values import MAX_VALUES
@@ -26,7 +28,7 @@ from ..utils.text import cut, join_first, one_line, shorten
 from .manifest_formats import FILE_LIST_FIELDS, ManifestRow, read_rows
 from .rows import BatchRow
 
-_RESULT_FIELDS = {"scheduler": None, "versions": {}}
+_RESULT_FIELDS: Mapping[str, object] = {"versions": {}}
 """Fields that a saved recipe records and a row cannot request."""
 
 MAX_ROWS = 1_000_000
@@ -164,6 +166,8 @@ class _RowBuilder:
     sources: SourceCache = field(default_factory=SourceCache)
     settings_errors: dict[str, str | None] = field(default_factory=dict)
     resolved_blocks: dict[object, BlockSpec] = field(default_factory=dict)
+    weights: dict[tuple[str, str], str | None] = field(default_factory=dict)
+    """SHA-256 of each file of weights, by field and name."""
     idle_defaults: set[str] | None = None
     """Fields of `defaults` without effect in every row so far; None before the first row."""
 
@@ -172,8 +176,9 @@ class _RowBuilder:
         if manifest_row.error:
             raise JobError(manifest_row.error)
         recipe = self._build_recipe(manifest_row.fields)
-        if names_probe_file(recipe.blocks):
-            recipe = recipe.replace(blocks=self._resolve_blocks(recipe, "blocks" in manifest_row.fields))
+        for name in BLOCK_FIELDS:
+            if names_probe_file(getattr(recipe, name)):
+                recipe = recipe.replace(**{name: self._resolve_blocks(recipe, name, name in manifest_row.fields)})
         self._check_effects(recipe, manifest_row.fields)
         row = BatchRow(recipe, manifest_row.location)
         if row.settings_key not in self.settings_errors:
@@ -185,11 +190,9 @@ class _RowBuilder:
     def _check_effects(self, recipe: Recipe, fields: Mapping[str, object]) -> None:
         """Refuse fields that the row has itself and that have no effect; note those of the defaults."""
         idle = find_idle_fields(recipe)
-        # The recipe of an image, which has versions, records sizes and the scheduler, and may record idle fields.
+        # The recipe of an image, which has versions, records sizes, and may record idle fields.
         if not fields.get("versions"):
             refuse_fields([name for name in idle if name in fields])
-            if fields.get("scheduler"):
-                raise JobError("scheduler is recorded in images, and no row can choose it; leave it out.")
         defaults = {name for name in idle if name not in fields}
         self.idle_defaults = defaults if self.idle_defaults is None else self.idle_defaults & defaults
 
@@ -200,6 +203,7 @@ class _RowBuilder:
                 raise JobError("style is another name for references; give only one of them.")
             fields["references"] = fields.pop("style")
         errors: list[str] = []
+        self._resolve_weights(fields, errors)
         # The files are resolved before the recipe is validated, so that errors of both are reported together.
         for name in FILE_FIELDS:
             value = fields.get(name)
@@ -219,6 +223,37 @@ class _RowBuilder:
         if errors:
             raise JobError(" ".join(errors))
         return recipe
+
+    def _resolve_weights(self, fields: dict[str, Any], errors: list[str]) -> None:
+        """Replace the files of weights in a row by entries with path and SHA-256; append what is wrong to `errors`."""
+        for name in WEIGHT_FIELDS:
+            value = fields.get(name)
+            if value is None:
+                continue
+            if name != "loras":
+                entry = {"name": value} if isinstance(value, str) else value
+                fields[name] = self._resolve_weight(name, entry, errors)
+                continue
+            entries = list(value)[:MAX_VALUES] if isinstance(value, list | tuple) else [value]
+            parsed = [parse_lora(each) if isinstance(each, str) else each for each in entries]
+            fields[name] = [self._resolve_weight(name, each, errors) for each in parsed]
+
+    def _resolve_weight(self, field: str, value: object, errors: list[str]) -> object:
+        """Return an entry of `loras`, or a single one of weights, with path and SHA-256."""
+        if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+            return value  # the validation of `Recipe` describes the error
+        path = self.folder / value["name"]
+        name = str(path) if os.path.exists(path) else value["name"]
+        try:
+            if (field, name) not in self.weights:
+                self.weights[field, name] = weights_sha256(field, name)
+        except InstantStyleError as error:
+            errors.append(str(error))
+            return value
+        found = self.weights[field, name]
+        if value.get("sha256") not in (None, found):
+            errors.append(f"{name} is another file than the one requested (its sha256 is {str(found)[:12]}…).")
+        return {**value, "name": name, "sha256": found}
 
     def _resolve_file(self, value: object, errors: list[str]) -> object:
         """Return the fields of a `Reference` with path and SHA-256; append what is wrong to `errors`."""
@@ -241,20 +276,22 @@ class _RowBuilder:
             errors.append(f"{name} is another file than the one requested (its sha256 is {found[:12]}…).")
         return {**fields, "name": name, "sha256": found}
 
-    def _resolve_blocks(self, recipe: Recipe, in_manifest: bool) -> BlockSpec:
+    def _resolve_blocks(self, recipe: Recipe, name: str, in_manifest: bool) -> BlockSpec:
         """Replace the probe files of a recipe by what they say now, so that the row's key depends on that.
 
         Args:
             recipe: A recipe whose blocks name a probe file.
+            name: The field of these blocks.
             in_manifest: Whether the row names it, so that its path may be relative to the manifest's folder.
         """
-        key = json.dumps(recipe.blocks), recipe.model, in_manifest
+        blocks = getattr(recipe, name)
+        key = json.dumps(blocks), recipe.model, in_manifest
         if key not in self.resolved_blocks:
             from ..models.network import find_architecture
 
             architecture = find_architecture(recipe.model)
             folder = self.folder if in_manifest else None
-            self.resolved_blocks[key] = resolve_block_spec(recipe.blocks, architecture, folder)
+            self.resolved_blocks[key] = resolve_block_spec(blocks, architecture, folder)
         return self.resolved_blocks[key]
 
     def _find_settings_error(self, recipe: Recipe) -> str | None:
@@ -263,7 +300,10 @@ class _RowBuilder:
             validate_inputs(recipe, sources=self.sources)
             from ..models.load import validate_model
 
-            parts = {"adapter": recipe.adapter, "image_encoder": recipe.image_encoder}
+            parts: dict[str, Any] = {"adapter": recipe.adapter, "image_encoder": recipe.image_encoder}
+            if recipe.second_adapter:
+                parts["adapter"] = [recipe.adapter, recipe.second_adapter]
+                parts["image_encoder"] = [recipe.image_encoder, recipe.second_image_encoder]
             validate_model(recipe.model, **parts, plain=is_plain(recipe, self.sources))
         except InstantStyleError as error:
             return str(error)

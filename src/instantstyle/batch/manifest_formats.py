@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import get_origin
 
 from ..errors import JobError, suggest_nearest
-from ..recipe import FILE_FIELDS, Recipe
+from ..recipe import BLOCK_FIELDS, FILE_FIELDS, Recipe
 from ..utils.text import join_first, shorten, split_rows
 from ..utils.text_file import parse_json, read_text_file
 
 FILE_LIST_FIELDS = tuple(name for name in FILE_FIELDS if get_origin(Recipe.model_fields[name].annotation) is tuple)
 """Fields of a recipe that name any number of files; the rest of `FILE_FIELDS` name one."""
 
-_COMPOUND_FIELDS = ("style", *FILE_LIST_FIELDS, "content", "blocks", "guidance_interval")
+_COMPOUND_FIELDS = ("style", *FILE_LIST_FIELDS, "loras", "content", "blocks", "second_blocks", "guidance_interval")
 """Fields whose CSV cells may hold several values, or JSON."""
 
 
@@ -97,7 +97,7 @@ def _parse_cell(name: str, text: str) -> object:
     if text[0] in "[{":
         return parse_json(text)
     parts = [part.strip() for part in text.split(";") if part.strip()]
-    return parts if name != "blocks" or len(parts) > 1 else text
+    return parts if name not in BLOCK_FIELDS or len(parts) > 1 else text
 
 
 def _read_yaml(text: str, path: Path) -> list[ManifestRow]:

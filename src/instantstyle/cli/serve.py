@@ -6,6 +6,7 @@ from typing import Annotated
 from typer import Option
 
 from . import options
+from .recipe_options import model_changes, read_second_adapter
 
 EXAMPLES = ("instantstyle serve --port 8000",)
 
@@ -14,6 +15,11 @@ def run(
     model: options.Model = "mini",
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
+    second_adapter: options.SecondAdapter = None,
+    second_image_encoder: options.SecondImageEncoder = None,
+    lora: options.LoraFiles = None,
+    vae: options.Vae = None,
+    scheduler: options.Scheduler = None,
     device: Annotated[
         list[str] | None,
         Option(help="cpu, cuda, cuda:1 or mps; repeat for a worker on each.", rich_help_panel=options.MODEL),
@@ -72,6 +78,9 @@ def run(
         model=model,
         adapter=adapter,
         image_encoder=image_encoder,
+        second_adapter=read_second_adapter(second_adapter),
+        second_image_encoder=second_image_encoder,
+        **model_changes(lora, vae, scheduler),
         devices=tuple(dict.fromkeys(device or [None])),
         host=host,
         port=port,

@@ -8,6 +8,7 @@ from typer import Option
 
 from . import options
 from .console import note
+from .recipe_options import model_changes, read_second_adapter
 
 EXAMPLES = ("instantstyle studio --browser",)
 
@@ -16,6 +17,11 @@ def run(
     model: options.Model = "mini",
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
+    second_adapter: options.SecondAdapter = None,
+    second_image_encoder: options.SecondImageEncoder = None,
+    lora: options.LoraFiles = None,
+    vae: options.Vae = None,
+    scheduler: options.Scheduler = None,
     device: options.Device = None,
     host: Annotated[
         str, Option(help="Address to listen on; other than localhost needs a password.", rich_help_panel="Server")
@@ -41,6 +47,9 @@ def run(
         model=model,
         adapter=adapter,
         image_encoder=image_encoder,
+        second_adapter=read_second_adapter(second_adapter),
+        second_image_encoder=second_image_encoder,
+        **model_changes(lora, vae, scheduler),
         device=device,
         host=host,
         port=port,

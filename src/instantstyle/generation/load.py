@@ -1,6 +1,7 @@
 """Load the model that recipes name, or plan what would be loaded."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..recipe import MODEL_FIELDS, Dtype, Lora, Recipe, Reference
@@ -162,7 +163,7 @@ def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":
     device = pick_device(device)
     from ..models.load_plan import plan
 
-    return plan(
+    planned = plan(
         recipe.model,
         adapter=recipe.adapter,
         image_encoder=recipe.image_encoder,
@@ -170,3 +171,13 @@ def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":
         device=device,
         plain=is_plain(recipe),
     )
+    if recipe.second_adapter is None:
+        return planned
+    second = plan(
+        recipe.model,
+        adapter=recipe.second_adapter.name,
+        image_encoder=recipe.second_image_encoder,
+        blocks=recipe.second_blocks,
+        device=device,
+    )
+    return replace(planned, second=second)

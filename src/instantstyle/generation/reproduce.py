@@ -14,12 +14,13 @@ from ..imaging.decoding import decode_image
 from ..imaging.image_file import recompress
 from ..imaging.loading import file_sha256, open_reference, read_image_bytes
 from ..imaging.png_metadata import read_recipe_from_image
-from ..recipe import FILE_FIELDS, Recipe, Reference
+from ..recipe import FILE_FIELDS, WEIGHT_FIELDS, Recipe, Reference
 from .callbacks import OnStep
 from .generate import generate
 from .load import load_for
 from .sources import SourceCache
 from .validate import validate_inputs
+from .weights import locate_weights
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def reproduce(
     styled = load_for(recipe, device=device, sources=sources)
     styled.pipe.set_progress_bar_config(disable=True)
     [(new_image, after)] = generate(styled, recipe, on_step=on_step, sources=sources)
-    after = after.replace(**{name: getattr(before, name) for name in FILE_FIELDS})
+    after = after.replace(**{name: getattr(before, name) for name in (*FILE_FIELDS, *WEIGHT_FIELDS)})
     return new_image, after, compare_images(image, recompress(new_image, image_format), before, after)
 
 
@@ -140,7 +141,16 @@ def locate_files(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
             errors.append(str(error))
             return reference
 
-    located = recipe.map_files(locate)
+    def locate_weight(field: str, file: Reference) -> Reference:
+        try:
+            return file.model_copy(update={"name": locate_weights(field, file, folders)})
+        except JobError as error:
+            errors.append(str(error))
+            return file
+
+    located = recipe.map_files(locate, FILE_FIELDS)
+    for field in WEIGHT_FIELDS:
+        located = located.map_files(lambda file, field=field: locate_weight(field, file), (field,))
     if errors:
         raise JobError(" ".join(dict.fromkeys(errors)))
     return located

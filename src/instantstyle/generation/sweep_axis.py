@@ -10,7 +10,7 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from ..errors import JobError, suggest_nearest
-from ..recipe import FIELD_ALIASES, Recipe, Reference
+from ..recipe import FIELD_ALIASES, MODEL_FIELDS, Recipe, Reference
 from ..utils.text import cut, shorten
 from .sources import resolve_source
 
@@ -18,9 +18,9 @@ MAX_VALUES = 50
 """Largest number of values of an axis; more come from a mistyped step of a range."""
 
 EXCLUDED_FIELDS = {
-    **dict.fromkeys(("model", "adapter", "image_encoder"), "one model generates the whole grid"),
+    **dict.fromkeys(MODEL_FIELDS, "one model generates the whole grid"),
     **dict.fromkeys(("image", "strength", "control"), "its images start from noise, not from an image"),
-    **dict.fromkeys(("version", "versions", "scheduler"), "a recipe only records it"),
+    **dict.fromkeys(("version", "versions"), "a recipe only records it"),
 }
 """Fields that cannot be swept, and why."""
 

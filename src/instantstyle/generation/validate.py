@@ -1,6 +1,7 @@
 """Validate recipes before the seconds that loading a model takes."""
 
-from ..recipe import Recipe
+
+from ..recipe import BLOCK_FIELDS, Recipe
 from ..unet.architectures import ARCHITECTURES
 from ..unet.blocks import BlockSpec
 from ..unet.probe_file import resolve_block_spec
@@ -21,6 +22,7 @@ def validate(*recipes: Recipe, sources: SourceCache | None = None) -> None:
         ImageError: A reference, mask or image cannot be read.
         StyleError: A saved style cannot be found or read.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
+        ModelError: There is no such scheduler.
     """
     check_request(*recipes)
     validate_inputs(*recipes, sources=sources)
@@ -37,6 +39,7 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
         ImageError: A reference, mask or image cannot be read.
         StyleError: A saved style cannot be found or read.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
+        ModelError: There is no such scheduler.
     """
     sources = SourceCache() if sources is None else sources
     # Names in order of first use, so that the first error is that of the first file.
@@ -47,7 +50,12 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
     for file, read in dict.fromkeys((file, read) for file, read in images if file):
         read(file)
     for recipe in recipes:
-        validate_blocks(recipe.blocks, recipe.model)
+        for field in BLOCK_FIELDS:
+            validate_blocks(getattr(recipe, field), recipe.model)
+    for name in dict.fromkeys(recipe.scheduler for recipe in recipes if recipe.scheduler):
+        from ..models.schedulers import validate_scheduler
+
+        validate_scheduler(name)
 
 
 def validate_blocks(blocks: BlockSpec, model: str) -> None:

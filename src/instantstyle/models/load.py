@@ -2,40 +2,34 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
 
-from ..core.clip_encoders import ImageEncoder
 from ..core.pipeline import InstantStyle
 from ..errors import InstantStyleError, ModelError
-from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from ..recipe import RecipeFields, Reference
 from ..synthetic.vocabulary import explain_unknown_prompt
 from ..utils.hub import fetch_file, why_unreachable
 from ..utils.text import one_line
-from .clip_sources import (
-    TEXT_SOURCES,
-    LazyTextEncoder,
-    find_image_encoder_source,
-    unknown_image_encoder_error,
+from .adapter_parts import (
+    AdapterLike,
+    AdapterParts,
+    list_adapters,
+    second_adapter_fields,
+    validate_files,
+    with_text_encoder,
 )
-from .conflicts import find_conflicts, find_network_conflicts, missing_adapter_error
+from .conflicts import find_network_conflicts
 from .default_dtype import default_dtype, resolve_device
+from .lora import LoraLike
 from .network import import_diffusers_class
+from .pipeline_changes import PipelineChanges
 from .pipeline_files import IMAGE_ENCODER, find_hub_variant
 from .registry import ModelCard
-from .required_files import (
-    RequiredFile,
-    find_config_card,
-    find_local_pipeline,
-    list_config_files,
-    list_missing,
-    list_required_files,
-    missing_files_error,
-)
-from .resolve import AdapterSource, ImageEncoderLike, drop_adapter, resolve_card
+from .required_files import find_config_card, find_local_pipeline, list_config_files, list_required_files
+from .resolve import ImageEncoderLike, drop_adapter, resolve_card
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -45,26 +39,35 @@ if TYPE_CHECKING:
 def load(
     model: str | Path,
     *,
-    adapter: AdapterSource | None = None,
+    adapter: AdapterLike | Sequence[AdapterLike | None] | None = None,
     image_encoder: ImageEncoderLike | None = None,
     dtype: torch.dtype | None = None,
     device: str | torch.device | None = None,
     keep_encoder: bool = True,
     plain: bool = False,
+    loras: Sequence[LoraLike] = (),
+    vae: str | Path | Reference | None = None,
+    scheduler: str | None = None,
 ) -> InstantStyle:
     """Load a model with its IP-Adapter and image encoder.
 
     Args:
         model: A name from `CARDS`, a folder in diffusers' layout, a hub id, or a single-file checkpoint.
         adapter: A file, a state dict, or a name from `CARDS` for the adapter of that model. None takes the
-            model's own: the one in the registry, or `ip-adapter*.safetensors` in the folder.
+            model's own: the one in the registry, or `ip-adapter*.safetensors` in the folder. Of a list, the
+            adapters after the first act beside it, see `InstantStyle.add_adapter`; their names are those of their
+            models, or of their files without suffix.
         image_encoder: A model, its folder or its file. None takes the one beside the model, or else the one
-            that the adapter needs.
+            that the adapter needs. Of a list, one or None for each adapter; None shares the first one where it fits.
         dtype: None chooses float16 on a GPU, and on a CPU float32, or bfloat16 if a short measurement finds
             it to be faster.
         device: Where the model is moved to; None leaves it on the CPU.
         keep_encoder: Whether to keep the image encoder in memory after references are encoded.
         plain: Whether to load neither adapter nor image encoder. Only bound styles can be used then.
+        loras: LoRA .safetensors files, each with or without a weight, `("ink.safetensors", 0.7)`. They are merged
+            into the weights.
+        vae: A .safetensors file, a folder in diffusers' layout or a hub id of a VAE in place of the model's own.
+        scheduler: A name of `models.schedulers.SCHEDULERS`, or a class of diffusers, in place of the model's own.
 
     Returns:
         The model, ready to generate.
@@ -72,37 +75,39 @@ def load(
     Raises:
         ModelError: The model cannot be found or loaded. Files that are missing and cannot be downloaded are
             all listed, before anything is loaded.
+        ModelError: A LoRA or VAE does not fit, or there is no such scheduler.
         CheckpointError: The adapter or image encoder does not fit.
-        JobError: There is no such device.
+        JobError: There is no such device, or a weight of a LoRA is out of range.
     """
+    changes = PipelineChanges.of(loras, vae, scheduler)
     if device is not None:
         device = resolve_device(device)
     if dtype is not None and not isinstance(cast(object, dtype), torch.dtype):
         raise ModelError(f"dtype is {dtype!r}; it is a dtype of torch, such as torch.float16.")
-    recipe_fields = _recipe_fields(model, adapter, image_encoder)
     if plain:
         card = drop_adapter(resolve_card(str(model))[0])
         _validate_plain(card)
         dtype = dtype or default_dtype(device, exact=card.bundled)
         with hide_progress_bars():
-            pipe = load_pipeline(card, dtype)
+            pipe = changes.apply(load_pipeline(card, dtype))
         if device is not None:
             pipe.to(device)
         return InstantStyle(
             pipe,
             architecture=card.architecture,
             defaults=card.defaults,
-            recipe_fields=recipe_fields,
+            recipe_fields=_recipe_fields(model, adapter, image_encoder, changes),
             explain_prompt=explain_unknown_prompt if card.bundled else None,
         )
-    card, adapter = resolve_card(str(model), adapter)
-    _validate_complete(card, adapter, image_encoder)
+    adapters = list_adapters(str(model), adapter, image_encoder)
+    first, card = adapters[0], adapters[0].card
+    for parts in adapters:
+        parts.validate(None if parts is first else first)
     dtype = dtype or default_dtype(device, exact=card.bundled)
-    checkpoint = IPAdapterCheckpoint.open(_fetch_adapter(card) if adapter is None else adapter)
+    checkpoint = first.open_checkpoint()
     with hide_progress_bars():
-        encoder = ImageEncoder.open(image_encoder or _fetch_image_encoder(card, checkpoint), dtype)
-        encoder.check_fits(checkpoint.projection_type, checkpoint.embedding_dim)
-        pipe = load_pipeline(card, dtype)
+        encoder = first.open_encoder(checkpoint, dtype)
+        pipe = changes.apply(load_pipeline(card, dtype))
     if device is not None:
         pipe.to(device)
         encoder.model.to(device)
@@ -113,20 +118,20 @@ def load(
         architecture=card.architecture,
         defaults=card.defaults,
         keep_encoder=keep_encoder,
-        recipe_fields=recipe_fields,
+        recipe_fields=_recipe_fields(model, adapter, image_encoder, changes, adapters),
         explain_prompt=explain_unknown_prompt if card.bundled else None,
     )
-    source = TEXT_SOURCES.get(checkpoint.embedding_dim)
-    if styled.text_encoder is None and checkpoint.projection_type == "base" and source is not None:
-        text_encoder = LazyTextEncoder(source, checkpoint.embedding_dim, encoder.model.device)
-        styled.builder = replace(styled.builder, text_encoder=text_encoder)
+    styled.builder = with_text_encoder(styled.builder)
+    with hide_progress_bars():
+        for parts in adapters[1:]:
+            parts.add_to(styled, dtype, keep_encoder)
     return styled
 
 
 def validate_model(
     model: str | Path,
     *,
-    adapter: AdapterSource | None = None,
+    adapter: AdapterLike | Sequence[AdapterLike | None] | None = None,
     image_encoder: ImageEncoderLike | None = None,
     plain: bool = False,
 ) -> None:
@@ -136,20 +141,29 @@ def validate_model(
         ModelError: The model cannot be found, or files are missing and cannot be downloaded.
         CheckpointError: The adapter cannot be read.
     """
-    card, adapter = resolve_card(str(model), adapter)
+    adapters = list_adapters(str(model), adapter, image_encoder)
     if plain:
-        _validate_plain(drop_adapter(card))
-    else:
-        _validate_complete(card, adapter, image_encoder)
+        _validate_plain(drop_adapter(adapters[0].card))
+        return
+    for parts in adapters:
+        parts.validate(None if parts is adapters[0] else adapters[0])
 
 
 def _recipe_fields(
-    model: str | Path, adapter: AdapterSource | None, image_encoder: ImageEncoderLike | None
-) -> dict[str, str | None] | None:
+    model: str | Path,
+    adapter: object,
+    image_encoder: object,
+    changes: PipelineChanges,
+    adapters: Sequence[AdapterParts] = (),
+) -> RecipeFields | None:
     """Return the fields of a `Recipe` that load this model again; None where a part has no name or path."""
-    fields: dict[str, str | None] = {}
+    second = second_adapter_fields(adapters) if adapters else {}
+    if second is None:
+        return None
+    fields = {**changes.as_recipe_fields(), **second}
     parts = {"model": model, "adapter": adapter, "image_encoder": image_encoder}
-    for name, part in parts.items():
+    for name, given in parts.items():
+        part = next(iter(cast("Sequence[object]", given)), None) if isinstance(given, list | tuple) else given
         if part is not None and not isinstance(part, str | Path):
             return None
         fields[name] = None if part is None else str(part)
@@ -157,43 +171,9 @@ def _recipe_fields(
 
 
 def _validate_plain(card: ModelCard) -> None:
-    _validate_files(card, list_required_files(card))
+    validate_files(card, list_required_files(card))
     for error in find_network_conflicts(card):
         raise error
-
-
-def _validate_complete(card: ModelCard, adapter: AdapterSource | None, image_encoder: ImageEncoderLike | None) -> None:
-    """Raise the first error of what is missing, damaged or does not fit together."""
-    if adapter is None and card.adapter is None:
-        raise missing_adapter_error(card)
-    files = list_required_files(card, adapter, image_encoder)
-    _validate_files(card, files)
-    for error in find_conflicts(card, adapter, image_encoder, files):
-        raise error
-
-
-def _validate_files(card: ModelCard, files: Sequence[RequiredFile]) -> None:
-    """Raise `ModelError` for all files that are missing and cannot be downloaded."""
-    missing = list_missing(files)
-    local = [file for file in missing if not file.on_hub]
-    if local or (missing and why_unreachable()):
-        raise missing_files_error(card, local or missing)
-
-
-def _fetch_adapter(card: ModelCard) -> Path:
-    if card.adapter_repo is None:
-        return Path(card.pipeline) / str(card.adapter)
-    return fetch_file(card.adapter_repo, str(card.adapter), card.revision)
-
-
-def _fetch_image_encoder(card: ModelCard, checkpoint: IPAdapterCheckpoint) -> Path:
-    """Fetch the model's own encoder, or the one whose width fits the adapter's tensors."""
-    if card.image_encoder is not None:
-        return Path(card.pipeline) / card.image_encoder
-    source = find_image_encoder_source(checkpoint.projection_type, checkpoint.embedding_dim)
-    if source is None:
-        raise unknown_image_encoder_error(checkpoint.projection_type, checkpoint.embedding_dim)
-    return source.fetch()[0].parent
 
 
 def load_pipeline(card: ModelCard, dtype: torch.dtype) -> "DiffusionPipeline":

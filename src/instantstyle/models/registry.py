@@ -61,10 +61,12 @@ class SchedulerConfig:
     Attributes:
         name: Class of diffusers.
         changes: Settings that differ from those of the pipeline's scheduler.
+        calls_per_step: Calls of the network in each step: 2 in methods of second order.
     """
 
     name: str
     changes: Mapping[str, object] = field(default_factory=dict[str, object])
+    calls_per_step: int = 1
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class Limits:
             two of the largest, such as a reference and an image to restyle.
         image_pixels: Pixels of a generated image.
         images: Images of a request; the default is OpenAI's limit of `n`.
-        steps: Steps of an image.
+        steps: Calls of the network for an image; schedulers of second order make two a step.
         text_length: Characters of prompt, negative prompt and content together.
         connections: Connections open at once. Beyond that, the one that waits longest for its client is closed.
         head_seconds: Time for the head of a request, from the connection or from the last answer.
@@ -55,7 +55,7 @@ class Limits:
         text = request.prompt, request.negative_prompt, *request.content
         amounts = {
             "n": (request.n, self.images),
-            "num_inference_steps": (request.num_inference_steps or 0, self.steps),
+            "calls of the network in num_inference_steps": (_count_calls(request), self.steps),
             "pixels of size": (width * height, self.image_pixels),
             "characters of text": (sum(map(len, text)), self.text_length),
         }
@@ -67,3 +67,14 @@ class Limits:
                 f"This request asks for more than this service allows: {'; '.join(exceeded)}.",
                 code="too_much",
             )
+
+
+def _count_calls(request: ImageRequest) -> int:
+    """Count the calls of the network for the steps that a request asks for."""
+    if request.num_inference_steps is None:
+        return 0
+    if request.scheduler is None:
+        return request.num_inference_steps
+    from ..models.schedulers import get_scheduler_config
+
+    return request.num_inference_steps * get_scheduler_config(request.scheduler).calls_per_step

@@ -13,7 +13,7 @@ from PIL import Image
 from ..errors import JobError
 from ..imaging.control_image import default_strength
 from ..imaging.png_metadata import write_png
-from ..recipe import Recipe, Reference
+from ..recipe import MODEL_FIELDS, Recipe, Reference
 from .schemas import EditRequest, ImageRequest
 from .settings import Settings
 
@@ -27,9 +27,16 @@ _SHARED_FIELDS = (
     "content",
     "content_scale",
     "removal",
+    "mask_quantile",
+    "colour_scale",
+    "texture_scale",
+    "colour_transfer",
+    "colour_transfer_interval",
     "crop",
     "blocks",
     "scale",
+    "second_blocks",
+    "second_scale",
     "start",
     "end",
     "num_inference_steps",
@@ -59,6 +66,8 @@ def build_recipe(
     settings: Settings,
     references: Sequence[Reference],
     init_image: Reference | None = None,
+    textures: Sequence[Reference] = (),
+    contents: Sequence[Reference] = (),
 ) -> Recipe:
     """Build the recipe of a request.
 
@@ -67,6 +76,8 @@ def build_recipe(
         settings: The settings of the service, with its model.
         references: The references whose style is applied.
         init_image: The image to restyle; None to generate from noise.
+        textures: The references whose texture is used.
+        contents: The images that show the content.
 
     Returns:
         A recipe for the service's model, with a random seed below 2**32 if the request has none.
@@ -79,11 +90,12 @@ def build_recipe(
     return Recipe(
         **{name: getattr(request, name) for name in _SHARED_FIELDS},
         references=tuple(references),
+        texture_references=tuple(textures),
+        content_references=tuple(contents),
         image=init_image,
         strength=(strength or default_strength(settings.model)) if init_image else None,
-        model=settings.model,
-        adapter=settings.adapter,
-        image_encoder=settings.image_encoder,
+        **{name: getattr(settings, name) for name in MODEL_FIELDS},
+        scheduler=request.scheduler or settings.scheduler,
         seed=secrets.randbelow(2**32) if request.seed is None else request.seed,
         width=width,
         height=height,

@@ -17,7 +17,7 @@ from ..core.style_library import SUFFIX
 from ..errors import ImageError, InstantStyleError
 from ..generation.sources import SourceCache
 from ..imaging.loading import open_image
-from ..recipe import Recipe, Reference
+from ..recipe import FILE_FIELDS, Recipe, Reference
 from ..utils.text import safe_file_name
 from .errors import ApiError
 from .limits import Limits
@@ -82,11 +82,12 @@ class RequestFiles:
                 code="too_much",
             )
 
-    def add_base64(self, text: str) -> Reference:
-        """Store the image of the field `style_image`. URLs and paths are not read.
+    def add_base64(self, text: str, field: str = "style_image") -> Reference:
+        """Store the image of a field such as `style_image`. URLs and paths are not read.
 
         Args:
             text: The image file in base64, with or without line breaks; or a `data:` URL of an image.
+            field: Name of the field.
 
         Returns:
             A reference to the stored file.
@@ -101,9 +102,9 @@ class RequestFiles:
             data = base64.b64decode(_WHITE_SPACE.sub("", text), validate=True)
         except (binascii.Error, ValueError):
             raise ImageError(
-                "style_image is not base64; send the bytes of the image, as URLs and paths are not read."
+                f"{field} is not base64; send the bytes of the image, as URLs and paths are not read."
             ) from None
-        return self.add_image(data, "style_image")
+        return self.add_image(data, field)
 
     def add_style(self, data: bytes, name: str) -> Reference:
         """Store a copy of a stored style, so that the request can use it even if it is deleted meanwhile.
@@ -124,7 +125,7 @@ class RequestFiles:
         """The clients' names of the files, in the order in which they were added."""
         return list(self._client_names.values())
 
-    def public_recipe(self, recipe: Recipe, public_model: Mapping[str, str | None]) -> Recipe:
+    def public_recipe(self, recipe: Recipe, public_model: Mapping[str, object]) -> Recipe:
         """Return a recipe as the client may see it.
 
         Args:
@@ -138,7 +139,7 @@ class RequestFiles:
         def rename(file: Reference) -> Reference:
             return file.model_copy(update={"name": self._client_names[file.name]})
 
-        return recipe.map_files(rename).replace(**public_model)
+        return recipe.map_files(rename, FILE_FIELDS).replace(**public_model)
 
     def public_error(self, error: BaseException) -> BaseException:
         """Return an error as the client may see it: with the client's names for paths of this request."""

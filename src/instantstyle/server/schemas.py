@@ -8,7 +8,17 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..core.style_library import normalize_style_name
 from ..errors import BlockError
-from ..recipe import ContentScale, Crop, Fraction, NonEmptyText, Removal, StrictModel, Text, Weight
+from ..recipe import (
+    ContentScale,
+    Crop,
+    Fraction,
+    FractionInterval,
+    NonEmptyText,
+    Removal,
+    StrictModel,
+    Text,
+    Weight,
+)
 from ..utils.text import shorten
 
 SIZE_PATTERN = r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
@@ -64,21 +74,46 @@ class ImageRequest(ApiRequest):
     """What the reference shows, to remove it from the style."""
     content_scale: ContentScale | None = None
     removal: Removal | None = None
+    mask_quantile: Fraction | None = None
+    texture: NonEmptyText | None = None
+    """The id or the name of a stored style that was made with `keep_grey`, whose texture is used."""
+    texture_image: Annotated[str, Field(min_length=1)] | None = None
+    """The image whose texture is used, in base64; of the other style, the colours are."""
+    content_image: Annotated[str, Field(min_length=1)] | None = None
+    """An image that shows the content, in base64."""
+    colour_scale: Weight | None = None
+    texture_scale: Weight | None = None
+    colour_transfer: Fraction | None = None
+    colour_transfer_interval: FractionInterval | None = None
     crop: Crop = "center"
     blocks: BlockSelection = "style"
     scale: Weight = 1.0
+    second_blocks: BlockSelection = "all"
+    """Where the second adapter acts, if the service has one."""
+    second_scale: Weight = 1.0
     start: Fraction = 0.0
     end: Fraction = 1.0
     negative_prompt: Text = ""
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    scheduler: NonEmptyText | None = None
+    """A name of `models.schedulers.SCHEDULERS`. Other weights cannot be requested: no field names a file here."""
 
-    @field_validator("blocks")
+    @field_validator("blocks", "second_blocks")
     @classmethod
     def _refuse_files(cls, blocks: BlockSelection) -> BlockSelection:
         check_block_names(blocks)
         return blocks
+
+    @field_validator("scheduler")
+    @classmethod
+    def _check_scheduler(cls, name: str | None) -> str | None:
+        if name is not None:
+            from ..models.schedulers import get_scheduler_config
+
+            get_scheduler_config(name)
+        return name
 
     @property
     def dimensions(self) -> tuple[int, int] | None:
@@ -113,6 +148,9 @@ class StyleRequest(ApiRequest):
     content: Phrases = ()
     content_scale: ContentScale | None = None
     removal: Removal | None = None
+    mask_quantile: Fraction | None = None
+    keep_grey: bool = False
+    """Whether the style can be blended later, as colours or as texture."""
     crop: Crop = "center"
 
     @field_validator("name")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..recipe import Lora, RecipeFields, Reference
 from .auth import Keys
 from .limits import Limits
 
@@ -15,6 +16,11 @@ class Settings:
         model: Name of a model of the registry, a folder or a repository.
         adapter: IP-Adapter checkpoint; None for the model's own.
         image_encoder: Image encoder of the adapter; None for the model's own.
+        second_adapter: Adapter that acts beside the first; None for none.
+        second_image_encoder: Its image encoder; None for the one that it needs.
+        loras: LoRA files that are merged into the model.
+        vae: VAE in place of the model's own.
+        scheduler: Scheduler of requests that name none; None for the model's own.
         devices: One worker runs on each; None stands for a GPU where there is one, else the CPU.
         host: The address to listen on.
         port: The port to listen on; 0 for any free one.
@@ -27,6 +33,11 @@ class Settings:
     model: str = "mini"
     adapter: str | None = None
     image_encoder: str | None = None
+    second_adapter: Reference | None = None
+    second_image_encoder: str | None = None
+    loras: tuple[Lora, ...] = ()
+    vae: Reference | None = None
+    scheduler: str | None = None
     devices: tuple[str | None, ...] = (None,)
     host: str = "127.0.0.1"
     port: int = 8000
@@ -41,10 +52,21 @@ class Settings:
         return _last_part(self.model)
 
     @property
-    def public_model(self) -> dict[str, str | None]:
+    def public_model(self) -> RecipeFields:
         """The recipe fields of the model as clients see them: without folders of this machine."""
-        parts = {"adapter": self.adapter, "image_encoder": self.image_encoder}
-        return {"model": self.model_name, **{name: part and _last_part(part) for name, part in parts.items()}}
+        names = ("adapter", "image_encoder", "second_image_encoder")
+        files = ("second_adapter", "vae")
+        parts = {name: getattr(self, name) for name in names}
+        weights: dict[str, Reference | None] = {name: getattr(self, name) for name in files}
+        return {
+            "model": self.model_name,
+            **{name: part and _last_part(part) for name, part in parts.items()},
+            "loras": tuple(lora.model_copy(update={"name": _last_part(lora.name)}) for lora in self.loras),
+            **{
+                name: file and file.model_copy(update={"name": _last_part(file.name)})
+                for name, file in weights.items()
+            },
+        }
 
 
 def _last_part(path: str) -> str:

@@ -33,9 +33,10 @@ def run_studio(settings: Settings, on_open: Callable[[str], None] | None = None)
         ) from None
     del gradio
     from ..generation.worker import ModelWorker
+    from ..recipe import MODEL_FIELDS
     from .page import launch_page
 
-    worker = ModelWorker.load(settings.model, settings.adapter, settings.image_encoder, settings.device)
+    worker = ModelWorker.load(**{name: getattr(settings, name) for name in MODEL_FIELDS}, device=settings.device)
     try:
         page = launch_page(worker, settings)
         if on_open:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from ..errors import BlockError, JobError
-from ..recipe import Recipe, RecipeFields, Reference
+from ..recipe import MODEL_FIELDS, Recipe, RecipeFields, Reference
 from .image_store import ImageStore, resolve_library_style
 from .settings import Settings
 
@@ -42,6 +42,10 @@ class FormValues:
     second: str | None = None
     share: float = 0.5
     """Weight of the second style in a mix, 0..1."""
+    texture: UploadedFile | None = None
+    """The image whose texture is used, with the colours of the style."""
+    colour_scale: str = ""
+    texture_scale: str = ""
     content: Sequence[str] = ()
     prompt: str = ""
     scale: float = 1.0
@@ -82,13 +86,24 @@ _STYLE_FIELDS = ("scale", "crop", "start", "end")
 NUMBER_FIELDS = ("num_inference_steps", "guidance_scale", "width", "height")
 """Fields that hold a number of the recipe as text, or nothing."""
 
+BLEND_FIELDS = ("colour_scale", "texture_scale")
+"""The same for numbers that act on a reference."""
+
 _FIELDS_WITHOUT_COMPONENT = (
+    "colour_transfer",
+    "colour_transfer_interval",
     "combine",
+    "content_references",
+    "mask_quantile",
     "guidance_interval",
     "layout_references",
     "negative_references",
     "mask",
 )
+"""Fields of a recipe that the page keeps from a restored one."""
+
+_SECOND_FIELDS = ("second_references", "second_blocks", "second_scale")
+"""Further ones, of a studio with a second adapter."""
 
 
 def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> Recipe:
@@ -113,18 +128,20 @@ def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> R
             "content": tuple(values.content),
             "content_scale": _parse_content_scale(values.content_scale),
             "removal": values.removal or None,
+            **{name: getattr(values, name).strip() or None for name in BLEND_FIELDS},
+            "texture_references": _resolve_textures(values, restored, store),
         }
         if restored:
-            style_settings |= {name: getattr(restored, name) for name in _FIELDS_WITHOUT_COMPONENT}
+            names = [*_FIELDS_WITHOUT_COMPONENT, *(_SECOND_FIELDS if settings.second_adapter else ())]
+            style_settings |= {name: getattr(restored, name) for name in names}
     return Recipe(
         **{name: getattr(values, name) for name in SAME_FIELDS if name not in _STYLE_FIELDS},
         **{name: getattr(values, name).strip() or None for name in NUMBER_FIELDS},
         **style_settings,
         references=references,
         seed=_resolve_seed(values),
-        model=settings.model,
-        adapter=settings.adapter,
-        image_encoder=settings.image_encoder,
+        **{name: getattr(settings, name) for name in MODEL_FIELDS},
+        scheduler=settings.scheduler,
     )
 
 
@@ -132,13 +149,16 @@ def remove_references(recipe: Recipe) -> Recipe:
     """Return the recipe without references, and without the settings that need one."""
     return recipe.replace(
         references=(),
+        texture_references=(),
         layout_references=(),
         negative_references=(),
+        content_references=(),
+        second_references=(),
         mask=None,
         content=(),
-        content_scale=None,
-        removal=None,
         combine="average",
+        **dict.fromkeys(("content_scale", "removal", "mask_quantile", "colour_transfer", "colour_transfer_interval")),
+        **dict.fromkeys(BLEND_FIELDS),
     )
 
 
@@ -161,6 +181,13 @@ def _resolve_references(values: FormValues, restored: Recipe | None, store: Imag
         resolve_library_style(name).model_copy(update={"weight": round(weight, 4)})
         for name, weight in weights
     )
+
+
+def _resolve_textures(values: FormValues, restored: Recipe | None, store: ImageStore) -> tuple[Reference, ...]:
+    """Return the uploaded texture, or those of the restored recipe that the page cannot show."""
+    if values.texture:
+        return (store.add_reference(Path(values.texture["path"]), values.texture.get("orig_name")),)
+    return restored.texture_references if restored else ()
 
 
 def _resolve_blocks(values: FormValues, restored: Recipe | None) -> str | tuple[str, ...] | dict[str, float]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from ..core.style_library import list_names
-from ..recipe import FILE_FIELDS, Recipe, RecipeFields, Reference
+from ..core.style_library import SUFFIX, list_names
+from ..recipe import FILE_FIELDS, MODEL_FIELDS, WORDLESS, Lora, Recipe, RecipeFields, Reference
 from .form_values import (
+    BLEND_FIELDS,
     IMAGE,
     MIX,
     RESTORED,
@@ -54,10 +55,11 @@ def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> Resto
         The values and the remarks.
     """
     resolved, missing = _resolve_files(recipe, store)
+    texture = _find_texture(resolved)
     remarks = [
         f"{display_name(file.name)} is not among the stored references; drop it as the reference." for file in missing
     ]
-    removes_content = bool(recipe.content) or recipe.removal == "clean"
+    removes_content = bool(recipe.content or recipe.content_references) or recipe.removal in WORDLESS
     values = FormValues(
         **_source_values(resolved.references, resolved.combine),
         **{name: getattr(recipe, name) for name in SAME_FIELDS},
@@ -66,15 +68,28 @@ def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> Resto
         width=_as_text(recipe.width),
         height=_as_text(recipe.height),
         content=recipe.content,
+        texture=texture,
+        **{name: _as_text(getattr(recipe, name)) for name in BLEND_FIELDS},
         # Without content removal the scale is the model's default, which may differ for the next reference.
         content_scale=_as_text(recipe.content_scale) if removes_content else "",
         removal=(recipe.removal or "") if removes_content else "",
         blocks=recipe.blocks if isinstance(recipe.blocks, str) else RESTORED_BLOCKS,
         seed=str(recipe.seed),
         locked=True,
-        restored_recipe=resolved.to_json(),
+        # The texture that the page shows is the page's, also when the user removes it.
+        restored_recipe=(resolved.replace(texture_references=()) if texture else resolved).to_json(),
     )
     return RestoredForm(values, (*remarks, *_list_differences(recipe, settings)))
+
+
+def _find_texture(recipe: Recipe) -> UploadedFile | None:
+    """Return the texture of a recipe if the page can show it: one image with weight 1."""
+    if len(recipe.texture_references) != 1:
+        return None
+    [texture] = recipe.texture_references
+    if texture.weight != 1 or texture.name.endswith(SUFFIX):
+        return None
+    return {"path": texture.name, "orig_name": Path(texture.name).name}
 
 
 def _as_text(value: object) -> str:
@@ -117,17 +132,26 @@ def _resolve_files(recipe: Recipe, store: ImageStore) -> tuple[Recipe, list[Refe
             changes[name] = value if value in found else None
     if not changes["references"]:
         # The form keeps the content settings; a recipe without references has none.
-        changes |= {"content": (), "content_scale": None, "removal": None}
+        changes |= {"content": (), "content_references": (), "texture_references": ()}
+        changes |= dict.fromkeys((*("content_scale", "removal", "mask_quantile", "colour_transfer"), *BLEND_FIELDS))
     kept = recipe.replace(**changes)
-    return kept.map_files(lambda file: file.model_copy(update={"name": str(found[file])})), missing
+    return kept.map_files(lambda file: file.model_copy(update={"name": str(found[file])}), FILE_FIELDS), missing
 
 
 def _list_differences(recipe: Recipe, settings: Settings) -> Iterator[str]:
     if recipe.image:
         name = display_name(recipe.image.name)
         yield f"It was generated from the image {name}; the studio generates from a prompt only."
-    for name in ("model", "adapter", "image_encoder"):
-        theirs, ours = getattr(recipe, name), getattr(settings, name)
+    for name in MODEL_FIELDS:
+        theirs, ours = (_describe_part(getattr(each, name)) for each in (recipe, settings))
         if theirs != ours:
-            part, default = name.replace("_", " "), "the default"
-            yield f"Its {part} was {theirs or default}; here it is {ours or default}."
+            part = {"loras": "LoRA", "vae": "VAE"}.get(name, name.replace("_", " "))
+            yield f"Its {part} was {theirs}; here it is {ours}."
+
+
+def _describe_part(value: str | Reference | tuple[Lora, ...] | None) -> str:
+    if isinstance(value, Reference):
+        return f"{display_name(value.name)} ({str(value.sha256)[:12]}…)"
+    if isinstance(value, tuple):
+        return " and ".join(f"{_describe_part(lora)} × {lora.weight:g}" for lora in value) or "none"
+    return value or "the default"

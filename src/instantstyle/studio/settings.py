@@ -7,6 +7,7 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from ..errors import JobError
+from ..recipe import Lora, Reference
 from ..utils.network import check_exposure
 
 PASSWORD_VARIABLE = "INSTANTSTYLE_STUDIO_PASSWORD"
@@ -34,6 +35,11 @@ class Settings:
     model: str = "mini"
     adapter: str | None = None
     image_encoder: str | None = None
+    second_adapter: Reference | None = None
+    second_image_encoder: str | None = None
+    loras: tuple[Lora, ...] = ()
+    vae: Reference | None = None
+    scheduler: str | None = None
     device: str | None = None
     """PyTorch device; None: a GPU if there is one."""
     host: str = "127.0.0.1"

@@ -10,11 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ...generation.generate import PreparedRecipe, prepare
+from ...generation.generate import PreparedRecipe, prepare, resolve_blocks
 from ...generation.load import is_plain
 from ...generation.sources import check_unchanged, resolve_source
-from ...recipe import Recipe
-from ...unet.probe_file import resolve_block_spec
+from ...recipe import BLOCK_FIELDS, FILE_FIELDS, Recipe
 from ..rows import BatchRow
 from . import GeneratedImage
 from .local import LocalBackend, dtype_name
@@ -55,7 +54,7 @@ class PackedRecipe:
             check_unchanged(path, file.sha256, data)
             files[file.name] = (path.name, data)
         # A probe file is read here too: only the block names in it are sent.
-        return cls(recipe.replace(blocks=resolve_block_spec(recipe.blocks)), is_plain(recipe), files)
+        return cls(resolve_blocks(recipe), is_plain(recipe), files)
 
     @contextmanager
     def unpack(self) -> Iterator[Recipe]:
@@ -70,7 +69,9 @@ class PackedRecipe:
                 paths[name] = Path(folder, str(number), file_name)
                 paths[name].parent.mkdir()
                 paths[name].write_bytes(content)
-            yield self.recipe.map_files(lambda file: file.model_copy(update={"name": str(paths[file.name])}))
+            yield self.recipe.map_files(
+                lambda file: file.model_copy(update={"name": str(paths[file.name])}), FILE_FIELDS
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,7 @@ class EncodedRecipe:
         """Encode the files of a packed recipe with a model."""
         with packed.unpack() as recipe:
             prepared = prepare(styled, recipe)
-        recipe = packed.recipe.replace(blocks=prepared.recipe.blocks)
+        recipe = packed.recipe.replace(**{name: getattr(prepared.recipe, name) for name in BLOCK_FIELDS})
         return cls(recipe, packed.plain, prepared.style, prepared.conditionings, prepared.image_arguments)
 
     def with_model(self, styled: "InstantStyle") -> PreparedRecipe:

@@ -1,0 +1,120 @@
+"""LoRA files, VAEs and second adapters as users name them, and as entries of a recipe."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..errors import JobError, ModelError
+from ..recipe import Lora, RecipeFields, Reference
+
+
+def parse_lora(text: str) -> RecipeFields:
+    """Parse a LoRA.
+
+    Args:
+        text: A file, or a file and its weight: `ink.safetensors=0.7`.
+
+    Returns:
+        The fields `name` and `weight` of a `Lora`.
+    """
+    name, mark, number = text.rpartition("=")
+    try:
+        weight = float(number) if mark and name and not Path(text).exists() else None
+    except ValueError:
+        weight = None
+    return {"name": text, "weight": 1.0} if weight is None else {"name": name, "weight": weight}
+
+
+def read_lora(text: str) -> Lora:
+    """Return the entry of a recipe for a LoRA as in `parse_lora`.
+
+    Raises:
+        ModelError: There is no such file.
+        JobError: The weight is out of range.
+    """
+    fields = parse_lora(text)
+    return Lora(**fields, sha256=weights_sha256("loras", fields["name"]))
+
+
+def read_vae(name: str) -> Reference:
+    """Return the entry of a recipe for a VAE.
+
+    Args:
+        name: A file, a folder in diffusers' layout or a hub id.
+
+    Raises:
+        ModelError: There is no such file, folder or repository.
+    """
+    return Reference(name=name, sha256=weights_sha256("vae", name))
+
+
+def read_adapter(name: str) -> Reference:
+    """Return the entry of a recipe for a second adapter.
+
+    Args:
+        name: A file, or the name of a model of the registry for the adapter of that one.
+
+    Raises:
+        ModelError: There is no such file or model.
+    """
+    return Reference(name=name, sha256=weights_sha256("second_adapter", name))
+
+
+def weights_sha256(field: str, name: str) -> str | None:
+    """Compute the SHA-256 of a file of weights, in hexadecimal.
+
+    Args:
+        field: The field of a recipe that names it: one of `WEIGHT_FIELDS`.
+        name: Its name there.
+
+    Returns:
+        The SHA-256; None for the adapter of a model of the registry, which names a revision.
+
+    Raises:
+        ModelError: There is no such file.
+    """
+    from ..models.registry import CARDS
+    from ..models.weight_files import find_adapter, find_lora, find_vae
+
+    if field == "second_adapter" and name in CARDS:
+        return None
+    return {"loras": find_lora, "vae": find_vae, "second_adapter": find_adapter}[field](name).sha256()
+
+
+def locate_weights(field: str, file: Reference, folders: Sequence[Path]) -> str:
+    """Find a file of weights that a recipe names, by name or else by SHA-256.
+
+    Args:
+        field: The field of the recipe: one of `WEIGHT_FIELDS`.
+        file: The entry of the recipe.
+        folders: Folders to search, before the name in the recipe.
+
+    Returns:
+        The name under which the file can be loaded.
+
+    Raises:
+        JobError: The file is missing or has changed.
+    """
+    same_name = [str(folder / Path(file.name).name) for folder in folders]
+    suffixes = (".safetensors", ".bin") if field == "second_adapter" else (".safetensors",)
+    others = (str(path) for folder in folders for path in sorted(folder.glob("*")) if path.suffix in suffixes)
+    changed: str | None = None
+    for name, found in _find_digests(field, [*same_name, file.name, *others]):
+        if file.sha256 in (None, found):
+            return name
+        changed = changed or (name if Path(name).name == Path(file.name).name else None)
+    expected = f" (sha256 {file.sha256[:12]}…)" if file.sha256 else ""
+    if changed:
+        raise JobError(
+            f"{changed} is another file than the image was generated with{expected}; name the folder of the right one "
+            "with --references."
+        )
+    raise JobError(f"{file.name}{expected} was not found; name its folder with --references.")
+
+
+def _find_digests(field: str, names: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Yield the names of files that exist, each with its SHA-256."""
+    for name in dict.fromkeys(names):
+        try:
+            yield name, weights_sha256(field, name)
+        except ModelError:
+            continue

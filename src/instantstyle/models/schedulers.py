@@ -1,0 +1,123 @@
+"""Schedulers by name, and the scheduler of a pipeline replaced for the time of a call."""
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import ModelError, suggest_nearest
+from ..utils.text import one_line, shorten
+from .network import import_diffusers_class
+from .registry import SchedulerConfig
+
+_KARRAS = {"use_karras_sigmas": True}
+
+SCHEDULERS: Mapping[str, SchedulerConfig] = {
+    "ddim": SchedulerConfig("DDIMScheduler"),
+    "ddpm": SchedulerConfig("DDPMScheduler"),
+    "deis": SchedulerConfig("DEISMultistepScheduler"),
+    "dpm2": SchedulerConfig("KDPM2DiscreteScheduler", calls_per_step=2),
+    "dpm2-ancestral": SchedulerConfig("KDPM2AncestralDiscreteScheduler", calls_per_step=2),
+    "dpm2-karras": SchedulerConfig("KDPM2DiscreteScheduler", _KARRAS, calls_per_step=2),
+    "dpm++2m": SchedulerConfig("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
+    "dpm++2m-karras": SchedulerConfig("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", **_KARRAS}),
+    "dpm++2m-sde": SchedulerConfig("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "dpm++2m-sde-karras": SchedulerConfig(
+        "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", **_KARRAS}
+    ),
+    "dpm++2s": SchedulerConfig("DPMSolverSinglestepScheduler"),
+    "dpm++2s-karras": SchedulerConfig("DPMSolverSinglestepScheduler", _KARRAS),
+    "euler": SchedulerConfig("EulerDiscreteScheduler"),
+    "euler-ancestral": SchedulerConfig("EulerAncestralDiscreteScheduler"),
+    "euler-karras": SchedulerConfig("EulerDiscreteScheduler", _KARRAS),
+    "euler-trailing": SchedulerConfig("EulerDiscreteScheduler", {"timestep_spacing": "trailing"}),
+    "heun": SchedulerConfig("HeunDiscreteScheduler", calls_per_step=2),
+    "lcm": SchedulerConfig("LCMScheduler"),
+    "lms": SchedulerConfig("LMSDiscreteScheduler"),
+    "lms-karras": SchedulerConfig("LMSDiscreteScheduler", _KARRAS),
+    "pndm": SchedulerConfig("PNDMScheduler"),
+    "tcd": SchedulerConfig("TCDScheduler"),
+    "unipc": SchedulerConfig("UniPCMultistepScheduler"),
+}
+"""Schedulers of diffusers by the names of other programs, as its page "Schedulers" pairs them
+(huggingface.co/docs/diffusers/api/schedulers/overview); `euler-trailing` is the one of few-step models."""
+
+_SUFFIX = "Scheduler"
+
+
+def validate_scheduler(name: str) -> None:
+    """Check the name of a scheduler, as far as that is possible without diffusers.
+
+    Args:
+        name: A name of `SCHEDULERS`, or a class of diffusers, which ends in "Scheduler".
+
+    Raises:
+        ModelError: There is no scheduler of this name.
+    """
+    if name not in SCHEDULERS and not name.endswith(_SUFFIX):
+        raise _unknown_error(name)
+
+
+def get_scheduler_config(name: str) -> SchedulerConfig:
+    """Return the row of `SCHEDULERS` of a name.
+
+    Raises:
+        ModelError: There is no such row.
+    """
+    if name not in SCHEDULERS:
+        raise _unknown_error(name)
+    return SCHEDULERS[name]
+
+
+def build_scheduler(pipe: Any, name: str) -> Any:
+    """Build the scheduler of a name with the settings of the pipeline's own.
+
+    Args:
+        pipe: A diffusers pipeline.
+        name: As in `validate_scheduler`.
+
+    Returns:
+        The pipeline's own scheduler if `name` is its class; else a new one.
+
+    Raises:
+        ModelError: There is no scheduler of this name, or it needs a library that is not installed, or it cannot have
+            the settings of the pipeline's own.
+    """
+    validate_scheduler(name)
+    if name == type(pipe.scheduler).__name__:
+        return pipe.scheduler
+    config = SCHEDULERS.get(name) or SchedulerConfig(name)
+    known = {each.__name__ for each in pipe.scheduler.compatibles} | {each.name for each in SCHEDULERS.values()}
+    if config.name not in known:
+        raise _unknown_error(name, sorted(known))
+    scheduler_class = import_diffusers_class(config.name)
+    try:
+        return scheduler_class.from_config(pipe.scheduler.config, **config.changes)
+    # A missing library of a scheduler, and settings of the pipeline's own that another cannot have.
+    except (ImportError, ValueError, NotImplementedError) as error:
+        raise ModelError(f"scheduler {shorten(name)} cannot be used with this model: {one_line(error)}") from error
+
+
+@contextmanager
+def use_scheduler(pipe: Any, name: str | None) -> Generator[None]:
+    """Use another scheduler inside the `with` block.
+
+    Args:
+        pipe: A diffusers pipeline.
+        name: As in `build_scheduler`; None for the pipeline's own.
+
+    Raises:
+        ModelError: As in `build_scheduler`.
+    """
+    own = pipe.scheduler
+    pipe.scheduler = own if name is None else build_scheduler(pipe, name)
+    try:
+        yield
+    finally:
+        pipe.scheduler = own
+
+
+def _unknown_error(name: str, classes: Sequence[str] = ()) -> ModelError:
+    return ModelError(
+        f"There is no scheduler {shorten(name)} for this model; there are {', '.join(SCHEDULERS)}, and classes of "
+        f"diffusers.{suggest_nearest(name, [*SCHEDULERS, *classes])}"
+    )

@@ -1,0 +1,81 @@
+"""The VAE of a pipeline replaced by that of a file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import JobError, ModelError
+from ..recipe import Reference
+from ..utils.text import one_line
+from ..utils.text_file import read_text_file
+from .network import import_diffusers_class
+from .weight_files import WeightFile, find_vae
+
+_LDM_KEY = "decoder.mid.block_1.norm1.weight"
+"""A tensor that only files of the original implementation have, such as `sdxl_vae.safetensors`."""
+
+_LDM_PREFIX = "first_stage_model."
+
+
+def describe_vae(vae: str | Path | Reference) -> Reference:
+    """Return the entry of a recipe for a VAE.
+
+    Args:
+        vae: A file, folder or hub id, or the entry of a recipe.
+
+    Returns:
+        The entry, with the SHA-256 of the file of weights.
+
+    Raises:
+        ModelError: There is no such file.
+    """
+    reference = vae if isinstance(vae, Reference) else Reference(name=str(vae))
+    file = find_vae(reference.name)
+    return reference if reference.sha256 else reference.model_copy(update={"sha256": file.sha256()})
+
+
+def replace_vae(pipe: Any, vae: Reference) -> None:
+    """Replace the VAE of a pipeline.
+
+    Args:
+        pipe: A diffusers pipeline.
+        vae: Weights in diffusers' or the original layout; one with a SHA-256 must have it. Without a config beside
+            them, the settings are those of the pipeline's own VAE.
+
+    Raises:
+        ModelError: The file cannot be read, is another one, or does not fit: other shapes, channels or scale.
+    """
+    own, file = pipe.vae, find_vae(vae.name)
+    tensors = {name.removeprefix(_LDM_PREFIX): tensor for name, tensor in file.read(vae.sha256).items()}
+    vae_class = import_diffusers_class("AutoencoderKL")
+    try:
+        network = vae_class.from_config(_read_config(file) or own.config)
+        if _LDM_KEY in tensors:
+            from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+
+            tensors = convert_ldm_vae_checkpoint(tensors, network.config)
+        network.load_state_dict(tensors)
+    # What diffusers and torch raise for settings, names and shapes that do not fit.
+    except (ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
+        raise ModelError(f"{file.path} is no VAE of this model: {one_line(error, 200)}") from error
+    theirs, ours = (_latent_format(each.config) for each in (network, own))
+    if theirs != ours:
+        raise ModelError(
+            f"{file.path} has latents of {theirs[0]} channels and {theirs[1]} px, and this model's have {ours[0]} and "
+            f"{ours[1]} px; use a VAE for this base."
+        )
+    pipe.register_modules(vae=network.to(own.device, own.dtype).eval())
+
+
+def _read_config(file: WeightFile) -> dict[str, Any] | None:
+    if file.config is None:
+        return None
+    try:
+        return json.loads(read_text_file(file.config, "JSON"))
+    except (JobError, ValueError) as error:
+        raise ModelError(f"{file.config} cannot be read: {one_line(error)}") from None
+
+
+def _latent_format(config: Any) -> tuple[int, int]:
+    """Return the channels of a latent, and its side in pixels of the image."""
+    return config.latent_channels, 2 ** (len(config.block_out_channels) - 1)

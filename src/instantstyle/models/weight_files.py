@@ -1,0 +1,137 @@
+"""Files of weights that change a loaded model: where they are, their SHA-256, and what is in them."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ModelError, suggest_nearest
+from ..utils.hub import fetch_file
+from ..utils.text import one_line, shorten
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUFFIX = ".safetensors"
+"""The only format that is read: others can run code, or are read by diffusers in several ways."""
+
+VAE_WEIGHTS = f"diffusion_pytorch_model{SUFFIX}"
+"""File of the weights in a folder or repository of diffusers."""
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A file of weights that a recipe names.
+
+    Attributes:
+        name: A LoRA or VAE as the caller names it.
+        path: The file.
+        config: File of the settings beside it, where it is in diffusers' layout.
+    """
+
+    name: str
+    path: Path
+    config: Path | None = None
+
+    def sha256(self) -> str:
+        """Compute the SHA-256 of the file, in hexadecimal.
+
+        Raises:
+            ModelError: The file cannot be read.
+        """
+        try:
+            with open(self.path, "rb") as file:
+                return file_digest(file, sha256).hexdigest()
+        except OSError as error:
+            raise ModelError(f"{self.path} cannot be read ({error.strerror}).") from None
+
+    def read(self, expected: str | None = None) -> "Mapping[str, Tensor]":
+        """Read the tensors of the file.
+
+        Args:
+            expected: SHA-256 of the file that a recipe was made with, in hexadecimal; None if it is unknown.
+
+        Returns:
+            Tensors by name, in the dtype of the file.
+
+        Raises:
+            ModelError: The file cannot be read, or is another one.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"{self.path} cannot be read ({error.strerror}).") from None
+        found = sha256(data).hexdigest() if expected else None
+        if found != expected:
+            raise ModelError(
+                f"{self.path} is another file than the image was generated with (its sha256 is {str(found)[:12]}…, "
+                f"expected {str(expected)[:12]}…)."
+            )
+        try:
+            return load(data)
+        except (SafetensorError, ValueError) as error:
+            raise ModelError(f"{self.path} cannot be read as safetensors: {one_line(error)}") from None
+
+
+def find_lora(name: str | Path) -> WeightFile:
+    """Find the file of a LoRA.
+
+    Args:
+        name: A .safetensors file.
+
+    Raises:
+        ModelError: There is no such file, or it has another format.
+    """
+    path = Path(name)
+    _check_file(path, f"There is no LoRA file {shorten(str(name))}")
+    return WeightFile(str(name), path)
+
+
+def find_adapter(name: str | Path) -> WeightFile:
+    """Find the file of an adapter, .safetensors or .bin.
+
+    Raises:
+        ModelError: There is no such file.
+    """
+    path = Path(name)
+    _check_exists(path, f"There is no adapter file {shorten(str(name))}")
+    return WeightFile(str(name), path)
+
+
+def find_vae(name: str | Path) -> WeightFile:
+    """Find the weights of a VAE.
+
+    Args:
+        name: A .safetensors file, a folder in diffusers' layout, or a hub id, which is downloaded.
+
+    Raises:
+        ModelError: There is no such file, folder or repository, or it has another format.
+    """
+    path = Path(name)
+    if path.is_dir():
+        _check_file(path / VAE_WEIGHTS, f"{shorten(str(name))} has no {VAE_WEIGHTS}")
+        return WeightFile(str(name), path / VAE_WEIGHTS, path / "config.json")
+    is_hub_id = str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")) and path.suffix != SUFFIX
+    if is_hub_id and not path.exists():
+        config = fetch_file(str(name), "config.json")
+        return WeightFile(str(name), fetch_file(str(name), VAE_WEIGHTS), config)
+    _check_file(path, f"There is no VAE {shorten(str(name))}")
+    return WeightFile(str(name), path)
+
+
+def _check_file(path: Path, missing: str) -> None:
+    _check_exists(path, missing)
+    if path.suffix != SUFFIX:
+        raise ModelError(f"{path} is no {SUFFIX} file; convert it, because other formats can run code.")
+
+
+def _check_exists(path: Path, missing: str) -> None:
+    if not os.path.isfile(path):
+        folder = path.absolute().parent
+        names = [each.name for each in folder.glob(f"*{SUFFIX}")] if os.path.isdir(folder) else []
+        raise ModelError(f"{missing}; looked in {folder}.{suggest_nearest(path.name, names)}")

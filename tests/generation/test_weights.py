@@ -1,0 +1,138 @@
+"""LoRA files, VAE and scheduler of a recipe: on the command line, in batches, and when an image is reproduced."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from instantstyle import JobError
+from instantstyle.batch import BatchRow
+from instantstyle.batch.manifest import read_manifest
+from instantstyle.generation.weights import parse_lora
+from instantstyle.imaging.png_metadata import read_recipe
+from instantstyle.recipe import Lora, Recipe, Reference
+
+from ..cli.conftest import model, run
+from ..conftest import make_pipe
+from ..models.test_lora import save_lora
+
+__all__ = ["model", "run"]
+
+SHORT = ("--steps", 2, "--height", 16, "--width", 16, "--seed", 7)
+
+
+@pytest.fixture
+def weights(tmp_path, tokenizer_folder) -> Path:
+    """A folder with a LoRA and another VAE for the small random model."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    pipe = make_pipe(tokenizer_folder)
+    save_lora(folder / "ink.safetensors", pipe.unet)
+    tensors = {name: 1.5 * tensor for name, tensor in pipe.vae.state_dict().items()}
+    save_file(tensors, folder / "vae.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "weight"),
+    [
+        ("ink.safetensors", "ink.safetensors", 1.0),
+        ("ink.safetensors=0.7", "ink.safetensors", 0.7),
+        ("ink.safetensors=-1", "ink.safetensors", -1.0),
+        ("a=b.safetensors", "a=b.safetensors", 1.0),
+        ("a=b.safetensors=.5", "a=b.safetensors", 0.5),
+        ("=0.5", "=0.5", 1.0),
+    ],
+)
+def test_a_lora_is_a_file_with_or_without_a_weight(text, name, weight):
+    assert parse_lora(text) == {"name": name, "weight": weight}
+
+
+def test_an_image_with_other_weights_is_reproduced_bit_by_bit(run, model, weights, tmp_path):
+    changes = ("--lora", weights / "ink.safetensors=9", "--vae", weights / "vae.safetensors", "--scheduler", "euler")
+    pixels = set()
+    for name, words in (
+        ("plain", ()),
+        ("lora", changes[:2]),
+        ("vae", changes[2:4]),
+        ("euler", changes[4:]),
+        ("all", changes),
+    ):
+        done = run("generate", "a rocket", "--model", model, *SHORT, *words, "-o", f"{name}.png")
+        assert done.code == 0, done.err
+        pixels.add((tmp_path / f"{name}.png").read_bytes()[-3000:])
+    assert len(pixels) == 5
+    recipe = read_recipe(tmp_path / "all.png")
+    assert (recipe.loras[0].weight, recipe.scheduler) == (9, "euler")
+    moved = tmp_path / "moved"
+    weights.rename(moved)
+    (moved / "ink.safetensors").rename(moved / "renamed.safetensors")
+    done = run("reproduce", "all.png", "--references", moved)
+    assert (done.code, done.out) == (0, "bit-identical\n"), done.err
+
+
+def test_files_that_changed_are_named_before_the_model_is_loaded(run, model, weights, tmp_path):
+    done = run("generate", "a", "--model", model, *SHORT, "--lora", weights / "ink.safetensors", "-o", "a.png")
+    assert done.code == 0
+    tensors = load_file(weights / "ink.safetensors")
+    save_file({name: 2 * tensor for name, tensor in tensors.items()}, weights / "ink.safetensors")
+    done = run("reproduce", "a.png")
+    assert done.code == 2
+    assert "ink.safetensors is another file than the image was generated with" in done.err
+    (weights / "ink.safetensors").unlink()
+    assert "ink.safetensors (sha256" in run("reproduce", "a.png").err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--lora", "nothing.safetensors"), "There is no LoRA file 'nothing.safetensors'"),
+        (("--lora", "weights/ink.safetensors=11"), "weight is 11"),
+        (("--vae", "nothing.safetensors"), "There is no VAE 'nothing.safetensors'"),
+        (("--scheduler", "eulr"), "Did you mean euler?"),
+    ],
+)
+def test_a_mistake_ends_in_one_line(run, model, weights, words, message):
+    done = run("generate", "a", "--model", model, *words)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert message in done.err
+
+
+def test_rows_of_a_batch_name_weights_relative_to_the_manifest(weights):
+    rows = [
+        {"prompt": "a", "loras": ["ink.safetensors=0.5"], "vae": "vae.safetensors", "scheduler": "euler"},
+        {"prompt": "a", "loras": [{"name": "ink.safetensors", "weight": 0.5}], "vae": {"name": "vae.safetensors"}},
+    ]
+    path = weights / "jobs.jsonl"
+    path.write_text("\n".join(json.dumps({**row, "seed": 1}) for row in rows))
+    first, second = (row.recipe for row in read_manifest(path))
+    assert first.loras == second.loras
+    assert Path(first.loras[0].name).parent == weights
+    assert (first.loras[0].weight, first.vae) == (0.5, second.vae)
+    assert (first.scheduler, second.scheduler) == ("euler", None)
+
+
+def test_rows_with_missing_weights_are_refused_together(weights):
+    path = weights / "jobs.jsonl"
+    path.write_text('{"prompt": "a", "loras": "no.safetensors", "vae": "none.safetensors"}')
+    with pytest.raises(JobError, match=r"There is no LoRA file .* There is no VAE"):
+        read_manifest(path)
+
+
+def test_an_image_answers_the_row_that_left_its_scheduler_open():
+    row = BatchRow(Recipe(prompt="a", seed=1))
+    made = Recipe(prompt="a", seed=1, scheduler="DDIMScheduler", versions={"torch": "2"})
+    assert row.key_of_image(made) == row.key
+    chosen = BatchRow(Recipe(prompt="a", seed=1, scheduler="euler"))
+    assert chosen.key_of_image(made) != chosen.key == chosen.key_of_image(made.replace(scheduler="euler"))
+
+
+def test_models_of_rows_differ_by_their_weights_and_not_by_the_scheduler():
+    plain, euler = (BatchRow(Recipe(prompt="a", seed=1, scheduler=name)) for name in (None, "euler"))
+    changed = [
+        Recipe(prompt="a", seed=1, loras=(Lora(name="a.safetensors"),)),
+        Recipe(prompt="a", seed=1, vae=Reference(name="b")),
+    ]
+    assert plain.model_key == euler.model_key
+    assert len({plain.model_key, *(BatchRow(each).model_key for each in changed)}) == 3

@@ -1,0 +1,57 @@
+"""A VAE from a file takes the place of the pipeline's own; one that does not fit is refused."""
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import save_file
+
+from instantstyle import ModelError
+from instantstyle.models.vae import describe_vae, replace_vae
+
+
+def _make_vae(**changes) -> AutoencoderKL:
+    torch.manual_seed(5)
+    sizes = {"block_out_channels": (4, 8), "norm_num_groups": 4, "latent_channels": 4, "sample_size": 16}
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    return AutoencoderKL(**{**sizes, **blocks, **changes})
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_the_pipeline_decodes_with_the_vae_of_the_file(pipe, tmp_path, kind):
+    vae = _make_vae(scaling_factor=0.5).eval()
+    vae.save_pretrained(tmp_path / "folder")
+    save_file(vae.state_dict(), tmp_path / "file")
+    (tmp_path / "file").rename(tmp_path / "vae.safetensors")
+    path = tmp_path / ("folder" if kind == "folder" else "vae.safetensors")
+    replace_vae(pipe, describe_vae(path))
+    latents = torch.randn(1, 4, 8, 8)
+    assert torch.equal(pipe.vae.decode(latents).sample, vae.decode(latents).sample)
+    # A file has no settings of its own.
+    assert pipe.vae.config.scaling_factor == (0.5 if kind == "folder" else 0.18215)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"latent_channels": 8}, "has latents of 8 channels and 2 px, and this model's have 4 and 2 px"),
+        ({"block_out_channels": (8, 8)}, "is no VAE of this model: .*Missing key"),
+    ],
+)
+def test_a_vae_that_does_not_fit_is_refused_in_one_line(pipe, tmp_path, changes, message):
+    vae, own = _make_vae(**changes), pipe.vae
+    if "latent_channels" in changes:
+        vae.save_pretrained(tmp_path)
+        path = tmp_path
+    else:
+        path = tmp_path / "vae.safetensors"
+        save_file(vae.state_dict(), path)
+    with pytest.raises(ModelError, match=message) as error:
+        replace_vae(pipe, describe_vae(path))
+    assert "\n" not in str(error.value)
+    assert pipe.vae is own
+
+
+@pytest.mark.parametrize("name", ["nothing.safetensors", "nothing", "no/thing/here"])
+def test_a_missing_vae_is_refused(tmp_path, name):
+    with pytest.raises(ModelError, match="There is no VAE"):
+        describe_vae(tmp_path / name)
