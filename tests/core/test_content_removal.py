@@ -86,6 +86,21 @@ def test_mask_removes_content_in_separate_elements_exactly():
     assert mask(STYLE + CAT, CAT[None], 1.0).equal(STYLE)
 
 
+@pytest.mark.parametrize("quantile", [0.0, 0.5, 0.8, 1.0])
+def test_mask_with_a_quantile_zeroes_the_elements_above_it_whatever_their_sign(quantile):
+    """As `torch.quantile` of the authors' code, of the products of normalised embeddings."""
+    products = (E / E.norm()) * (T[0] / T[0].norm())
+    expected = torch.where(products > torch.quantile(products, quantile), 0.0, E)
+    assert_close(mask(E, T[:1], 1.0, quantile), expected)
+    assert int((mask(E, T[:1], 1.0, quantile) == 0).sum()) == len(E) - 1 - int(quantile * (len(E) - 1))
+    assert_close(mask(E, T[:1], 0.5, quantile), 0.5 * (E + expected))
+
+
+def test_mask_with_a_quantile_takes_each_phrase_by_itself():
+    either = (mask(E, T[:1], 1.0, 0.7) == 0) | (mask(E, T[1:2], 1.0, 0.7) == 0)
+    assert_close(mask(E, T[:2], 1.0, 0.7), torch.where(either, 0.0, E))
+
+
 def test_mask_clusters_each_phrase_separately():
     both = torch.stack([CAT, MAT])
     assert mask(STYLE + CAT + MAT, both, 1.0).equal(STYLE)

@@ -13,7 +13,7 @@ from instantstyle.errors import ReferenceWarning
 from instantstyle.generation.generate import generate
 from instantstyle.generation.load import is_plain
 from instantstyle.generation.sweep_axis import SweepAxis
-from instantstyle.generation.worker import ModelWorker
+from instantstyle.generation.worker import Finished, ModelWorker
 from instantstyle.imaging.loading import file_sha256
 from instantstyle.recipe import Recipe, Reference
 
@@ -136,8 +136,10 @@ def test_the_colour_transfer_takes_one_image(styled, files):
 def test_a_grey_colour_source_is_among_the_hints_of_an_image(styled, files):
     recipe = make(references=(files["grey"],), texture_references=(files["ink"],))
     *_, finished = ModelWorker(styled).stream([recipe], Event())
+    assert isinstance(finished, Finished)
     assert finished.warnings[-1].startswith("grey.png is grey: it has no colour to take")
     *_, finished = ModelWorker(styled).stream([recipe.replace(references=(files["warm"],))], Event())
+    assert isinstance(finished, Finished)
     assert not any("grey" in warning for warning in finished.warnings)
 
 

@@ -131,3 +131,10 @@ def test_settings_without_a_field_come_from_the_restored_recipe(build, uploaded)
     recipe = build(source=RESTORED, blocks=RESTORED_BLOCKS, restored_recipe=restored.to_json())
     for name in ("references", "combine", "blocks", "guidance_interval"):
         assert getattr(recipe, name) == getattr(restored, name)
+
+
+def test_a_texture_and_its_scales_reach_the_recipe(build, uploaded):
+    recipe = build(image=uploaded, texture=uploaded, colour_scale=" 0.9 ", texture_scale="0.5")
+    assert recipe.texture_references == recipe.references
+    assert (recipe.colour_scale, recipe.texture_scale) == (0.9, 0.5)
+    assert not build(texture=uploaded, colour_scale="0.9").texture_references

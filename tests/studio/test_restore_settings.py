@@ -1,5 +1,6 @@
 """Conversion of a recipe to the page's values, and back to the same recipe."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,3 +96,16 @@ def test_the_image_of_image_to_image_gives_one_remark(restore):
     restored = restore(Recipe(prompt="", seed=7, image=image, strength=0.5, model="small"))
     assert restored.remarks == ("It was generated from the image photo.png; the studio generates from a prompt only.",)
     assert "photo.png" not in restored.values.restored_recipe
+
+
+def test_a_texture_is_restored_and_can_be_removed(assert_round_trip, uploaded, settings, store, restore):
+    values = FormValues(**VALUES, image=uploaded, texture=uploaded, colour_scale="0.9", texture_scale="0.5")
+    assert_round_trip(values, IMAGE)
+    recipe = build_recipe(values, settings, store)
+    restored = restore(strip_paths(recipe)).values
+    assert not build_recipe(replace(restored, texture=None), settings, store).texture_references
+    # The page shows one texture; others stay those of the recipe.
+    masked = recipe.replace(content=("a cat",), removal="mask", mask_quantile=0.9)
+    both = masked.replace(texture_references=recipe.texture_references * 2)
+    kept = build_recipe(restore(strip_paths(both)).values, settings, store)
+    assert kept == both

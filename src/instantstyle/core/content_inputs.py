@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -150,7 +151,8 @@ def _as_embeddings(entry: object, style: Style) -> Float[Tensor, "phrases *featu
     """
     if not is_array(entry):
         return None
-    x = torch.as_tensor(cast(Any, entry))
+    # A copy: torch warns of arrays that cannot be written to.
+    x = torch.from_numpy(np.array(entry)) if isinstance(entry, np.ndarray) else torch.as_tensor(cast(Any, entry))
     if not x.is_floating_point():
         return None
     if not x.isfinite().all():

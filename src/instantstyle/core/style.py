@@ -106,12 +106,14 @@ class Style(StyleData):
         if content_embeds.shape[1:] != self.content_embeds.shape[1:]:
             return self.with_content(content, content_embeds, kinds=kinds)  # refuses it
         embeds = torch.cat([self.content_embeds, content_embeds.to(self.content_embeds)])
-        words, unknown = ("words",) * len(self.content), (None,) * len(self.content)
-        described = {
-            "kinds": (*(self.content_kinds or words), *(kinds or ("words",) * len(content))),
-            "files": (*(self.content_files or unknown), *(files or (None,) * len(content))),
-        }
-        return self.with_content([*self.content, *content], embeds, **described)
+        words: list[ContentKind] = ["words"] * (len(self.content) + len(content))
+        earlier, later = words[: len(self.content)], words[len(self.content) :]
+        return self.with_content(
+            [*self.content, *content],
+            embeds,
+            kinds=[*(self.content_kinds or earlier), *(kinds or later)],
+            files=[*(self.content_files or (None,) * len(earlier)), *(files or (None,) * len(later))],
+        )
 
     def with_removal(
         self, content_scale: float | None = None, removal: str | None = None, mask_quantile: float | None = None

@@ -39,16 +39,15 @@ def blended_fields(colour: "Style", texture: "Style", colour_scale: float, textu
     Raises:
         StyleError: The styles cannot be blended.
     """
-    grey, texture_grey = _blendable_grey(colour), _blendable_grey(texture)
+    colour_grey, texture_grey = _blendable_grey(colour), _blendable_grey(texture)
     check_same_encoder(colour, texture, "blended")
     if hint := describe_grey(colour, colour.name):
         warnings.warn(hint, ReferenceWarning, stacklevel=3)
     kept = ("content", "content_embeds", "content_scale", "removal", "mask_quantile", "content_kinds", "content_files")
     return {
         **{name: getattr(texture, name) for name in kept},
-        **{
-            name: getattr(colour, name) for name in ("image_embeds", "unconditional", "weights", "grey_embeds", "crop")
-        },
+        **{name: getattr(colour, name) for name in ("image_embeds", "unconditional", "weights", "crop")},
+        "grey_embeds": colour_grey,
         "name": f"colours of {colour.name}, texture of {texture.name}",
         "texture": Texture(texture_grey, texture.weights, texture.name, colour_scale, texture_scale),
         **shared_fields((colour, texture)),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..errors import JobError
 from ..generation.sweep import Grid
 from ..generation.sweep_axis import SweepAxis
-from ..recipe import Recipe
+from ..recipe import WORDLESS, Recipe
 from .form_values import remove_references
 
 SCALES = "scale=0.2:1.4:0.2"
@@ -37,13 +37,14 @@ def compare_parts(recipe: Recipe) -> Comparison:
         JobError: The recipe has no reference.
     """
     _require_reference(recipe)
-    with_content = recipe.replace(content=(), content_scale=None, removal=None)
+    removal = {"content": (), "content_references": (), "content_scale": None, "removal": None, "mask_quantile": None}
+    with_content = recipe.replace(**removal)
     parts = {
         "no reference": remove_references(recipe),
         "all blocks": with_content.replace(blocks="all"),
         "style blocks": with_content.replace(blocks="style"),
     }
-    if recipe.content or recipe.removal == "clean":
+    if recipe.content or recipe.content_references or recipe.removal in WORDLESS:
         parts["content removed"] = recipe.replace(blocks="style")
     return Comparison([*parts], [*parts.values()], len(parts) - 1)
 

@@ -126,7 +126,7 @@ class FormEvents:
         recipe = build_recipe(FormValues.from_components(values), self.settings, self.store)
         if not recipe.references:
             raise JobError("There is no style to save; drop an image, or select a saved style.")
-        style = self.worker.build_style(recipe)
+        style = self.worker.build_style(recipe, keep_grey=True)
         with TemporaryDirectory(prefix="instantstyle-", ignore_cleanup_errors=True) as folder:
             add(replace(style, name=name).save(Path(folder, f"style{SUFFIX}")), name)
         message = f"{name} is saved: {style!r}"
@@ -166,12 +166,13 @@ class FormEvents:
         restored = restore_form(read_recipe(path), self.settings, self.store)
         form, values = self.form, restored.values
         choices = [*SOURCES, ("As in the image", RESTORED)] if values.source == RESTORED else SOURCES
-        image = values.image["path"] if values.image else None
+        image, texture = (each["path"] if each else None for each in (values.image, values.texture))
         return {
             **{getattr(form, name): value for name, value in vars(values).items()},
             **self._show_suggestions({}, values.content),
             form.source: gr.update(choices=choices, value=values.source),
             form.image: image,
+            form.texture: texture,
             form.example: gr.update(visible=not image),
             **self.show_source(values.source),
             form.status: render_status("The settings of the image are restored.", warnings=restored.remarks),

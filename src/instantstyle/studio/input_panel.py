@@ -19,6 +19,7 @@ REMOVALS: list[tuple[str, Removal | Literal[""]]] = [
     ("only along the words", "project"),
     ("only where image and words agree", "mask"),
     ("without words", "clean"),
+    ("without words, in each layer", "cleanstyle"),
 ]
 """Labels of the values of `removal`; docs/removal.md explains each."""
 NUM_SUGGESTIONS = 3
@@ -38,6 +39,9 @@ class Form:
     first: gr.Dropdown
     second: gr.Dropdown
     share: gr.Slider
+    texture: gr.Image
+    colour_scale: gr.Textbox
+    texture_scale: gr.Textbox
     content: gr.Dropdown
     prompt: gr.Textbox
     scale: gr.Slider
@@ -107,6 +111,20 @@ def build_style_inputs() -> FormParts:
             built["second"] = gr.Dropdown(library, value=None, label="Second style", min_width=120)
         built["share"] = gr.Slider(0, 1, 0.5, step=0.05, label="Weight of the second style")
     built["source_groups"] = groups
+    with gr.Accordion("Texture from another image", open=False, elem_id="texture-from"):
+        built["texture"] = gr.Image(
+            type="filepath",
+            sources=["upload"],
+            label="Texture from",
+            show_label=False,
+            height=160,
+            placeholder="Drop an image: its texture, with the colours of the style above",
+            buttons=[],
+            elem_id="texture",
+        )
+        with gr.Row():
+            for name, label, usual in (("colour_scale", "Colours", "1.1"), ("texture_scale", "Texture", "1")):
+                built[name] = gr.Textbox(label=label, placeholder=usual, min_width=90)
     built["content"] = gr.Dropdown(
         [],
         value=[],

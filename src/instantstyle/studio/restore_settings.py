@@ -69,7 +69,8 @@ def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> Resto
         height=_as_text(recipe.height),
         content=recipe.content,
         texture=texture,
-        **{name: _as_text(getattr(recipe, name)) for name in BLEND_FIELDS},
+        colour_scale=_as_text(recipe.colour_scale),
+        texture_scale=_as_text(recipe.texture_scale),
         # Without content removal the scale is the model's default, which may differ for the next reference.
         content_scale=_as_text(recipe.content_scale) if removes_content else "",
         removal=(recipe.removal or "") if removes_content else "",

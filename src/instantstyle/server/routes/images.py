@@ -60,7 +60,7 @@ def image_routes(service: Service) -> APIRouter:
             references = _stored_style(service, owner, body, files)
             if body.style_image:
                 references.append(files.add_base64(body.style_image))
-            return build_recipe(body, service.settings, references)
+            return build_recipe(body, service.settings, references, None, *_further_files(service, owner, body, files))
 
         return await _respond(service, request, body, recipe, "image_generation")
 
@@ -74,7 +74,8 @@ def image_routes(service: Service) -> APIRouter:
             images = [files.add_image(data, name) for name, data in uploads]
             references, init_image = split_images(body, images)
             stored = _stored_style(service, owner, body, files)
-            return build_recipe(body, service.settings, [*stored, *references], init_image)
+            further = _further_files(service, owner, body, files)
+            return build_recipe(body, service.settings, [*stored, *references], init_image, *further)
 
         return await _respond(service, request, body, recipe, "image_edit")
 
@@ -146,6 +147,17 @@ async def _events(results: AsyncGenerator[Result], body: ImageRequest, prefix: E
 
 def _server_sent_event(name: str, content: dict[str, object]) -> str:
     return f"event: {name}\ndata: {json.dumps(content)}\n\n"
+
+
+def _further_files(
+    service: Service, owner: str, body: ImageRequest, files: RequestFiles
+) -> tuple[list[Reference], list[Reference]]:
+    """Store the files that give the texture, and those that show the content."""
+    textures = [files.add_style(service.store.read(owner, body.texture), body.texture)] if body.texture else []
+    if body.texture_image:
+        textures.append(files.add_base64(body.texture_image, "texture_image"))
+    contents = [files.add_base64(body.content_image, "content_image")] if body.content_image else []
+    return textures, contents
 
 
 def _stored_style(service: Service, owner: str, body: ImageRequest, files: RequestFiles) -> list[Reference]:

@@ -39,14 +39,14 @@ def style_routes(service: Service) -> APIRouter:
                 prompt="",
                 seed=0,
                 references=tuple(files.add_image(data, name) for name, data in uploads),
-                **body.model_dump(exclude={"name"}),
+                **body.model_dump(exclude={"name", "keep_grey"}),
                 model=service.settings.model,
             )
             style_name = body.name or make_style_name(" + ".join(files.client_names))
 
             def work(worker: ModelWorker, job: Job[Style], sources: CheckedSources) -> None:
                 validate(recipe, sources=sources)
-                job.send(replace(worker.build_style(recipe, sources), name=style_name))
+                job.send(replace(worker.build_style(recipe, sources, keep_grey=body.keep_grey), name=style_name))
 
             return work
 
