@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import save_file
@@ -9,15 +10,15 @@ from safetensors.torch import save_file
 import instantstyle
 from instantstyle import StyleConditioning
 from instantstyle.batch.manifest import ManifestError, read_manifest
-from instantstyle.errors import JobError
+from instantstyle.errors import BlockError, JobError
 from instantstyle.imaging.loading import file_sha256
 from instantstyle.imaging.png_metadata import read_recipe
-from instantstyle.recipe import Recipe
+from instantstyle.recipe import Recipe, Reference
 
 from ..conftest import layer_weights, plus_projection
 
 SMALL = ["--steps", 1, "--height", 16, "--width", 16, "--seed", 1]
-TINY = {"num_inference_steps": 1, "height": 16, "width": 16}
+TINY: dict[str, Any] = {"num_inference_steps": 1, "height": 16, "width": 16}
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +147,20 @@ def test_faults_of_a_second_adapter_are_one_line(run, image, model, plus, tmp_pa
 def test_a_recipe_without_a_second_adapter_keeps_its_key_and_fields_are_idle_alone():
     plain = Recipe(prompt="a", seed=1)
     assert "second" not in json.dumps(plain.model_dump(mode="json", exclude_defaults=True))
+
+
+def test_service_and_studio_carry_the_second_adapter_and_hide_its_folder(plus):
+    from instantstyle.server.openai_format import build_recipe
+    from instantstyle.server.schemas import GenerationRequest
+    from instantstyle.server.settings import Settings
+
+    adapter = Reference(name=str(plus), sha256=file_sha256(plus))
+    settings = Settings(second_adapter=adapter)
+    request = GenerationRequest(prompt="a", second_blocks={"ease-in": 0.5}, second_scale=0.3)
+    recipe = build_recipe(request, settings, [Reference(name="ink.png")])
+    assert (recipe.second_adapter, recipe.second_blocks, recipe.second_scale) == (adapter, {"ease-in": 0.5}, 0.3)
+    assert settings.public_model["second_adapter"] == adapter.model_copy(update={"name": plus.name})
+    with pytest.raises(BlockError, match="opens no file"):
+        GenerationRequest(prompt="a", second_blocks="found/probe.json")
+    layers = "up_blocks.0.attentions.1.transformer_blocks.2-5"
+    assert GenerationRequest(prompt="a", blocks=layers).blocks == layers

@@ -81,5 +81,6 @@ def _reduced(image: Image.Image, side: int) -> Image.Image:
 
 
 def _style_label(row: BatchRow) -> str:
-    references = (*row.recipe.references, *row.recipe.layout_references)
+    recipe = row.recipe
+    references = (*recipe.references, *recipe.layout_references, *recipe.second_references)
     return " + ".join(Path(reference.name).name for reference in references) or "no style"

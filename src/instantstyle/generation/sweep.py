@@ -56,7 +56,7 @@ class Grid:
     def __post_init__(self) -> None:
         if self.y and self.x.field == self.y.field:
             raise JobError(f"Both axes sweep {self.x.display_name}; give --y another field, or leave it out.")
-        if any(cell.references or cell.layout_references for cell in self.cells):
+        if any(cell.references or cell.layout_references or cell.second_references for cell in self.cells):
             return
         for axis in self.axes:
             if axis.field in STYLE_FIELDS:
