@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook  # pyright: ignore[reportPrivateUsage]
 
 from ..errors import StyleError
+from .attention_maps import make_layer_call
 from .denoising_state import DenoisingState
 from .pipeline_call import ImageRegion
 from .protocols import AttentionModule
@@ -56,14 +57,15 @@ class StyledAttnProcessor:
     call instead of at every step.
     """
 
-    def __init__(self, styles: Sequence[StyleKeyValues], state: DenoisingState) -> None:
+    def __init__(self, styles: Sequence[StyleKeyValues], state: DenoisingState, layer: str = "") -> None:
         """
         Args:
             styles: The styles that act in this layer; none for plain cross-attention with cached text.
             state: The state of the UNet's current call, shared by all layers.
+            layer: Name of the layer in records of attention.
         """
         self.styles = [StyleKeyValueCache(style) for style in styles]
-        self.state = state
+        self.state, self.layer = state, layer
         self.text = TextKeyValueCache()
         self.original: object = None
         """The processor in whose place it is installed; None before."""
@@ -121,6 +123,10 @@ class StyledAttnProcessor:
         styles = [style.key_value_scale(attn, hidden_states, self.state) for style in self.styles]
         active = [style for style in styles if style is not None]
         result = styled_attention(query, key, value, active, attention_mask)
+        if self.state.maps is not None:
+            self.state.maps.record(
+                make_layer_call(self.layer, query, (key, value), active, attention_mask), self.state
+            )
 
         result = result.transpose(1, 2).flatten(2).to(query.dtype)
         result = attn.to_out[1](attn.to_out[0](result))
@@ -175,6 +181,8 @@ class StyleKeyValueCache:
         factor = self.style.factor(state)
         self._is_active = factor != 0
         self._scale = self.style.scale if factor == 1 else self.style.scale * factor
+        if self.style.frames is not None:
+            self._scale = self._scale * state.weigh_rows(self.style.frames).to(self._scale)
         if self.style.shift is not None:
             self._shift = self.style.shift.at(state)
         if self.style.mask is None:

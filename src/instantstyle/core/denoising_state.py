@@ -1,14 +1,25 @@
 """The state of a running call of the UNet that styled layers depend on: rows, progress, latent size and region."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ..errors import StyleError
+from .frame_weights import FrameWeights, weigh_frames
 from .pipeline_call import ImageRegion, PipelineCall
 from .protocols import PipelineArguments
 from .row_layout import UNGUIDED, RowLayout
+
+
+class AttentionRecord(Protocol):
+    """What a record of attention has: `attention_maps.AttentionMaps`."""
+
+    def record(self, call: Any, state: "DenoisingState") -> None:
+        """Add a call of a layer."""
+        ...
 
 
 class DenoisingState:
@@ -25,8 +36,12 @@ class DenoisingState:
         self.latent_size: tuple[int, int] = (0, 0)
         self.rows: int | None = None
         """Rows of each layer: those of the batch, for each frame of a video; None where they are not known."""
+        self.num_frames: int | None = None
+        """Frames of each video; None where the batch has images."""
         self.keeps_text = True
         """Whether the text's keys and values serve the next call too: no code of the caller runs in between."""
+        self.maps: AttentionRecord | None = None
+        """What records the attention of each layer; None where nobody asks for it."""
         self.has_views = False
         """Whether the rows of the batch are parts of one image."""
         self._progress: float | None = None
@@ -63,7 +78,8 @@ class DenoisingState:
         """
         sample = args[0] if args else kwargs["sample"]
         self.latent_size = tuple(sample.shape[-2:])
-        self.rows = len(sample) * (sample.shape[2] if sample.ndim == 5 else 1)
+        self.num_frames = sample.shape[2] if sample.ndim == 5 else None
+        self.rows = len(sample) * (self.num_frames or 1)
         if call is None:
             self.row_layout, self.region, self.has_views = declared or UNGUIDED, None, False
             self._progress, self._num_steps, self.keeps_text = None, None, False
@@ -85,6 +101,22 @@ class DenoisingState:
     def end(self) -> None:
         """Forget the call, so that a layer that runs outside of one is noticed."""
         self.row_layout, self.rows = None, None
+
+    def weigh_rows(self, weights: FrameWeights) -> Float[Tensor, "rows 1 1 1"]:
+        """Return the factor of each row of a layer; the frames of a video are side by side in a batch.
+
+        Args:
+            weights: Factors over the frames.
+
+        Raises:
+            StyleError: The batch has images.
+        """
+        if self.num_frames is None or self.rows is None:
+            raise StyleError(
+                "frames gives weights to the frames of a video, and this pipeline generates images; leave it out, or "
+                "load the model with motion_adapter=."
+            )
+        return weigh_frames(weights, self.num_frames).repeat(self.rows // self.num_frames)[:, None, None, None]
 
     def check_rows(self, rows: int) -> None:
         """Check that a layer has the rows of the call.

@@ -20,6 +20,7 @@ from torch import nn
 from ..errors import ModelError, StyleError
 from ..utils.device import execution_device
 from ..utils.text import shorten
+from .attention_maps import AttentionMaps
 from .attention_processor import StyledAttnProcessor
 from .denoising_state import DenoisingState
 from .guidance_interval import ConditionalPartOnly, GuidanceInterval, skips_unconditional, validate_interval
@@ -245,12 +246,33 @@ def inject_attention_processors(
     like = torch.empty(0, dtype=unet.dtype, device=execution_device(unet))
     styles = {name: tuple(style.to(like) for style in layer) for name, layer in styles.items()}
     styled = StyledUNet.of(unet)
-    processors = {name: StyledAttnProcessor(layer, styled.state) for name, layer in styles.items()}
+    processors = {
+        name: StyledAttnProcessor(layer, styled.state, name.removesuffix(".attn2.processor"))
+        for name, layer in styles.items()
+    }
     # The processors hold the cast tensors; the stacked originals can be freed.
     del styles
     injection = Injection(processors, None, row_layout, scheduler, pipe_scheduler)
     with styled.injected(unet, injection):
         yield
+
+
+@contextmanager
+def record_attention(unet: UNet, maps: AttentionMaps) -> Generator[None]:
+    """Record the attention of all styles that act in a UNet inside the `with` block; other threads wait.
+
+    Raises:
+        StyleError: The UNet is compiled, whose layers run without Python, or another thread styles it.
+    """
+    if unwrap_compiled(unet) is not unet:
+        raise StyleError("The attention of a compiled network cannot be recorded; use the network before compiling.")
+    styled = StyledUNet.of(unet)
+    with styled.generating():
+        before, styled.state.maps = styled.state.maps, maps
+        try:
+            yield
+        finally:
+            styled.state.maps = before
 
 
 def check_scheduler(scheduler: object) -> None:

@@ -14,12 +14,14 @@ from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, copy_spec
 from ..unet.probe_file import resolve_block_spec
 from .adapters import find_builder, find_named, fit_to_network, open_further, style_layers
+from .attention_maps import AttentionMaps
 from .clip_encoders import ImageEncoder
 from .conditioning import MaskLike, as_conditionings, read_file_once
 from .content_inputs import Content
+from .frame_weights import FrameWeights, copy_frame_weights
 from .guidance_interval import GuidanceInterval
 from .image_arguments import convert_images
-from .injection import StyledUNet, inject_attention_processors, limit_guidance
+from .injection import StyledUNet, inject_attention_processors, limit_guidance, record_attention
 from .ip_adapter import IPAdapter, merge_style_layers
 from .latent_colours import LatentColours, with_latent_colours
 from .output import CallRecord, StyledOutput
@@ -257,6 +259,7 @@ class InstantStyle:
         start: float = 0.0,
         end: float = 1.0,
         curve: Sequence[float] | None = None,
+        frames: FrameWeights | None = None,
         negative_style: Style | ReferenceLike | None = None,
         row_layout: Sequence[Row] | None = None,
         scheduler: object = None,
@@ -280,7 +283,7 @@ class InstantStyle:
         """
         styles = self.builder.as_styles(style)
         negative = None if negative_style is None else self.builder.as_style(negative_style)
-        settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve}
+        settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve, "frames": frames}
         conditionings = as_conditionings(styles, blocks=blocks, negative_style=negative, **settings)
         conditionings = [replace(each, blocks=self._without_probe_file(each.blocks)) for each in conditionings]
         layers = merge_style_layers(style_layers(self.builders, each) for each in conditionings)
@@ -288,6 +291,23 @@ class InstantStyle:
         schedulers = {"scheduler": scheduler, "pipe_scheduler": self.pipe.scheduler}
         with inject_attention_processors(self.pipe.unet, layers, row_layout=layout, **schedulers):
             yield self.pipe
+
+    @contextmanager
+    def record_attention(self, *, keep_calls: bool = False) -> Generator[AttentionMaps]:
+        """Record where styles act in the images that are generated inside the `with` block.
+
+        Args:
+            keep_calls: Whether to keep all probabilities of every call, which need much memory, beside their means.
+
+        Yields:
+            The maps, which each call of the pipeline adds to. Images are the same as without a record.
+
+        Raises:
+            StyleError: The UNet is compiled.
+        """
+        maps = AttentionMaps(keep_calls=keep_calls)
+        with record_attention(self.pipe.unet, maps):
+            yield maps
 
     def __call__(
         self,
@@ -304,6 +324,7 @@ class InstantStyle:
         start: float = 0.0,
         end: float = 1.0,
         curve: Sequence[float] | None = None,
+        frames: FrameWeights | None = None,
         negative_style: Style | ReferenceLike | None = None,
         guidance_interval: GuidanceInterval | None = None,
         latent_colours: LatentColours | None = None,
@@ -329,6 +350,7 @@ class InstantStyle:
             start: Share of the steps after which the style starts to act.
             end: Share of the steps after which it no longer acts.
             curve: Factors on the scale, see `StyleConditioning`.
+            frames: Factors on the scale over the frames of a video: a list, or a function of the share of the frames.
             negative_style: A style that guidance steers away from.
             guidance_interval: First and last share of the steps with guidance, such as (0.2, 0.8); None is all.
             latent_colours: A picture whose colours the latents get at a part of the steps.
@@ -356,7 +378,8 @@ class InstantStyle:
             negative_style = self.builder.as_style(negative_style)
         settings: PipelineArguments = {
             **{"blocks": self._without_probe_file(blocks), "scale": scale, "mask": read_file_once(mask)},
-            **{"start": start, "end": end, "curve": curve, "negative_style": negative_style},
+            **{"start": start, "end": end, "curve": curve, "frames": copy_frame_weights(frames)},
+            "negative_style": negative_style,
         }
         styles = self._builder_of(style).for_call(style, crop, content, content_scale, removal, settings)
         check_one_style_each(styles, prompts)
@@ -377,7 +400,7 @@ class InstantStyle:
 
     def _builder_of(self, style: object) -> StyleBuilder:
         """Return the adapter of a ready style, or of the first in a list; the first adapter for references."""
-        first = next(iter(style), None) if isinstance(style, list | tuple) else style
+        first = next(iter(cast("Sequence[object]", style)), None) if isinstance(style, list | tuple) else style
         return find_builder(self.builders, first) if isinstance(first, Style) else self.builder
 
     def _without_probe_file(self, blocks: BlockSpec) -> BlockSpec:
@@ -390,7 +413,7 @@ class InstantStyle:
 
     def __repr__(self) -> str:
         """`InstantStyle(StableDiffusionXLPipeline, mini, cpu float32, style up_blocks.1.attentions.2, …)`."""
-        return describe(self.pipe, self.architecture, (self.recipe_fields or {}).get("model"))
+        return describe(self.pipe, self.architecture, cast("str | None", (self.recipe_fields or {}).get("model")))
 
     def _repr_html_(self) -> str:
         """The blocks and their roles as a table, for notebooks."""

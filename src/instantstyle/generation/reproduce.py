@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,9 @@ from .load import load_for
 from .sources import SourceCache
 from .validate import validate_inputs
 from .weights import locate_weights
+
+if TYPE_CHECKING:
+    from ..core.pipeline import InstantStyle
 
 
 @dataclass(frozen=True)
@@ -81,18 +85,55 @@ def reproduce(
         JobError: The image carries no recipe, or files are missing or have changed. All are listed.
         InstantStyleError: The model cannot be loaded, or the recipe does not fit it.
     """
-    data, name = read_image_bytes(path), str(path)
-    with decode_image(data, name) as opened:
-        before, image_format = read_recipe_from_image(opened, name), opened.format
-    image = open_reference(data, name)
-    recipe = locate_files(before, [*folders, path.parent])
-    sources = SourceCache()
-    validate_inputs(recipe, sources=sources)
-    styled = load_for(recipe, device=device, sources=sources)
-    styled.pipe.set_progress_bar_config(disable=True)
-    [(new_image, after)] = generate(styled, recipe, on_step=on_step, sources=sources)
-    after = after.replace(**{name: getattr(before, name) for name in (*FILE_FIELDS, *WEIGHT_FIELDS)})
-    return new_image, after, compare_images(image, recompress(new_image, image_format), before, after)
+    opened = OpenedRecipe.of(path, folders, device)
+    new_image, after = opened.generate(on_step)
+    image = recompress(new_image, opened.image_format)
+    return new_image, after, compare_images(opened.image, image, opened.before, after)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedRecipe:
+    """An image with its recipe, and the loaded model that generates it again.
+
+    Attributes:
+        image: The image.
+        image_format: Its format, as Pillow names it.
+        before: The recipe, as the image carries it.
+        recipe: The recipe with the files that were found.
+        styled: The model, on its device.
+        sources: Cache with the decoded files.
+    """
+
+    image: Image.Image
+    image_format: str | None
+    before: Recipe
+    recipe: Recipe
+    styled: "InstantStyle"
+    sources: SourceCache
+
+    @classmethod
+    def of(cls, path: Path, folders: Sequence[Path] = (), device: str | None = None) -> "OpenedRecipe":
+        """Read an image's recipe, find its files and load its model; arguments and errors are those of `reproduce`."""
+        data, name = read_image_bytes(path), str(path)
+        with decode_image(data, name) as opened:
+            before, image_format = read_recipe_from_image(opened, name), opened.format
+        image = open_reference(data, name)
+        recipe = locate_files(before, [*folders, path.parent])
+        sources = SourceCache()
+        validate_inputs(recipe, sources=sources)
+        styled = load_for(recipe, device=device, sources=sources)
+        styled.pipe.set_progress_bar_config(disable=True)
+        return cls(image, image_format, before, recipe, styled, sources)
+
+    def generate(self, on_step: OnStep | None = None) -> tuple[Image.Image, Recipe]:
+        """Generate the image again; return it, and its recipe with the names of the original's files.
+
+        Raises:
+            InstantStyleError: The recipe does not fit the model.
+        """
+        [(image, after)] = generate(self.styled, self.recipe, on_step=on_step, sources=self.sources)
+        names = {name: getattr(self.before, name) for name in (*FILE_FIELDS, *WEIGHT_FIELDS)}
+        return image, after.replace(**names)
 
 
 def compare_images(image: Image.Image, new_image: Image.Image, before: Recipe, after: Recipe) -> Comparison:
