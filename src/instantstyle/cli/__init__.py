@@ -17,6 +17,7 @@ from . import (
     demo,
     doctor,
     evaluate,
+    explain,
     generate,
     mix,
     models,
@@ -61,6 +62,7 @@ _VERBS = (
     convert,
     recipe,
     reproduce,
+    explain,
     words,
     version,
 )
