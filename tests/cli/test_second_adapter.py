@@ -47,6 +47,8 @@ def test_the_command_generates_with_both_adapters_and_records_the_second_by_hash
     assert (recipe.second_blocks, recipe.second_scale) == ("all", 0.3)
     assert "Style second adapter" in recipe.to_a1111()
     styled = instantstyle.load(model, adapter=[None, plus])
+    first, second = (builder.require_reference_encoder().encoder for builder in styled.builders)
+    assert first is second
     ink = tmp_path / "ink.png"
     parts = [StyleConditioning(styled.style(ink)), StyleConditioning(styled.style(ink, adapter="plus"), "all", 0.3)]
     output = styled("a", style=parts, seed=1, **TINY)

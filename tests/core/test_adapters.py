@@ -31,6 +31,7 @@ def test_a_style_knows_its_adapter_and_shares_the_image_encoder(styled, referenc
     styles = [styled.style(reference, adapter=name) for name in (None, "plus", "other")]
     assert [styled.adapter_of(style) for style in styles] == ["", "plus", "other"]
     assert [style.uses_patch_features for style in styles] == [False, True, False]
+    assert [", for plus)" in repr(style) for style in styles] == [False, True, False]
     assert len({id(builder.require_reference_encoder().encoder) for builder in styled.builders}) == 1
 
 

@@ -123,8 +123,8 @@ MaskQuantile = Annotated[
 Blocks = Annotated[
     str,
     Option(
-        help="Where the style acts: style, layout, all, a block's name, or a probe.json; several joined by +, such as "
-        "style+layout. `instantstyle blocks sdxl` lists the names.",
+        help="Where the style acts: style, layout, all, weights such as ease-in, the name of a block or layer, or a "
+        "probe.json; several joined by +, such as style+layout. `instantstyle blocks sdxl` lists the names.",
         rich_help_panel=REFERENCES,
     ),
 ]

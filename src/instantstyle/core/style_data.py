@@ -213,9 +213,10 @@ class StyleData:
             )
 
     def __repr__(self) -> str:
-        """`Style(ink.png − "a cat" × 0.5, CLIP-1280)`; a bound style ends in `…, bound for sdxl)`."""
+        """`Style(ink.png − "a cat" × 0.5, CLIP-1280)`, with `for plus` of a further adapter and `bound for sdxl`."""
         families = " and ".join(bound.family for bound in self.bindings)
-        return f"Style({self.label}, {self.encoder}{f', bound for {families}' if families else ''})"
+        adapter = f", for {self.adapter}" if self.adapter else ""
+        return f"Style({self.label}, {self.encoder}{adapter}{f', bound for {families}' if families else ''})"
 
     def _repr_html_(self) -> str:
         """Thumbnail and ingredients, for notebooks."""
