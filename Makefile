@@ -13,9 +13,10 @@ BROWSER := tests/studio/test_browser.py
 # One thread per worker, because the tests run in parallel processes.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --ignore $(BROWSER)
 # The studies that generate images. Two at once with one thread each are faster than one with two threads.
-GENERATING := cures scales blocks
+GENERATING := cures scales blocks blend
 STUDIES := $(GENERATING:%=study-%)
 RESULTS := findings/results
+FIGURE_blend := --figure docs/images/blend.jpg
 # Few images in few steps: a check that the studies run, without meaningful figures.
 QUICK := build/findings-quick
 FEW := --references 2 --asked 2 --steps 4 --work $(QUICK)
@@ -62,12 +63,12 @@ findings: .venv/.installed-dev
 # Starts from an empty folder, so that no images of an earlier run are reused.
 findings-quick: .venv/.installed-dev
 	rm -rf $(QUICK)
-	$(MAKE) -j2 $(STUDIES) RESULTS=$(QUICK)/results STUDY='$(FEW)'
+	$(MAKE) -j2 $(STUDIES) RESULTS=$(QUICK)/results STUDY='$(FEW)' FIGURE_blend=
 	$(BIN)/python -m findings.costs $(FEW) --rounds 1 -o $(QUICK)/results/costs.json
 	$(BIN)/python -m findings.page --results $(QUICK)/results -o $(QUICK)/findings.md
 
 $(STUDIES): study-%: .venv/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m findings.$* $(STUDY) -o $(RESULTS)/$*.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m findings.$* $(STUDY) $(FIGURE_$*) -o $(RESULTS)/$*.json
 
 study-table: .venv/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m training.mini.table mini -o training/mini/results/table.json \

@@ -22,6 +22,7 @@ from findings.study import (
 from instantstyle.evaluation import ARMS, evaluate
 from instantstyle.evaluation.arms import REMOVAL_ARMS, combine_settings
 from instantstyle.evaluation.experiment import NO_REFERENCE, Arm, Experiment, open_journal
+from instantstyle.recipe import WORDLESS
 
 REMOVALS: dict[str, dict[str, Any]] = {
     "subtract 0.5": {"removal": "subtract", "content_scale": 0.5},
@@ -29,7 +30,9 @@ REMOVALS: dict[str, dict[str, Any]] = {
     "subtract auto": {"removal": "subtract", "content_scale": "auto"},
     "project 1": {"removal": "project", "content_scale": 1.0},
     "mask": {"removal": "mask"},
+    "mask 0.9": {"removal": "mask", "mask_quantile": 0.9},
     "clean": {"removal": "clean"},
+    "cleanstyle": {"removal": "cleanstyle"},
 }
 """Arguments of the call; removals without an amount act fully, as in their papers."""
 
@@ -44,7 +47,7 @@ def list_methods(place: str) -> list[Arm]:
         Arm(
             f"{plain.name}, {name}",
             {**plain.arguments, **arguments},
-            content=arguments["removal"] != "clean",
+            content=arguments["removal"] not in WORDLESS,
         )
         for name, arguments in REMOVALS.items()
     ]

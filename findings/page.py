@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from findings import tables, verdicts
+from findings.blend import format_section
 from findings.claims import format_claims
 from findings.evidence import estimate_mean
 from findings.study import RESULTS, read_results
@@ -24,7 +25,7 @@ from instantstyle.metrics import SCORE_TITLES
 from instantstyle.utils.atomic_write import atomic_write
 
 PAGE = Path("docs/findings.md")
-STUDIES = ("cures", "scales", "blocks", "costs")
+STUDIES = ("cures", "scales", "blocks", "blend", "costs")
 CURVES = {"leak": "findings-leak.svg", "subject": "findings-subject.svg"}
 """The scores that the palette is plotted against, and the files in images/ beside the page."""
 
@@ -49,7 +50,7 @@ def render_page(files: Files) -> str:
     validate_weights(files)
     results = {name: file["results"] for name, file in files.items()}
     blocks, means, places = results["blocks"], results["cures"]["means"], results["cures"]["places"]
-    counts = (_format_counts(name, file["settings"]) for name, file in files.items() if name != "costs")
+    counts = (_format_counts(name, file["settings"]) for name, file in files.items() if "means" in file["results"])
     template = Path(__file__).with_name("page.md").read_text(encoding="utf-8")
     return template.format(
         claims=format_claims({name: one["means"] for name, one in results.items() if "means" in one}),
@@ -62,6 +63,7 @@ def render_page(files: Files) -> str:
         roles=verdicts.describe_roles(blocks),
         alone=tables.format_blocks(blocks, "alone"),
         off=tables.format_blocks(blocks, "off"),
+        blend=format_section(results["blend"]),
         commands="\n".join(_format_command(file) for file in files.values()),
         counts="\n".join(counts),
         weights=files["cures"]["settings"]["weights"],

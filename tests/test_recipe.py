@@ -58,7 +58,7 @@ def test_a_recipe_is_frozen():
         ({"scale": float("nan")}, "scale is nan"),
         ({"scale": -0.1}, "scale is -0.1"),
         ({"height": 63}, "multiple of 8"),
-        ({"removal": "divide"}, "'subtract', 'project', 'mask' or 'clean'"),
+        ({"removal": "divide"}, "'subtract', 'project', 'mask', 'clean' or 'cleanstyle'"),
         ({"content_scale": 11}, "content_scale.number is 11"),
         ({"content_scale": "lots"}, "content_scale.number is 'lots'"),
         ({"crop": "centre"}, "'center', 'pad' or 'squash'"),

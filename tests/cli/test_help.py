@@ -118,4 +118,4 @@ def test_an_image_in_the_place_of_a_style_file_is_explained(run, reference, tmp_
 def test_hints_know_the_short_names_of_fields(run, axis, nearest):
     err = run("sweep", "a rocket", "--x", axis).err
     assert f"Did you mean {nearest}?" in err
-    assert "a sweep can vary prompt, negative, style, combine, layout, negative_style" in err
+    assert "a sweep can vary prompt, negative, style, combine, texture, colour_scale, texture_scale, layout" in err

@@ -212,7 +212,13 @@ def test_arguments_of_a_style_are_checked_by_type(styled: InstantStyle, referenc
         "There is no crop ": [{"crop": each} for each in (None, ["center"], 3, "fit")],
         "removal cannot be ": [{"removal": each, "content": "a"} for each in (["subtract"], 3, "")],
         "combine cannot be ": [{"combine": each} for each in (["concat"], None)],
-        "content is ": [{"content": each} for each in ("\ud800", ["a", "\0"], {"a"}, b"a", 3, [3])],
+        "content is ": [{"content": each} for each in ("\ud800", ["a", "\0"], {"a"}, 3, [3])],
+        "content 1 is not an image": [{"content": b"a"}],
+        "mask_quantile is ": [
+            {"content": "a", "removal": "mask", "mask_quantile": each} for each in (HUGE, True, "0.5", -0.1)
+        ],
+        "colour_scale is ": [{"texture": reference, "colour_scale": each} for each in (HUGE, True, "1")],
+        "texture_scale is ": [{"texture": reference, "texture_scale": each} for each in (HUGE, [1])],
         "content_scale is ": [{"content": "a", "content_scale": each} for each in (HUGE, True, [1])],
         "content_scale=": [{"content_scale": each} for each in (0.5, np.float32(0.5))],
     }

@@ -277,8 +277,8 @@ def test_a_mix_without_a_file_for_each_part_has_no_source(named, reference, save
 
 def test_the_source_of_a_style_is_its_files_and_what_was_removed_from_them(named, saved, ink):
     image, style = named.style(ink, content="a cat"), Style.load(saved[0])
-    assert image.source == StyleSource((as_reference(ink),), ((), 0.5, "subtract"), is_mix=False)
-    assert style.source == StyleSource((as_reference(saved[0]),), (("a cat",), 0.7, "subtract"), is_mix=True)
+    assert image.source == StyleSource((as_reference(ink),), ((), 0.5, "subtract", None), is_mix=False)
+    assert style.source == StyleSource((as_reference(saved[0]),), (("a cat",), 0.7, "subtract", None), is_mix=True)
 
 
 @pytest.mark.parametrize(

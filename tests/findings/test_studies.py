@@ -7,13 +7,15 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
-from findings import blocks, costs, cures, scales
+from findings import blend, blocks, costs, cures, scales
 from findings.claims import CLAIMS
 from findings.page import CURVES, STUDIES, render_curves, render_page
 from findings.study import RESULTS, create_experiment, hash_weights, read_results, write_results
 from findings.tables import ARM_SCORES
 from instantstyle import InstantStyle, JobError
+from instantstyle.core.style_blending import describe_grey
 from instantstyle.evaluation.probe import probe
 from instantstyle.metrics import SCORE_TITLES
 
@@ -42,6 +44,7 @@ def files(styled, args) -> dict[str, Any]:
         "cures": cures.collect_results,
         "scales": scales.collect_results,
         "blocks": lambda experiment: blocks.collect_results(experiment, probe(experiment)),
+        "blend": lambda experiment: blend.collect_results(experiment, args.work / "blend.jpg"),
         "costs": lambda experiment: costs.measure_times(experiment, rounds=1),
     }
     files = {}
@@ -54,7 +57,7 @@ def files(styled, args) -> dict[str, Any]:
 
 
 def test_every_arm_has_a_mean_for_each_reference(files):
-    for file in (files[name] for name in STUDIES if name != "costs"):
+    for file in (file for file in files.values() if "means" in file["results"]):
         for arm, scores in file["results"]["means"].items():
             assert {score: len(values) for score, values in scores.items() if score in ARM_SCORES} == dict.fromkeys(
                 ARM_SCORES, REFERENCES
@@ -64,8 +67,35 @@ def test_every_arm_has_a_mean_for_each_reference(files):
 def test_every_method_has_a_cost_and_a_place(files):
     results, times = files["cures"]["results"], files["costs"]["results"]
     assert results["means"].keys() == times.keys()
-    assert [len(names) for names in results["places"].values()] == [7, 8]
+    assert [len(names) for names in results["places"].values()] == [9, 10]
     assert times["all blocks"]["to_plain"] == 1
+
+
+@pytest.mark.usefixtures("files")
+def test_a_blend_is_compared_with_both_of_its_references(files, args):
+    results = files["blend"]["results"]
+    scores = results["scores"]
+    assert list(scores) == list(blend.ARMS)
+    assert {len(values) for arm in scores.values() for values in arm.values()} == {results["pairs"]}
+    # Without a style no reference has an effect; with the style of one, its colours are those of the blend's source.
+    text = blend.format_section(results)
+    assert all(claim.statement in text for claim in blend.CLAIMS)
+    assert all(f"| {arm} |" in text for arm in blend.ARMS)
+    with Image.open(args.work / "blend.jpg") as figure:
+        assert figure.width > figure.height
+
+
+def test_the_parts_of_a_pair_differ_in_fill_and_outline_and_no_grey_scene_gives_colours(styled, args):
+    args = argparse.Namespace(**{**vars(args), "references": 12})
+    experiment = create_experiment(styled, args, "pairs")
+    [scorer] = experiment.scorers
+    look, pairs = scorer.scenes.look, blend.find_pairs(experiment, scorer.scenes)
+    assert len(pairs) >= 6
+    for pair in pairs:
+        a, b = pair.colours, pair.texture
+        assert look.fill[a] != look.fill[b]
+        assert look.outline[a] != look.outline[b]
+        assert describe_grey(pair.styles[blend.COLOURS], "") is None
 
 
 def test_claims_compare_arms_that_are_generated(files):

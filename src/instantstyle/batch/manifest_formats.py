@@ -15,7 +15,10 @@ from ..utils.text_file import parse_json, read_text_file
 FILE_LIST_FIELDS = tuple(name for name in FILE_FIELDS if get_origin(Recipe.model_fields[name].annotation) is tuple)
 """Fields of a recipe that name any number of files; the rest of `FILE_FIELDS` name one."""
 
-_COMPOUND_FIELDS = ("style", *FILE_LIST_FIELDS, "loras", "content", "blocks", "second_blocks", "guidance_interval")
+_COMPOUND_FIELDS = (
+    *("style", *FILE_LIST_FIELDS, "loras", "content", "blocks", "second_blocks"),
+    *("guidance_interval", "colour_transfer_interval"),
+)
 """Fields whose CSV cells may hold several values, or JSON."""
 
 

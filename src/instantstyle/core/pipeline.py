@@ -317,6 +317,7 @@ class InstantStyle:
         content: Content | None = None,
         content_scale: ContentScale | None = None,
         removal: Removal | None = None,
+        mask_quantile: float | None = None,
         crop: Crop = "center",
         blocks: BlockSpec = "style",
         scale: float = 1.0,
@@ -342,6 +343,7 @@ class InstantStyle:
             content_scale: How much is removed, 0 for nothing, or `"auto"`: just enough that the reference is no closer
                 to the words than unrelated images. None is the removal's default, or the scale of a ready style.
             removal: How it is removed; None is `"subtract"`, or the removal of a ready style.
+            mask_quantile: As in `style`.
             crop: How reference images are made square.
             blocks: A role (`"style"`, `"layout"`, `"all"`), a mode (`"precise-style"`), names, patterns, or a mapping
                 from them to weights.
@@ -381,7 +383,9 @@ class InstantStyle:
             **{"start": start, "end": end, "curve": curve, "frames": copy_frame_weights(frames)},
             "negative_style": negative_style,
         }
-        styles = self._builder_of(style).for_call(style, crop, content, content_scale, removal, settings)
+        styles = self._builder_of(style).for_call(
+            style, crop, content, content_scale, removal, mask_quantile, settings
+        )
         check_one_style_each(styles, prompts)
         styling = nullcontext() if styles is None else self.using(styles, **settings)
         recorded = arguments if latent_colours is None else {**arguments, "latent_colours": latent_colours}

@@ -135,6 +135,7 @@ class Style(StyleData):
         """
         is_same = removal is None or removal == self.removal
         removal = self.removal if removal is None else removal
+        check_removal(removal, self.content_scale if content_scale is None else content_scale)
         if content_scale is None:
             content_scale = self.content_scale if is_same else default_scale(removal)
         if mask_quantile is None and is_same:

@@ -182,6 +182,7 @@ class StyleBuilder:
         content: Content | None,
         content_scale: ContentScale | None,
         removal: Removal | None,
+        mask_quantile: float | None,
         settings: PipelineArguments,
     ) -> Style | list[Style] | list[StyleConditioning] | None:
         """Convert the arguments of a call to styles without their content; None for the plain pipeline.
@@ -192,12 +193,16 @@ class StyleBuilder:
             content: As in `InstantStyle.__call__`.
             content_scale: As in `InstantStyle.__call__`.
             removal: As in `InstantStyle.__call__`.
+            mask_quantile: As in `InstantStyle.__call__`.
             settings: Fields of `StyleConditioning` beside the style.
 
         Raises:
             StyleError: There are arguments without effect: any of them beside no style, a crop beside ready styles.
         """
-        removes = {"content": content, "content_scale": content_scale, "removal": removal}
+        removes = {
+            **{"content": content, "content_scale": content_scale},
+            **{"removal": removal, "mask_quantile": mask_quantile},
+        }
         changes = [name for name, value in removes.items() if value is not None]
         if style is None:
             if changes:
@@ -207,7 +212,7 @@ class StyleBuilder:
                 raise StyleError(f"{idle[0]} is given, but style is None, so that it has no effect; pass style=.")
             return None
         styles = self.as_styles(style, crop)
-        return self.without_content_each(styles, content, content_scale, removal) if changes else styles
+        return self.without_content_each(styles, *removes.values()) if changes else styles
 
     def minus(self, style: Style | ReferenceLike, content: Content, content_scale: float | None = None) -> Style:
         """Remove content beside any that is removed already, see `InstantStyle.minus`."""
@@ -319,5 +324,7 @@ class StyleBuilder:
 
         style.check_ingredients()
         entries = as_content_list(content)
-        embedded = embed_contents(entries, style, text_encoder, self.require_reference_encoder)
+        embedded = embed_contents(
+            entries, style, text_encoder, self.require_reference_encoder, self.adapter.architecture
+        )
         return embedded.names, embedded.embeds, {"kinds": embedded.kinds, "files": embedded.files}

@@ -12,6 +12,7 @@ WIDTH, HEIGHT, MARGIN = 520, 380, 52  # px
 COLOURS = (
     *("#555555", "#c43c2c", "#3b60b4", "#2c8a4b", "#b07c14", "#7a4fa3", "#1b9aaa"),
     *("#d4578f", "#7a9a01", "#8c564b", "#e08a3c", "#2d3a8c", "#9a9a9a", "#000000"),
+    *("#ff9896", "#005f56"),
 )
 TICKS = 5
 LEGEND_LINE = 18  # px, in a figure
