@@ -13,9 +13,6 @@ def zeros(shapes):
     return {name: torch.zeros(shape, device="meta") for name, shape in shapes.items()}
 
 
-KOLORS = zeros({"image_proj.proj_in.weight": (2048, 1024), "image_proj.latents": (1, 16, 2048)})
-
-
 PERCEPTRON = zeros({f"image_proj.{name}.weight": (4, 4) for name in ("proj.0", "proj.2", "norm")})
 
 
@@ -37,7 +34,6 @@ PERCEPTRON = zeros({f"image_proj.{name}.weight": (4, 4) for name in ("proj.0", "
             r"FLUX \(XLabs\)",
         ),
         (PERCEPTRON | zeros({"ip_adapter.0.to_k_ip.weight": (3072, 4096)}), r"FLUX \(InstantX\)"),
-        (KOLORS, "Kolors"),
     ],
 )
 def test_unsupported_families_are_rejected_by_name(state, tensors, family):

@@ -17,6 +17,7 @@ def test_the_names_of_the_models():
         "sdxl-turbo",
         "sd15",
         "sd15-plus",
+        "kolors",
     ]
 
 
@@ -40,7 +41,7 @@ def test_models_of_few_steps_have_no_guidance(name, steps):
 
 
 def test_the_size_of_a_file_follows_from_its_parameters():
-    # The hub shows 702,585 kB and 847,518 kB.
-    weights = [CARDS[name].adapter_weights for name in ("sdxl", "sdxl-plus")]
+    # The hub shows 702,585 kB, 847,518 kB and 1.01 GB.
+    weights = [CARDS[name].adapter_weights for name in ("sdxl", "sdxl-plus", "kolors")]
     sizes = [size.num_bytes for size in weights if size]
-    assert sizes == pytest.approx([702.6e6, 847.5e6], rel=1e-3)
+    assert sizes == pytest.approx([702.6e6, 847.5e6, 1013.4e6], rel=1e-3)

@@ -17,18 +17,20 @@ WIDTH = 16
 
 @cache
 def train_tokenizer(folder: Path) -> ChatGLMTokenizer:
-    """Train a tokenizer of single letters."""
+    """Train a tokenizer of single letters, in a folder of its own: CLIP's tokenizer would be read from its files."""
     from sentencepiece import SentencePieceTrainer
 
+    own = folder / "chatglm"
+    own.mkdir()
     letters = " ".join("abcdefghijklmnopqrstuvwxyz")
     SentencePieceTrainer.train(
         sentence_iterator=iter([letters] * 3),
-        model_prefix=str(folder / "tokenizer"),
+        model_prefix=str(own / "tokenizer"),
         vocab_size=30,
         model_type="char",
         minloglevel=2,
     )
-    return ChatGLMTokenizer(str(folder / "tokenizer.model"))
+    return ChatGLMTokenizer(str(own / "tokenizer.model"))
 
 
 def make_kolors(folder: Path) -> KolorsPipeline:

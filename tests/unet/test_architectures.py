@@ -3,8 +3,9 @@
 import pytest
 
 from instantstyle.errors import BlockError
-from instantstyle.unet.architectures import ARCHITECTURES, MINI, SD15, SDXL, match_architecture
+from instantstyle.unet.architectures import ARCHITECTURES, MINI, SD15, SDXL
 from instantstyle.unet.blocks import Block
+from instantstyle.unet.matching import match_architecture
 
 
 def processor_names(blocks):

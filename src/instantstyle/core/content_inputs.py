@@ -17,6 +17,7 @@ from ..errors import StyleError
 from ..imaging.arrays import is_array
 from ..imaging.loading import ImageLike, decode_and_hash, is_image_like, open_reference
 from ..recipe import Reference
+from ..unet.architectures import Architecture
 from ..utils.text import find_text_fault, shorten
 from .protocols import ContentEncoder
 from .reference_encoder import ReferenceEncoder
@@ -85,6 +86,7 @@ def embed_contents(
     style: Style,
     text_encoder: Callable[[], ContentEncoder],
     image_encoder: Callable[[], ReferenceEncoder],
+    architecture: Architecture,
 ) -> EmbeddedContent:
     """Embed content in the space of a style.
 
@@ -93,6 +95,7 @@ def embed_contents(
         style: The style that it is to be removed from; pictures are cropped as its references are.
         text_encoder: Returns the encoder of words, or raises an error that explains why there is none.
         image_encoder: The same for pictures.
+        architecture: The network's family.
 
     Raises:
         ImageError: A picture cannot be read.
@@ -100,7 +103,7 @@ def embed_contents(
     """
     phrases = [entry for entry in entries if isinstance(entry, str)]
     if phrases:
-        style.check_removable()
+        check_words_removable(style, architecture)
     # In one call: beside each other, phrases are rounded as they always were.
     words = iter(text_encoder().embed(phrases) if phrases else ())
     names: list[str] = []
@@ -141,6 +144,23 @@ def _embed_picture(
         image = open_reference(picture, f"content {number}")
     embeds, _ = image_encoder().encode([image], style.crop)
     return "an image" if file is None else Path(file.name).name, embeds[0], "image", file
+
+
+def check_words_removable(style: Style, architecture: Architecture) -> None:
+    """Check that words can be removed from a style; name the family that has no adapter for it.
+
+    Raises:
+        StyleError: The style consists of patch features.
+    """
+    types = {read[0] for read in architecture.adapter_inputs}
+    if style.uses_patch_features and types and "base" not in types:
+        style.check_ingredients()
+        raise StyleError(
+            f"Words cannot be removed from {style.name}: {architecture.title} has {' and '.join(sorted(types))} "
+            "adapters only, which read patch features, and words have no embedding among those. Give pictures of the "
+            "content."
+        )
+    style.check_removable()
 
 
 def _as_embeddings(entry: object, style: Style) -> Float[Tensor, "phrases *features dim"] | None:

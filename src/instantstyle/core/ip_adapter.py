@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ..errors import StyleError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
-from ..unet.architectures import Architecture, match_architecture
+from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, Layer, find_weight
+from ..unet.matching import match_architecture
 from ..utils.weight_fingerprint import fingerprint_weights
 from .bound_style import BoundKeyValues, KeyValue
 from .conditioning import StyleConditioning, load_mask
@@ -44,6 +45,15 @@ def cross_attention_layers(unet: UNet) -> list[Layer]:
     return layers
 
 
+def projects_text(config: Any) -> bool:
+    """Whether a UNet projects the hidden states of its text encoder to the width that its layers read, as Kolors does.
+
+    Args:
+        config: The UNet's config.
+    """
+    return getattr(config, "encoder_hid_dim_type", None) == "text_proj"
+
+
 class IPAdapter:
     """An IP-Adapter fitted to one UNet. It reads only the layers that a style is bound to.
 
@@ -60,17 +70,20 @@ class IPAdapter:
             architecture: Blocks and roles; None matches the layers with the known architectures.
 
         Raises:
-            CheckpointError: The checkpoint does not fit the UNet's layers.
+            CheckpointError: The checkpoint does not fit the UNet's layers, or is for another family with the same.
         """
         self.checkpoint = checkpoint
         self.layers = cross_attention_layers(unet)
         if architecture is None:
             widths = {layer.cross_dim for layer in self.layers}
             names = (layer.name for layer in self.layers)
-            architecture = match_architecture(names, min(widths, default=None))
+            architecture = match_architecture(
+                names, min(widths, default=None), projects_text=projects_text(unet.config)
+            )
         self.architecture = architecture.with_layers(layer.name for layer in self.layers)
         if checkpoint is not None:
             checkpoint.validate_layers(self.layers)
+            checkpoint.validate_family(self.architecture)
         self._cache: WeakKeyDictionary[Style, dict[str, list[KeyValue]]] = WeakKeyDictionary()
 
     @property

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ..errors import ModelError, StyleError
+from ..errors import CheckpointError, ModelError, StyleError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..synthetic import MINI_SCOPE, sample_scenes, to_pil_image
 from .clip_encoders import ImageEncoder
@@ -66,7 +66,7 @@ class ReferenceEncoder:
             keep_encoder: Whether to keep the weights between uses.
 
         Raises:
-            CheckpointError: The encoder cannot be read, or has another width than the adapter needs.
+            CheckpointError: The encoder cannot be read, or has another width or size than the adapter needs.
             ModelError: There is no encoder.
         """
         if checkpoint is None:
@@ -77,6 +77,12 @@ class ReferenceEncoder:
             )
         opened = ImageEncoder.open(encoder)
         opened.check_fits(checkpoint.projection_type, checkpoint.embedding_dim)
+        size = checkpoint.architecture.image_size if checkpoint.architecture else None
+        if size not in (None, opened.image_size):
+            raise CheckpointError(
+                f"{checkpoint.name} was trained with an image encoder for images of {size} px; this one reads "
+                f"{opened.image_size} px. Use the encoder that the adapter was trained with."
+            )
         return cls(opened, uses_patch_features=checkpoint.projection_type != "base", keep_encoder=keep_encoder)
 
     def encode(

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..unet.architectures import ARCHITECTURES, Architecture, match_adapter_architecture
+from ..unet.architectures import ARCHITECTURES, AdapterInput, Architecture
 from ..unet.blocks import Layer
+from ..unet.matching import match_adapter_architecture
 from .projection_config import ProjectionType, detect_projection
 from .state_dict import LazyStateDict, StateDictSource, open_state_dict
 from .unsupported_adapters import SUPPORTED, detect_unsupported
@@ -95,7 +96,7 @@ class IPAdapterCheckpoint:
     def architecture(self) -> Architecture | None:
         """The UNet family that the adapter was trained for, by its layers; None if it is not a known one."""
         widths = {number: shape[0] for number, shape in self._layer_shapes().items()}
-        return match_adapter_architecture(widths, self.cross_dim)
+        return match_adapter_architecture(widths, self.cross_dim, self._read_by_projection)
 
     @property
     def tensors_read(self) -> tuple[str, ...]:
@@ -185,12 +186,36 @@ class IPAdapterCheckpoint:
         if self.cross_dim not in dims:
             # One line instead of a list of all tensors, which have other shapes throughout.
             wanted = " or ".join(_format_cross_dim(dim) for dim in dims)
-            trained = _format_cross_dim(self.cross_dim)
+            trained = _format_cross_dim(self.cross_dim, self.architecture)
             problems = [f"it was trained for cross dim {trained}; the network has {wanted}"]
         else:
             problems = self._compare_layers(layers)
         if problems:
             raise CheckpointError(f"{self.name} does not fit this network: {'; '.join(problems)}.")
+
+    def validate_family(self, architecture: Architecture) -> None:
+        """Check that the adapter was not published for another family, whose layers are the same.
+
+        Args:
+            architecture: The network's family.
+
+        Raises:
+            CheckpointError: It was. The message names both families.
+        """
+        read = self._read_by_projection
+        others = [family for family in ARCHITECTURES if read in family.adapter_inputs]
+        if not others or not architecture.adapter_inputs or read in architecture.adapter_inputs:
+            return
+        features = "image embeddings" if self.projection_type == "base" else "patch features"
+        raise CheckpointError(
+            f"{self.name} does not fit this network: it was trained for {others[0].title} ({self.projection_type}, "
+            f"{features} of width {self.embedding_dim}); the network is {architecture.title}. Use an adapter for "
+            f"{architecture.title}."
+        )
+
+    @property
+    def _read_by_projection(self) -> AdapterInput:
+        return self.projection_type, self.embedding_dim, self.projection.inner
 
     def _compare_layers(self, layers: Sequence[Layer]) -> list[str]:
         """List missing, misshapen and unexpected layer tensors."""
@@ -225,7 +250,9 @@ def layer_tensor_names(number: int) -> tuple[str, str]:
     return f"ip_adapter.{number}.to_k_ip.weight", f"ip_adapter.{number}.to_v_ip.weight"
 
 
-def _format_cross_dim(cross_dim: int) -> str:
-    """Format a width with the family that has it: `768 (Stable Diffusion 1.5)`."""
+def _format_cross_dim(cross_dim: int, architecture: Architecture | None = None) -> str:
+    """Format a width with the family that has it, if known the given one: `768 (Stable Diffusion 1.5)`."""
+    if architecture is not None and architecture.cross_dim == cross_dim:
+        return f"{cross_dim} ({architecture.title})"
     titles = [family.title for family in ARCHITECTURES if family.cross_dim == cross_dim]
     return f"{cross_dim} ({titles[0]})" if titles else str(cross_dim)

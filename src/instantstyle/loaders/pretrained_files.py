@@ -145,6 +145,19 @@ def default_weights(library: Library, variant: str | None = None) -> str:
     return next(name for name in weights_candidates(library, variant) if name.endswith(".safetensors"))
 
 
+def name_shards(library: Library, variant: str | None, count: int) -> list[str]:
+    """Name the files of weights that `save_pretrained` splits: their index, and the parts in order.
+
+    Args:
+        library: The library that opens them.
+        variant: As in `weights_candidates`.
+        count: Number of parts.
+    """
+    index = next(name for name in weights_candidates(library, variant) if ".index" in name)
+    stem, _, suffix = default_weights(library, variant).rpartition(".")
+    return [index, *(f"{stem}-{part:05d}-of-{count:05d}.{suffix}" for part in range(1, count + 1))]
+
+
 def list_names(folder: Path) -> list[str]:
     """List the names of the files in a folder; empty if there is no such folder."""
     return [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []

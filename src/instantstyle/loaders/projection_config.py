@@ -77,6 +77,8 @@ class ProjectionConfig:
     """Width of the image tokens that it computes."""
     tokens: int | None
     """Number of image tokens; None for `full`, which computes one for each patch."""
+    inner: int | None = None
+    """Width of a resampler's latents; None for other types."""
 
 
 def detect_projection(shapes: Shapes, name: str) -> ProjectionConfig:
@@ -104,7 +106,7 @@ def detect_projection(shapes: Shapes, name: str) -> ProjectionConfig:
     if problems:
         raise CheckpointError(f"{name} has an invalid projection ({projection_type}): {'; '.join(problems)}.")
     tokens = sizes["flat"] // sizes["cross"] if projection_type == "base" else sizes.get("tokens")
-    return ProjectionConfig(projection_type, sizes["dim"], sizes["cross"], tokens)
+    return ProjectionConfig(projection_type, sizes["dim"], sizes["cross"], tokens, sizes.get("inner"))
 
 
 def _expected_shapes(projection_type: ProjectionType, names: Iterable[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-SUPPORTED = "use a base, Plus or full adapter for SD1.5 or SDXL"
+SUPPORTED = "use a base, Plus or full adapter for SD1.5 or SDXL, or the Plus adapter of Kolors"
 """Advice for the end of an error message."""
 
 FACE_WIDTH = 512
@@ -61,7 +61,7 @@ def _is_flux_adapter(shapes: Shapes) -> bool:
 
 
 _FAMILIES = (
-    # github.com/tencent-ailab/IP-Adapter, ip_adapter_faceid.py: each layer has a LoRA.
+    # github.com/tencent-ailab/IP-Adapter, ip_adapter_faceid.py: each layer has a LoRA. Also Kolors' FaceID-Plus.
     UnsupportedFamily(
         "IP-Adapter-FaceID-Plus, which needs a face recogniser", _has_name("image_proj.perceiver_resampler.*")
     ),
@@ -78,10 +78,4 @@ _FAMILIES = (
     # huggingface.co/InstantX/FLUX.1-dev-IP-Adapter: 57 layers numbered from 0, tokens 4096 wide.
     UnsupportedFamily("an IP-Adapter for FLUX (InstantX)", _is_flux_adapter),
     UnsupportedFamily("IP-Adapter-FaceID, which needs a face recogniser", _is_two_layer_perceptron),
-    # huggingface.co/Kwai-Kolors/Kolors-IP-Adapter-Plus: the layers of SDXL, but patch features of
-    # CLIP-L/14-336, 1024 wide.
-    UnsupportedFamily(
-        "ip_adapter_plus_general for Kolors, which reads patch features of CLIP-L/14-336",
-        _has_shape("image_proj.proj_in.weight", 2048, 1024),
-    ),
 )

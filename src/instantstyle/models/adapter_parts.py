@@ -95,8 +95,13 @@ class AdapterParts:
                 else (first.image_encoder)
             )
         files = list_required_files(self.card, self.adapter, encoder)
+        conflicts = list(find_conflicts(self.card, self.adapter, encoder, files))
+        # Before missing files: what an adapter for another network needs is not worth a download.
+        for error in conflicts:
+            if isinstance(error, CheckpointError):
+                raise error
         validate_files(self.card, files)
-        for error in find_conflicts(self.card, self.adapter, encoder, files):
+        for error in conflicts:
             raise error
 
     def open_checkpoint(self) -> IPAdapterCheckpoint:

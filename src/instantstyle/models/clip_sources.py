@@ -13,7 +13,15 @@ from ..core.clip_encoders import IMAGE_ENCODERS
 from ..core.text_encoder import TextEncoder
 from ..errors import ModelError
 from ..utils.hub import fetch_file
-from .registry import IP_ADAPTER_REPO, IP_ADAPTER_REVISION, SDXL_REPO, SDXL_REVISION, WeightsSize
+from .registry import (
+    IP_ADAPTER_REPO,
+    IP_ADAPTER_REVISION,
+    KOLORS_ADAPTER_REPO,
+    KOLORS_ADAPTER_REVISION,
+    SDXL_REPO,
+    SDXL_REVISION,
+    WeightsSize,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,7 @@ class EncoderSource:
         revision: Commit; None for the main branch.
         files: Its files. The first is in the folder to load the model from.
         weights: Size of its weights.
+        serves_base: Whether base adapters that read its embeddings are published.
     """
 
     title: str
@@ -33,6 +42,7 @@ class EncoderSource:
     revision: str | None
     files: tuple[str, ...]
     weights: WeightsSize
+    serves_base: bool = True
 
     def fetch(self) -> list[Path]:
         """Fetch the files in their order. Raises `ModelError` if one is not available."""
@@ -47,6 +57,15 @@ def _image_source(title: str, folder: str, weights: WeightsSize) -> EncoderSourc
 IMAGE_SOURCES: Mapping[tuple[int, int], EncoderSource] = {
     (1280, 1024): _image_source(
         "OpenCLIP ViT-H/14", "models/image_encoder", WeightsSize(632.1, bytes_per_parameter=4)
+    ),
+    # The whole CLIP at 336 px, openai/clip-vit-large-patch14-336, beside the adapter of Kolors.
+    (1024, 768): EncoderSource(
+        title="CLIP ViT-L/14-336",
+        repo=KOLORS_ADAPTER_REPO,
+        revision=KOLORS_ADAPTER_REVISION,
+        files=("image_encoder/config.json", "image_encoder/pytorch_model.bin"),
+        weights=WeightsSize(427.9, bytes_per_parameter=4),
+        serves_base=False,
     ),
     (1664, 1280): _image_source("OpenCLIP ViT-bigG/14", "sdxl_models/image_encoder", WeightsSize(1844.9)),
 }
@@ -90,8 +109,9 @@ def find_image_encoder_source(projection_type: str, width: int) -> EncoderSource
     Returns:
         The encoder; None if none is known.
     """
-    index = 1 if projection_type == "base" else 0
-    return next((source for widths, source in IMAGE_SOURCES.items() if widths[index] == width), None)
+    is_base = projection_type == "base"
+    fitting = (source for widths, source in IMAGE_SOURCES.items() if widths[1 if is_base else 0] == width)
+    return next((source for source in fitting if source.serves_base or not is_base), None)
 
 
 def unknown_image_encoder_error(projection_type: str, width: int) -> ModelError:

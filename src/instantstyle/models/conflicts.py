@@ -1,6 +1,7 @@
 """Find what does not fit together in a model, an adapter and an image encoder, without reading weights."""
 
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..core.clip_encoders import ImageEncoder, check_encoder_widths, read_encoder_widths
@@ -11,7 +12,7 @@ from ..unet.architectures import Architecture
 from ..unet.blocks import Layer
 from ..utils.text import shorten
 from .clip_sources import find_image_encoder_source, unknown_image_encoder_error
-from .network import find_layers, list_table_layers, match_layers
+from .network import Network, find_network, list_table_layers
 from .pipeline_files import PIPELINE_INDEX, find_pipeline_variant, list_components, list_outside_names, read_index
 from .registry import ModelCard
 from .required_files import RequiredFile
@@ -42,9 +43,9 @@ def find_conflicts(
     source = next((file.path for file in files if file.part == "adapter"), adapter)
     checkpoint = None
     try:
-        layers = find_layers(card)
+        network = find_network(card)
         checkpoint = None if source is None else IPAdapterCheckpoint.open(source)
-        _check_adapter(card, checkpoint, layers)
+        _check_adapter(card, checkpoint, network)
     except CheckpointError as error:
         yield error
     if checkpoint is not None:
@@ -59,11 +60,20 @@ def missing_adapter_error(card: ModelCard) -> ModelError:
     )
 
 
+def missing_tokenizer_error(card: ModelCard) -> ModelError:
+    """Make the error for a model whose tokenizer needs a package that is not installed."""
+    return ModelError(
+        f"{card.name} reads prompts with SentencePiece, which is not installed: pip install 'instantstyle[kolors]'."
+    )
+
+
 def find_network_conflicts(card: ModelCard) -> Iterator[InstantStyleError]:
     """Find what `load` would refuse of a model without an adapter: a damaged index, names outside of it, no UNet."""
     folder = Path(card.pipeline)
     index = read_index(folder) if folder.is_dir() else {}
     if not index:
+        if "SentencePiece" in card.kinds.values() and find_spec("sentencepiece") is None:
+            yield missing_tokenizer_error(card)
         if (folder / PIPELINE_INDEX).is_file():
             yield ModelError(f"{folder / PIPELINE_INDEX} is no index of a pipeline; download it again.")
         return
@@ -71,28 +81,34 @@ def find_network_conflicts(card: ModelCard) -> Iterator[InstantStyleError]:
         yield ModelError(
             f"{folder / file} names {shorten(name)}, which is outside its folder; download the model again."
         )
+    if any(each.kind == "SentencePiece" for each in list_components(index)) and find_spec("sentencepiece") is None:
+        yield missing_tokenizer_error(card)
     kind = index.get("_class_name")
     # An index without components, whose class is known, is one of which files are missing.
     known = kind is None or (isinstance(kind, str) and kind in ROW_LAYOUTS)
     if "unet" not in index and not (known and all(each.name == "unet" for each in list_components(index))):
         yield ModelError(
-            f"{card.pipeline} contains a {str(kind or 'pipeline')[:60]} without a UNet; only SDXL and Stable "
-            "Diffusion 1.5 fit."
+            f"{card.pipeline} contains a {str(kind or 'pipeline')[:60]} without a UNet; only SDXL, Kolors and "
+            "Stable Diffusion 1.5 fit."
         )
 
 
-def _check_adapter(card: ModelCard, checkpoint: IPAdapterCheckpoint | None, layers: Sequence[Layer] | None) -> None:
+def _check_adapter(card: ModelCard, checkpoint: IPAdapterCheckpoint | None, network: Network | None) -> None:
     """Raise `CheckpointError` for an adapter that was trained for another network."""
-    if layers is None:
+    if network is None:
         return
     if checkpoint is not None:
-        checkpoint.validate_layers(layers)
+        checkpoint.validate_layers(network.layers)
+        checkpoint.validate_family(network.architecture)
         return
-    other = card.adapter_architecture
-    if other is not None and _sizes(list_table_layers(other)) != _sizes(layers):
+    other, own = card.adapter_architecture, network.architecture
+    if other is None:
+        return
+    # Kolors has the layers of SDXL.
+    if _sizes(list_table_layers(other)) != _sizes(network.layers) or other.projects_text != own.projects_text:
         raise CheckpointError(
             f"{card.adapter} does not fit {card.name}: it was trained for {_describe(other)}; the network is "
-            f"{_describe(match_layers(layers))}. Use an adapter for that network."
+            f"{_describe(own)}. Use an adapter for that network."
         )
 
 

@@ -2,14 +2,19 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from math import isqrt
 from pathlib import Path
 
 from ..core.clip_encoders import IMAGE_ENCODERS
 from ..errors import CheckpointError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import LazyStateDict, open_state_dict
+from ..unet.architectures import KOLORS, SDXL
 from .clip_sources import find_image_encoder_source
 from .resolve import detect_family
+
+DEFAULT_SIDE = 224
+"""Side of the images of CLIP encoders whose names do not say it, in pixels."""
 
 WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 """Suffixes of files of weights."""
@@ -104,9 +109,18 @@ def _identify_image_encoder(path: Path, shapes: Shapes) -> IdentifiedFile | None
     if projection is None:
         return IdentifiedFile(path, "a vision encoder without a projection, which cannot serve an IP-Adapter")
     title = IMAGE_ENCODERS.get((patches[0], projection[0]))
+    side = _image_side(shapes, patches[-1])
+    if title is not None and side not in (None, DEFAULT_SIDE):
+        title = f"{title}-{side}"
     if title is None:
         return IdentifiedFile(path, f"a CLIP image encoder of hidden width {patches[0]}, projection {projection[0]}")
     return IdentifiedFile(path, f"CLIP image encoder, {title}", f"--image-encoder {path}")
+
+
+def _image_side(shapes: Shapes, patch: int) -> int | None:
+    """Return the side in pixels of the images that an encoder reads; None if its shapes do not tell."""
+    positions = shapes.get("vision_model.embeddings.position_embedding.weight", ())
+    return patch * isqrt(positions[0] - 1) if len(positions) == 2 and positions[0] > 1 else None
 
 
 def _identify_checkpoint(path: Path, shapes: Shapes) -> IdentifiedFile | None:
@@ -125,6 +139,8 @@ def _describe_unet(shapes: Shapes) -> str | None:
         return None
     widths = sorted({shape[-1] for name, shape in names.items() if name.endswith("attn2.to_k.weight") and shape})
     titles = [CROSS_DIMS.get(width, "an unknown family") for width in widths]
+    if "encoder_hid_proj.weight" in names and SDXL.cross_dim in widths:
+        titles = [KOLORS.title]
     network = f"a UNet of {' or '.join(dict.fromkeys(titles)) or 'an unknown family'}"
     if widths:
         network += f" (cross dim {', '.join(map(str, widths))})"
@@ -163,6 +179,7 @@ _PARTS_OF_UNETS: Mapping[str, Callable[[str], bool]] = {
 
 _OTHERS: Mapping[str, Callable[[str], bool]] = {
     "a saved style; name it with --style": lambda name: name.startswith(("bound.", "image_embeds")),
+    "the text encoder of Kolors (ChatGLM)": lambda name: "self_attention.query_key_value." in name,
     "a text encoder": lambda name: name.startswith("text_model."),
     "a VAE": lambda name: name.startswith(("encoder.down", "first_stage_model.")),
     "a network of another family; only UNets are supported": lambda name: name.startswith(_LDM_PREFIX),

@@ -15,7 +15,7 @@ from ..unet.blocks import BlockSpec, BlockWeights, Layer, find_weight
 from ..unet.probe_file import resolve_block_spec
 from .conflicts import find_conflicts, find_network_conflicts
 from .default_dtype import default_dtype
-from .network import UNET_CONFIG, find_layers, list_table_layers, match_layers
+from .network import UNET_CONFIG, find_network, list_table_layers
 from .pipeline_files import IMAGE_ENCODER
 from .registry import ModelCard
 from .required_files import RequiredFile, list_required_files
@@ -131,9 +131,9 @@ def plan(
 
 def _find_layers(card: ModelCard, checkpoint: IPAdapterCheckpoint | None) -> tuple[Sequence[Layer], Architecture]:
     """Find layers and architecture of the network; of one that is not on this machine, by the adapter."""
-    layers = find_layers(card)
-    if layers is not None:
-        return layers, (card.architecture or match_layers(layers)).with_layers(layer.name for layer in layers)
+    network = find_network(card)
+    if network is not None:
+        return network.layers, network.architecture.with_layers(layer.name for layer in network.layers)
     architecture = (checkpoint.architecture if checkpoint else None) or card.adapter_architecture
     if architecture is None or (checkpoint is None and architecture.cross_dim is None):
         raise CheckpointError(f"The network of {card.pipeline} is unknown: there is no {UNET_CONFIG} on this machine.")

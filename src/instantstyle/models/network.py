@@ -1,16 +1,18 @@
 """The UNet of a model by its card or its config, without its weights."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..core.ip_adapter import cross_attention_layers
+from ..core.ip_adapter import cross_attention_layers, projects_text
 from ..errors import CheckpointError
-from ..unet.architectures import Architecture, match_architecture
+from ..unet.architectures import Architecture
 from ..unet.blocks import Layer
+from ..unet.matching import match_architecture
 from ..utils.hub import find_cached_file
 from ..utils.text import one_line
 from .registry import ModelCard
@@ -35,42 +37,43 @@ def find_architecture(model: str | Path) -> Architecture | None:
     card = find_card(str(model))
     if card.architecture is not None:
         return card.architecture
-    layers = find_layers(card)
-    return None if layers is None else match_layers(layers)
+    network = find_network(card)
+    return None if network is None else network.architecture
 
 
-def find_layers(card: ModelCard) -> Sequence[Layer] | None:
-    """Find the cross-attention layers of a model's UNet.
+@dataclass(frozen=True)
+class Network:
+    """A UNet without its weights.
+
+    Attributes:
+        layers: Its cross-attention layers.
+        architecture: Its family.
+    """
+
+    layers: Sequence[Layer]
+    architecture: Architecture
+
+
+def find_network(card: ModelCard) -> Network | None:
+    """Find the UNet of a model.
 
     Args:
         card: The model.
 
     Returns:
-        The layers, from the table of the card's architecture or from the config of the UNet; None if neither
+        The network, from the table of the card's architecture or from the config of the UNet; None if neither
         is on this machine.
 
     Raises:
         CheckpointError: The config of the UNet cannot be read.
     """
     if card.architecture is not None and card.architecture.depths and card.architecture.cross_dim:
-        return list_table_layers(card.architecture)
+        return Network(list_table_layers(card.architecture), card.architecture)
     if Path(card.pipeline).exists():
         config = Path(card.pipeline) / UNET_CONFIG
-        return _build_layers(config) if config.is_file() else None
+        return _build_network(config, card) if config.is_file() else None
     config = find_cached_file(card.pipeline, UNET_CONFIG, card.pipeline_revision)
-    return None if config is None else _build_layers(config)
-
-
-def match_layers(layers: Sequence[Layer], cross_dim: int | None = None) -> Architecture:
-    """Find the architecture of a network by its layers.
-
-    Args:
-        layers: Its cross-attention layers.
-        cross_dim: Width of its text tokens; None for the smallest of the layers.
-    """
-    smallest = min((layer.cross_dim for layer in layers), default=None)
-    names = [layer.name for layer in layers]
-    return match_architecture(names, cross_dim or smallest).with_layers(names)
+    return None if config is None else _build_network(config, card)
 
 
 def list_table_layers(architecture: Architecture, cross_dim: int | None = None) -> list[Layer]:
@@ -92,12 +95,16 @@ def import_diffusers_class(name: str) -> Any:
     return getattr(import_module("diffusers"), name)
 
 
-def _build_layers(config: Path) -> list[Layer]:
+def _build_network(config: Path, card: ModelCard) -> Network:
     """Build a UNet on torch's meta device, which has shapes but no weights."""
     unet_class = import_diffusers_class("UNet2DConditionModel")
     try:
         with torch.device("meta"):
-            return cross_attention_layers(unet_class.from_config(unet_class.load_config(config)))
+            unet = unet_class.from_config(unet_class.load_config(config))
+            layers = cross_attention_layers(unet)
     # What diffusers raises for damaged JSON and for sizes that do not fit together.
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(f"{config} does not describe a UNet ({one_line(error)}); download it again.") from None
+    smallest, names = min((layer.cross_dim for layer in layers), default=None), [layer.name for layer in layers]
+    found = card.architecture or match_architecture(names, smallest, projects_text=projects_text(unet.config))
+    return Network(layers, found.with_layers(names))

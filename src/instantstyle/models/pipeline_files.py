@@ -26,12 +26,15 @@ PIPELINE_INDEX = "model_index.json"
 IMAGE_ENCODER = "image_encoder"
 """Component that does not stay in memory: the adapter's image encoder is loaded apart from the pipeline."""
 
-Kind = Literal["diffusers", "transformers", "tokenizer", "feature extractor", "scheduler"]
+Kind = Literal["diffusers", "transformers", "tokenizer", "SentencePiece", "feature extractor", "scheduler"]
+"""What loads a component: `tokenizer` is one of CLIP, `SentencePiece` one of ChatGLM."""
 
 _CONFIGS: Mapping[Kind, str] = {"scheduler": "scheduler_config.json", "feature extractor": "preprocessor_config.json"}
 """Config files other than config.json."""
 
 _TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
+
+_SENTENCEPIECE_FILES = ("tokenizer.model", "tokenizer_config.json")
 
 _FAST_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 """Files of a tokenizer as transformers has written it since version 5."""
@@ -68,6 +71,8 @@ class Component:
         Args:
             names: Names of the files that are there, which decide between two forms of a tokenizer.
         """
+        if self.kind == "SentencePiece":
+            return [*_SENTENCEPIECE_FILES]
         if self.kind == "tokenizer":
             return [*(_FAST_TOKENIZER_FILES if "tokenizer.json" in names else _TOKENIZER_FILES)]
         return [_CONFIGS.get(self.kind, "config.json")]
@@ -91,10 +96,15 @@ class Component:
         return [*small, *list_weights(folder, first)]
 
 
-def name_component(name: str) -> Component:
-    """Describe a component by its name alone, as in the registry."""
+def name_component(name: str, kinds: Mapping[str, Kind] | None = None) -> Component:
+    """Describe a component by its name alone, as in the registry.
+
+    Args:
+        name: Its name.
+        kinds: Kinds by name that differ from those of most pipelines.
+    """
     kind = "tokenizer" if name.startswith("tokenizer") else _KIND_BY_NAME.get(name, "transformers")
-    return Component(name, kind)
+    return Component(name, (kinds or {}).get(name, kind))
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -213,6 +223,8 @@ def find_hub_variant(repo: str, revision: str | None) -> str | None:
 
 
 def _kind_of_class(library: str, class_name: str) -> Kind:
+    if class_name == "ChatGLMTokenizer":
+        return "SentencePiece"
     if "Tokenizer" in class_name:
         return "tokenizer"
     if class_name.endswith(("FeatureExtractor", "ImageProcessor", "ImageProcessorFast", "ImageProcessorPil")):

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..unet.architectures import MINI, SD15, SDXL, Architecture
+from ..unet.architectures import KOLORS, MINI, SD15, SDXL, Architecture
+from .pipeline_files import Kind
 
 MINI_FOLDER = Path(__file__).parent / "mini"
 """Folder of the model that comes with the package."""
@@ -17,6 +18,9 @@ SDXL_REVISION = "462165984030d82259a11f4367a4eed129e94a7b"
 
 SD15_REPO = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 SD15_REVISION = "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"
+
+KOLORS_ADAPTER_REPO = "Kwai-Kolors/Kolors-IP-Adapter-Plus"
+KOLORS_ADAPTER_REVISION = "4bfeac623f33f572ea22b903d4c7944dc0788f5c"
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,10 @@ class WeightsSize:
     def num_bytes(self) -> int:
         """Size of the file in bytes, without its header of some kilobytes."""
         return round(self.millions * 1e6) * self.bytes_per_parameter
+
+
+Weights = WeightsSize | tuple[WeightsSize, ...] | None
+"""Weights of a component: in one file, in several, or none."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +93,9 @@ class ModelCard:
         architecture: The UNet's architecture; None to identify it from the UNet.
         pipeline_revision: Commit of the pipeline's repository; None for the main branch.
         variant: diffusers' name for the precision of the files to fetch, such as `fp16`.
-        components: Size of the weights by component of the pipeline, None for components without weights.
-            Empty if the components are to be read from model_index.json.
+        components: Size of the weights by component of the pipeline, None for components without weights, and
+            several for weights in several files. Empty if the components are to be read from model_index.json.
+        kinds: Kinds of components that are not those of most pipelines, by name.
         unet: Weights that replace those of the pipeline's UNet.
         scheduler: Scheduler that replaces the pipeline's own.
         adapter_repo: Hub id of the adapter's repository; None if the adapter is in the pipeline's folder.
@@ -109,7 +118,8 @@ class ModelCard:
     architecture: Architecture | None = None
     pipeline_revision: str | None = None
     variant: str | None = None
-    components: Mapping[str, WeightsSize | None] = field(default_factory=dict[str, WeightsSize | None])
+    components: Mapping[str, Weights] = field(default_factory=dict[str, "Weights"])
+    kinds: Mapping[str, Kind] = field(default_factory=dict[str, Kind])
     unet: HubFile | None = None
     scheduler: SchedulerConfig | None = None
     adapter_repo: str | None = None
@@ -122,7 +132,7 @@ class ModelCard:
 
 
 # Sizes: bytes of the files at the pinned revisions, divided by the bytes of a parameter.
-_SDXL_PARTS: Mapping[str, WeightsSize | None] = {
+_SDXL_PARTS: Mapping[str, Weights] = {
     "scheduler": None,
     "tokenizer": None,
     "tokenizer_2": None,
@@ -132,13 +142,22 @@ _SDXL_PARTS: Mapping[str, WeightsSize | None] = {
     "vae": WeightsSize(83.7),
 }
 
-_SD15_PARTS: Mapping[str, WeightsSize | None] = {
+_SD15_PARTS: Mapping[str, Weights] = {
     "scheduler": None,
     "tokenizer": None,
     "feature_extractor": None,
     "safety_checker": WeightsSize(304.0),
     "text_encoder": WeightsSize(123.1),
     "unet": WeightsSize(859.5),
+    "vae": WeightsSize(83.7),
+}
+
+_KOLORS_PARTS: Mapping[str, Weights] = {
+    "scheduler": None,
+    "tokenizer": None,
+    # ChatGLM3-6B.
+    "text_encoder": (WeightsSize(2455.0), WeightsSize(2450.0), WeightsSize(1338.6)),
+    "unet": WeightsSize(2579.5),
     "vae": WeightsSize(83.7),
 }
 
@@ -244,6 +263,25 @@ _CARDS = (
         adapter="models/ip-adapter-plus_sd15.safetensors",
         adapter_weights=WeightsSize(49.1),
         features=("plus", 1280),
+    ),
+    ModelCard(
+        name="kolors",
+        description="Kolors (English, Chinese) with its Plus adapter; words cannot be removed from its styles",
+        # The repositories are not gated. MODEL_LICENSE, 2c: commercial use after registration with the licensor.
+        licence="Kolors licence (free for research; register before commercial use); adapter Apache-2.0",
+        architecture=KOLORS,
+        pipeline="Kwai-Kolors/Kolors-diffusers",
+        pipeline_revision="7e091c75199e910a26cd1b51ed52c28de5db3711",
+        variant="fp16",
+        components=_KOLORS_PARTS,
+        kinds={"tokenizer": "SentencePiece"},
+        adapter="ip_adapter_plus_general.bin",
+        adapter_repo=KOLORS_ADAPTER_REPO,
+        revision=KOLORS_ADAPTER_REVISION,
+        adapter_weights=WeightsSize(506.7),
+        features=("plus", 1024),
+        # github.com/Kwai-Kolors/Kolors, ipadapter/sample_ipadapter_plus.py: 1024 px, guidance 5, 50 steps.
+        defaults={"num_inference_steps": 50, "guidance_scale": 5.0, "height": 1024, "width": 1024},
     ),
 )
 

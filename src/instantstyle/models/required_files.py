@@ -7,14 +7,21 @@ from pathlib import Path
 
 from ..errors import CheckpointError, JobError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
-from ..loaders.pretrained_files import default_weights, find_folder_variant, list_folder_weights
+from ..loaders.pretrained_files import default_weights, find_folder_variant, list_folder_weights, name_shards
 from ..loaders.state_dict import open_state_dict
 from ..utils.hub import describe_search_locations, download_command, find_cached_file
 from ..utils.text import one_line
 from ..utils.text_file import read_text_file
 from .clip_sources import TEXT_SOURCES, find_image_encoder_source
-from .pipeline_files import IMAGE_ENCODER, PIPELINE_INDEX, find_pipeline_variant, list_pipeline_files, name_component
-from .registry import CARDS, HubFile, ModelCard, WeightsSize
+from .pipeline_files import (
+    IMAGE_ENCODER,
+    PIPELINE_INDEX,
+    Component,
+    find_pipeline_variant,
+    list_pipeline_files,
+    name_component,
+)
+from .registry import CARDS, HubFile, ModelCard, Weights, WeightsSize
 from .resolve import AdapterSource, ImageEncoderLike, drop_adapter
 
 MAX_NAMES = 3
@@ -141,7 +148,7 @@ def find_config_card(card: ModelCard) -> ModelCard:
 
 def list_config_files(card: ModelCard) -> list[str]:
     """List the files of a registered pipeline that have no weights."""
-    small = [f"{part}/{file}" for part in card.components for file in name_component(part).list_small_files()]
+    small = [f"{part}/{file}" for part in card.components for file in _component(card, part).list_small_files()]
     return [PIPELINE_INDEX, *small]
 
 
@@ -174,21 +181,34 @@ def _list_pipeline_files(card: ModelCard) -> list[RequiredFile]:
         return _list_folder_files(path, card, on_hub=False)
     index = _find_pipeline_file(card, "pipeline", PIPELINE_INDEX)
     if card.components:
-        parts = [name_component(part) for part in card.components]
+        parts = [_component(card, part) for part in card.components]
         small = [
             _find_pipeline_file(card, part.name, f"{part.name}/{file}")
             for part in parts
             for file in part.list_small_files()
         ]
         weights = [
-            _find_pipeline_file(card, part.name, f"{part.name}/{default_weights(part.library, card.variant)}", size)
+            _find_pipeline_file(card, part.name, f"{part.name}/{name}", size)
             for part in parts
-            if part.library and (size := card.components[part.name])
+            for name, size in _name_weights(part, card.components[part.name], card.variant)
         ]
         return [index, *small, *weights]
     if index.path is None:
         return [index]
     return _list_folder_files(index.path.parent, card, on_hub=True)
+
+
+def _component(card: ModelCard, name: str) -> Component:
+    return name_component(name, card.kinds)
+
+
+def _name_weights(part: Component, weights: Weights, variant: str | None) -> list[tuple[str, WeightsSize | None]]:
+    """Return names and sizes of a component's files of weights; the index of several has no size."""
+    if part.library is None or weights is None:
+        return []
+    if isinstance(weights, WeightsSize):
+        return [(default_weights(part.library, variant), weights)]
+    return list(zip(name_shards(part.library, variant, len(weights)), (None, *weights), strict=True))
 
 
 def _read_features(adapter: AdapterSource | None) -> tuple[str, int] | None:

@@ -8,6 +8,9 @@ from .block_selection import BlockSelector
 from .block_weights import COMFYUI, EASE_SOURCE, EASES, SD15_TABLES, SDXL_TABLES, WeightTable, ease_weights
 from .blocks import LAYERS, Block, BlockLayer, BlockOrLayer, BlockWeights, Roles
 
+AdapterInput = tuple[str, int, int | None]
+"""Type of an adapter's projection, width of what it reads, and of a resampler's latents (None for other types)."""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -32,6 +35,12 @@ class Architecture:
     Empty if unknown."""
     tables: Mapping[str, WeightTable] = field(default_factory=dict[str, WeightTable])
     """Published weights of the family's blocks by name."""
+    projects_text: bool = False
+    """Whether the UNet projects the text encoder's hidden states to `cross_dim` (`encoder_hid_dim` in its config)."""
+    adapter_inputs: frozenset[AdapterInput] = frozenset()
+    """What published adapters read, where another family has the same layers."""
+    image_size: int | None = None
+    """Side in pixels of the images that the encoder of these adapters reads; None for 224."""
     counts: Mapping[Block, int] = field(default_factory=dict[Block, int], compare=False)
     """Number of cross-attention layers in each block of one network, where it is not that of `depths`."""
 
@@ -150,6 +159,23 @@ SDXL = Architecture(
         "up_blocks.0": (10, 1280),
         "up_blocks.1": (2, 640),
     },
+    # huggingface.co/h94/IP-Adapter, sdxl_models/: ip-adapter_sdxl, ip-adapter_sdxl_vit-h, ip-adapter-plus_sdxl_vit-h.
+    adapter_inputs=frozenset({("base", 1280, None), ("base", 1024, None), ("plus", 1280, 1280)}),
+)
+
+KOLORS = replace(
+    SDXL,
+    name="kolors",
+    title="Kolors",
+    # huggingface.co/Kwai-Kolors/Kolors-diffusers, unet/config.json: SDXL's blocks, and encoder_hid_dim 4096.
+    projects_text=True,
+    sources=dict.fromkeys(
+        SDXL.roles,
+        "ComfyUI IPAdapter Plus, IPAdapterPlus.py: Kolors' adapters (cross dim 2048) act in the blocks of SDXL's",
+    ),
+    # huggingface.co/Kwai-Kolors/Kolors-IP-Adapter-Plus, ip_adapter_plus_general.bin.
+    adapter_inputs=frozenset({("plus", 1024, 2048)}),
+    image_size=336,
 )
 
 SD15 = Architecture(
@@ -204,7 +230,7 @@ MINI = Architecture(
     },
 )
 
-ARCHITECTURES = (SDXL, SD15, MINI)
+ARCHITECTURES = (SDXL, SD15, KOLORS, MINI)
 
 
 @dataclass(frozen=True)
@@ -242,39 +268,3 @@ MODES = {
 }
 """Modes by name, for every family that has their roles or tables. Unlike a role, which is a selection of blocks, a
 mode acts in both halves of the guided batch."""
-
-
-def match_adapter_architecture(widths: Mapping[int, int], cross_dim: int) -> Architecture | None:
-    """Find the family that an adapter was trained for.
-
-    Args:
-        widths: Width of each of the adapter's layers by layer number.
-        cross_dim: Width of the adapter's image tokens.
-
-    Returns:
-        The first family with exactly these layers and this width, or None.
-    """
-    for family in ARCHITECTURES:
-        expected = {2 * position + 1: width for position, width in enumerate(family.layers.values())}
-        if expected == widths and family.cross_dim in (None, cross_dim):
-            return family
-    return None
-
-
-def match_architecture(layer_names: Iterable[str], cross_dim: int | None = None) -> Architecture:
-    """Find the family of a network.
-
-    Args:
-        layer_names: Names of the network's cross-attention layers or their processors.
-        cross_dim: Width of its text tokens; None if unknown.
-
-    Returns:
-        The family with exactly the blocks that contain these layers: preferably one with this `cross_dim`,
-        otherwise the first in `ARCHITECTURES`. If there is none, an architecture `unknown` with these blocks
-        and no roles, whose blocks can still be selected by name.
-    """
-    blocks = tuple(sorted({block for name in layer_names if (block := Block.from_layer_name(name))}))
-    candidates = [family for family in ARCHITECTURES if family.blocks == blocks]
-    if not candidates:
-        return Architecture("unknown", "This network", cross_dim, blocks)
-    return next((family for family in candidates if family.cross_dim == cross_dim), candidates[0])

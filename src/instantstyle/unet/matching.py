@@ -1,0 +1,50 @@
+"""The UNet family of a network or of an adapter, by the names and widths of its layers."""
+
+from collections.abc import Iterable, Mapping
+
+from .architectures import ARCHITECTURES, AdapterInput, Architecture
+from .blocks import Block
+
+
+def match_adapter_architecture(
+    widths: Mapping[int, int], cross_dim: int, read: AdapterInput | None = None
+) -> Architecture | None:
+    """Find the family that an adapter was trained for.
+
+    Args:
+        widths: Width of each of the adapter's layers by layer number.
+        cross_dim: Width of the adapter's image tokens.
+        read: What it reads, by which families with the same layers are told apart; None if unknown.
+
+    Returns:
+        A family with exactly these layers and this width, the first whose published adapters read the same, or else
+        the first; None if there is none.
+    """
+    found: list[Architecture] = []
+    for family in ARCHITECTURES:
+        expected = {2 * position + 1: width for position, width in enumerate(family.layers.values())}
+        if expected == widths and family.cross_dim in (None, cross_dim):
+            found.append(family)
+    return max(found, key=lambda family: read in family.adapter_inputs, default=None)
+
+
+def match_architecture(
+    layer_names: Iterable[str], cross_dim: int | None = None, *, projects_text: bool = False
+) -> Architecture:
+    """Find the family of a network.
+
+    Args:
+        layer_names: Names of the network's cross-attention layers or their processors.
+        cross_dim: Width of its text tokens; None if unknown.
+        projects_text: Whether it projects the text encoder's hidden states, as Kolors does.
+
+    Returns:
+        The family with exactly the blocks that contain these layers: preferably one that projects its text alike,
+        then one with this `cross_dim`, otherwise the first in `ARCHITECTURES`. If there is none, an architecture
+        `unknown` with these blocks and no roles, whose blocks can still be selected by name.
+    """
+    blocks = tuple(sorted({block for name in layer_names if (block := Block.from_layer_name(name))}))
+    candidates = [family for family in ARCHITECTURES if family.blocks == blocks]
+    if not candidates:
+        return Architecture("unknown", "This network", cross_dim, blocks)
+    return max(candidates, key=lambda each: (each.projects_text == projects_text, each.cross_dim == cross_dim))
