@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from instantstyle.imaging.loading import open_reference
+
 SHORT = ("--steps", 2, "--height", 32, "--width", 32, "--seed", 7)
 
 
@@ -29,7 +31,7 @@ def test_the_map_is_warm_where_the_style_acts_and_pale_elsewhere(make, run, tmp_
     *shares, path = done.out.splitlines()
     assert path == "out-explained.png"
     assert {line.split()[0].rpartition(".t")[0] for line in shares} == {"up_blocks.0.attentions.1"}
-    sheet = np.asarray(Image.open(tmp_path / path), dtype=int)
+    sheet = np.asarray(open_reference((tmp_path / path).read_bytes(), path), dtype=int)
     tile = sheet[-200:-20, -250:-10]
     warmth = tile[..., 0] - tile[..., 2]
     assert warmth[:, :100].mean() < 10 < 60 < warmth[:, 140:].mean()
@@ -42,7 +44,7 @@ def test_each_layer_can_have_its_map(make, run, tmp_path):
     assert one.code == every.code == 0
     count = len(every.out.splitlines()) - 1
     assert count > 2
-    narrow, wide = (Image.open(tmp_path / f"{name}.png").width for name in ("one", "every"))
+    narrow, wide = (open_reference((tmp_path / f"{name}.png").read_bytes(), name).width for name in ("one", "every"))
     assert wide - narrow == (count - 1) * (256 + 6)
 
 
