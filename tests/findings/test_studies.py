@@ -17,7 +17,7 @@ from findings.tables import ARM_SCORES
 from instantstyle import InstantStyle, JobError
 from instantstyle.core.style_blending import describe_grey
 from instantstyle.evaluation.probe import probe
-from instantstyle.metrics import SCORE_TITLES
+from instantstyle.metrics import SCORE_TITLES, SyntheticScorer
 
 from ..conftest import make_pipe
 
@@ -89,13 +89,16 @@ def test_the_parts_of_a_pair_differ_in_fill_and_outline_and_no_grey_scene_gives_
     args = argparse.Namespace(**{**vars(args), "references": 12})
     experiment = create_experiment(styled, args, "pairs")
     [scorer] = experiment.scorers
+    assert isinstance(scorer, SyntheticScorer)
     look, pairs = scorer.scenes.look, blend.find_pairs(experiment, scorer.scenes)
     assert len(pairs) >= 6
     for pair in pairs:
         a, b = pair.colours, pair.texture
         assert look.fill[a] != look.fill[b]
         assert look.outline[a] != look.outline[b]
-        assert describe_grey(pair.styles[blend.COLOURS], "") is None
+        style = pair.styles[blend.COLOURS]
+        assert style is not None
+        assert describe_grey(style, "") is None
 
 
 def test_claims_compare_arms_that_are_generated(files):

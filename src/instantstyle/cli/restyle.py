@@ -17,7 +17,8 @@ from .recipe_options import (
 
 _NAMES = (
     *("weight", "texture", "colour_scale", "texture_scale", "content", "content_image", "content_scale", "removal"),
-    *("mask_quantile", "blocks", "scale", "crop", "strength", "control"),
+    *("mask_quantile", "blocks", "scale", "colour_transfer", "colour_transfer_interval", "crop"),
+    *("strength", "control"),
     *(
         "negative",
         "seed",

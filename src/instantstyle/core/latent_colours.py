@@ -70,7 +70,7 @@ class _Transfer:
     image: Image.Image
     generator: object
     then: Callable[..., Any] | None
-    _latents: dict[tuple[int, ...], Tensor] = field(default_factory=dict[tuple[int, ...], Tensor])
+    _latents: dict[tuple[int, int], Tensor] = field(default_factory=dict[tuple[int, int], Tensor])
 
     def __call__(self, pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         colours, steps = self.colours, int(pipe.num_timesteps)
@@ -84,7 +84,7 @@ class _Transfer:
     def _transfer(self, pipe: Any, latents: Tensor, timestep: Tensor) -> Tensor:
         if latents.ndim != 4:
             raise ModelError(f"{type(pipe).__name__} has no latents of single images, to which colours can be given.")
-        size = tuple(latents.shape[-2:])
+        size = latents.shape[-2], latents.shape[-1]
         if size not in self._latents:
             self._latents[size] = encode_picture(pipe, self.image, size)
         picture = self._latents[size].to(latents).expand_as(latents)
