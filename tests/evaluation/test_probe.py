@@ -17,7 +17,7 @@ from instantstyle.evaluation.probe import probe
 from instantstyle.generation.inputs import ReferenceImage
 from instantstyle.metrics import PixelScorer, TextScorer
 from instantstyle.metrics.scorers import find_score
-from instantstyle.unet.blocks import Block, BlockLayer
+from instantstyle.unet.blocks import Block, BlockLayer, BlockOrLayer
 from instantstyle.unet.probe_file import apply_probed_roles, read_roles, resolve_block_spec
 
 TINY: dict[str, Any] = {"num_inference_steps": 1, "height": 16, "width": 16}
@@ -159,9 +159,9 @@ def test_no_role_is_proposed_without_a_significant_effect():
 
 def test_a_block_that_costs_the_subject_is_no_style_block_if_another_does_not():
     a, b, c = (Block("up_blocks", 0, number) for number in range(3))
-    look = {a: effect(0.3, 0.2), b: effect(0.2, 0.1), c: effect(0.01, 0.005)}
-    net = {a: effect(-0.1, -0.2), b: effect(0.19, 0.1), c: effect(0.2, 0.1)}
-    layout = {block: effect(0.0, 0.0) for block in look}
+    look: dict[BlockOrLayer, Effect] = {a: effect(0.3, 0.2), b: effect(0.2, 0.1), c: effect(0.01, 0.005)}
+    net: dict[BlockOrLayer, Effect] = {a: effect(-0.1, -0.2), b: effect(0.19, 0.1), c: effect(0.2, 0.1)}
+    layout: dict[BlockOrLayer, Effect] = {block: effect(0.0, 0.0) for block in look}
     roles = propose_roles({"look": look, "layout": layout, "net": net}, references=4)
     assert roles.keys() == {"style"}
     assert roles["style"].blocks == (b,)
