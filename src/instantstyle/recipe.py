@@ -76,6 +76,8 @@ Weight = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 FractionInterval = Annotated[tuple[Fraction, Fraction], AfterValidator(_validate_order)]
 ImageSide = Annotated[int, Field(ge=8, le=16384, multiple_of=8)]
+FrameRate = Annotated[float, Field(ge=1, le=50, allow_inf_nan=False)]
+"""Frames a second; a GIF has at most 50, by its unit of 1/100 second of which browsers need two."""
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 NonEmptyText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_validate_words)]
 FileName = Annotated[str, Field(min_length=1), AfterValidator(validate_file_name)]
@@ -204,6 +206,15 @@ class Recipe(StrictModel):
     """LoRA files, merged into the weights in this order."""
     vae: Reference | None = None
     """File, folder or hub id of a VAE in place of the model's own."""
+    motion_adapter: Reference | None = None
+    """File, folder or hub id of motion modules of AnimateDiff (arXiv 2307.04725), which generate an animation."""
+    frames: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Number of frames of an animation, 16 by default."""
+    fps: FrameRate | None = None
+    """Frames a second of an animation, 8 by default."""
+    frame_weights: Annotated[tuple[Weight, ...], Field(max_length=1024)] = ()
+    """Factors on `scale` over the frames, from the first frame to the last, linearly interpolated between; none for 1
+    in all."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
@@ -236,6 +247,11 @@ class Recipe(StrictModel):
             raise JobError(
                 f"Recipe is invalid: colour_transfer takes the colours of one image, and there are "
                 f"{len(self.references)} references; give one, or leave colour_transfer out."
+            )
+        if self.motion_adapter and (refused := [name for name in ("image", "colour_transfer") if getattr(self, name)]):
+            raise JobError(
+                f"Recipe is invalid: {' and '.join(refused)} cannot act on an animation, whose frames all begin as "
+                "noise; leave it out, or leave out motion_adapter."
             )
         for name in ("references", "second_references"):
             if (files := getattr(self, name)) and not any(file.weight for file in files):
@@ -305,6 +321,9 @@ class Recipe(StrictModel):
             "Size": f"{self.width}x{self.height}" if self.width and self.height else None,
             "Model": self.model,
             "VAE": self.vae.name if self.vae else None,
+            "Motion adapter": self.motion_adapter.name if self.motion_adapter else None,
+            "Frames": self.frames,
+            "FPS": self.fps,
             "Lora": "; ".join(f"{lora.name}: {lora.weight:g}" for lora in self.loras) or None,
             # The initial noise is always sampled on the CPU, so that a seed gives the same image everywhere.
             "RNG": "CPU",
@@ -338,6 +357,7 @@ class Recipe(StrictModel):
             "Style negative reference": _join_names(self.negative_references),
             "Style mask": self.mask.name if self.mask else None,
             "Style steps": None if throughout else f"{self.start:g}-{self.end:g}",
+            "Style frames": " ".join(f"{weight:g}" for weight in self.frame_weights) or None,
             "Style content": "; ".join(self.content) or None,
             "Style content reference": _join_names(self.content_references),
             "Style removal": (self.removal or "subtract") if removes else None,
@@ -356,11 +376,17 @@ FILE_FIELDS = (
 )
 """Fields of a recipe that name images and styles: six lists of references, and two single ones."""
 
-WEIGHT_FIELDS = ("second_adapter", "loras", "vae")
+WEIGHT_FIELDS = ("second_adapter", "loras", "vae", "motion_adapter")
 """Fields of a recipe that name files of weights."""
 
-MODEL_FIELDS = ("model", "adapter", "image_encoder", "second_image_encoder", *WEIGHT_FIELDS)
-"""Fields of a recipe that determine which weights are loaded."""
+MODEL_FIELDS = (
+    *("model", "adapter", "image_encoder", "second_image_encoder"),
+    *(name for name in WEIGHT_FIELDS if name != "motion_adapter"),
+)
+"""Fields of a recipe that determine which weights are loaded for an image."""
+
+ANIMATION_FIELDS = ("motion_adapter", "frames", "fps", "frame_weights")
+"""Fields of a recipe that only an animation has."""
 
 BLOCK_FIELDS = ("blocks", "second_blocks")
 """Fields of a recipe that select blocks."""
@@ -368,9 +394,10 @@ BLOCK_FIELDS = ("blocks", "second_blocks")
 STYLE_FIELDS = (
     *("texture_references", "colour_scale", "texture_scale", "negative_references", "combine", "crop"),
     *("content", "content_references", "content_scale", "removal", "mask_quantile"),
-    *("blocks", "scale", "mask", "start", "end", "colour_transfer", "colour_transfer_interval"),
+    *("blocks", "scale", "mask", "start", "end", "frame_weights", "colour_transfer", "colour_transfer_interval"),
+    *("second_blocks", "second_scale"),
 )
-"""Fields without effect where a recipe has neither `references` nor `layout_references`."""
+"""Fields without effect where a recipe has no references of a style or layout."""
 
 FIELD_ALIASES = {
     "style": "references",

@@ -14,13 +14,13 @@ from typing import Any
 from ..core.style_library import SUFFIX as STYLE_SUFFIX
 from ..core.style_library import find_style_file
 from ..errors import InstantStyleError, JobError
-from ..generation.idle_fields import find_idle_fields, refuse_fields
+from ..generation.idle_fields import find_idle_fields, refuse_animation, refuse_fields
 from ..generation.inputs import IMAGE_SUFFIXES, list_images_with_content
 from ..generation.load import is_plain
 from ..generation.sources import SourceCache
 from ..generation.validate import validate_inputs
 from ..generation.weights import parse_lora, weights_sha256
-from ..recipe import BLOCK_FIELDS, FILE_FIELDS, WEIGHT_FIELDS, Recipe, Reference
+from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, FILE_FIELDS, WEIGHT_FIELDS, Recipe, Reference
 from ..unet.blocks import BlockSpec
 from ..unet.probe_file import names_probe_file, resolve_block_spec
 from ..utils.parsed_values import MAX_VALUES
@@ -202,6 +202,8 @@ class _RowBuilder:
             if "references" in fields:
                 raise JobError("style is another name for references; give only one of them.")
             fields["references"] = fields.pop("style")
+        given = {**self.defaults, **fields}
+        refuse_animation([name for name in ANIMATION_FIELDS if given.get(name)], "a batch")
         errors: list[str] = []
         self._resolve_weights(fields, errors)
         # The files are resolved before the recipe is validated, so that errors of both are reported together.

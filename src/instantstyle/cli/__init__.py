@@ -11,6 +11,7 @@ import typer
 from .. import __version__
 from ..errors import InstantStyleError
 from . import (
+    animate,
     batch,
     blocks,
     convert,
@@ -47,6 +48,7 @@ app = typer.Typer(
 _VERBS = (
     generate,
     restyle,
+    animate,
     batch,
     serve,
     studio,

@@ -224,6 +224,23 @@ Scheduler = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+MotionAdapter = Annotated[
+    str,
+    Option(help="File, folder or hub id of a motion adapter of AnimateDiff for this base.", rich_help_panel=MODEL),
+]
+Frames = Annotated[
+    int | None,
+    Option(help="Number of frames, 16 by default; motion adapters allow 24 or 32.", rich_help_panel=IMAGE),
+]
+Fps = Annotated[float | None, Option(help="Frames a second, 8 by default.", rich_help_panel=IMAGE)]
+FrameWeights = Annotated[
+    str | None,
+    Option(
+        metavar="FIRST:…:LAST",
+        help="Factors on --scale over the frames, such as 0:1 for a style that comes in.",
+        rich_help_panel=REFERENCES,
+    ),
+]
 Device = Annotated[
     str | None, Option(help="cpu, cuda, cuda:1 or mps; by default a GPU if there is one.", rich_help_panel=MODEL)
 ]
@@ -245,6 +262,15 @@ Output = Annotated[
         "--output",
         "-o",
         help="A .png, .jpg or .webp file, which carries the recipe; by default a .png named by prompt and seed.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+AnimationOutput = Annotated[
+    Path | None,
+    Option(
+        "--output",
+        "-o",
+        help="A .gif, .mp4, .webp or .png file, which carries the recipe; by default a .gif named by prompt and seed.",
         rich_help_panel=OUTPUT,
     ),
 ]

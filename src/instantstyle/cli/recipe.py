@@ -17,7 +17,9 @@ EXAMPLES = (
 
 
 def run(
-    image: Annotated[Path | None, typer.Argument(help="A PNG, JPEG or WebP that instantstyle wrote.")] = None,
+    image: Annotated[
+        Path | None, typer.Argument(help="A PNG, JPEG, WebP, GIF or MP4 that instantstyle wrote.")
+    ] = None,
     a1111: Annotated[
         bool,
         typer.Option(

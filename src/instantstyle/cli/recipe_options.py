@@ -49,6 +49,12 @@ def _read_vae(name: str) -> "Reference":
     return read_vae(name)
 
 
+def _read_motion_adapter(name: str) -> "Reference":
+    from ..generation.weights import read_motion_adapter
+
+    return read_motion_adapter(name)
+
+
 def read_second_adapter(name: str | None) -> "Reference | None":
     """Return the entry of a recipe for --second-adapter; None without one.
 
@@ -150,12 +156,29 @@ RECIPE_OPTIONS = {
         RecipeOption("lora", options.LoraFiles, convert=_read_loras),
         RecipeOption("vae", options.Vae, convert=_read_vae),
         RecipeOption("scheduler", options.Scheduler),
+        RecipeOption("motion_adapter", options.MotionAdapter, REQUIRED, convert=_read_motion_adapter),
+        RecipeOption("frames", options.Frames),
+        RecipeOption("fps", options.Fps),
+        RecipeOption("frame_weights", options.FrameWeights, convert=_split_interval),
     )
 }
 """Options by name, in the order in which `--help` lists them."""
 
-TEXT_TO_IMAGE = tuple(option for name, option in RECIPE_OPTIONS.items() if name not in ("strength", "control"))
-"""Options of the verbs that generate from a prompt alone: all but those that act on an initial image."""
+_IMAGE_OPTIONS = ("strength", "control")
+"""Options that act on an initial image."""
+
+_ANIMATION_OPTIONS = ("motion_adapter", "frames", "fps", "frame_weights")
+
+TEXT_TO_IMAGE = tuple(
+    option for name, option in RECIPE_OPTIONS.items() if name not in (*_IMAGE_OPTIONS, *_ANIMATION_OPTIONS)
+)
+"""Options of the verbs that generate an image from a prompt alone."""
+
+TEXT_TO_VIDEO = (
+    *(option for option in TEXT_TO_IMAGE if not option.name.startswith("colour_transfer")),
+    *(RECIPE_OPTIONS[name] for name in _ANIMATION_OPTIONS),
+)
+"""Options of `animate`. Colours are given to latents of single images only."""
 
 SAMPLING = tuple(RECIPE_OPTIONS[name] for name in ("steps", "guidance", "height", "width"))
 """Options of the verbs that generate whole experiments."""

@@ -22,6 +22,7 @@ from ..unet.architectures import MODES
 from ..unet.blocks import BlockSpec, copy_spec
 from ..utils.numbers import is_finite_number, read_numbers
 from ..utils.text import shorten
+from .frame_weights import FrameWeights, copy_frame_weights
 from .protocols import PipelineArguments
 from .style import Style
 
@@ -63,6 +64,9 @@ class StyleConditioning:
     """Factors on the scale. Of n factors, factor i (from 0) applies at the share i/(n − 1) of the steps, linearly
     interpolated between; step i of k has the share i/k, so that only a share of 1, after the last step, would have the
     last factor."""
+    frames: FrameWeights | None = None
+    """Factors on the scale over the frames of a video, beside those over the steps: a list, or a function of the share
+    of the frames."""
     negative_style: Style | None = None
     """A style that guidance steers away from, in the same blocks; None stands for no reference image."""
     unconditional: bool = False
@@ -84,6 +88,7 @@ class StyleConditioning:
             raise StyleError(f"curve is {shorten(self.curve)}; it must be one finite number or several.")
         copies: dict[str, object] = {
             **{"blocks": copy_spec(self.blocks), "curve": None if factors is None else tuple(factors)},
+            "frames": copy_frame_weights(self.frames),
             **{name: float(getattr(self, name)) for name in ("scale", "start", "end")},
             **({} if isinstance(self.style, Style) else {"style": tuple(self.style)}),
         }

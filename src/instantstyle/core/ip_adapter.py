@@ -132,6 +132,7 @@ class IPAdapter:
                     scale=scale * find_weight(weights, layer),
                     mask=mask,
                     curve=conditioning.schedule,
+                    frames=conditioning.frames,
                     shift=rows.shift(layer.key),
                     unconditional=conditioning.unconditional,
                 ),

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 from PIL import Image
 
 from ..errors import JobError
+from ..imaging.animation_file import DEFAULT_FPS, save_animation
 from ..imaging.image_file import save_image
 from ..recipe import Dtype, Recipe, RecipeFields
+from ..utils.text import shorten
 from ..utils.versions import library_versions
 from .injection import StyledUNet
 from .pipeline_call import only_reads
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from .conditioning import StyleConditioning
     from .pipeline import InstantStyle
 
-RECORDED_ARGUMENTS = ("negative_prompt", "num_inference_steps", "guidance_scale", "height", "width")
+RECORDED_ARGUMENTS = (*("negative_prompt", "num_inference_steps", "guidance_scale", "height", "width", "num_frames"),)
 """Arguments of a pipeline that a recipe has fields for."""
 
 CALLBACK = "callback_on_step_end"
@@ -119,12 +121,13 @@ class CallRecord:
     def _add_changes(self, loaded: PipelineState) -> None:
         self.changes.update(dict.fromkeys(loaded.list_changes(PipelineState.of(self.styled.pipe))))
 
-    def recipe(self, index: int, image: Image.Image) -> Recipe:
-        """Build the recipe of one image.
+    def recipe(self, index: int, image: Image.Image, frames: int | None = None) -> Recipe:
+        """Build the recipe of one image or animation.
 
         Args:
             index: Number of the image in the call, from 0.
             image: The image, for its size.
+            frames: Number of frames of an animation, whose first one is `image`.
 
         Raises:
             JobError: The call has arguments that no recipe field records; the message lists them.
@@ -168,6 +171,7 @@ class CallRecord:
             dtype=cast(Dtype, self.dtype),
             height=image.height,
             width=image.width,
+            frames=frames,
             versions=library_versions(),
             **fields,
         )
@@ -178,13 +182,13 @@ class StyledOutput:
     """Images of a call. Other fields of the pipeline's own output are attributes too."""
 
     images: Any
-    """A list of PIL images, or an array or tensor, as `output_type` selects."""
+    """A list of PIL images, or an array or tensor, as `output_type` selects; of videos, a list of frames each."""
     pipeline_output: object
     """What the pipeline returned."""
     record: CallRecord = field(repr=False)
 
     def recipe(self, index: int = 0) -> Recipe:
-        """Return the recipe of one image.
+        """Return the recipe of one image or animation.
 
         Args:
             index: Number of the image, from 0.
@@ -194,17 +198,21 @@ class StyledOutput:
                 made by `instantstyle.load`, or an argument has no field in a recipe.
         """
         image = self.images[index]
-        if not isinstance(image, Image.Image):
+        frames = cast("list[object]", image) if isinstance(image, list) else [cast(object, image)]
+        if not frames or not all(isinstance(frame, Image.Image) for frame in frames):
             raise JobError("Only PIL images carry a recipe; leave output_type out.")
-        return self.record.recipe(index, image)
+        count = len(frames) if isinstance(image, list) else None
+        return self.record.recipe(index, cast(Image.Image, frames[0]), count)
 
-    def save(self, path: str | Path, index: int = 0, *, force: bool = False) -> Path:
+    def save(self, path: str | Path, index: int = 0, *, force: bool = False, fps: float | None = None) -> Path:
         """Write one image as a file that carries its recipe: `instantstyle reproduce` generates it again.
 
         Args:
-            path: A path that ends in .png, .jpg or .webp. Its folder is made if necessary.
+            path: A path that ends in .png, .jpg or .webp, for an animation in .gif, .webp, .png or .mp4. Its folder is
+                made if necessary.
             index: Number of the image, from 0.
             force: Whether to replace an existing file.
+            fps: Frames a second of an animation, 1 to 50; None is 8.
 
         Returns:
             The path.
@@ -212,7 +220,13 @@ class StyledOutput:
         Raises:
             JobError: As `recipe`, or the file cannot be written there.
         """
-        return save_image(self.images[index], path, self.recipe(index), force=force)
+        image, recipe = self.images[index], self.recipe(index)
+        if isinstance(image, list):
+            recipe = recipe.replace(fps=DEFAULT_FPS if fps is None else fps)
+            return save_animation(cast("list[Image.Image]", image), path, cast(float, recipe.fps), recipe, force=force)
+        if fps is not None:
+            raise JobError(f"fps is {shorten(fps)}, and the output is an image; leave it out.")
+        return save_image(image, path, recipe, force=force)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.pipeline_output, name)

@@ -69,6 +69,7 @@ def check_arguments(
         raise _one_generator_error(pipe)
     _check_texts(arguments)
     _check_numbers(pipe, arguments)
+    _check_frames(pipe, arguments)
     steps = arguments.get("num_inference_steps")
     if steps is not None and not is_whole_number(steps, at_least=1):
         raise JobError(f"num_inference_steps is {shorten(steps)}; it must be a whole number from 1.")
@@ -91,6 +92,26 @@ def _check_processor_options(pipe: Pipeline, arguments: PipelineArguments) -> No
         raise StyleError(
             f"{type(pipe).__name__} sets attention processors of its own in place of a style's with {used[0]}; pass "
             f"{' and '.join(f'{name}=False' for name in present)}."
+        )
+
+
+def _check_frames(pipe: Pipeline, arguments: PipelineArguments) -> None:
+    """Check that a video has no more frames than the motion modules have positions."""
+    parameters = inspect.signature(pipe.__call__).parameters
+    limit = getattr(pipe.unet.config, "motion_max_seq_length", None)
+    if limit is None or not {"num_frames", "video"} & {*parameters}:
+        return
+    video = arguments.get("video")
+    if "num_frames" in parameters:
+        count = arguments.get("num_frames", parameters["num_frames"].default)
+        if not is_whole_number(count, at_least=1):
+            raise JobError(f"num_frames is {shorten(count)}; it must be a whole number from 1.")
+    else:
+        count = len(cast("Sequence[object]", video)) if isinstance(video, list | tuple) else 1
+    if count > limit and not _uses_free_noise(pipe):
+        raise JobError(
+            f"The video has {count} frames, and the motion adapter has positions for {limit}: generate at most "
+            f"{limit}, or call pipe.enable_free_noise() for longer videos."
         )
 
 

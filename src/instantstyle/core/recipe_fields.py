@@ -1,5 +1,8 @@
 """Styles of a call as fields of a recipe."""
 
+# The fields of a style are of any type.
+# pyright: reportUnknownVariableType=false
+
 from collections.abc import Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING
@@ -45,6 +48,11 @@ def style_fields(style: Style, settings: PipelineArguments, missing: list[str]) 
     if (negative := settings["negative_style"]) is not None:
         missing += _list_missing_of_negative(negative, style.crop)
         fields["negative_references"] = negative.source.references if negative.source else ()
+    frames = settings.get("frames")
+    if callable(frames):
+        missing.append("a function as frames (pass a list)")
+    elif frames is not None:
+        fields["frame_weights"] = tuple(frames)
     if (mask := settings["mask"]) is not None:
         if isinstance(mask, MaskFile):
             fields["mask"] = mask.reference
@@ -90,7 +98,7 @@ def _second_fields(style: Style, settings: PipelineArguments, first: RecipeField
         missing.append("content, texture or a negative style of the second adapter")
     if own.get("combine", "average") != "average":
         missing.append("references of the second adapter side by side")
-    shared = ("start", "end", "mask", "crop")
+    shared = ("start", "end", "frame_weights", "mask", "crop")
     # The crop of a saved style is that of its file.
     compared = [name for name in shared if name != "crop" or {"crop"} <= {*first} & {*own}]
     if first and any(first.get(name) != own.get(name) for name in compared):

@@ -14,6 +14,7 @@ from ..errors import StyleError
 from .cleanstyle import SingularTail, suppression
 from .content_removal import cleaning_weight
 from .denoising_state import DenoisingState
+from .frame_weights import FrameWeights
 from .row_layout import GUIDED, UNGUIDED, RowLayout
 
 KeyValueShift = tuple[Float[Tensor, "2 prompts tokens width"], Float[Tensor, "2 prompts tokens width"]]
@@ -78,6 +79,8 @@ class StyleKeyValues:
     """Weights in 0..1 over the whole image; None acts everywhere."""
     curve: Callable[[float], float] | None = None
     """Maps the progress 0..1 to a factor on the scale; None is 1 throughout."""
+    frames: FrameWeights | None = None
+    """Factors on the scale over the frames of a video; None is 1 in all."""
     shift: TokenShift | TailDecay | None = None
     """What changes with the steps; present where the style uses `clean` or `cleanstyle`."""
     unconditional: bool = False

@@ -4,17 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
 
 from ..errors import JobError
-from ..recipe import BLOCK_FIELDS, WORDLESS, Combine, Crop, Recipe, RecipeFields, Reference
+from ..imaging.animation_file import DEFAULT_FPS
+from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, WORDLESS, Combine, Crop, Recipe, RecipeFields, Reference
 from ..unet.probe_file import resolve_block_spec
 from ..utils.versions import library_versions
 from .callbacks import OnPreview, OnStep, step_callback
 from .hints import warn_of_content
-from .idle_fields import check_seeds
+from .idle_fields import check_seeds, refuse_animation
 from .sources import SourceCache
 
 if TYPE_CHECKING:
@@ -55,10 +56,36 @@ def generate(
     Raises:
         InstantStyleError: The recipe does not fit the model, or a file cannot be read.
     """
+    refuse_animation([name for name in ANIMATION_FIELDS if getattr(recipe, name)], "this call")
     check_seeds(recipe, count)
     prepared = prepared or prepare(styled, recipe, sources)
     for seed in range(recipe.seed, recipe.seed + count):
         yield from prepared.generate([recipe.replace(seed=seed)], on_step, on_preview)
+
+
+DEFAULT_FRAMES = 16
+"""Number of frames of an animation, that of the videos which AnimateDiff's motion modules are trained on."""
+
+
+def animate(
+    styled: "InstantStyle", recipe: Recipe, *, on_step: OnStep | None = None, sources: SourceCache | None = None
+) -> tuple[list[Image.Image], Recipe]:
+    """Generate the frames of an animation.
+
+    Args:
+        styled: The model with a motion adapter, as `load_for` loads it.
+        recipe: The recipe, with `motion_adapter`.
+        on_step: Called after each step.
+        sources: Cache with the files that `validate` decoded.
+
+    Returns:
+        The frames, and the complete recipe.
+
+    Raises:
+        InstantStyleError: The recipe does not fit the model, or a file cannot be read.
+    """
+    [animation] = prepare(styled, recipe, sources).animate([recipe], on_step)
+    return animation
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +124,17 @@ class PreparedRecipe:
         Raises:
             InstantStyleError: The recipe does not fit the model, or an image came out black.
         """
+        return cast("list[tuple[Image.Image, Recipe]]", self._call(recipes, on_step, on_preview))
+
+    def animate(
+        self, recipes: Sequence[Recipe], on_step: OnStep | None = None
+    ) -> list[tuple[list[Image.Image], Recipe]]:
+        """Generate several animations in one call; as `generate`, with the frames of each."""
+        return cast("list[tuple[list[Image.Image], Recipe]]", self._call(recipes, on_step))
+
+    def _call(
+        self, recipes: Sequence[Recipe], on_step: OnStep | None, on_preview: OnPreview | None = None
+    ) -> list[tuple[Any, Recipe]]:
         from torch import Generator
 
         from ..models.schedulers import use_scheduler
@@ -146,6 +184,7 @@ def prepare(
         "scale": recipe.scale,
         "start": recipe.start,
         "end": recipe.end,
+        "frames": recipe.frame_weights or None,
         "mask": sources.read_mask(recipe.mask) if recipe.mask else None,
     }
     conditionings: list[StyleConditioning] = []
@@ -291,12 +330,17 @@ def _pipeline_arguments(recipe: Recipe, count: int) -> "PipelineArguments":
         "guidance_interval": recipe.guidance_interval,
         "height": height,
         "width": width,
+        "num_frames": (recipe.frames or DEFAULT_FRAMES) if recipe.motion_adapter else None,
     }
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def _complete(recipe: Recipe, styled: "InstantStyle", style: "Style | None", image: Image.Image) -> Recipe:
+def _complete(
+    recipe: Recipe, styled: "InstantStyle", style: "Style | None", image: Image.Image | list[Image.Image]
+) -> Recipe:
     """Fill in what the model chose, because a later release may choose differently."""
+    frames = image if isinstance(image, list) else None
+    first = frames[0] if frames else image
     # Not `pipe.num_timesteps`: an image-to-image pipeline runs only a part of the steps it is given.
     default_steps = signature(styled.pipe.__call__).parameters["num_inference_steps"].default
     return recipe.replace(
@@ -305,8 +349,10 @@ def _complete(recipe: Recipe, styled: "InstantStyle", style: "Style | None", ima
         content_scale=style.content_scale if style else None,
         removal=style.removal if style else None,
         **_blend_fields(recipe, style),
-        height=image.height,
-        width=image.width,
+        height=first.height,
+        width=first.width,
+        frames=len(frames) if frames else None,
+        fps=(recipe.fps or DEFAULT_FPS) if frames else None,
         scheduler=recipe.scheduler or type(styled.pipe.scheduler).__name__,
         dtype=str(styled.pipe.unet.dtype).removeprefix("torch."),
         versions=library_versions(),

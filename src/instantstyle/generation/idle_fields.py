@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from ..errors import JobError
-from ..recipe import Recipe
+from ..recipe import ANIMATION_FIELDS, Recipe
 
 _REFERENCE_FIELDS = (
     *("texture_references", "colour_scale", "texture_scale", "content", "content_references", "content_scale"),
@@ -11,7 +11,7 @@ _REFERENCE_FIELDS = (
 )
 """Fields that act on `references` alone."""
 
-_STYLE_FIELDS = ("crop", "mask", "start", "end")
+_STYLE_FIELDS = ("crop", "mask", "start", "end", "frame_weights")
 """Fields that act on `references`, `layout_references` and those of a second adapter."""
 
 _SCALE_FIELDS = ("scale",)
@@ -22,6 +22,9 @@ _SECOND_FIELDS = ("second_image_encoder", "second_references", "second_blocks", 
 
 _TRANSFER_FIELDS = ("colour_transfer_interval",)
 """Fields that act on `colour_transfer`."""
+
+_ANIMATION_FIELDS = tuple(name for name in ANIMATION_FIELDS if name != "motion_adapter")
+"""Fields that act on `motion_adapter`."""
 
 _IMAGE_FIELDS = ("strength", "control")
 """Fields that act on `image`."""
@@ -55,6 +58,8 @@ def _list_unused(recipe: Recipe) -> list[str]:
         names += _SECOND_FIELDS
     if not recipe.colour_transfer:
         names += _TRANSFER_FIELDS
+    if recipe.motion_adapter is None:
+        names += [name for name in _ANIMATION_FIELDS if name not in names]
     return [*names, *(_IMAGE_FIELDS if recipe.image is None else _SIZE_FIELDS)]
 
 
@@ -78,6 +83,8 @@ def refuse_fields(names: Collection[str]) -> None:
         JobError: There is at least one field.
     """
     faults: list[str] = []
+    if animation := [name for name in names if name in _ANIMATION_FIELDS and name not in _STYLE_FIELDS]:
+        faults.append(f"{' and '.join(animation)} can only act on an animation; add motion_adapter.")
     if style := [name for name in names if name in _REFERENCE_FIELDS + _SCALE_FIELDS + _STYLE_FIELDS]:
         faults.append(
             f"{' and '.join(style)} can only act on the style of a reference, and there is none; add a reference "
@@ -95,6 +102,23 @@ def refuse_fields(names: Collection[str]) -> None:
         faults.append(f"{' and '.join(size)} cannot be set beside image, from which the size is taken; leave it out.")
     if faults:
         raise JobError(" ".join(faults))
+
+
+def refuse_animation(names: Collection[str], what: str) -> None:
+    """Raise an error for fields of an animation where images are generated.
+
+    Args:
+        names: Fields that are given.
+        what: What generates images only, for the message.
+
+    Raises:
+        JobError: One of the fields is of `ANIMATION_FIELDS`.
+    """
+    if given := [name for name in ANIMATION_FIELDS if name in names]:
+        raise JobError(
+            f"{' and '.join(given)} cannot be used here: {what} generates single images, and a motion adapter all "
+            "frames of an animation in one call. Use `instantstyle animate`."
+        )
 
 
 def check_seeds(recipe: Recipe, count: int) -> None:

@@ -25,7 +25,7 @@ def load_for(
 
     Args:
         recipe: The recipe whose model, adapter, image encoder, dtype and control are loaded. With an image to
-            start from, the model is an image-to-image pipeline.
+            start from, the model is an image-to-image pipeline; with a motion adapter it is AnimateDiff's.
         *others: Further recipes of the same model.
         device: A torch device; None for a GPU if there is one.
         plain: Whether to load neither adapter nor image encoder. None decides by `is_plain`; give it where
@@ -44,7 +44,8 @@ def load_for(
     if plain is None:
         plain = all(is_plain(each, sources) for each in (recipe, *others))
     parts = {name: getattr(recipe, name) for name in MODEL_FIELDS}
-    styled = load_model(**parts, device=device, plain=plain, dtype=recipe.dtype)
+    motion = recipe.motion_adapter
+    styled = load_model(**parts, motion_adapter=motion, device=device, plain=plain, dtype=recipe.dtype)
     if recipe.image is None:
         return styled
     from ..models import image_to_image_pipeline
@@ -62,6 +63,7 @@ def load_model(
     vae: Reference | None = None,
     second_adapter: Reference | None = None,
     second_image_encoder: str | None = None,
+    motion_adapter: Reference | None = None,
     plain: bool = False,
     dtype: Dtype | None = None,
 ) -> "InstantStyle":
@@ -76,6 +78,7 @@ def load_model(
         vae: A VAE in place of the model's own.
         second_adapter: An adapter beside the first; None for none.
         second_image_encoder: As `image_encoder`, of the second adapter.
+        motion_adapter: Motion modules for animations; None for images.
         plain: Whether to load neither adapter nor image encoder.
         dtype: Name of a torch dtype; None for the fastest on the device.
 
@@ -84,7 +87,7 @@ def load_model(
 
     Raises:
         ModelError: The model cannot be found or loaded.
-        ModelError: A LoRA or VAE does not fit, or is another file than the recipe was made with.
+        ModelError: A LoRA, VAE or motion adapter does not fit, or is another file than the recipe was made with.
         CheckpointError: The adapter or image encoder does not fit.
         JobError: There is no such device.
     """
@@ -99,6 +102,7 @@ def load_model(
         image_encoder=image_encoder if second_adapter is None else [image_encoder, second_image_encoder],
         loras=loras,
         vae=vae,
+        motion_adapter=motion_adapter,
         plain=plain,
         device=device,
         dtype=getattr(torch, dtype) if dtype else None,

@@ -10,7 +10,7 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from ..errors import JobError, suggest_nearest
-from ..recipe import FIELD_ALIASES, MODEL_FIELDS, Recipe, Reference
+from ..recipe import ANIMATION_FIELDS, FIELD_ALIASES, MODEL_FIELDS, Recipe, Reference
 from ..utils.text import cut, shorten
 from .sources import resolve_source
 
@@ -20,6 +20,7 @@ MAX_VALUES = 50
 EXCLUDED_FIELDS = {
     **dict.fromkeys(MODEL_FIELDS, "one model generates the whole grid"),
     **dict.fromkeys(("image", "strength", "control"), "its images start from noise, not from an image"),
+    **dict.fromkeys(ANIMATION_FIELDS, "its images are not animations"),
     **dict.fromkeys(("version", "versions"), "a recipe only records it"),
 }
 """Fields that cannot be swept, and why."""

@@ -1,4 +1,4 @@
-"""LoRA files, VAEs and second adapters as users name them, and as entries of a recipe."""
+"""LoRA files, VAEs, motion adapters and second adapters as users name them, and as entries of a recipe."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,6 +47,11 @@ def read_vae(name: str) -> Reference:
     return Reference(name=name, sha256=weights_sha256("vae", name))
 
 
+def read_motion_adapter(name: str) -> Reference:
+    """Return the entry of a recipe for a motion adapter; the arguments and errors are those of `read_vae`."""
+    return Reference(name=name, sha256=weights_sha256("motion_adapter", name))
+
+
 def read_adapter(name: str) -> Reference:
     """Return the entry of a recipe for a second adapter.
 
@@ -73,11 +78,12 @@ def weights_sha256(field: str, name: str) -> str | None:
         ModelError: There is no such file.
     """
     from ..models.registry import CARDS
-    from ..models.weight_files import find_adapter, find_lora, find_vae
+    from ..models.weight_files import find_adapter, find_lora, find_motion_adapter, find_vae
 
     if field == "second_adapter" and name in CARDS:
         return None
-    return {"loras": find_lora, "vae": find_vae, "second_adapter": find_adapter}[field](name).sha256()
+    find = {"loras": find_lora, "vae": find_vae, "motion_adapter": find_motion_adapter, "second_adapter": find_adapter}
+    return find[field](name).sha256()
 
 
 def locate_weights(field: str, file: Reference, folders: Sequence[Path]) -> str:

@@ -111,7 +111,7 @@ def write_image(
     if image_format == "PNG":
         write_png(image, file, recipe)
         return
-    texts = _make_texts(recipe, image_format, name) if recipe else {}
+    texts = make_texts(recipe, image_format, name) if recipe else {}
     if image_format == "JPEG":
         image.convert("RGB").save(file, format="JPEG", quality=JPEG_QUALITY, subsampling=0, **texts)
     else:
@@ -133,8 +133,20 @@ def recompress(image: Image.Image, image_format: str | None) -> Image.Image:
         return written.convert("RGB")
 
 
-def _make_texts(recipe: Recipe, image_format: ImageFormat, name: Path) -> dict[str, bytes]:
-    """Make the metadata of a JPEG or WebP; a comment that is too long for a JPEG is left out."""
+def make_texts(recipe: Recipe, image_format: ImageFormat, name: Path = Path("The image")) -> dict[str, bytes]:
+    """Make the metadata of a JPEG or WebP; a comment that is too long for a JPEG is left out.
+
+    Args:
+        recipe: The recipe.
+        image_format: The format.
+        name: Name of the image in error messages.
+
+    Returns:
+        Arguments of Pillow's `save`.
+
+    Raises:
+        JobError: The recipe is too long for a JPEG.
+    """
     packet = format_xmp(recipe.to_json())
     exif = Image.Exif()
     exif[_EXIF_IFD] = {_USER_COMMENT: b"UNICODE\0" + recipe.to_a1111().encode("utf-16-be")}

@@ -12,9 +12,10 @@ from ..errors import JobError
 from ..recipe import Recipe
 from ..utils.atomic_write import atomic_write, check_writable
 from ..utils.text import cut
-from .loading import open_image
+from .loading import open_image, read_image_bytes
 from .png_check import PIXELS_KEY, hash_pixels
 from .png_chunks import MAX_TEXT_BYTES, TOO_LONG_KEY
+from .video_file import is_video_file, read_comment
 from .xmp import parse_xmp
 
 RECIPE_KEY = "instantstyle"
@@ -86,6 +87,11 @@ def write_png(
         recipe: The recipe, if any.
         texts: Further texts by PNG text key.
     """
+    image.save(file, format="PNG", pnginfo=make_png_info(image, recipe, texts))
+
+
+def make_png_info(image: Image.Image, recipe: Recipe | None = None, texts: Mapping[str, str] | None = None) -> PngInfo:
+    """Make the texts of a PNG; of an animation, `image` is the first frame. The arguments are those of `write_png`."""
     recipe_texts = {RECIPE_KEY: recipe.to_json(), "parameters": recipe.to_a1111()} if recipe else {}
     all_texts = {**recipe_texts, **(texts or {})}
     if all_texts:
@@ -94,11 +100,11 @@ def write_png(
     for key, text in all_texts.items():
         # add_text chooses iTXt by itself for text outside Latin-1.
         info.add_text(key, text)
-    image.save(file, format="PNG", pnginfo=info)
+    return info
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """Read the recipe from a PNG that `save_png` wrote, or a JPEG or WebP of `image_file.save_image`.
+    """Read the recipe from a file of `save_png`, `image_file.save_image` or `animation_file.save_animation`.
 
     Args:
         path: The file.
@@ -106,7 +112,10 @@ def read_recipe(path: str | Path) -> Recipe:
     Raises:
         ImageError: The file is not an image that can be decoded.
         JobError: The image contains no recipe, or not a valid one.
+        MissingExtra: The file is an MP4, and av is not installed.
     """
+    if is_video_file(path):
+        return read_recipe_from_video(read_image_bytes(path), str(path))
     with open_image(path) as image:
         return read_recipe_from_image(image, str(path))
 
@@ -121,9 +130,19 @@ def read_recipe_from_image(image: Image.Image, name: str) -> Recipe:
     Raises:
         JobError: The image contains no recipe, or not a valid one.
     """
-    text = _read_text(image, RECIPE_KEY) or parse_xmp(image.info.get("xmp"))
+    text = _read_text(image, RECIPE_KEY) or parse_xmp(image.info.get("xmp")) or _read_comment(image)
     if text is None and RECIPE_KEY in image.info.get(TOO_LONG_KEY, ()):
         raise JobError(f"{name}: the text with the recipe is longer than {MAX_TEXT_BYTES // 2**20} MB.")
+    return _parse_recipe(text, name)
+
+
+def read_recipe_from_video(data: bytes, name: str) -> Recipe:
+    """Read the recipe from an MP4; the arguments and errors are those of `video_file.read_comment`, and `JobError`."""
+    comment = read_comment(data, name)
+    return _parse_recipe(comment if comment and comment.startswith("{") else None, name)
+
+
+def _parse_recipe(text: str | None, name: str) -> Recipe:
     if text is None:
         raise JobError(f"{name} carries no recipe; only images as instantstyle wrote them do.")
     try:
@@ -133,7 +152,7 @@ def read_recipe_from_image(image: Image.Image, name: str) -> Recipe:
 
 
 def read_png_text(path: str | Path, key: str) -> str | None:
-    """Read the text that an image contains under a PNG text key; None where there is none.
+    """Read the text that an image contains under a PNG text key; None where there is none, as in an MP4.
 
     Args:
         path: The file.
@@ -142,8 +161,18 @@ def read_png_text(path: str | Path, key: str) -> str | None:
     Raises:
         ImageError: The file is not an image that can be decoded.
     """
+    if is_video_file(path):
+        return None
     with open_image(path) as image:
         return _read_text(image, key)
+
+
+def _read_comment(image: Image.Image) -> str | None:
+    """Return the comment of a GIF if it can be a recipe: other programs write comments too."""
+    comment = image.info.get("comment") if image.format == "GIF" else None
+    if not isinstance(comment, bytes) or not comment.startswith(b"{") or len(comment) > MAX_TEXT_BYTES:
+        return None
+    return comment.decode(errors="replace")
 
 
 def _read_text(image: Image.Image, key: str) -> str | None:

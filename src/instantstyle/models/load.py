@@ -48,6 +48,7 @@ def load(
     loras: Sequence[LoraLike] = (),
     vae: str | Path | Reference | None = None,
     scheduler: str | None = None,
+    motion_adapter: str | Path | Reference | None = None,
 ) -> InstantStyle:
     """Load a model with its IP-Adapter and image encoder.
 
@@ -68,6 +69,8 @@ def load(
             into the weights.
         vae: A .safetensors file, a folder in diffusers' layout or a hub id of a VAE in place of the model's own.
         scheduler: A name of `models.schedulers.SCHEDULERS`, or a class of diffusers, in place of the model's own.
+        motion_adapter: A .safetensors file, a folder in diffusers' layout or a hub id of AnimateDiff's motion modules.
+            Calls then generate videos: `styled("a rocket", style="ink.png", num_frames=16).save("rocket.gif")`.
 
     Returns:
         The model, ready to generate.
@@ -75,11 +78,11 @@ def load(
     Raises:
         ModelError: The model cannot be found or loaded. Files that are missing and cannot be downloaded are
             all listed, before anything is loaded.
-        ModelError: A LoRA or VAE does not fit, or there is no such scheduler.
+        ModelError: A LoRA, VAE or motion adapter does not fit, or there is no such scheduler.
         CheckpointError: The adapter or image encoder does not fit.
         JobError: There is no such device, or a weight of a LoRA is out of range.
     """
-    changes = PipelineChanges.of(loras, vae, scheduler)
+    changes = PipelineChanges.of(loras, vae, scheduler, motion_adapter)
     if device is not None:
         device = resolve_device(device)
     if dtype is not None and not isinstance(cast(object, dtype), torch.dtype):
@@ -89,7 +92,7 @@ def load(
         _validate_plain(card)
         dtype = dtype or default_dtype(device, exact=card.bundled)
         with hide_progress_bars():
-            pipe = changes.apply(load_pipeline(card, dtype))
+            pipe = changes.apply(load_pipeline(card, dtype), keeps_scheduler=card.scheduler is not None)
         if device is not None:
             pipe.to(device)
         return InstantStyle(
@@ -107,7 +110,7 @@ def load(
     checkpoint = first.open_checkpoint()
     with hide_progress_bars():
         encoder = first.open_encoder(checkpoint, dtype)
-        pipe = changes.apply(load_pipeline(card, dtype))
+        pipe = changes.apply(load_pipeline(card, dtype), keeps_scheduler=card.scheduler is not None)
     if device is not None:
         pipe.to(device)
         encoder.model.to(device)

@@ -92,7 +92,9 @@ def _check_base(pipe: Any, file: WeightFile, shapes: Mapping[str, tuple[int, ...
     expected = _text_width(pipe)
     if any(map(_TRANSFORMER_KEY.search, shapes)):
         raise ModelError(f"{file.path} is a LoRA of a diffusion transformer, such as FLUX, and this model is a UNet.")
-    widths = {shape[1] for key, shape in shapes.items() if _TEXT_KEY.search(key) and len(shape) > 1}
+    # A motion module's attn2 reads frames and not text.
+    keys = [key for key in shapes if _TEXT_KEY.search(key) and "motion_modules" not in key]
+    widths = {shapes[key][1] for key in keys if len(shapes[key]) > 1}
     if widths and expected and expected not in widths:
         raise ModelError(
             f"{file.path} is a LoRA of {_join(BASES.get(width, 'another model') for width in widths)} (text tokens of "

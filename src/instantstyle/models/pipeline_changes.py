@@ -1,4 +1,4 @@
-"""What a recipe changes of a loaded pipeline: LoRA files, the VAE and the scheduler."""
+"""What a recipe changes of a loaded pipeline: motion modules, LoRA files, the VAE and the scheduler."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 
 from ..recipe import Lora, RecipeFields, Reference
 from .lora import LoraLike, list_loras, merge_loras
+from .motion_adapter import add_motion_modules, describe_motion_adapter
 from .schedulers import build_scheduler, validate_scheduler
 from .vae import describe_vae, replace_vae
 
@@ -19,15 +20,21 @@ class PipelineChanges:
         loras: LoRA files to merge, with the SHA-256 of each.
         vae: The VAE, with its SHA-256; None for the pipeline's own.
         scheduler: Name of the scheduler; None for the pipeline's own.
+        motion_adapter: The motion modules, with their SHA-256; None for images.
     """
 
     loras: tuple[Lora, ...] = ()
     vae: Reference | None = None
     scheduler: str | None = None
+    motion_adapter: Reference | None = None
 
     @classmethod
     def of(
-        cls, loras: Sequence[LoraLike] = (), vae: str | Path | Reference | None = None, scheduler: str | None = None
+        cls,
+        loras: Sequence[LoraLike] = (),
+        vae: str | Path | Reference | None = None,
+        scheduler: str | None = None,
+        motion_adapter: str | Path | Reference | None = None,
     ) -> "PipelineChanges":
         """Find the files of the changes, without reading their tensors; the arguments are those of `load`.
 
@@ -37,14 +44,22 @@ class PipelineChanges:
         """
         if scheduler is not None:
             validate_scheduler(scheduler)
-        return cls(list_loras(loras), None if vae is None else describe_vae(vae), scheduler)
+        motion = None if motion_adapter is None else describe_motion_adapter(motion_adapter)
+        return cls(list_loras(loras), None if vae is None else describe_vae(vae), scheduler, motion)
 
-    def apply(self, pipe: Any) -> Any:
-        """Change a pipeline and return it.
+    def apply(self, pipe: Any, *, keeps_scheduler: bool = False) -> Any:
+        """Change a pipeline and return it; with motion modules, return a pipeline of AnimateDiff with its components.
+
+        Args:
+            pipe: The pipeline.
+            keeps_scheduler: Whether AnimateDiff keeps its scheduler too, as models of few steps need theirs.
 
         Raises:
-            ModelError: A LoRA, VAE or scheduler does not fit.
+            ModelError: A LoRA, VAE, scheduler or motion adapter does not fit.
         """
+        # Before LoRA files are merged: some are for motion modules.
+        if self.motion_adapter is not None:
+            pipe = add_motion_modules(pipe, self.motion_adapter, keeps_scheduler=keeps_scheduler)
         merge_loras(pipe, self.loras)
         if self.vae is not None:
             replace_vae(pipe, self.vae)
@@ -54,5 +69,5 @@ class PipelineChanges:
 
     def as_recipe_fields(self) -> RecipeFields:
         """Return the fields of a recipe; empty without changes."""
-        given = {"loras": self.loras, "vae": self.vae, "scheduler": self.scheduler}
+        given = {name: getattr(self, name) for name in ("loras", "vae", "scheduler", "motion_adapter")}
         return {name: value for name, value in given.items() if value}

@@ -1,15 +1,13 @@
 """The VAE of a pipeline replaced by that of a file."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from ..errors import JobError, ModelError
+from ..errors import ModelError
 from ..recipe import Reference
 from ..utils.text import one_line
-from ..utils.text_file import read_text_file
 from .network import import_diffusers_class
-from .weight_files import WeightFile, find_vae
+from .weight_files import find_vae
 
 _LDM_KEY = "decoder.mid.block_1.norm1.weight"
 """A tensor that only files of the original implementation have, such as `sdxl_vae.safetensors`."""
@@ -49,7 +47,7 @@ def replace_vae(pipe: Any, vae: Reference) -> None:
     tensors = {name.removeprefix(_LDM_PREFIX): tensor for name, tensor in file.read(vae.sha256).items()}
     vae_class = import_diffusers_class("AutoencoderKL")
     try:
-        network = vae_class.from_config(_read_config(file) or own.config)
+        network = vae_class.from_config(file.read_config() or own.config)
         if _LDM_KEY in tensors:
             from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 
@@ -65,15 +63,6 @@ def replace_vae(pipe: Any, vae: Reference) -> None:
             f"{ours[1]} px; use a VAE for this base."
         )
     pipe.register_modules(vae=network.to(own.device, own.dtype).eval())
-
-
-def _read_config(file: WeightFile) -> dict[str, Any] | None:
-    if file.config is None:
-        return None
-    try:
-        return json.loads(read_text_file(file.config, "JSON"))
-    except (JobError, ValueError) as error:
-        raise ModelError(f"{file.config} cannot be read: {one_line(error)}") from None
 
 
 def _latent_format(config: Any) -> tuple[int, int]:

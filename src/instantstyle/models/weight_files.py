@@ -1,15 +1,17 @@
 """Files of weights that change a loaded model: where they are, their SHA-256, and what is in them."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError, suggest_nearest
+from ..errors import JobError, ModelError, suggest_nearest
 from ..utils.hub import fetch_file
 from ..utils.text import one_line, shorten
+from ..utils.text_file import read_text_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 """The only format that is read: others can run code, or are read by diffusers in several ways."""
 
-VAE_WEIGHTS = f"diffusion_pytorch_model{SUFFIX}"
+COMPONENT_WEIGHTS = f"diffusion_pytorch_model{SUFFIX}"
 """File of the weights in a folder or repository of diffusers."""
 
 
@@ -26,7 +28,7 @@ class WeightFile:
     """A file of weights that a recipe names.
 
     Attributes:
-        name: A LoRA or VAE as the caller names it.
+        name: A LoRA, VAE or motion adapter as the caller names it.
         path: The file.
         config: File of the settings beside it, where it is in diffusers' layout.
     """
@@ -46,6 +48,19 @@ class WeightFile:
                 return file_digest(file, sha256).hexdigest()
         except OSError as error:
             raise ModelError(f"{self.path} cannot be read ({error.strerror}).") from None
+
+    def read_config(self) -> dict[str, Any] | None:
+        """Read the settings beside the weights; None where there is no file of them.
+
+        Raises:
+            ModelError: The file is missing or not JSON.
+        """
+        if self.config is None:
+            return None
+        try:
+            return json.loads(read_text_file(self.config, "JSON"))
+        except (JobError, ValueError) as error:
+            raise ModelError(f"{self.config} cannot be read: {one_line(error)}") from None
 
     def read(self, expected: str | None = None) -> "Mapping[str, Tensor]":
         """Read the tensors of the file.
@@ -112,15 +127,24 @@ def find_vae(name: str | Path) -> WeightFile:
     Raises:
         ModelError: There is no such file, folder or repository, or it has another format.
     """
+    return _find_component(name, "VAE")
+
+
+def find_motion_adapter(name: str | Path) -> WeightFile:
+    """Find the weights of a motion adapter; the arguments and errors are those of `find_vae`."""
+    return _find_component(name, "motion adapter")
+
+
+def _find_component(name: str | Path, kind: str) -> WeightFile:
     path = Path(name)
     if path.is_dir():
-        _check_file(path / VAE_WEIGHTS, f"{shorten(str(name))} has no {VAE_WEIGHTS}")
-        return WeightFile(str(name), path / VAE_WEIGHTS, path / "config.json")
+        _check_file(path / COMPONENT_WEIGHTS, f"{shorten(str(name))} is no {kind}: it has no {COMPONENT_WEIGHTS}")
+        return WeightFile(str(name), path / COMPONENT_WEIGHTS, path / "config.json")
     is_hub_id = str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")) and path.suffix != SUFFIX
     if is_hub_id and not path.exists():
         config = fetch_file(str(name), "config.json")
-        return WeightFile(str(name), fetch_file(str(name), VAE_WEIGHTS), config)
-    _check_file(path, f"There is no VAE {shorten(str(name))}")
+        return WeightFile(str(name), fetch_file(str(name), COMPONENT_WEIGHTS), config)
+    _check_file(path, f"There is no {kind} {shorten(str(name))}")
     return WeightFile(str(name), path)
 
 

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..core.style_library import normalize_style_name
 from ..errors import BlockError
+from ..generation.idle_fields import refuse_animation
 from ..recipe import (
     ContentScale,
     Crop,
@@ -50,6 +51,13 @@ class ApiRequest(StrictModel):
 
 class ImageRequest(ApiRequest):
     """Fields of both kinds of requests for images."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_animation(cls, fields: object) -> object:
+        if isinstance(fields, dict):
+            refuse_animation(list(fields), "the service")
+        return fields
 
     prompt: Text
     model: str | None = None

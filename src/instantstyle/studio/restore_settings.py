@@ -143,6 +143,9 @@ def _list_differences(recipe: Recipe, settings: Settings) -> Iterator[str]:
     if recipe.image:
         name = display_name(recipe.image.name)
         yield f"It was generated from the image {name}; the studio generates from a prompt only."
+    if recipe.motion_adapter:
+        name = display_name(recipe.motion_adapter.name)
+        yield f"It is an animation of the motion adapter {name}; the studio generates single images."
     for name in MODEL_FIELDS:
         theirs, ours = (_describe_part(getattr(each, name)) for each in (recipe, settings))
         if theirs != ours:
