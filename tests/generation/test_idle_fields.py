@@ -69,12 +69,11 @@ def test_a_size_beside_an_image_to_start_from_is_refused(folder, field):
         read(folder, {"image": "ink.png", field: 64})
 
 
-def test_a_scheduler_in_a_row_is_refused_and_that_of_an_image_is_not(folder):
-    with pytest.raises(JobError, match="scheduler is recorded in images, and no row can choose it"):
-        read(folder, {"scheduler": "EulerDiscreteScheduler"})
+def test_a_row_chooses_its_scheduler_and_the_recipe_of_an_image_keeps_its_own(folder):
+    assert read(folder, {"scheduler": "euler"})[0].scheduler == "euler"
     made = {"scheduler": "EulerDiscreteScheduler", "versions": {"torch": "2"}, "image": "ink.png", "width": 64}
     [recipe] = read(folder, made)
-    assert (recipe.scheduler, recipe.width) == (None, 64)
+    assert (recipe.scheduler, recipe.width, recipe.versions) == ("EulerDiscreteScheduler", 64, {})
 
 
 def test_a_default_must_act_in_some_row(folder):
