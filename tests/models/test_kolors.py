@@ -92,6 +92,17 @@ def test_a_folder_with_an_adapter_file_equals_diffusers(
     assert not torch.allclose(ours, plain, rtol=1e-2)
 
 
+def test_the_commands_generate_and_restyle_take_a_folder(run, kolors_folder, adapter_file, tmp_path, reference):
+    reference.save(tmp_path / "ink.png")
+    model = ("--style", "ink.png", "--model", kolors_folder, "--adapter", adapter_file, "--steps", "2")
+    generated = run("generate", "a", *model, "--width", "16", "--height", "16", "-o", "out.png")
+    restyled = run("restyle", "ink.png", *model, "--prompt", "a", "-o", "restyled.png")
+    assert [outcome.code for outcome in (generated, restyled)] == [0, 0], generated.err + restyled.err
+    with Image.open(tmp_path / "out.png") as image, Image.open(tmp_path / "restyled.png") as other:
+        assert image.size == (16, 16)
+        assert other.getextrema() != ((0, 0),) * 3
+
+
 def test_the_published_file_is_recognised_by_its_tensors(tmp_path):
     torch.save(published_adapter(), tmp_path / "download.bin")
     found = identify_file(tmp_path / "download.bin")
@@ -176,7 +187,12 @@ def test_words_are_not_removed_and_pictures_are(kolors_folder, adapter_file, ref
 
 def test_an_encoder_of_another_size_is_refused():
     """CLIP ViT-L/14 for 224 px has the same widths."""
-    sizes = {"hidden_size": 1024, "projection_dim": 768, "num_attention_heads": 16, "intermediate_size": 8}
+    sizes: dict[str, Any] = {
+        "hidden_size": 1024,
+        "projection_dim": 768,
+        "num_attention_heads": 16,
+        "intermediate_size": 8,
+    }
     with torch.device("meta"):
         config = CLIPVisionConfig(**sizes, num_hidden_layers=1, image_size=224, patch_size=14)
         encoder = CLIPVisionModelWithProjection(config)

@@ -40,7 +40,7 @@ def select_known(pipe: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name in known}
 
 
-def make_generator(pipe: Any) -> dict[str, torch.Generator]:
+def make_generator(pipe: Any) -> dict[str, Any]:
     """Return one generator for all pictures: not every class of diffusers takes one for each."""
     return select_known(pipe, {"generator": torch.Generator().manual_seed(3)})
 
@@ -149,7 +149,7 @@ def compare(
 
 @pytest.mark.parametrize("name", CASES)
 def test_latents_equal_diffusers(name, tokenizer_folder, image_encoder, reference):
-    differences, effect = compare(name, tokenizer_folder, image_encoder, reference, CASES[name].cells[:2])
+    differences, effect = compare(name, tokenizer_folder, image_encoder, reference, CASES[name].cells[:1])
     assert {cell: found for cell, found in differences.items() if found > TOLERANCE} == {}
     assert effect > 10 * TOLERANCE
 
@@ -157,7 +157,7 @@ def test_latents_equal_diffusers(name, tokenizer_folder, image_encoder, referenc
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_latents_equal_diffusers_in_the_other_cells(name, tokenizer_folder, image_encoder, reference):
-    cells = CASES[name].cells[2:]
+    cells = CASES[name].cells[1:]
     if cells:
         differences, _ = compare(name, tokenizer_folder, image_encoder, reference, cells)
         assert {cell: found for cell, found in differences.items() if found > TOLERANCE} == {}
