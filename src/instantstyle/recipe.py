@@ -248,6 +248,12 @@ class Recipe(StrictModel):
                 f"Recipe is invalid: colour_transfer takes the colours of one image, and there are "
                 f"{len(self.references)} references; give one, or leave colour_transfer out."
             )
+        idle = [name for name in ANIMATION_FIELDS[1:] if getattr(self, name)]
+        if idle and self.motion_adapter is None:
+            raise JobError(
+                f"Recipe is invalid: {' and '.join(idle)} can only act on an animation, and there is no "
+                "motion_adapter; add it."
+            )
         if self.motion_adapter and (refused := [name for name in ("image", "colour_transfer") if getattr(self, name)]):
             raise JobError(
                 f"Recipe is invalid: {' and '.join(refused)} cannot act on an animation, whose frames all begin as "

@@ -136,6 +136,7 @@ def test_what_does_not_fit_ends_in_one_line(run, model, motion, ink, tmp_path):
     (tmp_path / "cut" / "config.json").write_bytes((motion / "config.json").read_bytes())
     cut = {name: tensor for name, tensor in tensors.items() if "up_blocks.0" not in name}
     save_file(cut, tmp_path / "cut" / "diffusion_pytorch_model.safetensors")
+    save_file({**tensors, "conv_in.weight": torch.zeros(8, 9, 3, 3)}, tmp_path / "pia.safetensors")
     cases = {
         ("--frames", 5): r"The video has 5 frames, and the motion adapter has positions for 4",
         ("--frames", 0): r"frames is 0",
@@ -147,6 +148,7 @@ def test_what_does_not_fit_ends_in_one_line(run, model, motion, ink, tmp_path):
         ("--motion-adapter", "empty"): r"'empty' is no motion adapter: it has no diffusion_pytorch_model.safetensors",
         ("--motion-adapter", "vae.safetensors"): r"has no motion modules; it has decoder.conv_in.weight",
         ("--motion-adapter", "cut"): r"is no whole motion adapter: \d+ tensors are missing and 0 are unknown",
+        ("--motion-adapter", "pia.safetensors"): r"is a motion adapter of PIA, which animates a given image",
         ("--motion-adapter", "none.safetensors"): r"There is no motion adapter 'none.safetensors'",
         ("-o", "out.jpg"): r"out.jpg should end in .gif, .webp, .png or .mp4",
         ("-o", "there.gif"): r"there.gif exists",

@@ -30,6 +30,19 @@ def test_the_result_has_the_proportions_of_the_image_and_the_size_of_the_model(r
         assert image.size == (24, 8)
 
 
+def test_a_width_keeps_the_proportions_and_both_sides_are_exact(restyle, run):
+    for words, size in (
+        (("--width", 64), (64, 32)),
+        (("--height", 16), (32, 16)),
+        (("--width", 32, "--height", 32), (32, 32)),
+    ):
+        done = restyle(*words, "-o", "out.png", "--force")
+        assert done.code == 0, done.err
+        with Image.open("out.png") as image:
+            assert image.size == size
+    assert run("reproduce", "out.png").out == "bit-identical\n"
+
+
 def test_the_result_is_named_after_the_image(restyle):
     assert restyle().out == "photo-restyled-7.png\n"
 

@@ -52,7 +52,8 @@ def test_fields_act_on_references_layouts_or_an_image():
     assert find_idle_fields(make(**style, **image)) == [*style, *image]
     assert find_idle_fields(make(**style, **image, layout_references=[INK])) == ["content_scale", "blocks", *image]
     assert find_idle_fields(make(**style, **image, references=[INK], image=INK)) == []
-    assert find_idle_fields(make(width=64, height=64, image=INK)) == ["height", "width"]
+    # The image is resized to them.
+    assert find_idle_fields(make(width=64, height=64, image=INK)) == []
     assert find_idle_fields(make(width=64, scale=1.0, start=0.0, blocks="style", control="none")) == []
 
 
@@ -63,10 +64,15 @@ def test_a_row_with_a_field_without_effect_is_refused(folder, field):
     assert "1 of 2 rows are invalid" in str(caught.value)
 
 
-@pytest.mark.parametrize("field", ["width", "height"])
-def test_a_size_beside_an_image_to_start_from_is_refused(folder, field):
-    with pytest.raises(JobError, match=rf"{field} cannot be set beside image"):
-        read(folder, {"image": "ink.png", field: 64})
+def test_fields_of_an_animation_need_a_motion_adapter():
+    fields = {"frames": 3, "fps": 12.0, "frame_weights": (0.0, 1.0)}
+    with pytest.raises(JobError, match="frames and fps and frame_weights can only act on an animation, and there is"):
+        make(**fields, references=[INK])
+    animation = make(**fields, motion_adapter={"name": "motion"})
+    assert find_idle_fields(animation) == ["frame_weights"]
+    assert find_idle_fields(animation.replace(references=[INK])) == []
+    with pytest.raises(JobError, match="image and colour_transfer cannot act on an animation"):
+        make(motion_adapter={"name": "motion"}, image=INK, references=[INK], colour_transfer=0.5)
 
 
 def test_a_row_chooses_its_scheduler_and_the_recipe_of_an_image_keeps_its_own(folder):

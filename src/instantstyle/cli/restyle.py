@@ -25,6 +25,8 @@ _NAMES = (
         "steps",
         "guidance",
         "guidance_interval",
+        "height",
+        "width",
         "model",
         "adapter",
         "image_encoder",
@@ -62,7 +64,7 @@ def run(
     This is image-to-image: --strength says how far the result may depart from the image. It is 0.6 by
     default, 0.85 with mini, which keeps the image's colours below that, and 1 with --control canny, where a
     ControlNet preserves the edges. --prompt helps to preserve what the image shows. The result has the
-    image's proportions and the model's size.
+    image's proportions and the model's size; --width or --height enlarges it, both give an exact size.
     """
     from ..generation.sources import resolve_image
     from ..imaging.control_image import default_strength

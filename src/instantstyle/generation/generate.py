@@ -17,6 +17,7 @@ from .callbacks import OnPreview, OnStep, step_callback
 from .hints import warn_of_content
 from .idle_fields import check_seeds, refuse_animation
 from .sources import SourceCache
+from .vae_tiling import tile_large_images
 
 if TYPE_CHECKING:
     from ..core.conditioning import StyleConditioning
@@ -140,7 +141,9 @@ class PreparedRecipe:
         from ..models.schedulers import use_scheduler
 
         recipes = [self.recipe.replace(prompt=recipe.prompt, seed=recipe.seed) for recipe in recipes]
-        with use_scheduler(self.styled.pipe, self.recipe.scheduler):
+        start = self.image_arguments.get("image")
+        size = start.size if start else (self.recipe.width, self.recipe.height)
+        with use_scheduler(self.styled.pipe, self.recipe.scheduler), tile_large_images(self.styled.pipe, *size):
             output = self.styled(
                 [recipe.prompt for recipe in recipes],
                 style=self.conditionings or None,
@@ -294,14 +297,17 @@ def _image_arguments(pipe: "Pipeline", recipe: Recipe, sources: SourceCache) -> 
     """Return what an image-to-image pipeline needs of the image to start from."""
     if recipe.image is None:
         return {}
-    from ..imaging.control_image import canny_edges, resize_to_area
+    from ..core.pipeline_checks import supported_arguments
+    from ..imaging.control_image import canny_edges, resize_image
 
     # Side in pixels of the square images that the network was trained on.
     side = pipe.unet.config.sample_size * pipe.vae_scale_factor
-    image = resize_to_area(sources.read_image(recipe.image), side)
+    image = resize_image(sources.read_image(recipe.image), side, recipe.width, recipe.height)
+    # A pipeline with a ControlNet would take the model's own size, whatever that of the image is.
+    size = supported_arguments(pipe, {"height": image.height, "width": image.width})
     strength = {} if recipe.strength is None else {"strength": recipe.strength}
     control = {"control_image": canny_edges(image)} if recipe.control == "canny" else {}
-    return {"image": image, **strength, **control}
+    return {"image": image, **strength, **control, **size}
 
 
 def _colour_arguments(recipe: Recipe, sources: SourceCache) -> "PipelineArguments":

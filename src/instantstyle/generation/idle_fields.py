@@ -23,14 +23,8 @@ _SECOND_FIELDS = ("second_image_encoder", "second_references", "second_blocks", 
 _TRANSFER_FIELDS = ("colour_transfer_interval",)
 """Fields that act on `colour_transfer`."""
 
-_ANIMATION_FIELDS = tuple(name for name in ANIMATION_FIELDS if name != "motion_adapter")
-"""Fields that act on `motion_adapter`."""
-
 _IMAGE_FIELDS = ("strength", "control")
 """Fields that act on `image`."""
-
-_SIZE_FIELDS = ("height", "width")
-"""Fields without effect beside `image`, from which the size is taken."""
 
 MAX_SEED = 2**63 - 1
 
@@ -58,9 +52,7 @@ def _list_unused(recipe: Recipe) -> list[str]:
         names += _SECOND_FIELDS
     if not recipe.colour_transfer:
         names += _TRANSFER_FIELDS
-    if recipe.motion_adapter is None:
-        names += [name for name in _ANIMATION_FIELDS if name not in names]
-    return [*names, *(_IMAGE_FIELDS if recipe.image is None else _SIZE_FIELDS)]
+    return names if recipe.image else [*names, *_IMAGE_FIELDS]
 
 
 def check_request(*recipes: Recipe) -> None:
@@ -83,8 +75,6 @@ def refuse_fields(names: Collection[str]) -> None:
         JobError: There is at least one field.
     """
     faults: list[str] = []
-    if animation := [name for name in names if name in _ANIMATION_FIELDS and name not in _STYLE_FIELDS]:
-        faults.append(f"{' and '.join(animation)} can only act on an animation; add motion_adapter.")
     if style := [name for name in names if name in _REFERENCE_FIELDS + _SCALE_FIELDS + _STYLE_FIELDS]:
         faults.append(
             f"{' and '.join(style)} can only act on the style of a reference, and there is none; add a reference "
@@ -98,8 +88,6 @@ def refuse_fields(names: Collection[str]) -> None:
         faults.append(f"{transfer[0]} can only act with colour_transfer, which is not set; add it.")
     if image := [name for name in names if name in _IMAGE_FIELDS]:
         faults.append(f"{' and '.join(image)} can only act on an image to start from, and there is none; add image.")
-    if size := [name for name in names if name in _SIZE_FIELDS]:
-        faults.append(f"{' and '.join(size)} cannot be set beside image, from which the size is taken; leave it out.")
     if faults:
         raise JobError(" ".join(faults))
 

@@ -44,10 +44,28 @@ def resize_to_area(image: Image.Image, side: int) -> Image.Image:
         The image; width and height are multiples of `LATENT_STRIDE`.
     """
     scale = side / sqrt(image.width * image.height)
-    width, height = (
-        max(LATENT_STRIDE, round(length * scale / LATENT_STRIDE) * LATENT_STRIDE) for length in image.size
-    )
+    width, height = (_scale_length(length, scale) for length in image.size)
     return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def resize_image(image: Image.Image, side: int, width: int | None = None, height: int | None = None) -> Image.Image:
+    """Resize an image to a size, or to about the area of a square.
+
+    Args:
+        image: The image.
+        side: Side of the square in px, where neither width nor height is given.
+        width: Width in px, a multiple of `LATENT_STRIDE`; None keeps the proportions.
+        height: Height in px, as `width`.
+    """
+    if width is None and height is None:
+        return resize_to_area(image, side)
+    width = width or _scale_length(image.width, (height or 0) / image.height)
+    height = height or _scale_length(image.height, width / image.width)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _scale_length(length: int, scale: float) -> int:
+    return max(LATENT_STRIDE, round(length * scale / LATENT_STRIDE) * LATENT_STRIDE)
 
 
 def canny_edges(image: Image.Image) -> Image.Image:

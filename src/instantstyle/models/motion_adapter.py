@@ -99,10 +99,9 @@ def _copy_weights(unet: Any, motion_unet: Any) -> None:
     """Copy all weights of a UNet into the one with motion modules.
 
     diffusers' `UNetMotionModel.from_unet2d` (0.42) leaves out `add_embedding`, SDXL's embedding of the pooled text and
-    the sizes, which then stays random. The first convolution of PIA has further channels and is left as it is.
+    the sizes, which then stays random.
     """
-    own = motion_unet.state_dict()
-    tensors = {name: tensor for name, tensor in unet.state_dict().items() if not name.startswith("conv_in.")}
+    own, tensors = motion_unet.state_dict(), unet.state_dict()
     if lost := [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]:
         raise ModelError(f"AnimateDiff's UNet has no place for weights of this model, such as {lost[0]}; use another.")
     motion_unet.load_state_dict(tensors, strict=False)
@@ -115,6 +114,11 @@ def _load_network(pipe: Any, adapter: Reference) -> Any:
     if not any(map(_NORM.search, _rename(found))):
         some = ", ".join(sorted(found)[:2]) or "no tensors"
         raise ModelError(f"{file.path} has no motion modules; it has {some}. Name a motion adapter of AnimateDiff.")
+    if "conv_in.weight" in found:
+        raise ModelError(
+            f"{file.path} is a motion adapter of PIA, which animates a given image: wrap diffusers' PIAPipeline with "
+            "styled.with_pipeline instead."
+        )
     config = file.read_config() or _infer_config(found, pipe.unet.config.norm_num_groups)
     _check_base(file, tuple(config.get("block_out_channels") or ()), tuple(pipe.unet.config.block_out_channels))
     tensors = _rename(found)
@@ -155,7 +159,6 @@ def _infer_config(found: "Mapping[str, Tensor]", groups: int) -> RecipeFields:
     widths = {int(match[2]): len(tensor) for match, tensor in norms if match[2]}
     layers = {block: sum(match[2] == str(block) for match, _ in norms) for block in widths}
     positions = next((tensor.shape[1] for name, tensor in found.items() if _POSITIONS.search(name)), 32)
-    first_conv = tensors.get("conv_in.weight")
     return {
         "block_out_channels": [widths[block] for block in sorted(widths)],
         "motion_layers_per_block": [layers[block] for block in sorted(layers)],
@@ -163,7 +166,6 @@ def _infer_config(found: "Mapping[str, Tensor]", groups: int) -> RecipeFields:
         "use_motion_mid_block": any(match[1] == "mid_block" for match, _ in norms),
         "motion_max_seq_length": positions,
         "motion_norm_num_groups": groups,
-        "conv_in_channels": None if first_conv is None else first_conv.shape[1],
     }
 
 
