@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -102,7 +103,8 @@ def test_python_saves_what_the_command_writes(run, model, motion, ink, animated)
 
 def test_all_weights_of_the_base_are_in_the_network_with_motion_modules(model, animated):
     """diffusers' own conversion (0.42) leaves SDXL's `add_embedding` random."""
-    moved, tensors = animated.pipe.unet.state_dict(), load(model).pipe.unet.state_dict()
+    nets: list[Any] = [animated.pipe.unet, load(model).pipe.unet]
+    moved, tensors = (net.state_dict() for net in nets)
     assert "add_embedding.linear_1.weight" in tensors
     assert [name for name, tensor in tensors.items() if not tensor.equal(moved[name])] == []
 
@@ -122,9 +124,10 @@ def test_a_file_alone_is_read_in_both_layouts(model, motion, animated, tmp_path,
         tensors = renamed
     save_file(tensors, tmp_path / "motion.safetensors")
     styled = load(model, motion_adapter=tmp_path / "motion.safetensors")
-    expected = animated.pipe.unet.state_dict()
-    assert styled.pipe.unet.config.motion_max_seq_length == 4
-    assert all(tensor.equal(expected[name]) for name, tensor in styled.pipe.unet.state_dict().items())
+    nets: list[Any] = [animated.pipe.unet, styled.pipe.unet]
+    expected, found = (net.state_dict() for net in nets)
+    assert nets[1].config.motion_max_seq_length == 4
+    assert all(tensor.equal(expected[name]) for name, tensor in found.items())
 
 
 def test_what_does_not_fit_ends_in_one_line(run, model, motion, ink, tmp_path):

@@ -346,7 +346,7 @@ def _complete(
 ) -> Recipe:
     """Fill in what the model chose, because a later release may choose differently."""
     frames = image if isinstance(image, list) else None
-    first = frames[0] if frames else image
+    first = image[0] if isinstance(image, list) else image
     # Not `pipe.num_timesteps`: an image-to-image pipeline runs only a part of the steps it is given.
     default_steps = signature(styled.pipe.__call__).parameters["num_inference_steps"].default
     return recipe.replace(

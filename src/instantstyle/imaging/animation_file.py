@@ -166,7 +166,7 @@ def _with_palette(frames: Sequence[Image.Image]) -> list[Image.Image]:
     """Convert frames to one palette of 256 colours, so that they do not flicker, with Floyd–Steinberg dithering."""
     sheet = Image.new("RGB", (_PALETTE_SIDE, _PALETTE_SIDE * len(frames)))
     for place, frame in enumerate(frames):
-        sheet.paste(frame.resize((_PALETTE_SIDE,) * 2, Image.Resampling.NEAREST), (0, place * _PALETTE_SIDE))
+        sheet.paste(frame.resize((_PALETTE_SIDE, _PALETTE_SIDE), Image.Resampling.NEAREST), (0, place * _PALETTE_SIDE))
     palette = sheet.quantize(256)
     return [frame.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for frame in frames]
 
