@@ -1,9 +1,10 @@
 """Recorded attention: its rows sum to 1, its results add up to the layer's output, and images stay the same."""
 
+from typing import Any
+
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from torch import nn
 
 from instantstyle import StyleConditioning, StyleError
 from instantstyle.core.attention_maps import Attention, AttentionMaps
@@ -31,8 +32,8 @@ def test_probabilities_sum_to_one_and_results_add_up_to_the_attention():
 
 
 def test_the_recorded_parts_of_each_call_give_the_output_of_the_layer(styled, reference):
-    outputs: list[tuple[nn.Module, torch.Tensor]] = []
-    attentions = {
+    outputs: list[tuple[Any, torch.Tensor]] = []
+    attentions: dict[str, Any] = {
         name.removesuffix(".attn2"): module
         for name, module in styled.pipe.unet.named_modules()
         if name.endswith(".attn2")

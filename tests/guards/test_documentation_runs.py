@@ -11,7 +11,9 @@ from .documentation import LANGUAGES, PAGES, ROOT, ExampleFailed, find_examples,
 
 REASONS = {
     "installs packages": 6,
-    "needs SDXL's weights": 12,
+    "needs SDXL's weights": 14,
+    "needs the network and Kolors' weights": 1,
+    "downloads a ControlNet": 1,
     "needs Ray": 3,
     "needs a store in the network": 1,
     "needs a running server; tests/server/test_documented.py has one": 3,

@@ -1,6 +1,7 @@
 """LoRA files are merged into the weights as diffusers applies them; others are refused in one line."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,10 +79,17 @@ def test_an_image_equals_that_of_diffusers_with_the_same_loras(folder, tmp_path,
         pipe.load_lora_weights(str(tmp_path), weight_name=path.name, adapter_name=name)
     pipe.set_adapters(["first", "second"], [0.7, -0.5])
     styled = instantstyle.load(folder, loras=[(first, 0.7), (second, -0.5)], dtype=torch.float32)
-    settings = {"num_inference_steps": 1, "height": 16, "width": 16, "output_type": "latent", "guidance_scale": 2.0}
+    settings: dict[str, Any] = {
+        "num_inference_steps": 1,
+        "height": 16,
+        "width": 16,
+        "output_type": "latent",
+        "guidance_scale": 2.0,
+    }
+    calls: list[Any] = [pipe, styled, make_pipe(tokenizer_folder)]
     expected, latents, plain = (
-        call("a", generator=torch.Generator().manual_seed(0), **settings).images
-        for call in (pipe, styled, make_pipe(tokenizer_folder))
+        call("a", generator=torch.Generator().manual_seed(0), output_type="latent", **settings).images
+        for call in calls
     )
     error, effect = ((each - expected).norm() / expected.norm() for each in (latents, plain))
     assert error < 1e-6 < effect / 50

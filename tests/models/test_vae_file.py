@@ -1,5 +1,7 @@
 """A VAE from a file takes the place of the pipeline's own; one that does not fit is refused."""
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import AutoencoderKL
@@ -9,11 +11,12 @@ from instantstyle import ModelError
 from instantstyle.models.vae import describe_vae, replace_vae
 
 
-def _make_vae(**changes) -> AutoencoderKL:
+def _make_vae(**changes: Any) -> Any:
     torch.manual_seed(5)
     sizes = {"block_out_channels": (4, 8), "norm_num_groups": 4, "latent_channels": 4, "sample_size": 16}
     blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
-    return AutoencoderKL(**{**sizes, **blocks, **changes})
+    settings: dict[str, Any] = {**sizes, **blocks, **changes}
+    return AutoencoderKL(**settings)
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])

@@ -7,7 +7,7 @@ import pytest
 from instantstyle.errors import BlockError, JobError
 from instantstyle.generation.generate import generate
 from instantstyle.generation.validate import validate
-from instantstyle.recipe import Recipe
+from instantstyle.recipe import Recipe, Reference
 from instantstyle.unet.architectures import MINI, SDXL
 from instantstyle.unet.blocks import Block
 from instantstyle.unet.probe_file import resolve_block_spec
@@ -108,7 +108,7 @@ def test_an_invalid_file_is_rejected_in_one_line_before_a_model_is_loaded(
     probe_file(probe_path, **changes)
     reference.save("ink.png")
     with pytest.raises((BlockError, JobError), match=message) as error:
-        validate(Recipe(prompt="a", seed=1, model="/nowhere", references=[{"name": "ink.png"}], blocks=spec))
+        validate(Recipe(prompt="a", seed=1, model="/nowhere", references=(Reference(name="ink.png"),), blocks=spec))
     assert "\n" not in str(error.value)
 
 
