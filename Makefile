@@ -11,7 +11,7 @@ BIN := .venv/bin
 # Run alone after the other tests: on a busy machine the page's time limits would fail.
 BROWSER := tests/studio/test_browser.py
 # One thread per worker, because the tests run in parallel processes.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --ignore $(BROWSER)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal --durations 30 --ignore $(BROWSER)
 # The studies that generate images. Two at once with one thread each are faster than one with two threads.
 GENERATING := cures scales blocks blend
 STUDIES := $(GENERATING:%=study-%)

@@ -1,6 +1,5 @@
 """Validate recipes before the seconds that loading a model takes."""
 
-
 from ..recipe import BLOCK_FIELDS, Recipe
 from ..unet.architectures import ARCHITECTURES
 from ..unet.blocks import BlockSpec
