@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from instantstyle import JobError
 from instantstyle.generation.idle_fields import check_request
+from instantstyle.imaging.a1111 import format_a1111
 from instantstyle.recipe import FILE_FIELDS, STYLE_FIELDS, Recipe
 
 WHOLE = {
@@ -98,7 +99,7 @@ def test_replaced_fields_are_validated():
 
 
 def test_the_a1111_text_has_a1111s_format():
-    assert Recipe.model_validate(WHOLE).to_a1111() == (
+    assert format_a1111(Recipe.model_validate(WHOLE)) == (
         "a rocket\n"
         "Negative prompt: blurry\n"
         "Steps: 20, Sampler: DDIMScheduler, CFG scale: 7, CFG interval: 0.2-0.8, "
@@ -109,7 +110,7 @@ def test_the_a1111_text_has_a1111s_format():
 
 
 def test_the_a1111_text_names_token_cleaning_although_there_is_no_content():
-    text = Recipe.model_validate({**WHOLE, "content": [], "removal": "clean", "content_scale": 1}).to_a1111()
+    text = format_a1111(Recipe.model_validate({**WHOLE, "content": [], "removal": "clean", "content_scale": 1}))
     assert "Style removal: clean, Style content scale: 1, " in text
 
 
@@ -120,12 +121,12 @@ def test_the_content_scale_can_be_auto():
 
 
 def test_values_with_separators_are_quoted():
-    text = Recipe(prompt="a", seed=1, model="C:\\models, mine", references=({"name": "a"},)).to_a1111()  # pyright: ignore
+    text = format_a1111(Recipe(prompt="a", seed=1, model="C:\\models, mine", references=({"name": "a"},)))  # pyright: ignore
     assert r'Model: "C:\\models, mine"' in text
 
 
 def test_the_a1111_text_omits_an_absent_negative_prompt_and_style():
-    assert Recipe(prompt="a", seed=1).to_a1111() == "a\nSeed: 1, Model: mini, RNG: CPU"
+    assert format_a1111(Recipe(prompt="a", seed=1)) == "a\nSeed: 1, Model: mini, RNG: CPU"
 
 
 @pytest.mark.parametrize("name", ["content", "negative_references"])

@@ -3,30 +3,21 @@
 The command line, the server, the studio and the batch each build a `Recipe`; every image carries its own.
 """
 
-import json
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
-from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
-    ValidationError,
     model_validator,
 )
 
 from .errors import JobError
-from .utils.parsed_values import MAX_TEXT, find_faults, validate_file_name
-from .utils.text import cut, shorten
+from .utils.parsed_values import MAX_TEXT, validate_file_name
+from .utils.strict_model import StrictModel
 from .utils.text_file import parse_json
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 Crop = Literal["center", "pad", "squash"]
 """How a reference image becomes square: crop the long sides, pad with white, or distort."""
@@ -68,9 +59,6 @@ def _validate_words(text: str) -> str:
     return text
 
 
-MAX_ERRORS = 10
-"""Largest number of errors of a recipe that a message describes."""
-
 # 10 is above every value known to be useful and low enough to catch a misplaced decimal point.
 Weight = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -94,29 +82,19 @@ ContentScale = Annotated[
 """How much content is removed. `auto` occurs in requests; the recipe of an image holds the number chosen."""
 
 
-class StrictModel(BaseModel):
-    """A frozen model without unknown fields, whose validation errors are one `JobError` in one line.
-
-    Texts must be Unicode without NUL characters, integers have at most 64 bits, booleans are no numbers, and values
-    are few and shallow: parsers of JSON and YAML pass on others, which files and tokenizers cannot hold.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _raise_job_error(cls, fields: object, validate: Callable[[object], Self]) -> Self:
-        flags = [name for name, field in cls.model_fields.items() if field.annotation is bool]
-        if faults := list(islice(find_faults(fields, flags), MAX_ERRORS)):
-            raise JobError(f"{cls.__name__} is invalid: {'; '.join(faults)}.")
-        try:
-            return validate(fields)
-        except ValidationError as error:
-            known = list(cls.model_fields)
-            errors = error.errors(include_url=False)
-            details = "; ".join(_describe_error(each, known) for each in errors[:MAX_ERRORS])
-            more = f"; and {len(errors) - MAX_ERRORS} more" if len(errors) > MAX_ERRORS else ""
-            raise JobError(f"{cls.__name__} is invalid: {details}{more}.") from None
+FIELD_ALIASES = {
+    "style": "references",
+    "texture": "texture_references",
+    "content_image": "content_references",
+    "second_style": "second_references",
+    "layout": "layout_references",
+    "negative_style": "negative_references",
+    "negative": "negative_prompt",
+    "steps": "num_inference_steps",
+    "guidance": "guidance_scale",
+    "lora": "loras",
+}
+"""Short names of fields, used by the options of the command and the axes of a sweep."""
 
 
 class Reference(StrictModel):
@@ -151,6 +129,8 @@ class Recipe(StrictModel):
     The recipe that an image carries is complete: generating fills these fields in. Fractions count the
     denoising steps, from 0 (before the first) to 1 (after the last).
     """
+
+    aliases: ClassVar = FIELD_ALIASES
 
     version: Literal[1] = 1
     prompt: Text
@@ -315,66 +295,6 @@ class Recipe(StrictModel):
         given = {name: value for name in names if (value := getattr(self, name))}
         return self.replace(**{name: changed(value) for name, value in given.items()})
 
-    def to_a1111(self) -> str:
-        """Format the recipe as the `parameters` text of AUTOMATIC1111's web UI, which galleries display."""
-        negative = [f"Negative prompt: {self.negative_prompt}"] if self.negative_prompt else []
-        settings = {
-            "Steps": self.num_inference_steps,
-            "Sampler": self.scheduler,
-            "CFG scale": self.guidance_scale,
-            "CFG interval": "{:g}-{:g}".format(*self.guidance_interval) if self.guidance_interval else None,
-            "Seed": self.seed,
-            "Size": f"{self.width}x{self.height}" if self.width and self.height else None,
-            "Model": self.model,
-            "VAE": self.vae.name if self.vae else None,
-            "Motion adapter": self.motion_adapter.name if self.motion_adapter else None,
-            "Frames": self.frames,
-            "FPS": self.fps,
-            "Lora": "; ".join(f"{lora.name}: {lora.weight:g}" for lora in self.loras) or None,
-            # The initial noise is always sampled on the CPU, so that a seed gives the same image everywhere.
-            "RNG": "CPU",
-            "Denoising strength": self.strength if self.image else None,
-            **self._style_settings(),
-            "Version": self.versions.get("instantstyle"),
-        }
-        given = ", ".join(f"{name}: {_quote(value)}" for name, value in settings.items() if value is not None)
-        return "\n".join([self.prompt, *negative, given])
-
-    def _second_settings(self) -> dict[str, object]:
-        blocks = self.second_blocks
-        return {
-            "Style second adapter": self.second_adapter.name if self.second_adapter else None,
-            "Style second reference": _join_names(self.second_references),
-            "Style second blocks": blocks if isinstance(blocks, str) else json.dumps(blocks),
-            "Style second scale": self.second_scale,
-        }
-
-    def _style_settings(self) -> dict[str, object]:
-        if not any((self.references, self.layout_references, self.second_adapter and self.second_references)):
-            return {}
-        throughout = (self.start, self.end) == (0, 1)
-        removes = bool(self.content or self.content_references) or self.removal in WORDLESS
-        return {
-            "Style reference": _join_names(self.references),
-            "Style texture reference": _join_names(self.texture_references),
-            "Style colour scale": self.colour_scale,
-            "Style texture scale": self.texture_scale,
-            "Style layout reference": _join_names(self.layout_references),
-            "Style negative reference": _join_names(self.negative_references),
-            "Style mask": self.mask.name if self.mask else None,
-            "Style steps": None if throughout else f"{self.start:g}-{self.end:g}",
-            "Style frames": " ".join(f"{weight:g}" for weight in self.frame_weights) or None,
-            "Style content": "; ".join(self.content) or None,
-            "Style content reference": _join_names(self.content_references),
-            "Style removal": (self.removal or "subtract") if removes else None,
-            "Style mask quantile": self.mask_quantile,
-            "Style colour transfer": self.colour_transfer,
-            "Style content scale": self.content_scale if removes else None,
-            "Style blocks": self.blocks if isinstance(self.blocks, str) else json.dumps(self.blocks),
-            **(self._second_settings() if self.second_adapter else {}),
-            "Style scale": self.scale,
-        }
-
 
 FILE_FIELDS = (
     *("references", "texture_references", "layout_references", "negative_references", "content_references"),
@@ -404,40 +324,3 @@ STYLE_FIELDS = (
     *("second_blocks", "second_scale"),
 )
 """Fields without effect where a recipe has no references of a style or layout."""
-
-FIELD_ALIASES = {
-    "style": "references",
-    "texture": "texture_references",
-    "content_image": "content_references",
-    "second_style": "second_references",
-    "layout": "layout_references",
-    "negative_style": "negative_references",
-    "negative": "negative_prompt",
-    "steps": "num_inference_steps",
-    "guidance": "guidance_scale",
-    "lora": "loras",
-}
-"""Short names of fields, used by the options of the command and the axes of a sweep."""
-
-
-def _join_names(references: tuple[Reference, ...]) -> str | None:
-    return "; ".join(reference.name for reference in references) or None
-
-
-def _quote(value: object) -> str:
-    """Write a value that contains a separator as a JSON string, as A1111 does."""
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ",:\n") else text
-
-
-def _describe_error(error: "ErrorDetails", known: list[str]) -> str:
-    field = cut(".".join(str(part) for part in error["loc"]), 80)
-    if error["type"] == "extra_forbidden":
-        # Short names are those of options and sweeps; files and requests have the names of fields.
-        aliases = {alias: name for alias, name in FIELD_ALIASES.items() if name in known}
-        near = [aliases[field]] if field in aliases else get_close_matches(field, [*known, *aliases], n=1)
-        return f"there is no field {field}{f' (perhaps {aliases.get(near[0], near[0])})' if near else ''}"
-    if error["type"] == "missing":
-        return f"{field} is missing"
-    rule = error["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
-    return f"{field} is {shorten(error['input'])}, {rule}" if field else rule

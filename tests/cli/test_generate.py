@@ -7,6 +7,7 @@ import sys
 import pytest
 from PIL import Image
 
+from instantstyle.imaging.a1111 import format_a1111
 from instantstyle.imaging.png_metadata import read_recipe
 
 from ..imaging.test_loading import bomb, cut
@@ -258,7 +259,7 @@ def test_a_guidance_interval_changes_the_image_and_is_in_the_recipe(generate):
     assert generate("-o", "part.png", "--guidance-interval", "0.5:1").code == 0
     assert read_recipe("part.png").guidance_interval == (0.5, 1.0)
     assert read_recipe("throughout.png").guidance_interval is None
-    assert "CFG interval: 0.5-1" in read_recipe("part.png").to_a1111()
+    assert "CFG interval: 0.5-1" in format_a1111(read_recipe("part.png"))
     assert pixels("whole.png") == pixels("throughout.png") != pixels("part.png")
 
 

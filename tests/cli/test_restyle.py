@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from instantstyle.imaging.a1111 import format_a1111
 from instantstyle.imaging.control_image import default_strength
 from instantstyle.imaging.png_metadata import read_recipe
 
@@ -52,7 +53,7 @@ def test_the_recipe_holds_the_image_and_the_strength(restyle):
     recipe = read_recipe("out.png")
     assert recipe.image is not None
     assert (recipe.image.name, recipe.strength, recipe.control) == ("photo.png", 0.5, "none")
-    assert "Denoising strength: 0.5" in recipe.to_a1111()
+    assert "Denoising strength: 0.5" in format_a1111(recipe)
 
 
 def test_a_guidance_interval_changes_the_result(restyle):

@@ -11,6 +11,7 @@ import instantstyle
 from instantstyle import StyleConditioning
 from instantstyle.batch.manifest import ManifestError, read_manifest
 from instantstyle.errors import BlockError, JobError
+from instantstyle.imaging.a1111 import format_a1111
 from instantstyle.imaging.loading import file_sha256
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.recipe import Recipe, Reference
@@ -45,7 +46,7 @@ def test_the_command_generates_with_both_adapters_and_records_the_second_by_hash
     assert recipe.second_adapter
     assert (recipe.second_adapter.name, recipe.second_adapter.sha256) == (str(plus), file_sha256(plus))
     assert (recipe.second_blocks, recipe.second_scale) == ("all", 0.3)
-    assert "Style second adapter" in recipe.to_a1111()
+    assert "Style second adapter" in format_a1111(recipe)
     styled = instantstyle.load(model, adapter=[None, plus])
     first, second = (builder.require_reference_encoder().encoder for builder in styled.builders)
     assert first is second

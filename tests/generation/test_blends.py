@@ -14,6 +14,7 @@ from instantstyle.generation.generate import generate
 from instantstyle.generation.load import is_plain
 from instantstyle.generation.sweep_axis import SweepAxis
 from instantstyle.generation.worker import Finished, ModelWorker
+from instantstyle.imaging.a1111 import format_a1111
 from instantstyle.imaging.loading import file_sha256
 from instantstyle.recipe import Recipe, Reference
 
@@ -94,7 +95,7 @@ def test_pictures_of_the_content_are_removed_beside_words(styled, files):
     assert pixels == output.images[0].tobytes()
     assert (output.recipe().content, output.recipe().content_references) == (("a",), (files["warm"],))
     assert complete.content_references == (files["warm"],)
-    assert "Style content reference: warm.png" in complete.to_a1111()
+    assert "Style content reference: warm.png" in format_a1111(complete)
     embedding = styled.style("ink.png", content=styled.style("warm.png").embedding().numpy())
     with pytest.raises(JobError, match="an embedding as content"):
         styled("a", style=embedding, seed=7, **SHORT).recipe()

@@ -6,6 +6,7 @@ from hypothesis import given
 from PIL import Image
 
 from instantstyle import JobError
+from instantstyle.imaging.a1111 import format_a1111
 from instantstyle.imaging.image_file import MAX_JPEG_TEXT, recompress, save_image, validate_image_path
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.imaging.xmp import format_xmp, parse_xmp
@@ -51,7 +52,7 @@ def test_other_tools_find_their_text_in_the_user_comment(tmp_path, suffix):
     with Image.open(save_image(IMAGE, tmp_path / f"a.{suffix}", RECIPE)) as image:
         comment = image.getexif().get_ifd(0x8769)[0x9286]
     assert comment.startswith(b"UNICODE\0")
-    assert comment[8:].decode("utf-16-be") == RECIPE.to_a1111()
+    assert comment[8:].decode("utf-16-be") == format_a1111(RECIPE)
 
 
 def test_recompressing_gives_the_pixels_of_the_written_file(tmp_path):

@@ -33,6 +33,7 @@ def run(
     """Print the recipe in an image as JSON; of a sweep's grid, its base recipe and its axes."""
     from ..errors import JobError
     from ..generation.sweep import read_grid
+    from ..imaging.a1111 import format_a1111
     from ..imaging.png_metadata import read_recipe
     from ..recipe import Recipe
 
@@ -44,4 +45,4 @@ def run(
         grid = read_grid(image)
         recipe = grid.base if grid else read_recipe(image)
         text = json.dumps(json.loads(grid.to_json()), indent=2) if grid else recipe.model_dump_json(indent=2)
-        print(recipe.to_a1111() if a1111 else text)
+        print(format_a1111(recipe) if a1111 else text)

@@ -10,6 +10,7 @@ from ..errors import JobError
 from ..recipe import Recipe
 from ..utils.atomic_write import atomic_write, check_writable
 from ..utils.text import cut
+from .a1111 import format_a1111
 from .png_metadata import write_png
 from .xmp import format_xmp
 
@@ -149,7 +150,7 @@ def make_texts(recipe: Recipe, image_format: ImageFormat, name: Path = Path("The
     """
     packet = format_xmp(recipe.to_json())
     exif = Image.Exif()
-    exif[_EXIF_IFD] = {_USER_COMMENT: b"UNICODE\0" + recipe.to_a1111().encode("utf-16-be")}
+    exif[_EXIF_IFD] = {_USER_COMMENT: b"UNICODE\0" + format_a1111(recipe).encode("utf-16-be")}
     comment = exif.tobytes()
     if image_format == "JPEG":
         _check_length(packet, name)

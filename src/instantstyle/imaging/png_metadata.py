@@ -12,6 +12,7 @@ from ..errors import JobError
 from ..recipe import Recipe
 from ..utils.atomic_write import atomic_write, check_writable
 from ..utils.text import cut
+from .a1111 import format_a1111
 from .loading import open_image, read_image_bytes
 from .png_check import PIXELS_KEY, hash_pixels
 from .png_chunks import MAX_TEXT_BYTES, TOO_LONG_KEY
@@ -92,7 +93,7 @@ def write_png(
 
 def make_png_info(image: Image.Image, recipe: Recipe | None = None, texts: Mapping[str, str] | None = None) -> PngInfo:
     """Make the texts of a PNG; of an animation, `image` is the first frame. The arguments are those of `write_png`."""
-    recipe_texts = {RECIPE_KEY: recipe.to_json(), "parameters": recipe.to_a1111()} if recipe else {}
+    recipe_texts = {RECIPE_KEY: recipe.to_json(), "parameters": format_a1111(recipe)} if recipe else {}
     all_texts = {**recipe_texts, **(texts or {})}
     if all_texts:
         all_texts[PIXELS_KEY] = hash_pixels(image)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -10,16 +10,17 @@ from ..core.style_library import normalize_style_name
 from ..errors import BlockError
 from ..generation.idle_fields import refuse_animation
 from ..recipe import (
+    FIELD_ALIASES,
     ContentScale,
     Crop,
     Fraction,
     FractionInterval,
     NonEmptyText,
     Removal,
-    StrictModel,
     Text,
     Weight,
 )
+from ..utils.strict_model import StrictModel
 from ..utils.text import shorten
 
 SIZE_PATTERN = r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
@@ -40,6 +41,8 @@ Phrases = Annotated[tuple[NonEmptyText, ...], BeforeValidator(_as_list)]
 
 class ApiRequest(StrictModel):
     """A request body. Unknown fields are errors; a null counts as a field that is left out."""
+
+    aliases: ClassVar = FIELD_ALIASES
 
     @model_validator(mode="before")
     @classmethod
