@@ -1,0 +1,140 @@
+"""The styles that a recipe names, made from its files, and the conditionings that they act by."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from ..errors import JobError
+from ..recipe import WORDLESS, Combine, Crop, Recipe, Reference
+from .sources import SourceCache
+
+if TYPE_CHECKING:
+    from ..core.conditioning import StyleConditioning
+    from ..core.pipeline import InstantStyle
+    from ..core.style import Style
+
+
+def make_conditionings(
+    styled: "InstantStyle", recipe: Recipe, sources: SourceCache, *, keep_grey: bool = False
+) -> "tuple[Style | None, list[StyleConditioning]]":
+    """Encode the references of a recipe.
+
+    Args:
+        styled: The model.
+        recipe: The recipe, without probe files in its blocks.
+        sources: Cache with the decoded files.
+        keep_grey: Whether the style keeps embeddings of its images made grey, which a blend needs.
+
+    Returns:
+        The style of `references`, None without; and the conditionings: that style in its blocks, the style of
+        `layout_references` in the layout blocks, and that of the second adapter in its own.
+
+    Raises:
+        InstantStyleError: A file cannot be read, or the recipe does not fit the model.
+    """
+    from ..core.conditioning import StyleConditioning
+
+    style = _without_content(styled, _blend(styled, recipe, sources, keep_grey), recipe, sources)
+    negative = _encode(styled, recipe.negative_references, recipe.crop, sources)
+    layout = _encode(styled, recipe.layout_references, recipe.crop, sources)
+    settings = {
+        "scale": recipe.scale,
+        "start": recipe.start,
+        "end": recipe.end,
+        "frames": recipe.frame_weights or None,
+        "mask": sources.read_mask(recipe.mask) if recipe.mask else None,
+    }
+    conditionings: list[StyleConditioning] = []
+    if style:
+        conditionings.append(StyleConditioning(style, recipe.blocks, negative_style=negative, **settings))
+    if layout:
+        conditionings.append(StyleConditioning(layout, "layout", **settings))
+    if second := _second_style(styled, recipe, sources):
+        conditionings.append(
+            StyleConditioning(second, recipe.second_blocks, **{**settings, "scale": recipe.second_scale})
+        )
+    return style, conditionings
+
+
+def _second_style(styled: "InstantStyle", recipe: Recipe, sources: SourceCache) -> "Style | None":
+    """Make the style of the second adapter, from references of its own or else those of the first."""
+    references = recipe.second_references or recipe.references
+    if recipe.second_adapter is None or not references:
+        return None
+    if not styled.further:
+        raise JobError(
+            f"The recipe names a second adapter, {recipe.second_adapter.name}, and the model was loaded without it; "
+            "load it with adapter=[…, …]."
+        )
+    combine = recipe.combine if not recipe.second_references else "average"
+    return _encode(styled, references, recipe.crop, sources, combine, adapter=styled.further[0].name)
+
+
+def _blend(styled: "InstantStyle", recipe: Recipe, sources: SourceCache, keep_grey: bool) -> "Style | None":
+    """Make the style of the references, with the texture of others if there are any."""
+    from ..core.style import Style
+
+    keep_grey = keep_grey or bool(recipe.texture_references)
+    style = _encode(styled, recipe.references, recipe.crop, sources, recipe.combine, keep_grey=keep_grey)
+    texture = _encode(styled, recipe.texture_references, recipe.crop, sources, keep_grey=True)
+    scales = {"colour_scale": recipe.colour_scale, "texture_scale": recipe.texture_scale}
+    given = {name: scale for name, scale in scales.items() if scale is not None}
+    if style and texture:
+        return Style.blend(style, texture, **given)
+    return style.with_blend(**given) if style and given else style
+
+
+def _without_content(
+    styled: "InstantStyle", style: "Style | None", recipe: Recipe, sources: SourceCache
+) -> "Style | None":
+    """Remove the content that a recipe names from the style of its references."""
+    from ..core.content_inputs import ContentPicture
+
+    pictures = [ContentPicture(sources.read(file), file) for file in recipe.content_references]
+    content = [*recipe.content, *pictures]
+    settings = (recipe.content_scale, recipe.removal, recipe.mask_quantile)
+    if style is None or not (content or any(setting is not None for setting in settings)):
+        return style
+    # The recipe of an image records a scale also where nothing is removed.
+    removes = content or style.content or {recipe.removal, style.removal} & {*WORDLESS}
+    return styled.style(
+        style,
+        content=content or None,
+        content_scale=recipe.content_scale if removes or recipe.content_scale == "auto" else None,
+        removal=recipe.removal,
+        mask_quantile=recipe.mask_quantile,
+    )
+
+
+def _encode(
+    styled: "InstantStyle",
+    references: Sequence[Reference],
+    crop: Crop,
+    sources: SourceCache,
+    combine: Combine | None = None,
+    *,
+    keep_grey: bool = False,
+    adapter: str | None = None,
+) -> "Style | None":
+    """Make one style of references, named after their files; weights count where `combine` is given."""
+    if not references:
+        return None
+    names = [Path(reference.name).name for reference in references]
+    decoded = [sources.read(reference) for reference in references]
+    weights = [reference.weight for reference in references] if combine else None
+    combine = combine or "average"
+    if all(isinstance(source, Image.Image) for source in decoded):
+        settings = {"weights": weights, "combine": combine, "keep_grey": keep_grey}
+        style = styled.style(decoded, crop=crop, adapter=adapter, **settings)
+        return replace(style, name=" + ".join(names))
+    # A mix depends on the names of its parts, so each image gets that of its file first.
+    styles = [
+        replace(styled.style(source, crop=crop, keep_grey=keep_grey, adapter=adapter), name=name)
+        if isinstance(source, Image.Image)
+        else source
+        for source, name in zip(decoded, names, strict=True)
+    ]
+    return styled.style(styles, weights=weights, combine=combine, adapter=adapter)
