@@ -182,9 +182,11 @@ BlockWeights = Mapping[BlockOrLayer, float]
 
 def find_weight(weights: BlockWeights, layer: Layer) -> float:
     """Return the weight of a cross-attention layer in a selection, 0 if it is not selected."""
-    if layer.block is None or layer.block_layer is None:
+    if layer.block is None:
         return 0.0
-    return weights.get(layer.block, weights.get(layer.block_layer, 0.0))
+    # A wrapper inside of the block, which hides the place of its layers, does not unselect them.
+    own = 0.0 if layer.block_layer is None else weights.get(layer.block_layer, 0.0)
+    return weights.get(layer.block, own)
 
 
 def validate_weight(name: object, weight: object) -> float:
