@@ -286,8 +286,8 @@ def _classes_with_ip_adapter() -> dict[str, type]:
     return found
 
 
-WITHOUT_LAYOUT = {"StableDiffusionSAGPipeline", "StableDiffusionPipelineSafe"}
-"""They call the UNet with parts of a batch, and keep their guidance in local variables; refused by name."""
+WITHOUT_LAYOUT = {"StableDiffusionSAGPipeline"}
+"""It calls the UNet with all parts of a batch and with one, and no variable tells the calls apart; refused by name."""
 
 
 @pytest.mark.slow
@@ -302,9 +302,8 @@ def test_every_unet_pipeline_of_diffusers_with_an_ip_adapter_has_a_row_layout_an
         source = inspect.getsource(classes[name].__call__)
         before, _, inside = source.partition("for i, t in enumerate(timesteps)")
         own_guidance = re.search(r"^ +do_classifier_free_guidance = guidance_scale", source, re.MULTILINE)
-        assert bool(own_guidance) == (name == "StableDiffusionPanoramaPipeline"), (
-            f"{name} keeps its guidance elsewhere"
-        )
+        keeps_own = name in ("StableDiffusionPanoramaPipeline", "StableDiffusionPipelineSafe")
+        assert bool(own_guidance) == keeps_own, f"{name} keeps its guidance elsewhere"
         crop = "padding_mask_crop" not in source or ("crops_coords = " in before and "original_image = " in before)
         loops[name] = "self.unet(" in inside and "self.unet(" not in before and crop
         assert not re.search(r"for i(,| in)", inside.partition("self.unet(")[0]), name

@@ -79,13 +79,7 @@ def test_an_image_equals_that_of_diffusers_with_the_same_loras(folder, tmp_path,
         pipe.load_lora_weights(str(tmp_path), weight_name=path.name, adapter_name=name)
     pipe.set_adapters(["first", "second"], [0.7, -0.5])
     styled = instantstyle.load(folder, loras=[(first, 0.7), (second, -0.5)], dtype=torch.float32)
-    settings: dict[str, Any] = {
-        "num_inference_steps": 1,
-        "height": 16,
-        "width": 16,
-        "output_type": "latent",
-        "guidance_scale": 2.0,
-    }
+    settings: dict[str, Any] = {"num_inference_steps": 1, "height": 16, "width": 16, "guidance_scale": 2.0}
     calls: list[Any] = [pipe, styled, make_pipe(tokenizer_folder)]
     expected, latents, plain = (
         call("a", generator=torch.Generator().manual_seed(0), output_type="latent", **settings).images

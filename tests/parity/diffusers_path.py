@@ -1,5 +1,6 @@
 """diffusers' own IP-Adapter path, which this package is compared with."""
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ def load_adapter(
     """Load one adapter or several into the pipeline with diffusers' own loader; returns the pipeline."""
     size: Any = image_encoder.config.image_size
     pipe.register_modules(
-        image_encoder=image_encoder,
+        # A copy, because moving the pipeline to another dtype would move the encoder that all tests share.
+        image_encoder=deepcopy(image_encoder),
         feature_extractor=CLIPImageProcessorPil(
             size={"shortest_edge": size}, crop_size={"height": size, "width": size}
         ),
