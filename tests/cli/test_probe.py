@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import typer
@@ -17,27 +18,46 @@ from instantstyle.unet.blocks import Block
 SMALL = ["--steps", 1, "--height", 16, "--width", 16]
 
 
+STYLES = ["--styles", "a.png", "b.png", "--prompts", "a"]
+
+
+def run_verb(verb, *words: object) -> str:
+    """Run a verb and return its stdout or raise its error."""
+    app = typer.Typer()
+    app.command(cls=verb.COMMAND)(verb.run)
+    done = CliRunner().invoke(app, [*map(str, words)])
+    if isinstance(done.exception, InstantStyleError):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def save_images(folder: Path) -> None:
+    for name, colour in (("a.png", "red"), ("b.png", "teal")):
+        Image.new("RGB", (16, 16), colour).save(folder / name)
+
+
 @pytest.fixture
 def call(tmp_path, monkeypatch):
-    """Return a function that runs a verb in an empty folder and returns its stdout or raises its error."""
+    """Run verbs in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def command(verb, *words: object) -> str:
-        app = typer.Typer()
-        app.command(cls=verb.COMMAND)(verb.run)
-        done = CliRunner().invoke(app, [*map(str, words)])
-        if isinstance(done.exception, InstantStyleError):
-            raise done.exception
-        assert done.exit_code == 0, done.output
-        return done.stdout
-
-    return command
+    return run_verb
 
 
 @pytest.fixture
 def images(tmp_path):
-    for name, colour in (("a.png", "red"), ("b.png", "teal")):
-        Image.new("RGB", (16, 16), colour).save(tmp_path / name)
+    save_images(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def found(model, tmp_path_factory) -> tuple[Path, str]:
+    """The folder that a probe has written, and what it printed."""
+    folder = tmp_path_factory.mktemp("probed")
+    save_images(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        out = run_verb(probe, "--model", model, *STYLES, "-o", "found", *SMALL)
+    return folder / "found", out
 
 
 def test_several_words_after_one_flag_are_a_list():
@@ -48,13 +68,11 @@ def test_several_words_after_one_flag_are_a_list():
     ]
 
 
-def test_a_probe_writes_its_folder(call, model, images, tmp_path):
-    words = ["--styles", "a.png", "b.png", "--prompts", "a", "-o", "found"]
-    out = call(probe, "--model", model, *words, *SMALL)
+def test_a_probe_writes_its_folder(found):
+    folder, out = found
     assert out.splitlines()[-1] == os.path.join("found", "probe.json")
-    wanted = {"probe.json", "probe.csv", "heatmap.png", "contact.png", "pictures"}
-    assert wanted == {*os.listdir(tmp_path / "found")}
-    held = json.loads((tmp_path / "found" / "probe.json").read_text())
+    assert {*os.listdir(folder)} == {"probe.json", "probe.csv", "heatmap.png", "contact.png", "pictures"}
+    held = json.loads((folder / "probe.json").read_text())
     assert held["settings"]["references"][1][0] == "b.png"
     assert held["settings"]["arguments"]["num_inference_steps"] == 1
 
@@ -70,13 +88,11 @@ def test_an_evaluation_writes_its_report(call, model, images, tmp_path):
     assert "leak (CLIP-24, the adapter's own)" in held["points"][1]["scores"]
 
 
-def test_an_evaluation_uses_the_roles_of_a_probe(call, model, images, tmp_path):
-    words = ["--styles", "a.png", "b.png", "--prompts", "a"]
-    call(probe, "--model", model, *words, "-o", "found", *SMALL)
-    proposed = json.loads((tmp_path / "found" / "probe.json").read_text())
+def test_an_evaluation_uses_the_roles_of_a_probe(call, found, model, images, tmp_path):
+    proposed = json.loads((found[0] / "probe.json").read_text())
     proposed["roles"] = {"style": {"blocks": ["mid_block.attentions.0"]}}
     (tmp_path / "other.json").write_text(json.dumps(proposed))
-    call(evaluate, "--model", model, *words, "--arms", "style", "--blocks", "other.json", *SMALL)
+    call(evaluate, "--model", model, *STYLES, "--arms", "style", "--blocks", "other.json", *SMALL)
     held = json.loads((tmp_path / "evaluation" / "evaluate.json").read_text())
     assert held["settings"]["roles"] == {"style": ["mid_block.attentions.0"]}
 
@@ -110,14 +126,12 @@ def test_a_missing_encoder_is_refused_in_one_line(call, model, images, option, r
     assert "\n" not in str(refused.value)
 
 
-def test_a_probe_of_another_network_is_refused_in_one_line(call, model, images, tmp_path):
-    words = ["--styles", "a.png", "b.png", "--prompts", "a"]
-    call(probe, "--model", model, *words, "-o", "found", *SMALL)
-    held = json.loads((tmp_path / "found" / "probe.json").read_text())
+def test_a_probe_of_another_network_is_refused_in_one_line(call, found, model, images, tmp_path):
+    held = json.loads((found[0] / "probe.json").read_text())
     held["settings"]["network"] = "another"
     (tmp_path / "other.json").write_text(json.dumps(held))
     with pytest.raises(BlockError, match=r"made with another.*Probe this one") as refused:
-        call(evaluate, "--model", model, *words, "--arms", "style", "--blocks", "other.json", *SMALL)
+        call(evaluate, "--model", model, *STYLES, "--arms", "style", "--blocks", "other.json", *SMALL)
     assert "\n" not in str(refused.value)
 
 

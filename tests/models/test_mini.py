@@ -33,10 +33,11 @@ def test_its_files_are_not_pickles():
 
 
 def test_it_generates_the_requested_things_far_above_chance(mini):
-    prompts = [describe_thing(thing) for thing in range(MINI_SCOPE.things)]
+    things = range(0, MINI_SCOPE.things, 2)
+    prompts = [describe_thing(thing) for thing in things]
     images = mini(prompts, seed=0, num_inference_steps=12, output_type="pt").images
     seen = metrics.load_classifier()(images.float())["thing"]
-    assert (seen == torch.arange(MINI_SCOPE.things)).float().mean() > 0.3  # chance: 1 / MINI_SCOPE.things
+    assert (seen == torch.tensor(things)).float().mean() > 0.3  # chance: 1 / MINI_SCOPE.things
 
 
 def test_a_style_transfers_the_colours_of_the_reference(mini, references):
