@@ -19,7 +19,7 @@ RESULTS := findings/results
 FIGURE_blend := --figure docs/images/blend.jpg
 # Few images in few steps: a check that the studies run, without meaningful figures.
 QUICK := build/findings-quick
-FEW := --references 2 --asked 2 --steps 4 --work $(QUICK)
+FEW := --references 2 --asked 1 --steps 2 --work $(QUICK)
 
 .PHONY: demo test check bench findings findings-quick $(STUDIES) study-table screenshots format
 
