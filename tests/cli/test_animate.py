@@ -16,8 +16,8 @@ from instantstyle import InstantStyle, JobError, StyleError, load
 from instantstyle.batch.manifest import read_manifest
 from instantstyle.imaging.animation_file import read_animation, save_animation
 from instantstyle.imaging.png_metadata import read_recipe
-from instantstyle.models.motion_adapter import describe_motion_adapter
-from instantstyle.recipe import Recipe
+from instantstyle.models.weight_files import describe_weights
+from instantstyle.recipe import Recipe, Reference
 
 SHORT = ("--steps", 2, "--height", 16, "--width", 16, "--seed", 7)
 
@@ -67,7 +67,7 @@ def test_an_animation_carries_the_recipe_that_reproduces_it(run, model, motion, 
     recipe = Recipe.from_json(run("recipe", "out.mp4").out)
     assert recipe == read_recipe("out.mp4")
     assert (recipe.frames, recipe.fps, recipe.frame_weights) == (3, 12, (0, 1))
-    assert recipe.motion_adapter == describe_motion_adapter(moved)
+    assert recipe.motion_adapter == describe_weights("motion_adapter", Reference(name=str(moved)))
     assert (recipe.scheduler, recipe.height) == ("DDIMScheduler", 16)
     (tmp_path / "folder").mkdir()
     moved.rename(tmp_path / "folder" / "renamed.safetensors")

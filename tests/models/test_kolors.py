@@ -1,4 +1,4 @@
-"""Kolors: its files are recognised, loaded and compared with diffusers, and files of SDXL are told apart."""
+"""Kolors: its files are recognised, loaded and compared with diffusers, and distinguished from files of SDXL."""
 
 import json
 from dataclasses import replace

@@ -9,7 +9,9 @@ from safetensors.torch import save_file
 
 from instantstyle import ModelError
 from instantstyle.models.lora import list_loras, merge_loras
-from instantstyle.models.motion_adapter import SCHEDULER, add_motion_modules, describe_motion_adapter
+from instantstyle.models.motion_adapter import SCHEDULER, add_motion_modules
+from instantstyle.models.weight_files import describe_weights
+from instantstyle.recipe import Reference
 
 from ..parity.test_other_pipelines import make_sd15
 
@@ -21,7 +23,7 @@ def motion(tmp_path_factory) -> Any:
     widths: Any = (8, 16, 16, 16)
     adapter = MotionAdapter(block_out_channels=widths, motion_norm_num_groups=4, motion_num_attention_heads=2)
     adapter.save_pretrained(folder)
-    return describe_motion_adapter(folder)
+    return describe_weights("motion_adapter", Reference(name=str(folder)))
 
 
 def test_sd15_becomes_a_pipeline_of_animatediff_with_the_same_components(tokenizer_folder, motion):

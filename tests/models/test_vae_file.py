@@ -1,5 +1,6 @@
 """A VAE from a file takes the place of the pipeline's own; one that does not fit is refused."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,13 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
 from instantstyle import ModelError
-from instantstyle.models.vae import describe_vae, replace_vae
+from instantstyle.models.vae import replace_vae
+from instantstyle.models.weight_files import describe_weights
+from instantstyle.recipe import Reference
+
+
+def _describe(path: Path) -> Reference:
+    return describe_weights("vae", Reference(name=str(path)))
 
 
 def _make_vae(**changes: Any) -> Any:
@@ -26,7 +33,7 @@ def test_the_pipeline_decodes_with_the_vae_of_the_file(pipe, tmp_path, kind):
     save_file(vae.state_dict(), tmp_path / "file")
     (tmp_path / "file").rename(tmp_path / "vae.safetensors")
     path = tmp_path / ("folder" if kind == "folder" else "vae.safetensors")
-    replace_vae(pipe, describe_vae(path))
+    replace_vae(pipe, _describe(path))
     latents = torch.randn(1, 4, 8, 8)
     assert torch.equal(pipe.vae.decode(latents).sample, vae.decode(latents).sample)
     # A file has no settings of its own.
@@ -49,7 +56,7 @@ def test_a_vae_that_does_not_fit_is_refused_in_one_line(pipe, tmp_path, changes,
         path = tmp_path / "vae.safetensors"
         save_file(vae.state_dict(), path)
     with pytest.raises(ModelError, match=message) as error:
-        replace_vae(pipe, describe_vae(path))
+        replace_vae(pipe, _describe(path))
     assert "\n" not in str(error.value)
     assert pipe.vae is own
 
@@ -57,4 +64,4 @@ def test_a_vae_that_does_not_fit_is_refused_in_one_line(pipe, tmp_path, changes,
 @pytest.mark.parametrize("name", ["nothing.safetensors", "nothing", "no/thing/here"])
 def test_a_missing_vae_is_refused(tmp_path, name):
     with pytest.raises(ModelError, match="There is no VAE"):
-        describe_vae(tmp_path / name)
+        _describe(tmp_path / name)

@@ -236,9 +236,11 @@ class _RowBuilder:
                 entry = {"name": value} if isinstance(value, str) else value
                 fields[name] = self._resolve_weight(name, entry, errors)
                 continue
-            entries = list(value)[:MAX_VALUES] if isinstance(value, list | tuple) else [value]
-            parsed = [parse_lora(each) if isinstance(each, str) else each for each in entries]
-            fields[name] = [self._resolve_weight(name, each, errors) for each in parsed]
+            entries = value if isinstance(value, list | tuple) else [value]
+            # More are an error of the recipe, as of other files.
+            if len(entries) <= MAX_VALUES:
+                parsed = [parse_lora(each) if isinstance(each, str) else each for each in entries]
+                fields[name] = [self._resolve_weight(name, each, errors) for each in parsed]
 
     def _resolve_weight(self, field: str, value: object, errors: list[str]) -> object:
         """Return an entry of `loras`, or a single one of weights, with path and SHA-256."""

@@ -13,12 +13,7 @@ EXAMPLES = ("instantstyle explain rocket.png -o map.png",)
 
 def run(
     image: Annotated[Path, Argument(help="A PNG, JPEG or WebP that instantstyle wrote.")],
-    references: Annotated[
-        list[Path] | None,
-        Option(
-            metavar="DIR", help="A folder with its references; may be repeated.", rich_help_panel=options.REFERENCES
-        ),
-    ] = None,
+    references: options.ReferenceFolders = None,
     device: options.Device = None,
     output: Annotated[
         Path | None,

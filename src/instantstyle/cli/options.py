@@ -245,6 +245,11 @@ Device = Annotated[
     str | None, Option(help="cpu, cuda, cuda:1 or mps; by default a GPU if there is one.", rich_help_panel=MODEL)
 ]
 
+ReferenceFolders = Annotated[
+    list[Path] | None,
+    Option(metavar="DIR", help="A folder with its references; may be repeated.", rich_help_panel=REFERENCES),
+]
+
 StyleOutput = Annotated[
     Path | None,
     Option(

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,16 +43,10 @@ def _read_loras(texts: Sequence[str]) -> list["Lora"]:
     return [read_lora(text) for text in texts]
 
 
-def _read_vae(name: str) -> "Reference":
-    from ..generation.weights import read_vae
+def _read_weights(field: str, name: str) -> "Reference":
+    from ..generation.weights import read_weights
 
-    return read_vae(name)
-
-
-def _read_motion_adapter(name: str) -> "Reference":
-    from ..generation.weights import read_motion_adapter
-
-    return read_motion_adapter(name)
+    return read_weights(field, name)
 
 
 def read_second_adapter(name: str | None) -> "Reference | None":
@@ -61,9 +55,7 @@ def read_second_adapter(name: str | None) -> "Reference | None":
     Raises:
         ModelError: There is no such file or model.
     """
-    from ..generation.weights import read_adapter
-
-    return None if name is None else read_adapter(name)
+    return None if name is None else _read_weights("second_adapter", name)
 
 
 def model_changes(lora: list[str] | None, vae: str | None, scheduler: str | None) -> dict[str, Any]:
@@ -84,7 +76,7 @@ def model_changes(lora: list[str] | None, vae: str | None, scheduler: str | None
         validate_scheduler(scheduler)
     return {
         "loras": tuple(_read_loras(lora or ())),
-        "vae": None if vae is None else _read_vae(vae),
+        "vae": None if vae is None else _read_weights("vae", vae),
         "scheduler": scheduler,
     }
 
@@ -154,9 +146,11 @@ RECIPE_OPTIONS = {
         RecipeOption("second_blocks", options.SecondBlocks, "all"),
         RecipeOption("second_scale", options.SecondScale, 1.0),
         RecipeOption("lora", options.LoraFiles, convert=_read_loras),
-        RecipeOption("vae", options.Vae, convert=_read_vae),
+        RecipeOption("vae", options.Vae, convert=partial(_read_weights, "vae")),
         RecipeOption("scheduler", options.Scheduler),
-        RecipeOption("motion_adapter", options.MotionAdapter, REQUIRED, convert=_read_motion_adapter),
+        RecipeOption(
+            "motion_adapter", options.MotionAdapter, REQUIRED, convert=partial(_read_weights, "motion_adapter")
+        ),
         RecipeOption("frames", options.Frames),
         RecipeOption("fps", options.Fps),
         RecipeOption("frame_weights", options.FrameWeights, convert=_split_interval),

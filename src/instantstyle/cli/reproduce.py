@@ -17,12 +17,7 @@ EXAMPLES = ("instantstyle reproduce rocket.png --references refs -o again.png",)
 
 def run(
     image: Annotated[Path, Argument(help="A PNG, JPEG, WebP, GIF or MP4 that instantstyle wrote.")],
-    references: Annotated[
-        list[Path] | None,
-        Option(
-            metavar="DIR", help="A folder with its references; may be repeated.", rich_help_panel=options.REFERENCES
-        ),
-    ] = None,
+    references: options.ReferenceFolders = None,
     device: options.Device = None,
     output: Annotated[
         Path | None,

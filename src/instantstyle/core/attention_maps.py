@@ -3,7 +3,7 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -115,19 +115,39 @@ class AttentionMaps:
         self.calls: list[LayerCall] | None = [] if keep_calls else None
         """Every call in order, if they are kept."""
 
-    def record(self, call: LayerCall, state: DenoisingState) -> None:
-        """Add a call of a layer; one without an acting style has no effect.
+    def record(
+        self,
+        layer: str,
+        query: Float[Tensor, "batch heads pixels head"],
+        text: tuple[Tensor, Tensor],
+        styles: Sequence[tuple[Tensor, Tensor, Tensor]],
+        mask: Tensor | None,
+        state: DenoisingState,
+    ) -> None:
+        """Add a call of a layer; one without an acting style is only kept.
+
+        Args:
+            layer: Name of the layer.
+            query: As in `attention_processor.styled_attention`.
+            text: Key and value of the text.
+            styles: As there.
+            mask: As there.
+            state: The state of the UNet's current call.
 
         Raises:
             StyleError: The number of images differs from that of earlier calls.
         """
+        if not styles and self.calls is None:
+            return
+        call = LayerCall(
+            layer, Attention.of(query, *text, mask=mask), [Attention.of(query, *style) for style in styles]
+        )
         if self.calls is not None:
             self.calls.append(call)
-        if not call.styles:
+        if not styles:
             return
-        pixels = call.text.probabilities.shape[2]
-        maps = self.layers.setdefault(call.layer, LayerMaps(state.spatial_size(pixels)))
-        maps.add(call, _conditional_rows(len(call.text.probabilities), state.parts))
+        maps = self.layers.setdefault(layer, LayerMaps(state.spatial_size(query.shape[2])))
+        maps.add(call, _conditional_rows(len(query), state.parts))
 
     def share(self, layers: str = "*", style: int = 0) -> Float[Tensor, "image rows columns"]:
         """Return how much of the attention's result is the style's, averaged over steps and layers.
@@ -143,23 +163,14 @@ class AttentionMaps:
             StyleError: Nothing was recorded, or no layer fits the pattern, or no such style acted in it.
         """
         chosen = self._select(layers, style)
-        size = max((each.size for each in chosen), key=lambda size: size[0] * size[1])
-        return torch.stack([_enlarge(each.shares[style] / each.calls, each.size, size) for each in chosen]).mean(0)
+        return _average([(each.size, each.shares[style][..., None] / each.calls) for each in chosen])[:, 0]
 
     def token_maps(self, layers: str = "*", style: int = 0) -> Float[Tensor, "image tokens rows columns"]:
         """Return the attention to each token of a style, averaged over heads, steps and layers; sums to 1 at a pixel.
 
         Arguments and errors are those of `share`.
         """
-        chosen = self._select(layers, style)
-        size = max((each.size for each in chosen), key=lambda size: size[0] * size[1])
-        maps = [
-            torch.stack(
-                [_enlarge(token, each.size, size) for token in (each.tokens[style] / each.calls).unbind(-1)], dim=1
-            )
-            for each in chosen
-        ]
-        return torch.stack(maps).mean(0)
+        return _average([(each.size, each.tokens[style] / each.calls) for each in self._select(layers, style)])
 
     def shares_by_layer(self) -> Mapping[str, float]:
         """Return the share of all styles in the attention's result, averaged over images, pixels and steps."""
@@ -192,19 +203,11 @@ def _conditional_rows(rows: int, layout: RowLayout) -> Sequence[int]:
     return range(place * count, (place + 1) * count)
 
 
-def _enlarge(
-    x: Float[Tensor, "image pixels"], size: tuple[int, int], new_size: tuple[int, int]
-) -> Float[Tensor, "image rows columns"]:
-    image = x.unflatten(1, size)[:, None]
-    return image[:, 0] if size == new_size else F.interpolate(image, new_size, mode="bilinear")[:, 0]
-
-
-def make_layer_call(
-    layer: str,
-    query: Float[Tensor, "batch heads pixels head"],
-    text: tuple[Tensor, Tensor],
-    styles: Iterable[tuple[Tensor, Tensor, Tensor]],
-    mask: Tensor | None,
-) -> LayerCall:
-    """Compute the probabilities of a layer from what `attention_processor.styled_attention` takes."""
-    return LayerCall(layer, Attention.of(query, *text, mask=mask), [Attention.of(query, *each) for each in styles])
+def _average(
+    maps: Sequence[tuple[tuple[int, int], Float[Tensor, "image _ channels"]]],
+) -> Float[Tensor, "image channels rows columns"]:
+    """Enlarge the maps of layers, each with its size, to the largest one, and return their mean."""
+    largest = max((size for size, _ in maps), key=lambda size: size[0] * size[1])
+    images = [(size, values.transpose(1, 2).unflatten(2, size)) for size, values in maps]
+    resized = [each if size == largest else F.interpolate(each, largest, mode="bilinear") for size, each in images]
+    return torch.stack(resized).mean(0)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook  # pyright: ignore[reportPrivateUsage]
 
 from ..errors import StyleError
-from .attention_maps import make_layer_call
 from .denoising_state import DenoisingState
 from .pipeline_call import ImageRegion
 from .protocols import AttentionModule
@@ -124,9 +123,7 @@ class StyledAttnProcessor:
         active = [style for style in styles if style is not None]
         result = styled_attention(query, key, value, active, attention_mask)
         if self.state.maps is not None:
-            self.state.maps.record(
-                make_layer_call(self.layer, query, (key, value), active, attention_mask), self.state
-            )
+            self.state.maps.record(self.layer, query, (key, value), active, attention_mask, self.state)
 
         result = result.transpose(1, 2).flatten(2).to(query.dtype)
         result = attn.to_out[1](attn.to_out[0](result))

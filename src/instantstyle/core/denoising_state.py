@@ -17,7 +17,7 @@ from .row_layout import UNGUIDED, RowLayout
 class AttentionRecord(Protocol):
     """What a record of attention has: `attention_maps.AttentionMaps`."""
 
-    def record(self, call: Any, state: "DenoisingState") -> None:
+    def record(self, layer: str, query: Any, text: Any, styles: Any, mask: Any, state: "DenoisingState") -> None:
         """Add a call of a layer."""
         ...
 
@@ -41,7 +41,7 @@ class DenoisingState:
         self.keeps_text = True
         """Whether the text's keys and values serve the next call too: no code of the caller runs in between."""
         self.maps: AttentionRecord | None = None
-        """What records the attention of each layer; None where nobody asks for it."""
+        """What records the attention of each layer; None unless it is recorded."""
         self.has_views = False
         """Whether the rows of the batch are parts of one image."""
         self._progress: float | None = None

@@ -35,33 +35,18 @@ def read_lora(text: str) -> Lora:
     return Lora(**fields, sha256=weights_sha256("loras", fields["name"]))
 
 
-def read_vae(name: str) -> Reference:
-    """Return the entry of a recipe for a VAE.
+def read_weights(field: str, name: str) -> Reference:
+    """Return the entry of a recipe for a file of weights.
 
     Args:
-        name: A file, a folder in diffusers' layout or a hub id.
+        field: The field of the recipe: one of `WEIGHT_FIELDS` that holds one file.
+        name: A file; of a VAE or motion adapter also a folder in diffusers' layout or a hub id, of a second adapter
+            also a model of the registry, for the adapter of that one.
 
     Raises:
-        ModelError: There is no such file, folder or repository.
+        ModelError: There is no such file, folder, repository or model.
     """
-    return Reference(name=name, sha256=weights_sha256("vae", name))
-
-
-def read_motion_adapter(name: str) -> Reference:
-    """Return the entry of a recipe for a motion adapter; the arguments and errors are those of `read_vae`."""
-    return Reference(name=name, sha256=weights_sha256("motion_adapter", name))
-
-
-def read_adapter(name: str) -> Reference:
-    """Return the entry of a recipe for a second adapter.
-
-    Args:
-        name: A file, or the name of a model of the registry for the adapter of that one.
-
-    Raises:
-        ModelError: There is no such file or model.
-    """
-    return Reference(name=name, sha256=weights_sha256("second_adapter", name))
+    return Reference(name=name, sha256=weights_sha256(field, name))
 
 
 def weights_sha256(field: str, name: str) -> str | None:
@@ -78,12 +63,11 @@ def weights_sha256(field: str, name: str) -> str | None:
         ModelError: There is no such file.
     """
     from ..models.registry import CARDS
-    from ..models.weight_files import find_adapter, find_lora, find_motion_adapter, find_vae
+    from ..models.weight_files import FINDERS
 
     if field == "second_adapter" and name in CARDS:
         return None
-    find = {"loras": find_lora, "vae": find_vae, "motion_adapter": find_motion_adapter, "second_adapter": find_adapter}
-    return find[field](name).sha256()
+    return FINDERS[field](name).sha256()
 
 
 def locate_weights(field: str, file: Reference, folders: Sequence[Path]) -> str:

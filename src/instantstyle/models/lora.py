@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import ModelError
 from ..recipe import Lora
 from ..utils.text import one_line
-from .weight_files import WeightFile, find_lora
+from .weight_files import WeightFile, describe_weights, find_lora
 
 BASES: Mapping[int, str] = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 2048: "SDXL"}
 """Base model of a LoRA by the width of the text tokens that its cross-attention reads."""
@@ -44,11 +44,10 @@ def list_loras(loras: Sequence[LoraLike]) -> tuple[Lora, ...]:
 
 
 def _describe(lora: LoraLike) -> Lora:
-    if isinstance(lora, Lora):
-        file = find_lora(lora.name)
-        return lora if lora.sha256 else lora.model_copy(update={"sha256": file.sha256()})
-    name, weight = lora if isinstance(lora, tuple) else (lora, 1.0)
-    return Lora(name=str(name), sha256=find_lora(name).sha256(), weight=weight)
+    if not isinstance(lora, Lora):
+        name, weight = lora if isinstance(lora, tuple) else (lora, 1.0)
+        lora = Lora(name=str(name), weight=weight)
+    return describe_weights("loras", lora)
 
 
 def merge_loras(pipe: Any, loras: Sequence[Lora]) -> None:

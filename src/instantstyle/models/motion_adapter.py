@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from inspect import signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
@@ -39,23 +38,6 @@ trained with linear betas (huggingface.co/docs/diffusers/api/pipelines/animatedi
 _NORM = re.compile(r"(down_blocks\.(\d+)|mid_block)\.motion_modules\.(\d+)\.norm\.weight$")
 _TRANSFORMER = re.compile(r"down_blocks\.0\.motion_modules\.0\.transformer_blocks\.(\d+)\.norm1\.weight$")
 _POSITIONS = re.compile(r"\.(?:pos_embed|pos_encoder)\.pe$")
-
-
-def describe_motion_adapter(adapter: str | Path | Reference) -> Reference:
-    """Return the entry of a recipe for a motion adapter.
-
-    Args:
-        adapter: A file, folder or hub id, or the entry of a recipe.
-
-    Returns:
-        The entry, with the SHA-256 of the file of weights.
-
-    Raises:
-        ModelError: There is no such file.
-    """
-    reference = adapter if isinstance(adapter, Reference) else Reference(name=str(adapter))
-    file = find_motion_adapter(reference.name)
-    return reference if reference.sha256 else reference.model_copy(update={"sha256": file.sha256()})
 
 
 def add_motion_modules(pipe: Any, adapter: Reference, *, keeps_scheduler: bool = False) -> Any:

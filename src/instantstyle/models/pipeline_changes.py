@@ -7,9 +7,10 @@ from typing import Any
 
 from ..recipe import Lora, RecipeFields, Reference
 from .lora import LoraLike, list_loras, merge_loras
-from .motion_adapter import add_motion_modules, describe_motion_adapter
+from .motion_adapter import add_motion_modules
 from .schedulers import build_scheduler, validate_scheduler
-from .vae import describe_vae, replace_vae
+from .vae import replace_vae
+from .weight_files import describe_weights
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,13 @@ class PipelineChanges:
         """
         if scheduler is not None:
             validate_scheduler(scheduler)
-        motion = None if motion_adapter is None else describe_motion_adapter(motion_adapter)
-        return cls(list_loras(loras), None if vae is None else describe_vae(vae), scheduler, motion)
+        parts = {"vae": vae, "motion_adapter": motion_adapter}
+        entries = {
+            field: describe_weights(field, part if isinstance(part, Reference) else Reference(name=str(part)))
+            for field, part in parts.items()
+            if part is not None
+        }
+        return cls(list_loras(loras), scheduler=scheduler, **entries)
 
     def apply(self, pipe: Any, *, keeps_scheduler: bool = False) -> Any:
         """Change a pipeline and return it; with motion modules, return a pipeline of AnimateDiff with its components.

@@ -1,6 +1,5 @@
 """The VAE of a pipeline replaced by that of a file."""
 
-from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
@@ -13,23 +12,6 @@ _LDM_KEY = "decoder.mid.block_1.norm1.weight"
 """A tensor that only files of the original implementation have, such as `sdxl_vae.safetensors`."""
 
 _LDM_PREFIX = "first_stage_model."
-
-
-def describe_vae(vae: str | Path | Reference) -> Reference:
-    """Return the entry of a recipe for a VAE.
-
-    Args:
-        vae: A file, folder or hub id, or the entry of a recipe.
-
-    Returns:
-        The entry, with the SHA-256 of the file of weights.
-
-    Raises:
-        ModelError: There is no such file.
-    """
-    reference = vae if isinstance(vae, Reference) else Reference(name=str(vae))
-    file = find_vae(reference.name)
-    return reference if reference.sha256 else reference.model_copy(update={"sha256": file.sha256()})
 
 
 def replace_vae(pipe: Any, vae: Reference) -> None:

@@ -2,19 +2,22 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import JobError, ModelError, suggest_nearest
+from ..recipe import Reference
 from ..utils.hub import fetch_file
 from ..utils.text import one_line, shorten
 from ..utils.text_file import read_text_file
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Entry = TypeVar("Entry", bound=Reference)
 
 SUFFIX = ".safetensors"
 """The only format that is read: others can run code, or are read by diffusers in several ways."""
@@ -133,6 +136,32 @@ def find_vae(name: str | Path) -> WeightFile:
 def find_motion_adapter(name: str | Path) -> WeightFile:
     """Find the weights of a motion adapter; the arguments and errors are those of `find_vae`."""
     return _find_component(name, "motion adapter")
+
+
+FINDERS: Mapping[str, Callable[[str | Path], WeightFile]] = {
+    "loras": find_lora,
+    "vae": find_vae,
+    "motion_adapter": find_motion_adapter,
+    "second_adapter": find_adapter,
+}
+"""What finds the file of each field in `WEIGHT_FIELDS`."""
+
+
+def describe_weights(field: str, entry: Entry) -> Entry:
+    """Return an entry of a recipe with the SHA-256 of its file.
+
+    Args:
+        field: The field of the recipe: one of `FINDERS`.
+        entry: The entry, with or without a SHA-256.
+
+    Returns:
+        The entry; one that has a SHA-256 is returned as it is.
+
+    Raises:
+        ModelError: There is no such file.
+    """
+    file = FINDERS[field](entry.name)
+    return entry if entry.sha256 else entry.model_copy(update={"sha256": file.sha256()})
 
 
 def _find_component(name: str | Path, kind: str) -> WeightFile:

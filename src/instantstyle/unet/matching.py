@@ -14,7 +14,7 @@ def match_adapter_architecture(
     Args:
         widths: Width of each of the adapter's layers by layer number.
         cross_dim: Width of the adapter's image tokens.
-        read: What it reads, by which families with the same layers are told apart; None if unknown.
+        read: What it reads, by which families with the same layers are distinguished; None if unknown.
 
     Returns:
         A family with exactly these layers and this width, the first whose published adapters read the same, or else
