@@ -1,5 +1,6 @@
 """`instantstyle serve` before it listens: its errors and its settings."""
 
+import importlib
 import sys
 
 import pytest
@@ -45,6 +46,8 @@ def test_another_host_without_a_key_is_refused_before_a_model_is_loaded(run, mon
 
 @pytest.mark.parametrize("absent", ["fastapi", "uvicorn", "python_multipart", "prometheus_client"])
 def test_a_missing_library_is_refused_with_the_install_command(run, monkeypatch, absent):
+    # Imported whole before: Starlette without python_multipart imports its deprecated name, with a warning.
+    importlib.import_module("starlette.formparsers")
     monkeypatch.setitem(sys.modules, absent, None)
     outcome = run("serve", "--model", "nowhere")
     assert outcome.code == 2
