@@ -117,12 +117,51 @@ def test_the_colour_transfer_is_that_of_the_reference_and_is_recorded(styled, fi
     colours = LatentColours(Path("warm.png"), 0.5, 0.0, 0.5)
     output = styled("a", style="warm.png", latent_colours=colours, seed=7, **SHORT)
     assert output.images[0].tobytes() == pixels
-    with pytest.raises(JobError, match="latent_colours"):
-        output.recipe()
+    assert output.recipe() == complete
     assert generate_one(styled, complete) == (pixels, complete)
     assert generate_one(styled, recipe.replace(colour_transfer=0.0))[0] != pixels
     default = generate_one(styled, recipe.replace(colour_transfer_interval=None))[1]
     assert default.colour_transfer_interval == (0.2, 0.3)
+
+
+def test_a_call_with_the_colours_of_a_file_records_them(styled, files):
+    """With the texture of another file, and without a style."""
+    colours = LatentColours("warm.png", 0.7, 0.0, 0.5)
+    blend = styled.style("warm.png", texture="ink.png")
+    plain = styled("a", seed=7, **SHORT).images[0].tobytes()
+    for style in (blend, None):
+        output = styled("a", style=style, latent_colours=colours, seed=7, **SHORT)
+        recipe = output.recipe()
+        assert recipe.references == (files["warm"],)
+        assert (recipe.colour_transfer, recipe.colour_transfer_interval) == (0.7, (0.0, 0.5))
+        pixels = output.images[0].tobytes()
+        assert generate_one(styled, recipe)[0] == pixels != plain
+    assert recipe.scale == 0
+    unchanged = styled("a", latent_colours=LatentColours("warm.png", 0.0), seed=7, **SHORT)
+    assert (unchanged.recipe().references, unchanged.recipe().colour_transfer) == ((), None)
+    Path("ink.png").replace("warm.png")
+    assert output.recipe() == recipe
+
+
+def test_colours_that_no_field_records_are_named(styled, files, tokenizer_folder):
+    without_adapter = InstantStyle(make_pipe(tokenizer_folder), recipe_fields={"model": "small"})
+    other = "latent_colours of another picture than the one reference of the style"
+    warm, without_file = LatentColours("warm.png"), "image (a reference without a file; pass its path)"
+    cases = [
+        (styled, "warm.png", LatentColours(Path("warm.png").read_bytes())),
+        (styled, "warm.png", LatentColours("warm.png", noise=0.1)),
+        (styled, "ink.png", warm),
+        (styled, ["warm.png", "ink.png"], warm),
+        (without_adapter, None, warm),
+        (styled, Image.open("ink.png"), warm),
+    ]
+    named: list[str] = []
+    for model, style, colours in cases:
+        with pytest.raises(JobError) as refusal:
+            model("a", style=style, latent_colours=colours, seed=7, **SHORT).recipe()
+        named.append(str(refusal.value).removeprefix("A recipe does not record ").partition("; save the image")[0])
+    noise = "latent_colours with another noise than 0.01"
+    assert named == ["latent_colours of a picture without a file (pass its path)", noise, *[other] * 3, without_file]
 
 
 def test_the_colour_transfer_takes_one_image(styled, files):

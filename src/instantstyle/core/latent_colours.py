@@ -16,6 +16,7 @@ that generation begins with.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -26,7 +27,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import ModelError, StyleError
-from ..imaging.loading import ImageLike, is_image_like, open_reference
+from ..imaging.loading import ImageLike, decode_and_hash, is_image_like, open_reference
+from ..recipe import Reference
 from ..utils.numbers import is_finite_number
 from ..utils.text import shorten
 from .colour_texture import whiten_and_colour
@@ -38,6 +40,9 @@ CALLBACK = "callback_on_step_end"
 INTERVAL = (0.2, 0.3)
 """Start and end in the authors' script, as shares of the steps; a comment in it prefers them to 0.2 to 0.4."""
 
+NOISE = 0.01
+"""Share of the timestep's noise that is added in the authors' script."""
+
 
 @dataclass(frozen=True, eq=False)
 class LatentColours:
@@ -48,7 +53,7 @@ class LatentColours:
     """g in 0..1: 0 changes nothing, 1 replaces the latents."""
     start: float = INTERVAL[0]
     end: float = INTERVAL[1]
-    noise: float = 0.01
+    noise: float = NOISE
     """ε, the share of the timestep's noise that is added."""
 
     def __post_init__(self) -> None:
@@ -60,6 +65,34 @@ class LatentColours:
             raise StyleError(f"LatentColours would start at {self.start:g} of the steps and end at {self.end:g}.")
         if not is_image_like(self.image):
             raise StyleError(f"image of LatentColours is {shorten(self.image)}; it is an image, its file or bytes.")
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedColours:
+    """The colour transfer of a call, with its picture as it was when the call began."""
+
+    settings: LatentColours
+    image: Image.Image
+    """The picture as upright RGB."""
+    file: Reference | None
+    """The file that it was read from, with its SHA-256; None for a picture that is no file."""
+
+
+def open_latent_colours(colours: LatentColours | None) -> OpenedColours | None:
+    """Read the picture of a colour transfer; None for no transfer.
+
+    Raises:
+        ImageError: The picture cannot be read.
+        StyleError: `colours` is of another type.
+    """
+    if colours is None:
+        return None
+    if not isinstance(cast(object, colours), LatentColours):
+        raise StyleError(f"latent_colours is {shorten(colours)}; pass LatentColours(image).")
+    if not isinstance(colours.image, str | Path):
+        return OpenedColours(colours, open_reference(colours.image, "The image of LatentColours"), None)
+    image, digest = decode_and_hash(colours.image, open_reference)
+    return OpenedColours(colours, image, Reference(name=str(Path(colours.image)), sha256=digest))
 
 
 @dataclass(eq=False)
@@ -100,32 +133,28 @@ class _Transfer:
 
 
 def with_latent_colours(
-    pipe: Pipeline, colours: LatentColours | None, arguments: PipelineArguments, generator: object
+    pipe: Pipeline, colours: OpenedColours | None, arguments: PipelineArguments, generator: object
 ) -> PipelineArguments:
     """Add the colour transfer to the arguments of a call of the pipeline.
 
     Args:
         pipe: The pipeline.
-        colours: The picture and the settings; None changes nothing.
+        colours: The settings and the picture, see `open_latent_colours`; None changes nothing.
         arguments: Arguments of the call. A `callback_on_step_end` in it is called with the coloured latents.
         generator: One generator or one for each image, from which the noise is drawn; None for none.
 
     Raises:
-        ImageError: The picture cannot be read.
         ModelError: The pipeline calls nothing between its steps, or its scheduler cannot add noise.
-        StyleError: `colours` is of another type.
     """
     if colours is None:
         return arguments
-    if not isinstance(cast(object, colours), LatentColours):
-        raise StyleError(f"latent_colours is {shorten(colours)}; pass LatentColours(image).")
     if CALLBACK not in signature(pipe.__call__).parameters or not hasattr(pipe.scheduler, "add_noise"):
         raise ModelError(
             f"{type(pipe).__name__} with {type(pipe.scheduler).__name__} cannot give colours to latents between its "
             "steps; leave latent_colours out."
         )
     given = arguments.get(CALLBACK)
-    transfer = _Transfer(colours, open_reference(colours.image, "The image of LatentColours"), generator, given)
+    transfer = _Transfer(colours.settings, colours.image, generator, given)
     # It changes the latents and nothing of the network.
     setattr(transfer, READ_ONLY, given is None or only_reads(given))
     inputs = f"{CALLBACK}_tensor_inputs"

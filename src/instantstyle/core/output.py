@@ -19,10 +19,11 @@ from ..recipe import Dtype, Recipe, RecipeFields
 from ..utils.text import shorten
 from ..utils.versions import library_versions
 from .injection import StyledUNet
+from .latent_colours import OpenedColours
 from .pipeline_call import only_reads
 from .pipeline_state import PipelineState, watch_callback
 from .protocols import PipelineArguments
-from .recipe_fields import call_fields
+from .recipe_fields import call_fields, colour_fields
 from .style import Style
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class CallRecord:
     settings: PipelineArguments
     """Fields of `StyleConditioning` beside the style."""
     guidance_interval: tuple[float, float] | None
+    colours: OpenedColours | None
+    """The colours that the latents got."""
     seeds: tuple[int, ...]
     num_images_per_prompt: int
     arguments: PipelineArguments
@@ -68,6 +71,7 @@ class CallRecord:
         styles: "Style | Sequence[Style] | Sequence[StyleConditioning] | None",
         settings: PipelineArguments,
         guidance_interval: Sequence[float] | None,
+        colours: OpenedColours | None,
         seeds: Sequence[int],
         num_images_per_prompt: int,
         arguments: PipelineArguments,
@@ -81,6 +85,7 @@ class CallRecord:
             (styles,) if isinstance(styles, Style) else tuple(styles or ()),
             settings,
             None if guidance_interval is None else (float(start), float(end)),
+            colours,
             tuple(seeds),
             num_images_per_prompt,
             {name: list(value) if isinstance(value, list) else value for name, value in arguments.items()},
@@ -149,6 +154,8 @@ class CallRecord:
         if style is not None:
             conditionings = (style,) if isinstance(style, Style) else self.styles
             fields |= call_fields(conditionings, self.settings, self.styled, missing)
+        if self.colours is not None:
+            fields |= colour_fields(self.colours, fields, self.styled, missing)
         if "second_scale" not in fields:
             fields |= dict.fromkeys(("second_adapter", "second_image_encoder"))
         elif not fields.get("second_adapter"):

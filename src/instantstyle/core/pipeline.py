@@ -23,7 +23,7 @@ from .guidance_interval import GuidanceInterval
 from .image_arguments import convert_images
 from .injection import StyledUNet, inject_attention_processors, limit_guidance, record_attention
 from .ip_adapter import IPAdapter, merge_style_layers
-from .latent_colours import LatentColours, with_latent_colours
+from .latent_colours import LatentColours, open_latent_colours, with_latent_colours
 from .output import CallRecord, StyledOutput
 from .pipeline_call import unwrap_compiled
 from .pipeline_checks import (
@@ -355,7 +355,8 @@ class InstantStyle:
             frames: Factors on the scale over the frames of a video: a list, or a function of the share of the frames.
             negative_style: A style that guidance steers away from.
             guidance_interval: First and last share of the steps with guidance, such as (0.2, 0.8); None is all.
-            latent_colours: A picture whose colours the latents get at a part of the steps.
+            latent_colours: A picture whose colours the latents get at a part of the steps. A recipe records that of a
+                file which is the one reference of the style, or beside no style.
             seed: Image i is generated from `seed + i`, alone or in a batch; None draws a new seed.
             num_images_per_prompt: Images for each prompt.
             arguments: Arguments of the pipeline itself. Images may be what references are, see `image_arguments`.
@@ -376,6 +377,7 @@ class InstantStyle:
         seeds, generators = make_generators(seed, arguments, prompts * images)
         warn_of_call(self.pipe, prompt, arguments, self.explain_prompt)
         guidance = limit_guidance(self.pipe, guidance_interval, self.row_layout)
+        colours = open_latent_colours(latent_colours)
         if style is not None and negative_style is not None:
             negative_style = self.builder.as_style(negative_style)
         settings: PipelineArguments = {
@@ -388,12 +390,11 @@ class InstantStyle:
         )
         check_one_style_each(styles, prompts)
         styling = nullcontext() if styles is None else self.using(styles, **settings)
-        recorded = arguments if latent_colours is None else {**arguments, "latent_colours": latent_colours}
-        record = CallRecord.of(self, prompt, styles, settings, guidance_interval, seeds, images, recorded)
+        record = CallRecord.of(self, prompt, styles, settings, guidance_interval, colours, seeds, images, arguments)
         with StyledUNet.of(self.pipe.unet).generating(), record.watch(arguments) as watched, styling, guidance:
             inputs = call_inputs(self.pipe, prompt, images, generators)
             noise = inputs.get("generator", watched.get("generator"))
-            watched = with_latent_colours(self.pipe, latent_colours, watched, noise)
+            watched = with_latent_colours(self.pipe, colours, watched, noise)
             output = self.pipe(**inputs, **watched)
         check_output(output[0], flagged_images(output), self.pipe)
         return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..recipe import WORDLESS, RecipeFields
 from ..unet.blocks import BlockOrLayer, BlockSpec
 from .conditioning import MaskFile, StyleConditioning
+from .latent_colours import NOISE, OpenedColours
 from .protocols import PipelineArguments
 from .style import Style
 from .style_source import blend_scales, removed
@@ -89,6 +90,37 @@ def call_fields(
         return {}
     fields = style_fields(*by_adapter[""][0], missing) if "" in by_adapter else {}
     return fields | _second_fields(*by_adapter[further[0]][0], fields, missing)
+
+
+def colour_fields(
+    colours: OpenedColours, fields: RecipeFields, styled: "InstantStyle", missing: list[str]
+) -> RecipeFields:
+    """Return the recipe's fields of a colour transfer, which takes the colours of its one reference.
+
+    Args:
+        colours: The transfer.
+        fields: The recipe's fields of the model and the styles of the call. Where no style has references, the picture
+            becomes the reference of a style with scale 0, which changes nothing.
+        styled: The model.
+        missing: Descriptions of what no field records; added to.
+    """
+    settings, file = colours.settings, colours.file
+    if not settings.guidance:
+        return {}
+    if settings.noise != NOISE:
+        missing.append(f"latent_colours with another noise than {NOISE:g}")
+    if file is None:
+        missing.append("latent_colours of a picture without a file (pass its path)")
+        return {}
+    own: RecipeFields = {}
+    if "blocks" not in fields and "second_blocks" not in fields and styled.builder.reference_encoder is not None:
+        own = {"references": (file,), "blocks": "all", "scale": 0.0}
+    references = {**fields, **own}.get("references", ())
+    # References without a file are missing already.
+    if [reference.sha256 for reference in references] != [file.sha256] and (references or not missing):
+        missing.append("latent_colours of another picture than the one reference of the style")
+    interval = float(settings.start), float(settings.end)
+    return {**own, "colour_transfer": float(settings.guidance), "colour_transfer_interval": interval}
 
 
 def _second_fields(style: Style, settings: PipelineArguments, first: RecipeFields, missing: list[str]) -> RecipeFields:
