@@ -13,7 +13,7 @@ from PIL import Image
 from instantstyle.recipe import Recipe, Reference
 from instantstyle.studio.form_events import FormEvents
 from instantstyle.studio.form_values import IMAGE, MIX, RESTORED, RESTORED_BLOCKS, SAVED
-from instantstyle.studio.input_panel import SOURCES, Form, build_settings_inputs, build_style_inputs
+from instantstyle.studio.input_panel import REMOVALS, SOURCES, Form, build_settings_inputs, build_style_inputs
 from instantstyle.synthetic.vocabulary import list_thing_phrases
 
 from .conftest import run_in_event_loop
@@ -58,6 +58,8 @@ def test_another_source_clears_what_belongs_to_the_previous_one(events, source):
     assert updates[form.content]["value"] == updates[form.suggestions]["value"] == []
     assert updates[form.suggestions]["visible"] is False
     assert (updates[form.status], updates[form.restored_recipe], updates[form.blocks]) == ("", None, "style")
+    assert form.content_image in updates
+    assert updates[form.content_image] is None
     assert (updates[form.source]["choices"], updates[form.source]["value"]) == (SOURCES, source)
     assert [name for name, group in form.source_groups.items() if updates[group]["visible"]] == [source]
 
@@ -71,6 +73,21 @@ def test_another_saved_style_clears_the_content_of_the_previous_one(events):
     updates = events.switch_style("all")
     assert updates[events.form.content]["value"] == []
     assert updates[events.form.blocks] == "all"
+
+
+def test_the_quantile_is_shown_with_the_removal_by_a_mask_alone(events):
+    quantile = events.form.mask_quantile
+    assert not quantile.visible
+    shown = [removal for _, removal in REMOVALS if events.show_quantile(removal)[quantile]["visible"]]
+    assert shown == ["mask"]
+
+
+def test_restored_images_are_shown_as_files(events, store, uploaded):
+    form, stored = events.form, store.add_reference(Path(uploaded["path"]))
+    files = dict.fromkeys(("references", "texture_references", "content_references"), (stored,))
+    name = store.save_image(Image.new("RGB", (8, 8)), Recipe(prompt="a cat", seed=7, model="mini", **files)).name
+    updates = events.restore_from_current(name)
+    assert [updates[each] for each in (form.image, form.texture, form.content_image)] == [stored.name] * 3
 
 
 def test_returning_to_an_image_suggests_its_content_again(events, uploaded):

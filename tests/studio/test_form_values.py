@@ -133,6 +133,29 @@ def test_settings_without_a_field_come_from_the_restored_recipe(build, uploaded)
         assert getattr(recipe, name) == getattr(restored, name)
 
 
+def test_an_image_of_the_content_and_the_quantile_of_its_mask_reach_the_recipe(build, uploaded):
+    recipe = build(image=uploaded, content_image=uploaded, removal="mask", mask_quantile=" 0.9 ")
+    assert recipe.content_references == recipe.references
+    assert (recipe.removal, recipe.mask_quantile) == ("mask", 0.9)
+    # With another removal the page hides the quantile.
+    assert build(image=uploaded, content=["a cat"], removal="project", mask_quantile="0.9").mask_quantile is None
+    assert not build(content_image=uploaded, removal="mask", mask_quantile="0.9").content_references
+    with pytest.raises(JobError, match=r"mask_quantile is '1\.5'"):
+        build(image=uploaded, content_image=uploaded, removal="mask", mask_quantile="1.5")
+
+
+def test_the_colour_transfer_and_its_steps_reach_the_recipe(build, uploaded):
+    made = [
+        build(image=uploaded, colour_transfer=transfer, colour_transfer_start=start, colour_transfer_end=end)
+        for transfer, start, end in ((" 0.5 ", "", ""), ("0.5", "0.1", ""), ("0.5", "", " 0.6"), ("", "0.1", "0.6"))
+    ]
+    fields = [(recipe.colour_transfer, recipe.colour_transfer_interval) for recipe in made]
+    assert fields == [(0.5, None), (0.5, (0.1, 0.3)), (0.5, (0.2, 0.6)), (None, None)]
+    assert build(colour_transfer="0.5").colour_transfer is None
+    with pytest.raises(JobError, match="colour_transfer is 'much'"):
+        build(image=uploaded, colour_transfer="much")
+
+
 def test_a_texture_and_its_scales_reach_the_recipe(build, uploaded):
     recipe = build(image=uploaded, texture=uploaded, colour_scale=" 0.9 ", texture_scale="0.5")
     assert recipe.texture_references == recipe.references

@@ -109,3 +109,24 @@ def test_a_texture_is_restored_and_can_be_removed(assert_round_trip, uploaded, s
     both = masked.replace(texture_references=recipe.texture_references * 2)
     kept = build_recipe(restore(strip_paths(both)).values, settings, store)
     assert kept == both
+
+
+def test_an_image_of_the_content_is_restored_and_can_be_removed(assert_round_trip, uploaded, settings, store, restore):
+    removal = {"content_scale": "0.7", "removal": "mask", "mask_quantile": "0.9"}
+    values = FormValues(**VALUES, image=uploaded, content_image=uploaded, **removal)
+    assert_round_trip(values, IMAGE)
+    recipe = build_recipe(values, settings, store)
+    restored = restore(strip_paths(recipe)).values
+    assert not build_recipe(replace(restored, content_image=None), settings, store).content_references
+    several = recipe.replace(content_references=recipe.content_references * 2)
+    assert build_recipe(restore(strip_paths(several)).values, settings, store) == several
+
+
+def test_the_colour_transfer_is_restored_and_dropped_with_the_reference(assert_round_trip, uploaded, restore):
+    transfer = {"colour_transfer": "0.5", "colour_transfer_start": "0.1", "colour_transfer_end": "0.6"}
+    assert_round_trip(FormValues(**VALUES, image=uploaded, **transfer), IMAGE)
+    assert_round_trip(FormValues(**VALUES, image=uploaded, colour_transfer="0.5"), IMAGE)
+    missing = Reference(name="ink.png", sha256="0" * 64)
+    recipe = Recipe(prompt="", seed=7, references=(missing,), colour_transfer=0.5, colour_transfer_interval=(0.1, 0.6))
+    kept = Recipe.from_json(restore(recipe).values.restored_recipe)
+    assert (kept.colour_transfer, kept.colour_transfer_interval) == (None, None)

@@ -19,7 +19,17 @@ from ..synthetic.vocabulary import list_thing_phrases
 from .actions import Updates, describe_error
 from .content_suggestions import find_closest_phrases
 from .example_reference import EXAMPLE_PROMPT, store_example
-from .form_values import IMAGE, MIX, RESTORED, RESTORED_BLOCKS, SAVED, FormValues, UploadedFile, build_recipe
+from .form_values import (
+    IMAGE,
+    MIX,
+    RESTORED,
+    RESTORED_BLOCKS,
+    SAVED,
+    UPLOAD_FIELDS,
+    FormValues,
+    UploadedFile,
+    build_recipe,
+)
 from .html import render_library_hint, render_status
 from .image_store import ImageStore
 from .input_panel import NUM_SUGGESTIONS, SOURCES, Form
@@ -62,7 +72,7 @@ class FormEvents:
             suggestions = self._find_suggestions(reference)
         return {
             self.form.status: "",
-            **self._forget_restored(blocks),
+            **self._forget_style(blocks),
             **self._show_suggestions(suggestions),
             self.form.example: gr.update(visible=not uploaded),
         }
@@ -76,7 +86,7 @@ class FormEvents:
             form.status: "",
             form.image: reference.name,
             form.prompt: EXAMPLE_PROMPT,
-            **self._forget_restored(blocks),
+            **self._forget_style(blocks),
             **self._show_suggestions(suggestions, [content]),
             form.example: gr.update(visible=False),
         }
@@ -93,14 +103,18 @@ class FormEvents:
             self.form.status: "",
             **self.refresh_library(),
             **self.show_source(source),
-            **self._forget_restored(blocks),
+            **self._forget_style(blocks),
             self.form.source: gr.update(choices=SOURCES, value=source),
             **self._show_suggestions({}),
         }
 
     def switch_style(self, blocks: str) -> Updates:
         """Clear what belongs to the saved style that was selected before."""
-        return {self.form.status: "", **self._forget_restored(blocks), **self._show_suggestions({})}
+        return {self.form.status: "", **self._forget_style(blocks), **self._show_suggestions({})}
+
+    def show_quantile(self, removal: str) -> Updates:
+        """Show the quantile of the mask with the removal that has one."""
+        return {self.form.mask_quantile: gr.update(visible=removal == "mask")}
 
     @report_errors
     def suggest_content_again(self, source: str, uploaded: UploadedFile | None, content: list[str] | None) -> Updates:
@@ -165,15 +179,13 @@ class FormEvents:
     def _restore_settings(self, path: Path) -> Updates:
         restored = restore_form(read_recipe(path), self.settings, self.store)
         form, values = self.form, restored.values
+        uploads = {name: each["path"] if each else None for name in UPLOAD_FIELDS for each in [getattr(values, name)]}
         choices = [*SOURCES, ("As in the image", RESTORED)] if values.source == RESTORED else SOURCES
-        image, texture = (each["path"] if each else None for each in (values.image, values.texture))
         return {
-            **{getattr(form, name): value for name, value in vars(values).items()},
+            **{getattr(form, name): value for name, value in {**vars(values), **uploads}.items()},
             **self._show_suggestions({}, values.content),
             form.source: gr.update(choices=choices, value=values.source),
-            form.image: image,
-            form.texture: texture,
-            form.example: gr.update(visible=not image),
+            form.example: gr.update(visible=not values.image),
             **self.show_source(values.source),
             form.status: render_status("The settings of the image are restored.", warnings=restored.remarks),
         }
@@ -185,10 +197,13 @@ class FormEvents:
             return {}
         return self.worker.run(find_closest_phrases, styled, open_reference(reference.name), NUM_SUGGESTIONS)
 
-    def _forget_restored(self, blocks: str) -> Updates:
-        """Drop the restored recipe, which has settings of its own style, and the blocks that stand for its blocks."""
+    def _forget_style(self, blocks: str) -> Updates:
+        """Drop what belongs to another style.
+
+        That is the restored recipe, the blocks that stand for those of that recipe, and the image of the content.
+        """
         kept = "style" if blocks == RESTORED_BLOCKS else blocks
-        return {self.form.restored_recipe: None, self.form.blocks: kept}
+        return {self.form.restored_recipe: None, self.form.blocks: kept, self.form.content_image: None}
 
     def _show_suggestions(self, suggestions: Mapping[str, float], content: Sequence[str] = ()) -> Updates:
         """Show suggestions with their similarities and the content, and offer all known phrases as content."""

@@ -46,12 +46,20 @@ class FormValues:
     """The image whose texture is used, with the colours of the style."""
     colour_scale: str = ""
     texture_scale: str = ""
+    colour_transfer: str = ""
+    """How far the latents get the colours of the reference, 0..1; they do not if it is empty."""
+    colour_transfer_start: str = ""
+    colour_transfer_end: str = ""
     content: Sequence[str] = ()
+    content_image: UploadedFile | None = None
+    """An image that shows the content, beside the words."""
     prompt: str = ""
     scale: float = 1.0
     blocks: str = "style"
     content_scale: str = ""
     removal: str = ""
+    mask_quantile: str = ""
+    """Shown with removal `mask`, and read with it alone."""
     crop: str = "center"
     start: float = 0.0
     end: float = 1.0
@@ -86,20 +94,16 @@ _STYLE_FIELDS = ("scale", "crop", "start", "end")
 NUMBER_FIELDS = ("num_inference_steps", "guidance_scale", "width", "height")
 """Fields that hold a number of the recipe as text, or nothing."""
 
-BLEND_FIELDS = ("colour_scale", "texture_scale")
+UPLOAD_FIELDS = ("image", "texture", "content_image")
+"""Fields that hold an uploaded image."""
+
+BLEND_FIELDS = ("colour_scale", "texture_scale", "colour_transfer")
 """The same for numbers that act on a reference."""
 
-_FIELDS_WITHOUT_COMPONENT = (
-    "colour_transfer",
-    "colour_transfer_interval",
-    "combine",
-    "content_references",
-    "mask_quantile",
-    "guidance_interval",
-    "layout_references",
-    "negative_references",
-    "mask",
-)
+TRANSFER_INTERVAL_FIELDS = ("colour_transfer_start", "colour_transfer_end")
+"""The two numbers of `colour_transfer_interval`, as text or nothing."""
+
+_FIELDS_WITHOUT_COMPONENT = ("combine", "guidance_interval", "layout_references", "negative_references", "mask")
 """Fields of a recipe that the page keeps from a restored one."""
 
 _SECOND_FIELDS = ("second_references", "second_blocks", "second_scale")
@@ -128,8 +132,13 @@ def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> R
             "content": tuple(values.content),
             "content_scale": _parse_content_scale(values.content_scale),
             "removal": values.removal or None,
+            "mask_quantile": (values.mask_quantile.strip() or None) if values.removal == "mask" else None,
             **{name: getattr(values, name).strip() or None for name in BLEND_FIELDS},
-            "texture_references": _resolve_textures(values, restored, store),
+            "colour_transfer_interval": _resolve_transfer_interval(values),
+            "texture_references": _resolve_upload(values.texture, restored and restored.texture_references, store),
+            "content_references": _resolve_upload(
+                values.content_image, restored and restored.content_references, store
+            ),
         }
         if restored:
             names = [*_FIELDS_WITHOUT_COMPONENT, *(_SECOND_FIELDS if settings.second_adapter else ())]
@@ -157,8 +166,7 @@ def remove_references(recipe: Recipe) -> Recipe:
         mask=None,
         content=(),
         combine="average",
-        **dict.fromkeys(("content_scale", "removal", "mask_quantile", "colour_transfer", "colour_transfer_interval")),
-        **dict.fromkeys(BLEND_FIELDS),
+        **dict.fromkeys(("content_scale", "removal", "mask_quantile", "colour_transfer_interval", *BLEND_FIELDS)),
     )
 
 
@@ -166,9 +174,7 @@ def _resolve_references(values: FormValues, restored: Recipe | None, store: Imag
     if values.source == RESTORED:
         return restored.references if restored else ()
     if values.source == IMAGE:
-        if not values.image:
-            return ()
-        return (store.add_reference(Path(values.image["path"]), values.image.get("orig_name")),)
+        return _resolve_upload(values.image, None, store)
     if values.source == SAVED:
         if not values.saved:
             raise JobError("No saved style is selected; select one, or drop an image.")
@@ -183,11 +189,24 @@ def _resolve_references(values: FormValues, restored: Recipe | None, store: Imag
     )
 
 
-def _resolve_textures(values: FormValues, restored: Recipe | None, store: ImageStore) -> tuple[Reference, ...]:
-    """Return the uploaded texture, or those of the restored recipe that the page cannot show."""
-    if values.texture:
-        return (store.add_reference(Path(values.texture["path"]), values.texture.get("orig_name")),)
-    return restored.texture_references if restored else ()
+def _resolve_upload(
+    uploaded: UploadedFile | None, restored: tuple[Reference, ...] | None, store: ImageStore
+) -> tuple[Reference, ...]:
+    """Return the uploaded image, or those of the restored recipe that the page cannot show."""
+    if uploaded:
+        return (store.add_reference(Path(uploaded["path"]), uploaded.get("orig_name")),)
+    return restored or ()
+
+
+def _resolve_transfer_interval(values: FormValues) -> tuple[str, str] | None:
+    """Return the steps of the colour transfer, of which an empty one is the default; None without a transfer."""
+    from ..core.latent_colours import INTERVAL
+
+    typed = [getattr(values, name).strip() for name in TRANSFER_INTERVAL_FIELDS]
+    if not values.colour_transfer.strip() or not any(typed):
+        return None
+    start, end = (text or str(default) for text, default in zip(typed, INTERVAL, strict=True))
+    return start, end
 
 
 def _resolve_blocks(values: FormValues, restored: Recipe | None) -> str | tuple[str, ...] | dict[str, float]:

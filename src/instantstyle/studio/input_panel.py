@@ -42,12 +42,17 @@ class Form:
     texture: gr.Image
     colour_scale: gr.Textbox
     texture_scale: gr.Textbox
+    colour_transfer: gr.Textbox
+    colour_transfer_start: gr.Textbox
+    colour_transfer_end: gr.Textbox
     content: gr.Dropdown
+    content_image: gr.Image
     prompt: gr.Textbox
     scale: gr.Slider
     blocks: gr.Dropdown
     content_scale: gr.Textbox
     removal: gr.Dropdown
+    mask_quantile: gr.Textbox
     crop: gr.Dropdown
     start: gr.Slider
     end: gr.Slider
@@ -80,6 +85,32 @@ class Form:
         return [getattr(self, field.name) for field in fields(FormValues)]
 
 
+def _build_upload(label: str, placeholder: str, elem_id: str, height: int = 160) -> gr.Image:
+    return gr.Image(
+        type="filepath",
+        sources=["upload"],
+        label=label,
+        show_label=False,
+        height=height,
+        placeholder=placeholder,
+        buttons=[],
+        elem_id=elem_id,
+    )
+
+
+def _build_row(*numbers: tuple[str, str, str]) -> FormParts:
+    """Build a row of numbers that are entered as text.
+
+    Args:
+        *numbers: Attribute of `Form`, label and placeholder of each.
+    """
+    with gr.Row():
+        return {
+            name: gr.Textbox(label=label, placeholder=placeholder, min_width=90)
+            for name, label, placeholder in numbers
+        }
+
+
 def build_style_inputs() -> FormParts:
     """Build the components for style, content and prompt, and the buttons that start and cancel.
 
@@ -90,16 +121,7 @@ def build_style_inputs() -> FormParts:
     built["source"] = gr.Radio(SOURCES, value=IMAGE, label="Style from", elem_classes="segments")
     groups = {IMAGE: gr.Group(), SAVED: gr.Group(visible=False), MIX: gr.Group(visible=False)}
     with groups[IMAGE]:
-        built["image"] = gr.Image(
-            type="filepath",
-            sources=["upload"],
-            label="Reference image",
-            show_label=False,
-            height=200,
-            placeholder="Drop a reference image",
-            buttons=[],
-            elem_id="reference",
-        )
+        built["image"] = _build_upload("Reference image", "Drop a reference image", "reference", height=200)
         built["example"] = gr.Button("Try an example", size="sm", elem_id="example")
     library = list_names()
     built["library_hint"] = gr.HTML(render_library_hint(library), visible=False, elem_id="library-hint")
@@ -112,19 +134,9 @@ def build_style_inputs() -> FormParts:
         built["share"] = gr.Slider(0, 1, 0.5, step=0.05, label="Weight of the second style")
     built["source_groups"] = groups
     with gr.Accordion("Texture from another image", open=False, elem_id="texture-from"):
-        built["texture"] = gr.Image(
-            type="filepath",
-            sources=["upload"],
-            label="Texture from",
-            show_label=False,
-            height=160,
-            placeholder="Drop an image: its texture, with the colours of the style above",
-            buttons=[],
-            elem_id="texture",
-        )
-        with gr.Row():
-            for name, label, usual in (("colour_scale", "Colours", "1.1"), ("texture_scale", "Texture", "1")):
-                built[name] = gr.Textbox(label=label, placeholder=usual, min_width=90)
+        hint = "Drop an image: its texture, with the colours of the style above"
+        built["texture"] = _build_upload("Texture from", hint, "texture")
+        built |= _build_row(("colour_scale", "Colours", "1.1"), ("texture_scale", "Texture", "1"))
     built["content"] = gr.Dropdown(
         [],
         value=[],
@@ -140,6 +152,9 @@ def build_style_inputs() -> FormParts:
         info="With its similarity to the image, at most 1",
         elem_id="suggestions",
     )
+    with gr.Accordion("Content shown by an image", open=False, elem_id="content-from"):
+        hint = "Drop an image of what is to be removed, in any style"
+        built["content_image"] = _build_upload("Content from", hint, "content-image")
     built["prompt"] = gr.Textbox(
         label="Prompt", placeholder="a sailboat", lines=1, max_lines=4, autofocus=True, elem_id="prompt"
     )
@@ -173,17 +188,29 @@ def build_settings_inputs(blocks: Sequence[str]) -> FormParts:
             info="Blocks of the UNet: style, layout, all, or their names",
         )
         built["removal"] = gr.Dropdown(REMOVALS, value="", label="How content is removed")
+        built["mask_quantile"] = gr.Textbox(
+            label="Share that is kept",
+            info="0 to 1, of the elements of the embedding",
+            placeholder="default: found by clusters",
+            visible=False,
+            elem_id="mask-quantile",
+        )
         built["content_scale"] = gr.Textbox(label="How much of it is removed", placeholder="default, or auto")
         share = "As a share of the steps"
         built["start"] = gr.Slider(0, 1, 0, step=0.05, label="The style begins at", info=share)
         built["end"] = gr.Slider(0, 1, 1, step=0.05, label="The style ends at", info=share)
+        built["colour_transfer"] = gr.Textbox(
+            label="Colours of the reference in the latents",
+            info="0 to 1, in a part of the steps",
+            placeholder="none",
+        )
+        transfer = ("colour_transfer_start", "They get them from", "0.2"), ("colour_transfer_end", "until", "0.3")
+        built |= _build_row(*transfer)
         built["crop"] = gr.Dropdown([*CROPS], value="center", label="Crop of the reference")
         built["negative_prompt"] = gr.Textbox(label="Negative prompt")
-        numbers = (("num_inference_steps", "Steps"), ("guidance_scale", "Guidance scale"))
-        for row in (numbers, (("width", "Width"), ("height", "Height"))):
-            with gr.Row():
-                for name, label in row:
-                    built[name] = gr.Textbox(label=label, placeholder="default", min_width=90)
+        usual = "default"
+        built |= _build_row(("num_inference_steps", "Steps", usual), ("guidance_scale", "Guidance scale", usual))
+        built |= _build_row(("width", "Width", usual), ("height", "Height", usual))
     with gr.Accordion("Save this style", open=False):
         built["style_name"] = gr.Textbox(label="Name", placeholder="ink", elem_id="style-name")
         built["save_style"] = gr.Button("Save style", elem_id="save-style")

@@ -223,7 +223,7 @@ def _connect_style_inputs(
 ) -> None:
     form = events.form
     # What belongs to one reference or style, and is cleared when another one is selected.
-    cleared = [form.status, form.restored_recipe, form.blocks, form.content, form.suggestions]
+    cleared = [form.status, form.restored_recipe, form.blocks, form.content, form.content_image, form.suggestions]
     gr.on(
         [form.image.upload, form.image.clear],
         events.suggest_content,
@@ -236,6 +236,7 @@ def _connect_style_inputs(
     for changed, other in ((form.suggestions, form.content), (form.content, form.suggestions)):
         changed.input(lambda phrases: phrases or [], changed, other, **_UNQUEUED)
     form.source.change(events.show_source, form.source, sources, **_UNQUEUED)
+    form.removal.change(events.show_quantile, form.removal, form.mask_quantile, **_UNQUEUED)
     switch = form.source.input(
         events.switch_source,
         [form.source, form.blocks],

@@ -15,6 +15,7 @@ from .form_values import (
     RESTORED_BLOCKS,
     SAME_FIELDS,
     SAVED,
+    TRANSFER_INTERVAL_FIELDS,
     FormValues,
     UploadedFile,
 )
@@ -55,7 +56,7 @@ def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> Resto
         The values and the remarks.
     """
     resolved, missing = _resolve_files(recipe, store)
-    texture = _find_texture(resolved)
+    shown = {name: _find_shown(getattr(resolved, name)) for name in ("texture_references", "content_references")}
     remarks = [
         f"{display_name(file.name)} is not among the stored references; drop it as the reference." for file in missing
     ]
@@ -68,29 +69,31 @@ def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> Resto
         width=_as_text(recipe.width),
         height=_as_text(recipe.height),
         content=recipe.content,
-        texture=texture,
-        colour_scale=_as_text(recipe.colour_scale),
-        texture_scale=_as_text(recipe.texture_scale),
+        content_image=shown["content_references"],
+        texture=shown["texture_references"],
+        **{name: _as_text(getattr(recipe, name)) for name in BLEND_FIELDS},
+        **dict(zip(TRANSFER_INTERVAL_FIELDS, map(_as_text, recipe.colour_transfer_interval or ()), strict=False)),
         # Without content removal the scale is the model's default, which may differ for the next reference.
         content_scale=_as_text(recipe.content_scale) if removes_content else "",
         removal=(recipe.removal or "") if removes_content else "",
+        mask_quantile=_as_text(recipe.mask_quantile) if removes_content else "",
         blocks=recipe.blocks if isinstance(recipe.blocks, str) else RESTORED_BLOCKS,
         seed=str(recipe.seed),
         locked=True,
-        # The texture that the page shows is the page's, also when the user removes it.
-        restored_recipe=(resolved.replace(texture_references=()) if texture else resolved).to_json(),
+        # An image that the page shows is the page's, also when the user removes it.
+        restored_recipe=resolved.replace(**{name: () for name, file in shown.items() if file}).to_json(),
     )
     return RestoredForm(values, (*remarks, *_list_differences(recipe, settings)))
 
 
-def _find_texture(recipe: Recipe) -> UploadedFile | None:
-    """Return the texture of a recipe if the page can show it: one image with weight 1."""
-    if len(recipe.texture_references) != 1:
+def _find_shown(references: tuple[Reference, ...]) -> UploadedFile | None:
+    """Return references as an upload if the page can show them: one image with weight 1."""
+    if len(references) != 1:
         return None
-    [texture] = recipe.texture_references
-    if texture.weight != 1 or texture.name.endswith(SUFFIX):
+    [image] = references
+    if image.weight != 1 or image.name.endswith(SUFFIX):
         return None
-    return {"path": texture.name, "orig_name": Path(texture.name).name}
+    return {"path": image.name, "orig_name": Path(image.name).name}
 
 
 def _as_text(value: object) -> str:
@@ -134,7 +137,8 @@ def _resolve_files(recipe: Recipe, store: ImageStore) -> tuple[Recipe, list[Refe
     if not changes["references"]:
         # The form keeps the content settings; a recipe without references has none.
         changes |= {"content": (), "content_references": (), "texture_references": ()}
-        changes |= dict.fromkeys((*("content_scale", "removal", "mask_quantile", "colour_transfer"), *BLEND_FIELDS))
+        others = ("content_scale", "removal", "mask_quantile", "colour_transfer_interval")
+        changes |= dict.fromkeys((*others, *BLEND_FIELDS))
     kept = recipe.replace(**changes)
     return kept.map_files(lambda file: file.model_copy(update={"name": str(found[file])}), FILE_FIELDS), missing
 
