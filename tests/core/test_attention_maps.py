@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
 from instantstyle import StyleConditioning, StyleError
 from instantstyle.core.attention_maps import Attention, AttentionMaps
-from instantstyle.core.attention_processor import styled_attention
-from instantstyle.core.injection import StyledUNet
+from instantstyle.core.styled_unet import StyledUNet
 
 TINY = {"num_inference_steps": 2, "height": 32, "width": 32, "seed": 1}
 ALL = {**TINY, "blocks": "all"}
@@ -28,7 +28,10 @@ def test_probabilities_sum_to_one_and_results_add_up_to_the_attention():
     for part in parts:
         torch.testing.assert_close(part.probabilities.sum(-1), torch.ones(2, 3, 5))
     total = sum((part.result for part in parts), torch.zeros(()))
-    torch.testing.assert_close(total, styled_attention(query, *text, styles, mask))
+    expected = F.scaled_dot_product_attention(query, *text, attn_mask=mask)
+    for key, value, scale in styles:
+        expected = expected + scale * F.scaled_dot_product_attention(query, key, value)
+    torch.testing.assert_close(total, expected)
 
 
 def test_the_recorded_parts_of_each_call_give_the_output_of_the_layer(styled, reference):

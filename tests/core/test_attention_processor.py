@@ -11,22 +11,20 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor
 from torch.testing import assert_close
 
-from instantstyle.core.attention_processor import (
-    StyledAttnProcessor,
-    StyleKeyValueCache,
-    resize_mask,
-    styled_attention,
-)
+from instantstyle.core.attention.decoupled import DecoupledAttention, StyleKeyValues, add_attention, fuse_by_adain
+from instantstyle.core.attention.interface import LayerInputs
+from instantstyle.core.attention.weight import Weight, resize_mask
+from instantstyle.core.attention_processor import StyledAttnProcessor
 from instantstyle.core.denoising_state import DenoisingState
 from instantstyle.core.row_layout import GUIDED, UNGUIDED, RowLayout
-from instantstyle.core.style_key_values import StyleKeyValues
 from instantstyle.errors import StyleError
 
 
 def key_values(scale: float = 1.0, width: int = 16, styles: int = 1, **settings: Any) -> StyleKeyValues:
     """Return random keys and values of one style, or of one style for each prompt."""
     shape = 2, styles, 4, width
-    return StyleKeyValues(torch.randn(shape), torch.randn(shape), torch.tensor(scale), **settings)
+    weight = {name: settings.pop(name) for name in ("mask", "curve", "frames") if name in settings}
+    return StyleKeyValues(torch.randn(shape), torch.randn(shape), Weight(torch.tensor(scale), **weight), **settings)
 
 
 def denoising_state(
@@ -42,7 +40,7 @@ def denoising_state(
 
 def prepared(styles: Sequence[StyleKeyValues], state: DenoisingState) -> StyledAttnProcessor:
     """Return a processor at the state's step."""
-    processor = StyledAttnProcessor(styles, state)
+    processor = StyledAttnProcessor([style.build() for style in styles], state)
     processor.prepare_step()
     return processor
 
@@ -52,11 +50,11 @@ def attn() -> Any:
     return Attention(16, cross_attention_dim=12, heads=2, dim_head=8).eval()
 
 
-def scale_in_layer(cache: StyleKeyValueCache, attn: Any, pixels: int, state: DenoisingState) -> Tensor:
+def scale_in_layer(cache: DecoupledAttention, attn: Any, pixels: int, state: DenoisingState) -> Tensor:
     """Return the scale of a style in a layer of so many pixels."""
     cache.prepare_step(state)
     with torch.no_grad():
-        found = cache.key_value_scale(attn, torch.randn(1, pixels, 16), state)
+        found = cache.key_value_weight(LayerInputs(attn, torch.randn(1, pixels, 16), state))
     assert found is not None
     return found[2]
 
@@ -65,23 +63,46 @@ def attention_by_definition(query: Tensor, key: Tensor, value: Tensor) -> Tensor
     return (query @ key.mT / query.shape[-1] ** 0.5).softmax(-1) @ value
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("fuse", [add_attention, fuse_by_adain])
+def test_the_layer_joins_the_attention_of_text_and_styles(attn, fuse: Any):
+    """Two styles with scales 0.5 and 2, computed from the definition of attention."""
+    name: Any = "add" if fuse is add_attention else "adain"
+    styles = [key_values(scale=scale, fuse=name) for scale in (0.5, 1.0)]
+    pixels, text = torch.randn(1, 9, 16), torch.randn(1, 5, 12)
+
+    def heads(x: Tensor) -> Tensor:
+        return x.unflatten(-1, (2, 8)).transpose(1, 2)
+
+    query = heads(attn.to_q(pixels))
+    expected = attention_by_definition(query, heads(attn.to_k(text)), heads(attn.to_v(text)))
+    for style in styles:
+        attended = attention_by_definition(query, heads(style.key[1]), heads(style.value[1]))
+        expected = fuse(expected, attended, style.weight.scale)
+    output = prepared(styles, denoising_state())(attn, pixels, text)
+    assert_close(output, attn.to_out[0](expected.transpose(1, 2).flatten(2)))
+
+
 def test_style_is_added_to_text_by_its_scale():
-    query, text, style = torch.randn(2, 2, 9, 8), torch.randn(2, 2, 2, 7, 8), torch.randn(2, 2, 2, 4, 8)
-    expected = attention_by_definition(query, *text) + 0.5 * attention_by_definition(query, *style)
-    result = styled_attention(query, text[0], text[1], [(style[0], style[1], torch.tensor(0.5))])
-    assert_close(result, expected)
+    text, style = torch.randn(2, 2, 2, 9, 8)
+    assert_close(add_attention(text, style, torch.tensor(0.5)), text + 0.5 * style)
 
 
-def test_two_styles_in_one_layer_add_up():
-    query, text = torch.randn(1, 2, 9, 8), torch.randn(2, 1, 2, 7, 8)
-    ink, neon = torch.randn(2, 2, 1, 2, 4, 8)
-    styles = [(ink[0], ink[1], torch.tensor(1.0)), (neon[0], neon[1], torch.tensor(2.0))]
-    expected = (
-        attention_by_definition(query, *text)
-        + attention_by_definition(query, *ink)
-        + 2 * attention_by_definition(query, *neon)
-    )
-    assert_close(styled_attention(query, text[0], text[1], styles), expected)
+def test_adain_gives_the_texts_result_the_styles_mean_and_deviation():
+    text, style = torch.randn(2, 2, 2, 64, 8) * torch.rand(2, 2, 2, 1, 8) + torch.randn(2, 2, 2, 1, 8)
+    found = fuse_by_adain(text, style, torch.tensor(1.0))
+    assert_close(found.mean(-2), style.mean(-2), rtol=1e-5, atol=1e-5)
+    assert_close(found.std(-2), style.std(-2), rtol=1e-5, atol=1e-5)
+    correlation = ((text - text.mean(-2, True)) * (found - found.mean(-2, True))).sum(-2)
+    norms = (text.std(-2) * found.std(-2)) * (text.shape[-2] - 1)
+    assert_close(correlation / norms, torch.ones(2, 2, 8))
+
+
+def test_adain_interpolates_by_its_weight():
+    text, style = torch.randn(2, 2, 2, 9, 8)
+    assert fuse_by_adain(text, style, torch.tensor(0.0)).equal(text)
+    half = (text + fuse_by_adain(text, style, torch.tensor(1.0))) / 2
+    assert_close(fuse_by_adain(text, style, torch.tensor(0.5)), half)
 
 
 @pytest.mark.parametrize(
@@ -137,11 +158,11 @@ def test_a_batch_that_does_not_split_into_the_styles_is_rejected():
 
 
 def test_the_scale_is_not_rounded_to_half_precision():
-    assert key_values(scale=0.8).to(torch.zeros(1, dtype=torch.bfloat16)).scale == torch.tensor(0.8)
+    assert key_values(scale=0.8).to(torch.zeros(1, dtype=torch.bfloat16)).weight.scale == torch.tensor(0.8)
 
 
 def test_the_processor_owns_no_weights():
-    assert not isinstance(StyledAttnProcessor([key_values()], denoising_state()), torch.nn.Module)
+    assert not isinstance(prepared([key_values()], denoising_state()), torch.nn.Module)
 
 
 @pytest.mark.parametrize("latents", [(114, 143), (128, 128), (7, 9)], ids=["912x1144", "square", "tiny"])
@@ -152,7 +173,7 @@ def test_a_mask_is_resized_to_every_level_of_the_latents(attn, latents: tuple[in
         height, width = -(-height // 2), -(-width // 2)
     upper_half = torch.zeros(912, 1144)
     upper_half[:456] = 1.0
-    cache = StyleKeyValueCache(key_values(mask=upper_half))
+    cache = DecoupledAttention(key_values(mask=upper_half))
     scale = scale_in_layer(cache, attn, height * width, denoising_state(latents=latents))
     rows = scale.unflatten(0, (height, width))[..., 0]
     assert_close(rows[: height // 2], torch.ones(height // 2, width))
@@ -160,7 +181,7 @@ def test_a_mask_is_resized_to_every_level_of_the_latents(attn, latents: tuple[in
 
 
 def test_a_mask_for_a_layer_that_is_no_level_of_the_latents_is_rejected(attn):
-    cache = StyleKeyValueCache(key_values(mask=torch.ones(4, 4)))
+    cache = DecoupledAttention(key_values(mask=torch.ones(4, 4)))
     with pytest.raises(StyleError, match=r"cannot be resized to 5 pixels: latents of \(8, 8\) have no such"):
         scale_in_layer(cache, attn, 5, denoising_state(latents=(8, 8)))
 
@@ -168,10 +189,10 @@ def test_a_mask_for_a_layer_that_is_no_level_of_the_latents_is_rejected(attn):
 def test_a_mask_is_resized_once_for_each_size_of_the_latents(attn, monkeypatch: pytest.MonkeyPatch):
     calls = []
     monkeypatch.setattr(
-        "instantstyle.core.attention_processor.resize_mask",
+        "instantstyle.core.attention.weight.resize_mask",
         lambda *arguments: calls.append(arguments) or resize_mask(*arguments),
     )
-    cache, state = StyleKeyValueCache(key_values(mask=torch.eye(4))), denoising_state(latents=(4, 4))
+    cache, state = DecoupledAttention(key_values(mask=torch.eye(4))), denoising_state(latents=(4, 4))
     first, second = (scale_in_layer(cache, attn, 16, state) for _ in range(2))
     assert len(calls) == 1
     assert first.equal(second)
@@ -204,7 +225,7 @@ def test_a_style_without_effect_computes_nothing(
     attn, inactive: DenoisingState, active: DenoisingState, settings: dict[str, Any]
 ):
     usable = key_values(**settings)
-    failing = FailingKeyValues(usable.key, usable.value, usable.scale, **settings)
+    failing = FailingKeyValues(**vars(usable))
     text, pixels = torch.randn(2, 5, 12), torch.randn(2, 9, 16)
     plain = AttnProcessor2_0()(attn, pixels, text)
     assert_close(prepared([failing], inactive)(attn, pixels, text), plain)
@@ -231,7 +252,7 @@ def test_keys_and_values_of_the_text_are_computed_once_for_the_same_text(attn, u
     processor = prepared([key_values()], denoising_state(GUIDED))
     text, steps = torch.randn(2, 5, 12), torch.randn(3, 2, 9, 16)
     cached = [processor(attn, pixels, text) for pixels in steps]
-    styles = [style.style for style in processor.styles]
+    styles = [injection.style for injection in processor.injections if isinstance(injection, DecoupledAttention)]
     fresh = [prepared(styles, processor.state)(attn, pixels, text) for pixels in steps]
     assert len(uses) == 1 + 3
     assert all(one.equal(other) for one, other in zip(cached, fresh, strict=True))
@@ -283,7 +304,7 @@ def test_the_text_is_not_cached_where_the_projection_is_more_than_linear(attn):
 
 @torch.no_grad()
 def test_a_styles_keys_and_values_are_cached_for_batch_guidance_and_dtype(attn):
-    style = StyleKeyValueCache(key_values())
+    style = DecoupledAttention(key_values())
     pixels = torch.randn(2, 9, 16)
     first = style.key_value(attn, pixels, GUIDED)
     assert style.key_value(attn, pixels + 1, GUIDED) is first
@@ -294,7 +315,7 @@ def test_a_styles_keys_and_values_are_cached_for_batch_guidance_and_dtype(attn):
 
 @torch.no_grad()
 def test_for_one_image_a_call_the_style_is_not_copied(attn):
-    style = StyleKeyValueCache(key_values())
+    style = DecoupledAttention(key_values())
     key, value = style.key_value(attn, torch.randn(2, 9, 16), GUIDED)
     own = style.style.key, style.style.value
     assert [key.data_ptr(), value.data_ptr()] == [tensor.data_ptr() for tensor in own]

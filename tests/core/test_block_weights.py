@@ -143,7 +143,7 @@ def injected_weights(adapter: IPAdapter, style: Style, name: str) -> list[dict[s
     halves: list[dict[str, float]] = [{}, {}]
     for conditioning in StyleConditioning(style, name).expand_mode():
         for layer, (styled,) in adapter.style_layers(conditioning).items():
-            halves[styled.unconditional][layer] = round(styled.scale.item(), 6)
+            halves[styled.unconditional][layer] = round(styled.weight.scale.item(), 6)
     return halves
 
 
@@ -180,7 +180,7 @@ def test_names_have_weights_and_combine_with_blocks(adapter, ink):
         adapter.style_layers(StyleConditioning(ink, blocks))
         for blocks in ({"ease-in": 0.5, "mid_block.attentions.0": 0.0}, "ease-in")
     ]
-    half, whole = ({name: keys.scale.item() for name, (keys,) in layers.items()} for layers in halves)
+    half, whole = ({name: keys.weight.scale.item() for name, (keys,) in layers.items()} for layers in halves)
     assert half == {name: pytest.approx(scale / 2) for name, scale in whole.items() if not name.startswith("mid")}
 
 

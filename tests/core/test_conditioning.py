@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from instantstyle.core.attention_processor import resize_mask
+from instantstyle.core.attention.weight import resize_mask
 from instantstyle.core.conditioning import StyleConditioning, as_conditionings, load_mask
 from instantstyle.core.style import Style
 from instantstyle.errors import ImageError, StyleError

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers import (
     StableDiffusionInstructPix2PixPipeline,
     StableDiffusionXLPAGPipeline,
@@ -13,10 +14,9 @@ from torch._dynamo.testing import CompileCounter
 from torch.testing import assert_close
 
 from instantstyle import InstantStyle, JobError, ModelError
-from instantstyle.core.attention_processor import styled_attention
 from instantstyle.core.guidance_interval import validate_interval
-from instantstyle.core.injection import CALL
 from instantstyle.core.ip_adapter import cross_attention_layers
+from instantstyle.core.styled_unet import CALL
 
 from ..conftest import base_projection, layer_weights
 from ..parity.test_other_pipelines import (
@@ -148,12 +148,22 @@ def test_without_guidance_nothing_unconditional_is_computed(
     for encoder in (styled.pipe.text_encoder, styled.pipe.text_encoder_2):
         encoder.register_forward_pre_hook(lambda _, inputs: texts.append(len(inputs[0])))
 
-    def recording(query, key, value, styles, mask=None):
-        keys.extend([len(key), *(len(style_key) for style_key, *_ in styles)])
-        return styled_attention(query, key, value, styles, mask)
+    def recording(query, key, value, **arguments):
+        is_cross_attention = key.shape[-2] in (words, tokens) and query.shape[-2] != key.shape[-2]
+        keys.extend([len(key)] * is_cross_attention)
+        return attend(query, key, value, **arguments)
 
-    monkeypatch.setattr("instantstyle.core.attention_processor.styled_attention", recording)
-    generate(styled, negative_prompt="b", style=ink, guidance_scale=scale, num_inference_steps=steps)
+    words, tokens, attend = styled.pipe.tokenizer.model_max_length, 4, F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", recording)
+    no_layer_has_four_pixels = {"height": 24, "width": 24}
+    generate(
+        styled,
+        negative_prompt="b",
+        style=ink,
+        guidance_scale=scale,
+        num_inference_steps=steps,
+        **no_layer_has_four_pixels,
+    )
     assert batch_sizes == [halves] * steps
     assert texts == [1] * 2 * halves, "two encoders; the negative prompt is encoded only with guidance"
     styled_layers = 2

@@ -142,13 +142,13 @@ def test_a_bound_style_has_keys_for_the_selected_layers_only(adapter, ink):
     bound = adapter.style_layers(StyleConditioning(ink, "style", 0.5))
     assert bound
     assert all(name.startswith(STYLE_BLOCK) for name in bound)
-    assert {keys.scale.item() for (keys,) in bound.values()} == {0.5}
+    assert {keys.weight.scale.item() for (keys,) in bound.values()} == {0.5}
     assert {tuple(keys.key.shape) for (keys,) in bound.values()} == {(2, 1, 4, 16)}
 
 
 def test_weights_of_blocks_multiply_the_scale(adapter, ink):
     bound = adapter.style_layers(StyleConditioning(ink, {"style": 0.5, "layout": 2.0}, 0.5))
-    assert {name.partition(".transformer")[0]: keys.scale.item() for name, (keys,) in bound.items()} == {
+    assert {name.partition(".transformer")[0]: keys.weight.scale.item() for name, (keys,) in bound.items()} == {
         STYLE_BLOCK: 0.25,
         "down_blocks.2.attentions.1": 1.0,
     }
@@ -226,7 +226,7 @@ def test_other_cross_attention_layers_cache_text_keys_too(unet, adapter, ink):
         own = dict(unet.attn_processors)
     cached = {name for name, processor in own.items() if isinstance(processor, StyledAttnProcessor)}
     assert cached == {layer.name for layer in adapter.layers}
-    styled = {name for name in cached if own[name].styles}
+    styled = {name for name in cached if own[name].injections}
     assert styled == {layer.name for layer in adapter.layers if str(layer.block) == STYLE_BLOCK}
 
 

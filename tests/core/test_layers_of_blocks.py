@@ -31,7 +31,7 @@ def test_all_layers_of_a_block_give_the_latents_of_the_block_bit_for_bit(styled,
 
 def test_layers_have_weights_of_their_own(styled, reference):
     conditioning = StyleConditioning(styled.style(reference), {BLOCK: 0.5, SECOND: 2}, 0.5)
-    scales = {name: keys.scale.item() for name, (keys,) in styled.adapter.style_layers(conditioning).items()}
+    scales = {name: keys.weight.scale.item() for name, (keys,) in styled.adapter.style_layers(conditioning).items()}
     assert scales == {f"{FIRST}.attn2.processor": 0.25, f"{SECOND}.attn2.processor": 1.0}
 
 

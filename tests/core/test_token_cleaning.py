@@ -6,6 +6,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from instantstyle import InstantStyle, Style, StyleConditioning, StyleError
+from instantstyle.core.attention.key_value_shift import TokenShift
 from instantstyle.core.content_removal import (
     CENTRE,
     HEAD,
@@ -16,7 +17,6 @@ from instantstyle.core.content_removal import (
     token_shift,
 )
 from instantstyle.core.row_layout import GUIDED
-from instantstyle.core.style_key_values import TokenShift
 from instantstyle.generation.style_card import describe_style, render_style_card
 
 from ..conftest import layer_weights, plus_projection

@@ -154,7 +154,7 @@ def record_layouts(styled: InstantStyle, seen: list[tuple[str, ...]]) -> Any:
 
     class Recording:
         def __enter__(self) -> None:
-            from instantstyle.core.style_key_values import StyleKeyValues
+            from instantstyle.core.attention.decoupled import StyleKeyValues
 
             original = StyleKeyValues.for_batch
 

@@ -128,10 +128,10 @@ class AttentionMaps:
 
         Args:
             layer: Name of the layer.
-            query: As in `attention_processor.styled_attention`.
+            query: Query of the pixels.
             text: Key and value of the text.
-            styles: As there.
-            mask: As there.
+            styles: Key, value and scale of each style that acts.
+            mask: Attention mask of the text; None for none.
             state: The state of the UNet's current call.
 
         Raises:

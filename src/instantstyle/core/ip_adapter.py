@@ -19,6 +19,9 @@ from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, Layer, find_weight
 from ..unet.matching import match_architecture
 from ..utils.weight_fingerprint import fingerprint_weights
+from .attention.decoupled import StyleKeyValues
+from .attention.interface import LayerSettings
+from .attention.weight import Weight
 from .bound_style import BoundKeyValues, KeyValue
 from .conditioning import StyleConditioning, load_mask
 from .content_removal import token_shift
@@ -27,7 +30,6 @@ from .injection import StyleLayers
 from .processor_checks import is_cross_attention
 from .protocols import UNet
 from .style import Style
-from .style_key_values import StyleKeyValues
 from .style_rows import StyleRows
 
 
@@ -129,10 +131,9 @@ class IPAdapter:
                 StyleKeyValues(
                     key=rows.stack(0, layer.key),
                     value=rows.stack(1, layer.key),
-                    scale=scale * find_weight(weights, layer),
-                    mask=mask,
-                    curve=conditioning.schedule,
-                    frames=conditioning.frames,
+                    weight=Weight(
+                        scale * find_weight(weights, layer), mask, conditioning.schedule, conditioning.frames
+                    ),
                     shift=rows.shift(layer.key),
                     unconditional=conditioning.unconditional,
                 ),
@@ -241,7 +242,7 @@ def missing_adapter_error(family: str, style: Style | None = None) -> StyleError
 
 def merge_style_layers(parts: Iterable[StyleLayers]) -> StyleLayers:
     """Merge the keys and values of several conditionings; in a layer that they share, all act."""
-    merged: dict[str, tuple[StyleKeyValues, ...]] = {}
+    merged: dict[str, tuple[LayerSettings, ...]] = {}
     for part in parts:
         for name, styles in part.items():
             merged[name] = (*merged.get(name, ()), *styles)

@@ -18,13 +18,13 @@ from ..imaging.image_file import save_image
 from ..recipe import Dtype, Recipe, RecipeFields
 from ..utils.text import shorten
 from ..utils.versions import library_versions
-from .injection import StyledUNet
 from .latent_colours import OpenedColours
 from .pipeline_call import only_reads
 from .pipeline_state import PipelineState, watch_callback
 from .protocols import PipelineArguments
 from .recipe_fields import call_fields, colour_fields
 from .style import Style
+from .styled_unet import StyledUNet
 
 if TYPE_CHECKING:
     from .conditioning import StyleConditioning

@@ -21,7 +21,7 @@ from .content_inputs import Content
 from .frame_weights import FrameWeights, copy_frame_weights
 from .guidance_interval import GuidanceInterval
 from .image_arguments import convert_images
-from .injection import StyledUNet, inject_attention_processors, limit_guidance, record_attention
+from .injection import inject_attention_processors, limit_guidance, record_attention
 from .ip_adapter import IPAdapter, merge_style_layers
 from .latent_colours import LatentColours, open_latent_colours, with_latent_colours
 from .output import CallRecord, StyledOutput
@@ -46,6 +46,7 @@ from .representation import describe, tabulate_roles
 from .row_layout import Row, validate_row_layout
 from .style import Style
 from .style_builder import References, StyleBuilder, StyleLike
+from .styled_unet import StyledUNet
 
 if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline

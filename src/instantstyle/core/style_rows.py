@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
+from .attention.key_value_shift import TailDecay, TokenShift
 from .bound_style import BoundKeyValues, KeyValue
 from .cleanstyle import TAIL_EXPONENT, SingularTail, unconditional_keys
 from .content_removal import RATES
 from .style import Style
-from .style_key_values import TailDecay, TokenShift
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""What acts in attention layers: `interface` has the one interface, the other modules one method each."""

@@ -1,0 +1,86 @@
+"""The interface of everything that acts in an attention layer."""
+
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ..denoising_state import DenoisingState
+from ..protocols import AttentionModule
+
+Heads = Float[Tensor, "batch heads tokens head"]
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Maps query, key and value, [batch heads tokens head] each, to the attention's result."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerInputs:
+    """What an injection may read of its layer beside query, key and value."""
+
+    attn: AttentionModule
+    hidden_states: Float[Tensor, "batch pixels width"]
+    """Features of the pixels, after the layer's own norm."""
+    state: DenoisingState
+    """State of the UNet's current call: parts of the batch, progress, size."""
+
+
+@runtime_checkable
+class AttentionInjection(Protocol):
+    """A method that acts in one attention layer."""
+
+    def prepare_step(self, state: DenoisingState) -> None:
+        """Compute what depends on the current step. It is called before the UNet, outside of compiled code."""
+        ...
+
+    def __call__(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, layer: LayerInputs) -> Tensor:
+        """Compute the attention's result.
+
+        Args:
+            attend: Computes the result without this injection; for the first one that is softmax(Q Kᵀ/√d) V. An
+                injection may use its result, call it with other arguments, or both.
+            query: Query of the pixels, [batch heads pixels head].
+            key: Key of the text, or of the pixels in self-attention, [batch heads tokens head].
+            value: Its value.
+            layer: The layer.
+
+        Returns:
+            [batch heads pixels head].
+        """
+        ...
+
+
+@runtime_checkable
+class LayerSettings(Protocol):
+    """The settings of an injection in one layer, from which it is built for a `with` block."""
+
+    def to(self, x: Tensor) -> Self:
+        """Cast to the device and dtype of `x`."""
+        ...
+
+    def build(self) -> AttentionInjection:
+        """Build what acts."""
+        ...
+
+
+def add_injections(injections: Sequence[AttentionInjection], attend: Attend, layer: LayerInputs) -> Attend:
+    """Return `attend` with injections around it; the last one is outermost."""
+    for injection in injections:
+        attend = _add_injection(injection, attend, layer)
+    return attend
+
+
+def _add_injection(injection: AttentionInjection, attend: Attend, layer: LayerInputs) -> Attend:
+    def injected(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return injection(attend, query, key, value, layer)
+
+    return injected
+
+
+def split_heads(x: Float[Tensor, "batch tokens width"], heads: int) -> Heads:
+    """Split the width into attention heads."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)

@@ -1,0 +1,204 @@
+"""The injections into one UNet, and its calls while there are any.
+
+All styles that are injected into one UNet at a time are held together, whichever pipeline or `InstantStyle` they come
+from, so that they can be removed in any order, and the UNet ends with the objects that it had.
+"""
+
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from ..errors import StyleError
+from .attention_processor import StyledAttnProcessor
+from .denoising_state import DenoisingState
+from .guidance_interval import ConditionalPartOnly, GuidanceInterval, skips_unconditional
+from .pipeline_call import find_pipeline_call, unwrap_compiled
+from .processor_checks import attention_layer, check_in_place, is_cross_attention
+from .protocols import UNet
+from .row_layout import RowLayout
+
+CALL = "_compiled_call_impl"
+"""What `nn.Module` calls instead of `_call_impl` if it is set. A compiled forward lies beneath and is not compiled
+again at each step, as it would be with hooks."""
+
+_styled_unets: "WeakKeyDictionary[nn.Module, StyledUNet]" = WeakKeyDictionary()
+_styled_unets_lock = threading.Lock()
+
+
+@dataclass(eq=False)
+class Injection:
+    """What one `with` block injects."""
+
+    processors: Mapping[str, StyledAttnProcessor] = field(default_factory=dict)
+    interval: GuidanceInterval | None = None
+    row_layout: RowLayout | None = None
+    scheduler: object = None
+    """The scheduler that the caller has named for a loop of their own."""
+    pipe_scheduler: object = None
+    """The pipeline's, for a loop without a named one; it may hold the schedule of an earlier call."""
+
+
+class StyledUNet:
+    """The injections into one UNet, and its calls while there are any. Each UNet has one: `StyledUNet.of`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        """Held while a pipeline generates: a UNet has one set of processors, and a pipeline one schedule."""
+        self.state = DenoisingState()
+        self._injections: list[Injection] = []
+        self._thread: threading.Thread | None = None
+        self._processors: dict[str, tuple[Any, Any]] = {}
+        """The layers that have another processor, with the original one. A wrapper may rename layers meanwhile."""
+        self._calls: dict[nn.Module, tuple[Any, Any]] = {}
+        """By network, compiled or not: its original call, and the one in its place."""
+        self._active: dict[str, StyledAttnProcessor] = {}
+        self._text_caches: dict[str, StyledAttnProcessor] = {}
+        self._conditional_part: ConditionalPartOnly | None = None
+
+    @classmethod
+    def of(cls, unet: UNet) -> "StyledUNet":
+        """Return the object that holds this UNet's injections; a compiled UNet shares it with the one inside of it."""
+        with _styled_unets_lock:
+            return _styled_unets.setdefault(cast(nn.Module, unwrap_compiled(unet)), cls())
+
+    @property
+    def has_injections(self) -> bool:
+        """Whether styles are injected now."""
+        return bool(self._injections)
+
+    @contextmanager
+    def generating(self) -> Generator[None]:
+        """Let one thread generate at a time.
+
+        Raises:
+            StyleError: Another thread styles the UNet in a `using` block, whose style would act here too.
+        """
+        with self.lock:
+            self._check_thread()
+            yield
+
+    @contextmanager
+    def injected(self, unet: UNet, injection: Injection) -> Generator[None]:
+        """Add an injection for the `with` block; in a layer that several select, the latest acts.
+
+        Raises:
+            StyleError: Another thread styles the UNet.
+        """
+        with self.lock:
+            self._check_thread()
+            self._thread = threading.current_thread()
+            self._intercept(cast(nn.Module, unet))
+            self._injections.append(injection)
+            self._install(unet)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._injections.remove(injection)
+                self._install(unet)
+                if not self._injections:
+                    self._restore_calls()
+
+    def call(self, unet: UNet, forward: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run the UNet's forward with the state of this call; outside of a guidance interval on the conditional part.
+
+        Raises:
+            ModelError: The running pipeline's batches are not known, or have other parts than a guidance interval
+                can skip.
+            StyleError: The step is not known, or a styled layer has got another processor.
+        """
+        with self.lock:
+            latest = self._injections[::-1]
+            declared = next((each.row_layout for each in latest if each.row_layout is not None), None)
+            named, scheduler = (
+                next((getattr(each, name) for each in latest if getattr(each, name) is not None), None)
+                for name in ("scheduler", "pipe_scheduler")
+            )
+            call, is_own = find_pipeline_call(unet), named is not None
+            self.state.begin(args, kwargs, call, named or scheduler, declared, is_own_schedule=is_own)
+            try:
+                interval = next((each.interval for each in latest if each.interval is not None), None)
+                skips = interval is not None and skips_unconditional(interval, self.state)
+                if skips:
+                    self.state.skip_unconditional()
+                for name, processor in self._active.items():
+                    check_in_place(unet, name, self._processors[name][0], processor)
+                    processor.prepare_step()
+                if not skips:
+                    return forward(*args, **kwargs)
+                self._conditional_part = self._conditional_part or ConditionalPartOnly()
+                return self._conditional_part.run(forward, args, kwargs)
+            finally:
+                self.state.end()
+
+    def _check_thread(self) -> None:
+        if self._injections and self._thread is not threading.current_thread():
+            name = self._thread.name if self._thread else "unknown"
+            raise StyleError(
+                f"The UNet is styled by a `using` block of another thread ({name}), whose style would act here too. "
+                "Generate after that block, or call the styled pipeline with style= in each thread: such calls wait."
+            )
+
+    def _intercept(self, unet: nn.Module) -> None:
+        if unet in self._calls:
+            return
+        original = vars(unet).get(CALL)
+        forward = original or cast(Any, unet)._call_impl
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            # The call of a network inside of a compiled one is traced, and the outer call has set the state.
+            if torch.compiler.is_compiling():
+                return forward(*args, **kwargs)
+            return self.call(cast(UNet, unet), forward, args, kwargs)
+
+        vars(unet)[CALL] = call
+        self._calls[unet] = original, call
+
+    def _restore_calls(self) -> None:
+        for unet, (original, call) in self._calls.items():
+            # A network that the caller has compiled within the `with` block stays compiled.
+            if vars(unet).get(CALL) is call:
+                del vars(unet)[CALL]
+                if original is not None:
+                    vars(unet)[CALL] = original
+        self._calls.clear()
+        self._text_caches.clear()
+        self._conditional_part = None
+        self._thread = None
+
+    def _install(self, unet: UNet) -> None:
+        """Install the processors of all injections; put the original ones back where none selects a layer."""
+        wanted: dict[str, StyledAttnProcessor] = {}
+        for injection in self._injections:
+            wanted |= injection.processors
+        self._active = dict(wanted)
+        if wanted:
+            for name, processor in unet.attn_processors.items():
+                # A StyledAttnProcessor without styles does exactly what AttnProcessor2_0 does.
+                original = self._processors[name][1] if name in self._processors else processor
+                if type(original).__name__ == "AttnProcessor2_0" and is_cross_attention(unet, name):
+                    wanted.setdefault(name, self._text_cache(name))
+        for name in [name for name in self._processors if name not in wanted]:
+            attn, original = self._processors.pop(name)
+            # A processor that the caller has set within the `with` block stays.
+            if isinstance(attn.processor, StyledAttnProcessor):
+                attn.set_processor(original)
+        for name, processor in wanted.items():
+            if name not in self._processors:
+                attn = attention_layer(unet, name)
+                self._processors[name] = attn, attn.processor
+            attn, processor.original = self._processors[name]
+            if attn.processor is not processor:
+                attn.set_processor(processor)
+
+    def _text_cache(self, name: str) -> StyledAttnProcessor:
+        return self._text_caches.setdefault(name, StyledAttnProcessor([], self.state))
