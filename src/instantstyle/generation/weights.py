@@ -84,9 +84,10 @@ def locate_weights(field: str, file: Reference, folders: Sequence[Path]) -> str:
     Raises:
         JobError: The file is missing or has changed.
     """
+    from ..models.weight_files import SUFFIXES
+
     same_name = [str(folder / Path(file.name).name) for folder in folders]
-    suffixes = (".safetensors", ".bin") if field == "second_adapter" else (".safetensors",)
-    others = (str(path) for folder in folders for path in sorted(folder.glob("*")) if path.suffix in suffixes)
+    others = (str(path) for folder in folders for path in sorted(folder.glob("*")) if path.suffix in SUFFIXES[field])
     changed: str | None = None
     for name, found in _find_digests(field, [*same_name, file.name, *others]):
         if file.sha256 in (None, found):

@@ -8,8 +8,6 @@ File layouts:
 """
 
 import os
-import pickle
-import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -24,6 +22,7 @@ from ..errors import CheckpointError
 from ..utils.text import cut, join_first, one_line, shorten
 from ..utils.text_file import parse_json
 from .key_mapping import has_module_paths, map_standard_names
+from .pickle_file import load_pickle
 
 Shape = tuple[int, ...]
 
@@ -203,7 +202,7 @@ def open_state_dict(source: StateDictSource) -> LazyStateDict:
     if head[8:] == b"{" or not head.startswith((b"PK", b"\x80")):
         return SafetensorsStateDict(path)
     # PyTorch can map zip archives only.
-    return InMemoryStateDict(_load_pickle(path, mmap=head.startswith(b"PK")), _name(path))
+    return InMemoryStateDict(load_pickle(path, _name(path), mmap=head.startswith(b"PK")), _name(path))
 
 
 @runtime_checkable
@@ -236,31 +235,6 @@ def _read_header(path: Path) -> tuple[int, dict[str, int]]:
         raise ValueError(f"it has more than {MAX_TENSORS:,} tensors")
     offsets = {name: tensor["data_offsets"] for name, tensor in tensors.items()}
     return 8 + length, {name: end - begin for name, (begin, end) in offsets.items()}
-
-
-def _load_pickle(path: Path, mmap: bool) -> object:
-    """Load a .bin file with `weights_only`, which builds nothing but tensors and runs no code of the file."""
-    try:
-        if mmap:
-            _check_archive(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError:
-        raise CheckpointError(
-            f"{_name(path)} contains more than tensors and was rejected, because loading it could run code. "
-            "Ask its author for a .safetensors file."
-        ) from None
-    # A pickle is a program: an incomplete or manipulated one can raise any exception.
-    except Exception as error:
-        is_of_file = isinstance(error, OSError | ValueError | RuntimeError | EOFError)
-        reason = f" ({one_line(error, 200)})" if is_of_file else ""
-        raise CheckpointError(f"{_name(path)} is not a complete .bin file{reason}; download it again.") from None
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse compressed members: `torch.save` stores them as they are, and a small one could fill the memory."""
-    with zipfile.ZipFile(path) as archive:
-        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-            raise ValueError("it has compressed parts")
 
 
 def _is_dense(tensor: Tensor) -> bool:

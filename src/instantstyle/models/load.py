@@ -69,7 +69,8 @@ def load(
             into the weights.
         vae: A .safetensors file, a folder in diffusers' layout or a hub id of a VAE in place of the model's own.
         scheduler: A name of `models.schedulers.SCHEDULERS`, or a class of diffusers, in place of the model's own.
-        motion_adapter: A .safetensors file, a folder in diffusers' layout or a hub id of AnimateDiff's motion modules.
+        motion_adapter: A .safetensors or .ckpt file, a folder in diffusers' layout or a hub id of AnimateDiff's motion
+            modules.
             Calls then generate videos: `styled("a rocket", style="ink.png", num_frames=16).save("rocket.gif")`.
 
     Returns:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import JobError, ModelError, suggest_nearest
+from ..loaders.pickle_file import load_pickle
 from ..recipe import Reference
 from ..utils.hub import fetch_file
-from ..utils.text import one_line, shorten
+from ..utils.text import cut, one_line, shorten
 from ..utils.text_file import read_text_file
 
 if TYPE_CHECKING:
@@ -20,7 +21,17 @@ if TYPE_CHECKING:
 Entry = TypeVar("Entry", bound=Reference)
 
 SUFFIX = ".safetensors"
-"""The only format that is read: others can run code, or are read by diffusers in several ways."""
+"""The format of all published files but two sorts, see `SUFFIXES`: others can run code, or are read by diffusers in
+several ways."""
+
+SUFFIXES: Mapping[str, tuple[str, ...]] = {
+    "loras": (SUFFIX,),
+    "vae": (SUFFIX,),
+    "motion_adapter": (SUFFIX, ".ckpt"),
+    "second_adapter": (SUFFIX, ".bin"),
+}
+"""Suffixes of the files of each field in `WEIGHT_FIELDS`. AnimateDiff's original motion modules are pickles, such as
+`mm_sd_v15_v2.ckpt`, and so are the official adapters; both are read with `weights_only`."""
 
 COMPONENT_WEIGHTS = f"diffusion_pytorch_model{SUFFIX}"
 """File of the weights in a folder or repository of diffusers."""
@@ -75,6 +86,7 @@ class WeightFile:
             Tensors by name, in the dtype of the file.
 
         Raises:
+            CheckpointError: A pickle contains other objects than tensors, or is incomplete.
             ModelError: The file cannot be read, or is another one.
         """
         from safetensors import SafetensorError
@@ -90,6 +102,8 @@ class WeightFile:
                 f"{self.path} is another file than the image was generated with (its sha256 is {str(found)[:12]}…, "
                 f"expected {str(expected)[:12]}…)."
             )
+        if self.path.suffix != SUFFIX:
+            return _select_tensors(load_pickle(data, cut(str(self.path), 300)), self.path)
         try:
             return load(data)
         except (SafetensorError, ValueError) as error:
@@ -106,7 +120,7 @@ def find_lora(name: str | Path) -> WeightFile:
         ModelError: There is no such file, or it has another format.
     """
     path = Path(name)
-    _check_file(path, f"There is no LoRA file {shorten(str(name))}")
+    _check_file(path, f"There is no LoRA file {shorten(str(name))}", "loras")
     return WeightFile(str(name), path)
 
 
@@ -130,12 +144,12 @@ def find_vae(name: str | Path) -> WeightFile:
     Raises:
         ModelError: There is no such file, folder or repository, or it has another format.
     """
-    return _find_component(name, "VAE")
+    return _find_component(name, "VAE", "vae")
 
 
 def find_motion_adapter(name: str | Path) -> WeightFile:
-    """Find the weights of a motion adapter; the arguments and errors are those of `find_vae`."""
-    return _find_component(name, "motion adapter")
+    """Find the weights of a motion adapter, as `find_vae` does those of a VAE, or in a .ckpt file."""
+    return _find_component(name, "motion adapter", "motion_adapter")
 
 
 FINDERS: Mapping[str, Callable[[str | Path], WeightFile]] = {
@@ -164,27 +178,46 @@ def describe_weights(field: str, entry: Entry) -> Entry:
     return entry if entry.sha256 else entry.model_copy(update={"sha256": file.sha256()})
 
 
-def _find_component(name: str | Path, kind: str) -> WeightFile:
+def is_hub_id(field: str, name: str | Path) -> bool:
+    """Return whether the name of a VAE or motion adapter is a hub id: `owner/name`, and no file or folder."""
+    path = Path(name)
+    is_path = str(name).startswith((".", "/", "~")) or path.suffix in SUFFIXES[field] or path.exists()
+    return str(name).count("/") == 1 and not is_path
+
+
+def _find_component(name: str | Path, kind: str, field: str) -> WeightFile:
     path = Path(name)
     if path.is_dir():
-        _check_file(path / COMPONENT_WEIGHTS, f"{shorten(str(name))} is no {kind}: it has no {COMPONENT_WEIGHTS}")
+        missing = f"{shorten(str(name))} is no {kind}: it has no {COMPONENT_WEIGHTS}"
+        _check_file(path / COMPONENT_WEIGHTS, missing, field)
         return WeightFile(str(name), path / COMPONENT_WEIGHTS, path / "config.json")
-    is_hub_id = str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")) and path.suffix != SUFFIX
-    if is_hub_id and not path.exists():
+    if is_hub_id(field, name):
         config = fetch_file(str(name), "config.json")
         return WeightFile(str(name), fetch_file(str(name), COMPONENT_WEIGHTS), config)
-    _check_file(path, f"There is no {kind} {shorten(str(name))}")
+    _check_file(path, f"There is no {kind} {shorten(str(name))}", field)
     return WeightFile(str(name), path)
 
 
-def _check_file(path: Path, missing: str) -> None:
+def _select_tensors(state: object, path: Path) -> "Mapping[str, Tensor]":
+    """Return the tensors of a pickled state dict, which a trainer may store beside its own state."""
+    from torch import Tensor
+
+    state = state.get("state_dict", state) if isinstance(state, Mapping) else state
+    if not isinstance(state, Mapping):
+        raise ModelError(f"{path} contains a {type(state).__name__}, not a dictionary of tensors.")
+    return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _check_file(path: Path, missing: str, field: str) -> None:
     _check_exists(path, missing)
-    if path.suffix != SUFFIX:
-        raise ModelError(f"{path} is no {SUFFIX} file; convert it, because other formats can run code.")
+    if path.suffix not in SUFFIXES[field]:
+        expected = " or ".join(SUFFIXES[field])
+        raise ModelError(f"{path} is no {expected} file; convert it, because other formats can run code.")
 
 
 def _check_exists(path: Path, missing: str) -> None:
     if not os.path.isfile(path):
         folder = path.absolute().parent
-        names = [each.name for each in folder.glob(f"*{SUFFIX}")] if os.path.isdir(folder) else []
+        suffixes = {suffix for each in SUFFIXES.values() for suffix in each}
+        names = [each.name for each in folder.glob("*") if each.suffix in suffixes] if os.path.isdir(folder) else []
         raise ModelError(f"{missing}; looked in {folder}.{suggest_nearest(path.name, names)}")
