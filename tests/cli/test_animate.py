@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from instantstyle import InstantStyle, JobError, StyleError, load
 from instantstyle.batch.manifest import read_manifest
+from instantstyle.cli.console import format_size
+from instantstyle.generation.load import plan_for
 from instantstyle.imaging.animation_file import read_animation, save_animation
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.models.weight_files import describe_weights
@@ -164,6 +166,35 @@ def test_what_does_not_fit_ends_in_one_line(run, model, motion, ink, tmp_path):
         if (done.code, done.err.count("\n")) != (2, 1) or not re.search(message, done.err):
             wrong[words] = done
     assert not wrong
+
+
+def test_a_plan_counts_loras_motion_modules_and_another_vae(run, model, motion, tmp_path, monkeypatch):
+    """Their files, and their memory: merged LoRA files take none, and a VAE takes the place of the model's own."""
+    save_file({"a.lora_A.weight": torch.zeros(2, 2)}, tmp_path / "ink.safetensors")
+    torch.save({"epoch": 1, "state_dict": load_file(motion / "diffusion_pytorch_model.safetensors")}, "mm.ckpt")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("instantstyle.models.load", None)
+    words = ("a", "--model", model, "--device", "cpu", "--plan", "--lora", "ink.safetensors=0.5")
+    plain = run("generate", "a", "--model", model, "--device", "cpu", "--plan").out
+    memory = plan_for(Recipe(prompt="a", seed=1, model=str(model)), "cpu").num_bytes
+    merged = run("generate", *words, "--vae", model / "vae").out
+    last = [out.splitlines()[-1] for out in (plain, merged)]
+    assert last[0] == last[1] == f"memory: {format_size(memory)} for weights and style; activations come on top"
+    lora = tmp_path / "ink.safetensors"
+    assert f"lora: {lora.name} ({format_size(lora.stat().st_size)} on disk)" in merged
+    assert f"replacing vae: {model / 'vae' / 'diffusion_pytorch_model.safetensors'} (" in merged
+    parameters = sum(tensor.numel() for tensor in make_motion_adapter().state_dict().values())
+    for name in (motion, "mm.ckpt"):
+        recipe = Recipe(prompt="a", seed=1, model=str(model), motion_adapter=Reference(name=str(name)))
+        assert plan_for(recipe, "cpu").num_bytes == memory + 4 * parameters
+        planned = run("animate", *words, "--motion-adapter", name).out
+        assert f"motion adapter: {name}" in planned
+        assert f", {format_size(4 * parameters)} in memory)" in planned
+    # Files of the hub are named, and not downloaded for a plan.
+    absent = run("animate", *words, "--motion-adapter", "owner/motion").out
+    assert "motion adapter: MISSING, owner/motion/diffusion_pytorch_model.safetensors (" in absent
+    assert "missing: 2 files; " in absent
+    assert "`hf download owner/motion config.json diffusion_pytorch_model.safetensors`" in absent
 
 
 def test_mp4_without_its_library_is_refused_before_the_model_is_loaded(run, model, motion, monkeypatch):

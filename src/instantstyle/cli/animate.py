@@ -6,6 +6,7 @@ from ..utils.text import slug
 from . import options
 from .console import note, progress
 from .generate_files import load_for_recipes
+from .plan import print_plan
 from .recipe_options import TEXT_TO_VIDEO, OptionValues, build_recipe, with_recipe_options
 
 EXAMPLES = (
@@ -23,6 +24,7 @@ def run(
     device: options.Device = None,
     output: options.AnimationOutput = None,
     force: options.Force = False,
+    plan: options.Plan = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Generate an animation of a prompt in the style of a reference, with AnimateDiff's motion modules.
@@ -30,6 +32,9 @@ def run(
     The model is one of SD1.5 or SDXL. The style acts alike in all frames, or as strongly as --frame-weights says. An
     .mp4 needs the extra instantstyle[video].
     """
+    if plan:
+        print_plan(values, device)
+        return
     from ..generation.generate import animate
     from ..generation.sources import SourceCache
     from ..imaging.animation_file import save_animation, validate_animation_path

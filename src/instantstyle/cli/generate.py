@@ -30,10 +30,10 @@ def run(
     of that name exists. If all styles are bound, neither adapter nor image encoder is loaded.
     Steps, guidance and size are the model's own defaults unless given.
     """
-    recipe = build_recipe(values)
     if plan:
-        print_plan(recipe, device)
+        print_plan(values, device)
         return
+    recipe = build_recipe(values)
     generate_to_files(
         recipe, output=output, title=recipe.prompt, number=number, device=device, force=force, verbose=verbose
     )

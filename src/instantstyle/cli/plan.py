@@ -1,18 +1,22 @@
-"""What `instantstyle generate --plan` prints: the files that would be loaded, and the memory they take."""
+"""What `--plan` prints: the files that would be loaded, and the memory they take."""
 
 from typing import TYPE_CHECKING
 
 from .console import format_size
+from .recipe_options import OptionValues, build_recipe
 
 if TYPE_CHECKING:
-    from ..recipe import Recipe
+    from ..models.load_plan import LoadPlan
+
+_HUB_OPTIONS = ("vae", "motion_adapter")
+"""Options whose recipe would hold a SHA-256, for which a hub id is downloaded: a plan needs none."""
 
 
-def print_plan(recipe: "Recipe", device: str | None) -> None:
-    """Print what generating a recipe would load: a line for each file of weights, the tensors, the sum.
+def print_plan(values: OptionValues, device: str | None) -> None:
+    """Print what generating would load: a line for each file of weights, the tensors, the sum.
 
     Args:
-        recipe: The recipe, which is validated first.
+        values: Parsed values by option name. The recipe of them is validated first.
         device: A torch device; None for a GPU if there is one.
 
     Raises:
@@ -20,9 +24,10 @@ def print_plan(recipe: "Recipe", device: str | None) -> None:
     """
     from ..generation.load import plan_for
     from ..generation.validate import validate
-    from ..models.required_files import list_missing
     from ..unet.blocks import format_blocks
 
+    named = {name: {"name": name_on_hub} for name in _HUB_OPTIONS if (name_on_hub := values.get(name))}
+    recipe = build_recipe({**values, **dict.fromkeys(named)}, **named)
     validate(recipe)
     plan = plan_for(recipe, device)
     print(f"device {plan.device}, dtype {str(plan.dtype).removeprefix('torch.')}")
@@ -33,8 +38,7 @@ def print_plan(recipe: "Recipe", device: str | None) -> None:
     if plan.second:
         for file in (file for file in plan.second.files if file.part == "adapter"):
             print(f"second adapter: {file.path or f'MISSING, {file.location}/{file.file}'}")
-    if absent := list_missing([*plan.files, *(plan.second.files if plan.second else ())]):
-        print(f"missing: {len(absent)} files; `instantstyle doctor {recipe.model}` lists them and how to get them")
+    _print_missing(plan, recipe.model)
     for prefix, each in {"": plan, "second ": plan.second}.items():
         if each is None:
             continue
@@ -44,3 +48,17 @@ def print_plan(recipe: "Recipe", device: str | None) -> None:
         print(f"{prefix}adapter tensors: {len(each.tensors)}{names}{read}")
         print(f"{prefix}style: {format_size(each.style_bytes)} of keys and values")
     print(f"memory: {format_size(plan.num_bytes)} for weights and style; activations come on top")
+
+
+def _print_missing(plan: "LoadPlan", model: str) -> None:
+    """Print how many files are missing, and how to get them."""
+    from ..models.load_plan import CHANGED_PARTS
+    from ..models.required_files import download_commands, list_missing
+
+    absent = list_missing([*plan.files, *(plan.second.files if plan.second else ())])
+    added = [file for file in absent if file.part in CHANGED_PARTS.values()]
+    if count := len(absent) - len(added):
+        print(f"missing: {count} files; `instantstyle doctor {model}` lists them and how to get them")
+    if added:
+        commands = " && ".join(download_commands(added))
+        print(f"missing: {len(added)} files; the first run downloads them, as does `{commands}`")

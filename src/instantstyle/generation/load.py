@@ -173,6 +173,9 @@ def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":
         image_encoder=recipe.image_encoder,
         blocks=recipe.blocks,
         device=device,
+        loras=recipe.loras,
+        vae=recipe.vae,
+        motion_adapter=recipe.motion_adapter,
         plain=is_plain(recipe),
     )
     if recipe.second_adapter is None:

@@ -1,7 +1,7 @@
 """Plan what generating would load (files, tensors and memory) without loading it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -10,9 +10,11 @@ import torch
 from ..errors import CheckpointError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint, layer_tensor_names
 from ..loaders.state_dict import open_state_dict
+from ..recipe import Lora, Reference
 from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, BlockWeights, Layer, find_weight
 from ..unet.probe_file import resolve_block_spec
+from ..utils.hub import find_cached_file
 from .conflicts import find_conflicts, find_network_conflicts
 from .default_dtype import default_dtype
 from .network import UNET_CONFIG, find_network, list_table_layers
@@ -20,12 +22,16 @@ from .pipeline_files import IMAGE_ENCODER
 from .registry import ModelCard
 from .required_files import RequiredFile, list_required_files
 from .resolve import AdapterSource, ImageEncoderLike, drop_adapter, resolve_card
+from .weight_files import COMPONENT_WEIGHTS, FINDERS, WeightFile, is_hub_id
 
 DEFAULT_TOKENS = 4
 """Image tokens assumed of an adapter that is not on this machine: those of a base adapter."""
 
-WEIGHTS_SUFFIXES = (".safetensors", ".bin")
+WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".ckpt")
 """Suffixes of the files that count as weights."""
+
+CHANGED_PARTS: Mapping[str, str] = {"loras": "lora", "vae": "replacing vae", "motion_adapter": "motion adapter"}
+"""Part of a plan by the field of a recipe that changes a loaded model."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,9 @@ def plan(
     blocks: BlockSpec = "style",
     device: str = "cpu",
     dtype: torch.dtype | None = None,
+    loras: Sequence[Lora] = (),
+    vae: Reference | None = None,
+    motion_adapter: Reference | None = None,
     plain: bool = False,
 ) -> LoadPlan:
     """Plan what `load` and a call would load. Nothing is downloaded, and no weights are read.
@@ -93,10 +102,13 @@ def plan(
         blocks: Selection of blocks; may name a probe file.
         device: The device.
         dtype: None for the default of the device.
+        loras: LoRA files. Once merged into the weights they take no memory.
+        vae: A VAE in place of the model's own, which is loaded first.
+        motion_adapter: Motion modules.
         plain: Whether adapter and image encoder are left out.
 
     Raises:
-        ModelError: The model cannot be found, or has no adapter.
+        ModelError: The model or a file cannot be found, or the model has no adapter.
         CheckpointError: The adapter or another file cannot be read or does not fit, or the network of the model
             is unknown.
         BlockError: The network has no such block or role.
@@ -116,9 +128,12 @@ def plan(
     tokens = (checkpoint.tokens if checkpoint else None) or DEFAULT_TOKENS
     numbers = [] if plain else [layer.number for layer in layers]
     adapter_bytes = checkpoint.size_of(numbers) if checkpoint else None
+    named = [*(("loras", lora) for lora in loras), ("vae", vae), ("motion_adapter", motion_adapter)]
+    added = [file for field, entry in named if entry for file in _list_added(field, entry.name)]
+    planned = [_plan_file(file, dtype, adapter_bytes) for file in [*files, *added] if _has_weights(file)]
     return LoadPlan(
-        files=files,
-        weights=[_plan_file(file, dtype, adapter_bytes) for file in files if _has_weights(file)],
+        files=[*files, *added],
+        weights=[replace(each, num_bytes=0) if vae and each.file.part == "vae" else each for each in planned],
         dtype=dtype,
         device=device,
         blocks=selected,
@@ -140,6 +155,17 @@ def _find_layers(card: ModelCard, checkpoint: IPAdapterCheckpoint | None) -> tup
     return list_table_layers(architecture, checkpoint.cross_dim if checkpoint else None), architecture
 
 
+def _list_added(field: str, name: str) -> list[RequiredFile]:
+    """List the files that a field of a recipe adds to a model; those of the hub are not downloaded."""
+    part = CHANGED_PARTS[field]
+    if field != "loras" and is_hub_id(field, name):
+        files = ("config.json", COMPONENT_WEIGHTS)
+        return [RequiredFile(part, name, file, find_cached_file(name, file)) for file in files]
+    found = FINDERS[field](name)
+    paths = [path for path in (found.config, found.path) if path is not None]
+    return [RequiredFile(part, str(path.parent), path.name, path, on_hub=False) for path in paths]
+
+
 def _has_weights(file: RequiredFile) -> bool:
     return (file.weights is not None and file.weights.millions > 0) or file.file.endswith(WEIGHTS_SUFFIXES)
 
@@ -148,11 +174,15 @@ def _plan_file(file: RequiredFile, dtype: torch.dtype, adapter_bytes: int | None
     if file.part == "adapter":
         # Only the tensors that are read stay in memory, in the dtype of the file.
         return PlannedFile(file, adapter_bytes or 0)
-    if file.part == IMAGE_ENCODER:
+    if file.part in (IMAGE_ENCODER, CHANGED_PARTS["loras"]):
         return PlannedFile(file, 0)
     if file.path is None:
+        # Of a file that no registry has, the size is unknown.
         stored = file.weights.bytes_per_parameter if file.weights else dtype.itemsize
         return PlannedFile(file, file.num_bytes // stored * dtype.itemsize)
+    if file.path.suffix == ".ckpt" and file.part == CHANGED_PARTS["motion_adapter"]:
+        tensors = WeightFile(str(file.path), file.path).map().values()
+        return PlannedFile(file, sum(tensor.numel() for tensor in tensors) * dtype.itemsize)
     # Averaged weights of training lie in some checkpoints beside those that are loaded.
     shapes = open_state_dict(file.path).shapes.items()
     parameters = sum(prod(shape) for name, shape in shapes if not name.startswith("model_ema."))

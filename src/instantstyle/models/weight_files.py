@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import JobError, ModelError, suggest_nearest
-from ..loaders.pickle_file import load_pickle
+from ..loaders.pickle_file import is_archive, load_pickle
 from ..recipe import Reference
 from ..utils.hub import fetch_file
 from ..utils.text import cut, one_line, shorten
@@ -108,6 +108,16 @@ class WeightFile:
             return load(data)
         except (SafetensorError, ValueError) as error:
             raise ModelError(f"{self.path} cannot be read as safetensors: {one_line(error)}") from None
+
+    def map(self) -> "Mapping[str, Tensor]":
+        """Return the tensors of a pickle, whose values are read when they are first used where the format allows.
+
+        Raises:
+            CheckpointError: The pickle contains other objects than tensors, or is incomplete.
+            ModelError: It contains no dictionary.
+        """
+        state = load_pickle(self.path, cut(str(self.path), 300), mmap=is_archive(self.path))
+        return _select_tensors(state, self.path)
 
 
 def find_lora(name: str | Path) -> WeightFile:
