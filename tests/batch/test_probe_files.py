@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 from PIL import Image
 
-from instantstyle.batch import BatchRow, ManifestError, manifest, read_manifest
+from instantstyle.batch import BatchRow, ManifestError, read_manifest, row_builder
 from instantstyle.recipe import Recipe
 
 from ..unet.test_probe_file import LAYOUT, STYLE, probe_file
@@ -76,8 +76,8 @@ def test_a_file_is_found_beside_the_manifest_and_that_of_an_option_in_the_workin
 
 def test_a_file_is_read_once_for_all_rows(read, tmp_path, monkeypatch):
     calls = []
-    resolve = manifest.resolve_block_spec
-    monkeypatch.setattr(manifest, "resolve_block_spec", lambda *words: calls.append(words) or resolve(*words))
+    resolve = row_builder.resolve_block_spec
+    monkeypatch.setattr(row_builder, "resolve_block_spec", lambda *words: calls.append(words) or resolve(*words))
     read("found/probe.json")
     line = (tmp_path / "jobs.jsonl").read_text()
     (tmp_path / "jobs.jsonl").write_text("\n".join([line] * 20))

@@ -17,6 +17,7 @@ from benchmarks.load import (
     store_style,
     summarize_latencies,
 )
+from instantstyle.generation.model_parts import ModelParts
 from instantstyle.generation.worker import ModelWorker
 from instantstyle.server import Limits, Settings
 from instantstyle.server.service import Service
@@ -33,7 +34,7 @@ def test_latencies_become_a_rate_and_two_percentiles():
 
 def test_answers_are_counted_and_rejected_ones_are_not_lost(tmp_path):
     settings = Settings(folder=tmp_path, limits=Limits(queue=1))
-    service = Service([ModelWorker.load("mini", device="cpu")], settings)
+    service = Service([ModelWorker.load(ModelParts("mini"), device="cpu")], settings)
     with running(service) as (_, url, _):
         server = Server(int(url.rpartition(":")[2]))
         assert server.is_ready()

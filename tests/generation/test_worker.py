@@ -10,6 +10,7 @@ from PIL import Image
 
 from instantstyle import ImageError, JobError
 from instantstyle.generation.generate import generate
+from instantstyle.generation.model_parts import ModelParts
 from instantstyle.generation.worker import Cancelled, Finished, ModelWorker, Progress, preview_steps
 from instantstyle.recipe import Recipe, Reference
 
@@ -183,6 +184,6 @@ def test_load_warms_up_with_one_step(monkeypatch, styled):
     monkeypatch.setattr(
         styled.pipe.scheduler, "step", lambda *args, **kwargs: steps.append(1) or called(*args, **kwargs)
     )
-    worker = ModelWorker.load("small", device="cpu")
+    worker = ModelWorker.load(ModelParts("small"), device="cpu")
     assert steps == [1]
     assert worker.device == "cpu"

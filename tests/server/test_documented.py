@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from instantstyle.generation.model_parts import ModelParts
 from instantstyle.generation.worker import ModelWorker
 from instantstyle.server import Settings
 from instantstyle.server.service import Service
@@ -21,7 +22,7 @@ DOCUMENTED_URL = "http://127.0.0.1:8000"
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
     settings = Settings(folder=tmp_path_factory.mktemp("served"))
-    with running(Service([ModelWorker.load("mini", device="cpu")], settings)) as (_, address, _):
+    with running(Service([ModelWorker.load(ModelParts("mini"), device="cpu")], settings)) as (_, address, _):
         yield address
 
 

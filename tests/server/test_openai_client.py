@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 
+from instantstyle.generation.model_parts import ModelParts
 from instantstyle.generation.worker import ModelWorker
 from instantstyle.server import Keys, Limits, Settings
 from instantstyle.server.service import Service
@@ -19,7 +20,7 @@ SHORT = {"num_inference_steps": 2, "seed": 7}
 def client(tmp_path_factory) -> Iterator[openai.OpenAI]:
     folder = tmp_path_factory.mktemp("served")
     settings = Settings(keys=Keys([ADA]), folder=folder, limits=Limits(images=2))
-    service = Service([ModelWorker.load("mini", device="cpu")], settings)
+    service = Service([ModelWorker.load(ModelParts("mini"), device="cpu")], settings)
     with (
         running(service) as (_, url, _),
         openai.OpenAI(base_url=f"{url}/v1", api_key=ADA, max_retries=0, timeout=120) as client,

@@ -62,13 +62,14 @@ def run(
     from ..evaluation.experiment import Experiment
     from ..generation.inputs import read_prompts
     from ..generation.load import load_model
+    from ..generation.model_parts import ModelParts
     from ..unet.probe_file import apply_probed_roles
 
     if not styles or not prompts:
         raise JobError("An evaluation needs --styles, images or a folder, and --prompts, words or a file.")
     parsed_scales, parsed_prompts = parse_scales(scales), read_prompts(prompts)
     references = evaluation_options.read_references(styles, skip_bad)
-    styled = load_model(model, adapter, image_encoder, device)
+    styled = load_model(ModelParts(model, adapter, image_encoder), device)
     styled.pipe.set_progress_bar_config(disable=True)
     if blocks:
         styled.adapter.architecture = apply_probed_roles(styled.architecture, blocks)

@@ -60,6 +60,7 @@ def run(
     from ..evaluation.probe import probe
     from ..generation.inputs import read_prompts
     from ..generation.load import load_model
+    from ..generation.model_parts import ModelParts
     from ..generation.validate import validate_blocks
     from ..metrics import PixelScorer, SyntheticScorer
 
@@ -73,7 +74,7 @@ def run(
     else:
         images, scenes, things = sample_synthetic_references(references, THINGS, seed, off_centre=True)
         prompts, scorers = read_prompts(prompts or things), [SyntheticScorer(scenes)]
-    styled = load_model(model, adapter, image_encoder, device)
+    styled = load_model(ModelParts(model, adapter, image_encoder), device)
     styled.pipe.set_progress_bar_config(disable=True)
     experiment = Experiment(
         styled, images, prompts, scorers, output, model, seed, batch, arguments=recipe_fields(values)

@@ -69,6 +69,7 @@ def run(
 
     from ..core.style_file import check_destination
     from ..generation.load import load_model
+    from ..generation.model_parts import ModelParts
     from ..generation.sources import SourceCache
     from ..generation.validate import validate_blocks
     from ..recipe import Recipe
@@ -95,7 +96,7 @@ def run(
         sources.read(file.name)
     if bind:
         validate_blocks(blocks, bind)
-    styled = load_model(bind or model or "mini", adapter, image_encoder, device)
+    styled = load_model(ModelParts(bind or model or "mini", adapter, image_encoder), device)
     style = styled.style(
         references,
         content=[*(content or ()), *(content_image or ())] or None,

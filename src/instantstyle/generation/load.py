@@ -1,11 +1,11 @@
 """Load the model that recipes name, or plan what would be loaded."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..recipe import MODEL_FIELDS, Dtype, Lora, Recipe, Reference
+from ..recipe import Dtype, Recipe, Reference
 from ..utils.device import pick_device
+from .model_parts import ModelParts
 from .sources import SourceCache
 
 if TYPE_CHECKING:
@@ -43,9 +43,7 @@ def load_for(
     sources = SourceCache() if sources is None else sources
     if plain is None:
         plain = all(is_plain(each, sources) for each in (recipe, *others))
-    parts = {name: getattr(recipe, name) for name in MODEL_FIELDS}
-    motion = recipe.motion_adapter
-    styled = load_model(**parts, motion_adapter=motion, device=device, plain=plain, dtype=recipe.dtype)
+    styled = load_model(ModelParts.of(recipe), device, plain=plain, dtype=recipe.dtype)
     if recipe.image is None:
         return styled
     from ..models import image_to_image_pipeline
@@ -54,31 +52,13 @@ def load_for(
 
 
 def load_model(
-    model: str,
-    adapter: str | None = None,
-    image_encoder: str | None = None,
-    device: str | None = None,
-    *,
-    loras: Sequence[Lora] = (),
-    vae: Reference | None = None,
-    second_adapter: Reference | None = None,
-    second_image_encoder: str | None = None,
-    motion_adapter: Reference | None = None,
-    plain: bool = False,
-    dtype: Dtype | None = None,
+    parts: ModelParts, device: str | None = None, *, plain: bool = False, dtype: Dtype | None = None
 ) -> "InstantStyle":
     """Load a model.
 
     Args:
-        model: A registry name, a folder in diffusers' layout, a hub id or a single-file checkpoint.
-        adapter: An adapter file or the registry name of another model; None for the model's own.
-        image_encoder: A folder or file; None for the one that the adapter needs.
+        parts: The model and its parts.
         device: A torch device; None for a GPU if there is one.
-        loras: LoRA files to merge into the weights.
-        vae: A VAE in place of the model's own.
-        second_adapter: An adapter beside the first; None for none.
-        second_image_encoder: As `image_encoder`, of the second adapter.
-        motion_adapter: Motion modules for animations; None for images.
         plain: Whether to load neither adapter nor image encoder.
         dtype: Name of a torch dtype; None for the fastest on the device.
 
@@ -97,12 +77,9 @@ def load_model(
     from ..models import load
 
     return load(
-        model,
-        adapter=adapter if second_adapter is None else [adapter, second_adapter],
-        image_encoder=image_encoder if second_adapter is None else [image_encoder, second_image_encoder],
-        loras=loras,
-        vae=vae,
-        motion_adapter=motion_adapter,
+        parts.model,
+        **parts.adapters,
+        **parts.changes,
         plain=plain,
         device=device,
         dtype=getattr(torch, dtype) if dtype else None,
@@ -173,9 +150,7 @@ def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":
         image_encoder=recipe.image_encoder,
         blocks=recipe.blocks,
         device=device,
-        loras=recipe.loras,
-        vae=recipe.vae,
-        motion_adapter=recipe.motion_adapter,
+        **ModelParts.of(recipe).changes,
         plain=is_plain(recipe),
     )
     if recipe.second_adapter is None:

@@ -1,13 +1,10 @@
 """One model on one device, used by a single thread: the worker behind the server and the studio."""
 
-import weakref
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 from queue import SimpleQueue
-from threading import Event, Thread, current_thread
-from typing import ParamSpec, TypeVar
+from threading import Event
 
 from PIL import Image
 
@@ -15,17 +12,16 @@ from ..core.pipeline import InstantStyle
 from ..core.style import Style
 from ..errors import JobError
 from ..models import image_to_image_pipeline
-from ..recipe import Lora, Recipe, Reference
+from ..recipe import Recipe
 from .callbacks import Preview
 from .generate import generate, prepare
 from .hints import find_hints
 from .idle_fields import check_seeds
 from .load import load_model
+from .model_parts import ModelParts
 from .sources import SourceCache
+from .task_thread import TaskThread
 from .validate import validate
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Cancelled(JobError):
@@ -66,16 +62,11 @@ class Finished:
     warnings: tuple[str, ...] = ()
 
 
-class ModelWorker:
+class ModelWorker(TaskThread):
     """Run everything that needs one model in one thread, one task at a time in order of submission.
 
-    Every method can be called from any thread. A task that calls methods of its own worker runs them at
-    once, so that a long task (for example a loop over a job queue) can occupy the worker and generate.
-    The thread is a daemon: it does not keep the process alive. It ends with `close`, or when the worker is
-    garbage collected.
-
     Example:
-        >>> worker = ModelWorker.load("mini", device="cpu")
+        >>> worker = ModelWorker.load(ModelParts("mini"), device="cpu")
         >>> cancel = threading.Event()
         >>> for event in worker.stream([recipe], cancel, previews=6):
         ...     if isinstance(event, Finished):
@@ -96,37 +87,16 @@ class ModelWorker:
         Args:
             styled: The model, on its device. Its progress bar is disabled.
         """
+        super().__init__("model worker")
         self.styled = _without_progress_bar(styled)
-        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = Thread(target=_run_tasks, args=(self._tasks,), name="model-worker", daemon=True)
-        self._thread.start()
-        self._closed = False
-        weakref.finalize(self, self._tasks.put, None)
 
     @classmethod
-    def load(
-        cls,
-        model: str,
-        adapter: str | None = None,
-        image_encoder: str | None = None,
-        device: str | None = None,
-        *,
-        loras: Sequence[Lora] = (),
-        vae: Reference | None = None,
-        second_adapter: Reference | None = None,
-        second_image_encoder: str | None = None,
-    ) -> "ModelWorker":
+    def load(cls, parts: ModelParts, device: str | None = None) -> "ModelWorker":
         """Load a model and warm it up, so that the first request takes no longer than later ones.
 
         Args:
-            model: Name of a model of the registry, a folder or a repository.
-            adapter: IP-Adapter checkpoint; None for the model's own.
-            image_encoder: Image encoder of the adapter; None for the model's own.
+            parts: The model and its parts.
             device: A device of torch; None for a GPU where there is one, else the CPU.
-            loras: LoRA files to merge into the weights.
-            vae: A VAE in place of the model's own.
-            second_adapter: An adapter beside the first; None for none.
-            second_image_encoder: As `image_encoder`, of the second adapter.
 
         Returns:
             A worker that has generated one image of one step.
@@ -135,10 +105,9 @@ class ModelWorker:
             ModelError: The model cannot be found or loaded.
             JobError: The device does not exist.
         """
-        second = {"second_adapter": second_adapter, "second_image_encoder": second_image_encoder}
-        worker = cls(load_model(model, adapter, image_encoder, device, loras=loras, vae=vae, **second))
+        worker = cls(load_model(parts, device))
         # Not an empty prompt, which would be warned of.
-        warm_up = Recipe(prompt="a cat", seed=0, model=model, num_inference_steps=1)
+        warm_up = Recipe(prompt="a cat", seed=0, model=parts.model, num_inference_steps=1)
         worker.generate([warm_up], lambda event: None)
         return worker
 
@@ -146,44 +115,6 @@ class ModelWorker:
     def device(self) -> str:
         """The device of the model, as torch names it."""
         return str(self.styled.pipe.device)
-
-    def submit(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        """Queue a task and return at once.
-
-        Args:
-            task: Function to call in the worker's thread.
-            *args: Positional arguments of the function.
-            **kwargs: Keyword arguments of the function.
-
-        Returns:
-            A future of the function's result, or of the exception that it raised.
-
-        Raises:
-            JobError: The worker is closed.
-        """
-        if self._closed:
-            raise JobError("This model worker is closed; create another one.")
-        future: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(task(*args, **kwargs))
-            # Every error belongs to the caller; the thread goes on with the next task.
-            except BaseException as error:
-                future.set_exception(error)
-
-        self._tasks.put(run)
-        return future
-
-    def run(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function in the worker's thread and wait for its result.
-
-        Called from the worker's own thread, it calls the function directly. Errors of the function are
-        raised here. Arguments and `JobError` as for `submit`.
-        """
-        if current_thread() is self._thread:
-            return task(*args, **kwargs)
-        return self.submit(task, *args, **kwargs).result()
 
     def build_style(self, recipe: Recipe, sources: SourceCache | None = None, *, keep_grey: bool = False) -> Style:
         """Encode the references of a recipe.
@@ -288,16 +219,6 @@ class ModelWorker:
         finally:
             cancel.set()
 
-    def close(self, timeout: float | None = None) -> None:
-        """Refuse new tasks, wait until the submitted ones are done, and end the thread.
-
-        Args:
-            timeout: Largest number of seconds to wait; None for no limit.
-        """
-        self._closed = True
-        self._tasks.put(None)
-        self._thread.join(timeout)
-
     @cached_property
     def _image_to_image(self) -> InstantStyle:
         """The image-to-image pipeline of the same modules; no weights are loaded again."""
@@ -317,14 +238,6 @@ def preview_steps(previews: int, num_steps: int) -> list[int]:
     """
     steps = {round(num_steps * number / (previews + 1)) for number in range(1, previews + 1)}
     return sorted(steps - {0, num_steps})
-
-
-def _run_tasks(tasks: "SimpleQueue[Callable[[], None] | None]") -> None:
-    """Run tasks until None. Takes no reference to the worker, which could not be collected otherwise."""
-    while (task := tasks.get()) is not None:
-        task()
-        # A task refers to its worker, and the name would keep it alive until the next task.
-        del task
 
 
 def _without_progress_bar(styled: InstantStyle) -> InstantStyle:

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from fastapi import Request
 
+from ..generation.model_parts import ModelParts
 from ..generation.worker import ModelWorker
-from ..recipe import MODEL_FIELDS
 from ..utils.text import shorten
 from .errors import ApiError
 from .job_queue import Job, JobQueue, run_jobs
@@ -67,8 +67,8 @@ class Service:
     @classmethod
     def load(cls, settings: Settings) -> "Service":
         """Load and warm up a model on each device, one after the other to limit the peak of memory."""
-        parts = {name: getattr(settings, name) for name in MODEL_FIELDS}
-        return cls([ModelWorker.load(**parts, device=device) for device in settings.devices], settings)
+        parts = ModelParts.of(settings)
+        return cls([ModelWorker.load(parts, device=device) for device in settings.devices], settings)
 
     @property
     def ready(self) -> bool:

@@ -32,11 +32,11 @@ def run_studio(settings: Settings, on_open: Callable[[str], None] | None = None)
             f"The studio needs {error.name}, which is not installed: pip install 'instantstyle[studio]'"
         ) from None
     del gradio
+    from ..generation.model_parts import ModelParts
     from ..generation.worker import ModelWorker
-    from ..recipe import MODEL_FIELDS
     from .page import launch_page
 
-    worker = ModelWorker.load(**{name: getattr(settings, name) for name in MODEL_FIELDS}, device=settings.device)
+    worker = ModelWorker.load(ModelParts.of(settings), device=settings.device)
     try:
         page = launch_page(worker, settings)
         if on_open:

@@ -1,0 +1,160 @@
+"""From the fields of a row to its recipe: files are found and hashed, blocks resolved, and everything validated."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InstantStyleError, JobError
+from ..generation.idle_fields import find_idle_fields, refuse_animation, refuse_fields
+from ..generation.load import is_plain
+from ..generation.model_parts import ModelParts
+from ..generation.sources import SourceCache
+from ..generation.validate import validate_inputs
+from ..generation.weights import parse_lora, weights_sha256
+from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, FILE_FIELDS, WEIGHT_FIELDS, Recipe, Reference
+from ..unet.blocks import BlockSpec
+from ..unet.probe_file import names_probe_file, resolve_block_spec
+from ..utils.parsed_values import MAX_VALUES
+from .manifest_formats import FILE_LIST_FIELDS, ManifestRow
+from .rows import BatchRow
+
+_RESULT_FIELDS: Mapping[str, object] = {"versions": {}}
+"""Fields that a saved recipe records and a row cannot request."""
+
+
+@dataclass
+class RowBuilder:
+    """Builds and validates rows; each file and each combination of settings is checked once."""
+
+    defaults: Mapping[str, object]
+    folder: Path
+    sources: SourceCache = field(default_factory=SourceCache)
+    settings_errors: dict[str, str | None] = field(default_factory=dict)
+    resolved_blocks: dict[object, BlockSpec] = field(default_factory=dict)
+    weights: dict[tuple[str, str], str | None] = field(default_factory=dict)
+    """SHA-256 of each file of weights, by field and name."""
+    idle_defaults: set[str] | None = None
+    """Fields of `defaults` without effect in every row so far; None before the first row."""
+
+    def build(self, manifest_row: ManifestRow) -> BatchRow:
+        """Build a row; raises `InstantStyleError` with everything that is wrong with it."""
+        if manifest_row.error:
+            raise JobError(manifest_row.error)
+        recipe = self._build_recipe(manifest_row.fields)
+        for name in BLOCK_FIELDS:
+            if names_probe_file(getattr(recipe, name)):
+                recipe = recipe.replace(**{name: self._resolve_blocks(recipe, name, name in manifest_row.fields)})
+        self._check_effects(recipe, manifest_row.fields)
+        row = BatchRow(recipe, manifest_row.location)
+        if row.settings_key not in self.settings_errors:
+            self.settings_errors[row.settings_key] = self._find_settings_error(row.recipe)
+        if error := self.settings_errors[row.settings_key]:
+            raise JobError(error)
+        return row
+
+    def _check_effects(self, recipe: Recipe, fields: Mapping[str, object]) -> None:
+        """Refuse fields that the row has itself and that have no effect; note those of the defaults."""
+        idle = find_idle_fields(recipe)
+        # The recipe of an image, which has versions, records sizes, and may record idle fields.
+        if not fields.get("versions"):
+            refuse_fields([name for name in idle if name in fields])
+        defaults = {name for name in idle if name not in fields}
+        self.idle_defaults = defaults if self.idle_defaults is None else self.idle_defaults & defaults
+
+    def _build_recipe(self, fields: Mapping[str, object]) -> Recipe:
+        fields = dict(fields)
+        if "style" in fields:
+            if "references" in fields:
+                raise JobError("style is another name for references; give only one of them.")
+            fields["references"] = fields.pop("style")
+        given = {**self.defaults, **fields}
+        refuse_animation([name for name in ANIMATION_FIELDS if given.get(name)], "a batch")
+        errors: list[str] = []
+        # The files are resolved before the recipe is validated, so that errors of both are reported together.
+        for name in (*WEIGHT_FIELDS, *FILE_FIELDS):
+            value = fields.get(name)
+            if value is None:
+                continue
+            if name not in (*FILE_LIST_FIELDS, "loras"):
+                fields[name] = self._resolve_file(name, value, errors)
+                continue
+            values = value if isinstance(value, list | tuple) else [value]
+            # More are an error of the recipe, and would be searched for a long time.
+            if len(values) <= MAX_VALUES:
+                fields[name] = [self._resolve_file(name, each, errors) for each in values]
+        if isinstance(fields.get("content"), str):
+            fields["content"] = [fields["content"]]
+        try:
+            recipe = Recipe.model_validate({**self.defaults, **fields, **_RESULT_FIELDS})
+        except JobError as error:
+            raise JobError(" ".join([*errors, str(error)])) from None
+        if errors:
+            raise JobError(" ".join(errors))
+        return recipe
+
+    def _resolve_file(self, field: str, value: object, errors: list[str]) -> object:
+        """Return an entry with path and SHA-256; append what is wrong with its file to `errors`.
+
+        Args:
+            field: The field of the recipe: one of `FILE_FIELDS` and `WEIGHT_FIELDS`.
+            value: The name of a file, or an entry as the recipe has them.
+            errors: Descriptions of what is wrong; added to.
+        """
+        entry = (parse_lora(value) if field == "loras" else {"name": value}) if isinstance(value, str) else value
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
+            return value  # the validation of `Recipe` describes the error
+        try:
+            Reference.model_validate({"name": entry["name"]})
+        except JobError:
+            return entry
+        # Weights may be a folder. Unlike those of `Path`, these raise nothing where a folder cannot be read.
+        is_there = os.path.exists if field in WEIGHT_FIELDS else os.path.isfile
+        path = self.folder / entry["name"]
+        name = str(path) if is_there(path) else entry["name"]
+        try:
+            found = self._find_sha256(field, name)
+        except InstantStyleError as error:
+            errors.append(str(error))
+            return entry
+        if entry.get("sha256") not in (None, found):
+            errors.append(f"{name} is another file than the one requested (its sha256 is {str(found)[:12]}…).")
+        return {**entry, "name": name, "sha256": found}
+
+    def _find_sha256(self, field: str, name: str) -> str | None:
+        """Compute the SHA-256 of a file once; None for the adapter of a model of the registry."""
+        if field in FILE_FIELDS:
+            return self.sources.resolve(name).sha256
+        if (field, name) not in self.weights:
+            self.weights[field, name] = weights_sha256(field, name)
+        return self.weights[field, name]
+
+    def _resolve_blocks(self, recipe: Recipe, name: str, in_manifest: bool) -> BlockSpec:
+        """Replace the probe files of a recipe by what they say now, so that the row's key depends on that.
+
+        Args:
+            recipe: A recipe whose blocks name a probe file.
+            name: The field of these blocks.
+            in_manifest: Whether the row names it, so that its path may be relative to the manifest's folder.
+        """
+        blocks = getattr(recipe, name)
+        key = json.dumps(blocks), recipe.model, in_manifest
+        if key not in self.resolved_blocks:
+            from ..models.network import find_architecture
+
+            architecture = find_architecture(recipe.model)
+            folder = self.folder if in_manifest else None
+            self.resolved_blocks[key] = resolve_block_spec(blocks, architecture, folder)
+        return self.resolved_blocks[key]
+
+    def _find_settings_error(self, recipe: Recipe) -> str | None:
+        """Validate everything that does not depend on prompt and seed."""
+        try:
+            validate_inputs(recipe, sources=self.sources)
+            from ..models.load import validate_model
+
+            validate_model(recipe.model, **ModelParts.of(recipe).adapters, plain=is_plain(recipe, self.sources))
+        except InstantStyleError as error:
+            return str(error)
+        return None
