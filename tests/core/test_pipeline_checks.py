@@ -15,7 +15,8 @@ from PIL import Image
 from transformers import CLIPImageProcessorPil, CLIPTokenizer
 
 from instantstyle import InstantStyle, JobError, ModelError, StyleError
-from instantstyle.core.pipeline_checks import check_output, num_images, supported_arguments
+from instantstyle.core.output_checks import check_output
+from instantstyle.core.pipeline_checks import num_images, supported_arguments
 from instantstyle.core.prompt_checks import describe_size
 from instantstyle.core.text_encoder import expand_inverted_tokens
 from instantstyle.errors import PromptWarning, SizeWarning

@@ -25,14 +25,13 @@ from .injection import inject_attention_processors, limit_guidance, record_atten
 from .ip_adapter import IPAdapter, merge_style_layers
 from .latent_colours import LatentColours, open_latent_colours, with_latent_colours
 from .output import CallRecord, StyledOutput
+from .output_checks import check_output, flagged_images
 from .pipeline_call import unwrap_compiled
 from .pipeline_checks import (
     call_inputs,
     check_arguments,
     check_one_style_each,
-    check_output,
     check_pipeline,
-    flagged_images,
     make_generators,
     num_images,
     supported_arguments,
