@@ -1,16 +1,18 @@
 """LoRA files, VAE and scheduler of a recipe: on the command line, in batches, and when an image is reproduced."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
-from instantstyle import JobError
+from instantstyle import JobError, ModelError
 from instantstyle.batch import BatchRow
 from instantstyle.batch.manifest import read_manifest
-from instantstyle.generation.weights import parse_lora
+from instantstyle.generation.weights import locate_weights, parse_lora, read_weights
 from instantstyle.imaging.png_metadata import read_recipe
+from instantstyle.models.vae import replace_vae
 from instantstyle.recipe import Lora, Recipe, Reference
 
 from ..cli.conftest import model, run
@@ -136,3 +138,23 @@ def test_models_of_rows_differ_by_their_weights_and_not_by_the_scheduler():
     ]
     assert plain.model_key == euler.model_key
     assert len({plain.model_key, *(BatchRow(each).model_key for each in changed)}) == 3
+
+
+def test_a_folder_of_a_vae_is_known_by_its_settings_and_found_under_another_name(tmp_path, tokenizer_folder):
+    vae = make_pipe(tokenizer_folder).vae
+    folder = tmp_path / "elsewhere" / "renamed"
+    vae.save_pretrained(folder)
+    entry = read_weights("vae", str(folder)).model_copy(update={"name": "gone/vae"})
+    found = {str(place): locate_weights("vae", entry, [place]) for place in (folder, folder.parent)}
+    assert found == {str(folder): str(folder), str(folder.parent): str(folder)}
+    # The weights alone would be used with other settings.
+    (tmp_path / "bare").mkdir()
+    shutil.copy(folder / "diffusion_pytorch_model.safetensors", tmp_path / "bare" / "vae.safetensors")
+    with pytest.raises(JobError, match="was not found"):
+        locate_weights("vae", entry, [tmp_path / "bare"])
+    vae.register_to_config(scaling_factor=0.5)
+    vae.save_config(folder)
+    with pytest.raises(JobError, match="was not found"):
+        locate_weights("vae", entry, [folder])
+    with pytest.raises(ModelError, match=r"config\.json is another file than the image was generated with"):
+        replace_vae(make_pipe(tokenizer_folder), entry.model_copy(update={"name": str(folder)}))

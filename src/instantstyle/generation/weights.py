@@ -1,6 +1,6 @@
 """LoRA files, VAEs, motion adapters and second adapters as users name them, and as entries of a recipe."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import JobError, ModelError
@@ -84,12 +84,9 @@ def locate_weights(field: str, file: Reference, folders: Sequence[Path]) -> str:
     Raises:
         JobError: The file is missing or has changed.
     """
-    from ..models.weight_files import SUFFIXES
-
     same_name = [str(folder / Path(file.name).name) for folder in folders]
-    others = (str(path) for folder in folders for path in sorted(folder.glob("*")) if path.suffix in SUFFIXES[field])
     changed: str | None = None
-    for name, found in _find_digests(field, [*same_name, file.name, *others]):
+    for name, found in _find_digests(field, [*same_name, file.name, *_list_candidates(field, folders)]):
         if file.sha256 in (None, found):
             return name
         changed = changed or (name if Path(name).name == Path(file.name).name else None)
@@ -102,7 +99,17 @@ def locate_weights(field: str, file: Reference, folders: Sequence[Path]) -> str:
     raise JobError(f"{file.name}{expected} was not found; name its folder with --references.")
 
 
-def _find_digests(field: str, names: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+def _list_candidates(field: str, folders: Sequence[Path]) -> Iterator[str]:
+    """Yield the files of weights in folders, the folders in diffusers' layout in them, and those that are one."""
+    from ..models.weight_files import COMPONENT_WEIGHTS, SUFFIXES
+
+    for folder in folders:
+        for path in (folder, *sorted(folder.glob("*"))):
+            if path.suffix in SUFFIXES[field] or (path / COMPONENT_WEIGHTS).is_file():
+                yield str(path)
+
+
+def _find_digests(field: str, names: Iterable[str]) -> Iterator[tuple[str, str | None]]:
     """Yield the names of files that exist, each with its SHA-256."""
     for name in dict.fromkeys(names):
         try:

@@ -92,7 +92,8 @@ def _copy_weights(unet: Any, motion_unet: Any) -> None:
 def _load_network(pipe: Any, adapter: Reference) -> Any:
     """Build the motion modules and check that they are for the UNet of the pipeline."""
     file = find_motion_adapter(adapter.name)
-    found = {name.removeprefix("module."): tensor for name, tensor in file.read(adapter.sha256).items()}
+    contents = file.read(adapter.sha256)
+    found = {name.removeprefix("module."): tensor for name, tensor in contents.tensors.items()}
     if not any(map(_NORM.search, _rename(found))):
         some = ", ".join(sorted(found)[:2]) or "no tensors"
         raise ModelError(f"{file.path} has no motion modules; it has {some}. Name a motion adapter of AnimateDiff.")
@@ -101,7 +102,7 @@ def _load_network(pipe: Any, adapter: Reference) -> Any:
             f"{file.path} is a motion adapter of PIA, which animates a given image: wrap diffusers' PIAPipeline with "
             "styled.with_pipeline instead."
         )
-    config = file.read_config() or _infer_config(found, pipe.unet.config.norm_num_groups)
+    config = contents.config or _infer_config(found, pipe.unet.config.norm_num_groups)
     _check_base(file, tuple(config.get("block_out_channels") or ()), tuple(pipe.unet.config.block_out_channels))
     tensors = _rename(found)
     try:

@@ -26,10 +26,11 @@ def replace_vae(pipe: Any, vae: Reference) -> None:
         ModelError: The file cannot be read, is another one, or does not fit: other shapes, channels or scale.
     """
     own, file = pipe.vae, find_vae(vae.name)
-    tensors = {name.removeprefix(_LDM_PREFIX): tensor for name, tensor in file.read(vae.sha256).items()}
+    contents = file.read(vae.sha256)
+    tensors = {name.removeprefix(_LDM_PREFIX): tensor for name, tensor in contents.tensors.items()}
     vae_class = import_diffusers_class("AutoencoderKL")
     try:
-        network = vae_class.from_config(file.read_config() or own.config)
+        network = vae_class.from_config(contents.config or own.config)
         if _LDM_KEY in tensors:
             from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 

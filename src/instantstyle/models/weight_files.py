@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..errors import JobError, ModelError, suggest_nearest
 from ..loaders.pickle_file import is_archive, load_pickle
@@ -38,6 +38,21 @@ COMPONENT_WEIGHTS = f"diffusion_pytorch_model{SUFFIX}"
 
 
 @dataclass(frozen=True)
+class WeightContents:
+    """What a file of weights contains.
+
+    Attributes:
+        tensors: Tensors by name, in the dtype of the file.
+        metadata: Texts in the header of a .safetensors file.
+        config: Settings in the file beside the weights; None where there is none.
+    """
+
+    tensors: "Mapping[str, Tensor]"
+    metadata: Mapping[str, str]
+    config: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
 class WeightFile:
     """A file of weights that a recipe names.
 
@@ -52,62 +67,76 @@ class WeightFile:
     config: Path | None = None
 
     def sha256(self) -> str:
-        """Compute the SHA-256 of the file, in hexadecimal.
+        """Compute the SHA-256 of what determines the image, in hexadecimal.
+
+        Returns:
+            The SHA-256 of the file; where there are settings beside it, that of the text of both SHA-256, of the
+            weights and of the settings.
 
         Raises:
-            ModelError: The file cannot be read.
+            ModelError: A file cannot be read.
         """
         try:
             with open(self.path, "rb") as file:
-                return file_digest(file, sha256).hexdigest()
+                digest = file_digest(file, sha256).hexdigest()
         except OSError as error:
-            raise ModelError(f"{self.path} cannot be read ({error.strerror}).") from None
+            raise _unreadable_error(self.path, error) from None
+        return _combine_digests(digest, self._read_config())
 
-    def read_config(self) -> dict[str, Any] | None:
-        """Read the settings beside the weights; None where there is no file of them.
-
-        Raises:
-            ModelError: The file is missing or not JSON.
-        """
-        if self.config is None:
-            return None
-        try:
-            return json.loads(read_text_file(self.config, "JSON"))
-        except (JobError, ValueError) as error:
-            raise ModelError(f"{self.config} cannot be read: {one_line(error)}") from None
-
-    def read(self, expected: str | None = None) -> "Mapping[str, Tensor]":
-        """Read the tensors of the file.
+    def read(self, expected: str | None = None) -> WeightContents:
+        """Read the file and the settings beside it.
 
         Args:
-            expected: SHA-256 of the file that a recipe was made with, in hexadecimal; None if it is unknown.
-
-        Returns:
-            Tensors by name, in the dtype of the file.
+            expected: `sha256()` of the file that a recipe was made with; None if it is unknown.
 
         Raises:
             CheckpointError: A pickle contains other objects than tensors, or is incomplete.
-            ModelError: The file cannot be read, or is another one.
+            ModelError: A file cannot be read, is another one, or has numbers that are not finite.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load
+        from ..utils.finite_check import is_finite
 
         try:
             data = self.path.read_bytes()
         except OSError as error:
-            raise ModelError(f"{self.path} cannot be read ({error.strerror}).") from None
-        found = sha256(data).hexdigest() if expected else None
+            raise _unreadable_error(self.path, error) from None
+        config = self._read_config()
+        found = _combine_digests(sha256(data).hexdigest(), config) if expected else None
         if found != expected:
+            whole = self.path if config is None else f"{self.path} or {config[0]}"
             raise ModelError(
-                f"{self.path} is another file than the image was generated with (its sha256 is {str(found)[:12]}…, "
+                f"{whole} is another file than the image was generated with (its sha256 is {str(found)[:12]}…, "
                 f"expected {str(expected)[:12]}…)."
             )
-        if self.path.suffix != SUFFIX:
-            return _select_tensors(load_pickle(data, cut(str(self.path), 300)), self.path)
+        tensors, metadata = self._parse(data)
+        if invalid := [name for name, tensor in tensors.items() if not is_finite(tensor)]:
+            raise ModelError(
+                f"{self.path} has numbers that are not finite in {len(invalid)} of {len(tensors)} tensors, such as "
+                f"{one_line(invalid[0], 200)}; it is damaged, or its training failed. Use another file."
+            )
+        return WeightContents(tensors, metadata, None if config is None else _parse_config(*config))
+
+    def _read_config(self) -> tuple[Path, str] | None:
+        """Read the settings beside the weights, as text."""
+        if self.config is None:
+            return None
         try:
-            return load(data)
+            return self.config, read_text_file(self.config, "JSON")
+        except JobError as error:
+            raise ModelError(f"{self.config} cannot be read: {one_line(error)}") from None
+
+    def _parse(self, data: bytes) -> "tuple[Mapping[str, Tensor], Mapping[str, str]]":
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        if self.path.suffix != SUFFIX:
+            return _select_tensors(load_pickle(data, cut(str(self.path), 300)), self.path), {}
+        try:
+            tensors = load(data)
         except (SafetensorError, ValueError) as error:
             raise ModelError(f"{self.path} cannot be read as safetensors: {one_line(error)}") from None
+        # safetensors has checked the header: its length in 8 bytes, and JSON.
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return tensors, header.get("__metadata__") or {}
 
     def map(self) -> "Mapping[str, Tensor]":
         """Return the tensors of a pickle, whose values are read when they are first used where the format allows.
@@ -206,6 +235,27 @@ def _find_component(name: str | Path, kind: str, field: str) -> WeightFile:
         return WeightFile(str(name), fetch_file(str(name), COMPONENT_WEIGHTS), config)
     _check_file(path, f"There is no {kind} {shorten(str(name))}", field)
     return WeightFile(str(name), path)
+
+
+def _unreadable_error(path: Path, error: OSError) -> ModelError:
+    return ModelError(f"{path} cannot be read ({error.strerror}).")
+
+
+def _combine_digests(weights: str, config: tuple[Path, str] | None) -> str:
+    if config is None:
+        return weights
+    settings = sha256(config[1].encode()).hexdigest()
+    return sha256(f"{weights} {settings}".encode()).hexdigest()
+
+
+def _parse_config(path: Path, text: str) -> dict[str, Any]:
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise ModelError(f"{path} cannot be read: {one_line(error)}") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{path} contains {shorten(config)}, not the settings of a model.")
+    return cast("dict[str, Any]", config)
 
 
 def _select_tensors(state: object, path: Path) -> "Mapping[str, Tensor]":
