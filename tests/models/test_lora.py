@@ -106,7 +106,7 @@ def test_a_recipe_records_loras_and_loads_them_again(folder, tmp_path, unet):
         ({"a.b": torch.ones(2)}, "does not fit this model"),
         (
             {"lora_unet_a.lora_down.weight": torch.ones(2, 2), "lora_unet_a.lora_up.weight": torch.ones(2, 2)},
-            "not fit",
+            "has LoRA layers that this model does not have",
         ),
         ({}, "has no LoRA layers of this model"),
     ],

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import ModelError
 from ..recipe import Lora
 from ..utils.text import one_line
+from .lora_file import LoraFile, is_factor
 from .weight_files import WeightFile, describe_weights, find_lora
 
 BASES: Mapping[int, str] = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 2048: "SDXL"}
@@ -66,24 +67,116 @@ def merge_loras(pipe: Any, loras: Sequence[Lora]) -> None:
     for lora in loras:
         _require_peft(pipe)
         with _hide_remarks():
-            _load(pipe, lora)
+            path = _load(pipe, lora)
             pipe.set_adapters(_NAME, lora.weight)
-            pipe.fuse_lora(components=_components(pipe), adapter_names=[_NAME])
+            try:
+                pipe.fuse_lora(components=_components(pipe), adapter_names=[_NAME], safe_fusing=True)
+            except ValueError as error:
+                raise ModelError(
+                    f"{path} with weight {lora.weight:g} makes weights that are not finite in {pipe.unet.dtype}; use "
+                    "a smaller weight, or another dtype."
+                ) from error
             pipe.unload_lora_weights()
 
 
-def _load(pipe: Any, lora: Lora) -> None:
-    file = find_lora(lora.name)
-    tensors = file.read(lora.sha256)
+def _load(pipe: Any, lora: Lora) -> Path:
+    """Add the layers of a file to the components of a pipeline, and return the path of the file."""
+    loaded = LoraFile.read(find_lora(lora.name), lora.sha256)
+    file, tensors = loaded.file, dict(loaded.tensors)
     _check_base(pipe, file, {key: tuple(tensor.shape) for key, tensor in tensors.items()})
+    loaded.check_complete()
+    if not tensors:
+        raise ModelError(f"{file.path} has no LoRA layers of this model; it has no tensors.")
     try:
-        pipe.load_lora_weights(dict(tensors), adapter_name=_NAME)
+        # The settings of the file are those of each component; what this returns of them is of files only.
+        state, alphas, _ = pipe.lora_state_dict(tensors, unet_config=pipe.unet.config, return_lora_metadata=True)
+        if not all("lora" in name for name in state):
+            raise ValueError("not all of its tensors are those of a LoRA.")
+        named = _name_by_component(pipe, state)
+        _check_layers(pipe, loaded, named)
+        for prefix, names in named.items():
+            _load_component(pipe, prefix, state, alphas, _settings(loaded, prefix, names))
+            _check_loaded(file, getattr(pipe, prefix), names)
+    except ModelError:
+        pipe.unload_lora_weights()
+        raise
     # diffusers and PEFT report names and shapes that do not fit as any of these.
     except (ValueError, RuntimeError, LookupError, NotImplementedError, TypeError, AttributeError) as error:
+        pipe.unload_lora_weights()
         raise ModelError(f"{file.path} does not fit this model: {one_line(error, 200)}") from error
-    if not any(_NAME in adapters for adapters in pipe.get_list_adapters().values()):
-        some = ", ".join(sorted(tensors)[:2]) or "no tensors"
-        raise ModelError(f"{file.path} has no LoRA layers of this model; it has {some}.")
+    return file.path
+
+
+def _settings(loaded: LoraFile, prefix: str, names: set[str]) -> dict[str, Any] | None:
+    """Return the settings of a component, with the layers that the file has; None where the file states none."""
+    if prefix not in loaded.settings:
+        return None
+    settings = {**loaded.settings[prefix], "target_modules": sorted(set(map(_layer, names)))}
+    return {f"{prefix}.{name}": value for name, value in settings.items()}
+
+
+def _load_component(
+    pipe: Any, prefix: str, state: Mapping[str, Any], alphas: Any, settings: Mapping[str, Any] | None
+) -> None:
+    """Add the layers of one component, as diffusers' `load_lora_weights` does, with the settings of the file."""
+    arguments = {"adapter_name": _NAME, "metadata": settings, "network_alphas": alphas, "_pipeline": pipe}
+    if prefix == pipe.unet_name:
+        pipe.load_lora_into_unet(state, unet=pipe.unet, **arguments)
+    else:
+        pipe.load_lora_into_text_encoder(state, text_encoder=getattr(pipe, prefix), prefix=prefix, **arguments)
+
+
+def _name_by_component(pipe: Any, state: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Return the names that PEFT gives to the tensors of each component that a file changes."""
+    from diffusers.utils import convert_state_dict_to_diffusers, convert_state_dict_to_peft
+    from diffusers.utils import convert_unet_state_dict_to_peft as convert_unet
+
+    named: dict[str, set[str]] = {}
+    for prefix in _components(pipe):
+        own = {name.removeprefix(f"{prefix}."): each for name, each in state.items() if name.startswith(f"{prefix}.")}
+        if not own:
+            continue
+        if prefix != pipe.unet_name:
+            own = convert_state_dict_to_peft(convert_state_dict_to_diffusers(own))
+            if not hasattr(getattr(pipe, prefix), "text_model"):
+                own = {name.removeprefix("text_model."): each for name, each in own.items()}
+        elif "lora_A" not in next(iter(own)):
+            own = convert_unet(own)
+        named[prefix] = {name.removesuffix(".weight") for name in own}
+    return named
+
+
+def _check_layers(pipe: Any, loaded: LoraFile, named: Mapping[str, set[str]]) -> None:
+    """Refuse a file with layers that the model does not have, of which diffusers warns only."""
+    unknown: list[str] = []
+    for prefix, names in named.items():
+        modules = {name for name, _ in getattr(pipe, prefix).named_modules()}
+        unknown += [f"{prefix}.{layer}" for layer in sorted(map(_layer, names)) if layer not in modules]
+    given = sum(map(is_factor, loaded.tensors))
+    if not unknown and sum(sum(map(is_factor, names)) for names in named.values()) == given:
+        return
+    some = next(iter(unknown), None) or next(iter(loaded.tensors))
+    raise ModelError(
+        f"{loaded.file.path} has LoRA layers that this model does not have, such as {one_line(some, 200)}; use one "
+        "that was made for it."
+    )
+
+
+def _check_loaded(file: WeightFile, component: Any, names: set[str]) -> None:
+    """Check that the layers added to a component are those of the file: others would hold arbitrary numbers."""
+    from peft import get_peft_model_state_dict
+
+    found = {name.removesuffix(".weight") for name in get_peft_model_state_dict(component, adapter_name=_NAME)}
+    if differing := sorted(found ^ names):
+        raise ModelError(
+            f"{file.path} does not fit this model: {len(differing)} tensors of its layers are missing or have no "
+            f"place, such as {one_line(differing[0], 200)}."
+        )
+
+
+def _layer(name: str) -> str:
+    """Return the name of the layer that a tensor in PEFT's layout belongs to."""
+    return re.sub(r"\.lora_(?:A|B|magnitude_vector|embedding_A|embedding_B)(?:\.bias)?$", "", name)
 
 
 def _check_base(pipe: Any, file: WeightFile, shapes: Mapping[str, tuple[int, ...]]) -> None:
