@@ -1,11 +1,11 @@
 """Hints on prompts that have no effect, or not all of it, and on sizes far from the model's own."""
 
 import inspect
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import PromptWarning, SizeWarning
+from ..utils.caller_warnings import warn_caller
 from ..utils.text import shorten
 from .protocols import PipelineArguments
 
@@ -33,9 +33,9 @@ def warn_of_call(
     hints = (describe_prompt(each, getattr(pipe, "tokenizer", None), explain) for each in prompts)
     for hint in dict.fromkeys(hints):
         if hint is not None:
-            warnings.warn(hint, PromptWarning, stacklevel=3)
+            warn_caller(hint, PromptWarning)
     if hint := describe_size(pipe, arguments.get("height"), arguments.get("width")):
-        warnings.warn(hint, SizeWarning, stacklevel=3)
+        warn_caller(hint, SizeWarning)
 
 
 def describe_prompt(prompt: str, tokenizer: Any, explain: Callable[[str], str | None] | None = None) -> str | None:

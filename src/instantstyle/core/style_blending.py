@@ -3,12 +3,12 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-import warnings
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ..errors import ReferenceWarning, StyleError
+from ..utils.caller_warnings import warn_caller
 from ..utils.numbers import is_finite_number
 from ..utils.text import shorten
 from .colour_texture import Texture
@@ -42,7 +42,7 @@ def blended_fields(colour: "Style", texture: "Style", colour_scale: float, textu
     colour_grey, texture_grey = _blendable_grey(colour), _blendable_grey(texture)
     check_same_encoder(colour, texture, "blended")
     if hint := describe_grey(colour, colour.name):
-        warnings.warn(hint, ReferenceWarning, stacklevel=3)
+        warn_caller(hint, ReferenceWarning)
     kept = ("content", "content_embeds", "content_scale", "removal", "mask_quantile", "content_kinds", "content_files")
     return {
         **{name: getattr(texture, name) for name in kept},

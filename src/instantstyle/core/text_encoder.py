@@ -4,7 +4,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import itertools
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import PromptWarning, StyleError
+from ..utils.caller_warnings import warn_caller
 from ..utils.device import execution_device
 from .prompt_checks import find_unread_text
 
@@ -55,9 +55,7 @@ class TextEncoder:
         texts = [expand_inverted_tokens(phrase, self.tokenizer) for phrase in phrases]
         for text in texts:
             if unread := find_unread_text(text, self.tokenizer):
-                warnings.warn(
-                    f"Content is too long for the text encoder; unread: {unread}.", PromptWarning, stacklevel=2
-                )
+                warn_caller(f"Content is too long for the text encoder; unread: {unread}.", PromptWarning)
         tokens = self.tokenizer(
             texts,
             padding="max_length",

@@ -1,11 +1,11 @@
 """Hints on a recipe that is generated, but probably not as intended: for Python as warnings, for pages as texts."""
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import PromptWarning
 from ..recipe import Recipe
+from ..utils.caller_warnings import warn_caller
 
 if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
@@ -44,7 +44,7 @@ def find_hints(styled: "InstantStyle", recipe: Recipe, style: "Style | None" = N
 def warn_of_content(styled: "InstantStyle", recipe: Recipe) -> None:
     """Warn of content that the model does not know, with a `PromptWarning` for each."""
     for hint in _find_content_hints(styled, recipe):
-        warnings.warn(hint, PromptWarning, stacklevel=3)
+        warn_caller(hint, PromptWarning)
 
 
 def _find_content_hints(styled: "InstantStyle", recipe: Recipe) -> list[str]:
