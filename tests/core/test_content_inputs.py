@@ -77,6 +77,8 @@ def test_pictures_can_be_subtracted_from_patch_features_and_words_cannot(pipe, l
 def test_what_is_no_content_of_this_style_is_refused(styled, pipe, state, reference, cat):
     other = InstantStyle(pipe, adapter=state, image_encoder=make_image_encoder(hidden=8)).style(reference)
     cases = {
+        r"an embedding \[0 24\], which is empty": np.zeros((0, EMBEDDING_DIM), np.float32),
+        r"an embedding \[0\], which is empty": torch.zeros(0),
         f"an embedding of width 25, and image has width {EMBEDDING_DIM}": torch.ones(25),
         "numbers that are not finite": torch.full((EMBEDDING_DIM,), torch.nan),
         "cannot be subtracted from each other; make both": other,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instantstyle import InstantStyle, JobError, StyleError
+from instantstyle import InstantStyle, JobError, Style, StyleError
 from instantstyle.core.latent_colours import LatentColours
 from instantstyle.errors import ReferenceWarning
 from instantstyle.generation.generate import generate
@@ -99,6 +99,57 @@ def test_pictures_of_the_content_are_removed_beside_words(styled, files):
     embedding = styled.style("ink.png", content=styled.style("warm.png").embedding().numpy())
     with pytest.raises(JobError, match="an embedding as content"):
         styled("a", style=embedding, seed=7, **SHORT).recipe()
+
+
+def test_what_was_made_of_styles_in_memory_is_reproduced_bit_by_bit_or_refused_by_name(styled, files):
+    """Weights of textures, and content that shares its name or its file with other content."""
+    for folder, name in (("one", "warm"), ("two", "grey")):
+        Path(folder).mkdir()
+        Image.open(f"{name}.png").convert("RGB").save(f"{folder}/c.png")
+    x = np.random.RandomState(0).randn(2, styled.style("ink.png").dim).astype(np.float32)
+    unnamed, other = Image.open("warm.png"), Image.open("grey.png").convert("RGB")
+    made = {"file": Path("one/c.png"), "array": x[0], "picture": unnamed}
+    saved = {
+        name: styled.style("ink.png", content=content).save(f"{name}.style.safetensors")
+        for name, content in made.items()
+    }
+    loaded = {name: Style.load(path) for name, path in saved.items()}
+    changed = styled.style(loaded["picture"], content=other)
+    textures = {"ink.png": 3.0, "grey.png": 1.0}
+    grey = [styled.style(name, keep_grey=True) for name in textures]
+    squashed = styled.style("warm.png", crop="squash")
+    cases: dict[str, tuple[Style, str | None]] = {
+        "weights of textures": (styled.style("warm.png", texture=textures), None),
+        "weights of a mix as texture": (
+            Style.blend(styled.style("warm.png", keep_grey=True), Style.mix(zip(grey, (3, 1), strict=True))),
+            None,
+        ),
+        "a saved style as it is": (loaded["file"], None),
+        "another file of the same name": (styled.style(loaded["file"], content=Path("two/c.png")), None),
+        "another embedding": (styled.style(loaded["array"], content=x[1]), "an embedding as content"),
+        "another picture": (changed, "an image as content"),
+        "a mix of that": (Style.mix([(changed, 1), (styled.style("warm.png"), 1)]), "a reference without a file"),
+        "a style as content": (styled.style("ink.png", content=styled.style("warm.png")), None),
+        "a saved style as content": (styled.style("ink.png", content=loaded["file"]), None),
+        "a changed one": (styled.style("ink.png", content=loaded["file"].with_removal(1.0)), "as content"),
+        "a blend": (styled.style("ink.png", content=styled.style("warm.png", texture="ink.png")), "as content"),
+        "its content": (styled.style("ink.png", content=styled.style("warm.png", content="a")), "as content"),
+        "its crop": (styled.style("ink.png", content=squashed), "as content"),
+        "its crop, alike": (styled.style("ink.png", crop="squash", content=squashed), None),
+        "words one by one": (styled.minus(styled.style("ink.png", content="a cat"), "a dog"), None),
+        "words after a picture": (styled.minus(styled.style("ink.png", content=[Path("warm.png"), "a"]), ["b"]), None),
+    }
+    wrong: dict[str, str] = {}
+    for name, (style, refusal) in cases.items():
+        output, found = styled("a", style=style, seed=7, **SHORT), None
+        try:
+            if generate_one(styled, output.recipe())[0] != output.images[0].tobytes():
+                found = "another image"
+        except JobError as error:
+            found = str(error)
+        if (found is None) != (refusal is None) or (refusal or "") not in (found or ""):
+            wrong[name] = f"{found}"
+    assert not wrong
 
 
 def test_references_can_be_subtracted_from_the_first(styled, files):

@@ -25,6 +25,7 @@ from .style import Style
 from .style_contents import ContentKind
 from .style_library import find_style_file
 from .style_mixing import check_same_encoder
+from .style_source import find_unchanged_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +105,8 @@ def embed_contents(
     phrases = [entry for entry in entries if isinstance(entry, str)]
     if phrases:
         check_words_removable(style, architecture)
-    # In one call: beside each other, phrases are rounded as they always were.
-    words = iter(text_encoder().embed(phrases) if phrases else ())
+    # One by one, so that an embedding does not depend on the phrases beside it.
+    words = iter([text_encoder().embed([phrase])[0] for phrase in phrases])
     names: list[str] = []
     rows: list[Tensor] = []
     kinds: list[ContentKind] = []
@@ -134,8 +135,7 @@ def _embed_picture(
     saved = picture if isinstance(picture, Style) else None if path is None else Style.load(path)
     if saved is not None:
         check_same_encoder(saved, style, "subtracted from each other")
-        if file is None and saved.source is not None and len(saved.source.references) == 1:
-            file = saved.source.references[0]
+        file = find_unchanged_file(saved, style.crop) if file is None else file
         return saved.name, saved.embedding(), "image", file
     if isinstance(picture, Path | str):
         image, digest = decode_and_hash(picture, open_reference)
@@ -175,6 +175,8 @@ def _as_embeddings(entry: object, style: Style) -> Float[Tensor, "phrases *featu
     x = torch.from_numpy(np.array(entry)) if isinstance(entry, np.ndarray) else torch.as_tensor(cast(Any, entry))
     if not x.is_floating_point():
         return None
+    if not x.numel():
+        raise StyleError(f"content is an embedding [{' '.join(map(str, x.shape))}], which is empty; pass another one.")
     if not x.isfinite().all():
         raise StyleError("content is an embedding with numbers that are not finite; pass another one.")
     features = style.image_embeds.shape[1:]

@@ -13,7 +13,7 @@ from .conditioning import MaskFile, StyleConditioning
 from .latent_colours import NOISE, OpenedColours
 from .protocols import PipelineArguments
 from .style import Style
-from .style_source import blend_scales, removed
+from .style_source import blend_scales, content_identity, is_changed
 
 if TYPE_CHECKING:
     from .pipeline import InstantStyle
@@ -44,7 +44,7 @@ def style_fields(style: Style, settings: PipelineArguments, missing: list[str]) 
             references = [ref.model_copy(update={"weight": weight}) for ref, weight in weighted]
             fields |= {"combine": style.combine, "crop": style.crop}
         fields |= {"references": tuple(references), "texture_references": source.texture}
-        if style.content != source.removed[0] and style.removal not in WORDLESS:
+        if content_identity(style) != source.removed[0] and style.has_ingredients and style.removal not in WORDLESS:
             fields |= _content_fields(style, missing)
     if (negative := settings["negative_style"]) is not None:
         missing += _list_missing_of_negative(negative, style.crop)
@@ -126,7 +126,7 @@ def colour_fields(
 def _second_fields(style: Style, settings: PipelineArguments, first: RecipeFields, missing: list[str]) -> RecipeFields:
     """Return the recipe's fields of the style of a second adapter beside those of the first."""
     own = style_fields(style, settings, missing)
-    if "negative_references" in own or own.get("texture_references") or style.removed_label:
+    if "negative_references" in own or own.get("texture_references") or style.removed_label or is_changed(style):
         missing.append("content, texture or a negative style of the second adapter")
     if own.get("combine", "average") != "average":
         missing.append("references of the second adapter side by side")
@@ -173,8 +173,8 @@ def _list_missing_of_negative(style: Style, crop: str) -> list[str]:
     source = style.source
     if source is None or len(source.references) > 1:
         return ["a negative style without a file"]
-    removes = (style.content or style.removal in WORDLESS) and removed(style) != source.removed
     is_blend = bool(source.texture) or source.blend_scales != blend_scales(style)
+    removes = not is_blend and is_changed(style)
     return [
         *(["a blend as negative style (save it to a file)"] if is_blend else []),
         *(["content removed from a negative style (save that style to a file)"] if removes else []),

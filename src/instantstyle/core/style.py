@@ -76,6 +76,10 @@ class Style(StyleData):
                 f"The content's embedding has width {found}, {self.name}'s {needed}: they are "
                 "of different CLIPs. Use the text encoder that was trained with the image encoder."
             )
+        # Words first, as a recipe lists them, so that sums of floats are the same when its image is reproduced.
+        order = sorted(range(len(content)), key=lambda place: bool(kinds) and kinds[place] != "words")
+        content, content_embeds = [content[place] for place in order], content_embeds[order]
+        kinds, files = ([each[place] for place in order] if each else () for each in (kinds, files))
         all_words = set(kinds) <= {"words"}
         described = {"content_kinds": () if all_words else tuple(kinds), "content_files": tuple(files)}
         style = replace(self, content=tuple(content), content_embeds=content_embeds, bindings=(), **described)

@@ -104,8 +104,8 @@ def _without_content(
         style,
         content=content or None,
         content_scale=recipe.content_scale if removes or recipe.content_scale == "auto" else None,
-        removal=recipe.removal,
-        mask_quantile=recipe.mask_quantile,
+        removal=recipe.removal if removes else None,
+        mask_quantile=recipe.mask_quantile if removes else None,
     )
 
 
@@ -114,18 +114,17 @@ def _encode(
     references: Sequence[Reference],
     crop: Crop,
     sources: SourceCache,
-    combine: Combine | None = None,
+    combine: Combine = "average",
     *,
     keep_grey: bool = False,
     adapter: str | None = None,
 ) -> "Style | None":
-    """Make one style of references, named after their files; weights count where `combine` is given."""
+    """Make one style of references, named after their files."""
     if not references:
         return None
     names = [Path(reference.name).name for reference in references]
     decoded = [sources.read(reference) for reference in references]
-    weights = [reference.weight for reference in references] if combine else None
-    combine = combine or "average"
+    weights = [reference.weight for reference in references]
     if all(isinstance(source, Image.Image) for source in decoded):
         settings = {"weights": weights, "combine": combine, "keep_grey": keep_grey}
         style = styled.style(decoded, crop=crop, adapter=adapter, **settings)
