@@ -239,7 +239,8 @@ class Recipe(StrictModel):
                 f"Recipe is invalid: {' and '.join(refused)} cannot act on an animation, whose frames all begin as "
                 "noise; leave it out, or leave out motion_adapter."
             )
-        for name in ("references", "second_references"):
+        lists = [name for name in FILE_FIELDS if isinstance(getattr(self, name), tuple)]
+        for name in lists:
             if (files := getattr(self, name)) and not any(file.weight for file in files):
                 raise JobError(f"Recipe is invalid: {name} need a weight above 0, and have none; raise one.")
         return self

@@ -1,9 +1,14 @@
 """A request is validated before a model is loaded: its files, its blocks, and options without effect."""
 
+from typing import Any
+
 import pytest
+import torch
 from PIL import Image
 
+from instantstyle import Style
 from instantstyle.errors import BlockError, ImageError, JobError
+from instantstyle.generation.idle_fields import check_request
 from instantstyle.generation.validate import validate, validate_blocks, validate_inputs
 from instantstyle.recipe import Recipe
 
@@ -46,3 +51,59 @@ def test_blocks_are_looked_up_if_the_model_is_an_architecture():
         validate_blocks("stile", "sdxl")
     with pytest.raises(BlockError, match="Did you mean style"):
         validate(PLAIN.replace(blocks="stile", model="mini", references=[{"name": "ink.png"}]))
+
+
+def test_what_says_how_content_is_removed_needs_content_of_the_recipe_or_of_a_saved_style():
+    cat = {"content": ("a",), "content_embeds": torch.ones(1, 3)}
+    styles: dict[str, dict[str, Any]] = {"plain": {}, "cat": cat, "clean": {"removal": "clean"}}
+    for name, fields in styles.items():
+        Style(torch.ones(1, 3), torch.zeros(3), **fields).save(f"{name}.style.safetensors")
+    settings: list[dict[str, object]] = [
+        *({"content_scale": 0.9}, {"removal": "project"}, {"removal": "mask", "mask_quantile": 0.5}),
+        *({"removal": "subtract"}, {"removal": "clean", "content_scale": 0.9}),
+    ]
+    refused = [True, True, True, False, False]
+    for name, acts in {"ink.png": False, "plain": False, "cat": True, "clean": True}.items():
+        file = name if name.endswith(".png") else f"{name}.style.safetensors"
+        found: list[bool] = []
+        for fields in settings:
+            recipe = PLAIN.replace(references=[{"name": file}], **fields)
+            validate_inputs(recipe)
+            if recipe.removal != "clean":
+                validate(recipe, recipe.replace(content=("a",)))
+            message = ""
+            try:
+                validate(recipe)
+            except JobError as error:
+                message = str(error)
+            found.append(message.startswith(f"{' and '.join(fields)} can only act on content to remove"))
+        assert found == [each and not acts for each in refused], name
+
+
+def test_a_weight_that_cannot_act_is_refused():
+    heavy, light = {"name": "ink.png", "weight": 5}, {"name": "ink.png"}
+    lists = ("references", "texture_references", "layout_references", "negative_references", "second_references")
+    cases: list[tuple[dict[str, object], bool]] = [
+        *(({name: [heavy]}, False) for name in lists),
+        *(({name: [heavy, light]}, True) for name in lists),
+        ({"content_references": [heavy, light]}, False),
+        *(({name: heavy}, False) for name in ("mask", "image", "vae")),
+        ({"references": [heavy, light, light], "combine": "subtract"}, False),
+        ({"references": [light, heavy], "combine": "subtract"}, False),
+        ({"references": [light, heavy, light], "combine": "subtract"}, True),
+        ({"references": [light], "loras": [heavy]}, True),
+    ]
+    wrong: list[object] = []
+    for fields, is_accepted in cases:
+        others = {"references": [light], "second_adapter": light, "motion_adapter": None}
+        try:
+            check_request(PLAIN.replace(**{**others, **fields}))
+            found = True
+        except JobError as error:
+            found = "The weight 5 of ink.png" not in str(error)
+        if found != is_accepted:
+            wrong.append(fields)
+    assert not wrong
+    for name in (*lists, "content_references"):
+        with pytest.raises(JobError, match=f"{name} need a weight above 0"):
+            PLAIN.replace(**{name: [{"name": "ink.png", "weight": 0}]})

@@ -245,8 +245,12 @@ class StyleBuilder:
         if not is_no_content(content):
             names, embeds, described = self._embed_content(style, content)
             style = style.with_content(names, embeds, removal=removal, **described)
-        elif not style.content and style.with_removal(removal=removal).removal not in WORDLESS:
-            given = {"content_scale": scale if is_finite_number(scale) else None, "mask_quantile": mask_quantile}
+        elif not style.content and not {style.removal, removal} & {*WORDLESS}:
+            given = {
+                **{"content_scale": scale if is_finite_number(scale) else None, "mask_quantile": mask_quantile},
+                "removal": None if removal == style.removal else removal,
+            }
+            style.with_removal(removal=removal)  # refuses what is no removal
             if idle := [f"{name}={value!r}" for name, value in given.items() if value is not None]:
                 raise StyleError(f"{idle[0]} has no effect without words to remove; pass content=.")
         resolved = resolve_content_scale(scale, style.with_removal(removal=removal), self.reference_encoder)

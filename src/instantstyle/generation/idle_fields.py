@@ -1,9 +1,13 @@
 """Fields of a recipe that have no effect beside its other fields: a request with one is refused."""
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from ..errors import JobError
-from ..recipe import ANIMATION_FIELDS, Recipe
+from ..recipe import ANIMATION_FIELDS, FILE_FIELDS, WEIGHT_FIELDS, WORDLESS, Recipe, Reference
+
+if TYPE_CHECKING:
+    from .sources import SourceCache
 
 _REFERENCE_FIELDS = (
     *("texture_references", "colour_scale", "texture_scale", "content", "content_references", "content_scale"),
@@ -55,17 +59,84 @@ def _list_unused(recipe: Recipe) -> list[str]:
     return names if recipe.image else [*names, *_IMAGE_FIELDS]
 
 
-def check_request(*recipes: Recipe) -> None:
+_REMOVAL_FIELDS = ("content_scale", "removal", "mask_quantile")
+"""Fields that act on content, beside `content` itself."""
+
+
+def find_idle_removal(recipe: Recipe, sources: "SourceCache") -> list[str]:
+    """List the fields that say how content is removed, where neither the recipe nor a saved style has any.
+
+    Args:
+        recipe: The recipe.
+        sources: Cache from which the saved styles are read.
+
+    Raises:
+        InstantStyleError: A saved style cannot be read.
+    """
+    names = [name for name in _REMOVAL_FIELDS if getattr(recipe, name) is not None]
+    # Without references, `find_idle_fields` lists the same fields. `subtract` is what happens without it.
+    names = [name for name in names if name != "removal" or recipe.removal != "subtract"]
+    if not names or not recipe.references or recipe.content or recipe.content_references or recipe.removal in WORDLESS:
+        return []
+    files = recipe.references + recipe.texture_references
+    styles = [sources.read_style(file) for file in files if sources.resolve(file.name).kind == "style"]
+    return [] if any(style.content or style.removal in WORDLESS for style in styles) else names
+
+
+def refuse_removal(names: Collection[str]) -> None:
+    """Raise an error for fields of `find_idle_removal`.
+
+    Raises:
+        JobError: There is at least one field.
+    """
+    if names:
+        raise JobError(
+            f"{' and '.join(names)} can only act on content to remove, and there is none; add content, or "
+            "content_references."
+        )
+
+
+def check_weights(recipe: Recipe) -> None:
+    """Check that the weight of each file of a request has an effect: weights divide a style among its references.
+
+    Raises:
+        JobError: The file is alone, or is none that is weighted.
+    """
+    for name in (*FILE_FIELDS, *WEIGHT_FIELDS):
+        if name == "loras" or not (value := getattr(recipe, name)):
+            continue
+        files: tuple[Reference, ...] = value if isinstance(value, tuple) else (value,)
+        if name == "content_references":
+            idle, why = list(files), "all of the content is removed alike, by content_scale"
+        elif name == "references" and recipe.combine == "subtract":
+            idle = [files[0], *(files[1:] if len(files) == 2 else ())]
+            why = "it has no other beside it on its side of the difference"
+        else:
+            idle, why = list(files) if len(files) == 1 else [], "there is no other beside it"
+        if weighted := [file for file in idle if file.weight != 1]:
+            raise JobError(
+                f"The weight {weighted[0].weight:g} of {weighted[0].name} in {name} cannot act: {why}; leave it out."
+            )
+
+
+def check_request(*recipes: Recipe, sources: "SourceCache | None" = None) -> None:
     """Check that each field of a request has an effect.
 
     Args:
         *recipes: One recipe, or all cells of a sweep, of which some may have no reference.
+        sources: Cache from which saved styles are read, which may have content; None checks nothing of those.
 
     Raises:
-        JobError: A field has no effect in any of the recipes.
+        InstantStyleError: A saved style cannot be read.
+        JobError: A field or weight has no effect in any of the recipes.
     """
     idle = dict.fromkeys(name for recipe in recipes for name in find_idle_fields(recipe))
     refuse_fields([name for name in idle if all(name in _list_unused(recipe) for recipe in recipes)])
+    for recipe in recipes:
+        check_weights(recipe)
+    if sources is not None:
+        removals = [find_idle_removal(recipe, sources) for recipe in recipes if recipe.references]
+        refuse_removal([name for name in removals[0] if all(name in names for names in removals)] if removals else ())
 
 
 def refuse_fields(names: Collection[str]) -> None:

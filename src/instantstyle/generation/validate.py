@@ -23,7 +23,8 @@ def validate(*recipes: Recipe, sources: SourceCache | None = None) -> None:
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
         ModelError: There is no such scheduler.
     """
-    check_request(*recipes)
+    sources = SourceCache() if sources is None else sources
+    check_request(*recipes, sources=sources)
     validate_inputs(*recipes, sources=sources)
 
 
