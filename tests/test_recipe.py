@@ -60,8 +60,8 @@ def test_a_recipe_is_frozen():
         ({"scale": -0.1}, "scale is -0.1"),
         ({"height": 63}, "multiple of 8"),
         ({"removal": "divide"}, "'subtract', 'project', 'mask', 'clean' or 'cleanstyle'"),
-        ({"content_scale": 11}, "content_scale.number is 11"),
-        ({"content_scale": "lots"}, "content_scale.number is 'lots'"),
+        ({"content_scale": 11}, "content_scale is 11"),
+        ({"content_scale": "lots"}, "content_scale is 'lots'"),
         ({"crop": "centre"}, "'center', 'pad' or 'squash'"),
         ({"content": [""]}, "content.0 is ''"),
         ({"references": [{"name": "a", "sha256": "xyz"}]}, "sha256"),
@@ -212,3 +212,23 @@ def test_json_beyond_the_limits_is_refused_in_a_short_line(text):
     with pytest.raises(JobError, match="The recipe cannot be read: it") as caught:
         Recipe.from_json(text)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"blocks": {"style": -1}}, "blocks.style is -1, should be greater than or equal to 0."),
+        ({"blocks": [3]}, "blocks.0 is 3, should be a valid string."),
+        (
+            {"second_blocks": {"all": 11, "style": "x"}},
+            "second_blocks.all is 11, should be less than or equal to 10; ",
+        ),
+        ({"blocks": 3}, "blocks is 3, should be a valid string or a valid tuple or a valid dictionary."),
+        ({"content_scale": 20.0}, "content_scale is 20.0, should be less than or equal to 10."),
+        ({"guidance_interval": [0.5]}, "guidance_interval.1 is missing."),
+    ],
+)
+def test_a_value_that_fits_no_alternative_is_described_once_at_its_place(fields, message):
+    with pytest.raises(JobError) as refusal:
+        Recipe.model_validate({"prompt": "a", "seed": 1, **fields})
+    assert str(refusal.value).startswith(f"Recipe is invalid: {message}")

@@ -1,9 +1,9 @@
 """`StrictModel`: pydantic's model with errors of this package, in one line."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -40,10 +40,51 @@ class StrictModel(BaseModel):
             return validate(fields)
         except ValidationError as error:
             known = list(cls.model_fields)
-            errors = error.errors(include_url=False)
+            errors = _merge_alternatives(error.errors(include_url=False), fields)
             details = "; ".join(_describe_error(each, known, cls.aliases) for each in errors[:MAX_ERRORS])
             more = f"; and {len(errors) - MAX_ERRORS} more" if len(errors) > MAX_ERRORS else ""
             raise JobError(f"{cls.__name__} is invalid: {details}{more}.") from None
+
+
+def _merge_alternatives(errors: "Sequence[ErrorDetails]", fields: object) -> "list[ErrorDetails]":
+    """Describe a value that fits no alternative of its type by one error for each place in it.
+
+    pydantic reports every alternative, and puts its name into the place: `blocks.tuple[str, ...]`. Of errors of
+    alternatives those that are deepest in the value are kept, as its shape fits these alternatives best.
+
+    Args:
+        errors: Errors of pydantic.
+        fields: What was validated.
+    """
+    located = [(_find_place(error, fields), error) for error in errors]
+    alternatives = [place for place, error in located if place != error["loc"]]
+    deepest = {
+        place for place in alternatives if not any(place == each[: len(place)] != each for each in alternatives)
+    }
+    merged: dict[tuple[int | str, ...], ErrorDetails] = {}
+    for place, error in located:
+        if place != error["loc"] and place not in deepest:
+            continue
+        rule = error["msg"].removeprefix("Input should be ")
+        known = merged.get(place)
+        merged[place] = {**error, "loc": place, "msg": f"{known['msg']} or {rule}" if known else error["msg"]}
+    return [*merged.values()]
+
+
+def _find_place(error: "ErrorDetails", fields: object) -> tuple[int | str, ...]:
+    """Leave the names of alternatives, which are in no value, out of the place of an error."""
+    first, *parts = error["loc"] or ("",)
+    place, value = [first], cast("Mapping[object, object]", fields).get(first) if isinstance(fields, Mapping) else None
+    for number, part in enumerate(parts, start=1):
+        is_missing = error["type"] == "missing" and number == len(parts)
+        if isinstance(value, list | tuple):
+            values: Mapping[object, object] = dict(enumerate(cast("Sequence[object]", value)))
+        else:
+            values = cast("Mapping[object, object]", value) if isinstance(value, Mapping) else {}
+        if part in values or is_missing:
+            place.append(part)
+            value = values.get(part)
+    return tuple(place) if error["loc"] else ()
 
 
 def _describe_error(error: "ErrorDetails", known: list[str], aliases: Mapping[str, str]) -> str:
