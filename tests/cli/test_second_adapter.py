@@ -11,6 +11,7 @@ import instantstyle
 from instantstyle import StyleConditioning
 from instantstyle.batch.manifest import ManifestError, read_manifest
 from instantstyle.errors import BlockError, JobError
+from instantstyle.generation.explain import explain
 from instantstyle.imaging.a1111 import format_a1111
 from instantstyle.imaging.loading import file_sha256
 from instantstyle.imaging.png_metadata import read_recipe
@@ -167,3 +168,20 @@ def test_service_and_studio_carry_the_second_adapter_and_hide_its_folder(plus):
         GenerationRequest(prompt="a", second_blocks="found/probe.json")
     layers = "up_blocks.0.attentions.1.transformer_blocks.2-5"
     assert GenerationRequest(prompt="a", blocks=layers).blocks == layers
+
+
+def test_each_adapter_has_its_map_with_its_numbers_in_the_layers(image, run, model, plus, tmp_path):
+    explanation = explain(image)
+    (first, own), (second, everywhere) = explanation.styles
+    assert (first, second) == ("ink.png", "ink.png by plus")
+    assert {*own} < {*everywhere} == {*explanation.maps.layers}
+    assert everywhere == {layer: int(layer in own) for layer in everywhere}
+    layers = explanation.maps.layers
+    assert [len(layers[name].shares) for name in layers] == [1 + (name in own) for name in layers]
+    [pattern] = {f"{layer.rpartition('.')[0]}.*" for layer in own}
+    assert explanation.maps.share_of(own).equal(explanation.maps.share(pattern))
+    assert not explanation.maps.share_of(everywhere).equal(explanation.maps.share(style=0))
+    words = ["--model", model, "--second-adapter", plus, "--second-style", "ink.png", *SMALL]
+    assert run("generate", "a", *words, "-o", "second.png").code == 0
+    [(name, _)] = explain(tmp_path / "second.png").styles
+    assert name == "ink.png by plus"

@@ -165,6 +165,21 @@ class AttentionMaps:
         chosen = self._select(layers, style)
         return _average([(each.size, each.shares[style][..., None] / each.calls) for each in chosen])[:, 0]
 
+    def share_of(self, places: Mapping[str, int]) -> Float[Tensor, "image rows columns"]:
+        """Return the share of a style that has other numbers in other layers, as `share` does of one number.
+
+        Args:
+            places: The style's number in each of its layers; layers in which no style acted are left out.
+
+        Raises:
+            StyleError: The style acted in none of them.
+        """
+        found = [(self.layers[name], number) for name, number in places.items() if name in self.layers]
+        chosen = [(each, each.shares[number]) for each, number in found if number < len(each.shares)]
+        if not chosen:
+            raise StyleError(f"The style acted in none of {', '.join(places) or 'no layers'}.")
+        return _average([(each.size, share[..., None] / each.calls) for each, share in chosen])[:, 0]
+
     def token_maps(self, layers: str = "*", style: int = 0) -> Float[Tensor, "image tokens rows columns"]:
         """Return the attention to each token of a style, averaged over heads, steps and layers; sums to 1 at a pixel.
 

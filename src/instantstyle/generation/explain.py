@@ -1,6 +1,7 @@
 """Where the style of an image acts: its attention, recorded while the image is generated again."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,9 @@ from PIL import Image
 
 from ..errors import JobError
 from ..imaging.grid import GridLayout, contact_sheet
+from ..recipe import Recipe, Reference
 from .callbacks import OnStep
+from .generate import prepare
 from .reproduce import OpenedRecipe
 
 if TYPE_CHECKING:
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..core.attention_maps import AttentionMaps
+    from ..core.conditioning import StyleConditioning
+    from ..core.pipeline import InstantStyle
 
 SIDE = 256
 """Longer side of a tile in px."""
@@ -33,12 +38,12 @@ class Explanation:
     Attributes:
         image: The image, generated again.
         maps: Its attention.
-        styles: Names of the styles that act, in the order of their numbers in `maps`.
+        styles: Names of the styles that act, each with its number in the layers of `maps`.
     """
 
     image: Image.Image
     maps: "AttentionMaps"
-    styles: Sequence[str]
+    styles: Sequence[tuple[str, Mapping[str, int]]]
 
     def list_shares(self) -> list[tuple[str, float]]:
         """List the layers, each with the share of the styles in its result, 0..1."""
@@ -57,7 +62,7 @@ class Explanation:
         if by_layer:
             shares += [(_shorten(name), self.maps.share(name)[0]) for name in self.maps.layers]
         else:
-            shares += [(name, self.maps.share(style=number)[0]) for number, name in enumerate(self.styles)]
+            shares += [(name, self.maps.share_of(places)[0]) for name, places in self.styles]
         tiles: list[Image.Image | None] = [self.image]
         for name, share in shares:
             titles.append(f"{name}\n{share.min():.0%} to {share.max():.0%}")
@@ -81,19 +86,51 @@ def explain(
         InstantStyleError: As in `reproduce`.
     """
     opened = OpenedRecipe.of(path, folders, device)
-    groups = {"style": opened.before.references, "layout": opened.before.layout_references}
-    names = [" + ".join(Path(file.name).name for file in files) for files in groups.values() if files]
-    if not names:
+    if not (names := _name_styles(opened.before)):
         raise JobError(f"{path} was generated without a style; there is nothing to explain.")
+    conditionings = prepare(opened.styled, opened.recipe, opened.sources).conditionings
     with opened.styled.record_attention() as maps:
         image, _ = opened.generate(on_step)
-    return Explanation(image, maps, _list_styles(maps, names))
+    placed = zip(names, _find_places(opened.styled, conditionings), strict=True)
+    acting = [(name, places) for name, places in placed if any(layer in maps.layers for layer in places)]
+    return Explanation(image, maps, acting)
 
 
-def _list_styles(maps: "AttentionMaps", names: Sequence[str]) -> list[str]:
-    """Name the styles by their numbers in the layers; styles in separate layers have the number 0 in each."""
-    count = max((len(layer.shares) for layer in maps.layers.values()), default=0)
-    return list(names) if count == len(names) else [" and ".join(names)] * min(count, 1)
+def _name_styles(recipe: Recipe) -> list[str]:
+    """Name the styles of a recipe by their files, in the order of its conditionings."""
+    names: list[str] = []
+    if recipe.references:
+        style = _join_names(recipe.references)
+        texture = _join_names(recipe.texture_references)
+        names.append(f"colours of {style}, texture of {texture}" if texture else style)
+    if recipe.layout_references:
+        names.append(_join_names(recipe.layout_references))
+    if recipe.second_adapter and (second := recipe.second_references or recipe.references):
+        names.append(f"{_join_names(second)} by {Path(recipe.second_adapter.name).stem}")
+    return names
+
+
+def _join_names(files: Sequence[Reference]) -> str:
+    return " + ".join(Path(file.name).name for file in files)
+
+
+def _find_places(styled: "InstantStyle", conditionings: "Sequence[StyleConditioning]") -> list[dict[str, int]]:
+    """Find the number of each conditioning in the maps of each layer: in a layer, styles count from 0 in their order.
+
+    The unconditional part of a mode has a number too, and acts in no row that maps show.
+    """
+    from ..core.adapters import style_layers
+
+    counts, places = Counter[str](), list[dict[str, int]]()
+    for conditioning in conditionings:
+        places.append({})
+        for part in conditioning.expand_mode():
+            for name in style_layers(styled.builders, part):
+                layer = name.removesuffix(".attn2.processor")
+                if not part.unconditional:
+                    places[-1][layer] = counts[layer]
+                counts[layer] += 1
+    return places
 
 
 def _overlay(image: Image.Image, share: "Float[Tensor, 'rows columns']") -> Image.Image:
