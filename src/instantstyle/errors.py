@@ -60,6 +60,10 @@ class ReferenceWarning(RequestWarning):
     """A reference image has nothing of what is to be taken from it."""
 
 
+class StepWarning(RequestWarning):
+    """A part of the steps holds none of the steps of a call, so that what is to act there does not."""
+
+
 class SizeWarning(RequestWarning):
     """An image has far more or fewer pixels than those that its model was trained on."""
 

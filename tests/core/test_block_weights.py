@@ -1,6 +1,7 @@
 """Each role, published table, ease and mode acts in exactly its layers with exactly its weights."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,9 +9,11 @@ import torch
 from instantstyle import StyleConditioning
 from instantstyle.core.ip_adapter import IPAdapter
 from instantstyle.core.style import Style
-from instantstyle.errors import BlockError
+from instantstyle.errors import BlockError, StyleError
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
-from instantstyle.unet.architectures import MINI, MODES, SD15, SDXL
+from instantstyle.unet.architectures import MINI, SD15, SDXL
+from instantstyle.unet.blocks import BlockSpec
+from instantstyle.unet.modes import MODES
 
 from ..conftest import EMBEDDING_DIM, base_projection, layer_weights, make_unet
 
@@ -138,7 +141,7 @@ def ink() -> Style:
     return Style(torch.randn(1, EMBEDDING_DIM, generator=generator), torch.zeros(EMBEDDING_DIM))
 
 
-def injected_weights(adapter: IPAdapter, style: Style, name: str) -> list[dict[str, float]]:
+def injected_weights(adapter: IPAdapter, style: Style, name: BlockSpec) -> list[dict[str, float]]:
     """Return the scales of what is injected, by layer: the conditional and the unconditional half."""
     halves: list[dict[str, float]] = [{}, {}]
     for conditioning in StyleConditioning(style, name).expand_mode():
@@ -182,6 +185,40 @@ def test_names_have_weights_and_combine_with_blocks(adapter, ink):
     ]
     half, whole = ({name: keys.weight.scale.item() for name, (keys,) in layers.items()} for layers in halves)
     assert half == {name: pytest.approx(scale / 2) for name, scale in whole.items() if not name.startswith("mid")}
+
+
+def test_modes_are_joined_listed_and_mapped_to_weights(adapter, ink):
+    (one, away), (layout, _) = (injected_weights(adapter, ink, name) for name in ("precise-style", "layout"))
+    half = [{layer: round(weight / 2, 6) for layer, weight in each.items()} for each in (one, away)]
+    cases: dict[str, tuple[BlockSpec, list[dict[str, float]]]] = {
+        "joined": ("precise-style+layout", [one | layout, away]),
+        "listed": (["layout", " precise-style "], [one | layout, away]),
+        "mapped": ({"precise-style": 0.5}, half),
+        "mapped beside a role": ({"precise-style": 0.5, "layout": 1.0}, [half[0] | layout, half[1]]),
+        "two modes, the later one applies": (
+            {"precise-layout": 1.0, "precise-style": 0.5},
+            [layout | half[0], injected_weights(adapter, ink, "precise-layout")[1] | half[1]],
+        ),
+        "no weight": ({"precise-style": 0.0}, [{}, {}]),
+    }
+    assert {name: injected_weights(adapter, ink, spec) for name, (spec, _) in cases.items()} == {
+        name: expected for name, (_, expected) in cases.items()
+    }
+    assert adapter.architecture.select("precise-style+layout") == adapter.architecture.select("style+layout")
+    with pytest.raises(StyleError, match="precise-style.* has an unconditional part of its own"):
+        StyleConditioning(ink, {"precise-style": 0.5}, negative_style=ink).expand_mode()
+
+
+def test_a_mode_without_its_tables_is_refused_by_its_own_name(styled, reference, monkeypatch):
+    monkeypatch.setattr(styled.adapter, "architecture", replace(styled.architecture, tables={}))
+    message = "has no mode composition-precise, which needs composition and style-transfer; its modes are "
+    style = styled.style(reference)
+    for blocks in ("composition-precise", {"style": 1.0, "composition-precise": 0.5}):
+        for arguments in ({"style": style, "blocks": blocks}, {"style": StyleConditioning(style, blocks)}):
+            with pytest.raises(BlockError, match=message), styled.using(**arguments):
+                pass
+        with pytest.raises(BlockError, match=message):
+            MINI.select(blocks)
 
 
 def test_tables_of_another_family_are_refused_with_the_names_that_exist(ink):

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from instantstyle import InstantStyle, ModelError, StyleError
 from instantstyle.core.colour_texture import whiten_and_colour
-from instantstyle.core.latent_colours import LatentColours, encode_picture
+from instantstyle.core.latent_colours import LatentColours, encode_picture, select_steps
 
 from ..conftest import make_pipe
 from ..helpers import seeded_generator
@@ -96,6 +96,18 @@ def test_nothing_changes_at_guidance_zero_and_without_a_step_in_the_interval(pla
     expected = plain("a", seed=3, **SHORT).images
     for colours in (LatentColours(picture, 0.0, 0.0, 1.0), LatentColours(picture, 0.5, 0.3, 0.3)):
         assert plain("a", seed=3, latent_colours=colours, **SHORT).images.equal(expected)
+
+
+def test_an_interval_without_a_step_selects_the_one_nearest_to_its_middle(plain, picture):
+    """At the share i/n of step i: the default interval, 0.2 to 0.3, holds none of 2, 3 and 6 steps."""
+    found = {steps: select_steps(0.2, 0.3, steps, steps - 1) for steps in (2, 3, 4, 6, 10, 20)}
+    assert found == {2: [0], 3: [1], 4: [1], 6: [1], 10: [2], 20: [4, 5]}
+    assert select_steps(0.95, 1.0, 4, 3) == [2]
+    short = {**SHORT, "num_inference_steps": 3}
+    expected = plain("a", seed=3, **short).images
+    assert not plain("a", seed=3, latent_colours=LatentColours(picture), **short).images.equal(expected)
+    with pytest.raises(StyleError, match="acts between two steps, and this call has one"):
+        plain("a", latent_colours=LatentColours(picture), **{**SHORT, "num_inference_steps": 1})
 
 
 def test_an_image_is_the_same_alone_and_in_a_batch(plain, picture):

@@ -1,11 +1,17 @@
 """Several styles in one call, masks, intervals of the steps, and negative styles."""
 
+import re
+import warnings
+from typing import Any
+
 import pytest
 import torch
 from PIL import Image
 from torch.testing import assert_close
 
 from instantstyle import StyleConditioning, StyleError
+from instantstyle.core.latent_colours import LatentColours
+from instantstyle.errors import StepWarning
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +127,29 @@ def test_content_beside_a_conditioning_raises_an_error_with_the_remedy(styled, s
 def test_styles_and_conditionings_in_one_list_raise_an_error(styled, styles, short):
     with pytest.raises(StyleError, match="make all of them a StyleConditioning"):
         generate(styled, [styles[0], StyleConditioning(styles[1])], short, ["a", "b"])
+
+
+def test_an_interval_without_a_step_warns_at_the_line_of_the_call(styled, styles, reference, short):
+    ink, _ = styles
+    short = {**short, "num_inference_steps": 2}
+    cases: list[tuple[dict[str, Any], str | None]] = [
+        ({"style": ink, "start": 0.95}, "acts at none of the 2 steps"),
+        ({"style": ink, "start": 0.5, "end": 0.5}, r"none is in \[0.5, 0.5\)"),
+        ({"style": [StyleConditioning(ink), StyleConditioning(ink, "layout", start=0.6, end=0.9)]}, r"\[0.6, 0.9\)"),
+        ({"guidance_interval": (0.1, 0.4)}, "Guidance acts at none"),
+        ({"latent_colours": LatentColours(reference, start=0.3, end=0.3)}, "The colour transfer acts at none"),
+        ({"style": ink, "start": 0.5, "guidance_interval": (0.5, 0.6)}, None),
+        ({"style": ink, "end": 0.01, "latent_colours": LatentColours(reference)}, None),
+        ({"style": ink, "start": 0.95, "scale": 0}, None),
+    ]
+    wrong: list[object] = []
+    for arguments, message in cases:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always", StepWarning)
+            styled("a", **{"style": None, **short, **arguments})
+        steps = [each for each in found if issubclass(each.category, StepWarning)]
+        matches = [bool(re.search(str(message), str(each.message))) for each in steps]
+        is_right = matches == [True] * (message is not None)
+        if not is_right or any(each.filename != __file__ for each in steps):
+            wrong.append((arguments, [(str(each.message), each.filename) for each in steps]))
+    assert not wrong

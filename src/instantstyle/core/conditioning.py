@@ -18,8 +18,8 @@ from ..errors import ImageError, StyleError
 from ..imaging.arrays import is_array
 from ..imaging.loading import ImageLike, decode_and_hash, read_mask
 from ..recipe import Reference
-from ..unet.architectures import MODES
 from ..unet.blocks import BlockSpec, copy_spec
+from ..unet.modes import expand_modes
 from ..utils.numbers import is_finite_number, read_numbers
 from ..utils.text import shorten
 from .frame_weights import FrameWeights, copy_frame_weights
@@ -138,23 +138,23 @@ class StyleConditioning:
         return factor
 
     def expand_mode(self) -> "list[StyleConditioning]":
-        """Replace a mode (`precise-style`) by its conditional and its unconditional part.
+        """Replace modes (`precise-style`) by their conditional and their unconditional part.
 
         Returns:
-            One conditioning, or two for a mode.
+            One conditioning, or two where `blocks` has a mode.
 
         Raises:
-            StyleError: `blocks` is a mode, and there is another style to steer away from.
+            StyleError: `blocks` has a mode, and there is another style to steer away from.
         """
-        mode = MODES.get(self.blocks) if isinstance(self.blocks, str) else None
-        if mode is None:
+        conditional, unconditional = expand_modes(self.blocks)
+        if unconditional is None:
             return [self]
         if self.unconditional or self.negative_style is not None:
-            raise StyleError(f"{self.blocks} has an unconditional part of its own; leave the negative style out.")
-        return [
-            replace(self, blocks=dict(mode.conditional)),
-            replace(self, blocks=dict(mode.unconditional), unconditional=True),
-        ]
+            raise StyleError(
+                f"{shorten(self.blocks) if not isinstance(self.blocks, str) else self.blocks} has an unconditional "
+                "part of its own; leave the negative style out."
+            )
+        return [replace(self, blocks=conditional), replace(self, blocks=unconditional, unconditional=True)]
 
 
 def as_conditionings(style: object, **settings: Any) -> list[StyleConditioning]:

@@ -1,6 +1,7 @@
 """The colours of a picture given to the latents between two steps (RegWCT of SADis, arXiv 2503.14275).
 
-After each step whose share of the steps before it is in [start, end), the latents z of every image become
+After each step whose share of the steps before it is in [start, end), or where no share of a call is, after the one
+nearest to the middle of that interval, the latents z of every image become
 
     z ← (1 − g)·z + g·(WCT(z, z_A) + ε·n)
 
@@ -107,9 +108,10 @@ class _Transfer:
 
     def __call__(self, pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         colours, steps = self.colours, int(pipe.num_timesteps)
-        following = _next_timestep(pipe.scheduler, step, steps, timestep)
-        if colours.start <= step / steps < colours.end and following is not None and colours.guidance:
-            tensors = {**tensors, "latents": self._transfer(pipe, tensors["latents"], following)}
+        if colours.guidance and colours.start < colours.end:
+            following = _following_timesteps(pipe.scheduler, step, steps, timestep)
+            if step in select_steps(colours.start, colours.end, steps, step + len(following)):
+                tensors = {**tensors, "latents": self._transfer(pipe, tensors["latents"], following[0])}
         returned = self.then(pipe, step, timestep, tensors) if self.then else None
         return {"latents": tensors["latents"], **(returned if isinstance(returned, Mapping) else {})}
 
@@ -191,13 +193,46 @@ def encode_picture(pipe: Any, image: Image.Image, size: tuple[int, int]) -> Floa
     return latents * vae.config.scaling_factor
 
 
-def _next_timestep(scheduler: Any, step: int, steps: int, timestep: Any) -> Tensor | None:
-    """Return the timestep that the latents are at after a step; None after the last.
+def select_steps(start: float, end: float, steps: int, count: int) -> list[int]:
+    """Select the steps after which colours are transferred.
 
-    A call may cut steps off the begin of the schedule (image-to-image) or off its end (`denoising_end`).
+    Args:
+        start: Share of the steps from which on they are.
+        end: The share before which that ends.
+        steps: Number of steps of the call.
+        count: Number of those that are followed by another timestep, which all are but the last.
+
+    Returns:
+        The steps in the interval; where it holds none, the one whose share is nearest to its middle.
+
+    Raises:
+        StyleError: No step is followed by another timestep.
+    """
+    if count < 1:
+        raise StyleError(
+            "latent_colours acts between two steps, and this call has one; take more steps, or leave it out."
+        )
+    middle = (start + end) / 2
+    inside = [step for step in range(count) if start <= step / steps < end]
+    # Rounded, so that of two that are equally near the earlier one is selected.
+    return inside or [min(range(count), key=lambda step: round(abs(step / steps - middle), 9))]
+
+
+def _following_timesteps(scheduler: Any, step: int, steps: int, timestep: Any) -> Tensor:
+    """Return the timesteps of the latents after this step and each later one; there is none after the last.
+
+    A call may cut steps off the begin of the schedule (image-to-image), off its end (`denoising_end`), or off both.
+
+    Raises:
+        ModelError: The scheduler does not have the timestep.
     """
     timesteps = cast(Tensor, scheduler.timesteps)
-    for place in (len(timesteps) - steps + step, step):
-        if 0 <= place < len(timesteps) - 1 and bool(timesteps[place] == torch.as_tensor(timestep).to(timesteps)):
-            return timesteps[place + 1]
-    return None
+    same = timesteps == torch.as_tensor(timestep).to(timesteps)
+    places = [len(timesteps) - steps + step, step, *same.nonzero().flatten().tolist()]
+    place = next((place for place in places if 0 <= place < len(timesteps) and bool(same[place])), None)
+    if place is None:
+        raise ModelError(
+            f"latent_colours needs the timesteps of a call, and those of {type(scheduler).__name__} have none of "
+            f"{timestep}; leave it out, or use another scheduler."
+        )
+    return timesteps[place + 1 : place + 1 + steps - step]

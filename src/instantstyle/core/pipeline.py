@@ -16,7 +16,7 @@ from ..unet.probe_file import resolve_block_spec
 from .adapters import find_builder, find_named, fit_to_network, open_further, style_layers
 from .attention_maps import AttentionMaps
 from .clip_encoders import ImageEncoder
-from .conditioning import MaskLike, as_conditionings, read_file_once
+from .conditioning import MaskLike, StyleConditioning, as_conditionings, read_file_once
 from .content_inputs import Content
 from .frame_weights import FrameWeights, copy_frame_weights
 from .guidance_interval import GuidanceInterval
@@ -43,6 +43,7 @@ from .reference_encoder import ContentScale, ReferenceEncoder
 from .reference_inputs import ReferenceLike
 from .representation import describe, tabulate_roles
 from .row_layout import Row, validate_row_layout
+from .step_checks import warn_of_steps
 from .style import Style
 from .style_builder import References, StyleBuilder, StyleLike
 from .styled_unet import StyledUNet
@@ -284,6 +285,9 @@ class InstantStyle:
         styles = self.builder.as_styles(style)
         negative = None if negative_style is None else self.builder.as_style(negative_style)
         settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve, "frames": frames}
+        entries = styles if isinstance(styles, list) else [styles]
+        for spec in (blocks, *(each.blocks for each in entries if isinstance(each, StyleConditioning))):
+            self.architecture.check_modes(spec)
         conditionings = as_conditionings(styles, blocks=blocks, negative_style=negative, **settings)
         conditionings = [replace(each, blocks=self._without_probe_file(each.blocks)) for each in conditionings]
         layers = merge_style_layers(style_layers(self.builders, each) for each in conditionings)
@@ -397,6 +401,8 @@ class InstantStyle:
             watched = with_latent_colours(self.pipe, colours, watched, noise)
             output = self.pipe(**inputs, **watched)
         check_output(output[0], flagged_images(output), self.pipe)
+        conditionings = [] if styles is None else as_conditionings(styles, **settings)
+        warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours)
         return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)
 
     def adapter_of(self, style: Style) -> str:

@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from .block_selection import BlockSelector
-from .block_weights import COMFYUI, EASE_SOURCE, EASES, SD15_TABLES, SDXL_TABLES, WeightTable, ease_weights
+from ..errors import BlockError
+from .block_selection import BlockSelector, split_spec
+from .block_weights import EASE_SOURCE, EASES, SD15_TABLES, SDXL_TABLES, WeightTable, ease_weights
 from .blocks import LAYERS, Block, BlockLayer, BlockOrLayer, BlockWeights, Roles
+from .modes import MODES, expand_modes
 
 AdapterInput = tuple[str, int, int | None]
 """Type of an adapter's projection, width of what it reads, and of a resampler's latents (None for other types)."""
@@ -79,20 +81,37 @@ class Architecture:
         """Select blocks, or layers inside them, and their weights.
 
         Args:
-            spec: A `BlockSpec` without probe files, or the name of a mode (see `MODES`). A mode selects all
+            spec: A `BlockSpec` without probe files, in which names may be modes (see `MODES`). A mode selects all
                 blocks that it uses in the conditional or the unconditional half.
 
         Returns:
             Weights as in `BlockSelector.select`, never 0. In execution order, except for modes.
 
         Raises:
-            BlockError: The spec is not valid, or the network has no such block, layer, role or table.
+            BlockError: The spec is not valid, or the network has no such block, layer, role, table or mode.
         """
-        mode = MODES.get(spec) if isinstance(spec, str) else None
-        specs = [mode.unconditional, mode.conditional] if mode else [spec]
+        self.check_modes(spec)
+        conditional, unconditional = expand_modes(spec)
+        specs = [conditional] if unconditional is None else [unconditional, conditional]
         selector = BlockSelector(self.blocks, self.layer_counts, self.roles, self.weights, self.title)
         selections = map(selector.select, specs)
         return {block: weight for selection in selections for block, weight in selection.items()}
+
+    def check_modes(self, spec: object) -> None:
+        """Check that the family has the roles and tables of the modes in a spec.
+
+        Raises:
+            BlockError: It is not a `BlockSpec`, or the family has not.
+        """
+        known = {"all", *self.roles, *self.weights}
+        missing = {name: sorted({*mode.conditional, *mode.unconditional} - known) for name, mode in MODES.items()}
+        for name, _ in split_spec(spec):
+            if lacking := missing.get(name.strip()):
+                possible = [mode for mode, parts in missing.items() if not parts]
+                raise BlockError(
+                    f"{self.title} has no mode {name.strip()}, which needs {' and '.join(lacking)}; its modes are "
+                    f"{', '.join(possible) or 'none'}."
+                )
 
     def with_roles(self, roles: Roles, source: str) -> "Architecture":
         """Return the same family with other roles.
@@ -231,40 +250,3 @@ MINI = Architecture(
 )
 
 ARCHITECTURES = (SDXL, SD15, KOLORS, MINI)
-
-
-@dataclass(frozen=True)
-class Mode:
-    """A pair of weight tables, one for each half of a batch with classifier-free guidance."""
-
-    conditional: Mapping[str, float]
-    """Weights by role or table where the style acts in the conditional half."""
-    unconditional: Mapping[str, float]
-    """Weights by role or table where it acts in the unconditional half, so that guidance pushes away from it."""
-    source: str
-
-
-MODES = {
-    "precise-style": Mode(
-        {"style": 1.0},
-        {"layout": 1.0},
-        "ComfyUI IPAdapter Plus, 'style transfer precise'; needs guidance",
-    ),
-    "precise-layout": Mode(
-        {"layout": 1.0},
-        {"all": 0.1, "layout": 0.0},
-        "after ComfyUI IPAdapter Plus, 'composition precise', which has style at full weight; needs guidance",
-    ),
-    "style-transfer-precise": Mode(
-        {"style-transfer": 1.0},
-        {"composition": 1.0},
-        f"{COMFYUI}, IPAdapterPlus.py and CrossAttentionPatch.py: 'style transfer precise'; needs guidance",
-    ),
-    "composition-precise": Mode(
-        {"composition": 1.0},
-        {"all": 0.1, "style-transfer": 1.0, "composition": 0.0},
-        f"{COMFYUI}, the same files: 'composition precise'; needs guidance",
-    ),
-}
-"""Modes by name, for every family that has their roles or tables. Unlike a role, which is a selection of blocks, a
-mode acts in both halves of the guided batch."""

@@ -68,7 +68,7 @@ class BlockSelector:
                 has no such block, layer, role or table. The message lists what it has.
         """
         selected: dict[BlockOrLayer, float] = {}
-        for name, weight in _split_spec(spec):
+        for name, weight in split_spec(spec):
             for part, share in self._match(name.strip().replace("–", "-")).items():
                 self._set(selected, part, weight * share)
         self._merge_layers(selected)
@@ -186,7 +186,7 @@ def select_blocks(
     return BlockSelector(known, {}, roles, {}, network).select(spec)
 
 
-def _split_spec(spec: object) -> list[tuple[str, float]]:
+def split_spec(spec: object) -> list[tuple[str, float]]:
     """Split a block spec into names without `+`, each with its weight."""
     copied = copy_spec(spec)
     if isinstance(copied, Mapping):

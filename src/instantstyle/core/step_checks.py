@@ -1,0 +1,58 @@
+"""Hints on styles, guidance and colour transfers whose part of the steps holds none of the steps of a call."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import StepWarning
+from ..utils.caller_warnings import warn_caller
+from .conditioning import StyleConditioning
+from .guidance_interval import GuidanceInterval
+from .latent_colours import LatentColours
+
+
+def warn_of_steps(
+    pipe: Any,
+    conditionings: Sequence[StyleConditioning],
+    guidance_interval: GuidanceInterval | None,
+    colours: LatentColours | None,
+) -> None:
+    """Warn the caller, after a call of the pipeline, of intervals without a step of that call, by `StepWarning`.
+
+    Args:
+        pipe: The pipeline, which counts the steps that it has drawn; of others nothing is known.
+        conditionings: The styles of the call, with their settings.
+        guidance_interval: First and last share of the steps with guidance; None for all.
+        colours: The colour transfer; None for none.
+    """
+    steps = getattr(pipe, "num_timesteps", None)
+    if not isinstance(steps, int) or steps < 1:
+        return
+    intervals = {
+        **{each.styles[0].label: (each.start, each.end) for each in conditionings if each.scale},
+        **({} if guidance_interval is None else {"Guidance": (guidance_interval[0], guidance_interval[1])}),
+    }
+    hints = [describe_interval(name, start, end, steps) for name, (start, end) in intervals.items()]
+    if colours is not None and colours.guidance and colours.start == colours.end:
+        hints.append(describe_interval("The colour transfer", colours.start, colours.end, steps))
+    for hint in filter(None, hints):
+        warn_caller(hint, StepWarning)
+
+
+def describe_interval(name: str, start: float, end: float, steps: int) -> str | None:
+    """Say that an interval holds no step, of which step i of n has the share i/n.
+
+    Args:
+        name: What acts in the interval.
+        start: First share of the steps.
+        end: The share before which it ends.
+        steps: Number of steps, n.
+
+    Returns:
+        One line, or None where it holds a step. 1 stands for the end of the last step.
+    """
+    if any(start <= step / steps < end for step in range(steps)):
+        return None
+    return (
+        f"{name} acts at none of the {steps} steps: step i of n has the share i/n, from 0, and none is in "
+        f"[{start:g}, {end:g}). Begin earlier, end later, or take more steps."
+    )
