@@ -34,7 +34,8 @@ SCHEDULERS: Mapping[str, SchedulerConfig] = {
     "lcm": SchedulerConfig("LCMScheduler"),
     "lms": SchedulerConfig("LMSDiscreteScheduler"),
     "lms-karras": SchedulerConfig("LMSDiscreteScheduler", _KARRAS),
-    "pndm": SchedulerConfig("PNDMScheduler"),
+    # As SD1.5 has it: the Runge-Kutta steps before the others need 4 steps or more.
+    "pndm": SchedulerConfig("PNDMScheduler", {"skip_prk_steps": True}),
     "tcd": SchedulerConfig("TCDScheduler"),
     "unipc": SchedulerConfig("UniPCMultistepScheduler"),
 }
@@ -85,7 +86,8 @@ def build_scheduler(pipe: Any, name: str) -> Any:
     validate_scheduler(name)
     if name == type(pipe.scheduler).__name__:
         return pipe.scheduler
-    config = SCHEDULERS.get(name) or SchedulerConfig(name)
+    rows = (row for key, row in SCHEDULERS.items() if name in (key, row.name))
+    config = next(rows, SchedulerConfig(name))
     known = {each.__name__ for each in pipe.scheduler.compatibles} | {each.name for each in SCHEDULERS.values()}
     if config.name not in known:
         raise _unknown_error(name, sorted(known))
