@@ -184,6 +184,11 @@ def test_edits_with_masks_are_refused_before_they_replace_processors(editing, re
     assert editing.pipe.unet.attn_processors == before
 
 
+def test_an_edit_without_editing_prompts_is_refused_as_no_row_would_be_styled(editing, reference):
+    with pytest.raises(ModelError, match="without editing_prompt has unconditional parts only"):
+        editing(style=reference, blocks="all", output_type="latent", use_intersect_mask=False)
+
+
 def test_edits_without_masks_are_styled(editing, reference):
     arguments = {"editing_prompt": ["b"], "output_type": "latent", "use_intersect_mask": False}
     plain = editing(**arguments).images

@@ -49,6 +49,11 @@ def _warded(pipe: Any, variables: Variables) -> RowLayout:
 
 def _edited(pipe: Any, variables: Variables) -> RowLayout:
     """Unconditional, then a conditional part for each editing prompt."""
+    if not pipe.enabled_editing_prompts:
+        raise ModelError(
+            f"{type(pipe).__name__} without editing_prompt has unconditional parts only, in which a style has no "
+            "effect; pass editing_prompt=[…]."
+        )
     return ("unconditional", *("conditional",) * pipe.enabled_editing_prompts)
 
 
