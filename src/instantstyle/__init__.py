@@ -38,6 +38,7 @@ __all__ = [
     "MissingExtra",
     "ModelError",
     "Recipe",
+    "SharedAttention",
     "Style",
     "StyleConditioning",
     "StyleError",
@@ -50,6 +51,7 @@ _LAZY = {
     "InstantStyle": ".core.pipeline",
     "Style": ".core.style",
     "StyleConditioning": ".core.conditioning",
+    "SharedAttention": ".core.shared_attention",
     "Recipe": ".recipe",
     "load": ".models",
 }

@@ -87,8 +87,9 @@ class StyledAttnProcessor:
             attention_mask = attn.prepare_attention_mask(attention_mask, words, batch)
             attention_mask = attention_mask.view(batch, attn.heads, -1, attention_mask.shape[-1])
 
-        def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            return F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
+        def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+            mask = attention_mask if bias is None or attention_mask is None else attention_mask + bias
+            return F.scaled_dot_product_attention(query, key, value, attn_mask=bias if mask is None else mask)
 
         layer = LayerInputs(attn, hidden_states, self.state)
         result = add_injections(self.injections, attend, layer)(query, key, value)

@@ -6,7 +6,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from ..unet.blocks import BlockSpec, copy_spec
 from ..unet.modes import expand_modes
 from ..utils.numbers import is_finite_number, read_numbers
 from ..utils.text import shorten
+from .attention.decoupled import Fuse
 from .frame_weights import FrameWeights, copy_frame_weights
 from .protocols import PipelineArguments
 from .style import Style
@@ -67,6 +68,9 @@ class StyleConditioning:
     frames: FrameWeights | None = None
     """Factors on the scale over the frames of a video, beside those over the steps: a list, or a function of the share
     of the frames."""
+    fuse: Fuse = "add"
+    """`"add"` adds the style's attention to the text's (IP-Adapter); `"adain"` gives the text's attention the style's
+    mean and deviation over the pixels, and adds nothing (StyleStudio, arXiv 2412.08503)."""
     negative_style: Style | None = None
     """A style that guidance steers away from, in the same blocks; None stands for no reference image."""
     unconditional: bool = False
@@ -74,20 +78,11 @@ class StyleConditioning:
 
     def __post_init__(self) -> None:
         self._check_styles()
-        if not is_finite_number(self.scale):
-            raise StyleError(
-                f"scale is {shorten(self.scale)}; it must be a finite number: 0 has no effect, 1 is as trained."
-            )
-        if not all(map(is_finite_number, (self.start, self.end))) or not 0 <= self.start <= self.end <= 1:
-            raise StyleError(
-                f"start is {shorten(self.start)} and end {shorten(self.end)}; they are shares of the steps, "
-                "0 ≤ start ≤ end ≤ 1."
-            )
-        factors = None if self.curve is None else read_numbers(self.curve)
-        if self.curve is not None and not factors:
-            raise StyleError(f"curve is {shorten(self.curve)}; it must be one finite number or several.")
+        factors = check_strength(self.scale, self.start, self.end, self.curve)
+        if self.fuse not in get_args(Fuse):
+            raise StyleError(f"fuse is {shorten(self.fuse)}; it is {' or '.join(get_args(Fuse))}.")
         copies: dict[str, object] = {
-            **{"blocks": copy_spec(self.blocks), "curve": None if factors is None else tuple(factors)},
+            **{"blocks": copy_spec(self.blocks), "curve": factors},
             "frames": copy_frame_weights(self.frames),
             **{name: float(getattr(self, name)) for name in ("scale", "start", "end")},
             **({} if isinstance(self.style, Style) else {"style": tuple(self.style)}),
@@ -125,17 +120,7 @@ class StyleConditioning:
     @property
     def schedule(self) -> Callable[[float], float] | None:
         """Map from the progress 0..1 to a factor on the scale; None where the factor is always 1."""
-        if (self.start, self.end) == (0, 1) and self.curve is None:
-            return None
-
-        def factor(progress: float) -> float:
-            if not self.start <= progress < self.end:
-                return 0.0
-            if self.curve is None:
-                return 1.0
-            return float(np.interp(progress, np.linspace(0, 1, len(self.curve)), self.curve))
-
-        return factor
+        return make_schedule(self.start, self.end, self.curve)
 
     def expand_mode(self) -> "list[StyleConditioning]":
         """Replace modes (`precise-style`) by their conditional and their unconditional part.
@@ -155,6 +140,40 @@ class StyleConditioning:
                 "part of its own; leave the negative style out."
             )
         return [replace(self, blocks=conditional), replace(self, blocks=unconditional, unconditional=True)]
+
+
+def check_strength(scale: object, start: Any, end: Any, curve: object) -> tuple[float, ...] | None:
+    """Check how strongly, and when, something acts.
+
+    Returns:
+        The factors of the curve; None without a curve.
+
+    Raises:
+        StyleError: A value is not finite or out of range.
+    """
+    if not is_finite_number(scale):
+        raise StyleError(f"scale is {shorten(scale)}; it must be a finite number: 0 has no effect, 1 is as trained.")
+    if not (is_finite_number(start) and is_finite_number(end)) or not 0 <= start <= end <= 1:
+        raise StyleError(
+            f"start is {shorten(start)} and end {shorten(end)}; they are shares of the steps, 0 ≤ start ≤ end ≤ 1."
+        )
+    factors = None if curve is None else read_numbers(curve)
+    if curve is not None and not factors:
+        raise StyleError(f"curve is {shorten(curve)}; it must be one finite number or several.")
+    return None if factors is None else tuple(factors)
+
+
+def make_schedule(start: float, end: float, curve: Sequence[float] | None) -> Callable[[float], float] | None:
+    """Make the map from the progress 0..1 to a factor on the scale; None where the factor is always 1."""
+    if (start, end) == (0, 1) and curve is None:
+        return None
+
+    def factor(progress: float) -> float:
+        if not start <= progress < end:
+            return 0.0
+        return 1.0 if curve is None else float(np.interp(progress, np.linspace(0, 1, len(curve)), curve))
+
+    return factor
 
 
 def as_conditionings(style: object, **settings: Any) -> list[StyleConditioning]:

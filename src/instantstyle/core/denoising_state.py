@@ -1,6 +1,7 @@
 """The state of a running call of the UNet that styled layers depend on: rows, progress, latent size and region."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +21,24 @@ class AttentionRecord(Protocol):
     def record(self, layer: str, query: Any, text: Any, styles: Any, mask: Any, state: "DenoisingState") -> None:
         """Add a call of a layer."""
         ...
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Rows of a batch that are unstyled twins of others (`twin_images`)."""
+
+    source: tuple[int, ...]
+    """For each row, the row whose queries and keys its self-attention uses: a twin's own, a styled row's twin."""
+
+    @property
+    def styled(self) -> tuple[int, ...]:
+        """The rows that are no twins."""
+        return tuple(row for row, source in enumerate(self.source) if source != row)
+
+    def factors(self, like: Tensor) -> Float[Tensor, "rows 1 1 1"]:
+        """Return 0 for twins and 1 for other rows, as a factor on a weight."""
+        factors = [float(source != row) for row, source in enumerate(self.source)]
+        return torch.tensor(factors, dtype=like.dtype, device=like.device)[:, None, None, None]
 
 
 class DenoisingState:
@@ -42,6 +61,8 @@ class DenoisingState:
         """Whether the text's keys and values serve the next call too: no code of the caller runs in between."""
         self.maps: AttentionRecord | None = None
         """What records the attention of each layer; None unless it is recorded."""
+        self.twins: Twins | None = None
+        """Rows that are unstyled twins of others; None where there are none."""
         self.has_views = False
         """Whether the rows of the batch are parts of one image."""
         self._progress: float | None = None
@@ -98,9 +119,30 @@ class DenoisingState:
         self.row_layout = UNGUIDED
         self.rows = None if self.rows is None else self.rows // 2
 
+    def pair_twins(self, per_prompt: int) -> Twins:
+        """Pair the rows of a batch in which the images of each prompt have their twins after them.
+
+        Args:
+            per_prompt: Images for each prompt, without twins.
+
+        Raises:
+            StyleError: The batch has other rows.
+        """
+        if self.rows is None or self.num_frames is not None or self.has_views or self.rows % (2 * per_prompt):
+            raise StyleError(
+                "hold_layout needs a batch with each image and its unstyled twin, and this pipeline generates other "
+                "rows; leave it out."
+            )
+        rows, group = range(self.rows), 2 * per_prompt
+        return Twins(tuple(row + per_prompt if row % group < per_prompt else row for row in rows))
+
+    def drop_twins(self, twins: Twins) -> None:
+        """Keep the styled rows of a batch with twins."""
+        self.rows = len(twins.styled)
+
     def end(self) -> None:
         """Forget the call, so that a layer that runs outside of one is noticed."""
-        self.row_layout, self.rows = None, None
+        self.row_layout, self.rows, self.twins = None, None, None
 
     def weigh_rows(self, weights: FrameWeights) -> Float[Tensor, "rows 1 1 1"]:
         """Return the factor of each row of a layer; the frames of a video are side by side in a batch.

@@ -5,14 +5,9 @@ both parts: u + g · (t − u) with u = t is t, so that the pipeline's own guida
 the interval by noise levels; here it is defined by shares of the steps, as `start` and `end` of a style are.
 """
 
-# torch's annotations are incomplete.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownArgumentType=false
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-import torch
-from torch import Tensor
+from collections.abc import Sequence
 
 from ..errors import JobError, ModelError
 from ..utils.numbers import read_numbers
@@ -22,39 +17,6 @@ from .row_layout import GUIDED, RowLayout, find_known_class, unknown_pipeline_er
 
 GuidanceInterval = tuple[float, float]
 """Shares of the steps, 0 ≤ start ≤ end ≤ 1."""
-
-TEXT = "encoder_hidden_states"
-
-
-class ConditionalPartOnly:
-    """Runs a UNet on the conditional part of a batch of two."""
-
-    def __init__(self) -> None:
-        self._text: tuple[Tensor, Tensor] | None = None
-
-    def run(self, forward: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Run the UNet, and repeat its output for both parts.
-
-        Args:
-            forward: The UNet's own call.
-            args: Positional arguments for both parts.
-            kwargs: Keyword arguments for both parts.
-        """
-        sample = args[0] if args else kwargs["sample"]
-        # Text and control images of a video have a row for each frame.
-        batches = (len(sample), len(sample) * sample.shape[2]) if sample.ndim == 5 else (len(sample),)
-
-        def conditional(tensor: Tensor) -> Tensor:
-            return tensor[len(tensor) // 2 :] if tensor.ndim and len(tensor) in batches else tensor
-
-        halved = {name: _map_tensors(value, conditional) for name, value in kwargs.items() if name != TEXT}
-        if TEXT in kwargs:
-            # Returns the identical tensor for identical text: the text's K/V cache is keyed by identity.
-            if self._text is None or self._text[0] is not kwargs[TEXT]:
-                self._text = kwargs[TEXT], _map_tensors(kwargs[TEXT], conditional)
-            halved[TEXT] = self._text[1]
-        output = forward(*_map_tensors(tuple(args), conditional), **halved)
-        return _map_tensors(output, lambda tensor: torch.cat([tensor, tensor]))
 
 
 def skips_unconditional(interval: GuidanceInterval, state: DenoisingState) -> bool:
@@ -116,15 +78,3 @@ def _other_parts_error(name: str, layout: RowLayout = ()) -> ModelError:
         f"{name} has other parts than an unconditional and a conditional one{parts}; guidance_interval can only skip "
         "the unconditional part of two. Leave it out here."
     )
-
-
-def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Apply `change` to every tensor in nested mappings, lists and tuples."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, Mapping):
-        # A diffusers output is a mapping too, and keeps its type.
-        return type(value)(**{name: _map_tensors(part, change) for name, part in value.items()})
-    if isinstance(value, list | tuple):
-        return type(value)(_map_tensors(part, change) for part in value)
-    return value

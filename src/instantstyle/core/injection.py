@@ -33,6 +33,7 @@ def inject_attention_processors(
     row_layout: RowLayout | None = None,
     scheduler: object = None,
     pipe_scheduler: object = None,
+    twins: tuple[float, int] | None = None,
 ) -> Generator[None]:
     """Install the processors for the `with` block; put the original objects back on exit, also on error.
 
@@ -45,6 +46,8 @@ def inject_attention_processors(
         scheduler: The scheduler that the caller has named for a loop of their own, for styles that act at a part of
             the steps.
         pipe_scheduler: The pipeline's, for a loop without a named one.
+        twins: Share of the steps in which the second half of the images of each prompt are unstyled twins of the first
+            half, and the number of images in that half.
 
     Raises:
         ModelError: `scheduler` has no timesteps.
@@ -62,13 +65,13 @@ def inject_attention_processors(
     styled = StyledUNet.of(unet)
     processors = {
         name: StyledAttnProcessor(
-            [each.build() for each in layer], styled.state, name.removesuffix(".attn2.processor")
+            [each.build() for each in layer], styled.state, name.removesuffix(".processor").removesuffix(".attn2")
         )
         for name, layer in styles.items()
     }
     # The processors hold the cast tensors; the stacked originals can be freed.
     del styles
-    injection = Injection(processors, None, row_layout, scheduler, pipe_scheduler)
+    injection = Injection(processors, None, row_layout, scheduler, pipe_scheduler, twins)
     with styled.injected(unet, injection):
         yield
 

@@ -136,6 +136,7 @@ class IPAdapter:
                     ),
                     shift=rows.shift(layer.key),
                     unconditional=conditioning.unconditional,
+                    fuse=conditioning.fuse,
                 ),
             )
             for layer in layers

@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy, deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ModelError
@@ -14,11 +15,13 @@ from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, copy_spec
 from ..unet.probe_file import resolve_block_spec
 from .adapters import find_builder, find_named, fit_to_network, open_further, style_layers
+from .attention.decoupled import Fuse
 from .attention_maps import AttentionMaps
 from .clip_encoders import ImageEncoder
 from .conditioning import MaskLike, StyleConditioning, as_conditionings, read_file_once
 from .content_inputs import Content
 from .frame_weights import FrameWeights, copy_frame_weights
+from .guidance_checks import warn_of_guidance
 from .guidance_interval import GuidanceInterval
 from .image_arguments import convert_images
 from .injection import inject_attention_processors, limit_guidance, record_attention
@@ -43,10 +46,12 @@ from .reference_encoder import ContentScale, ReferenceEncoder
 from .reference_inputs import ReferenceLike
 from .representation import describe, tabulate_roles
 from .row_layout import Row, validate_row_layout
+from .shared_attention import Shared, check_shared, split_shared
 from .step_checks import warn_of_steps
 from .style import Style
 from .style_builder import References, StyleBuilder, StyleLike
 from .styled_unet import StyledUNet
+from .twin_images import check_hold_layout, drop_twins, inject_twins, pair_generators
 
 if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -252,7 +257,7 @@ class InstantStyle:
     @contextmanager
     def using(
         self,
-        style: StyleLike,
+        style: StyleLike | Shared,
         *,
         blocks: BlockSpec = "style",
         scale: float = 1.0,
@@ -261,6 +266,7 @@ class InstantStyle:
         end: float = 1.0,
         curve: Sequence[float] | None = None,
         frames: FrameWeights | None = None,
+        fuse: Fuse = "add",
         negative_style: Style | ReferenceLike | None = None,
         row_layout: Sequence[Row] | None = None,
         scheduler: object = None,
@@ -273,7 +279,7 @@ class InstantStyle:
         unless `row_layout` names its parts, and the step is that of the timestep in `scheduler.timesteps`.
 
         Args:
-            style: A style, several references, or conditionings, as in a call.
+            style: A style, several references, conditionings or `SharedAttention`, as in a call.
             row_layout: Parts of a batch in a loop or pipeline of your own; None is the constructor's.
             scheduler: The scheduler of a loop of your own; None is `pipe.scheduler`, whose steps must not be skipped.
 
@@ -282,18 +288,29 @@ class InstantStyle:
             ModelError: `row_layout` names other parts, or `scheduler` has no timesteps.
             StyleError: The style cannot be used here, or another thread styles the UNet.
         """
-        styles = self.builder.as_styles(style)
+        shared, rest = split_shared(style)
+        styles = [] if rest is None else self.builder.as_styles(rest)
         negative = None if negative_style is None else self.builder.as_style(negative_style)
         settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve, "frames": frames}
         entries = styles if isinstance(styles, list) else [styles]
         for spec in (blocks, *(each.blocks for each in entries if isinstance(each, StyleConditioning))):
             self.architecture.check_modes(spec)
-        conditionings = as_conditionings(styles, blocks=blocks, negative_style=negative, **settings)
+        settings |= {"blocks": blocks, "fuse": fuse, "negative_style": negative}
+        conditionings = as_conditionings(styles, **settings) if rest is not None else []
         conditionings = [replace(each, blocks=self._without_probe_file(each.blocks)) for each in conditionings]
         layers = merge_style_layers(style_layers(self.builders, each) for each in conditionings)
         layout = self.row_layout if row_layout is None else validate_row_layout(row_layout)
-        schedulers = {"scheduler": scheduler, "pipe_scheduler": self.pipe.scheduler}
-        with inject_attention_processors(self.pipe.unet, layers, row_layout=layout, **schedulers):
+        inject = partial(
+            inject_attention_processors,
+            self.pipe.unet,
+            row_layout=layout,
+            scheduler=scheduler,
+            pipe_scheduler=self.pipe.scheduler,
+        )
+        with (
+            inject(layers),
+            nullcontext() if shared is None else shared.injected(self.adapter, self.pipe.unet, inject),
+        ):
             yield self.pipe
 
     @contextmanager
@@ -317,7 +334,7 @@ class InstantStyle:
         self,
         prompt: str | Sequence[str] | None = None,
         *,
-        style: StyleLike | None = None,
+        style: StyleLike | Shared | None = None,
         content: Content | None = None,
         content_scale: ContentScale | None = None,
         removal: Removal | None = None,
@@ -330,6 +347,8 @@ class InstantStyle:
         end: float = 1.0,
         curve: Sequence[float] | None = None,
         frames: FrameWeights | None = None,
+        fuse: Fuse = "add",
+        hold_layout: float = 0.0,
         negative_style: Style | ReferenceLike | None = None,
         guidance_interval: GuidanceInterval | None = None,
         latent_colours: LatentColours | None = None,
@@ -342,7 +361,8 @@ class InstantStyle:
         Args:
             prompt: One prompt or several.
             style: A reference or several (images, saved styles), a ready `Style`, one `Style` for each prompt, or
-                `StyleConditioning`s that add up. None is the plain pipeline.
+                `StyleConditioning`s that add up, `SharedAttention`, or a list with it and those. None is the plain
+                pipeline.
             content: Words for what the references show, or pictures of it, to be removed; as in `style`.
             content_scale: How much is removed, 0 for nothing, or `"auto"`: just enough that the reference is no closer
                 to the words than unrelated images. None is the removal's default, or the scale of a ready style.
@@ -357,6 +377,9 @@ class InstantStyle:
             end: Share of the steps after which it no longer acts.
             curve: Factors on the scale, see `StyleConditioning`.
             frames: Factors on the scale over the frames of a video: a list, or a function of the share of the frames.
+            fuse: How the style's attention is joined to the text's: `"add"`, or `"adain"`, see `StyleConditioning`.
+            hold_layout: Share of the steps in which unstyled twins of the images hold the layout, see `twin_images`;
+                each of these steps costs twice as much.
             negative_style: A style that guidance steers away from.
             guidance_interval: First and last share of the steps with guidance, such as (0.2, 0.8); None is all.
             latent_colours: A picture whose colours the latents get at a part of the steps. A recipe records that of a
@@ -375,34 +398,50 @@ class InstantStyle:
             ModelError: An image is black or not finite, and the safety checker has not blacked it out.
             StyleError: The style cannot be used with these arguments.
         """
-        check_arguments(self.pipe, arguments, self.__call__, is_styled=style is not None)
+        shared, added = split_shared(style)
+        check_arguments(self.pipe, arguments, self.__call__, is_styled=added is not None)
         arguments = convert_images(self.pipe, {**self.defaults, **arguments})
         prompts, images = num_images(prompt, num_images_per_prompt, arguments)
         seeds, generators = make_generators(seed, arguments, prompts * images)
         warn_of_call(self.pipe, prompt, arguments, self.explain_prompt)
         guidance = limit_guidance(self.pipe, guidance_interval, self.row_layout)
         colours = open_latent_colours(latent_colours)
-        if style is not None and negative_style is not None:
+        if added is not None and negative_style is not None:
             negative_style = self.builder.as_style(negative_style)
         settings: PipelineArguments = {
             **{"blocks": self._without_probe_file(blocks), "scale": scale, "mask": read_file_once(mask)},
             **{"start": start, "end": end, "curve": curve, "frames": copy_frame_weights(frames)},
-            "negative_style": negative_style,
+            **{"fuse": fuse, "negative_style": negative_style},
         }
-        styles = self._builder_of(style).for_call(
-            style, crop, content, content_scale, removal, mask_quantile, settings
+        styles = self._builder_of(added).for_call(
+            added, crop, content, content_scale, removal, mask_quantile, settings
         )
         check_one_style_each(styles, prompts)
+        twin_share = check_hold_layout(hold_layout, styles, shared, arguments, prompts)
+        check_shared(shared, prompts * images)
         styling = nullcontext() if styles is None else self.using(styles, **settings)
+        sharing = nullcontext() if shared is None else self.using(shared)
         record = CallRecord.of(self, prompt, styles, settings, guidance_interval, colours, seeds, images, arguments)
-        with StyledUNet.of(self.pipe.unet).generating(), record.watch(arguments) as watched, styling, guidance:
-            inputs = call_inputs(self.pipe, prompt, images, generators)
+        holding = inject_twins(self.pipe, twin_share, images, self.row_layout)
+        with (
+            StyledUNet.of(self.pipe.unet).generating(),
+            record.watch(arguments) as watched,
+            styling,
+            sharing,
+            guidance,
+            holding,
+        ):
+            if twin_share:
+                generators, watched = pair_generators(images, generators, watched)
+            inputs = call_inputs(self.pipe, prompt, 2 * images if twin_share else images, generators)
             noise = inputs.get("generator", watched.get("generator"))
             watched = with_latent_colours(self.pipe, colours, watched, noise)
             output = self.pipe(**inputs, **watched)
+        output = drop_twins(output, images) if twin_share else output
         check_output(output[0], flagged_images(output), self.pipe)
         conditionings = [] if styles is None else as_conditionings(styles, **settings)
         warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours)
+        warn_of_guidance(self.pipe, conditionings)
         return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)
 
     def adapter_of(self, style: Style) -> str:

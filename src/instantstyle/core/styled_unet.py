@@ -20,7 +20,8 @@ from torch import nn
 from ..errors import StyleError
 from .attention_processor import StyledAttnProcessor
 from .denoising_state import DenoisingState
-from .guidance_interval import ConditionalPartOnly, GuidanceInterval, skips_unconditional
+from .guidance_interval import GuidanceInterval, skips_unconditional
+from .partial_batch import KeptRows, PartialBatch
 from .pipeline_call import find_pipeline_call, unwrap_compiled
 from .processor_checks import attention_layer, check_in_place, is_cross_attention
 from .protocols import UNet
@@ -45,6 +46,8 @@ class Injection:
     """The scheduler that the caller has named for a loop of their own."""
     pipe_scheduler: object = None
     """The pipeline's, for a loop without a named one; it may hold the schedule of an earlier call."""
+    twins: tuple[float, int] | None = None
+    """Share of the steps in which unstyled twins hold the layout, and images for each prompt; None without twins."""
 
 
 class StyledUNet:
@@ -62,7 +65,7 @@ class StyledUNet:
         """By network, compiled or not: its original call, and the one in its place."""
         self._active: dict[str, StyledAttnProcessor] = {}
         self._text_caches: dict[str, StyledAttnProcessor] = {}
-        self._conditional_part: ConditionalPartOnly | None = None
+        self._partial_batches: dict[int, PartialBatch] = {}
 
     @classmethod
     def of(cls, unet: UNet) -> "StyledUNet":
@@ -74,6 +77,11 @@ class StyledUNet:
     def has_injections(self) -> bool:
         """Whether styles are injected now."""
         return bool(self._injections)
+
+    def runs_compiled(self, module: nn.Module) -> bool:
+        """Whether a module of the UNet, or the UNet, is compiled in place."""
+        original = self._calls[module][0] if module in self._calls else vars(module).get(CALL)
+        return original is not None
 
     @contextmanager
     def generating(self) -> Generator[None]:
@@ -126,19 +134,47 @@ class StyledUNet:
             call, is_own = find_pipeline_call(unet), named is not None
             self.state.begin(args, kwargs, call, named or scheduler, declared, is_own_schedule=is_own)
             try:
-                interval = next((each.interval for each in latest if each.interval is not None), None)
-                skips = interval is not None and skips_unconditional(interval, self.state)
-                if skips:
-                    self.state.skip_unconditional()
+                skipped = [skip(latest) for skip in (self._skip_unconditional, self._skip_twins)]
                 for name, processor in self._active.items():
                     check_in_place(unet, name, self._processors[name][0], processor)
                     processor.prepare_step()
-                if not skips:
-                    return forward(*args, **kwargs)
-                self._conditional_part = self._conditional_part or ConditionalPartOnly()
-                return self._conditional_part.run(forward, args, kwargs)
+                for number, rows in reversed([*enumerate(skipped)]):
+                    forward = forward if rows is None else self._run_partially(number, forward, rows)
+                return forward(*args, **kwargs)
             finally:
                 self.state.end()
+
+    def _skip_unconditional(self, latest: Sequence[Injection]) -> KeptRows | None:
+        """Return the rows of the conditional half outside of a guidance interval; None where no rows are skipped."""
+        interval = next((each.interval for each in latest if each.interval is not None), None)
+        if interval is None or not skips_unconditional(interval, self.state):
+            return None
+        self.state.skip_unconditional()
+        images = range(cast(int, self.state.rows) // (self.state.num_frames or 1))
+        return KeptRows([len(images) + image for image in images], [*images] * 2)
+
+    def _skip_twins(self, latest: Sequence[Injection]) -> KeptRows | None:
+        """Pair the rows with their twins, or return the styled rows after the twins' share of the steps."""
+        settings = next((each.twins for each in latest if each.twins is not None), None)
+        if settings is None:
+            return None
+        share, per_prompt = settings
+        twins = self.state.pair_twins(per_prompt)
+        if self.state.progress < share:
+            self.state.twins = twins
+            return None
+        self.state.drop_twins(twins)
+        place = {row: number for number, row in enumerate(twins.styled)}
+        rows = range(len(twins.source))
+        return KeptRows(twins.styled, [place[row if row in place else row - per_prompt] for row in rows])
+
+    def _run_partially(self, number: int, forward: Callable[..., Any], rows: KeptRows) -> Callable[..., Any]:
+        batch = self._partial_batches.setdefault(number, PartialBatch())
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            return batch.run(forward, args, kwargs, rows)
+
+        return run
 
     def _check_thread(self) -> None:
         if self._injections and self._thread is not threading.current_thread():
@@ -172,7 +208,7 @@ class StyledUNet:
                     vars(unet)[CALL] = original
         self._calls.clear()
         self._text_caches.clear()
-        self._conditional_part = None
+        self._partial_batches.clear()
         self._thread = None
 
     def _install(self, unet: UNet) -> None:

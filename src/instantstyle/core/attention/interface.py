@@ -3,7 +3,7 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
@@ -14,8 +14,22 @@ from ..denoising_state import DenoisingState
 from ..protocols import AttentionModule
 
 Heads = Float[Tensor, "batch heads tokens head"]
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Maps query, key and value, [batch heads tokens head] each, to the attention's result."""
+
+
+@runtime_checkable
+class Attend(Protocol):
+    """Computes the result of an attention."""
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Compute softmax(Q Kᵀ/√d + bias) V.
+
+        Args:
+            query: [batch heads pixels head].
+            key: [batch heads tokens head].
+            value: As `key`.
+            bias: Added to the products of query and key, over which it broadcasts; None for none.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +89,18 @@ def add_injections(injections: Sequence[AttentionInjection], attend: Attend, lay
 
 
 def _add_injection(injection: AttentionInjection, attend: Attend, layer: LayerInputs) -> Attend:
-    def injected(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        return injection(attend, query, key, value, layer)
+    def injected(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+        inner = attend if bias is None else _add_bias(attend, bias)
+        return injection(inner, query, key, value, layer)
 
     return injected
+
+
+def _add_bias(attend: Attend, added: Tensor) -> Attend:
+    def biased(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+        return attend(query, key, value, added if bias is None else added + bias)
+
+    return biased
 
 
 def split_heads(x: Float[Tensor, "batch tokens width"], heads: int) -> Heads:

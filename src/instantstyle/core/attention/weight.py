@@ -46,7 +46,10 @@ class LayerWeight:
 
     def __init__(self, weight: Weight) -> None:
         self.weight = weight
+        self.is_full = False
+        """Whether the weight of the current step is 1 everywhere."""
         self._is_active = True
+        self._constant = float(weight.scale)
         self._scale = weight.scale
         self._region: ImageRegion | None = None
         self._mask = weight.mask
@@ -62,8 +65,12 @@ class LayerWeight:
         weight, factor = self.weight, self.weight.factor(state)
         self._is_active = factor != 0
         self._scale = weight.scale if factor == 1 else weight.scale * factor
+        self.is_full = self._constant * factor == 1 and weight.mask is None and weight.frames is None
         if weight.frames is not None:
             self._scale = self._scale * state.weigh_rows(weight.frames).to(self._scale)
+        if state.twins is not None:
+            self._scale = self._scale * state.twins.factors(self._scale)
+            self.is_full = False
         if weight.mask is None:
             return
         if state.has_views:

@@ -1,0 +1,187 @@
+"""`SharedAttention`: one look for the images of a call without an adapter, by self-attention to the first one."""
+
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from ..errors import StyleError
+from ..unet.blocks import BlockSpec, Layer, copy_spec, find_weight
+from ..utils.numbers import is_finite_number
+from ..utils.text import shorten
+from .attention.shared import SharedKeyValues, share_group_norms
+from .attention.weight import Weight
+from .conditioning import MaskLike, StyleConditioning, check_strength, load_mask, make_schedule
+from .injection import StyleLayers
+from .ip_adapter import IPAdapter
+from .pipeline_call import unwrap_compiled
+from .protocols import UNet
+from .style import Style
+from .styled_unet import StyledUNet
+
+
+@dataclass(frozen=True, eq=False)
+class SharedAttention:
+    """Lets the images of a call attend to the pixels of the first one, which gives all of them one look.
+
+    Without arguments this is StyleAligned (arXiv 2312.02133): each image attends to its own pixels and to the first
+    image's, with the statistics of the first image's queries, keys and group norms. `SharedAttention.swapped()` is
+    visual style prompting (arXiv 2402.12974).
+
+    Raises:
+        BlockError: `blocks` is not a `BlockSpec`, or is empty.
+        StyleError: A setting is of another type or out of range.
+    """
+
+    blocks: BlockSpec = "all"
+    scale: float = 1.0
+    """0 leaves each image alone, 1 is the paper's; between, both results are interpolated linearly."""
+    mask: MaskLike | None = None
+    """White where the images attend to the first one, see `StyleConditioning`."""
+    start: float = 0.0
+    end: float = 1.0
+    curve: Sequence[float] | None = None
+    """Factors on the scale over the steps, see `StyleConditioning`."""
+    align: bool = True
+    """Whether queries and keys get the mean and deviation of the first image's."""
+    norms: bool = True
+    """Whether group norms take the statistics of each image together with the first one's: in the whole network where
+    all blocks are chosen, else in the blocks. They follow `start`, `end` and zeros of `curve`, not `scale`."""
+    swap: bool = False
+    """Whether images attend to the first image's pixels only."""
+    negative_queries: bool = False
+    """With `swap`: whether the unconditional part takes the first image's queries instead of its keys and values, so
+    that guidance steers away from its content (negative visual query guidance, arXiv 2510.06827)."""
+    key_scale: float = 1.0
+    """Factor on the first image's keys as the others see them."""
+    key_shift: float = 0.0
+    """Added to the products of queries with the first image's keys: log 2 counts each of them twice."""
+
+    def __post_init__(self) -> None:
+        curve = check_strength(self.scale, self.start, self.end, self.curve)
+        for name in ("key_scale", "key_shift"):
+            if not is_finite_number(getattr(self, name)):
+                raise StyleError(f"{name} is {shorten(getattr(self, name))}; it must be a finite number.")
+        for name in ("align", "norms", "swap", "negative_queries"):
+            if not isinstance(getattr(self, name), bool):
+                raise StyleError(f"{name} is {shorten(getattr(self, name))}; it is True or False.")
+        if self.negative_queries and not self.swap:
+            raise StyleError("negative_queries belongs to swap; give both, or neither.")
+        if self.swap and (self.key_scale, self.key_shift) != (1, 0):
+            raise StyleError(
+                "key_scale and key_shift weigh the first image's keys against an image's own, which swap leaves out."
+            )
+        object.__setattr__(self, "blocks", copy_spec(self.blocks))
+        object.__setattr__(self, "curve", curve)
+
+    @classmethod
+    def swapped(cls, blocks: BlockSpec, *, negative_queries: bool = False, **settings: Any) -> "SharedAttention":
+        """Make visual style prompting: images attend to the first one only, with their own statistics.
+
+        Args:
+            blocks: Its authors take late layers: for SDXL those of `up_blocks`.
+            negative_queries: See the field.
+            settings: Other fields.
+        """
+        own: dict[str, Any] = {"align": False, "norms": False, **settings}
+        return cls(blocks, swap=True, negative_queries=negative_queries, **own)
+
+    @contextmanager
+    def injected(
+        self, adapter: IPAdapter, unet: UNet, inject: Callable[[StyleLayers], AbstractContextManager[None]]
+    ) -> Generator[None]:
+        """Share the self-attention of a UNet inside the `with` block.
+
+        Args:
+            adapter: For the UNet's blocks, roles and layers; it need have no file.
+            unet: The UNet.
+            inject: `inject_attention_processors` for this UNet.
+
+        Raises:
+            BlockError: The UNet has no such block.
+            StyleError: The UNet is compiled, whose norms cannot be shared, or a layer has another processor.
+        """
+        layers = adapter.layers
+        weights = adapter.architecture.select(self.blocks)
+        chosen = {layer: find_weight(weights, layer) for layer in layers if find_weight(weights, layer)}
+        if self.scale == 0 or not chosen:
+            yield
+            return
+        mask = None if self.mask is None else load_mask(self.mask)
+        weight = Weight(torch.tensor(float(self.scale)), mask, make_schedule(self.start, self.end, self.curve))
+        settings = SharedKeyValues(
+            weight, self.align, self.swap, self.negative_queries, float(self.key_scale), float(self.key_shift)
+        )
+        found = {
+            layer.name.replace("attn2.", "attn1."): (
+                replace(settings, weight=replace(weight, scale=weight.scale * factor)),
+            )
+            for layer, factor in chosen.items()
+        }
+        shared = {name: each for name, each in found.items() if name in unet.attn_processors}
+        modules = _modules_with_norms(unet, layers, list(chosen)) if self.norms else []
+        norms = share_group_norms(modules, weight, StyledUNet.of(unet).state)
+        with inject(shared), norms:
+            yield
+
+
+def _modules_with_norms(unet: UNet, layers: Sequence[Layer], chosen: Sequence[Layer]) -> list[nn.Module]:
+    """Return the modules whose group norms are shared: the network, or its chosen blocks.
+
+    Raises:
+        StyleError: A part of the network is compiled, which would not run the hooks.
+    """
+    network = cast(nn.Module, unwrap_compiled(unet))
+    is_compiled = network is not cast(object, unet)
+    if is_compiled or any(map(StyledUNet.of(unet).runs_compiled, network.modules())):
+        raise StyleError(
+            "The group norms of a compiled network cannot be shared; give norms=False, or use the network before "
+            "compiling."
+        )
+    if len(chosen) == len(layers):
+        return [network]
+    return [network.get_submodule(str(block)) for block in {layer.block for layer in chosen if layer.block}]
+
+
+Shared = SharedAttention | Sequence[StyleConditioning | Style | SharedAttention]
+"""`SharedAttention` as the `style` of a call, alone or beside styles."""
+
+
+def split_shared(style: object) -> tuple[SharedAttention | None, Any]:
+    """Separate `SharedAttention` from the styles of a call.
+
+    Args:
+        style: The `style` argument: a style, styles, conditionings, `SharedAttention`, or a list of these.
+
+    Returns:
+        It or None, and the styles without it; None where no style is left.
+
+    Raises:
+        StyleError: There are several of them.
+    """
+    if isinstance(style, SharedAttention):
+        return style, None
+    if not isinstance(style, list | tuple):
+        return None, style
+    entries = cast("Sequence[object]", style)
+    shared = [each for each in entries if isinstance(each, SharedAttention)]
+    if not shared:
+        return None, style
+    if len(shared) > 1:
+        raise StyleError("Self-attention is shared in one way a call: give one SharedAttention.")
+    return shared[0], [each for each in entries if each is not shared[0]] or None
+
+
+def check_shared(shared: SharedAttention | None, images: int) -> None:
+    """Check that a call with shared self-attention has images to share it; raises `StyleError` for one image."""
+    if shared is not None and images < 2:
+        raise StyleError(
+            "SharedAttention gives the images of one call the look of the first, and this call has one image: give "
+            "several prompts, prompt=[…, …], or num_images_per_prompt=2."
+        )
