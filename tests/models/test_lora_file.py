@@ -10,7 +10,9 @@ from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import instantstyle
 from instantstyle import ModelError
+from instantstyle.core.text_encoder import TextEncoder
 from instantstyle.models.lora import list_loras, merge_loras
 
 from ..conftest import make_pipe
@@ -162,3 +164,21 @@ def test_settings_are_refused_where_they_could_not_be_followed(pipe, tmp_path, s
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert list(pipe.unet.state_dict()) == list(before)
+
+
+def test_a_lora_of_the_text_encoder_does_not_change_what_content_removes(folder, tmp_path):
+    plain = instantstyle.load(folder, dtype=torch.float32)
+    encoder = plain.pipe.text_encoder_2
+    linear = {name: part for name, part in encoder.named_modules() if name.endswith(("q_proj", "fc1"))}
+    tensors = {
+        f"text_encoder_2.{name}.{factor}.weight": torch.arange(float(shape[0] * shape[1])).view(shape)
+        for name, part in linear.items()
+        for factor, shape in (("lora_A", (1, part.in_features)), ("lora_B", (part.out_features, 1)))
+    }
+    path = tmp_path / "te.safetensors"
+    save_file(tensors, path)
+    changed = instantstyle.load(folder, loras=[path], dtype=torch.float32)
+    words = [each.text_encoder.embed(["a"]) for each in (plain, changed)]
+    assert torch.equal(*words)
+    merged = TextEncoder(changed.pipe.text_encoder_2, changed.pipe.tokenizer_2).embed(["a"])
+    assert not torch.allclose(merged, words[0], atol=1e-3)

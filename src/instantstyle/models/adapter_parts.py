@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -133,8 +133,20 @@ class AdapterParts:
         opened.check_fits(*needed)
         return opened
 
-    def add_to(self, styled: InstantStyle, dtype: torch.dtype, keep_encoder: bool) -> None:
+    def add_to(
+        self,
+        styled: InstantStyle,
+        dtype: torch.dtype,
+        keep_encoder: bool,
+        text_encoder: tuple[Any, Any] | None = None,
+    ) -> None:
         """Add this adapter to a model, with the first one's image encoder where none is given and that fits.
+
+        Args:
+            styled: The model.
+            dtype: That of an image encoder that is loaded.
+            keep_encoder: Whether the image encoder stays in memory after references are encoded.
+            text_encoder: Model and tokenizer for removing content in place of the pipeline's; used where it fits.
 
         Raises:
             CheckpointError: Adapter or encoder does not fit, or cannot be read.
@@ -145,7 +157,13 @@ class AdapterParts:
         if encoder is None:
             encoder = self.open_encoder(checkpoint, dtype)
             encoder.model.to(first.model.device)
-        styled.add_adapter(checkpoint, image_encoder=encoder, name=self.name, keep_encoder=keep_encoder)
+        styled.add_adapter(
+            checkpoint,
+            image_encoder=encoder,
+            text_encoder=fitting_text_encoder(text_encoder, checkpoint),
+            name=self.name,
+            keep_encoder=keep_encoder,
+        )
         *others, added = styled.further
         styled.further = (*others, with_text_encoder(added))
 
@@ -199,6 +217,14 @@ def validate_files(card: ModelCard, files: Sequence[RequiredFile]) -> None:
     local = [file for file in missing if not file.on_hub]
     if local or (missing and why_unreachable()):
         raise missing_files_error(card, local or missing)
+
+
+def fitting_text_encoder(
+    text_encoder: tuple[Any, Any] | None, checkpoint: IPAdapterCheckpoint
+) -> tuple[Any, Any] | None:
+    """Return a text encoder if it projects to the space of an adapter's embeddings, else None."""
+    fits = text_encoder is not None and text_encoder[0].config.projection_dim == checkpoint.embedding_dim
+    return text_encoder if fits and checkpoint.projection_type == "base" else None
 
 
 def _fits(encoder: ImageEncoder, checkpoint: IPAdapterCheckpoint) -> bool:

@@ -16,6 +16,7 @@ from ..utils.text import one_line
 from .adapter_parts import (
     AdapterLike,
     AdapterParts,
+    fitting_text_encoder,
     list_adapters,
     second_adapter_fields,
     validate_files,
@@ -111,14 +112,18 @@ def load(
     checkpoint = first.open_checkpoint()
     with hide_progress_bars():
         encoder = first.open_encoder(checkpoint, dtype)
-        pipe = changes.apply(load_pipeline(card, dtype), keeps_scheduler=card.scheduler is not None)
+        pipe = load_pipeline(card, dtype)
+        text_encoder = changes.copy_text_encoder(pipe)
+        pipe = changes.apply(pipe, keeps_scheduler=card.scheduler is not None)
     if device is not None:
         pipe.to(device)
-        encoder.model.to(device)
+        for model_part in (encoder.model, *(text_encoder or ())[:1]):
+            model_part.to(device)
     styled = InstantStyle(
         pipe,
         adapter=checkpoint,
         image_encoder=encoder,
+        text_encoder=fitting_text_encoder(text_encoder, checkpoint),
         architecture=card.architecture,
         defaults=card.defaults,
         keep_encoder=keep_encoder,
@@ -128,7 +133,7 @@ def load(
     styled.builder = with_text_encoder(styled.builder)
     with hide_progress_bars():
         for parts in adapters[1:]:
-            parts.add_to(styled, dtype, keep_encoder)
+            parts.add_to(styled, dtype, keep_encoder, text_encoder)
     return styled
 
 

@@ -79,6 +79,16 @@ def merge_loras(pipe: Any, loras: Sequence[Lora]) -> None:
             pipe.unload_lora_weights()
 
 
+def change_second_text_encoder(loras: Sequence[Lora]) -> bool:
+    """Return whether one of the files changes `text_encoder_2`, which shares the image encoder's space.
+
+    Raises:
+        ModelError: A file cannot be read, or is another one.
+    """
+    files = (LoraFile.read(find_lora(lora.name), lora.sha256) for lora in loras)
+    return any(name.startswith(("lora_te2_", "text_encoder_2.")) for file in files for name in file.tensors)
+
+
 def _load(pipe: Any, lora: Lora) -> Path:
     """Add the layers of a file to the components of a pipeline, and return the path of the file."""
     loaded = LoraFile.read(find_lora(lora.name), lora.sha256)

@@ -1,12 +1,13 @@
 """What a recipe changes of a loaded pipeline: motion modules, LoRA files, the VAE and the scheduler."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..recipe import Lora, RecipeFields, Reference
-from .lora import LoraLike, list_loras, merge_loras
+from .lora import LoraLike, change_second_text_encoder, list_loras, merge_loras
 from .motion_adapter import add_motion_modules
 from .schedulers import build_scheduler, validate_scheduler
 from .vae import replace_vae
@@ -52,6 +53,22 @@ class PipelineChanges:
             if part is not None
         }
         return cls(list_loras(loras), scheduler=scheduler, **entries)
+
+    def copy_text_encoder(self, pipe: Any) -> tuple[Any, Any] | None:
+        """Copy the second text encoder of a pipeline and its tokenizer before `apply` changes it.
+
+        Merged with a LoRA, it no longer shares the image encoder's space, in which content is removed.
+
+        Returns:
+            Model and tokenizer; None where no LoRA changes the model, or it has no projection.
+
+        Raises:
+            ModelError: A LoRA cannot be read.
+        """
+        model = getattr(pipe, "text_encoder_2", None)
+        if getattr(model, "text_projection", None) is None or not change_second_text_encoder(self.loras):
+            return None
+        return deepcopy(model), pipe.tokenizer_2
 
     def apply(self, pipe: Any, *, keeps_scheduler: bool = False) -> Any:
         """Change a pipeline and return it; with motion modules, return a pipeline of AnimateDiff with its components.
