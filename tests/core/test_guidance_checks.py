@@ -1,0 +1,26 @@
+"""Styles that only guidance gives an effect are named where there is none."""
+
+import warnings
+
+import pytest
+import torch
+
+from instantstyle.core.conditioning import StyleConditioning
+from instantstyle.errors import RequestWarning
+
+
+@pytest.mark.parametrize("kind", ["negative_style", "unconditional"])
+def test_a_style_to_steer_away_from_is_warned_of_without_guidance(styled, reference, short, kind):
+    style = styled.style(reference)
+    given = StyleConditioning(style, unconditional=True) if kind == "unconditional" else StyleConditioning(style)
+    settings = {**short, "style": given, "seed": 1}
+    if kind == "negative_style":
+        settings["style"] = StyleConditioning(style, negative_style=style)
+    with pytest.warns(RequestWarning, match=f"{kind}.* has no effect without guidance"):
+        found = styled("a", guidance_scale=1.0, **settings).images
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RequestWarning)
+        guided = styled("a", guidance_scale=3.0, **settings).images
+        plain = styled("a", guidance_scale=1.0, **{**settings, "style": style if "neg" in kind else None}).images
+    torch.testing.assert_close(found, plain)
+    assert not torch.allclose(guided, plain)
