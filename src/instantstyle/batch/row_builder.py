@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InstantStyleError, JobError
-from ..generation.idle_fields import find_idle_fields, refuse_animation, refuse_fields
+from ..generation.idle_fields import (
+    check_weights,
+    find_idle_fields,
+    find_idle_removal,
+    refuse_animation,
+    refuse_fields,
+    refuse_removal,
+)
 from ..generation.load import is_plain
 from ..generation.model_parts import ModelParts
 from ..generation.sources import SourceCache
@@ -60,6 +67,8 @@ class RowBuilder:
         # The recipe of an image, which has versions, records sizes, and may record idle fields.
         if not fields.get("versions"):
             refuse_fields([name for name in idle if name in fields])
+            refuse_removal([name for name in find_idle_removal(recipe, self.sources) if name in fields])
+            check_weights(recipe)
         defaults = {name for name in idle if name not in fields}
         self.idle_defaults = defaults if self.idle_defaults is None else self.idle_defaults & defaults
 
