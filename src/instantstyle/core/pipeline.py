@@ -22,7 +22,6 @@ from .conditioning import MaskLike, StyleConditioning, as_conditionings, read_fi
 from .content_inputs import Content
 from .frame_weights import FrameWeights, copy_frame_weights
 from .guidance_checks import warn_of_guidance
-from .guidance_checks import warn_of_guidance
 from .guidance_interval import GuidanceInterval
 from .image_arguments import convert_images
 from .injection import inject_attention_processors, limit_guidance, record_attention
@@ -442,7 +441,6 @@ class InstantStyle:
         check_output(output[0], flagged_images(output), self.pipe)
         conditionings = [] if styles is None else as_conditionings(styles, **settings)
         warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours)
-        warn_of_guidance(self.pipe, conditionings)
         warn_of_guidance(self.pipe, conditionings)
         return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)
 
