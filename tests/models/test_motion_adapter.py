@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from instantstyle import ModelError
 from instantstyle.errors import CheckpointError, InstantStyleError
 from instantstyle.generation.weights import locate_weights, read_weights
+from instantstyle.loaders.weight_files import describe_weights, find_motion_adapter
 from instantstyle.models.lora import list_loras, merge_loras
 from instantstyle.models.motion_adapter import SCHEDULER, add_motion_modules
-from instantstyle.models.weight_files import describe_weights, find_motion_adapter
 from instantstyle.recipe import Reference
 
 from ..parity.test_other_pipelines import make_sd15

@@ -9,8 +9,8 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
 from instantstyle import ModelError
+from instantstyle.loaders.weight_files import describe_weights
 from instantstyle.models.vae import replace_vae
-from instantstyle.models.weight_files import describe_weights
 from instantstyle.recipe import Reference
 
 

@@ -62,8 +62,8 @@ def weights_sha256(field: str, name: str) -> str | None:
     Raises:
         ModelError: There is no such file.
     """
+    from ..loaders.weight_files import FINDERS
     from ..models.registry import CARDS
-    from ..models.weight_files import FINDERS
 
     if field == "second_adapter" and name in CARDS:
         return None
@@ -101,7 +101,7 @@ def locate_weights(field: str, file: Reference, folders: Sequence[Path]) -> str:
 
 def _list_candidates(field: str, folders: Sequence[Path]) -> Iterator[str]:
     """Yield the files of weights in folders, the folders in diffusers' layout in them, and those that are one."""
-    from ..models.weight_files import COMPONENT_WEIGHTS, SUFFIXES
+    from ..loaders.weight_files import COMPONENT_WEIGHTS, SUFFIXES
 
     for folder in folders:
         for path in (folder, *sorted(folder.glob("*"))):

@@ -1,1 +1,1 @@
-"""IP-Adapter files: layouts, types, partial reading and conversion."""
+"""Files of weights: IP-Adapters (layouts, types, partial reading, conversion), LoRAs, and other changes of a model."""

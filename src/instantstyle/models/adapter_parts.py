@@ -12,6 +12,7 @@ from ..core.pipeline import InstantStyle
 from ..core.style_builder import StyleBuilder
 from ..errors import CheckpointError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from ..loaders.weight_files import find_adapter
 from ..recipe import RecipeFields, Reference
 from ..utils.hub import fetch_file, why_unreachable
 from .clip_sources import TEXT_SOURCES, LazyTextEncoder, find_image_encoder_source, unknown_image_encoder_error
@@ -19,7 +20,6 @@ from .conflicts import find_conflicts, missing_adapter_error
 from .registry import CARDS, ModelCard
 from .required_files import RequiredFile, list_missing, list_required_files, missing_files_error
 from .resolve import AdapterSource, ImageEncoderLike, resolve_card
-from .weight_files import find_adapter
 
 AdapterLike = AdapterSource | Reference
 """An adapter as in `AdapterSource`, or the entry of a recipe for one, whose SHA-256 is compared."""

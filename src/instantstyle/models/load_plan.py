@@ -10,6 +10,7 @@ import torch
 from ..errors import CheckpointError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint, layer_tensor_names
 from ..loaders.state_dict import open_state_dict
+from ..loaders.weight_files import COMPONENT_WEIGHTS, FINDERS, WeightFile, is_hub_id
 from ..recipe import Lora, Reference
 from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, BlockWeights, Layer, find_weight
@@ -22,7 +23,6 @@ from .pipeline_files import IMAGE_ENCODER
 from .registry import ModelCard
 from .required_files import RequiredFile, list_required_files
 from .resolve import AdapterSource, ImageEncoderLike, drop_adapter, resolve_card
-from .weight_files import COMPONENT_WEIGHTS, FINDERS, WeightFile, is_hub_id
 
 DEFAULT_TOKENS = 4
 """Image tokens assumed of an adapter that is not on this machine: those of a base adapter."""

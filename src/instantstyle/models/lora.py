@@ -1,24 +1,16 @@
 """LoRA files, merged into the weights of a pipeline when it is loaded."""
 
 import re
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..loaders.lora_file import LoraFile, is_factor
+from ..loaders.weight_files import WeightFile, describe_weights, find_lora
 from ..recipe import Lora
 from ..utils.text import one_line
-from .lora_file import LoraFile, is_factor
-from .weight_files import WeightFile, describe_weights, find_lora
-
-BASES: Mapping[int, str] = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 2048: "SDXL"}
-"""Base model of a LoRA by the width of the text tokens that its cross-attention reads."""
-
-_TEXT_KEY = re.compile(r"attn2[._](?:processor\.)?to_k.*(?:down|lora_A)(?:\.default)?\.weight$")
-_TRANSFORMER_KEY = re.compile(r"(?:^|[._])(?:double_blocks|single_blocks|single_transformer_blocks|joint_blocks)[._]")
-"""Names that only diffusion transformers have: those of FLUX and of SD3."""
-
 
 _NAME = "instantstyle"
 """Name of the PEFT adapter while a file is merged."""
@@ -93,7 +85,7 @@ def _load(pipe: Any, lora: Lora) -> Path:
     """Add the layers of a file to the components of a pipeline, and return the path of the file."""
     loaded = LoraFile.read(find_lora(lora.name), lora.sha256)
     file, tensors = loaded.file, dict(loaded.tensors)
-    _check_base(pipe, file, {key: tuple(tensor.shape) for key, tensor in tensors.items()})
+    loaded.check_base(pipe.unet.config.cross_attention_dim)
     loaded.check_complete()
     if not tensors:
         raise ModelError(f"{file.path} has no LoRA layers of this model; it has no tensors.")
@@ -189,22 +181,6 @@ def _layer(name: str) -> str:
     return re.sub(r"\.lora_(?:A|B|magnitude_vector|embedding_A|embedding_B)(?:\.bias)?$", "", name)
 
 
-def _check_base(pipe: Any, file: WeightFile, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse a LoRA of another base model by the width of its text tokens."""
-    expected = _text_width(pipe)
-    if any(map(_TRANSFORMER_KEY.search, shapes)):
-        raise ModelError(f"{file.path} is a LoRA of a diffusion transformer, such as FLUX, and this model is a UNet.")
-    # A motion module's attn2 reads frames and not text.
-    keys = [key for key in shapes if _TEXT_KEY.search(key) and "motion_modules" not in key]
-    widths = {shapes[key][1] for key in keys if len(shapes[key]) > 1}
-    if widths and expected and expected not in widths:
-        raise ModelError(
-            f"{file.path} is a LoRA of {_join(BASES.get(width, 'another model') for width in widths)} (text tokens of "
-            f"{_join(map(str, sorted(widths)))} numbers), and this model, {BASES.get(expected, 'of another family')}, "
-            f"has {expected}; use one for this base."
-        )
-
-
 @contextmanager
 def _hide_remarks() -> Generator[None]:
     """Hide what diffusers logs of components that a LoRA does not change."""
@@ -216,11 +192,6 @@ def _hide_remarks() -> Generator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
-
-
-def _text_width(pipe: Any) -> int | None:
-    width = pipe.unet.config.cross_attention_dim
-    return width if isinstance(width, int) else None
 
 
 def _components(pipe: Any) -> list[str]:
@@ -235,7 +206,3 @@ def _require_peft(pipe: Any) -> None:
         raise ModelError(f"{type(pipe).__name__} takes no LoRA; leave it out.")
     if not is_peft_available():
         raise ModelError("A LoRA needs the package peft: pip install 'instantstyle[lora]'.")
-
-
-def _join(names: Iterable[str]) -> str:
-    return " or ".join(dict.fromkeys(names))

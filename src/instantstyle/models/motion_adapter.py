@@ -6,10 +6,10 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
+from ..loaders.weight_files import WeightFile, find_motion_adapter
 from ..recipe import RecipeFields, Reference
 from ..utils.text import one_line
 from .network import import_diffusers_class
-from .weight_files import WeightFile, find_motion_adapter
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..loaders.weight_files import describe_weights
 from ..recipe import Lora, RecipeFields, Reference
 from .lora import LoraLike, change_second_text_encoder, list_loras, merge_loras
 from .motion_adapter import add_motion_modules
 from .schedulers import build_scheduler, validate_scheduler
 from .vae import replace_vae
-from .weight_files import describe_weights
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from typing import Any
 
 from ..errors import ModelError
+from ..loaders.weight_files import find_vae
 from ..recipe import Reference
 from ..utils.text import one_line
 from .network import import_diffusers_class
-from .weight_files import find_vae
 
 _LDM_KEY = "decoder.mid.block_1.norm1.weight"
 """A tensor that only files of the original implementation have, such as `sdxl_vae.safetensors`."""

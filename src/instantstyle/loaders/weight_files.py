@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..errors import JobError, ModelError, suggest_nearest
-from ..loaders.pickle_file import is_archive, load_pickle
 from ..recipe import Reference
 from ..utils.hub import fetch_file
 from ..utils.text import cut, one_line, shorten
 from ..utils.text_file import read_text_file
+from .pickle_file import is_archive, load_pickle
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,6 +35,13 @@ IGNORED_SETTINGS = frozenset(
 KEPT_BASE = (None, True, False, "gaussian", "orthogonal", "mica")
 """Values of `init_lora_weights` that leave the base model as it is; others, such as "pissa", change its weights."""
 
+BASES: Mapping[int, str] = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 2048: "SDXL"}
+"""Base model of a LoRA by the width of the text tokens that its cross-attention reads."""
+
+_TEXT_KEY = re.compile(r"attn2[._](?:processor\.)?to_k.*(?:down|lora_A)(?:\.default)?\.weight$")
+_TRANSFORMER_KEY = re.compile(r"(?:^|[._])(?:double_blocks|single_blocks|single_transformer_blocks|joint_blocks)[._]")
+"""Names that only diffusion transformers have: those of FLUX and of SD3."""
+
 _FACTORS = re.compile(r"(?:lora_(?:A|B|down|up)|lora(?:_linear_layer)?\.(?:down|up))(?=\.|$)")
 _PARTNERS = {"A": "B", "B": "A", "down": "up", "up": "down"}
 
@@ -66,6 +73,28 @@ class LoraFile:
         """
         contents = file.read(expected)
         return cls(file, contents.tensors, _read_settings(file, contents.metadata))
+
+    def check_base(self, width: object) -> None:
+        """Refuse a LoRA of another base model by the width of its text tokens.
+
+        Args:
+            width: `cross_attention_dim` of the UNet; nothing is compared where it is no number.
+
+        Raises:
+            ModelError: The file was made for another base model.
+        """
+        expected, path = width if isinstance(width, int) else None, self.file.path
+        if any(map(_TRANSFORMER_KEY.search, self.tensors)):
+            raise ModelError(f"{path} is a LoRA of a diffusion transformer, such as FLUX, and this model is a UNet.")
+        # A motion module's attn2 reads frames and not text.
+        keys = [key for key in self.tensors if _TEXT_KEY.search(key) and "motion_modules" not in key]
+        widths = {self.tensors[key].shape[1] for key in keys if self.tensors[key].ndim > 1}
+        if widths and expected and expected not in widths:
+            raise ModelError(
+                f"{path} is a LoRA of {_join(BASES.get(width, 'another model') for width in widths)} (text tokens of "
+                f"{_join(map(str, sorted(widths)))} numbers), and this model, "
+                f"{BASES.get(expected, 'of another family')}, has {expected}; use one for this base."
+            )
 
     def check_complete(self) -> None:
         """Check that each layer has both factors, and that diffusers applies all tensors.
@@ -135,3 +164,7 @@ def _check_setting(file: WeightFile, name: str, value: object) -> None:
             f"{file.path} was trained with {shorten(name)} = {shorten(value)}, which cannot be merged into the "
             "weights of a model; use a LoRA without it."
         )
+
+
+def _join(names: Iterable[str]) -> str:
+    return " or ".join(dict.fromkeys(names))
