@@ -35,6 +35,15 @@ Combine = Literal["average", "concat", "subtract"]
 """How several references are combined: one weighted mean embedding, all their tokens side by side, or the first
 reference minus the mean of the others."""
 
+Fuse = Literal["add", "adain"]
+"""How the attention of a style is joined to that of the text: added (IP-Adapter, arXiv 2308.06721), or the text's
+is given the style's mean and deviation (StyleStudio, arXiv 2412.08503)."""
+
+Shared = Literal["align", "swap"]
+"""How the images of a set see the pixels of the first one in self-attention: beside their own and with its statistics
+(StyleAligned, arXiv 2312.02133), or instead of their own in the up blocks (visual style prompting, arXiv
+2402.12974)."""
+
 Control = Literal["none", "canny"]
 """What preserves the structure of the image to start from: its pixels only, or also a Canny ControlNet."""
 
@@ -64,6 +73,7 @@ Weight = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 FractionInterval = Annotated[tuple[Fraction, Fraction], AfterValidator(_validate_order)]
 ImageSide = Annotated[int, Field(ge=8, le=16384, multiple_of=8)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 FrameRate = Annotated[float, Field(ge=1, le=50, allow_inf_nan=False)]
 """Frames a second; a GIF has at most 50, by its unit of 1/100 second of which browsers need two."""
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
@@ -163,6 +173,15 @@ class Recipe(StrictModel):
     """Fraction of the steps after which the style begins to act."""
     end: Fraction = 1.0
     """Fraction of the steps after which it stops."""
+    fuse: Fuse = "add"
+    hold_layout: Fraction = 0.0
+    """Fraction of the steps in which unstyled twins of the images hold the layout (StyleStudio)."""
+    shared: Shared | None = None
+    """How the image shares the self-attention of the first image of its set; None for an image of its own."""
+    first_prompt: Text | None = None
+    """Prompt of that first image, which has all other settings of this one; None for this image itself."""
+    first_seed: Seed | None = None
+    """Its seed."""
     colour_transfer: Fraction | None = None
     """How far the latents are given the colours of `references`, which must be one image; None or 0 for not."""
     colour_transfer_interval: FractionInterval | None = None
@@ -195,7 +214,7 @@ class Recipe(StrictModel):
     frame_weights: Annotated[tuple[Weight, ...], Field(max_length=1024)] = ()
     """Factors on `scale` over the frames, from the first frame to the last, linearly interpolated between; none for 1
     in all."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: Seed
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     guidance_interval: FractionInterval | None = None
@@ -234,10 +253,18 @@ class Recipe(StrictModel):
                 f"Recipe is invalid: {' and '.join(idle)} can only act on an animation, and there is no "
                 "motion_adapter; add it."
             )
-        if self.motion_adapter and (refused := [name for name in ("image", "colour_transfer") if getattr(self, name)]):
+        if self.motion_adapter and (refused := [name for name in _STILL_FIELDS if getattr(self, name)]):
             raise JobError(
                 f"Recipe is invalid: {' and '.join(refused)} cannot act on an animation, whose frames all begin as "
-                "noise; leave it out, or leave out motion_adapter."
+                "noise and are one batch; leave it out, or leave out motion_adapter."
+            )
+        if self.hold_layout and self.shared:
+            raise JobError(
+                "Recipe is invalid: hold_layout and shared both change self-attention; leave one of them out."
+            )
+        if (self.first_prompt is None) != (self.first_seed is None):
+            raise JobError(
+                "Recipe is invalid: first_prompt and first_seed name the first image of a set together; give both."
             )
         lists = [name for name in FILE_FIELDS if isinstance(getattr(self, name), tuple)]
         for name in lists:
@@ -312,6 +339,12 @@ MODEL_FIELDS = (
 )
 """Fields of a recipe that determine which weights are loaded for an image."""
 
+_STILL_FIELDS = ("image", "colour_transfer", "hold_layout", "shared")
+"""Fields of a recipe that no animation has."""
+
+SET_FIELDS = ("shared", "first_prompt", "first_seed")
+"""Fields of a recipe that name the set of an image and its first image."""
+
 ANIMATION_FIELDS = ("motion_adapter", "frames", "fps", "frame_weights")
 """Fields of a recipe that only an animation has."""
 
@@ -321,7 +354,8 @@ BLOCK_FIELDS = ("blocks", "second_blocks")
 STYLE_FIELDS = (
     *("texture_references", "colour_scale", "texture_scale", "negative_references", "combine", "crop"),
     *("content", "content_references", "content_scale", "removal", "mask_quantile"),
-    *("blocks", "scale", "mask", "start", "end", "frame_weights", "colour_transfer", "colour_transfer_interval"),
+    *("blocks", "scale", "mask", "start", "end", "fuse", "hold_layout", "frame_weights"),
+    *("colour_transfer", "colour_transfer_interval"),
     *("second_blocks", "second_scale"),
 )
 """Fields without effect where a recipe has no references of a style or layout."""

@@ -22,7 +22,8 @@ from .latent_colours import OpenedColours
 from .pipeline_call import only_reads
 from .pipeline_state import PipelineState, watch_callback
 from .protocols import PipelineArguments
-from .recipe_fields import call_fields, colour_fields
+from .recipe_fields import call_fields, colour_fields, set_fields
+from .shared_attention import SharedAttention
 from .style import Style
 from .styled_unet import StyledUNet
 
@@ -55,6 +56,9 @@ class CallRecord:
     guidance_interval: tuple[float, float] | None
     colours: OpenedColours | None
     """The colours that the latents got."""
+    hold_layout: float
+    """Share of the steps with unstyled twins."""
+    shared: SharedAttention | None
     seeds: tuple[int, ...]
     num_images_per_prompt: int
     arguments: PipelineArguments
@@ -72,6 +76,8 @@ class CallRecord:
         settings: PipelineArguments,
         guidance_interval: Sequence[float] | None,
         colours: OpenedColours | None,
+        hold_layout: float,
+        shared: SharedAttention | None,
         seeds: Sequence[int],
         num_images_per_prompt: int,
         arguments: PipelineArguments,
@@ -86,6 +92,8 @@ class CallRecord:
             settings,
             None if guidance_interval is None else (float(start), float(end)),
             colours,
+            hold_layout,
+            shared,
             tuple(seeds),
             num_images_per_prompt,
             {name: list(value) if isinstance(value, list) else value for name, value in arguments.items()},
@@ -139,7 +147,7 @@ class CallRecord:
         """
         place, pipe = index // self.num_images_per_prompt, self.styled.pipe
         style = self.styles[place if len(self.styles) > 1 else 0] if self.styles else None
-        negative = self.arguments.get("negative_prompt")
+        negatives = negative = self.arguments.get("negative_prompt")
         negative = negative if negative is None or isinstance(negative, str) else negative[place]
         missing = [
             *([] if self.recipe_fields else ["a pipeline without a name to load it by (use instantstyle.load)"]),
@@ -154,6 +162,12 @@ class CallRecord:
         if style is not None:
             conditionings = (style,) if isinstance(style, Style) else self.styles
             fields |= call_fields(conditionings, self.settings, self.styled, missing)
+        fields["hold_layout"] = self.hold_layout
+        if self.shared is not None:
+            styles = [each for each in self.styles if isinstance(each, Style)]
+            same = isinstance(negatives, str | None) or len({*negatives}) == 1
+            same &= all(each is styles[0] for each in styles)
+            fields |= set_fields(self.shared, self.prompts, self.seeds, same, missing)
         if self.colours is not None:
             fields |= colour_fields(self.colours, fields, self.styled, missing)
         if "second_scale" not in fields:

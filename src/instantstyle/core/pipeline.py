@@ -27,6 +27,7 @@ from .image_arguments import convert_images
 from .injection import inject_attention_processors, limit_guidance, record_attention
 from .ip_adapter import IPAdapter, merge_style_layers
 from .latent_colours import LatentColours, open_latent_colours, with_latent_colours
+from .lora_style import LoraStyle, LoraStyles, PreparedLoras, split_loras
 from .output import CallRecord, StyledOutput
 from .output_checks import check_output, flagged_images
 from .pipeline_call import unwrap_compiled
@@ -40,7 +41,7 @@ from .pipeline_checks import (
     supported_arguments,
 )
 from .pipeline_state import PipelineState
-from .prompt_checks import warn_of_call
+from .prompt_checks import check_text_of_fuse, warn_of_call
 from .protocols import ContentEncoder, Pipeline, PipelineArguments
 from .reference_encoder import ContentScale, ReferenceEncoder
 from .reference_inputs import ReferenceLike
@@ -257,7 +258,7 @@ class InstantStyle:
     @contextmanager
     def using(
         self,
-        style: StyleLike | Shared,
+        style: StyleLike | Shared | LoraStyles,
         *,
         blocks: BlockSpec = "style",
         scale: float = 1.0,
@@ -279,7 +280,7 @@ class InstantStyle:
         unless `row_layout` names its parts, and the step is that of the timestep in `scheduler.timesteps`.
 
         Args:
-            style: A style, several references, conditionings or `SharedAttention`, as in a call.
+            style: A style, several references, conditionings, `SharedAttention` or `LoraStyle`s, as in a call.
             row_layout: Parts of a batch in a loop or pipeline of your own; None is the constructor's.
             scheduler: The scheduler of a loop of your own; None is `pipe.scheduler`, whose steps must not be skipped.
 
@@ -289,16 +290,16 @@ class InstantStyle:
             StyleError: The style cannot be used here, or another thread styles the UNet.
         """
         shared, rest = split_shared(style)
+        loras, rest = split_loras(rest)
         styles = [] if rest is None else self.builder.as_styles(rest)
         negative = None if negative_style is None else self.builder.as_style(negative_style)
         settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve, "frames": frames}
-        entries = styles if isinstance(styles, list) else [styles]
-        for spec in (blocks, *(each.blocks for each in entries if isinstance(each, StyleConditioning))):
-            self.architecture.check_modes(spec)
         settings |= {"blocks": blocks, "fuse": fuse, "negative_style": negative}
-        conditionings = as_conditionings(styles, **settings) if rest is not None else []
-        conditionings = [replace(each, blocks=self._without_probe_file(each.blocks)) for each in conditionings]
-        layers = merge_style_layers(style_layers(self.builders, each) for each in conditionings)
+        conditionings = self._as_conditionings(styles, settings) if rest is not None else []
+        acting = self._prepare_loras(loras)
+        layers = merge_style_layers(
+            [*acting.style_layers, *(style_layers(self.builders, each) for each in conditionings)]
+        )
         layout = self.row_layout if row_layout is None else validate_row_layout(row_layout)
         inject = partial(
             inject_attention_processors,
@@ -309,6 +310,7 @@ class InstantStyle:
         )
         with (
             inject(layers),
+            acting.injected(layout, scheduler),
             nullcontext() if shared is None else shared.injected(self.adapter, self.pipe.unet, inject),
         ):
             yield self.pipe
@@ -334,7 +336,7 @@ class InstantStyle:
         self,
         prompt: str | Sequence[str] | None = None,
         *,
-        style: StyleLike | Shared | None = None,
+        style: StyleLike | Shared | LoraStyles | None = None,
         content: Content | None = None,
         content_scale: ContentScale | None = None,
         removal: Removal | None = None,
@@ -361,8 +363,8 @@ class InstantStyle:
         Args:
             prompt: One prompt or several.
             style: A reference or several (images, saved styles), a ready `Style`, one `Style` for each prompt, or
-                `StyleConditioning`s that add up, `SharedAttention`, or a list with it and those. None is the plain
-                pipeline.
+                `StyleConditioning`s that add up, `SharedAttention`, `LoraStyle`s, or a list with these. None is the
+                plain pipeline.
             content: Words for what the references show, or pictures of it, to be removed; as in `style`.
             content_scale: How much is removed, 0 for nothing, or `"auto"`: just enough that the reference is no closer
                 to the words than unrelated images. None is the removal's default, or the scale of a ready style.
@@ -399,6 +401,7 @@ class InstantStyle:
             StyleError: The style cannot be used with these arguments.
         """
         shared, added = split_shared(style)
+        loras, added = split_loras(added)
         check_arguments(self.pipe, arguments, self.__call__, is_styled=added is not None)
         arguments = convert_images(self.pipe, {**self.defaults, **arguments})
         prompts, images = num_images(prompt, num_images_per_prompt, arguments)
@@ -417,17 +420,22 @@ class InstantStyle:
             added, crop, content, content_scale, removal, mask_quantile, settings
         )
         check_one_style_each(styles, prompts)
-        twin_share = check_hold_layout(hold_layout, styles, shared, arguments, prompts)
+        conditionings = [] if styles is None else self._as_conditionings(styles, settings)
+        for conditioning in conditionings:
+            check_text_of_fuse(conditioning.fuse, [prompt] if isinstance(prompt, str) else prompt or ())
+        twin_share = check_hold_layout(hold_layout, loras or styles, shared, arguments, prompts)
         check_shared(shared, prompts * images)
-        styling = nullcontext() if styles is None else self.using(styles, **settings)
-        sharing = nullcontext() if shared is None else self.using(shared)
-        record = CallRecord.of(self, prompt, styles, settings, guidance_interval, colours, seeds, images, arguments)
+        acting = [*conditionings, *loras, *([] if shared is None else [shared])]
+        styling = self.using(acting) if acting else nullcontext()
+        record = CallRecord.of(
+            *(self, prompt, styles, settings, guidance_interval, colours, twin_share, shared, seeds, images, arguments)
+        )
+        record.changes.update(dict.fromkeys(["LoraStyle"] if loras else []))
         holding = inject_twins(self.pipe, twin_share, images, self.row_layout)
         with (
             StyledUNet.of(self.pipe.unet).generating(),
             record.watch(arguments) as watched,
             styling,
-            sharing,
             guidance,
             holding,
         ):
@@ -439,7 +447,6 @@ class InstantStyle:
             output = self.pipe(**inputs, **watched)
         output = drop_twins(output, images) if twin_share else output
         check_output(output[0], flagged_images(output), self.pipe)
-        conditionings = [] if styles is None else as_conditionings(styles, **settings)
         warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours)
         warn_of_guidance(self.pipe, conditionings)
         return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)
@@ -452,6 +459,20 @@ class InstantStyle:
         """Return the adapter of a ready style, or of the first in a list; the first adapter for references."""
         first = next(iter(cast("Sequence[object]", style)), None) if isinstance(style, list | tuple) else style
         return find_builder(self.builders, first) if isinstance(first, Style) else self.builder
+
+    def _as_conditionings(
+        self, styles: Style | Sequence[Style] | Sequence[StyleConditioning], settings: PipelineArguments
+    ) -> list[StyleConditioning]:
+        """Convert styles to conditionings without modes and probe files; raises `BlockError` for unknown modes."""
+        entries = [styles] if isinstance(styles, Style) else styles
+        for spec in (settings["blocks"], *(each.blocks for each in entries if isinstance(each, StyleConditioning))):
+            self.architecture.check_modes(spec)
+        conditionings = as_conditionings(styles, **settings)
+        return [replace(each, blocks=self._without_probe_file(each.blocks)) for each in conditionings]
+
+    def _prepare_loras(self, loras: Sequence[LoraStyle]) -> PreparedLoras:
+        found = [replace(each, blocks=self._without_probe_file(each.blocks)) for each in loras]
+        return PreparedLoras(found, self.pipe, self.architecture)
 
     def _without_probe_file(self, blocks: BlockSpec) -> BlockSpec:
         """Replace a probe file by the blocks that it names: `core` sees no probe file. Returns a copy."""

@@ -4,7 +4,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import PromptWarning, SizeWarning
+from ..errors import PromptWarning, SizeWarning, StyleError
+from ..recipe import Fuse
 from ..utils.caller_warnings import warn_caller
 from ..utils.text import shorten
 from .protocols import PipelineArguments
@@ -36,6 +37,23 @@ def warn_of_call(
             warn_caller(hint, PromptWarning)
     if hint := describe_size(pipe, arguments.get("height"), arguments.get("width")):
         warn_caller(hint, SizeWarning)
+
+
+def check_text_of_fuse(fuse: Fuse, prompts: Sequence[str]) -> None:
+    """Check that there is text whose attention can take the statistics of a style's.
+
+    Args:
+        fuse: How the two are joined.
+        prompts: The prompts.
+
+    Raises:
+        StyleError: It is `adain`, and a prompt is empty.
+    """
+    if fuse == "adain" and any(not prompt.strip() for prompt in prompts):
+        raise StyleError(
+            "fuse='adain' gives the attention of the text the statistics of the style's, and the prompt is empty; "
+            "write what the image shows, or use fuse='add'."
+        )
 
 
 def describe_prompt(prompt: str, tokenizer: Any, explain: Callable[[str], str | None] | None = None) -> str | None:

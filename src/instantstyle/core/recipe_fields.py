@@ -12,6 +12,7 @@ from ..unet.blocks import BlockOrLayer, BlockSpec
 from .conditioning import MaskFile, StyleConditioning
 from .latent_colours import NOISE, OpenedColours
 from .protocols import PipelineArguments
+from .shared_attention import LATE_BLOCKS, SharedAttention, find_method
 from .style import Style
 from .style_source import blend_scales, content_identity, is_changed
 
@@ -30,6 +31,7 @@ def style_fields(style: Style, settings: PipelineArguments, missing: list[str]) 
     fields: RecipeFields = {
         "blocks": _block_names(settings["blocks"]),
         **{name: float(settings[name]) for name in ("scale", "start", "end")},
+        "fuse": settings["fuse"],
         **{name: getattr(style, name) for name in ("content_scale", "removal", "mask_quantile")},
     }
     if style.texture is not None:
@@ -123,6 +125,27 @@ def colour_fields(
     return {**own, "colour_transfer": float(settings.guidance), "colour_transfer_interval": interval}
 
 
+def set_fields(
+    shared: SharedAttention, prompts: Sequence[str], seeds: Sequence[int], same: bool, missing: list[str]
+) -> RecipeFields:
+    """Return the recipe's fields of self-attention that is shared with the first image of a call.
+
+    Args:
+        shared: How it is shared.
+        prompts: The prompts of the call.
+        seeds: The seeds of its images.
+        same: Whether all images have one style and one negative prompt.
+        missing: Descriptions of what no field records; added to.
+    """
+    method = find_method(shared)
+    if method is None:
+        known = f"SharedAttention() and SharedAttention.swapped({LATE_BLOCKS!r})"
+        missing.append(f"a SharedAttention with other settings than those of {known}")
+    if not same:
+        missing.append("a SharedAttention between images with different styles or negative prompts")
+    return {"shared": method, "first_prompt": next(iter(prompts), None), "first_seed": next(iter(seeds), None)}
+
+
 def _second_fields(style: Style, settings: PipelineArguments, first: RecipeFields, missing: list[str]) -> RecipeFields:
     """Return the recipe's fields of the style of a second adapter beside those of the first."""
     own = style_fields(style, settings, missing)
@@ -130,11 +153,11 @@ def _second_fields(style: Style, settings: PipelineArguments, first: RecipeField
         missing.append("content, texture or a negative style of the second adapter")
     if own.get("combine", "average") != "average":
         missing.append("references of the second adapter side by side")
-    shared = ("start", "end", "frame_weights", "mask", "crop")
+    shared = ("start", "end", "fuse", "frame_weights", "mask", "crop")
     # The crop of a saved style is that of its file.
     compared = [name for name in shared if name != "crop" or {"crop"} <= {*first} & {*own}]
     if first and any(first.get(name) != own.get(name) for name in compared):
-        missing.append("steps, mask or crop of the second adapter that are not those of the first")
+        missing.append("steps, fuse, mask or crop of the second adapter that are not those of the first")
     return {
         **{name: own[name] for name in shared if name in own},
         "second_references": own.get("references", ()),

@@ -5,19 +5,20 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast, get_args
 
 import torch
 from torch import nn
 
 from ..errors import StyleError
+from ..recipe import Shared as Method
 from ..unet.blocks import BlockSpec, Layer, copy_spec, find_weight
 from ..utils.numbers import is_finite_number
 from ..utils.text import shorten
 from .attention.shared import SharedKeyValues, share_group_norms
 from .attention.weight import Weight
-from .conditioning import MaskLike, StyleConditioning, check_strength, load_mask, make_schedule
+from .conditioning import MaskLike, StyleConditioning, check_strength, load_mask, make_schedule, split_kind
 from .injection import StyleLayers
 from .ip_adapter import IPAdapter
 from .pipeline_call import unwrap_compiled
@@ -131,6 +132,27 @@ class SharedAttention:
             yield
 
 
+LATE_BLOCKS = "up_blocks.*"
+"""Blocks of visual style prompting: its authors take the late layers."""
+
+
+def make_shared(method: Method) -> SharedAttention:
+    """Make the sharing that a recipe names: `align`, the defaults, or `swap`, `swapped` in the up blocks."""
+    return SharedAttention() if method == "align" else SharedAttention.swapped(LATE_BLOCKS)
+
+
+def find_method(shared: SharedAttention) -> Method | None:
+    """Return the name by which a recipe records a sharing; None where its settings are others."""
+
+    def list_settings(shared: SharedAttention) -> list[object]:
+        return [getattr(shared, field.name) for field in fields(shared)]
+
+    if shared.mask is not None:
+        return None
+    methods: tuple[Method, ...] = get_args(Method)
+    return next((each for each in methods if list_settings(make_shared(each)) == list_settings(shared)), None)
+
+
 def _modules_with_norms(unet: UNet, layers: Sequence[Layer], chosen: Sequence[Layer]) -> list[nn.Module]:
     """Return the modules whose group norms are shared: the network, or its chosen blocks.
 
@@ -138,8 +160,7 @@ def _modules_with_norms(unet: UNet, layers: Sequence[Layer], chosen: Sequence[La
         StyleError: A part of the network is compiled, which would not run the hooks.
     """
     network = cast(nn.Module, unwrap_compiled(unet))
-    is_compiled = network is not cast(object, unet)
-    if is_compiled or any(map(StyledUNet.of(unet).runs_compiled, network.modules())):
+    if StyledUNet.of(unet).is_compiled(unet):
         raise StyleError(
             "The group norms of a compiled network cannot be shared; give norms=False, or use the network before "
             "compiling."
@@ -165,17 +186,10 @@ def split_shared(style: object) -> tuple[SharedAttention | None, Any]:
     Raises:
         StyleError: There are several of them.
     """
-    if isinstance(style, SharedAttention):
-        return style, None
-    if not isinstance(style, list | tuple):
-        return None, style
-    entries = cast("Sequence[object]", style)
-    shared = [each for each in entries if isinstance(each, SharedAttention)]
-    if not shared:
-        return None, style
+    shared, rest = split_kind(style, SharedAttention)
     if len(shared) > 1:
         raise StyleError("Self-attention is shared in one way a call: give one SharedAttention.")
-    return shared[0], [each for each in entries if each is not shared[0]] or None
+    return next(iter(shared), None), rest
 
 
 def check_shared(shared: SharedAttention | None, images: int) -> None:

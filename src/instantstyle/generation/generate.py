@@ -32,6 +32,7 @@ def generate(
     recipe: Recipe,
     *,
     count: int = 1,
+    prompts: Sequence[str] = (),
     on_step: OnStep | None = None,
     on_preview: OnPreview | None = None,
     sources: SourceCache | None = None,
@@ -40,12 +41,14 @@ def generate(
     """Generate images from a recipe, with seeds counting up.
 
     Each image is a call of its own rather than one batch: its pixels then do not depend on the others, large
-    images need no more memory, and a finished image can be stored before the next one starts.
+    images need no more memory, and a finished image can be stored before the next one starts. Where images share
+    attention, the first of them is generated beside each, and the pair needs the memory of two.
 
     Args:
         styled: The model, as `load_for` loads it.
         recipe: The recipe of the first image. Field `blocks` may name a probe file.
-        count: Number of images.
+        count: Number of images of each prompt.
+        prompts: Prompts, one after another; none for that of the recipe.
         on_step: Called after each step.
         on_preview: Called after each step with a function that decodes the latents.
         sources: Cache with the files that `validate` decoded.
@@ -58,10 +61,11 @@ def generate(
         InstantStyleError: The recipe does not fit the model, or a file cannot be read.
     """
     refuse_animation([name for name in ANIMATION_FIELDS if getattr(recipe, name)], "this call")
-    check_seeds(recipe, count)
+    drawn = [prompt for prompt in prompts or [recipe.prompt] for _ in range(count)]
+    check_seeds(recipe, len(drawn))
     prepared = prepared or prepare(styled, recipe, sources)
-    for seed in range(recipe.seed, recipe.seed + count):
-        yield from prepared.generate([recipe.replace(seed=seed)], on_step, on_preview)
+    for place, prompt in enumerate(drawn):
+        yield from prepared.generate([recipe.replace(prompt=prompt, seed=recipe.seed + place)], on_step, on_preview)
 
 
 DEFAULT_FRAMES = 16
@@ -115,7 +119,8 @@ class PreparedRecipe:
 
         Args:
             recipes: Recipes of which `prompt` and `seed` are used. Each image has its own noise; beside
-                others it may differ by rounding from the same image alone.
+                others it may differ by rounding from the same image alone. Where they share attention with the first
+                image of a set, there is a call for each.
             on_step: Called after each step.
             on_preview: Called after each step with a function that decodes the latents.
 
@@ -125,7 +130,9 @@ class PreparedRecipe:
         Raises:
             InstantStyleError: The recipe does not fit the model, or an image came out black.
         """
-        return cast("list[tuple[Image.Image, Recipe]]", self._call(recipes, on_step, on_preview))
+        calls = [[recipe] for recipe in recipes] if self.recipe.shared else [recipes]
+        images = [image for each in calls for image in self._call(each, on_step, on_preview)]
+        return cast("list[tuple[Image.Image, Recipe]]", images)
 
     def animate(
         self, recipes: Sequence[Recipe], on_step: OnStep | None = None
@@ -141,21 +148,42 @@ class PreparedRecipe:
         from ..models.schedulers import use_scheduler
 
         recipes = [self.recipe.replace(prompt=recipe.prompt, seed=recipe.seed) for recipe in recipes]
+        beside = list_beside(recipes[0])
+        drawn = [*beside, *recipes]
         start = self.image_arguments.get("image")
         size = start.size if start else (self.recipe.width, self.recipe.height)
         with use_scheduler(self.styled.pipe, self.recipe.scheduler), tile_large_images(self.styled.pipe, *size):
             output = self.styled(
-                [recipe.prompt for recipe in recipes],
-                style=self.conditionings or None,
-                generator=[Generator("cpu").manual_seed(recipe.seed) for recipe in recipes],
+                [recipe.prompt for recipe in drawn],
+                style=_share(self.conditionings, self.recipe if beside else None),
+                generator=[Generator("cpu").manual_seed(recipe.seed) for recipe in drawn],
                 callback_on_step_end=step_callback(on_step, on_preview),
                 **self.image_arguments,
-                **_pipeline_arguments(self.recipe, len(recipes)),
+                **_pipeline_arguments(self.recipe, len(drawn)),
             )
             return [
                 (image, _complete(recipe, self.styled, self.style, image))
-                for image, recipe in zip(output.images, recipes, strict=True)
+                for image, recipe in zip(output.images[len(beside) :], recipes, strict=True)
             ]
+
+
+def list_beside(recipe: Recipe) -> list[Recipe]:
+    """List what is generated before an image in the same call: the first image of its set, unless it is that itself.
+
+    The first image is what it is alone: attention to itself twice is attention to itself.
+    """
+    if recipe.shared is None or (recipe.first_prompt, recipe.first_seed) == (recipe.prompt, recipe.seed):
+        return []
+    return [recipe.replace(prompt=recipe.first_prompt, seed=recipe.first_seed)]
+
+
+def _share(conditionings: "Sequence[StyleConditioning]", recipe: Recipe | None) -> "Any":
+    """Return the style of a call: the conditionings, and the sharing of a recipe beside them."""
+    if recipe is None or recipe.shared is None:
+        return conditionings or None
+    from ..core.shared_attention import make_shared
+
+    return [*conditionings, make_shared(recipe.shared)]
 
 
 def prepare(
@@ -170,7 +198,8 @@ def prepare(
         keep_grey: Whether the style keeps embeddings of its images made grey, which a blend needs.
 
     Returns:
-        The part of the work that does not depend on prompt and seed.
+        The part of the work that does not depend on prompt and seed. Where images share attention and the recipe names
+        no first image, that is the recipe's own.
 
     Raises:
         InstantStyleError: A file cannot be read, or the recipe does not fit the model.
@@ -178,6 +207,8 @@ def prepare(
     warn_of_content(styled, recipe)
     sources = SourceCache() if sources is None else sources
     recipe = resolve_blocks(recipe, styled.architecture)
+    if recipe.shared and recipe.first_seed is None:
+        recipe = recipe.replace(first_prompt=recipe.prompt, first_seed=recipe.seed)
     style, conditionings = make_conditionings(styled, recipe, sources, keep_grey=keep_grey)
     image_arguments = {
         **_image_arguments(styled.pipe, recipe, sources),
@@ -233,6 +264,7 @@ def _pipeline_arguments(recipe: Recipe, count: int) -> "PipelineArguments":
         "num_inference_steps": recipe.num_inference_steps,
         "guidance_scale": recipe.guidance_scale,
         "guidance_interval": recipe.guidance_interval,
+        "hold_layout": recipe.hold_layout or None,
         "height": height,
         "width": width,
         "num_frames": (recipe.frames or DEFAULT_FRAMES) if recipe.motion_adapter else None,

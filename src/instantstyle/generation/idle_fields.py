@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..errors import JobError
-from ..recipe import ANIMATION_FIELDS, FILE_FIELDS, WEIGHT_FIELDS, WORDLESS, Recipe, Reference
+from ..recipe import ANIMATION_FIELDS, FILE_FIELDS, SET_FIELDS, WEIGHT_FIELDS, WORDLESS, Recipe, Reference
 
 if TYPE_CHECKING:
     from .sources import SourceCache
@@ -15,7 +15,7 @@ _REFERENCE_FIELDS = (
 )
 """Fields that act on `references` alone."""
 
-_STYLE_FIELDS = ("crop", "mask", "start", "end", "frame_weights")
+_STYLE_FIELDS = ("crop", "mask", "start", "end", "fuse", "hold_layout", "frame_weights")
 """Fields that act on `references`, `layout_references` and those of a second adapter."""
 
 _SCALE_FIELDS = ("scale",)
@@ -26,6 +26,9 @@ _SECOND_FIELDS = ("second_image_encoder", "second_references", "second_blocks", 
 
 _TRANSFER_FIELDS = ("colour_transfer_interval",)
 """Fields that act on `colour_transfer`."""
+
+_FIRST_FIELDS = tuple(name for name in SET_FIELDS if name != "shared")
+"""Fields that act on `shared`."""
 
 _IMAGE_FIELDS = ("strength", "control")
 """Fields that act on `image`."""
@@ -56,6 +59,8 @@ def _list_unused(recipe: Recipe) -> list[str]:
         names += _SECOND_FIELDS
     if not recipe.colour_transfer:
         names += _TRANSFER_FIELDS
+    if recipe.shared is None:
+        names += _FIRST_FIELDS
     return names if recipe.image else [*names, *_IMAGE_FIELDS]
 
 
@@ -119,11 +124,48 @@ def check_weights(recipe: Recipe) -> None:
             )
 
 
-def check_request(*recipes: Recipe, sources: "SourceCache | None" = None) -> None:
+def check_text(recipe: Recipe) -> None:
+    """Check that a prompt has words where the style is to change the attention of the text.
+
+    Raises:
+        JobError: `fuse` is `adain`, and the prompt is empty.
+    """
+    if recipe.fuse == "adain" and not recipe.prompt.strip():
+        raise JobError(
+            "fuse adain gives the attention of the text the statistics of the style's, and the prompt is empty; write "
+            "what the image shows, or use fuse add."
+        )
+
+
+def check_sets(*recipes: Recipe, count: int = 1) -> None:
+    """Check that images which are to share attention have others beside them.
+
+    Args:
+        *recipes: The recipes of a request. Those that name no first image and differ in prompt and seed alone are a
+            set, of which the first recipe is the first image.
+        count: Number of images of each recipe.
+
+    Raises:
+        JobError: A set has one image.
+    """
+    sets: dict[str, set[tuple[str, int]]] = {}
+    for recipe in recipes:
+        if recipe.shared is not None and recipe.first_seed is None:
+            members = sets.setdefault(recipe.replace(prompt="", seed=0).to_json(), set())
+            members.add((recipe.prompt, recipe.seed))
+    if any(len(members) * count < 2 for members in sets.values()):
+        raise JobError(
+            "shared gives several images the look of the first one, and there is one image; ask for several, or name "
+            "the first image of its set by first_prompt and first_seed."
+        )
+
+
+def check_request(*recipes: Recipe, sources: "SourceCache | None" = None, count: int = 1) -> None:
     """Check that each field of a request has an effect.
 
     Args:
         *recipes: One recipe, or all cells of a sweep, of which some may have no reference.
+        count: Number of images of each recipe.
         sources: Cache from which saved styles are read, which may have content; None checks nothing of those.
 
     Raises:
@@ -132,8 +174,10 @@ def check_request(*recipes: Recipe, sources: "SourceCache | None" = None) -> Non
     """
     idle = dict.fromkeys(name for recipe in recipes for name in find_idle_fields(recipe))
     refuse_fields([name for name in idle if all(name in _list_unused(recipe) for recipe in recipes)])
+    check_sets(*recipes, count=count)
     for recipe in recipes:
         check_weights(recipe)
+        check_text(recipe)
     if sources is not None:
         removals = [find_idle_removal(recipe, sources) for recipe in recipes if recipe.references]
         refuse_removal([name for name in removals[0] if all(name in names for names in removals)] if removals else ())
@@ -157,6 +201,8 @@ def refuse_fields(names: Collection[str]) -> None:
         )
     if transfer := [name for name in names if name in _TRANSFER_FIELDS]:
         faults.append(f"{transfer[0]} can only act with colour_transfer, which is not set; add it.")
+    if first := [name for name in names if name in _FIRST_FIELDS]:
+        faults.append(f"{' and '.join(first)} can only act with shared, which is not set; add it.")
     if image := [name for name in names if name in _IMAGE_FIELDS]:
         faults.append(f"{' and '.join(image)} can only act on an image to start from, and there is none; add image.")
     if faults:

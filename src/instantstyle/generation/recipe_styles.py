@@ -44,6 +44,7 @@ def make_conditionings(
         "scale": recipe.scale,
         "start": recipe.start,
         "end": recipe.end,
+        "fuse": recipe.fuse,
         "frames": recipe.frame_weights or None,
         "mask": sources.read_mask(recipe.mask) if recipe.mask else None,
     }

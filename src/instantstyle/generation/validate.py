@@ -8,13 +8,14 @@ from .idle_fields import check_request
 from .sources import SourceCache
 
 
-def validate(*recipes: Recipe, sources: SourceCache | None = None) -> None:
+def validate(*recipes: Recipe, sources: SourceCache | None = None, count: int = 1) -> None:
     """Validate a request as far as that is possible without a model.
 
     Args:
         *recipes: One recipe, or all cells of a sweep. In a sweep, some cells may have no reference; fields that need
             one must act in another cell.
         sources: Cache for the decoded files. Pass it on to `load_for` and `generate`.
+        count: Number of images of each recipe.
 
     Raises:
         JobError: A field is given that has no effect in any recipe, see `idle_fields`.
@@ -24,7 +25,7 @@ def validate(*recipes: Recipe, sources: SourceCache | None = None) -> None:
         ModelError: There is no such scheduler.
     """
     sources = SourceCache() if sources is None else sources
-    check_request(*recipes, sources=sources)
+    check_request(*recipes, sources=sources, count=count)
     validate_inputs(*recipes, sources=sources)
 
 

@@ -25,6 +25,7 @@ def format_a1111(recipe: Recipe) -> str:
         "RNG": "CPU",
         "Denoising strength": recipe.strength if recipe.image else None,
         **_style_settings(recipe),
+        **_set_settings(recipe),
         "Version": recipe.versions.get("instantstyle"),
     }
     given = ", ".join(f"{name}: {_quote(value)}" for name, value in settings.items() if value is not None)
@@ -55,6 +56,8 @@ def _style_settings(recipe: Recipe) -> dict[str, object]:
         "Style negative reference": _join_names(recipe.negative_references),
         "Style mask": recipe.mask.name if recipe.mask else None,
         "Style steps": None if throughout else f"{recipe.start:g}-{recipe.end:g}",
+        "Style fuse": None if recipe.fuse == "add" else recipe.fuse,
+        "Style hold layout": recipe.hold_layout or None,
         "Style frames": " ".join(f"{weight:g}" for weight in recipe.frame_weights) or None,
         "Style content": "; ".join(recipe.content) or None,
         "Style content reference": _join_names(recipe.content_references),
@@ -65,6 +68,16 @@ def _style_settings(recipe: Recipe) -> dict[str, object]:
         "Style blocks": recipe.blocks if isinstance(recipe.blocks, str) else json.dumps(recipe.blocks),
         **(_second_settings(recipe) if recipe.second_adapter else {}),
         "Style scale": recipe.scale,
+    }
+
+
+def _set_settings(recipe: Recipe) -> dict[str, object]:
+    if recipe.shared is None:
+        return {}
+    return {
+        "Shared attention": recipe.shared,
+        "Shared attention first prompt": recipe.first_prompt,
+        "Shared attention first seed": recipe.first_seed,
     }
 
 

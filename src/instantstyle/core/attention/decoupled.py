@@ -4,7 +4,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import StyleError
+from ...recipe import Fuse
 from ..denoising_state import DenoisingState
 from ..protocols import AttentionModule
 from ..row_layout import GUIDED, UNGUIDED, RowLayout
 from .interface import Attend, Heads, LayerInputs, split_heads
 from .key_value_shift import KeyValueShift, TailDecay, TokenShift
 from .weight import LayerWeight, Weight
-
-Fuse = Literal["add", "adain"]
 
 
 def add_attention(text: Heads, style: Heads, weight: Tensor) -> Heads:
