@@ -13,10 +13,11 @@ BROWSER := tests/studio/test_browser.py
 # One thread per worker, because the tests run in parallel processes.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal --durations 30 --ignore $(BROWSER)
 # The studies that generate images. Two at once with one thread each are faster than one with two threads.
-GENERATING := cures scales blocks blend
+GENERATING := cures scales blocks blend methods
 STUDIES := $(GENERATING:%=study-%)
 RESULTS := findings/results
 FIGURE_blend := --figure docs/images/blend.jpg
+FIGURE_methods := --figure docs/images/methods.jpg
 # Few images in few steps: a check that the studies run, without meaningful figures.
 QUICK := build/findings-quick
 FEW := --references 2 --asked 1 --steps 2 --work $(QUICK)
@@ -63,7 +64,7 @@ findings: .venv/.installed-dev
 # Starts from an empty folder, so that no images of an earlier run are reused.
 findings-quick: .venv/.installed-dev
 	rm -rf $(QUICK)
-	$(MAKE) -j2 $(STUDIES) RESULTS=$(QUICK)/results STUDY='$(FEW)' FIGURE_blend=
+	$(MAKE) -j2 $(STUDIES) RESULTS=$(QUICK)/results STUDY='$(FEW)' FIGURE_blend= FIGURE_methods=
 	$(BIN)/python -m findings.costs $(FEW) --rounds 1 -o $(QUICK)/results/costs.json
 	$(BIN)/python -m findings.page --results $(QUICK)/results -o $(QUICK)/findings.md
 

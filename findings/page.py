@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from findings import tables, verdicts
-from findings.blend import format_section
+from findings import blend, methods, tables, verdicts
 from findings.claims import format_claims
 from findings.evidence import estimate_mean
 from findings.study import RESULTS, read_results
@@ -25,7 +24,7 @@ from instantstyle.metrics import SCORE_TITLES
 from instantstyle.utils.atomic_write import atomic_write
 
 PAGE = Path("docs/findings.md")
-STUDIES = ("cures", "scales", "blocks", "blend", "costs")
+STUDIES = ("cures", "scales", "blocks", "blend", "methods", "costs")
 CURVES = {"leak": "findings-leak.svg", "subject": "findings-subject.svg"}
 """The scores that the palette is plotted against, and the files in images/ beside the page."""
 
@@ -63,7 +62,8 @@ def render_page(files: Files) -> str:
         roles=verdicts.describe_roles(blocks),
         alone=tables.format_blocks(blocks, "alone"),
         off=tables.format_blocks(blocks, "off"),
-        blend=format_section(results["blend"]),
+        blend=blend.format_section(results["blend"]),
+        other_methods=methods.format_section(results["methods"]),
         commands="\n".join(_format_command(file) for file in files.values()),
         counts="\n".join(counts),
         weights=files["cures"]["settings"]["weights"],

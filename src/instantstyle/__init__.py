@@ -21,7 +21,10 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .core.conditioning import StyleConditioning
+    from .core.inversion import Inversion
+    from .core.lora_style import LoraStyle
     from .core.pipeline import InstantStyle
+    from .core.shared_attention import SharedAttention
     from .core.style import Style
     from .models import load
     from .recipe import Recipe
@@ -34,7 +37,9 @@ __all__ = [
     "ImageError",
     "InstantStyle",
     "InstantStyleError",
+    "Inversion",
     "JobError",
+    "LoraStyle",
     "MissingExtra",
     "ModelError",
     "Recipe",
@@ -51,6 +56,8 @@ _LAZY = {
     "InstantStyle": ".core.pipeline",
     "Style": ".core.style",
     "StyleConditioning": ".core.conditioning",
+    "Inversion": ".core.inversion",
+    "LoraStyle": ".core.lora_style",
     "SharedAttention": ".core.shared_attention",
     "Recipe": ".recipe",
     "load": ".models",

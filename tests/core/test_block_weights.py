@@ -205,7 +205,7 @@ def test_modes_are_joined_listed_and_mapped_to_weights(adapter, ink):
         name: expected for name, (_, expected) in cases.items()
     }
     assert adapter.architecture.select("precise-style+layout") == adapter.architecture.select("style+layout")
-    with pytest.raises(StyleError, match="precise-style.* has an unconditional part of its own"):
+    with pytest.raises(StyleError, match=r"precise-style.* has an unconditional part of its own"):
         StyleConditioning(ink, {"precise-style": 0.5}, negative_style=ink).expand_mode()
 
 

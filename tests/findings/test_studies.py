@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from findings import blend, blocks, costs, cures, scales
+from findings import blend, blocks, costs, cures, methods, scales
 from findings.claims import CLAIMS
 from findings.page import CURVES, STUDIES, render_curves, render_page
 from findings.study import RESULTS, create_experiment, hash_weights, read_results, write_results
@@ -26,8 +26,8 @@ REFERENCES = 2
 
 @pytest.fixture(scope="module")
 def styled(tokenizer_folder, state, image_encoder) -> InstantStyle:
-    # 64 px: the classifier's input.
-    tiny = {"num_inference_steps": 1, "height": 64, "width": 64}
+    # 64 px: the classifier's input. Two steps: the colour transfer acts between them.
+    tiny = {"num_inference_steps": 2, "height": 64, "width": 64}
     return InstantStyle(make_pipe(tokenizer_folder), adapter=state, image_encoder=image_encoder, defaults=tiny)
 
 
@@ -45,6 +45,7 @@ def files(styled, args) -> dict[str, Any]:
         "scales": scales.collect_results,
         "blocks": lambda experiment: blocks.collect_results(experiment, probe(experiment)),
         "blend": lambda experiment: blend.collect_results(experiment, args.work / "blend.jpg"),
+        "methods": lambda experiment: methods.collect_results(experiment, 1, args.work / "methods.jpg"),
         "costs": lambda experiment: costs.measure_times(experiment, rounds=1),
     }
     files = {}
@@ -69,6 +70,17 @@ def test_every_method_has_a_cost_and_a_place(files):
     assert results["means"].keys() == times.keys()
     assert [len(names) for names in results["places"].values()] == [9, 10]
     assert times["all blocks"]["to_plain"] == 1
+
+
+def test_every_other_method_has_means_and_a_time(files, args):
+    results = files["methods"]["results"]
+    names = [arm.name for arm in methods.list_arms()]
+    assert [*results["means"]] == names
+    assert {*results["times"]} == {*names, "seconds of the style blocks"}
+    text = methods.format_section(results)
+    assert all(claim.statement in text for claim in methods.CLAIMS)
+    with Image.open(args.work / "methods.jpg") as figure:
+        assert figure.width > figure.height
 
 
 @pytest.mark.usefixtures("files")

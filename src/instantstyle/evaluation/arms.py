@@ -40,8 +40,19 @@ REMOVAL_ARMS = {
 """Every method against content leakage, by its name on the command line: the removals; another reference
 or the reference's own layout as the negative style."""
 
-GROUPS = {"cures": [*_BLOCKS, *REMOVAL_ARMS]}
-"""Names that stand for several arms: `cures` for all methods, beside the arms that they improve on."""
+METHOD_ARMS = {
+    f"{blocks}-{name}": Arm(f"{title}, {described}", {"blocks": blocks, **arguments})
+    for blocks, title in _BLOCKS.items()
+    for name, described, arguments in (
+        ("adain", "AdaIN", {"fuse": "adain"}),
+        ("held", "layout held", {"hold_layout": 0.4}),
+    )
+}
+"""StyleStudio's two methods, in all blocks and in the style blocks, by their name on the command line."""
+
+GROUPS = {"cures": [*_BLOCKS, *REMOVAL_ARMS], "methods": [*_BLOCKS, *METHOD_ARMS]}
+"""Names that stand for several arms: `cures` for all methods against leakage and `methods` for the other methods,
+beside the arms that they improve on."""
 
 SCALES = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
 """Scales of an evaluation by default."""
@@ -81,7 +92,7 @@ def select_arms(names: Sequence[str] | None, architecture: Architecture, content
     """
     if names is None:
         return [arm for arm in ARMS.values() if _is_possible(arm, architecture, contents)]
-    known = {**ARMS, **REMOVAL_ARMS}
+    known = {**ARMS, **REMOVAL_ARMS, **METHOD_ARMS}
     for name in names:
         if name not in known and name not in GROUPS:
             legal = [*known, *GROUPS]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..core.pipeline import InstantStyle
 from ..core.protocols import PipelineArguments
+from ..core.shared_attention import SharedAttention
 from ..core.style import Style
 from ..errors import JobError
 from ..generation.inputs import ReferenceImage
@@ -22,7 +23,7 @@ from ..imaging.loading import open_reference
 from ..imaging.png_check import read_texts_if_complete
 from ..imaging.png_metadata import save_png
 from ..metrics import Scorer, ScoringCase, compute_scores
-from ..synthetic import LAYOUTS, MINI_SCOPE, Scenes, describe_thing, sample_scenes, to_pil_image
+from ..synthetic import LAYOUTS, MINI_SCOPE, Scenes, describe_scene, describe_thing, sample_scenes, to_pil_image
 from ..utils.result_journal import ResultJournal
 from ..utils.text import shorten
 
@@ -46,6 +47,8 @@ class Arm:
         styled: Whether the reference's style is applied.
         content: Whether the reference's content is removed. References without known content are left out.
         negative: Whether the next reference is the negative style; the first one follows the last.
+        shared: Self-attention that the images share with one more image, which is generated from the reference's
+            caption, instead of its style. References without a caption are left out.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Arm:
     styled: bool = True
     content: bool = False
     negative: bool = False
+    shared: SharedAttention | None = None
 
 
 NO_REFERENCE = Arm("no reference", styled=False)
@@ -128,7 +132,9 @@ class Experiment:
         """Yield each arm with the index of each reference that can be used in it."""
         for arm in arms:
             for number, reference in enumerate(self.references):
-                if not arm.content or reference.content is not None:
+                lacks_content = arm.content and reference.content is None
+                lacks_caption = arm.shared is not None and reference.caption is None
+                if not lacks_content and not lacks_caption:
                     yield arm, number
 
     def cell_key(self, arm: Arm, number: int) -> str:
@@ -169,7 +175,10 @@ class Experiment:
             return styles[reference]
 
         arguments = {**self.arguments, **arm.arguments}
-        if arm.styled:
+        first = [] if arm.shared is None else [self.references[number].caption or ""]
+        if arm.shared is not None:
+            arguments["style"] = replace(arm.shared, scale=arguments.pop("scale", arm.shared.scale))
+        elif arm.styled:
             arguments["style"] = encode_style(number)
         if arm.negative:
             arguments["negative_style"] = encode_style((number + 1) % len(self.references))
@@ -177,8 +186,10 @@ class Experiment:
             arguments["content"] = self.references[number].content
         images: list[Image.Image] = []
         for start in range(0, len(self.prompts), self.batch):
-            prompts = list(self.prompts[start : start + self.batch])
-            images += self.styled(prompts, seed=self.seed + 1000 * number + start, **arguments).images
+            prompts = [*first, *self.prompts[start : start + self.batch]]
+            # The first image takes the seed before those of the prompts.
+            seed = self.seed + 1000 * number + start - len(first)
+            images += self.styled(prompts, seed=seed, **arguments).images[len(first) :]
         return images
 
     def _score(self, images: list[Image.Image], arm: Arm, number: int) -> CellScores:
@@ -286,7 +297,12 @@ def sample_synthetic_references(
     # 192 px: the image encoder then sees them as sharply as a photograph.
     images = scenes.render(192, torch.Generator().manual_seed(seed))
     named = [
-        ReferenceImage(f"scene {number}", to_pil_image(image), describe_thing(int(thing)))
+        ReferenceImage(
+            f"scene {number}",
+            to_pil_image(image),
+            describe_thing(int(thing)),
+            caption=describe_scene(scenes, number, look=True),
+        )
         for number, (image, thing) in enumerate(zip(images, scenes.thing, strict=True))
     ]
     return named, scenes, [describe_thing(thing) for thing in prompted.tolist()]

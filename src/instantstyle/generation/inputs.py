@@ -31,12 +31,14 @@ class ReferenceImage:
         image: The image as upright RGB.
         content: Words for its content; None if unknown.
         sha256: SHA-256 of the file in hexadecimal; None if the image is not from a file.
+        caption: Words for its content and look; None if unknown.
     """
 
     name: str
     image: Image.Image
     content: str | None = None
     sha256: str | None = None
+    caption: str | None = None
 
 
 def load_references(
