@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import StableDiffusionXLImg2ImgPipeline
+from PIL import Image
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -100,6 +102,26 @@ def test_twins_and_a_guidance_interval_skip_both(model, generate):
     sizes = record_batch_sizes(model.pipe.unet)
     generate(hold_layout=0.5, guidance_interval=(0.25, 0.75))
     assert sizes == [2, 4, 2, 1]
+
+
+def test_recorded_attention_is_that_of_the_styled_rows(model, generate):
+    with model.record_attention() as maps:
+        generate(hold_layout=0.5)
+    assert len(maps.share()) == 1
+
+
+def test_image_to_image_holds_the_layout_too(model, short, reference, generate):
+    photo = Image.new("RGB", (16, 16), "teal")
+    arguments = {key: value for key, value in short.items() if key not in ("height", "width")}
+    arguments |= {"image": photo, "strength": 1.0, "seed": 1, "num_inference_steps": 4, "guidance_scale": 5.0}
+    other = model.with_pipeline(StableDiffusionXLImg2ImgPipeline.from_pipe(model.pipe))
+    sizes = record_batch_sizes(model.pipe.unet)
+    held = other(["a", "b"], style=model.style(reference), blocks="all", hold_layout=0.5, **arguments).images
+    assert sizes == [8] * 2 + [4] * 2
+    plain = other(["a", "b"], **arguments).images
+    without = other(["a", "b"], style=model.style(reference), blocks="all", scale=1e-12, hold_layout=0.5, **arguments)
+    assert_close(without.images, plain, rtol=1e-4, atol=1e-4)
+    assert (held - plain).abs().max() > 1e-3
 
 
 def test_twins_are_dropped_from_tuples_too():

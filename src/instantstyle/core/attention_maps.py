@@ -147,7 +147,8 @@ class AttentionMaps:
         if not styles:
             return
         maps = self.layers.setdefault(layer, LayerMaps(state.spatial_size(query.shape[2])))
-        maps.add(call, _conditional_rows(len(query), state.parts))
+        rows = _conditional_rows(len(query), state.parts)
+        maps.add(call, rows if state.twins is None else [row for row in rows if row in state.twins.styled])
 
     def share(self, layers: str = "*", style: int = 0) -> Float[Tensor, "image rows columns"]:
         """Return how much of the attention's result is the style's, averaged over steps and layers.
