@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ModelError
+from ..imaging.loading import ImageLike
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import StateDictSource
 from ..recipe import Combine, Crop, Removal
@@ -25,6 +26,7 @@ from .guidance_checks import warn_of_guidance
 from .guidance_interval import GuidanceInterval
 from .image_arguments import convert_images
 from .injection import inject_attention_processors, limit_guidance, record_attention
+from .inversion import ITERATIONS, Inversion, invert
 from .ip_adapter import IPAdapter, merge_style_layers
 from .latent_colours import LatentColours, open_latent_colours, with_latent_colours
 from .lora_style import LoraStyle, LoraStyles, PreparedLoras, split_loras
@@ -36,6 +38,7 @@ from .pipeline_checks import (
     check_arguments,
     check_one_style_each,
     check_pipeline,
+    default_argument,
     make_generators,
     num_images,
     supported_arguments,
@@ -45,6 +48,7 @@ from .prompt_checks import check_text_of_fuse, warn_of_call
 from .protocols import ContentEncoder, Pipeline, PipelineArguments
 from .reference_encoder import ContentScale, ReferenceEncoder
 from .reference_inputs import ReferenceLike
+from .replayed_row import ReplayedRow, begin_with, check_styles_beside, drop_first, fit_arguments
 from .representation import describe, tabulate_roles
 from .row_layout import Row, validate_row_layout
 from .shared_attention import Shared, check_shared, split_shared
@@ -315,6 +319,49 @@ class InstantStyle:
         ):
             yield self.pipe
 
+    def invert(
+        self,
+        image: ImageLike,
+        prompt: str = "",
+        *,
+        steps: int | None = None,
+        iterations: int = ITERATIONS,
+        guidance_scale: float = 1.0,
+        width: int | None = None,
+        height: int | None = None,
+        crop: Crop = "center",
+        **arguments: Any,
+    ) -> Inversion:
+        """Find the latents through which the pipeline draws a picture with DDIM (DDIM inversion, ReNoise).
+
+        The result is the `inversion` of a call, or the `reference` of `SharedAttention`; both need a pipeline with
+        DDIM, as `load(…, scheduler="ddim")` makes it. With the same prompt and guidance it draws the picture again.
+
+        Args:
+            image: The picture: an image, a file or bytes.
+            prompt: What it shows.
+            steps: Number of steps of DDIM; None for the model's.
+            iterations: Evaluations of the network for each step, from 1, which is plain DDIM inversion.
+            guidance_scale: Scale of classifier-free guidance; above 1 the picture is given back less well.
+            width: Width in px, a multiple of 8; None keeps the proportions.
+            height: Height in px, as `width`; without both, the picture gets the area of the model's own size.
+            crop: How the picture gets other proportions, where both are given.
+            arguments: Other arguments of the pipeline, such as the image of a ControlNet.
+
+        Raises:
+            ImageError: The picture cannot be read.
+            JobError: A number is out of range, or the pipeline has no such argument.
+            ModelError: The pipeline does not draw from latents, or has a noise schedule that DDIM cannot have.
+            StyleError: A style is injected in a `using` block, or another thread styles the UNet.
+        """
+        check_arguments(self.pipe, arguments, self.invert)
+        count = steps or self.defaults.get("num_inference_steps", default_argument(self.pipe, "num_inference_steps"))
+        return invert(
+            self.pipe, image, prompt, steps=count if steps is None else steps, iterations=iterations,
+            guidance_scale=guidance_scale, width=width, height=height, crop=crop,
+            arguments=convert_images(self.pipe, arguments),
+        )  # fmt: skip
+
     @contextmanager
     def record_attention(self, *, keep_calls: bool = False) -> Generator[AttentionMaps]:
         """Record where styles act in the images that are generated inside the `with` block.
@@ -354,6 +401,7 @@ class InstantStyle:
         negative_style: Style | ReferenceLike | None = None,
         guidance_interval: GuidanceInterval | None = None,
         latent_colours: LatentColours | None = None,
+        inversion: Inversion | None = None,
         seed: int | None = None,
         num_images_per_prompt: int = 1,
         **arguments: Any,
@@ -386,6 +434,8 @@ class InstantStyle:
             guidance_interval: First and last share of the steps with guidance, such as (0.2, 0.8); None is all.
             latent_colours: A picture whose colours the latents get at a part of the steps. A recipe records that of a
                 file which is the one reference of the style, or beside no style.
+            inversion: A picture from whose inverted latents images begin instead of from noise, see `invert`; the
+                seed then has no effect, and the scheduler is DDIM.
             seed: Image i is generated from `seed + i`, alone or in a batch; None draws a new seed.
             num_images_per_prompt: Images for each prompt.
             arguments: Arguments of the pipeline itself. Images may be what references are, see `image_arguments`.
@@ -403,7 +453,8 @@ class InstantStyle:
         shared, added = split_shared(style)
         loras, added = split_loras(added)
         check_arguments(self.pipe, arguments, self.__call__, is_styled=added is not None)
-        arguments = convert_images(self.pipe, {**self.defaults, **arguments})
+        arguments = {**self.defaults, **fit_arguments(self.pipe, inversion, shared, arguments)}
+        arguments = convert_images(self.pipe, arguments)
         prompts, images = num_images(prompt, num_images_per_prompt, arguments)
         seeds, generators = make_generators(seed, arguments, prompts * images)
         warn_of_call(self.pipe, prompt, arguments, self.explain_prompt)
@@ -425,12 +476,15 @@ class InstantStyle:
             check_text_of_fuse(conditioning.fuse, [prompt] if isinstance(prompt, str) else prompt or ())
         twin_share = check_hold_layout(hold_layout, loras or styles, shared, arguments, prompts)
         check_shared(shared, prompts * images)
+        replayed = ReplayedRow.of(shared)
+        check_styles_beside(replayed, styles)
         acting = [*conditionings, *loras, *([] if shared is None else [shared])]
         styling = self.using(acting) if acting else nullcontext()
         record = CallRecord.of(
             *(self, prompt, styles, settings, guidance_interval, colours, twin_share, shared, seeds, images, arguments)
         )
-        record.changes.update(dict.fromkeys(["LoraStyle"] if loras else []))
+        changes = {"LoraStyle": bool(loras), "an inversion": inversion is not None}
+        record.changes.update(dict.fromkeys(name for name, acts in changes.items() if acts))
         holding = inject_twins(self.pipe, twin_share, images, self.row_layout)
         with (
             StyledUNet.of(self.pipe.unet).generating(),
@@ -444,8 +498,13 @@ class InstantStyle:
             inputs = call_inputs(self.pipe, prompt, 2 * images if twin_share else images, generators)
             noise = inputs.get("generator", watched.get("generator"))
             watched = with_latent_colours(self.pipe, colours, watched, noise)
+            watched = begin_with(self.pipe, inversion, watched, prompts * inputs.get("num_images_per_prompt", images))
+            if replayed is not None:
+                inputs, watched = replayed.prepend(self.pipe, inputs, watched)
             output = self.pipe(**inputs, **watched)
         output = drop_twins(output, images) if twin_share else output
+        if replayed is not None and not replayed.is_returned:
+            output = drop_first(output)
         check_output(output[0], flagged_images(output), self.pipe)
         warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours)
         warn_of_guidance(self.pipe, conditionings)

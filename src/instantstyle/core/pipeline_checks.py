@@ -144,6 +144,11 @@ def _check_numbers(pipe: Pipeline, arguments: PipelineArguments) -> None:
             raise JobError(f"{name} is {shorten(value)}; it must be a finite number.")
 
 
+def default_argument(pipe: Pipeline, name: str) -> Any:
+    """Return the default of an argument of the pipeline's call; None where it has no such argument."""
+    return getattr(inspect.signature(pipe.__call__).parameters.get(name), "default", None)
+
+
 def supported_arguments(pipe: Pipeline, arguments: PipelineArguments) -> dict[str, Any]:
     """Keep the arguments that the pipeline has: image-to-image takes its size from the image, for example."""
     known = _parameters(pipe.__call__)

@@ -20,6 +20,7 @@ from .attention.shared import SharedKeyValues, share_group_norms
 from .attention.weight import Weight
 from .conditioning import MaskLike, StyleConditioning, check_strength, load_mask, make_schedule, split_kind
 from .injection import StyleLayers
+from .inversion import Inversion
 from .ip_adapter import IPAdapter
 from .pipeline_call import unwrap_compiled
 from .protocols import UNet
@@ -63,13 +64,24 @@ class SharedAttention:
     """Factor on the first image's keys as the others see them."""
     key_shift: float = 0.0
     """Added to the products of queries with the first image's keys: log 2 counts each of them twice."""
+    reference: Inversion | None = None
+    """A real picture in place of the first image, as `styled.invert` returns it: a row before those of the prompts
+    replays its latents at each step. The authors' code takes `key_shift=log(2)` with one."""
+    return_reference: bool = False
+    """Whether the images of the call begin with that row's."""
 
     def __post_init__(self) -> None:
         curve = check_strength(self.scale, self.start, self.end, self.curve)
         for name in ("key_scale", "key_shift"):
             if not is_finite_number(getattr(self, name)):
                 raise StyleError(f"{name} is {shorten(getattr(self, name))}; it must be a finite number.")
-        for name in ("align", "norms", "swap", "negative_queries"):
+        if self.reference is not None and not isinstance(cast(object, self.reference), Inversion):
+            raise StyleError(
+                f"reference is {shorten(self.reference)}; it is a picture that is inverted: styled.invert(picture)."
+            )
+        if self.return_reference and self.reference is None:
+            raise StyleError("return_reference belongs to reference; give both, or neither.")
+        for name in ("align", "norms", "swap", "negative_queries", "return_reference"):
             if not isinstance(getattr(self, name), bool):
                 raise StyleError(f"{name} is {shorten(getattr(self, name))}; it is True or False.")
         if self.negative_queries and not self.swap:
@@ -194,8 +206,8 @@ def split_shared(style: object) -> tuple[SharedAttention | None, Any]:
 
 def check_shared(shared: SharedAttention | None, images: int) -> None:
     """Check that a call with shared self-attention has images to share it; raises `StyleError` for one image."""
-    if shared is not None and images < 2:
+    if shared is not None and shared.reference is None and images < 2:
         raise StyleError(
             "SharedAttention gives the images of one call the look of the first, and this call has one image: give "
-            "several prompts, prompt=[…, …], or num_images_per_prompt=2."
+            "several prompts, prompt=[…, …], num_images_per_prompt=2, or reference=styled.invert(picture)."
         )

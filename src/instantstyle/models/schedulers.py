@@ -11,9 +11,12 @@ from .registry import SchedulerConfig
 
 _KARRAS = {"use_karras_sigmas": True}
 
+_UNCLIPPED = {"clip_sample": False}
+"""Pictures that are predicted as latents have values beyond 1, to which both schedulers limit pixels by default."""
+
 SCHEDULERS: Mapping[str, SchedulerConfig] = {
-    "ddim": SchedulerConfig("DDIMScheduler"),
-    "ddpm": SchedulerConfig("DDPMScheduler"),
+    "ddim": SchedulerConfig("DDIMScheduler", _UNCLIPPED),
+    "ddpm": SchedulerConfig("DDPMScheduler", _UNCLIPPED),
     "deis": SchedulerConfig("DEISMultistepScheduler"),
     "dpm2": SchedulerConfig("KDPM2DiscreteScheduler", calls_per_step=2),
     "dpm2-ancestral": SchedulerConfig("KDPM2AncestralDiscreteScheduler", calls_per_step=2),

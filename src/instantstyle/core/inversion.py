@@ -1,0 +1,259 @@
+"""`Inversion`: the latents through which DDIM draws a picture, found by DDIM inversion, and their file.
+
+A network draws the picture again from the first of them. The equations are in `inverse_scheduler`.
+"""
+
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from copy import deepcopy
+from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from ..errors import JobError, ModelError, StyleError
+from ..imaging.control_image import resize_image, resize_to_area
+from ..imaging.loading import ImageLike, check_crop, open_reference
+from ..utils.numbers import is_finite_number, is_whole_number
+from ..utils.text import find_text_fault, shorten
+from ..utils.weight_fingerprint import fingerprint_weights
+from .inverse_scheduler import DDIM, InverseScheduler, build_ddim
+from .inversion_file import read_inversion, write_inversion
+from .latent_colours import encode_picture
+from .pipeline_call import unwrap_compiled
+from .styled_unet import StyledUNet
+
+if TYPE_CHECKING:
+    from .protocols import Pipeline, PipelineArguments
+
+ITERATIONS = 3
+"""Evaluations of the network for each step where none are given; docs/restyle.md has the measurement."""
+
+SAMPLED = 64
+"""Elements of each tensor of a network that its fingerprint reads: enough to tell networks apart, and quick."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """A picture as the latents through which a model draws it with DDIM; raises `StyleError` for other tensors."""
+
+    trajectory: Float[Tensor, "times channels height width"]
+    """Latents in float32: before each step, and last those of the picture itself."""
+    alphas: Float[Tensor, "steps"]
+    """ᾱ of the scheduler at the timestep of each step."""
+    timesteps: tuple[int, ...]
+    prompt: str
+    guidance_scale: float
+    """Scale of classifier-free guidance in the inversion; 1 for none."""
+    iterations: int
+    """Evaluations of the network for each step."""
+    fingerprint: str
+    """Of the weights of UNet and VAE."""
+    width: int
+    """Of the picture in px."""
+    height: int
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.trajectory.shape)
+        if len(shape) != 4 or shape[0] != self.steps + 1 or tuple(self.alphas.shape) != (self.steps,):
+            raise StyleError(
+                f"An inversion of {self.steps} steps has latents of shape {shape} and alphas of shape "
+                f"{tuple(self.alphas.shape)}; it has one more of the first than steps, and as many of the second."
+            )
+
+    @property
+    def steps(self) -> int:
+        """Number of steps of DDIM."""
+        return len(self.timesteps)
+
+    @property
+    def noise(self) -> Float[Tensor, "1 channels height width"]:
+        """The latents before the first step, as `latents=` of a call takes them."""
+        return self.trajectory[:1]
+
+    def __repr__(self) -> str:
+        """`Inversion(128×128 px, 12 steps, "a star")`."""
+        return f'Inversion({self.width}×{self.height} px, {self.steps} steps, "{shorten(self.prompt)[1:-1]}")'
+
+    def check(self, pipe: "Pipeline", arguments: "PipelineArguments") -> None:
+        """Check that a call of a pipeline goes through these latents.
+
+        Args:
+            pipe: The pipeline.
+            arguments: Arguments of the call, of which size and number of steps are compared, where given.
+
+        Raises:
+            JobError: The call has another size or number of steps, or timesteps of its own.
+            StyleError: The inversion was made with another model or scheduler.
+        """
+        if type(pipe.scheduler).__name__ != DDIM:
+            raise StyleError(
+                f"An inversion is drawn by DDIM, and the pipeline has {type(pipe.scheduler).__name__}; load the model "
+                'with scheduler="ddim".'
+            )
+        own = {"num_inference_steps": self.steps, "height": self.height, "width": self.width}
+        for name, value in own.items():
+            if (given := arguments.get(name)) is not None and given != value:
+                raise JobError(
+                    f"{name} is {shorten(given)}, and the inversion has {value}; leave it out, or invert the picture "
+                    "again."
+                )
+        if refused := [name for name in _REFUSED if arguments.get(name)]:
+            raise JobError(f"{' and '.join(refused)} cannot be used with an inversion, whose steps are its own.")
+        ddim = deepcopy(cast(Any, pipe.scheduler))
+        ddim.set_timesteps(self.steps)
+        if ddim.config.clip_sample or ddim.config.thresholding or not self._has_schedule_of(ddim):
+            raise StyleError("The inversion was made with another scheduler; invert the picture again with this one.")
+        if fingerprint_pipeline(pipe) != self.fingerprint:
+            raise StyleError("The inversion was made with another model; invert the picture again with this one.")
+
+    def _has_schedule_of(self, ddim: Any) -> bool:
+        timesteps = ddim.timesteps.tolist()
+        return [*self.timesteps] == timesteps and self.alphas.equal(ddim.alphas_cumprod[timesteps].float().cpu())
+
+    def save(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write a safetensors file, which `load` reads.
+
+        Args:
+            path: A path that ends in .safetensors.
+            force: Whether to replace an existing file.
+
+        Raises:
+            JobError: The file cannot be written there.
+        """
+        return write_inversion(self, Path(path), force=force)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Inversion":
+        """Read a file that `save` wrote.
+
+        Raises:
+            StyleError: The file is missing, damaged, or not an inversion.
+        """
+        return cls(**read_inversion(Path(path)))
+
+
+_REFUSED = ("timesteps", "sigmas", "eta")
+"""Arguments of pipelines that change the steps."""
+
+
+@torch.no_grad()
+def invert(
+    pipe: "Pipeline", image: ImageLike, prompt: str, *, steps: int, iterations: int, guidance_scale: float,
+    width: int | None, height: int | None, crop: str, arguments: "PipelineArguments",
+) -> Inversion:  # fmt: skip
+    """Find the latents through which a pipeline draws a picture; arguments as of `InstantStyle.invert`.
+
+    Raises:
+        ImageError: The picture cannot be read.
+        JobError: A number is out of range.
+        ModelError: The pipeline or its scheduler cannot invert.
+        StyleError: A style is injected.
+    """
+    _check_settings(pipe, prompt, steps, iterations, guidance_scale, width, height)
+    check_crop(crop)
+    picture = fit_picture(pipe, open_reference(image), width, height, crop)
+    scheduler = InverseScheduler(build_ddim(pipe.scheduler), iterations)
+    if steps > scheduler.ddim.config.num_train_timesteps:
+        raise JobError(f"steps is {steps}; the model has {scheduler.ddim.config.num_train_timesteps} timesteps.")
+    styled, own = StyledUNet.of(pipe.unet), pipe.scheduler
+    with styled.generating():
+        if styled.has_injections:
+            raise StyleError("A picture is inverted without a style; call invert outside of the `using` block.")
+        latents = encode_picture(pipe, picture, _latent_size(pipe, picture))
+        pipe.scheduler = cast(Any, scheduler)
+        try:
+            pipe(
+                prompt=prompt,
+                latents=latents.to(pipe.unet.dtype),
+                num_inference_steps=steps,
+                guidance_scale=guidance_scale,
+                **{"height": picture.height, "width": picture.width, "output_type": "latent", **arguments},
+            )
+        finally:
+            pipe.scheduler = own
+    trajectory = torch.cat(scheduler.trajectory[::-1]).cpu()
+    timesteps = tuple(scheduler.ddim.timesteps.tolist())
+    if not trajectory.isfinite().all():
+        raise ModelError("The inverted latents are not finite; take fewer iterations, or load the model in float32.")
+    alphas = scheduler.ddim.alphas_cumprod[[*timesteps]].float().cpu()
+    return Inversion(
+        trajectory, alphas, timesteps, prompt, float(guidance_scale), iterations, fingerprint_pipeline(pipe),
+        picture.width, picture.height,
+    )  # fmt: skip
+
+
+def fit_picture(pipe: Any, image: Image.Image, width: int | None, height: int | None, crop: str) -> Image.Image:
+    """Resize a picture to a size that the pipeline draws.
+
+    Args:
+        pipe: The pipeline.
+        image: The picture.
+        width: Width in px, a multiple of 8; None keeps the proportions.
+        height: Height in px, as `width`; without both, the picture gets the area of the model's own size.
+        crop: How it gets other proportions, where both are given: `"center"`, `"pad"` or `"squash"`.
+    """
+    if width is None or height is None:
+        if width or height:
+            return resize_image(image, 0, width, height)
+        return resize_to_area(image, pipe.unet.config.sample_size * pipe.vae_scale_factor)
+    if crop == "squash":
+        return image.resize((width, height), Image.Resampling.LANCZOS)
+    change = ImageOps.pad if crop == "pad" else ImageOps.fit
+    options = {"color": "white"} if crop == "pad" else {}
+    return change(image, (width, height), Image.Resampling.LANCZOS, **cast(Any, options))
+
+
+def fingerprint_pipeline(pipe: Any) -> str:
+    """Compute a fingerprint of the weights of UNet and VAE from some elements of each tensor."""
+    tensors = {
+        f"{name}.{key}": tensor.flatten()[:SAMPLED]
+        for name in ("unet", "vae")
+        for key, tensor in cast(nn.Module, unwrap_compiled(getattr(pipe, name))).state_dict().items()
+        # Weights that accelerate moves have no values between calls.
+        if tensor.device.type != "meta"
+    }
+    return fingerprint_weights(tensors)
+
+
+def check_draws_from_latents(pipe: Any, what: str) -> None:
+    """Check that a pipeline draws whole images from latents; raises `ModelError` that names `what` cannot be used."""
+    parameters = signature(pipe.__call__).parameters
+    if (
+        "latents" not in parameters
+        or "num_frames" in parameters
+        or {"strength", "mask_image", "video"} & {*parameters}
+    ):
+        raise ModelError(
+            f"{what} needs a pipeline that draws images from latents, and {type(pipe).__name__} does not; use that of "
+            "text to image."
+        )
+
+
+def _latent_size(pipe: Any, picture: Image.Image) -> tuple[int, int]:
+    return picture.height // pipe.vae_scale_factor, picture.width // pipe.vae_scale_factor
+
+
+def _check_settings(
+    pipe: Any, prompt: object, steps: object, iterations: object, guidance: object, *sides: object
+) -> None:
+    """Check what is given beside the picture."""
+    check_draws_from_latents(pipe, "Inversion")
+    if not isinstance(prompt, str):
+        raise JobError(f"prompt is {shorten(prompt)}; the prompt of an inversion is one text.")
+    if fault := find_text_fault(prompt):
+        raise JobError(f"prompt is {shorten(prompt)}, which {fault}.")
+    for name, value in {"steps": steps, "iterations": iterations}.items():
+        if not is_whole_number(value, at_least=1):
+            raise JobError(f"{name} is {shorten(value)}; it must be a whole number from 1.")
+    if not is_finite_number(guidance):
+        raise JobError(f"guidance_scale is {shorten(guidance)}; it must be a finite number.")
+    for name, side in zip(("width", "height"), sides, strict=True):
+        if side is not None and (not is_whole_number(side, at_least=8) or cast(int, side) % 8):
+            raise JobError(f"{name} is {shorten(side)}; it must be a multiple of 8, in pixels.")
