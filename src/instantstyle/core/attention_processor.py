@@ -91,7 +91,7 @@ class StyledAttnProcessor:
             mask = attention_mask if bias is None or attention_mask is None else attention_mask + bias
             return F.scaled_dot_product_attention(query, key, value, attn_mask=bias if mask is None else mask)
 
-        layer = LayerInputs(attn, hidden_states, self.state)
+        layer = LayerInputs(attn, hidden_states, self.state, encoder_hidden_states)
         result = add_injections(self.injections, attend, layer)(query, key, value)
         if self.state.maps is not None:
             self._record(query, (key, value), attention_mask, layer)

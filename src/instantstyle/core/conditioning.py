@@ -6,7 +6,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ from .attention.decoupled import Fuse
 from .frame_weights import FrameWeights, copy_frame_weights
 from .protocols import PipelineArguments
 from .style import Style
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +195,25 @@ def as_conditionings(style: object, **settings: Any) -> list[StyleConditioning]:
     if changed := find_changed_settings(settings):
         raise StyleError(f"{changed[0]} beside a StyleConditioning: set it in the StyleConditioning itself.")
     return [part for conditioning in conditionings for part in conditioning.expand_mode()]
+
+
+def split_kind(style: object, kind: type[Kind]) -> tuple[list[Kind], Any]:
+    """Separate what is of another kind from the styles of a call.
+
+    Args:
+        style: The `style` argument: one of anything, or a list.
+        kind: The class of the other kind.
+
+    Returns:
+        What is of that kind, and the styles without it; None where no style is left.
+    """
+    if isinstance(style, kind):
+        return [style], None
+    if not isinstance(style, list | tuple):
+        return [], style
+    entries = cast("Sequence[object]", style)
+    found = [each for each in entries if isinstance(each, kind)]
+    return (found, [each for each in entries if not isinstance(each, kind)] or None) if found else ([], style)
 
 
 STYLE_SETTINGS = frozenset(field.name for field in fields(StyleConditioning))

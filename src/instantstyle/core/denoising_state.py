@@ -160,6 +160,24 @@ class DenoisingState:
             )
         return weigh_frames(weights, self.num_frames).repeat(self.rows // self.num_frames)[:, None, None, None]
 
+    def conditional_factors(self, like: Tensor) -> Float[Tensor, "rows 1 1 1"]:
+        """Return 1 for the conditional rows of a layer and 0 for others, as a factor on a weight.
+
+        Args:
+            like: For device and dtype.
+
+        Raises:
+            StyleError: The UNet is not running, or the rows do not split evenly into parts.
+        """
+        images, rest = divmod(self.rows or 0, len(self.parts))
+        if rest:
+            raise StyleError(
+                f"A batch of {self.rows} rows does not split into {len(self.parts)} parts ({', '.join(self.parts)}), "
+                "so that its conditional rows are not known; leave positive_only out."
+            )
+        factors = [float(part == "conditional") for part in self.parts for _ in range(images)]
+        return torch.tensor(factors, dtype=like.dtype, device=like.device)[:, None, None, None]
+
     def check_rows(self, rows: int) -> None:
         """Check that a layer has the rows of the call.
 

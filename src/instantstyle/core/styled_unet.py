@@ -83,6 +83,11 @@ class StyledUNet:
         original = self._calls[module][0] if module in self._calls else vars(module).get(CALL)
         return original is not None
 
+    def is_compiled(self, unet: UNet) -> bool:
+        """Whether a UNet is compiled, or a module of it is compiled in place."""
+        network = cast(nn.Module, unwrap_compiled(unet))
+        return network is not cast(object, unet) or any(map(self.runs_compiled, network.modules()))
+
     @contextmanager
     def generating(self) -> Generator[None]:
         """Let one thread generate at a time.

@@ -262,10 +262,12 @@ def _select_tensors(state: object, path: Path) -> "Mapping[str, Tensor]":
     """Return the tensors of a pickled state dict, which a trainer may store beside its own state."""
     from torch import Tensor
 
-    state = state.get("state_dict", state) if isinstance(state, Mapping) else state
+    if isinstance(state, Mapping):
+        state = cast("Mapping[object, object]", state).get("state_dict", cast(object, state))
     if not isinstance(state, Mapping):
         raise ModelError(f"{path} contains a {type(state).__name__}, not a dictionary of tensors.")
-    return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    named = cast("Mapping[object, object]", state)
+    return {str(name): value for name, value in named.items() if isinstance(value, Tensor)}
 
 
 def _check_file(path: Path, missing: str, field: str) -> None:

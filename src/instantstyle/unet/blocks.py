@@ -180,13 +180,20 @@ BlockWeights = Mapping[BlockOrLayer, float]
 """Weights by block. A block whose layers differ in weight is replaced by those of its layers that are selected."""
 
 
-def find_weight(weights: BlockWeights, layer: Layer) -> float:
-    """Return the weight of a cross-attention layer in a selection, 0 if it is not selected."""
-    if layer.block is None:
+def find_weight(weights: BlockWeights, layer: Layer | str) -> float:
+    """Return the weight of a layer in a selection, 0 if it is not selected.
+
+    Args:
+        weights: The selection.
+        layer: A cross-attention layer, or the name of any module inside of a block.
+    """
+    name = layer if isinstance(layer, str) else layer.name
+    block, part = Block.from_layer_name(name), BlockLayer.from_layer_name(name)
+    if block is None:
         return 0.0
     # A wrapper inside of the block, which hides the place of its layers, does not unselect them.
-    own = 0.0 if layer.block_layer is None else weights.get(layer.block_layer, 0.0)
-    return weights.get(layer.block, own)
+    own = 0.0 if part is None else weights.get(part, 0.0)
+    return weights.get(block, own)
 
 
 def validate_weight(name: object, weight: object) -> float:

@@ -41,6 +41,8 @@ class LayerInputs:
     """Features of the pixels, after the layer's own norm."""
     state: DenoisingState
     """State of the UNet's current call: parts of the batch, progress, size."""
+    text: Float[Tensor, "batch words cross_dim"] | None = None
+    """Embeddings of the text; None in self-attention."""
 
 
 @runtime_checkable

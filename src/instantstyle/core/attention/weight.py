@@ -30,6 +30,8 @@ class Weight:
     """Maps the progress 0..1 to a factor on the scale; None is 1 throughout."""
     frames: FrameWeights | None = None
     """Factors on the scale over the frames of a video; None is 1 in all."""
+    positive_only: bool = False
+    """Whether it acts in the conditional parts of a batch only."""
 
     def to(self, x: Tensor) -> "Weight":
         """Move to the device of `x`; the scale stays float32, so that it stays exact."""
@@ -68,6 +70,9 @@ class LayerWeight:
         self.is_full = self._constant * factor == 1 and weight.mask is None and weight.frames is None
         if weight.frames is not None:
             self._scale = self._scale * state.weigh_rows(weight.frames).to(self._scale)
+        if weight.positive_only:
+            self._scale = self._scale * state.conditional_factors(self._scale)
+            self.is_full = False
         if state.twins is not None:
             self._scale = self._scale * state.twins.factors(self._scale)
             self.is_full = False
