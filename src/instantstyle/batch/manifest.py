@@ -17,6 +17,7 @@ from ..utils.text import cut, join_first, one_line, shorten
 from .manifest_formats import ManifestRow, read_rows
 from .row_builder import RowBuilder
 from .rows import BatchRow
+from .sets import SET, name_first_images
 
 MAX_ROWS = 1_000_000
 """Largest number of rows of a batch, and of its seeds."""
@@ -72,7 +73,7 @@ def cross_product(
             those of `defaults` are used.
         prompts: Prompts.
         seeds: Seeds.
-        defaults: Fields of a recipe that hold for every row.
+        defaults: Fields of a recipe that hold for every row. With `shared`, the images of a style are a set.
 
     Returns:
         The rows, ordered by style, prompt and seed.
@@ -83,12 +84,13 @@ def cross_product(
     """
     named_fields = list(_style_fields(styles))
     _check_count("combinations of style, prompt and seed", len(named_fields) * len(prompts) * len(seeds))
+    is_set = bool((defaults or {}).get("shared"))
     rows = [
         ManifestRow(
             f"{name or 'no style'} × {shorten(prompt)} × seed {shorten(seed)}",
-            {**fields, "prompt": prompt, "seed": seed},
+            {**fields, "prompt": prompt, "seed": seed, **({SET: place + 1} if is_set else {})},
         )
-        for name, fields in named_fields
+        for place, (name, fields) in enumerate(named_fields)
         for prompt in prompts
         for seed in seeds
     ]
@@ -148,6 +150,7 @@ def _build_rows(
     source: str, manifest_rows: Sequence[ManifestRow], defaults: Mapping[str, object], folder: Path
 ) -> list[BatchRow]:
     _check_count(f"rows in {source}", len(manifest_rows))
+    manifest_rows = name_first_images(manifest_rows, defaults)
     builder = RowBuilder(defaults, folder)
     rows, errors = [], []
     for manifest_row in manifest_rows:

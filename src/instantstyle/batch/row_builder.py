@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ..errors import InstantStyleError, JobError
 from ..generation.idle_fields import (
+    check_sets,
+    check_text,
     check_weights,
     find_idle_fields,
     find_idle_removal,
@@ -69,6 +71,8 @@ class RowBuilder:
             refuse_fields([name for name in idle if name in fields])
             refuse_removal([name for name in find_idle_removal(recipe, self.sources) if name in fields])
             check_weights(recipe)
+            check_text(recipe)
+            check_sets(recipe)
         defaults = {name for name in idle if name not in fields}
         self.idle_defaults = defaults if self.idle_defaults is None else self.idle_defaults & defaults
 

@@ -68,7 +68,7 @@ class BatchRow:
         """The fields of the recipe that determine which model is loaded."""
         recipe = self.recipe
         parts = (getattr(recipe, name) for name in MODEL_FIELDS)
-        return *parts, recipe.dtype, recipe.image is not None, recipe.control
+        return *parts, recipe.dtype, recipe.image is not None, recipe.control, bool(recipe.inversion)
 
 
 def plan_batches(rows: Sequence[BatchRow], size: int) -> list[Batch]:
@@ -76,7 +76,8 @@ def plan_batches(rows: Sequence[BatchRow], size: int) -> list[Batch]:
 
     Args:
         rows: Rows in any order.
-        size: Largest number of rows in a batch.
+        size: Largest number of images that are generated at once. A row whose layout is held counts twice; one that
+            shares attention is a batch of its own, in which the first image of its set is generated beside it.
 
     Returns:
         Batches grouped by model and, within a model, by settings; rows keep their order within a group.
@@ -85,7 +86,14 @@ def plan_batches(rows: Sequence[BatchRow], size: int) -> list[Batch]:
     for row in rows:
         models.setdefault(row.model_key, {}).setdefault(row.settings_key, []).append(row)
     groups = [group for settings in models.values() for group in settings.values()]
-    return [batch for group in groups for batch in split_batch(group, size)]
+    return [batch for group in groups for batch in split_batch(group, _count_rows(group[0].recipe, size))]
+
+
+def _count_rows(recipe: Recipe, size: int) -> int:
+    """Return the number of rows with a recipe's settings of which the images, and those beside them, are `size`."""
+    if recipe.shared:
+        return 1
+    return max(1, size // 2) if recipe.hold_layout else size
 
 
 def split_batch(batch: Batch, size: int) -> Iterator[Batch]:

@@ -1,19 +1,22 @@
 """`instantstyle generate "a rocket" --style ink.png --content "a cat"`: images from a prompt."""
 
+from ..errors import JobError
 from . import options
 from .generate_files import generate_to_files
 from .plan import print_plan
-from .recipe_options import TEXT_TO_IMAGE, OptionValues, build_recipe, with_recipe_options
+from .recipe_options import REQUIRED, TEXT_TO_IMAGE, OptionValues, RecipeOption, build_recipe, with_recipe_options
 
 EXAMPLES = (
     'instantstyle generate "a rocket" --style ink.png --content "a cat" --seed 7 -o rocket.png',
     'instantstyle generate "a rocket" --style ink.png --style neon.png --weight 0.7 --weight 0.3',
     'instantstyle generate "a rocket" --colours-from ink.png --texture-from neon.png',
     'instantstyle generate "a rocket" --style ink.png --blocks style+layout -n 4',
+    'instantstyle generate "a rocket" --style ink.png --fuse adain --hold-layout 0.4',
+    'instantstyle generate "a rocket, neon" "a crown" "a fish" --shared',
 )
 
 
-@with_recipe_options(*TEXT_TO_IMAGE)
+@with_recipe_options(RecipeOption("prompt", options.Prompts, REQUIRED), *TEXT_TO_IMAGE[1:])
 def run(
     *,
     values: OptionValues,
@@ -28,12 +31,27 @@ def run(
 
     A reference is an image, a .style.safetensors file, or the name of a style in the library, unless a file
     of that name exists. If all styles are bound, neither adapter nor image encoder is loaded.
-    Steps, guidance and size are the model's own defaults unless given.
+    Steps, guidance and size are the model's own defaults unless given. With --shared, image i has seed + i, and all
+    but the first take twice the time: each is generated beside the first.
     """
+    prompts: list[str] = values["prompt"]
+    values = {**values, "prompt": prompts[0]}
+    if len(prompts) > 1 and values["shared"] is None:
+        raise JobError(
+            f"There are {len(prompts)} prompts. Put one of several words in quotes; give several the look of the "
+            "first with --shared, or generate each alone by `instantstyle batch --prompts`."
+        )
     if plan:
-        print_plan(values, device)
+        print_plan(values, device, len(prompts) * number)
         return
     recipe = build_recipe(values)
     generate_to_files(
-        recipe, output=output, title=recipe.prompt, number=number, device=device, force=force, verbose=verbose
+        recipe,
+        output=output,
+        title=recipe.prompt,
+        prompts=prompts,
+        number=number,
+        device=device,
+        force=force,
+        verbose=verbose,
     )

@@ -18,6 +18,7 @@ def generate_to_files(
     *,
     output: Path | None,
     title: str,
+    prompts: Sequence[str] = (),
     number: int,
     device: str | None,
     force: bool,
@@ -29,10 +30,11 @@ def generate_to_files(
 
     Args:
         recipe: Recipe of the first image; each further one has the next seed.
-        output: Path of the image; for several images, the seed is added to the name. None: named by `title`
-            and seed.
+        output: Path of the image; for several images, the seed is added to the name. None: named by `title`, or by
+            the prompt of several, and seed.
         title: Words for the default file name.
-        number: Number of images.
+        prompts: Prompts, one after another; none for that of the recipe.
+        number: Number of images of each prompt.
         device: A torch device; None for a GPU if there is one.
         force: Whether existing files are overwritten.
         verbose: Whether to print which references, blocks and model are used.
@@ -45,17 +47,19 @@ def generate_to_files(
     from ..generation.sources import SourceCache
     from ..imaging.image_file import save_image, validate_image_path
 
-    paths = [output] if output and number == 1 else []
+    titles = [title for title in (prompts if len(prompts) > 1 else [title]) for _ in range(number)]
+    paths = [output] if output and len(titles) == 1 else []
     if not paths:
-        base = output or Path(f"{slug(title)}.png")
-        paths = [base.with_name(f"{base.stem}-{recipe.seed + i}{base.suffix}") for i in range(number)]
-    check_seeds(recipe, number)
+        bases = [output or Path(f"{slug(title)}.png") for title in titles]
+        paths = [base.with_name(f"{base.stem}-{recipe.seed + i}{base.suffix}") for i, base in enumerate(bases)]
+    check_seeds(recipe, len(paths))
     for path in paths:
         validate_image_path(path, recipe, force=force)
     sources = SourceCache()
-    styled = load_for_recipes([recipe], device, sources, verbose=verbose)
+    requested = [recipe.replace(prompt=prompt) for prompt in prompts or [recipe.prompt]]
+    styled = load_for_recipes(requested, device, sources, verbose=verbose, count=number)
     with progress(len(paths)) as on_step:
-        results = generate(styled, recipe, count=len(paths), on_step=on_step, sources=sources)
+        results = generate(styled, recipe, count=number, prompts=prompts, on_step=on_step, sources=sources)
         for path, (image, completed) in zip(paths, results, strict=True):
             if recipe.content_scale == "auto" and path == paths[0]:
                 note(f"content scale: {completed.content_scale:g}, chosen by auto")
@@ -63,7 +67,7 @@ def generate_to_files(
 
 
 def load_for_recipes(
-    recipes: Sequence["Recipe"], device: str | None, sources: "SourceCache", *, verbose: bool
+    recipes: Sequence["Recipe"], device: str | None, sources: "SourceCache", *, verbose: bool, count: int = 1
 ) -> "InstantStyle":
     """Validate recipes and load the one model that generates all of them.
 
@@ -72,6 +76,7 @@ def load_for_recipes(
         device: A torch device; None for a GPU if there is one.
         sources: Cache of the files that are read; pass it on to what generates.
         verbose: Whether to print which references, blocks and model the first recipe uses.
+        count: Number of images of each recipe.
 
     Returns:
         The model on the device, without diffusers' own progress bar.
@@ -82,7 +87,7 @@ def load_for_recipes(
     from ..generation.load import load_for
     from ..generation.validate import validate
 
-    validate(*recipes, sources=sources)
+    validate(*recipes, sources=sources, count=count)
     styled = load_for(*recipes, device=device, sources=sources)
     styled.pipe.set_progress_bar_config(disable=True)
     if verbose:
@@ -111,4 +116,6 @@ def _print_details(recipe: "Recipe", styled: "InstantStyle", sources: "SourceCac
         note(f"second adapter {recipe.second_adapter.name}: blocks {listed}, scale {recipe.second_scale:g}")
     if recipe.layout_references:
         note(f"layout blocks: {format_blocks(styled.architecture.select('layout'))}")
+    if recipe.fuse != "add" or recipe.hold_layout:
+        note(f"joined by {recipe.fuse}, layout held in {recipe.hold_layout:g} of the steps")
     note(f"model {recipe.model} ({type(styled.pipe).__name__}), first seed {recipe.seed}")

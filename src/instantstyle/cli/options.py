@@ -23,6 +23,9 @@ OUTPUT = "Output"
 """Groups of options in help texts."""
 
 Prompt = Annotated[str, Argument(help="Text to generate an image from.")]
+Prompts = Annotated[
+    list[str], Argument(metavar="PROMPT...", help="Text to generate an image from; several with --shared.")
+]
 Photo = Annotated[Path, Argument(help="Image to restyle.")]
 PhotoPrompt = Annotated[
     str, Option("--prompt", help="What the image shows; helps to preserve it.", rich_help_panel=IMAGE)
@@ -138,6 +141,31 @@ Start = Annotated[
 End = Annotated[
     float, Option(help="Share of the steps, 0 to 1, until which the style acts.", rich_help_panel=REFERENCES)
 ]
+Fuse = Annotated[
+    str,
+    Option(
+        metavar="add|adain",
+        help="How the style is joined to the text: added, or as the mean and deviation of the text's attention.",
+        rich_help_panel=REFERENCES,
+    ),
+]
+HoldLayout = Annotated[
+    float,
+    Option(
+        help="Share of the steps, such as 0.4, in which the layout is that without a style; they cost twice as much.",
+        rich_help_panel=REFERENCES,
+    ),
+]
+Shared = Annotated[
+    bool | None,
+    Option(
+        "--shared/--swapped",
+        help="Give all images the look of the first one, without a reference: they attend to it beside themselves, or "
+        "instead of themselves in the up blocks.",
+        show_default=False,
+        rich_help_panel=REFERENCES,
+    ),
+]
 Crop = Annotated[
     str, Option(metavar="center|pad|squash", help="How a reference is made square.", rich_help_panel=REFERENCES)
 ]
@@ -147,6 +175,28 @@ Strength = Annotated[
 ]
 Control = Annotated[
     str, Option(metavar="canny|none", help="ControlNet that preserves the structure.", rich_help_panel=IMAGE)
+]
+
+KeepContent = Annotated[
+    bool,
+    Option(
+        "--keep-content",
+        help="Draw from the image's DDIM inversion, with the image itself in all blocks (InstantStyle-Plus).",
+        rich_help_panel=IMAGE,
+    ),
+]
+Inversion = Annotated[
+    int | None,
+    Option(
+        help="Evaluations at each step of the inversion, 0 for none; 3 with --keep-content.", rich_help_panel=IMAGE
+    ),
+]
+ImageScale = Annotated[
+    float | None,
+    Option(
+        help="Scale of the image as a reference in all blocks, 0 for none; 0.2 with --keep-content.",
+        rich_help_panel=IMAGE,
+    ),
 ]
 
 Negative = Annotated[str, Option("--negative", "--negative-prompt", help="Negative prompt.", rich_help_panel=IMAGE)]

@@ -12,12 +12,13 @@ _HUB_OPTIONS = ("vae", "motion_adapter")
 """Options whose recipe would hold a SHA-256, for which a hub id is downloaded: a plan needs none."""
 
 
-def print_plan(values: OptionValues, device: str | None) -> None:
+def print_plan(values: OptionValues, device: str | None, count: int = 1) -> None:
     """Print what generating would load: a line for each file of weights, the tensors, the sum.
 
     Args:
         values: Parsed values by option name. The recipe of them is validated first.
         device: A torch device; None for a GPU if there is one.
+        count: Number of images.
 
     Raises:
         InstantStyleError: The recipe is not valid, or its model is not known.
@@ -28,7 +29,7 @@ def print_plan(values: OptionValues, device: str | None) -> None:
 
     named = {name: {"name": name_on_hub} for name in _HUB_OPTIONS if (name_on_hub := values.get(name))}
     recipe = build_recipe({**values, **dict.fromkeys(named)}, **named)
-    validate(recipe)
+    validate(recipe, count=count)
     plan = plan_for(recipe, device)
     print(f"device {plan.device}, dtype {str(plan.dtype).removeprefix('torch.')}")
     for part in plan.weights:

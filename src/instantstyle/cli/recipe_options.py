@@ -12,7 +12,7 @@ from ..errors import JobError
 from . import options
 
 if TYPE_CHECKING:
-    from ..recipe import Lora, Recipe, RecipeFields, Reference
+    from ..recipe import Lora, Recipe, RecipeFields, Reference, Shared
 
 OptionValues = Mapping[str, Any]
 """Parsed values of recipe options by option name; None for an option without a default that is not given."""
@@ -103,6 +103,10 @@ def _split_interval(text: str) -> list[str]:
     return text.split(":")
 
 
+def _name_shared(beside: bool) -> "Shared":
+    return "align" if beside else "swap"
+
+
 RECIPE_OPTIONS = {
     option.name: option
     for option in (
@@ -125,11 +129,16 @@ RECIPE_OPTIONS = {
         RecipeOption("mask", options.Mask, convert=_read_image),
         RecipeOption("start", options.Start, 0.0),
         RecipeOption("end", options.End, 1.0),
+        RecipeOption("fuse", options.Fuse, "add"),
+        RecipeOption("hold_layout", options.HoldLayout, 0.0),
+        RecipeOption("shared", options.Shared, convert=_name_shared),
         RecipeOption("colour_transfer", options.ColourTransfer),
         RecipeOption("colour_transfer_interval", options.ColourTransferInterval, convert=_split_interval),
         RecipeOption("crop", options.Crop, "center"),
         RecipeOption("strength", options.Strength),
         RecipeOption("control", options.Control, "none"),
+        RecipeOption("inversion", options.Inversion),
+        RecipeOption("image_scale", options.ImageScale),
         RecipeOption("negative", options.Negative, ""),
         RecipeOption("seed", options.Seed),
         RecipeOption("steps", options.Steps),
@@ -158,10 +167,13 @@ RECIPE_OPTIONS = {
 }
 """Options by name, in the order in which `--help` lists them."""
 
-_IMAGE_OPTIONS = ("strength", "control")
+_IMAGE_OPTIONS = ("strength", "control", "inversion", "image_scale")
 """Options that act on an initial image."""
 
 _ANIMATION_OPTIONS = ("motion_adapter", "frames", "fps", "frame_weights")
+
+_STILL_OPTIONS = ("colour_transfer", "colour_transfer_interval", "hold_layout", "shared")
+"""Options that act on single images only."""
 
 TEXT_TO_IMAGE = tuple(
     option for name, option in RECIPE_OPTIONS.items() if name not in (*_IMAGE_OPTIONS, *_ANIMATION_OPTIONS)
@@ -169,10 +181,10 @@ TEXT_TO_IMAGE = tuple(
 """Options of the verbs that generate an image from a prompt alone."""
 
 TEXT_TO_VIDEO = (
-    *(option for option in TEXT_TO_IMAGE if not option.name.startswith("colour_transfer")),
+    *(option for option in TEXT_TO_IMAGE if option.name not in _STILL_OPTIONS),
     *(RECIPE_OPTIONS[name] for name in _ANIMATION_OPTIONS),
 )
-"""Options of `animate`. Colours are given to latents of single images only."""
+"""Options of `animate`."""
 
 SAMPLING = tuple(RECIPE_OPTIONS[name] for name in ("steps", "guidance", "height", "width"))
 """Options of the verbs that generate whole experiments."""

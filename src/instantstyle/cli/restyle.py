@@ -17,8 +17,16 @@ from .recipe_options import (
 
 _NAMES = (
     *("weight", "texture", "colour_scale", "texture_scale", "content", "content_image", "content_scale", "removal"),
-    *("mask_quantile", "blocks", "scale", "colour_transfer", "colour_transfer_interval", "crop"),
-    *("strength", "control"),
+    *(
+        "mask_quantile",
+        "blocks",
+        "fuse",
+        "hold_layout",
+        "colour_transfer",
+        "colour_transfer_interval",
+        "crop",
+    ),
+    *("strength", "inversion", "image_scale"),
     *(
         "negative",
         "seed",
@@ -41,17 +49,25 @@ _NAMES = (
     ),
 )
 
-EXAMPLES = ('instantstyle restyle photo.jpg --style ink.png --prompt "a rocket" -o restyled.png',)
+_OPEN = tuple(replace(RECIPE_OPTIONS[name], default=None) for name in ("scale", "control"))
+"""Options whose defaults depend on --keep-content."""
+
+EXAMPLES = (
+    'instantstyle restyle photo.jpg --style ink.png --prompt "a rocket" -o restyled.png',
+    "instantstyle restyle photo.jpg --style ink.png --keep-content",
+)
 
 
 @with_recipe_options(
     replace(RECIPE_OPTIONS["style"], default=REQUIRED),
     RecipeOption("prompt", options.PhotoPrompt, ""),
     *(RECIPE_OPTIONS[name] for name in _NAMES),
+    *_OPEN,
 )
 def run(
     *,
     photo: options.Photo,
+    keep_content: options.KeepContent = False,
     values: OptionValues,
     number: options.Number = 1,
     device: options.Device = None,
@@ -65,16 +81,18 @@ def run(
     default, 0.85 with mini, which keeps the image's colours below that, and 1 with --control canny, where a
     ControlNet preserves the edges. --prompt helps to preserve what the image shows. The result has the
     image's proportions and the model's size; --width or --height enlarges it, both give an exact size.
-    """
-    from ..generation.sources import resolve_image
-    from ..imaging.control_image import default_strength
 
-    strength = values["strength"]
-    if strength is None:
-        strength = default_strength(values["model"], values["control"])
+    With --keep-content it begins with the image's DDIM inversion, which has no strength and no seed: the image is a
+    reference itself, in all blocks, and --scale is 1.2; a ControlNet joins in where the model's family has one.
+    --inversion 0, --image-scale 0 and --control none leave out a part each.
+    """
+    from ..generation.keep_content import fill_in
+    from ..generation.sources import resolve_image
+
+    values = fill_in(values, keep_content)
     # Here the prompt is optional: the image is what the result shows.
     warnings.filterwarnings("ignore", "The prompt is empty", PromptWarning)
-    recipe = build_recipe(values, image=resolve_image(photo).as_reference(), strength=strength)
+    recipe = build_recipe(values, image=resolve_image(photo).as_reference())
     generate_to_files(
         recipe,
         output=output,

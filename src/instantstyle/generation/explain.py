@@ -13,7 +13,7 @@ from ..errors import JobError
 from ..imaging.grid import GridLayout, contact_sheet
 from ..recipe import Recipe, Reference
 from .callbacks import OnStep
-from .generate import prepare
+from .generate import list_beside, prepare
 from .reproduce import OpenedRecipe
 
 if TYPE_CHECKING:
@@ -39,11 +39,13 @@ class Explanation:
         image: The image, generated again.
         maps: Its attention.
         styles: Names of the styles that act, each with its number in the layers of `maps`.
+        place: Number of the image in the maps; the first image of its set is before it.
     """
 
     image: Image.Image
     maps: "AttentionMaps"
     styles: Sequence[tuple[str, Mapping[str, int]]]
+    place: int = 0
 
     def list_shares(self) -> list[tuple[str, float]]:
         """List the layers, each with the share of the styles in its result, 0..1."""
@@ -60,9 +62,9 @@ class Explanation:
         """
         titles, shares = ["image"], list[tuple[str, "Float[Tensor, 'rows columns']"]]()
         if by_layer:
-            shares += [(_shorten(name), self.maps.share(name)[0]) for name in self.maps.layers]
+            shares += [(_shorten(name), self.maps.share(name)[self.place]) for name in self.maps.layers]
         else:
-            shares += [(name, self.maps.share_of(places)[0]) for name, places in self.styles]
+            shares += [(name, self.maps.share_of(places)[self.place]) for name, places in self.styles]
         tiles: list[Image.Image | None] = [self.image]
         for name, share in shares:
             titles.append(f"{name}\n{share.min():.0%} to {share.max():.0%}")
@@ -93,7 +95,7 @@ def explain(
         image, _ = opened.generate(on_step)
     placed = zip(names, _find_places(opened.styled, conditionings), strict=True)
     acting = [(name, places) for name, places in placed if any(layer in maps.layers for layer in places)]
-    return Explanation(image, maps, acting)
+    return Explanation(image, maps, acting, len(list_beside(opened.recipe)))
 
 
 def _name_styles(recipe: Recipe) -> list[str]:

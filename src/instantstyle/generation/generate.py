@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..errors import JobError
 from ..imaging.animation_file import DEFAULT_FPS
-from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, Recipe, RecipeFields
+from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, INVERTIBLE, Recipe, RecipeFields
 from ..unet.probe_file import resolve_block_spec
 from ..utils.versions import library_versions
 from .callbacks import OnPreview, OnStep, step_callback
@@ -103,7 +103,8 @@ class PreparedRecipe:
         style: The style of `references`; None without references.
         conditionings: What the model is called with: the style in its blocks, and the style of
             `layout_references` in the layout blocks.
-        image_arguments: Arguments of an image-to-image pipeline; empty without `image`.
+        image_arguments: Arguments of an image-to-image pipeline; empty without `image`. In place of an inversion,
+            which depends on the prompt, there is its picture.
     """
 
     styled: "InstantStyle"
@@ -130,7 +131,8 @@ class PreparedRecipe:
         Raises:
             InstantStyleError: The recipe does not fit the model, or an image came out black.
         """
-        calls = [[recipe] for recipe in recipes] if self.recipe.shared else [recipes]
+        alone = self.recipe.shared or self.recipe.inversion
+        calls = [[recipe] for recipe in recipes] if alone else [recipes]
         images = [image for each in calls for image in self._call(each, on_step, on_preview)]
         return cast("list[tuple[Image.Image, Recipe]]", images)
 
@@ -150,21 +152,34 @@ class PreparedRecipe:
         recipes = [self.recipe.replace(prompt=recipe.prompt, seed=recipe.seed) for recipe in recipes]
         beside = list_beside(recipes[0])
         drawn = [*beside, *recipes]
-        start = self.image_arguments.get("image")
+        start = self.image_arguments.get("inversion", self.image_arguments.get("image"))
         size = start.size if start else (self.recipe.width, self.recipe.height)
-        with use_scheduler(self.styled.pipe, self.recipe.scheduler), tile_large_images(self.styled.pipe, *size):
+        scheduler = self.recipe.scheduler or (INVERTIBLE[0] if self.recipe.inversion else None)
+        with use_scheduler(self.styled.pipe, scheduler), tile_large_images(self.styled.pipe, *size):
             output = self.styled(
                 [recipe.prompt for recipe in drawn],
                 style=_share(self.conditionings, self.recipe if beside else None),
                 generator=[Generator("cpu").manual_seed(recipe.seed) for recipe in drawn],
                 callback_on_step_end=step_callback(on_step, on_preview),
-                **self.image_arguments,
+                **self._invert(recipes[0]),
+                # A sweep also generates cells without a reference, which have no layout to hold.
+                hold_layout=self.recipe.hold_layout if self.conditionings else 0.0,
                 **_pipeline_arguments(self.recipe, len(drawn)),
             )
             return [
                 (image, _complete(recipe, self.styled, self.style, image))
                 for image, recipe in zip(output.images[len(beside) :], recipes, strict=True)
             ]
+
+    def _invert(self, recipe: Recipe) -> "PipelineArguments":
+        """Return the arguments of the image to start from, with the inversion in place of its picture."""
+        arguments = dict(self.image_arguments)
+        picture = arguments.pop("inversion", None)
+        if picture is None:
+            return arguments
+        settings = {"steps": recipe.num_inference_steps, "iterations": recipe.inversion}
+        size = {"width": picture.width, "height": picture.height}
+        return {**arguments, "inversion": self.styled.invert(picture, recipe.prompt, **settings, **size, **arguments)}
 
 
 def list_beside(recipe: Recipe) -> list[Recipe]:
@@ -233,6 +248,8 @@ def _image_arguments(pipe: "Pipeline", recipe: Recipe, sources: SourceCache) -> 
     # Side in pixels of the square images that the network was trained on.
     side = pipe.unet.config.sample_size * pipe.vae_scale_factor
     image = resize_image(sources.read_image(recipe.image), side, recipe.width, recipe.height)
+    if recipe.inversion:
+        return {"inversion": image, **({"image": canny_edges(image)} if recipe.control == "canny" else {})}
     # A pipeline with a ControlNet would take the model's own size, whatever that of the image is.
     size = supported_arguments(pipe, {"height": image.height, "width": image.width})
     strength = {} if recipe.strength is None else {"strength": recipe.strength}
@@ -264,7 +281,6 @@ def _pipeline_arguments(recipe: Recipe, count: int) -> "PipelineArguments":
         "num_inference_steps": recipe.num_inference_steps,
         "guidance_scale": recipe.guidance_scale,
         "guidance_interval": recipe.guidance_interval,
-        "hold_layout": recipe.hold_layout or None,
         "height": height,
         "width": width,
         "num_frames": (recipe.frames or DEFAULT_FRAMES) if recipe.motion_adapter else None,

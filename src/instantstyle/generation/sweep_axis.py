@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from ..errors import JobError, suggest_nearest
 from ..recipe import ANIMATION_FIELDS, FIELD_ALIASES, MODEL_FIELDS, Recipe, Reference
@@ -19,7 +19,9 @@ MAX_VALUES = 50
 
 EXCLUDED_FIELDS = {
     **dict.fromkeys(MODEL_FIELDS, "one model generates the whole grid"),
-    **dict.fromkeys(("image", "strength", "control"), "its images start from noise, not from an image"),
+    **dict.fromkeys(
+        ("image", "strength", "control", "inversion", "image_scale"), "its images start from noise, not from an image"
+    ),
     **dict.fromkeys(ANIMATION_FIELDS, "its images are not animations"),
     **dict.fromkeys(("version", "versions"), "a recipe only records it"),
 }
@@ -130,6 +132,8 @@ def _parse_value(field: str, text: str) -> object:
     kind = _field_types(field)[0]
     if kind is Reference:
         return resolve_source(text).as_reference() if text else None
+    if get_origin(kind) is Literal and not text:
+        return None
     if get_origin(kind) is not tuple:
         return text
     item, *rest = get_args(kind)

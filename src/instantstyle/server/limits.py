@@ -15,8 +15,9 @@ class Limits:
         upload_pixels: Pixels of an uploaded image; the default is 96 MB as RGB.
         request_pixels: Pixels of all images of a request together, which are decoded at the same time; the default is
             two of the largest, such as a reference and an image to restyle.
-        image_pixels: Pixels of a generated image.
-        images: Images of a request; the default is OpenAI's limit of `n`.
+        image_pixels: Pixels of a generated image, or of two that are generated together: where the layout is held or
+            attention is shared, there is another beside each.
+        images: Images of a request, those beside them included; the default is OpenAI's limit of `n`.
         steps: Calls of the network for an image; schedulers of second order make two a step.
         text_length: Characters of prompt, negative prompt and content together.
         connections: Connections open at once. Beyond that, the one that waits longest for its client is closed.
@@ -52,11 +53,14 @@ class Limits:
             ApiError: Names everything that exceeds a limit.
         """
         width, height = request.dimensions or (0, 0)
-        text = request.prompt, request.negative_prompt, *request.content
+        text = request.prompt, request.negative_prompt, request.first_prompt or "", *request.content
+        beside = "twins" if request.hold_layout else "the first image beside each" if request.shared else ""
+        together = 2 if beside else 1
+        counted = f", with {beside}," if beside else ""
         amounts = {
-            "n": (request.n, self.images),
+            f"n{counted}": (together * request.n, self.images),
             "calls of the network in num_inference_steps": (_count_calls(request), self.steps),
-            "pixels of size": (width * height, self.image_pixels),
+            f"pixels of size{counted}": (together * width * height, self.image_pixels),
             "characters of text": (sum(map(len, text)), self.text_length),
         }
         exceeded = [

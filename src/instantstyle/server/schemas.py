@@ -15,8 +15,11 @@ from ..recipe import (
     Crop,
     Fraction,
     FractionInterval,
+    Fuse,
     NonEmptyText,
     Removal,
+    Seed,
+    Shared,
     Text,
     Weight,
 )
@@ -99,13 +102,21 @@ class ImageRequest(ApiRequest):
     crop: Crop = "center"
     blocks: BlockSelection = "style"
     scale: Weight = 1.0
+    fuse: Fuse = "add"
+    hold_layout: Fraction = 0.0
+    """Share of the steps in which unstyled twins hold the layout; each image then counts twice."""
+    shared: Shared | None = None
+    """How the images of the request share attention with the first of them; each image then counts twice."""
+    first_prompt: Text | None = None
+    """Prompt of an image that comes before those of the request, with `first_seed`; they share attention with it."""
+    first_seed: Seed | None = None
     second_blocks: BlockSelection = "all"
     """Where the second adapter acts, if the service has one."""
     second_scale: Weight = 1.0
     start: Fraction = 0.0
     end: Fraction = 1.0
     negative_prompt: Text = ""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    seed: Seed | None = None
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     scheduler: NonEmptyText | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from ..errors import BlockError, JobError
-from ..recipe import MODEL_FIELDS, Recipe, RecipeFields, Reference
+from ..recipe import MODEL_FIELDS, SET_FIELDS, Recipe, RecipeFields, Reference
 from .image_store import ImageStore, resolve_library_style
 from .settings import Settings
 
@@ -63,6 +63,8 @@ class FormValues:
     crop: str = "center"
     start: float = 0.0
     end: float = 1.0
+    fuse: str = "add"
+    hold_layout: float = 0.0
     negative_prompt: str = ""
     seed: str = ""
     """As text, because numbers in a browser are exact up to 2⁵³ only."""
@@ -85,10 +87,10 @@ class FormValues:
         return replace(cls(), **{field.name: value for field, value in pairs if value is not None})
 
 
-SAME_FIELDS = ("prompt", "scale", "crop", "start", "end", "negative_prompt")
+SAME_FIELDS = ("prompt", "scale", "crop", "start", "end", "fuse", "hold_layout", "negative_prompt")
 """Fields that have the same name and value on the page and in a recipe."""
 
-_STYLE_FIELDS = ("scale", "crop", "start", "end")
+_STYLE_FIELDS = ("scale", "crop", "start", "end", "fuse", "hold_layout")
 """Those of them that act on a reference."""
 
 NUMBER_FIELDS = ("num_inference_steps", "guidance_scale", "width", "height")
@@ -143,10 +145,12 @@ def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> R
         if restored:
             names = [*_FIELDS_WITHOUT_COMPONENT, *(_SECOND_FIELDS if settings.second_adapter else ())]
             style_settings |= {name: getattr(restored, name) for name in names}
+    shared: RecipeFields = {name: getattr(restored, name) for name in SET_FIELDS} if restored else {}
     return Recipe(
         **{name: getattr(values, name) for name in SAME_FIELDS if name not in _STYLE_FIELDS},
         **{name: getattr(values, name).strip() or None for name in NUMBER_FIELDS},
         **style_settings,
+        **shared,
         references=references,
         seed=_resolve_seed(values),
         **{name: getattr(settings, name) for name in MODEL_FIELDS},

@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 from ..core.style_library import list_names
-from ..recipe import CROPS, Removal
+from ..recipe import CROPS, Fuse, Removal
 from .form_values import IMAGE, MIX, SAVED, FormValues
 from .html import render_library_hint
 
@@ -22,6 +22,8 @@ REMOVALS: list[tuple[str, Removal | Literal[""]]] = [
     ("without words, in each layer", "cleanstyle"),
 ]
 """Labels of the values of `removal`; docs/removal.md explains each."""
+METHODS: list[tuple[str, Fuse]] = [("adding", "add"), ("AdaIN", "adain")]
+"""Labels of the values of `fuse`; docs/methods.md explains each."""
 NUM_SUGGESTIONS = 3
 """Number of phrases suggested for the content of a reference."""
 
@@ -56,6 +58,8 @@ class Form:
     crop: gr.Dropdown
     start: gr.Slider
     end: gr.Slider
+    fuse: gr.Dropdown
+    hold_layout: gr.Slider
     negative_prompt: gr.Textbox
     seed: gr.Textbox
     locked: gr.Checkbox
@@ -199,6 +203,24 @@ def build_settings_inputs(blocks: Sequence[str]) -> FormParts:
         share = "As a share of the steps"
         built["start"] = gr.Slider(0, 1, 0, step=0.05, label="The style begins at", info=share)
         built["end"] = gr.Slider(0, 1, 1, step=0.05, label="The style ends at", info=share)
+        built["fuse"] = gr.Dropdown(
+            METHODS,
+            value="add",
+            label="Method",
+            info="Adding puts the attention to the style on that to the prompt. AdaIN gives that to the prompt "
+            "the mean and deviation of the other, which keeps more of what the prompt says.",
+            elem_id="fuse",
+        )
+        built["hold_layout"] = gr.Slider(
+            0,
+            1,
+            0,
+            step=0.05,
+            label="Hold the layout until",
+            info="As a share of the steps, such as 0.4: until then the layout is that of the image without the style. "
+            "These steps take twice as long.",
+            elem_id="hold-layout",
+        )
         built["colour_transfer"] = gr.Textbox(
             label="Colours of the reference in the latents",
             info="0 to 1, in a part of the steps",

@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from ..core.style_library import SUFFIX, list_names
 from ..recipe import FILE_FIELDS, MODEL_FIELDS, WORDLESS, Lora, Recipe, RecipeFields, Reference
+from ..utils.text import shorten
 from .form_values import (
     BLEND_FIELDS,
     IMAGE,
@@ -150,6 +151,11 @@ def _list_differences(recipe: Recipe, settings: Settings) -> Iterator[str]:
     if recipe.motion_adapter:
         name = display_name(recipe.motion_adapter.name)
         yield f"It is an animation of the motion adapter {name}; the studio generates single images."
+    if recipe.shared:
+        yield (
+            f"It shares attention with the image of {shorten(recipe.first_prompt)}, seed {recipe.first_seed}; images "
+            "with these settings do too, until another style is selected."
+        )
     for name in MODEL_FIELDS:
         theirs, ours = (_describe_part(getattr(each, name)) for each in (recipe, settings))
         if theirs != ours:

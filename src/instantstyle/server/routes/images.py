@@ -109,7 +109,7 @@ async def _respond(
 
 def _generation(service: Service, recipe: Recipe, body: ImageRequest) -> RequestWork[Result]:
     """Return the work that decodes the files, and sends each image and, in a stream, its previews."""
-    check_request(recipe)
+    check_request(recipe, count=body.n)
     check_seeds(recipe, body.n)
     previews = body.partial_images if body.stream else 0
 
@@ -123,7 +123,7 @@ def _generation(service: Service, recipe: Recipe, body: ImageRequest) -> Request
                 index = preview_steps(previews, event.num_steps).index(event.step)
                 job.send(PartialImage(event.preview, index))
 
-        validate(recipe, sources=sources)
+        validate(recipe, sources=sources, count=body.n)
         job.send(Decoded())
         worker.generate([recipe], send, count=body.n, previews=previews, check=job.check, sources=sources)
 
