@@ -190,6 +190,11 @@ class Recipe(StrictModel):
     """Image to start from (image-to-image)."""
     strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     """How far the result may depart from `image`."""
+    inversion: Annotated[int, Field(ge=0, le=50)] | None = None
+    """Evaluations of the network at each step of the DDIM inversion of `image`, with whose latents the result begins;
+    None or 0 for `image` with noise, as `strength` says."""
+    image_scale: Weight | None = None
+    """Scale at which `image` itself acts as a reference in all blocks (InstantStyle-Plus has 0.2); None for not."""
     control: Control = "none"
     model: FileName = "mini"
     adapter: FileName | None = None
@@ -266,11 +271,25 @@ class Recipe(StrictModel):
             raise JobError(
                 "Recipe is invalid: first_prompt and first_seed name the first image of a set together; give both."
             )
+        if self.inversion:
+            self._validate_inversion()
         lists = [name for name in FILE_FIELDS if isinstance(getattr(self, name), tuple)]
         for name in lists:
             if (files := getattr(self, name)) and not any(file.weight for file in files):
                 raise JobError(f"Recipe is invalid: {name} need a weight above 0, and have none; raise one.")
         return self
+
+    def _validate_inversion(self) -> None:
+        if refused := [name for name in ("strength", "shared") if getattr(self, name)]:
+            raise JobError(
+                f"Recipe is invalid: {' and '.join(refused)} cannot act on an image that begins with an inversion; "
+                "leave it out, or leave out inversion."
+            )
+        if self.scheduler not in (None, *INVERTIBLE):
+            raise JobError(
+                f"Recipe is invalid: an inversion is drawn by DDIM, and scheduler is {self.scheduler!r}; leave it "
+                "out, or leave out inversion."
+            )
 
     def to_json(self) -> str:
         """Serialize the recipe with all its fields, so that defaults can change in later versions."""
@@ -344,6 +363,9 @@ _STILL_FIELDS = ("image", "colour_transfer", "hold_layout", "shared")
 
 SET_FIELDS = ("shared", "first_prompt", "first_seed")
 """Fields of a recipe that name the set of an image and its first image."""
+
+INVERTIBLE = ("ddim", "DDIMScheduler")
+"""Names of the scheduler by which an inversion is drawn."""
 
 ANIMATION_FIELDS = ("motion_adapter", "frames", "fps", "frame_weights")
 """Fields of a recipe that only an animation has."""

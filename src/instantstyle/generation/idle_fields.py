@@ -30,7 +30,7 @@ _TRANSFER_FIELDS = ("colour_transfer_interval",)
 _FIRST_FIELDS = tuple(name for name in SET_FIELDS if name != "shared")
 """Fields that act on `shared`."""
 
-_IMAGE_FIELDS = ("strength", "control")
+_IMAGE_FIELDS = ("strength", "control", "inversion", "image_scale")
 """Fields that act on `image`."""
 
 MAX_SEED = 2**63 - 1
@@ -234,8 +234,13 @@ def check_seeds(recipe: Recipe, count: int) -> None:
         count: Number of images.
 
     Raises:
-        JobError: The last seed would be larger than `MAX_SEED`.
+        JobError: The last seed would be larger than `MAX_SEED`, or no seed has an effect.
     """
+    if recipe.inversion and count > 1:
+        raise JobError(
+            f"An image that begins with an inversion does not depend on its seed, so that all {count} would be equal; "
+            "ask for one."
+        )
     if recipe.seed + count - 1 > MAX_SEED:
         raise JobError(
             f"seed is {recipe.seed}, and each of {count} images has the next one; the largest is {MAX_SEED}. Begin "

@@ -25,7 +25,8 @@ def load_for(
 
     Args:
         recipe: The recipe whose model, adapter, image encoder, dtype and control are loaded. With an image to
-            start from, the model is an image-to-image pipeline; with a motion adapter it is AnimateDiff's.
+            start from, the model is an image-to-image pipeline, unless that is inverted; with a motion adapter it is
+            AnimateDiff's.
         *others: Further recipes of the same model.
         device: A torch device; None for a GPU if there is one.
         plain: Whether to load neither adapter nor image encoder. None decides by `is_plain`; give it where
@@ -46,8 +47,10 @@ def load_for(
     styled = load_model(ModelParts.of(recipe), device, plain=plain, dtype=recipe.dtype)
     if recipe.image is None:
         return styled
-    from ..models import image_to_image_pipeline
+    from ..models.image_to_image import image_to_image_pipeline, text_to_image_pipeline
 
+    if recipe.inversion:
+        return text_to_image_pipeline(styled, recipe.control)
     return image_to_image_pipeline(styled, recipe.control)
 
 
@@ -103,7 +106,7 @@ def is_plain(recipe: Recipe, sources: SourceCache | None = None) -> bool:
     scale = recipe.content_scale
     if scale == "auto" or recipe.adapter or recipe.image_encoder or recipe.content or recipe.content_references:
         return False
-    if recipe.texture_references or recipe.second_adapter:
+    if recipe.texture_references or recipe.second_adapter or (recipe.image and recipe.image_scale):
         return False
     sources = SourceCache() if sources is None else sources
     files = recipe.style_files()

@@ -53,6 +53,9 @@ def make_conditionings(
         conditionings.append(StyleConditioning(style, recipe.blocks, negative_style=negative, **settings))
     if layout:
         conditionings.append(StyleConditioning(layout, "layout", **settings))
+    if recipe.image and recipe.image_scale:
+        photo = replace(styled.style(sources.read_image(recipe.image), crop=recipe.crop), name=recipe.image.name)
+        conditionings.append(StyleConditioning(photo, "all", recipe.image_scale))
     if second := _second_style(styled, recipe, sources):
         conditionings.append(
             StyleConditioning(second, recipe.second_blocks, **{**settings, "scale": recipe.second_scale})

@@ -24,6 +24,8 @@ def format_a1111(recipe: Recipe) -> str:
         # The initial noise is always sampled on the CPU, so that a seed gives the same image everywhere.
         "RNG": "CPU",
         "Denoising strength": recipe.strength if recipe.image else None,
+        "Inversion": (recipe.inversion or None) if recipe.image else None,
+        "Image scale": (recipe.image_scale or None) if recipe.image else None,
         **_style_settings(recipe),
         **_set_settings(recipe),
         "Version": recipe.versions.get("instantstyle"),

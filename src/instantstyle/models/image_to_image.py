@@ -8,7 +8,7 @@ from ..errors import ModelError
 from ..recipe import Control
 from ..utils.hub import fetch_file
 from .load import disable_watermark, hide_progress_bars
-from .network import import_diffusers_class
+from .network import find_architecture, import_diffusers_class
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel
@@ -36,11 +36,34 @@ def image_to_image_pipeline(
     Raises:
         ModelError: The family has no known ControlNet, or it is not available.
     """
+    return _from_pipe(styled, "AutoPipelineForImage2Image", control, controlnet)
+
+
+def text_to_image_pipeline(
+    styled: InstantStyle, control: Control = "none", controlnet: "ControlNetModel | None" = None
+) -> InstantStyle:
+    """Make the pipeline that draws an inverted image: the model itself, or with a ControlNet; as above."""
+    return styled if control == "none" else _from_pipe(styled, "AutoPipelineForText2Image", control, controlnet)
+
+
+def has_controlnet(model: str) -> bool:
+    """Whether the family of a model has a known Canny ControlNet.
+
+    Raises:
+        InstantStyleError: The model cannot be found or read.
+    """
+    architecture = find_architecture(model)
+    return architecture is not None and architecture.name in CANNY_CONTROLNETS
+
+
+def _from_pipe(
+    styled: InstantStyle, auto_class: str, control: Control, controlnet: "ControlNetModel | None"
+) -> InstantStyle:
     components: dict[str, object] = {}
     if control != "none":
         components["controlnet"] = _load_controlnet(styled) if controlnet is None else controlnet
     with hide_progress_bars():
-        pipe = import_diffusers_class("AutoPipelineForImage2Image").from_pipe(styled.pipe, **components)
+        pipe = import_diffusers_class(auto_class).from_pipe(styled.pipe, **components)
     return styled.with_pipeline(disable_watermark(pipe))
 
 
