@@ -1,11 +1,7 @@
 """LoRA files by blocks: what acts equals merged weights in those layers and rows, and nothing stays behind."""
 
-# Arguments of other types are passed on purpose.
-# pyright: reportArgumentType=false
-
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -18,17 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from instantstyle import InstantStyle, JobError, LoraStyle, ModelError, StyleConditioning, StyleError
-from instantstyle.core.attention.interface import LayerInputs
-from instantstyle.core.attention.weight import Weight
-from instantstyle.core.low_rank import LowRankHook, MaskedTextAttention, MaskedTextProjections
+from instantstyle import InstantStyle, JobError, LoraStyle, StyleConditioning
 from instantstyle.core.row_layout import GUIDED
 from instantstyle.core.twin_images import inject_twins
-from instantstyle.errors import RequestWarning
-from instantstyle.loaders.lora_layers import LoraLayer
+from instantstyle.errors import RequestWarning, StepWarning
 
 from ..conftest import make_pipe
-from .test_attention_processor import denoising_state
 
 STYLE, CONTENT = "up_blocks.0.attentions.1", "up_blocks.0.attentions.0"
 RANK, ALPHA = 3, 6.0
@@ -184,6 +175,12 @@ def test_it_acts_in_its_part_of_the_steps(model, tmp_path):
                 assert_close(found[place], run_unet(unet, 3 - place), rtol=1e-5, atol=1e-5, msg=f"{start} {place}")
 
 
+def test_a_part_of_the_steps_without_a_step_is_named(model, short, tmp_path):
+    save_lora(tmp_path / "ink.safetensors", model.pipe.unet)
+    with pytest.warns(StepWarning, match=r"ink\.safetensors acts at none of the 2 steps"):
+        generate(model, short, style=LoraStyle(tmp_path / "ink.safetensors", start=0.6))
+
+
 def test_it_acts_beside_a_style_and_keys_of_the_text_are_not_kept_from_before(model, short, reference, tmp_path):
     path, unet = tmp_path / "ink.safetensors", model.pipe.unet
     changes = only(save_lora(path, unet), STYLE)
@@ -229,7 +226,7 @@ def test_hold_layout_takes_a_lora_as_a_style(model, short, tmp_path):
     assert not held.equal(plain)
 
 
-def _list_state(unet: Any) -> dict[str, Any]:
+def list_state(unet: Any) -> dict[str, Any]:
     return {
         "weights": {name: (id(each), each._version) for name, each in unet.named_parameters()},
         "modules": [id(each) for each in unet.modules()],
@@ -243,9 +240,9 @@ def test_nothing_stays_changed_also_on_error(model, short, tmp_path):
     path, unet = tmp_path / "ink.safetensors", model.pipe.unet
     save_lora(path, unet)
     masked = LoraStyle(path, mask=torch.ones(4, 4))
-    before, plain = _list_state(unet), run_unet(unet)
+    before, plain = list_state(unet), run_unet(unet)
     generate(model, short, style=[masked, LoraStyle(path)])
-    assert _list_state(unet) == before
+    assert list_state(unet) == before
 
     def stop(*_: Any) -> None:
         raise KeyError("stop")
@@ -254,7 +251,7 @@ def test_nothing_stays_changed_also_on_error(model, short, tmp_path):
         generate(model, short, style=masked, callback_on_step_end=stop)
     with model.using([masked, LoraStyle(path)]):
         copied = deepcopy(unet)
-    assert _list_state(unet) == before
+    assert list_state(unet) == before
     assert run_unet(unet).equal(plain)
     assert run_unet(copied).equal(plain), "a copy is not styled"
 
@@ -273,100 +270,6 @@ def test_a_mask_selects_pixels_in_all_layers(model, short, tmp_path):
     assert not half.equal(full)
 
 
-def _layer(rows: int, columns: int, scale: float = 1.0) -> LoraLayer:
-    generator = torch.Generator().manual_seed(rows)
-    down, up = (torch.randn(*shape, generator=generator) for shape in ((RANK, columns), (rows, RANK)))
-    return LoraLayer(down, up, scale)
-
-
-def test_a_hook_weighs_rows_and_pixels_of_linear_layers_and_convolutions():
-    state, mask = denoising_state(GUIDED, latents=(2, 3)), torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, 0.25]])
-    state.rows = 2
-    layer = _layer(5, 4, scale=1.5)
-    weight = Weight(torch.tensor(2.0), mask, positive_only=True)
-    x = torch.randn(2, 6, 4)
-    factors = torch.stack([torch.zeros(6), mask.flatten()])[..., None]
-    expected = 2.0 * 1.5 * factors * (x @ layer.down.mT @ layer.up.mT)
-    linear: nn.Module = nn.Linear(4, 5)
-    conv: nn.Module = nn.Conv2d(4, 5, 1)
-    for module, given in ((linear, x), (conv, x.mT.reshape(2, 4, 2, 3))):
-        found = LowRankHook(layer, weight, state)(module, (given,), module(given))
-        change = found - module(given)
-        assert_close(change if change.ndim == 3 else change.flatten(2).mT, expected, msg=type(module).__name__)
-
-
-def test_a_mask_interpolates_between_the_texts_of_base_and_lora():
-    state = denoising_state(GUIDED, latents=(2, 2))
-    state.rows = 2
-    mask = torch.tensor([[1.0, 0.0], [0.5, 0.0]])
-    query, key, value = torch.randn(2, 2, 4, 3), torch.randn(2, 2, 5, 3), torch.randn(2, 2, 5, 3)
-    text, (to_key, to_value) = torch.randn(2, 5, 8), (_layer(6, 8, 0.5), _layer(6, 8, 0.5))
-    attn: Any = SimpleNamespace(heads=2, norm_cross=None)
-
-    def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-        return (query @ key.mT / query.shape[-1] ** 0.5).softmax(-1) @ value
-
-    def change(layer: LoraLayer) -> Tensor:
-        product = 0.7 * layer.scale * text @ layer.down.mT @ layer.up.mT
-        return product.unflatten(-1, (2, 3)).transpose(1, 2)
-
-    acting = MaskedTextAttention(MaskedTextProjections(to_key, to_value, Weight(torch.tensor(0.7), mask)))
-    acting.prepare_step(state)
-    found = acting(attend, query, key, value, LayerInputs(attn, torch.zeros(2, 4, 6), state, text))
-    base, full = attend(query, key, value), attend(query, key + change(to_key), value + change(to_value))
-    assert_close(found, base + mask.flatten()[:, None] * (full - base))
-
-
-def _rename(tensors: dict[str, Tensor], old: str, new: str) -> dict[str, Tensor]:
-    return {name.replace(old, new): each for name, each in tensors.items()}
-
-
-def test_a_file_that_cannot_act_is_refused_in_one_line_that_says_what_next(model, tmp_path):
-    """Another base, factors without a rank, no LoRA, and blocks without any of its layers."""
-    unet = model.pipe.unet
-    save_lora(tmp_path / "good.safetensors", unet, "peft")
-    good = load_file(tmp_path / "good.safetensors")
-    wide = {name: torch.ones(RANK, 768) for name in good if name.endswith("attn2.to_k.lora_A.weight")}
-    query = f"unet.{STYLE}.transformer_blocks.0.attn1.to_q.lora_A.weight"
-    other = query.replace("_A", "_B")
-    no_text = {name: each for name, each in good.items() if "attn2" not in name}
-    cases: dict[str, tuple[dict[str, Tensor], str]] = {
-        "width": ({**good, **wide}, "is a LoRA of Stable Diffusion 1.5 .* has 32; use one for this base"),
-        "size": ({**no_text, query: torch.ones(RANK, 5)}, "are for a layer 5→16, which is 16→16 here; use one that"),
-        "rank": ({**no_text, query: torch.ones(RANK + 1, 16)}, "without a common rank: those of up_blocks.0"),
-        "no rank": ({**no_text, query: torch.ones(16), other: torch.ones(16)}, "have the shapes .16,. and .16,."),
-        "one factor": ({name: each for name, each in good.items() if name != other}, "is incomplete: 1 of its"),
-        "dora": ({**good, query.replace("A.weight", "magnitude_vector"): torch.ones(16)}, "no factors of a LoRA"),
-        "loha": (_rename(good, "lora_A.weight", "hada_w1_a"), "is incomplete"),
-        "unet": (_rename(good, "up_blocks.0", "up_blocks.7"), "layers that this model does not have, such as up_b"),
-        "blocks": (
-            {name: each for name, each in good.items() if CONTENT in name},
-            rf"no layers in up_blocks\.0\.attentions\.1; it has layers in {CONTENT}: choose among these",
-        ),
-        "time": (
-            {f"unet.time_embedding.linear_1.lora_{word}.weight": torch.ones(*shape)
-             for word, shape in (("A", (1, 8)), ("B", (32, 1)))},
-            r"it changes no block of the UNet: merge it into the model, load\(",
-        ),
-        "none": ({}, "has no LoRA layers"),
-        "kohya": ({"lora_unet_up_blocks_0.diff": torch.ones(2, 2)}, "model .*; use a LoRA of kohya's trainer"),
-    }  # fmt: skip
-    wrong: dict[str, str] = {}
-    before = _list_state(unet)
-    for name, (tensors, message) in cases.items():
-        path = tmp_path / f"{name}.safetensors"
-        save_file(tensors, path)
-        try:
-            with model.using(LoraStyle(path)):
-                wrong[name] = "accepted"
-        except (ModelError, StyleError) as error:
-            text = str(error)
-            if re.search(message, text) is None or "\n" in text or path.name not in text:
-                wrong[name] = text
-    assert wrong == {}
-    assert _list_state(unet) == before
-
-
 def test_text_encoder_layers_are_left_out_and_named(model, tmp_path):
     path, unet = tmp_path / "ink.safetensors", model.pipe.unet
     changes = only(save_lora(path, unet), STYLE)
@@ -380,40 +283,6 @@ def test_text_encoder_layers_are_left_out_and_named(model, tmp_path):
         found = run_unet(unet)
     with merged(unet, changes):
         assert_close(found, run_unet(unet), rtol=1e-5, atol=1e-5)
-
-
-def test_compiled_and_fused_networks_are_refused(tokenizer_folder, tmp_path):
-    pipe: Any = make_pipe(tokenizer_folder)
-    path = tmp_path / "ink.safetensors"
-    save_lora(path, pipe.unet)
-    model, style = InstantStyle(pipe), LoraStyle(path)
-    block = pipe.unet.down_blocks[0]
-    block._compiled_call_impl = block._call_impl  # what `block.compile()` sets
-    with pytest.raises(StyleError, match="cannot act in blocks of a compiled network"), model.using(style):
-        pass
-    block._compiled_call_impl = None
-    pipe.fuse_qkv_projections()
-    with pytest.raises(StyleError, match=r"call pipe\.unfuse_qkv_projections\(\) first"), model.using(style):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("create", "message"),
-    [
-        (lambda path: LoraStyle(path, scale=float("nan")), "scale is nan"),
-        (lambda path: LoraStyle(path, start=0.8, end=0.2), "start is 0.8 and end 0.2"),
-        (lambda path: LoraStyle(path, positive_only=1), "positive_only is 1; it is True or False"),
-        (lambda path: LoraStyle(3), "file is 3; it is the path of a LoRA"),
-        (lambda path: LoraStyle(path.with_name("inc.safetensors")), "no LoRA file .*Did you mean ink.safetensors"),
-    ],
-)
-def test_wrong_settings_are_refused(tmp_path, monkeypatch, create: Callable[[Path], LoraStyle], message: str):
-    # As users call it: annotations are checked at run time in tests only.
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
-    path = tmp_path / "ink.safetensors"
-    save_file({}, path)
-    with pytest.raises((StyleError, ModelError), match=message):
-        create(path)
 
 
 def test_no_recipe_claims_to_record_it(model, short, tmp_path):

@@ -506,7 +506,7 @@ class InstantStyle:
         if replayed is not None and not replayed.is_returned:
             output = drop_first(output)
         check_output(output[0], flagged_images(output), self.pipe)
-        warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours)
+        warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours, loras)
         warn_of_guidance(self.pipe, conditionings)
         return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)
 

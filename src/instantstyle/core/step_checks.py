@@ -8,6 +8,7 @@ from ..utils.caller_warnings import warn_caller
 from .conditioning import StyleConditioning
 from .guidance_interval import GuidanceInterval
 from .latent_colours import LatentColours
+from .lora_style import LoraStyle
 
 
 def warn_of_steps(
@@ -15,6 +16,7 @@ def warn_of_steps(
     conditionings: Sequence[StyleConditioning],
     guidance_interval: GuidanceInterval | None,
     colours: LatentColours | None,
+    loras: Sequence[LoraStyle] = (),
 ) -> None:
     """Warn the caller, after a call of the pipeline, of intervals without a step of that call, by `StepWarning`.
 
@@ -23,12 +25,14 @@ def warn_of_steps(
         conditionings: The styles of the call, with their settings.
         guidance_interval: First and last share of the steps with guidance; None for all.
         colours: The colour transfer; None for none.
+        loras: LoRA files that act in blocks.
     """
     steps = getattr(pipe, "num_timesteps", None)
     if not isinstance(steps, int) or steps < 1:
         return
     intervals = {
         **{each.styles[0].label: (each.start, each.end) for each in conditionings if each.scale},
+        **{each.label: (each.start, each.end) for each in loras if each.scale},
         **({} if guidance_interval is None else {"Guidance": (guidance_interval[0], guidance_interval[1])}),
     }
     hints = [describe_interval(name, start, end, steps) for name, (start, end) in intervals.items()]
