@@ -12,6 +12,9 @@ from instantstyle.generation.generate import generate as generate_images
 from instantstyle.generation.worker import ModelWorker
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.recipe import Lora, Recipe, Reference
+from instantstyle.server.errors import ApiError
+from instantstyle.server.limits import Limits
+from instantstyle.server.schemas import GenerationRequest
 
 from .conftest import SHORT, decode, error_message, png
 
@@ -131,6 +134,40 @@ def test_steps_of_a_second_order_scheduler_count_twice(serve):
     assert "calls of the network in num_inference_steps is 4, at most 3" in error_message(response)
 
 
+def test_methods_of_a_request_reach_the_recipe(client, ink):
+    style = {"style_image": base64.b64encode(ink).decode(), "blocks": "all", "fuse": "adain", "hold_layout": 0.5}
+    [held] = post_generation(client, **style).json()["data"]
+    assert (held["recipe"]["fuse"], held["recipe"]["hold_layout"]) == ("adain", 0.5)
+    plain, first, second = (
+        *post_generation(client).json()["data"],
+        *post_generation(client, n=2, shared="align").json()["data"],
+    )
+    assert is_equal(decode(first), decode(plain))
+    assert [each["recipe"]["first_seed"] for each in (first, second)] == [7, 7]
+    [again] = post_generation(client, seed=8, shared="align", first_prompt="a rocket", first_seed=7).json()["data"]
+    assert is_equal(decode(again), decode(second))
+
+
+def test_images_beside_those_of_a_request_count_in_its_limits():
+    style = {"style_image": "ink", "hold_layout": 0.5}
+    limits = Limits(images=3, image_pixels=16 * 16, text_length=20)
+    for fields, expected in (
+        ({"n": 3}, None),
+        ({"n": 2, **style}, "n, with twins, is 4, at most 3"),
+        ({"n": 2, "shared": "swap"}, "n, with the first image beside each, is 4, at most 3"),
+        ({"size": "16x16"}, None),
+        ({"size": "16x16", **style}, "pixels of size, with twins, is 512, at most 256"),
+        ({"first_prompt": "a" * 20, "first_seed": 1}, "characters of text is 21, at most 20"),
+    ):
+        request = GenerationRequest.model_validate({"prompt": "a", **fields})
+        if expected is None:
+            limits.check(request)
+            continue
+        with pytest.raises(ApiError) as caught:
+            limits.check(request)
+        assert expected in str(caught.value), fields
+
+
 def test_the_recipe_of_a_client_names_weights_without_folders(serve):
     loras = (Lora(name="/secret/ink.safetensors", sha256="0" * 64, weight=0.5),)
     client = serve(loras=loras, vae=Reference(name="/secret/vae"), scheduler="ddim")
@@ -188,6 +225,9 @@ def test_a_streamed_edit_has_its_own_event_types(client, ink):
         ({"response_format": "url"}, "response_format is 'url', should be 'b64_json'"),
         ({"scheduler": "eulr"}, "Did you mean euler?"),
         ({"scheduler": "EulerDiscreteScheduler"}, "There is no scheduler"),
+        ({"shared": "align"}, "there is one image; ask for several"),
+        ({"hold_layout": 0.5}, "hold_layout can only act on the style of a reference"),
+        ({"fuse": "mean"}, "fuse is 'mean', should be 'add' or 'adain'"),
         ({"loras": ["a.safetensors"]}, "there is no field loras"),
         ({"content": "a cat"}, "content can only act on the style of a reference, and there is none"),
         ({"style_image": "https://example.org/ink.png"}, "style_image is not base64"),

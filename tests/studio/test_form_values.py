@@ -33,6 +33,8 @@ def test_every_field_reaches_the_recipe(build, uploaded):
         "crop": "pad",
         "start": 0.1,
         "end": 0.9,
+        "fuse": "adain",
+        "hold_layout": 0.4,
         "negative_prompt": "blurred",
     }
     numbers = {"guidance_scale": 3.5, "width": 16, "height": 24, "num_inference_steps": 2}
@@ -131,6 +133,13 @@ def test_settings_without_a_field_come_from_the_restored_recipe(build, uploaded)
     recipe = build(source=RESTORED, blocks=RESTORED_BLOCKS, restored_recipe=restored.to_json())
     for name in ("references", "combine", "blocks", "guidance_interval"):
         assert getattr(recipe, name) == getattr(restored, name)
+
+
+def test_an_image_of_a_set_stays_in_it_while_its_recipe_is_restored(build):
+    restored = Recipe(prompt="a", seed=8, shared="align", first_prompt="b", first_seed=7)
+    recipe = build(prompt="c", restored_recipe=restored.to_json())
+    assert (recipe.prompt, recipe.shared, recipe.first_prompt, recipe.first_seed) == ("c", "align", "b", 7)
+    assert build(prompt="c").shared is None
 
 
 def test_an_image_of_the_content_and_the_quantile_of_its_mask_reach_the_recipe(build, uploaded):

@@ -37,6 +37,8 @@ VALUES: dict[str, Any] = {
     "seed": "7",
     "locked": True,
     "start": 0.2,
+    "fuse": "adain",
+    "hold_layout": 0.4,
 }
 
 
@@ -84,6 +86,12 @@ def test_a_missing_reference_gives_a_remark_and_all_else_is_restored(restore):
 def test_a_name_in_a_recipe_opens_no_file(restore, uploaded):
     restored = restore(Recipe(prompt="", seed=7, references=(Reference(name=uploaded["path"]),), model="small"))
     assert restored.values.image is None
+
+
+def test_an_image_of_a_set_gives_a_remark(restore):
+    recipe = Recipe(prompt="a", seed=8, model="small", shared="align", first_prompt="b", first_seed=7)
+    [remark] = restore(recipe).remarks
+    assert "shares attention with the image of 'b', seed 7" in remark
 
 
 def test_another_model_gives_a_remark(restore):

@@ -166,6 +166,13 @@ Shared = Annotated[
         rich_help_panel=REFERENCES,
     ),
 ]
+FirstPrompt = Annotated[
+    str | None,
+    Option(
+        help="With --shared, prompt of an earlier image, whose look these images get too.", rich_help_panel=REFERENCES
+    ),
+]
+FirstSeed = Annotated[int | None, Option(help="Seed of that image.", rich_help_panel=REFERENCES)]
 Crop = Annotated[
     str, Option(metavar="center|pad|squash", help="How a reference is made square.", rich_help_panel=REFERENCES)
 ]

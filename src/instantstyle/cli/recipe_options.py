@@ -132,6 +132,8 @@ RECIPE_OPTIONS = {
         RecipeOption("fuse", options.Fuse, "add"),
         RecipeOption("hold_layout", options.HoldLayout, 0.0),
         RecipeOption("shared", options.Shared, convert=_name_shared),
+        RecipeOption("first_prompt", options.FirstPrompt),
+        RecipeOption("first_seed", options.FirstSeed),
         RecipeOption("colour_transfer", options.ColourTransfer),
         RecipeOption("colour_transfer_interval", options.ColourTransferInterval, convert=_split_interval),
         RecipeOption("crop", options.Crop, "center"),
@@ -172,7 +174,10 @@ _IMAGE_OPTIONS = ("strength", "control", "inversion", "image_scale")
 
 _ANIMATION_OPTIONS = ("motion_adapter", "frames", "fps", "frame_weights")
 
-_STILL_OPTIONS = ("colour_transfer", "colour_transfer_interval", "hold_layout", "shared")
+_STILL_OPTIONS = (
+    *("colour_transfer", "colour_transfer_interval", "hold_layout"),
+    *("shared", "first_prompt", "first_seed"),
+)
 """Options that act on single images only."""
 
 TEXT_TO_IMAGE = tuple(
