@@ -322,6 +322,7 @@ class InstantStyle:
     def invert(
         self,
         image: ImageLike,
+        /,
         prompt: str = "",
         *,
         steps: int | None = None,

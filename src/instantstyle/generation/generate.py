@@ -149,12 +149,13 @@ class PreparedRecipe:
 
         from ..models.schedulers import use_scheduler
 
-        recipes = [self.recipe.replace(prompt=recipe.prompt, seed=recipe.seed) for recipe in recipes]
+        scheduler = self.recipe.scheduler or (INVERTIBLE[0] if self.recipe.inversion else None)
+        own = self.recipe.replace(scheduler=scheduler)
+        recipes = [own.replace(prompt=recipe.prompt, seed=recipe.seed) for recipe in recipes]
         beside = list_beside(recipes[0])
         drawn = [*beside, *recipes]
         start = self.image_arguments.get("inversion", self.image_arguments.get("image"))
         size = start.size if start else (self.recipe.width, self.recipe.height)
-        scheduler = self.recipe.scheduler or (INVERTIBLE[0] if self.recipe.inversion else None)
         with use_scheduler(self.styled.pipe, scheduler), tile_large_images(self.styled.pipe, *size):
             output = self.styled(
                 [recipe.prompt for recipe in drawn],
