@@ -40,16 +40,22 @@ def save_lora(path: Path, unet: nn.Module, kind: str = "kohya", blocks: Iterable
     tensors, changes = {}, {}
     for name, module in unet.named_modules():
         ends = ENDS if kind != "blora" else ENDS[:4]
-        if not name.startswith(tuple(blocks)) or not name.endswith(ends) or not isinstance(module, nn.Linear):
+        if (
+            not name.startswith(tuple(blocks))
+            or not name.endswith(ends)
+            or not isinstance(module, nn.Linear | nn.Conv2d)
+        ):
             continue
-        down = torch.randn(RANK, module.in_features, generator=generator) * 0.3
-        up = torch.randn(module.out_features, RANK, generator=generator) * 0.3
+        wide, narrow, *kernel = module.weight.shape
+        down = torch.randn(RANK, narrow, *kernel, generator=generator) * 0.3
+        up = torch.randn(wide, RANK, *kernel, generator=generator) * 0.3
         words = {"kohya": ("down", "up"), "peft": ("A", "B"), "blora": ("down", "up")}[kind]
         stem = name.replace(".", "_") if kind == "kohya" else name
         tensors |= {PLACES[kind].format(stem, word): each for word, each in zip(words, (down, up), strict=True)}
         if kind == "kohya":
             tensors[f"lora_unet_{stem}.alpha"] = torch.tensor(ALPHA)
-        changes[f"{name}.weight"] = (1.0 if kind == "blora" else ALPHA / RANK) * up @ down
+        change = (1.0 if kind == "blora" else ALPHA / RANK) * up.flatten(1) @ down.flatten(1)
+        changes[f"{name}.weight"] = change.reshape(module.weight.shape)
     settings = {"unet.r": RANK, "unet.lora_alpha": ALPHA}
     save_file(tensors, path, {"lora_adapter_metadata": json.dumps(settings)} if kind == "peft" else None)
     return changes

@@ -15,8 +15,9 @@ from diffusers import (
 from PIL import Image
 from torch.testing import assert_close
 
-from instantstyle import InstantStyle, JobError, ModelError, StyleError
+from instantstyle import InstantStyle, JobError, LoraStyle, ModelError, StyleError
 
+from ..core.test_lora_style import merged, save_lora
 from .test_other_pipelines import PHOTO, controlnet, make_sd15
 from .test_row_layouts import SHORT, adapter_state, make_animatediff, quiet
 
@@ -182,6 +183,23 @@ def test_edits_with_masks_are_refused_before_they_replace_processors(editing, re
     with pytest.raises(StyleError, match=r"LEditsPPPipelineStableDiffusion.*use_intersect_mask.*False"):
         editing(style=reference, editing_prompt=["b"], output_type="latent", **options)
     assert editing.pipe.unet.attn_processors == before
+
+
+def test_a_lora_in_blocks_of_an_animation_equals_merged_weights(video, tmp_path):
+    """In a UNet whose `proj_in` and `proj_out` are convolutions, and whose layers have a row for each frame."""
+    unet, path = video.pipe.unet, tmp_path / "ink.safetensors"
+    changes = save_lora(path, unet, "peft", ("up_blocks.1.attentions", "mid_block.attentions"))
+    assert {unet.get_parameter(name).ndim for name in changes} == {2, 4}
+    arguments = {**SHORT, "seed": 3, "num_frames": 3, "guidance_scale": 5.0}
+    plain, found = (
+        video("a", style=each, **arguments).images for each in (None, LoraStyle(path, "all", frames=[1.0, 0.0, 1.0]))
+    )
+    with merged(unet, changes):
+        expected = video("a", **arguments).images
+    whole = video("a", style=LoraStyle(path, "all"), **arguments).images
+    assert_close(whole, expected, rtol=1e-4, atol=1e-4)
+    assert not found.equal(whole)
+    assert not found.equal(plain)
 
 
 def test_an_edit_without_editing_prompts_is_refused_as_no_row_would_be_styled(editing, reference):
