@@ -193,6 +193,16 @@ def test_restyle_applies_the_style_of_the_first_image_to_the_second(client, ink)
     assert image.width > image.height
 
 
+def test_a_restyled_image_can_begin_with_its_inversion(client, ink):
+    fields = {"mode": "restyle", "inversion": 1, "image_scale": 0.2, "num_inference_steps": 2}
+    [entry] = post_edit(client, ink, png(Image.new("RGB", (64, 32), "red")), **fields).json()["data"]
+    recipe = entry["recipe"]
+    names = ("inversion", "image_scale", "strength", "scheduler")
+    assert [recipe.get(name) for name in names] == [1, 0.2, None, "ddim"]
+    refused = post_edit(client, ink, ink, **{**fields, "inversion": 10, "num_inference_steps": 50})
+    assert "calls of the network in num_inference_steps is 550" in error_message(refused)
+
+
 def test_a_stream_has_previews_and_then_the_finished_image(client):
     streamed = events(post_generation(client, stream=True, partial_images=2, num_inference_steps=6))
     assert [name for name, _ in streamed] == [
@@ -250,6 +260,7 @@ def test_an_invalid_generation_is_refused_with_the_reason(client, fields, expect
         (1, {"mode": "restyle"}, "mode restyle needs a style"),
         (2, {"mode": "restyle", "size": "16x16"}, "size cannot be set in mode restyle"),
         (1, {"strength": 0.5}, 'add mode="restyle"'),
+        (1, {"inversion": 2}, "inversion can act only on an image to restyle"),
         (1, {"blocks": "stile"}, "SDXL has no block stile"),
         (1, {"image": "https://example.org/ink.png"}, "URLs and paths are not read"),
     ],

@@ -24,12 +24,16 @@ StepCallback = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]
 """diffusers' `callback_on_step_end`: pipeline, step from 0, timestep and tensors → tensors."""
 
 
-def step_callback(on_step: OnStep | None = None, on_preview: OnPreview | None = None) -> StepCallback:
+def step_callback(
+    on_step: OnStep | None = None, on_preview: OnPreview | None = None, *, is_inversion: bool = False
+) -> StepCallback:
     """Combine callbacks into the form that diffusers' pipelines accept as `callback_on_step_end`.
 
     Args:
         on_step: Called after each step.
         on_preview: Called after each step, with a function that decodes the latents.
+        is_inversion: Whether the steps are those of an inversion before the image, which has no finished step then:
+            `on_step` is not called, and `on_preview` with 0.
 
     Returns:
         The callback. An exception raised by `on_step` or `on_preview` ends the call of the pipeline.
@@ -38,10 +42,11 @@ def step_callback(on_step: OnStep | None = None, on_preview: OnPreview | None = 
     from ..core.pipeline_call import READ_ONLY
 
     def callback(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        if on_step:
-            on_step(step + 1, pipe.num_timesteps)
+        finished = 0 if is_inversion else step + 1
+        if on_step and finished:
+            on_step(finished, pipe.num_timesteps)
         if on_preview:
-            on_preview(step + 1, pipe.num_timesteps, partial(decode_latents, pipe, tensors["latents"]))
+            on_preview(finished, pipe.num_timesteps, partial(decode_latents, pipe, tensors["latents"]))
         return tensors
 
     callback.__dict__[READ_ONLY] = True  # so that the text's keys and values are kept between steps

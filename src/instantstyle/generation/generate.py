@@ -12,7 +12,7 @@ from ..imaging.animation_file import DEFAULT_FPS
 from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, INVERTIBLE, Recipe, RecipeFields
 from ..unet.probe_file import resolve_block_spec
 from ..utils.versions import library_versions
-from .callbacks import OnPreview, OnStep, step_callback
+from .callbacks import OnPreview, OnStep, StepCallback, step_callback
 from .hints import warn_of_content
 from .idle_fields import check_seeds, refuse_animation
 from .recipe_styles import make_conditionings
@@ -162,7 +162,7 @@ class PreparedRecipe:
                 style=_share(self.conditionings, self.recipe if beside else None),
                 generator=[Generator("cpu").manual_seed(recipe.seed) for recipe in drawn],
                 callback_on_step_end=step_callback(on_step, on_preview),
-                **self._invert(recipes[0]),
+                **self._invert(recipes[0], step_callback(on_step, on_preview, is_inversion=True)),
                 # A sweep also generates cells without a reference, which have no layout to hold.
                 hold_layout=self.recipe.hold_layout if self.conditionings else 0.0,
                 **_pipeline_arguments(self.recipe, len(drawn)),
@@ -172,13 +172,14 @@ class PreparedRecipe:
                 for image, recipe in zip(output.images[len(beside) :], recipes, strict=True)
             ]
 
-    def _invert(self, recipe: Recipe) -> "PipelineArguments":
+    def _invert(self, recipe: Recipe, callback: StepCallback) -> "PipelineArguments":
         """Return the arguments of the image to start from, with the inversion in place of its picture."""
         arguments = dict(self.image_arguments)
         picture = arguments.pop("inversion", None)
         if picture is None:
             return arguments
         settings = {"steps": recipe.num_inference_steps, "iterations": recipe.inversion}
+        settings |= {"callback_on_step_end": callback}
         size = {"width": picture.width, "height": picture.height}
         return {**arguments, "inversion": self.styled.invert(picture, recipe.prompt, **settings, **size, **arguments)}
 

@@ -172,7 +172,7 @@ class ModelWorker(TaskThread):
 
             for recipe in recipes:
                 check()
-                styled = self._image_to_image if recipe.image else self.styled
+                styled = self._image_to_image if recipe.image and not recipe.inversion else self.styled
                 check_seeds(recipe, count)
                 prepared = prepare(styled, recipe, sources)
                 hints = find_hints(styled, recipe, prepared.style)

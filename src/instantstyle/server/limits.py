@@ -77,8 +77,10 @@ def _count_calls(request: ImageRequest) -> int:
     """Count the calls of the network for the steps that a request asks for."""
     if request.num_inference_steps is None:
         return 0
+    # The steps of an inversion come before those of the image.
+    evaluations = 1 + (getattr(request, "inversion", None) or 0)
     if request.scheduler is None:
-        return request.num_inference_steps
+        return request.num_inference_steps * evaluations
     from ..models.schedulers import get_scheduler_config
 
-    return request.num_inference_steps * get_scheduler_config(request.scheduler).calls_per_step
+    return request.num_inference_steps * evaluations * get_scheduler_config(request.scheduler).calls_per_step

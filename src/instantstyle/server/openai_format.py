@@ -91,14 +91,16 @@ def build_recipe(
         JobError: A field is out of range, or fields do not fit together.
     """
     width, height = request.dimensions or (None, None)
-    strength = request.strength if isinstance(request, EditRequest) else None
+    edit = {name: getattr(request, name, None) for name in ("strength", "inversion", "image_scale")}
+    if init_image and not edit["inversion"]:
+        edit["strength"] = edit["strength"] or default_strength(settings.model)
     return Recipe(
         **{name: getattr(request, name) for name in _SHARED_FIELDS},
         references=tuple(references),
         texture_references=tuple(textures),
         content_references=tuple(contents),
         image=init_image,
-        strength=(strength or default_strength(settings.model)) if init_image else None,
+        **(edit if init_image else {}),
         **{name: getattr(settings, name) for name in MODEL_FIELDS},
         scheduler=request.scheduler or settings.scheduler,
         seed=secrets.randbelow(2**32) if request.seed is None else request.seed,
@@ -128,6 +130,8 @@ def split_images(request: EditRequest, images: Sequence[Reference]) -> tuple[lis
                 "strength applies only to restyling: it is how far the result may depart from the image; "
                 'add mode="restyle".'
             )
+        if given := [name for name in ("inversion", "image_scale") if getattr(request, name) is not None]:
+            raise JobError(f'{" and ".join(given)} can act only on an image to restyle; add mode="restyle".')
         return list(images), None
     if request.size != "auto":
         raise JobError(

@@ -160,6 +160,10 @@ class EditRequest(ImageRequest):
     """`style`: all images are references; `restyle`: the last is restyled with the style of the others."""
     strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     """With `restyle`, how far the result may depart from the image."""
+    inversion: Annotated[int, Field(ge=0, le=10)] | None = None
+    """With `restyle`, evaluations at each step of the image's inversion, with which the result begins."""
+    image_scale: Weight | None = None
+    """With `restyle`, the scale at which the image itself acts as a reference in all blocks."""
 
 
 class StyleRequest(ApiRequest):
