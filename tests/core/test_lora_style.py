@@ -73,7 +73,7 @@ def merged(unet: nn.Module, *parts: Changes) -> Iterator[None]:
     with torch.no_grad():
         for part in parts:
             for name, change in part.items():
-                weights[name] += change
+                weights[name].add_(change)
         try:
             yield
         finally:
