@@ -70,9 +70,34 @@ def test_style_and_strength_change_the_result(restyle):
     assert len(set(results)) == 3
 
 
+def test_kept_content_begins_with_the_inversion_and_each_part_can_be_left_out(restyle, run):
+    results: list[object] = []
+    for place, (words, expected) in enumerate(
+        (
+            ((), (3, 0.2, 1.2, None, "ddim")),
+            (("--image-scale", 0), (3, 0.0, 1.2, None, "ddim")),
+            (("--scale", 1), (3, 0.2, 1.0, None, "ddim")),
+            (("--inversion", 0), (0, 0.2, 1.2, 0.6, "DDIMScheduler")),
+        )
+    ):
+        # The small model is one of SDXL, whose ControlNet would be fetched.
+        done = restyle("--keep-content", "--control", "none", *words, "-o", f"{place}.png")
+        assert done.code == 0, done.err
+        recipe = read_recipe(f"{place}.png")
+        found = (recipe.inversion, recipe.image_scale, recipe.scale, recipe.strength, recipe.scheduler)
+        assert found == expected, words
+        results.append(pixels(f"{place}.png"))
+    assert len(set(results)) == len(results)
+    assert run("reproduce", "0.png").out == "bit-identical\n"
+    assert "Inversion: 3, Image scale: 0.2" in format_a1111(read_recipe("0.png"))
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
+        (("--keep-content", "-n", 2), "does not depend on its seed, so that all 2 would be equal"),
+        (("--keep-content", "--strength", 0.5), "strength cannot act on an image that begins with an inversion"),
+        (("--keep-content", "--scheduler", "euler"), "an inversion is drawn by DDIM, and scheduler is 'euler'"),
         (("--control", "depth"), "'none' or 'canny'"),
         (("--strength", 0), "strength is 0"),
         (("--strength", 1.5), "strength is 1.5"),

@@ -125,7 +125,7 @@ def _resolve_files(recipe: Recipe, store: ImageStore) -> tuple[Recipe, list[Refe
 
     The page has no field for the image of image-to-image, so that it is left out in any case.
     """
-    recipe = recipe.replace(image=None, strength=None, control="none")
+    recipe = recipe.replace(image=None, strength=None, control="none", inversion=None, image_scale=None)
     found = {file: path for file in recipe.files() if (path := store.find_reference(file))}
     missing = [file for file in recipe.files() if file not in found]
     changes: RecipeFields = {}
