@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
 
-from ..errors import JobError
 from ..imaging.animation_file import DEFAULT_FPS
 from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, INVERTIBLE, Recipe, RecipeFields
 from ..unet.probe_file import resolve_block_spec
 from ..utils.versions import library_versions
+from .call_arguments import colour_arguments, image_arguments, pipeline_arguments
 from .callbacks import OnPreview, OnStep, StepCallback, step_callback
 from .hints import warn_of_content
 from .idle_fields import check_seeds, refuse_animation
@@ -22,7 +22,7 @@ from .vae_tiling import tile_large_images
 if TYPE_CHECKING:
     from ..core.conditioning import StyleConditioning
     from ..core.pipeline import InstantStyle
-    from ..core.protocols import Pipeline, PipelineArguments
+    from ..core.protocols import PipelineArguments
     from ..core.style import Style
     from ..unet.architectures import Architecture
 
@@ -66,10 +66,6 @@ def generate(
     prepared = prepared or prepare(styled, recipe, sources)
     for place, prompt in enumerate(drawn):
         yield from prepared.generate([recipe.replace(prompt=prompt, seed=recipe.seed + place)], on_step, on_preview)
-
-
-DEFAULT_FRAMES = 16
-"""Number of frames of an animation, that of the videos which AnimateDiff's motion modules are trained on."""
 
 
 def animate(
@@ -165,7 +161,7 @@ class PreparedRecipe:
                 **self._invert(recipes[0], step_callback(on_step, on_preview, is_inversion=True)),
                 # A sweep also generates cells without a reference, which have no layout to hold.
                 hold_layout=self.recipe.hold_layout if self.conditionings else 0.0,
-                **_pipeline_arguments(self.recipe, len(drawn)),
+                **pipeline_arguments(self.recipe, len(drawn)),
             )
             return [
                 (image, _complete(recipe, self.styled, self.style, image))
@@ -227,67 +223,14 @@ def prepare(
     if recipe.shared and recipe.first_seed is None:
         recipe = recipe.replace(first_prompt=recipe.prompt, first_seed=recipe.seed)
     style, conditionings = make_conditionings(styled, recipe, sources, keep_grey=keep_grey)
-    image_arguments = {
-        **_image_arguments(styled.pipe, recipe, sources),
-        **_colour_arguments(recipe, sources),
-    }
-    return PreparedRecipe(styled, recipe, style, conditionings, image_arguments)
+    arguments = {**image_arguments(styled.pipe, recipe, sources), **colour_arguments(recipe, sources)}
+    return PreparedRecipe(styled, recipe, style, conditionings, arguments)
 
 
 def resolve_blocks(recipe: Recipe, architecture: "Architecture | None" = None) -> Recipe:
     """Replace the probe files in a recipe by the names of the blocks that they propose."""
     specs = {name: resolve_block_spec(getattr(recipe, name), architecture) for name in BLOCK_FIELDS}
     return recipe.replace(**specs)
-
-
-def _image_arguments(pipe: "Pipeline", recipe: Recipe, sources: SourceCache) -> "PipelineArguments":
-    """Return what an image-to-image pipeline needs of the image to start from."""
-    if recipe.image is None:
-        return {}
-    from ..core.pipeline_checks import supported_arguments
-    from ..imaging.control_image import canny_edges, resize_image
-
-    # Side in pixels of the square images that the network was trained on.
-    side = pipe.unet.config.sample_size * pipe.vae_scale_factor
-    image = resize_image(sources.read_image(recipe.image), side, recipe.width, recipe.height)
-    if recipe.inversion:
-        return {"inversion": image, **({"image": canny_edges(image)} if recipe.control == "canny" else {})}
-    # A pipeline with a ControlNet would take the model's own size, whatever that of the image is.
-    size = supported_arguments(pipe, {"height": image.height, "width": image.width})
-    strength = {} if recipe.strength is None else {"strength": recipe.strength}
-    control = {"control_image": canny_edges(image)} if recipe.control == "canny" else {}
-    return {"image": image, **strength, **control, **size}
-
-
-def _colour_arguments(recipe: Recipe, sources: SourceCache) -> "PipelineArguments":
-    """Return the argument that gives the colours of the reference to the latents."""
-    if not recipe.colour_transfer or not recipe.references:
-        return {}
-    from ..core.latent_colours import INTERVAL, LatentColours
-
-    [file] = recipe.references
-    if sources.resolve(file.name).kind == "style":
-        raise JobError(
-            f"colour_transfer takes the colours of an image, and {file.name} is a saved style; give an image."
-        )
-    start, end = recipe.colour_transfer_interval or INTERVAL
-    return {"latent_colours": LatentColours(sources.read_image(file), recipe.colour_transfer, start, end)}
-
-
-def _pipeline_arguments(recipe: Recipe, count: int) -> "PipelineArguments":
-    """Return the pipeline's arguments; what the recipe leaves open is left out, so that defaults apply."""
-    # An image-to-image pipeline takes the size from the image.
-    height, width = (None, None) if recipe.image else (recipe.height, recipe.width)
-    arguments = {
-        "negative_prompt": [recipe.negative_prompt] * count if recipe.negative_prompt else None,
-        "num_inference_steps": recipe.num_inference_steps,
-        "guidance_scale": recipe.guidance_scale,
-        "guidance_interval": recipe.guidance_interval,
-        "height": height,
-        "width": width,
-        "num_frames": (recipe.frames or DEFAULT_FRAMES) if recipe.motion_adapter else None,
-    }
-    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def _complete(

@@ -1,0 +1,63 @@
+"""Arguments of a call of the model that a recipe's image, colours and numbers give."""
+
+from typing import TYPE_CHECKING
+
+from ..errors import JobError
+from ..recipe import Recipe
+from .sources import SourceCache
+
+if TYPE_CHECKING:
+    from ..core.protocols import Pipeline, PipelineArguments
+
+DEFAULT_FRAMES = 16
+"""Number of frames of an animation, that of the videos which AnimateDiff's motion modules are trained on."""
+
+
+def image_arguments(pipe: "Pipeline", recipe: Recipe, sources: SourceCache) -> "PipelineArguments":
+    """Return what an image-to-image pipeline needs of the image to start from."""
+    if recipe.image is None:
+        return {}
+    from ..core.pipeline_checks import supported_arguments
+    from ..imaging.control_image import canny_edges, resize_image
+
+    # Side in pixels of the square images that the network was trained on.
+    side = pipe.unet.config.sample_size * pipe.vae_scale_factor
+    image = resize_image(sources.read_image(recipe.image), side, recipe.width, recipe.height)
+    if recipe.inversion:
+        return {"inversion": image, **({"image": canny_edges(image)} if recipe.control == "canny" else {})}
+    # A pipeline with a ControlNet would take the model's own size, whatever that of the image is.
+    size = supported_arguments(pipe, {"height": image.height, "width": image.width})
+    strength = {} if recipe.strength is None else {"strength": recipe.strength}
+    control = {"control_image": canny_edges(image)} if recipe.control == "canny" else {}
+    return {"image": image, **strength, **control, **size}
+
+
+def colour_arguments(recipe: Recipe, sources: SourceCache) -> "PipelineArguments":
+    """Return the argument that gives the colours of the reference to the latents."""
+    if not recipe.colour_transfer or not recipe.references:
+        return {}
+    from ..core.latent_colours import INTERVAL, LatentColours
+
+    [file] = recipe.references
+    if sources.resolve(file.name).kind == "style":
+        raise JobError(
+            f"colour_transfer takes the colours of an image, and {file.name} is a saved style; give an image."
+        )
+    start, end = recipe.colour_transfer_interval or INTERVAL
+    return {"latent_colours": LatentColours(sources.read_image(file), recipe.colour_transfer, start, end)}
+
+
+def pipeline_arguments(recipe: Recipe, count: int) -> "PipelineArguments":
+    """Return the pipeline's arguments; what the recipe leaves open is left out, so that defaults apply."""
+    # An image-to-image pipeline takes the size from the image.
+    height, width = (None, None) if recipe.image else (recipe.height, recipe.width)
+    arguments = {
+        "negative_prompt": [recipe.negative_prompt] * count if recipe.negative_prompt else None,
+        "num_inference_steps": recipe.num_inference_steps,
+        "guidance_scale": recipe.guidance_scale,
+        "guidance_interval": recipe.guidance_interval,
+        "height": height,
+        "width": width,
+        "num_frames": (recipe.frames or DEFAULT_FRAMES) if recipe.motion_adapter else None,
+    }
+    return {name: value for name, value in arguments.items() if value is not None}
