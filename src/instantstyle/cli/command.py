@@ -5,6 +5,8 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from ..errors import JobError
+
 
 class VerbCommand(TyperCommand):
     """A command that says how several values of an option are written."""
@@ -17,9 +19,28 @@ class VerbCommand(TyperCommand):
         except Exception as error:
             message = getattr(error, "message", "")
             if isinstance(message, str) and "unexpected extra argument" in message:
-                repeatable = {flag for param in self.params if _is_list(param) for flag in param.opts}
-                setattr(error, "message", message + _advise(words, repeatable))  # noqa: B010 - unknown to pyright
+                setattr(error, "message", message + self.advise(words))  # noqa: B010 - unknown to pyright
             raise
+
+    def advise(self, words: Sequence[str]) -> str:
+        """Advise on an option that is followed by several values; empty if there is none."""
+        return _advise(words, {flag for param in self.params if _is_list(param) for flag in param.opts})
+
+
+class PromptsCommand(VerbCommand):
+    """A command that takes several prompts with `--shared` only: others are words without quotes, or of an option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = list(args)
+        rest = super().parse_args(ctx, args)
+        prompts = ctx.params.get("prompt") or ()
+        if len(prompts) > 1 and ctx.params["shared"] is None:
+            advice = self.advise(words) or (
+                " Put one of several words in quotes; give several the look of the first with --shared, or generate "
+                "each alone by `instantstyle batch --prompts`."
+            )
+            raise JobError(f"There are {len(prompts)} prompts.{advice}")
+        return rest
 
 
 class ListCommand(VerbCommand):

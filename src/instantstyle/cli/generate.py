@@ -1,10 +1,12 @@
 """`instantstyle generate "a rocket" --style ink.png --content "a cat"`: images from a prompt."""
 
-from ..errors import JobError
 from . import options
+from .command import PromptsCommand as COMMAND
 from .generate_files import generate_to_files
 from .plan import print_plan
 from .recipe_options import REQUIRED, TEXT_TO_IMAGE, OptionValues, RecipeOption, build_recipe, with_recipe_options
+
+__all__ = ["COMMAND", "EXAMPLES", "run"]
 
 EXAMPLES = (
     'instantstyle generate "a rocket" --style ink.png --content "a cat" --seed 7 -o rocket.png',
@@ -36,11 +38,6 @@ def run(
     """
     prompts: list[str] = values["prompt"]
     values = {**values, "prompt": prompts[0]}
-    if len(prompts) > 1 and values["shared"] is None:
-        raise JobError(
-            f"There are {len(prompts)} prompts. Put one of several words in quotes; give several the look of the "
-            "first with --shared, or generate each alone by `instantstyle batch --prompts`."
-        )
     if plan:
         print_plan(values, device, len(prompts) * number)
         return
