@@ -18,6 +18,7 @@ from ..unet.probe_file import resolve_block_spec
 from .adapters import find_builder, find_named, fit_to_network, open_further, style_layers
 from .attention.decoupled import Fuse
 from .attention_maps import AttentionMaps
+from .call_rows import CallRows
 from .clip_encoders import ImageEncoder
 from .conditioning import MaskLike, StyleConditioning, as_conditionings, read_file_once
 from .content_inputs import Content
@@ -28,13 +29,12 @@ from .image_arguments import convert_images
 from .injection import inject_attention_processors, limit_guidance, record_attention
 from .inversion import ITERATIONS, Inversion, invert
 from .ip_adapter import IPAdapter, merge_style_layers
-from .latent_colours import LatentColours, open_latent_colours, with_latent_colours
+from .latent_colours import LatentColours, open_latent_colours
 from .lora_style import LoraStyle, LoraStyles, PreparedLoras, split_loras
 from .output import CallRecord, StyledOutput
 from .output_checks import check_output, flagged_images
 from .pipeline_call import unwrap_compiled
 from .pipeline_checks import (
-    call_inputs,
     check_arguments,
     check_one_style_each,
     check_pipeline,
@@ -48,15 +48,14 @@ from .prompt_checks import check_text_of_fuse, warn_of_call
 from .protocols import ContentEncoder, Pipeline, PipelineArguments
 from .reference_encoder import ContentScale, ReferenceEncoder
 from .reference_inputs import ReferenceLike
-from .replayed_row import ReplayedRow, begin_with, check_styles_beside, drop_first, fit_arguments
+from .replayed_row import fit_arguments
 from .representation import describe, tabulate_roles
 from .row_layout import Row, validate_row_layout
-from .shared_attention import Shared, check_shared, split_shared
+from .shared_attention import Shared, split_shared
 from .step_checks import warn_of_steps
 from .style import Style
 from .style_builder import References, StyleBuilder, StyleLike
 from .styled_unet import StyledUNet
-from .twin_images import check_hold_layout, drop_twins, inject_twins, pair_generators
 
 if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -475,37 +474,24 @@ class InstantStyle:
         conditionings = [] if styles is None else self._as_conditionings(styles, settings)
         for conditioning in conditionings:
             check_text_of_fuse(conditioning.fuse, [prompt] if isinstance(prompt, str) else prompt or ())
-        twin_share = check_hold_layout(hold_layout, loras or styles, shared, arguments, prompts)
-        check_shared(shared, prompts * images)
-        replayed = ReplayedRow.of(shared)
-        check_styles_beside(replayed, styles)
+        rows = CallRows.of(prompts, images, hold_layout, inversion, shared, styles, loras, arguments)
         acting = [*conditionings, *loras, *([] if shared is None else [shared])]
         styling = self.using(acting) if acting else nullcontext()
         record = CallRecord.of(
-            *(self, prompt, styles, settings, guidance_interval, colours, twin_share, shared, seeds, images, arguments)
+            *(self, prompt, styles, settings, guidance_interval, colours),
+            *(rows.twin_share, shared, seeds, images, arguments),
         )
         changes = {"LoraStyle": bool(loras), "an inversion": inversion is not None}
         record.changes.update(dict.fromkeys(name for name, acts in changes.items() if acts))
-        holding = inject_twins(self.pipe, twin_share, images, self.row_layout)
         with (
             StyledUNet.of(self.pipe.unet).generating(),
             record.watch(arguments) as watched,
             styling,
             guidance,
-            holding,
+            rows.injected(self.pipe, self.row_layout),
         ):
-            if twin_share:
-                generators, watched = pair_generators(images, generators, watched)
-            inputs = call_inputs(self.pipe, prompt, 2 * images if twin_share else images, generators)
-            noise = inputs.get("generator", watched.get("generator"))
-            watched = with_latent_colours(self.pipe, colours, watched, noise)
-            watched = begin_with(self.pipe, inversion, watched, prompts * inputs.get("num_images_per_prompt", images))
-            if replayed is not None:
-                inputs, watched = replayed.prepend(self.pipe, inputs, watched)
-            output = self.pipe(**inputs, **watched)
-        output = drop_twins(output, images) if twin_share else output
-        if replayed is not None and not replayed.is_returned:
-            output = drop_first(output)
+            output = self.pipe(**rows.build_arguments(self.pipe, prompt, generators, watched, colours))
+        output = rows.select_returned(output)
         check_output(output[0], flagged_images(output), self.pipe)
         warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours, loras)
         warn_of_guidance(self.pipe, conditionings)

@@ -1,0 +1,106 @@
+"""The rows of a call of the pipeline: its images, and rows beside them that are not returned."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from .inversion import Inversion
+from .latent_colours import OpenedColours, with_latent_colours
+from .pipeline_checks import call_inputs
+from .protocols import Pipeline, PipelineArguments
+from .replayed_row import ReplayedRow, begin_with, check_styles_beside, drop_first
+from .row_layout import RowLayout
+from .shared_attention import SharedAttention, check_shared
+from .twin_images import check_hold_layout, drop_twins, inject_twins, pair_generators
+
+
+@dataclass(frozen=True, eq=False)
+class CallRows:
+    """What a call generates."""
+
+    prompts: int
+    images: int
+    """Images for each prompt."""
+    twin_share: float
+    """Share of the steps in which each image has an unstyled twin, 0..1."""
+    replayed: ReplayedRow | None
+    """The picture that others attend to, in a row before theirs."""
+    inversion: Inversion | None
+    """What the images begin with instead of noise."""
+
+    @classmethod
+    def of(
+        cls,
+        prompts: int,
+        images: int,
+        hold_layout: object,
+        inversion: Inversion | None,
+        shared: SharedAttention | None,
+        styles: Any,
+        loras: Sequence[object],
+        arguments: PipelineArguments,
+    ) -> "CallRows":
+        """Check which rows a call has.
+
+        Args:
+            prompts: Number of prompts.
+            images: Images for each.
+            hold_layout: Share of the steps in which twins hold the layout.
+            inversion: What the images begin with; None for noise.
+            shared: Self-attention that the images share; None for their own.
+            styles: The styles; None for none.
+            loras: The LoRAs that act in blocks.
+            arguments: Arguments of the pipeline.
+
+        Raises:
+            JobError: The pipeline's rows cannot be paired with twins.
+            StyleError: There is nothing to share, or each prompt has a style of its own beside a replayed picture.
+        """
+        share = check_hold_layout(hold_layout, loras or styles, shared, arguments, prompts)
+        check_shared(shared, prompts * images)
+        replayed = ReplayedRow.of(shared)
+        check_styles_beside(replayed, styles)
+        return cls(prompts, images, share, replayed, inversion)
+
+    def injected(self, pipe: Pipeline, row_layout: RowLayout | None) -> AbstractContextManager[None]:
+        """Let twins hold the layout inside the `with` block, if there are any."""
+        return inject_twins(pipe, self.twin_share, self.images, row_layout)
+
+    def build_arguments(
+        self,
+        pipe: Pipeline,
+        prompt: str | Sequence[str] | None,
+        generators: dict[str, Any],
+        arguments: PipelineArguments,
+        colours: OpenedColours | None,
+    ) -> Mapping[str, Any]:
+        """Return all arguments of the pipeline.
+
+        Args:
+            pipe: The pipeline.
+            prompt: One prompt or several.
+            generators: `{"generator": [...]}`, or nothing where `arguments` has generators.
+            arguments: The arguments that the caller gives, and defaults.
+            colours: Colours that the latents get between two steps.
+        """
+        per_prompt = self.images
+        if self.twin_share:
+            per_prompt = 2 * self.images
+            generators, arguments = pair_generators(self.images, generators, arguments)
+        inputs = call_inputs(pipe, prompt, per_prompt, generators)
+        noise = inputs.get("generator", arguments.get("generator"))
+        arguments = with_latent_colours(pipe, colours, arguments, noise)
+        count = self.prompts * inputs.get("num_images_per_prompt", self.images)
+        arguments = begin_with(pipe, self.inversion, arguments, count)
+        if self.replayed is not None:
+            inputs, arguments = self.replayed.prepend(pipe, inputs, arguments)
+        return {**inputs, **arguments}
+
+    def select_returned(self, output: Any) -> Any:
+        """Return the pipeline's output without the rows beside the images."""
+        if self.twin_share:
+            output = drop_twins(output, self.images)
+        if self.replayed is not None and not self.replayed.is_returned:
+            output = drop_first(output)
+        return output
