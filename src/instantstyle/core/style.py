@@ -79,7 +79,8 @@ class Style(StyleData):
         # Words first, as a recipe lists them, so that sums of floats are the same when its image is reproduced.
         order = sorted(range(len(content)), key=lambda place: bool(kinds) and kinds[place] != "words")
         content, content_embeds = [content[place] for place in order], content_embeds[order]
-        kinds, files = ([each[place] for place in order] if each else () for each in (kinds, files))
+        kinds = [kinds[place] for place in order] if kinds else ()
+        files = [files[place] for place in order] if files else ()
         all_words = set(kinds) <= {"words"}
         described = {"content_kinds": () if all_words else tuple(kinds), "content_files": tuple(files)}
         style = replace(self, content=tuple(content), content_embeds=content_embeds, bindings=(), **described)
