@@ -127,22 +127,21 @@ def format_section(results: Mapping[str, Any]) -> str:
         Markdown. The intervals of the first table hold together at 95 %, those of the second each on its own.
     """
     means, times = results["means"], results["times"]
+    # With one requested object there are no pairs of images, and no consistency.
+    titles = {score: title for score, title in SCORES.items() if score in means[NO_REFERENCE.name]}
+    tested = [claim for claim in CLAIMS if claim.score in titles]
     rows: list[list[str]] = []
-    for claim in CLAIMS:
-        found = claim.estimate(means, len(CLAIMS))
+    for claim in tested:
+        found = claim.estimate(means, len(tested))
         verdict = VERDICTS[found.sign * claim.sign]
         arms = f"{claim.arm} − {claim.baseline}"
-        rows.append([claim.statement, SCORES[claim.score], arms, found.format("+"), verdict])
+        rows.append([claim.statement, titles[claim.score], arms, found.format("+"), verdict])
     claims = format_table(["claim", "score", "difference of", "measured", "verdict"], rows)
     table = [
-        [
-            arm,
-            *(estimate_mean(scores[score]).format() if scores.get(score) else "" for score in SCORES),
-            f"{times[arm]:.2f}",
-        ]
+        [arm, *(estimate_mean(scores[score]).format() for score in titles), f"{times[arm]:.2f}"]
         for arm, scores in means.items()
     ]
-    return "\n\n".join([claims, format_table(["arm", *SCORES.values(), "time"], table)])
+    return "\n\n".join([claims, format_table(["arm", *titles.values(), "time"], table)])
 
 
 def main() -> None:

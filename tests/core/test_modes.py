@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from instantstyle import StyleConditioning, StyleError
 from instantstyle.core.latent_colours import LatentColours
-from instantstyle.errors import StepWarning
+from instantstyle.errors import RequestWarning, StepWarning
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,9 @@ def test_a_negative_style_acts_only_with_guidance(styled, styles, short, negativ
     guided, plain = generate(styled, ink, short, **negative), generate(styled, ink, short)
     assert not torch.allclose(guided, plain, rtol=1e-2)
     unguided = {"guidance_scale": 1.0, **short}
-    assert generate(styled, ink, unguided, **negative).equal(generate(styled, ink, unguided))
+    plain = generate(styled, ink, unguided)
+    with pytest.warns(RequestWarning, match="has no effect without guidance"):
+        assert generate(styled, ink, unguided, **negative).equal(plain)
 
 
 def test_a_style_as_its_own_negative_leaves_guidance_by_the_text_only(styled, styles, short):

@@ -39,7 +39,7 @@ def test_no_reference_is_always_selected():
 
 def test_an_unknown_arm_names_the_known_ones():
     with pytest.raises(
-        JobError, match=r"none, all, style, removed, style\+layout, all-.*, cures\. Did you mean style\?"
+        JobError, match=r"none, all, style, removed, style\+layout, all-.*, cures, methods\. Did you mean style\?"
     ):
         arm_names("stile")
 

@@ -123,7 +123,7 @@ def test_settings_name_command_machine_weights_and_counts(files):
     settings = files["cures"]["settings"]
     assert settings["weights"] == hash_weights()
     counts = settings["references"], settings["steps"], settings["seed"], len(settings["asked"])
-    assert counts == (REFERENCES, 1, 3, 2)
+    assert counts == (REFERENCES, 2, 3, 2)
     assert {"command", "machine", "torch", "diffusers"} <= settings.keys()
 
 
