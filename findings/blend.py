@@ -6,23 +6,23 @@ Pairs of held-out scenes: A gives the colours, B the texture, with another fill 
 classifier compares each image with both. Scenes without colours are no A, as there is nothing to take.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
-from findings.claims import VERDICTS, Claim
+from findings.claims import Claim, format_claims
 from findings.evidence import estimate_mean
-from findings.study import create_experiment, create_parser, load_mini, print_progress, write_results
+from findings.study import create_experiment, create_parser, load_mini, print_progress, save_sheet, write_results
 from findings.tables import format_table
 from instantstyle import Style
 from instantstyle.core.latent_colours import LatentColours
 from instantstyle.core.style_blending import describe_grey
 from instantstyle.evaluation.experiment import Experiment
-from instantstyle.imaging.grid import contact_sheet
 from instantstyle.metrics import SyntheticScorer
 from instantstyle.metrics.scorers import ScoringCase
 from instantstyle.synthetic import Scenes
@@ -46,16 +46,17 @@ SCORES = {
 
 FIGURE_ROWS = 4
 
+_claim = partial(Claim, study="blend")
 CLAIMS = (
-    Claim("The blend has more of A's palette than B alone", BLEND, TEXTURE, "palette_a", 1),
-    Claim("… and more of B's fill and outline than A alone", BLEND, COLOURS, "texture_b", 1),
-    Claim("… and less of B's palette than B alone", BLEND, TEXTURE, "palette_b", -1),
-    Claim("… and less of A's fill and outline than A alone", BLEND, COLOURS, "texture_a", -1),
-    Claim("It costs some of A's palette against A alone", BLEND, COLOURS, "palette_a", -1),
-    Claim("… and some of B's fill and outline against B alone", BLEND, TEXTURE, "texture_b", -1),
-    Claim("… and prompt fidelity against B alone", BLEND, TEXTURE, "subject", -1),
-    Claim("The colour transfer adds to A's palette", TRANSFER, BLEND, "palette_a", 1),
-    Claim("… at a cost in B's fill and outline", TRANSFER, BLEND, "texture_b", -1),
+    _claim("The blend has more of A's palette than B alone", BLEND, TEXTURE, "palette_a", 1),
+    _claim("… and more of B's fill and outline than A alone", BLEND, COLOURS, "texture_b", 1),
+    _claim("… and less of B's palette than B alone", BLEND, TEXTURE, "palette_b", -1),
+    _claim("… and less of A's fill and outline than A alone", BLEND, COLOURS, "texture_a", -1),
+    _claim("It costs some of A's palette against A alone", BLEND, COLOURS, "palette_a", -1),
+    _claim("… and some of B's fill and outline against B alone", BLEND, TEXTURE, "texture_b", -1),
+    _claim("… and prompt fidelity against B alone", BLEND, TEXTURE, "subject", -1),
+    _claim("The colour transfer adds to A's palette", TRANSFER, BLEND, "palette_a", 1),
+    _claim("… at a cost in B's fill and outline", TRANSFER, BLEND, "texture_b", -1),
 )
 """What a blend is made for, and its costs."""
 
@@ -143,16 +144,9 @@ def collect_results(experiment: Experiment, figure: Path | None = None) -> dict[
             shown.append([*references, *(images[arm][0] for arm in (COLOURS, TEXTURE, BLEND))])
         print_progress(number + 1, len(pairs))
     if figure is not None:
-        save_figure(shown, figure)
+        labels = [f"pair {number}" for number in range(1, len(shown) + 1)]
+        save_sheet(figure, labels, ["A", "B", COLOURS, TEXTURE, BLEND], shown)
     return {"pairs": len(pairs), "scores": scores}
-
-
-def save_figure(rows: Sequence[Sequence[Image.Image]], path: Path) -> None:
-    """Save a sheet of pairs: A, B, the same prompt with each alone, and with their blend."""
-    labels = [f"pair {number}" for number in range(1, len(rows) + 1)]
-    sheet = contact_sheet(labels, ["A", "B", COLOURS, TEXTURE, BLEND], rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, quality=90)
 
 
 def format_section(results: Mapping[str, Any]) -> str:
@@ -165,13 +159,7 @@ def format_section(results: Mapping[str, Any]) -> str:
         Markdown. The intervals of the first table hold together at 95 %, those of the second each on its own.
     """
     scores = results["scores"]
-    rows: list[list[str]] = []
-    for claim in CLAIMS:
-        found = claim.estimate(scores, len(CLAIMS))
-        arms = f"{claim.arm} − {claim.baseline}"
-        verdict = VERDICTS[found.sign * claim.sign]
-        rows.append([claim.statement, SCORES[claim.score], arms, found.format("+"), verdict])
-    claims = format_table(["claim", "score", "difference of", "measured", "verdict"], rows)
+    claims = format_claims({"blend": scores}, CLAIMS, SCORES)
     arms = [[arm, *(estimate_mean(scores[arm][score]).format() for score in SCORES)] for arm in ARMS]
     counted = f"{results['pairs']} pairs of A and B; the same seeds in all arms."
     return "\n\n".join([counted, claims, format_table(["arm", *SCORES.values()], arms)])

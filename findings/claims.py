@@ -34,12 +34,12 @@ class Claim:
         """Estimate the difference in the means of the claim's study."""
         return estimate_difference(means, self.arm, self.baseline, self.score, comparisons)
 
-    def format_row(self, means: Means, comparisons: int) -> str:
-        """Format the claim as a table row: claim, score, arms, difference, verdict."""
+    def format_row(self, means: Means, comparisons: int, titles: Mapping[str, str] = SCORE_TITLES) -> str:
+        """Format the claim as a table row: claim, title of the score, arms, difference, verdict."""
         difference = self.estimate(means, comparisons)
         arms = f"{self.arm} − {self.baseline}"
         verdict = VERDICTS[difference.sign * self.sign]
-        cells = [self.statement, SCORE_TITLES[self.score], arms, difference.format("+"), verdict]
+        cells = [self.statement, titles[self.score], arms, difference.format("+"), verdict]
         return f"| {' | '.join(cells)} |"
 
 
@@ -73,16 +73,19 @@ CLAIMS = (
 """In the paper's order. Those marked as ours are not in the paper but follow from it as questions."""
 
 
-def format_claims(means: Mapping[str, Means], claims: Sequence[Claim] = CLAIMS) -> str:
+def format_claims(
+    means: Mapping[str, Means], claims: Sequence[Claim] = CLAIMS, titles: Mapping[str, str] = SCORE_TITLES
+) -> str:
     """Format the table of claims whose scores were measured; its intervals hold together at 95 %.
 
     Args:
         means: Means of the arms, by study.
         claims: The claims to test.
+        titles: Titles of the scores.
 
     Returns:
         A Markdown table.
     """
     lines = ["| claim | score | difference of | measured | verdict |", "|---|---|---|---|---|"]
     tested = [claim for claim in claims if claim.score in means[claim.study][claim.arm]]
-    return "\n".join([*lines, *(claim.format_row(means[claim.study], len(tested)) for claim in tested)])
+    return "\n".join([*lines, *(claim.format_row(means[claim.study], len(tested), titles) for claim in tested)])

@@ -11,17 +11,15 @@ from typing import Any
 from findings.study import (
     REFERENCES,
     REQUESTED,
-    Means,
-    compute_means,
     create_experiment,
     create_parser,
     load_mini,
-    print_progress,
+    measure_means,
     write_results,
 )
-from instantstyle.evaluation import ARMS, evaluate
-from instantstyle.evaluation.arms import REMOVAL_ARMS, combine_settings
-from instantstyle.evaluation.experiment import NO_REFERENCE, Arm, Experiment, open_journal
+from instantstyle.evaluation import ARMS
+from instantstyle.evaluation.arms import REMOVAL_ARMS
+from instantstyle.evaluation.experiment import NO_REFERENCE, Arm, Experiment
 from instantstyle.recipe import WORDLESS
 
 REMOVALS: dict[str, dict[str, Any]] = {
@@ -61,25 +59,12 @@ def list_arms() -> list[Arm]:
     return [NO_REFERENCE, *places, ARMS["style+layout"]]
 
 
-def measure_means(experiment: Experiment) -> Means:
-    """Generate and score what is missing at scale 1, and write a report into the experiment's folder.
-
-    Returns:
-        The means of every arm.
-    """
-    arms = list_arms()
-    evaluate(experiment, arms, [1.0], print_progress)
-    journal = open_journal(experiment, "evaluate.json")
-    scaled = {setting.arm.name: setting.scaled_arm for setting in combine_settings(arms, [1.0])}
-    return compute_means(experiment, journal, scaled)
-
-
 def collect_results(experiment: Experiment) -> dict[str, Any]:
     """Collect the arms by place and their means."""
     return {
         "plain": NO_REFERENCE.name,
         "places": {plain.name: [arm.name for arm in list_methods(place)] for place, plain in PLACES.items()},
-        "means": measure_means(experiment),
+        "means": measure_means(experiment, list_arms()),
     }
 
 

@@ -14,37 +14,31 @@ from statistics import median
 from typing import Any
 
 from benchmarks.rounds import median_ratio, time_rounds
-from findings.claims import VERDICTS, Claim
+from findings.claims import Claim, format_claims
 from findings.evidence import estimate_mean
 from findings.study import (
     REFERENCES,
     REQUESTED,
-    compute_means,
     create_experiment,
     create_parser,
     load_mini,
-    print_progress,
+    measure_means,
+    save_sheet,
+    scale_to_one,
     write_results,
 )
 from findings.tables import format_table
 from instantstyle import SharedAttention
-from instantstyle.evaluation import ARMS, evaluate
-from instantstyle.evaluation.arms import METHOD_ARMS, combine_settings
-from instantstyle.evaluation.experiment import NO_REFERENCE, Arm, Experiment, open_journal
-from instantstyle.imaging.grid import contact_sheet
+from instantstyle.evaluation import ARMS
+from instantstyle.evaluation.arms import METHOD_ARMS
+from instantstyle.evaluation.experiment import NO_REFERENCE, Arm, Experiment
+from instantstyle.metrics import SCORE_TITLES
 
 ALIGNED = Arm("StyleAligned", shared=SharedAttention())
 SWAPPED = Arm("visual style prompting", shared=SharedAttention.swapped("all"))
 FIGURE_ROWS = 4
 
-SCORES = {
-    "subject": "prompt fidelity",
-    "leak": "content leakage",
-    "palette": "palette",
-    "look": "look",
-    "layout": "layout",
-    "consistency": "consistency",
-}
+SCORES = ("subject", "leak", "palette", "look", "layout", "consistency")
 
 
 def list_arms() -> list[Arm]:
@@ -55,18 +49,19 @@ def list_arms() -> list[Arm]:
 def _list_claims() -> tuple[Claim, ...]:
     every, style = ARMS["all"].name, ARMS["style"].name
     adain, held = METHOD_ARMS["all-adain"].name, METHOD_ARMS["all-held"].name
+    claim = partial(Claim, study="methods")
     aligned, swapped, plain = ALIGNED.name, SWAPPED.name, NO_REFERENCE.name
     return (
-        Claim("AdaIN leaks less than adding, in all blocks", adain, every, "leak", -1),
-        Claim("… and keeps more prompt fidelity", adain, every, "subject", 1),
-        Claim("… at a cost in the palette", adain, every, "palette", -1),
-        Claim("Holding the layout keeps more prompt fidelity, in all blocks", held, every, "subject", 1),
-        Claim("… and takes less of the reference's layout", held, every, "layout", -1),
-        Claim("… at no cost in the palette", held, every, "palette", -1),
-        Claim("StyleAligned's sets are more consistent than without", aligned, plain, "consistency", 1),
-        Claim("… and than the style block", aligned, style, "consistency", 1),
-        Claim("… with less prompt fidelity than the style block", aligned, style, "subject", -1),
-        Claim("Visual style prompting is less consistent", swapped, aligned, "consistency", -1),
+        claim("AdaIN leaks less than adding, in all blocks", adain, every, "leak", -1),
+        claim("… and keeps more prompt fidelity", adain, every, "subject", 1),
+        claim("… at a cost in the palette", adain, every, "palette", -1),
+        claim("Holding the layout keeps more prompt fidelity, in all blocks", held, every, "subject", 1),
+        claim("… and takes less of the reference's layout", held, every, "layout", -1),
+        claim("… at no cost in the palette", held, every, "palette", -1),
+        claim("StyleAligned's sets are more consistent than without", aligned, plain, "consistency", 1),
+        claim("… and than the style block", aligned, style, "consistency", 1),
+        claim("… with less prompt fidelity than the style block", aligned, style, "subject", -1),
+        claim("Visual style prompting is less consistent", swapped, aligned, "consistency", -1),
     )
 
 
@@ -95,26 +90,20 @@ def collect_results(experiment: Experiment, rounds: int, figure: Path | None = N
     Returns:
         Means by arm and score, and times relative to the style blocks.
     """
-    arms = list_arms()
-    evaluate(experiment, arms, [1.0], print_progress)
-    journal = open_journal(experiment, "evaluate.json")
-    scaled = {setting.arm.name: setting.scaled_arm for setting in combine_settings(arms, [1.0])}
-    means = compute_means(experiment, journal, scaled)
+    means = measure_means(experiment, list_arms())
     if figure is not None:
-        save_figure(experiment, scaled, figure)
+        save_figure(experiment, figure)
     return {"means": means, "times": measure_times(experiment, rounds)}
 
 
-def save_figure(experiment: Experiment, arms: Mapping[str, Arm], path: Path) -> None:
-    """Save a sheet: the first references that have colours, and one prompt in every arm."""
-    numbers = range(min(FIGURE_ROWS, len(experiment.references)))
+def save_figure(experiment: Experiment, path: Path) -> None:
+    """Save a sheet: the first references, and one prompt in every arm."""
+    numbers, arms = range(min(FIGURE_ROWS, len(experiment.references))), scale_to_one(list_arms())
     rows = [
         [experiment.references[number].image, *(experiment.load_images(arm, number)[0] for arm in arms.values())]
         for number in numbers
     ]
-    sheet = contact_sheet([f"reference {number + 1}" for number in numbers], ["reference", *arms], rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, quality=90)
+    save_sheet(path, [f"reference {number + 1}" for number in numbers], ["reference", *arms], rows)
 
 
 def format_section(results: Mapping[str, Any]) -> str:
@@ -128,20 +117,13 @@ def format_section(results: Mapping[str, Any]) -> str:
     """
     means, times = results["means"], results["times"]
     # With one requested object there are no pairs of images, and no consistency.
-    titles = {score: title for score, title in SCORES.items() if score in means[NO_REFERENCE.name]}
-    tested = [claim for claim in CLAIMS if claim.score in titles]
-    rows: list[list[str]] = []
-    for claim in tested:
-        found = claim.estimate(means, len(tested))
-        verdict = VERDICTS[found.sign * claim.sign]
-        arms = f"{claim.arm} − {claim.baseline}"
-        rows.append([claim.statement, titles[claim.score], arms, found.format("+"), verdict])
-    claims = format_table(["claim", "score", "difference of", "measured", "verdict"], rows)
-    table = [
-        [arm, *(estimate_mean(scores[score]).format() for score in titles), f"{times[arm]:.2f}"]
-        for arm, scores in means.items()
+    scores = [score for score in SCORES if score in means[NO_REFERENCE.name]]
+    rows = [
+        [arm, *(estimate_mean(own[score]).format() for score in scores), f"{times[arm]:.2f}"]
+        for arm, own in means.items()
     ]
-    return "\n\n".join([claims, format_table(["arm", *titles.values(), "time"], table)])
+    arms = format_table(["arm", *(SCORE_TITLES[score] for score in scores), "time"], rows)
+    return "\n\n".join([format_claims({"methods": means}, CLAIMS), arms])
 
 
 def main() -> None:

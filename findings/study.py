@@ -14,15 +14,21 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from PIL import Image
+
 import instantstyle
 from benchmarks.rounds import describe_environment
 from instantstyle.errors import JobError
+from instantstyle.evaluation import evaluate
+from instantstyle.evaluation.arms import combine_settings
 from instantstyle.evaluation.experiment import (
     Arm,
     Experiment,
+    open_journal,
     sample_synthetic_references,
     scores_by_reference,
 )
+from instantstyle.imaging.grid import contact_sheet
 from instantstyle.metrics import SyntheticScorer
 from instantstyle.models.registry import MINI_FOLDER
 from instantstyle.utils.atomic_write import atomic_write
@@ -124,6 +130,29 @@ def compute_means(experiment: Experiment, journal: ResultJournal, arms: Mapping[
         scores = {name.partition(" (")[0]: scores_by_reference(experiment, journal, arm, name) for name in names}
         means[arm_name] = {name: [round(mean(row), 5) for row in rows.values()] for name, rows in scores.items()}
     return means
+
+
+def measure_means(experiment: Experiment, arms: Sequence[Arm]) -> Means:
+    """Generate and score what is missing at scale 1, and write a report into the experiment's folder.
+
+    Returns:
+        The means of every arm.
+    """
+    evaluate(experiment, arms, [1.0], print_progress)
+    return compute_means(experiment, open_journal(experiment, "evaluate.json"), scale_to_one(arms))
+
+
+def scale_to_one(arms: Sequence[Arm]) -> dict[str, Arm]:
+    """Return the arms as they are generated at scale 1, by the names that they have without it."""
+    return {setting.arm.name: setting.scaled_arm for setting in combine_settings(arms, [1.0])}
+
+
+def save_sheet(
+    path: Path, labels: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Image.Image]]
+) -> None:
+    """Save rows of images with their labels; the folder is made if necessary."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(labels, columns, rows).save(path, quality=90)
 
 
 def print_progress(done: int, cells: int) -> None:
