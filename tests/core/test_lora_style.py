@@ -67,7 +67,7 @@ def only(changes: Changes, *starts: str) -> Changes:
 
 @contextmanager
 def merged(unet: nn.Module, *parts: Changes) -> Iterator[None]:
-    """Add changes to the weights; put the very numbers back."""
+    """Add changes to the weights for the `with` block; restore their values on exit."""
     weights = {name: unet.get_parameter(name) for part in parts for name in part}
     before = {name: weight.detach().clone() for name, weight in weights.items()}
     with torch.no_grad():

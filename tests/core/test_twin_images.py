@@ -12,8 +12,8 @@ from torch.testing import assert_close
 from instantstyle import InstantStyle, JobError, SharedAttention
 from instantstyle.core.attention.interface import LayerInputs
 from instantstyle.core.attention.twin import TwinAttention
+from instantstyle.core.call_rows import CallRows
 from instantstyle.core.denoising_state import Twins
-from instantstyle.core.twin_images import drop_twins
 
 from ..conftest import make_pipe
 from .test_attention_processor import denoising_state
@@ -125,7 +125,8 @@ def test_image_to_image_holds_the_layout_too(model, short, reference, generate):
 
 
 def test_twins_are_dropped_from_tuples_too():
-    images, flags = drop_twins((torch.arange(8), [True, False] * 4), per_prompt=2)
+    rows = CallRows(prompts=2, images=2, twin_share=0.5, replayed=None, inversion=None)
+    images, flags = rows.select_returned((torch.arange(8), [True, False] * 4))
     assert images.tolist() == [0, 1, 4, 5]
     assert flags == [True, False] * 2
 

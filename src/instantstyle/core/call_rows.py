@@ -1,6 +1,9 @@
 """The rows of a call of the pipeline: its images, and rows beside them that are not returned."""
 
-from collections.abc import Mapping, Sequence
+# A pipeline's output is of any type.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +12,10 @@ from .inversion import Inversion
 from .latent_colours import OpenedColours, with_latent_colours
 from .pipeline_checks import call_inputs
 from .protocols import Pipeline, PipelineArguments
-from .replayed_row import ReplayedRow, begin_with, check_styles_beside, drop_first
+from .replayed_row import ReplayedRow, begin_with, check_styles_beside
 from .row_layout import RowLayout
 from .shared_attention import SharedAttention, check_shared
-from .twin_images import check_hold_layout, drop_twins, inject_twins, pair_generators
+from .twin_images import check_hold_layout, inject_twins, pair_generators
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +103,31 @@ class CallRows:
     def select_returned(self, output: Any) -> Any:
         """Return the pipeline's output without the rows beside the images."""
         if self.twin_share:
-            output = drop_twins(output, self.images)
+            return select_rows(output, lambda row: row % (2 * self.images) < self.images)
         if self.replayed is not None and not self.replayed.is_returned:
-            output = drop_first(output)
+            return select_rows(output, lambda row: row > 0)
         return output
+
+
+def select_rows(output: Any, is_kept: Callable[[int], bool]) -> Any:
+    """Keep rows of the output of a pipeline.
+
+    Args:
+        output: A tuple, or an object of diffusers, which is changed.
+        is_kept: Whether a row is kept, by its number.
+
+    Returns:
+        A tuple, or the same object; fields without rows stay.
+    """
+
+    def select(value: Any) -> Any:
+        if not hasattr(value, "__len__") or isinstance(value, str):
+            return value
+        rows = list(filter(is_kept, range(len(value))))
+        return type(value)(value[row] for row in rows) if isinstance(value, list | tuple) else value[rows]
+
+    if isinstance(output, tuple):
+        return tuple(map(select, output))
+    for name, value in list(output.items()):
+        output[name] = select(value)
+    return output

@@ -166,18 +166,5 @@ class ReplayedRow:
         return {CALLBACK: replay, inputs: [*dict.fromkeys(["latents", *arguments.get(inputs, ())])]}
 
 
-def drop_first(output: Any) -> Any:
-    """Return the output of a pipeline without its first image: a tuple, or the same object with shorter fields."""
-
-    def drop(value: Any) -> Any:
-        return value if not hasattr(value, "__len__") or isinstance(value, str) else value[1:]
-
-    if isinstance(output, tuple):
-        return tuple(map(drop, output))
-    for name, value in list(output.items()):
-        output[name] = drop(value)
-    return output
-
-
 def _repeat(values: Sequence[Any], times: int) -> list[Any]:
     return [value for value in values for _ in range(times)]

@@ -100,19 +100,3 @@ def inject_twins(
     return inject_attention_processors(
         pipe.unet, layers, row_layout=row_layout, pipe_scheduler=pipe.scheduler, twins=(share, per_prompt)
     )
-
-
-def drop_twins(output: Any, per_prompt: int) -> Any:
-    """Return the output of a pipeline without the twins: a tuple, or the same object with shorter fields."""
-
-    def drop(value: Any) -> Any:
-        if not hasattr(value, "__len__") or isinstance(value, str):
-            return value
-        rows = [row for row in range(len(value)) if row % (2 * per_prompt) < per_prompt]
-        return [value[row] for row in rows] if isinstance(value, list) else value[rows]
-
-    if isinstance(output, tuple):
-        return tuple(map(drop, output))
-    for name, value in list(output.items()):
-        output[name] = drop(value)
-    return output

@@ -107,8 +107,7 @@ class SharedSelfAttention:
         if settings.align:
             query, key = align_statistics(query, query[first]), align_statistics(key, key[first])
         if settings.swap:
-            key, value, query = self._swap(query, key, value, layout)
-            return attend(query, key, value)
+            return attend(*self._swap(query, key, value, first, layout))
         reference = key[first] * self._key_scales(first, key)
         keys, values = torch.cat([key, reference], dim=-2), torch.cat([value, value[first]], dim=-2)
         if settings.key_shift == 0:
@@ -117,17 +116,18 @@ class SharedSelfAttention:
         bias[key.shape[-2] :] = settings.key_shift
         return attend(query, keys, values, bias.expand(1, 1, query.shape[-2], -1))
 
-    def _swap(self, query: Heads, key: Heads, value: Heads, layout: RowLayout) -> tuple[Heads, Heads, Heads]:
-        """Return key, value and query of visual style prompting."""
-        first = first_rows(len(query), layout)
+    def _swap(
+        self, query: Heads, key: Heads, value: Heads, first: Sequence[int], layout: RowLayout
+    ) -> tuple[Heads, Heads, Heads]:
+        """Return query, key and value of visual style prompting."""
         if not self.settings.negative_queries:
-            return key[first], value[first], query
+            return query, key[first], value[first]
         images = len(query) // len(layout)
         own = list(range(len(query)))
         is_negative = [layout[row // images] == "unconditional" for row in own]
         keys = [row if negative else to for row, to, negative in zip(own, first, is_negative, strict=True)]
         queries = [to if negative else row for row, to, negative in zip(own, first, is_negative, strict=True)]
-        return key[keys], value[keys], query[queries]
+        return query[queries], key[keys], value[keys]
 
     def _key_scales(self, first: Sequence[int], like: Tensor) -> Tensor | float:
         """Return the factor on the first image's keys for each row; 1 for the first image itself."""
