@@ -41,7 +41,7 @@ from benchmarks.sdxl import (
 )
 from instantstyle import Style, StyleConditioning
 from instantstyle.core.injection import inject_attention_processors
-from instantstyle.core.ip_adapter import IPAdapter, cross_attention_layers, merge_style_layers
+from instantstyle.core.ip_adapter import IPAdapter, cross_attention_layers
 from instantstyle.core.row_layout import GUIDED
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 
@@ -122,7 +122,7 @@ def create_own_arm(unet: Any, path: Path, style: Style, blocks: str) -> Iterator
     started = perf_counter()
     checkpoint = IPAdapterCheckpoint.open(path)
     adapter = IPAdapter(checkpoint, unet)
-    bound = merge_style_layers([adapter.style_layers(StyleConditioning(style, blocks=blocks))])
+    bound = adapter.style_layers(StyleConditioning(style, blocks=blocks))
     ready = [keys for styles in bound.values() for keys in styles]
     cost = {
         "prepare_seconds": perf_counter() - started,

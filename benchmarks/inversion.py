@@ -8,6 +8,7 @@ without guidance. The PSNR is of 8-bit RGB; the VAE's own is that of a picture e
 
 from collections.abc import Sequence
 from math import log10
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,9 +48,10 @@ def measure(count: int = 8, iterations: Sequence[int] = ITERATIONS) -> dict[str,
             drawn = styled(prompt, inversion=inversion, guidance_scale=1.0, seed=0).images[0]
             table.setdefault(str(number), []).append(psnr(picture, drawn))
         latents = inversion.trajectory[-1:].to(styled.pipe.device)
+        pipe: Any = styled.pipe
         with torch.no_grad():
-            decoded = styled.pipe.vae.decode(latents / styled.pipe.vae.config.scaling_factor).sample
-        table.setdefault("vae", []).append(psnr(picture, styled.pipe.image_processor.postprocess(decoded)[0]))
+            decoded = pipe.vae.decode(latents / pipe.vae.config.scaling_factor).sample
+        table.setdefault("vae", []).append(psnr(picture, pipe.image_processor.postprocess(decoded)[0]))
     return table
 
 

@@ -33,7 +33,8 @@ from benchmarks.full_size import AdapterPipeline
 from benchmarks.rounds import create_parser, write_report
 from benchmarks.sdxl import ADAPTER, SDXL_UNET, TINY_UNET, create_meta_unet, embedding_dim, write_adapter
 from instantstyle import Style, StyleConditioning
-from instantstyle.core.ip_adapter import IPAdapter, StyleLayers, cross_attention_layers
+from instantstyle.core.attention.decoupled import StyleKeyValues
+from instantstyle.core.ip_adapter import IPAdapter, cross_attention_layers
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 
 VIT_BIGG: dict[str, Any] = {
@@ -62,6 +63,9 @@ TINY_VIT: dict[str, Any] = {
 ENCODER, STYLE = "image_encoder", "ink.style.safetensors"
 SIZES = {"full": (SDXL_UNET, VIT_BIGG), "tiny": (TINY_UNET, TINY_VIT)}
 SEED = 0
+
+KeyValues = Mapping[str, tuple[StyleKeyValues, ...]]
+"""Keys and values of a style by layer."""
 
 Kept = tuple[Any, list[Tensor]]
 """What an arm keeps for its style, and the tensors in it."""
@@ -114,14 +118,14 @@ def bind_style(unet: Any, folder: Path) -> Kept:
     return (adapter, style, bound), list_tensors(bound)
 
 
-def to_half(bound: StyleLayers) -> StyleLayers:
+def to_half(bound: KeyValues) -> KeyValues:
     """Convert keys and values to float16, as layers in float16 keep them."""
     return {
         name: tuple(keys.to(torch.empty(0, dtype=torch.float16)) for keys in styles) for name, styles in bound.items()
     }
 
 
-def list_tensors(bound: StyleLayers) -> list[Tensor]:
+def list_tensors(bound: KeyValues) -> list[Tensor]:
     """List all keys and values."""
     return [tensor for styles in bound.values() for keys in styles for tensor in (keys.key, keys.value)]
 

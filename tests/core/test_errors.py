@@ -107,7 +107,7 @@ def find_tensors(value: Any) -> list[torch.Tensor]:
 
 def style_tensors(pipe: Any) -> list[torch.Tensor]:
     """List the tensors of the styles in styled layers."""
-    styles = [style for processor in styled_processors(pipe) for style in processor.injections]
+    styles: list[Any] = [style for processor in styled_processors(pipe) for style in processor.injections]
     return [tensor for style in styles for tensor in find_tensors(vars(style.style))]
 
 

@@ -52,7 +52,8 @@ def draw(model: InstantStyle, prompt: Any, **arguments: Any) -> Tensor:
 
 @pytest.mark.parametrize("prediction_type", TYPES)
 def test_the_coefficients_are_those_of_the_scheduler_of_diffusers(prediction_type: str):
-    scheduler: Any = DDIMScheduler(prediction_type=prediction_type, clip_sample=False, set_alpha_to_one=False)
+    settings: Any = {"prediction_type": prediction_type, "clip_sample": False, "set_alpha_to_one": False}
+    scheduler: Any = DDIMScheduler(**settings)
     scheduler.set_timesteps(7)
     inverse = InverseScheduler(scheduler, 1)
     latents, output = torch.randn(2, 1, 4, 3, 3, generator=torch.Generator().manual_seed(0))

@@ -41,7 +41,8 @@ def run(settings: SharedKeyValues, layout: RowLayout = GUIDED, seed: int = 0) ->
     shared = SharedSelfAttention(settings)
     shared.prepare_step(state)
     attn: Any = torch.nn.Identity()
-    return qkv, shared(attend, *qkv, LayerInputs(attn, torch.zeros(ROWS, 9, 16), state))
+    query, key, value = qkv
+    return qkv, shared(attend, query, key, value, LayerInputs(attn, torch.zeros(ROWS, 9, 16), state))
 
 
 def weight(scale: float = 1.0, **settings: Any) -> Weight:

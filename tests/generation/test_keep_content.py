@@ -1,11 +1,13 @@
 """Restyling that keeps content: its settings, its recipe, and images that begin with an inversion."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from diffusers import ControlNetModel
 from PIL import Image
+from torch import nn
 
 from instantstyle import InstantStyle, JobError, StyleConditioning
 from instantstyle.generation.generate import generate, prepare
@@ -114,8 +116,8 @@ def test_a_controlnet_reads_the_edges_of_the_image_also_in_the_inversion(styled,
     net = ControlNetModel.from_unet(styled.pipe.unet, conditioning_embedding_out_channels=(4, 8))
     with torch.no_grad():
         # They are zero at first.
-        for convolution in net.controlnet_down_blocks:
-            convolution.weight.normal_()
+        for convolution in cast(nn.ModuleList, net.controlnet_down_blocks):
+            nn.init.normal_(cast(nn.Conv2d, convolution).weight)
     other = text_to_image_pipeline(styled, "canny", net)
     assert type(other.pipe).__name__ == "StableDiffusionXLControlNetPipeline"
     assert text_to_image_pipeline(styled) is styled

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -73,7 +73,8 @@ def test_a_dora_of_diffusers_is_merged_as_it_was_trained(tokenizer_folder, tmp_p
             nn.init.normal_(parameter)
         if "magnitude" in name:
             parameter.data *= 1.3
-    layers, settings = get_peft_model_state_dict(trained.unet), config.to_dict()
+    layers: Any = get_peft_model_state_dict(trained.unet)
+    settings = config.to_dict()
     settings["target_modules"] = list(settings["target_modules"])
     trained.save_lora_weights(tmp_path, unet_lora_layers=layers, unet_lora_adapter_metadata=settings)
     merge_loras(plain, list_loras([tmp_path / "pytorch_lora_weights.safetensors"]))
@@ -168,7 +169,8 @@ def test_settings_are_refused_where_they_could_not_be_followed(pipe, tmp_path, s
 
 def test_a_lora_of_the_text_encoder_does_not_change_what_content_removes(folder, tmp_path):
     plain = instantstyle.load(folder, dtype=torch.float32)
-    encoder = plain.pipe.text_encoder_2
+    pipe: Any = plain.pipe
+    encoder = pipe.text_encoder_2
     linear = {name: part for name, part in encoder.named_modules() if name.endswith(("q_proj", "fc1"))}
     tensors = {
         f"text_encoder_2.{name}.{factor}.weight": torch.arange(float(shape[0] * shape[1])).view(shape)
@@ -178,7 +180,9 @@ def test_a_lora_of_the_text_encoder_does_not_change_what_content_removes(folder,
     path = tmp_path / "te.safetensors"
     save_file(tensors, path)
     changed = instantstyle.load(folder, loras=[path], dtype=torch.float32)
-    words = [each.text_encoder.embed(["a"]) for each in (plain, changed)]
+    encoders = [cast(TextEncoder, each.text_encoder) for each in (plain, changed)]
+    words = [encoder.embed(["a"]) for encoder in encoders]
     assert torch.equal(*words)
-    merged = TextEncoder(changed.pipe.text_encoder_2, changed.pipe.tokenizer_2).embed(["a"])
+    pipe = changed.pipe
+    merged = TextEncoder(pipe.text_encoder_2, pipe.tokenizer_2).embed(["a"])
     assert not torch.allclose(merged, words[0], atol=1e-3)

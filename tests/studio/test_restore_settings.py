@@ -120,7 +120,7 @@ def test_a_texture_is_restored_and_can_be_removed(assert_round_trip, uploaded, s
 
 
 def test_an_image_of_the_content_is_restored_and_can_be_removed(assert_round_trip, uploaded, settings, store, restore):
-    removal = {"content_scale": "0.7", "removal": "mask", "mask_quantile": "0.9"}
+    removal: dict[str, Any] = {"content_scale": "0.7", "removal": "mask", "mask_quantile": "0.9"}
     values = FormValues(**VALUES, image=uploaded, content_image=uploaded, **removal)
     assert_round_trip(values, IMAGE)
     recipe = build_recipe(values, settings, store)
@@ -131,7 +131,7 @@ def test_an_image_of_the_content_is_restored_and_can_be_removed(assert_round_tri
 
 
 def test_the_colour_transfer_is_restored_and_dropped_with_the_reference(assert_round_trip, uploaded, restore):
-    transfer = {"colour_transfer": "0.5", "colour_transfer_start": "0.1", "colour_transfer_end": "0.6"}
+    transfer: dict[str, Any] = {"colour_transfer": "0.5", "colour_transfer_start": "0.1", "colour_transfer_end": "0.6"}
     assert_round_trip(FormValues(**VALUES, image=uploaded, **transfer), IMAGE)
     assert_round_trip(FormValues(**VALUES, image=uploaded, colour_transfer="0.5"), IMAGE)
     missing = Reference(name="ink.png", sha256="0" * 64)

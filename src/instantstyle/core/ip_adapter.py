@@ -3,7 +3,7 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
@@ -98,7 +98,7 @@ class IPAdapter:
         """Fingerprint of the projection weights."""
         return fingerprint_weights(self._projection_weights())
 
-    def style_layers(self, conditioning: StyleConditioning) -> StyleLayers:
+    def style_layers(self, conditioning: StyleConditioning) -> Mapping[str, tuple[StyleKeyValues, ...]]:
         """Compute the keys and values of a conditioning for the layers of its blocks.
 
         Args:
