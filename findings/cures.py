@@ -20,7 +20,7 @@ from findings.study import (
 from instantstyle.evaluation import ARMS
 from instantstyle.evaluation.arms import REMOVAL_ARMS
 from instantstyle.evaluation.experiment import NO_REFERENCE, Arm, Experiment
-from instantstyle.recipe import WORDLESS
+from instantstyle.recipe_types import WORDLESS
 
 REMOVALS: dict[str, dict[str, Any]] = {
     "subtract 0.5": {"removal": "subtract", "content_scale": 0.5},

@@ -8,7 +8,8 @@ from PIL import Image
 
 from instantstyle.batch import BatchRow, BatchTooLarge
 from instantstyle.batch.backends import GeneratedImage
-from instantstyle.recipe import Dtype, Recipe
+from instantstyle.recipe import Recipe
+from instantstyle.recipe_types import Dtype
 
 
 @dataclass

@@ -4,7 +4,9 @@ import json
 from importlib import import_module
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from instantstyle.batch import BatchRow, ManifestError, read_manifest, row_builder
 from instantstyle.recipe import Recipe
@@ -24,8 +26,8 @@ def read(tmp_path, monkeypatch):
     # Validating a model asks for its files, which are not on this machine.
     monkeypatch.setattr(import_module("instantstyle.models.load"), "validate_model", lambda *_, **__: None)
 
-    def read_row(blocks, folder=tmp_path, defaults=None) -> BatchRow:
-        row = {"prompt": "a", "style": "ink.png", **({} if blocks is None else {"blocks": blocks})}
+    def read_row(blocks, folder=tmp_path, defaults=None, **fields) -> BatchRow:
+        row = {"prompt": "a", "style": "ink.png", **({} if blocks is None else {"blocks": blocks}), **fields}
         (folder / "jobs.jsonl").write_text(json.dumps(row))
         [read] = read_manifest(folder / "jobs.jsonl", {"seed": 0, "model": "sdxl", **(defaults or {})})
         return read
@@ -46,6 +48,16 @@ def test_a_row_has_the_blocks_and_the_key_of_what_the_file_says(read, blocks, ex
     row = read(blocks)
     assert row.recipe.blocks == (tuple(expected) if isinstance(expected, list) else expected)
     assert row.key == read(expected).key
+
+
+def test_a_lora_acts_in_the_blocks_of_what_the_file_says(read, tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "ink.safetensors")
+    probed, named = (
+        read("style", loras=["ink.safetensors", f"ink.safetensors=.5@{blocks}"])
+        for blocks in ("found/probe.json", "+".join(STYLE))
+    )
+    assert [lora.blocks for lora in probed.recipe.loras] == [None, "+".join(STYLE)]
+    assert probed.key == named.key
 
 
 def test_a_changed_file_makes_another_row_and_a_moved_one_does_not(read, tmp_path, folder):

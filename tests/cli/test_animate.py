@@ -19,7 +19,8 @@ from instantstyle.generation.load import plan_for
 from instantstyle.imaging.animation_file import read_animation, save_animation
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.loaders.weight_files import describe_weights
-from instantstyle.recipe import Recipe, Reference
+from instantstyle.recipe import Recipe
+from instantstyle.recipe_types import Reference
 
 SHORT = ("--steps", 2, "--height", 16, "--width", 16, "--seed", 7)
 

@@ -15,7 +15,8 @@ from instantstyle.generation.explain import explain
 from instantstyle.imaging.a1111 import format_a1111
 from instantstyle.imaging.loading import file_sha256
 from instantstyle.imaging.png_metadata import read_recipe
-from instantstyle.recipe import Recipe, Reference
+from instantstyle.recipe import Recipe
+from instantstyle.recipe_types import Reference
 
 from ..conftest import layer_weights, plus_projection
 

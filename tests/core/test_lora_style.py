@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from instantstyle import InstantStyle, JobError, LoraStyle, StyleConditioning
+from instantstyle import InstantStyle, LoraStyle, StyleConditioning
 from instantstyle.core.row_layout import GUIDED
 from instantstyle.core.twin_images import inject_twins
 from instantstyle.errors import RequestWarning, StepWarning
@@ -289,11 +289,3 @@ def test_text_encoder_layers_are_left_out_and_named(model, tmp_path):
         found = run_unet(unet)
     with merged(unet, changes):
         assert_close(found, run_unet(unet), rtol=1e-5, atol=1e-5)
-
-
-def test_no_recipe_claims_to_record_it(model, short, tmp_path):
-    path = tmp_path / "ink.safetensors"
-    save_lora(path, model.pipe.unet)
-    output = model("a", seed=1, style=LoraStyle(path), **{**short, "output_type": "pil"})
-    with pytest.raises(JobError, match=r"does not record .*LoraStyle"):
-        output.recipe()

@@ -22,7 +22,7 @@ from instantstyle.core.output import StyledOutput
 from instantstyle.core.style_source import NO_CONTENT, StyleSource, content_identity
 from instantstyle.generation.reproduce import reproduce
 from instantstyle.imaging.png_metadata import read_recipe
-from instantstyle.recipe import Reference
+from instantstyle.recipe_types import Reference
 
 from ..unet.test_probe_file import probe_file
 

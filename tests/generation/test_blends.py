@@ -16,7 +16,8 @@ from instantstyle.generation.sweep_axis import SweepAxis
 from instantstyle.generation.worker import Finished, ModelWorker
 from instantstyle.imaging.a1111 import format_a1111
 from instantstyle.imaging.loading import file_sha256
-from instantstyle.recipe import Recipe, Reference
+from instantstyle.recipe import Recipe
+from instantstyle.recipe_types import Reference
 
 from ..conftest import make_pipe
 

@@ -17,7 +17,8 @@ from instantstyle.generation.load import load_for
 from instantstyle.imaging.loading import file_sha256
 from instantstyle.models.image_to_image import text_to_image_pipeline
 from instantstyle.models.schedulers import use_scheduler
-from instantstyle.recipe import Recipe, Reference
+from instantstyle.recipe import Recipe
+from instantstyle.recipe_types import Reference
 
 from ..conftest import make_pipe
 

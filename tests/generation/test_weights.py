@@ -5,15 +5,18 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from instantstyle import JobError, ModelError
+from instantstyle import JobError, LoraStyle, ModelError
 from instantstyle.batch import BatchRow
 from instantstyle.batch.manifest import read_manifest
+from instantstyle.generation.load import load_for
 from instantstyle.generation.weights import locate_weights, parse_lora, read_weights
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.models.vae import replace_vae
-from instantstyle.recipe import Lora, Recipe, Reference
+from instantstyle.recipe import Recipe
+from instantstyle.recipe_types import Lora, Reference
 
 from ..cli.conftest import model, run
 from ..conftest import make_pipe
@@ -45,10 +48,25 @@ def weights(tmp_path, tokenizer_folder) -> Path:
         ("a=b.safetensors", "a=b.safetensors", 1.0),
         ("a=b.safetensors=.5", "a=b.safetensors", 0.5),
         ("=0.5", "=0.5", 1.0),
+        ("a@b.safetensors", "a@b.safetensors", 1.0),
+        ("ink.safetensors=x", "ink.safetensors=x", 1.0),
     ],
 )
 def test_a_lora_is_a_file_with_or_without_a_weight(text, name, weight):
     assert parse_lora(text) == {"name": name, "weight": weight}
+
+
+@pytest.mark.parametrize(
+    ("text", "weight", "blocks", "positive_only"),
+    [
+        ("ink.safetensors@style", 1.0, "style", False),
+        ("ink.safetensors=-.5@layout+up_blocks.0", -0.5, "layout+up_blocks.0", False),
+        ("ink.safetensors=2@style:positive", 2.0, "style", True),
+    ],
+)
+def test_a_lora_may_name_blocks(text, weight, blocks, positive_only):
+    named = {"blocks": blocks, "positive_only": positive_only}
+    assert parse_lora(text) == {"name": "ink.safetensors", "weight": weight, **named}
 
 
 def test_an_image_with_other_weights_is_reproduced_bit_by_bit(run, model, weights, tmp_path):
@@ -74,6 +92,53 @@ def test_an_image_with_other_weights_is_reproduced_bit_by_bit(run, model, weight
     assert (done.code, done.out) == (0, "bit-identical\n"), done.err
 
 
+def test_a_lora_in_blocks_is_a_style_of_its_recipe(run, model, weights, tmp_path):
+    path = weights / "ink.safetensors"
+    halves = (
+        "--lora",
+        f"{path}=9@style:positive",
+        "--lora",
+        f"{path}=3@mid_block.attentions.0+down_blocks.2.attentions.1",
+    )
+    acting = ("--start", 0.5, "--hold-layout", 0.5)
+    images = {}
+    for name, words in (("merged", (*halves[:1], f"{path}=9")), ("halves", halves), ("acting", halves + acting)):
+        done = run("generate", "a rocket", "--model", model, *SHORT, *words, "-o", f"{name}.png")
+        assert done.code == 0, done.err
+        images[name] = Image.open(tmp_path / f"{name}.png").tobytes()
+    assert len({*images.values()}) == 3
+    recipe = read_recipe(tmp_path / "halves.png")
+    assert [(lora.weight, lora.positive_only) for lora in recipe.loras] == [(9, True), (3, False)]
+    assert "positive only" in run("recipe", "halves.png", "--a1111").out
+    # The same by the library, whose own recipe is that of the command.
+    styled = load_for(recipe)
+    ink = LoraStyle(path, "style", 9, positive_only=True)
+    both = [ink, LoraStyle(ink.file, "mid_block.attentions.0+down_blocks.2.attentions.1", 3)]
+    output = styled("a rocket", style=both, seed=7, num_inference_steps=2, height=16, width=16)
+    assert output.images[0].tobytes() == images["halves"]
+    assert output.recipe().loras == recipe.loras
+    own = [ink, LoraStyle(ink.file, "mid_block.attentions.0", 3, start=0.5)]
+    other = styled("a rocket", style=own, seed=7, num_inference_steps=2, height=16, width=16)
+    with pytest.raises(JobError, match="a LoraStyle with steps, mask or frames of its own"):
+        other.recipe()
+    weights.rename(tmp_path / "moved")
+    for name in ("halves.png", "acting.png"):
+        done = run("reproduce", name, "--references", tmp_path / "moved")
+        assert (done.code, done.out) == (0, "bit-identical\n"), done.err
+
+
+def test_a_merged_lora_has_no_half():
+    with pytest.raises(JobError, match="give blocks with positive_only"):
+        Lora(name="ink.safetensors", positive_only=True)
+
+
+def test_rows_with_one_lora_in_other_blocks_share_a_model():
+    loras = [Lora(name="a.safetensors", blocks=blocks) for blocks in ("style", "layout", None)]
+    rows = [BatchRow(Recipe(prompt="a", seed=1, loras=(lora,))) for lora in loras]
+    assert rows[0].model_key == rows[1].model_key != rows[2].model_key
+    assert len({row.settings_key for row in rows}) == 3
+
+
 def test_files_that_changed_are_named_before_the_model_is_loaded(run, model, weights, tmp_path):
     done = run("generate", "a", "--model", model, *SHORT, "--lora", weights / "ink.safetensors", "-o", "a.png")
     assert done.code == 0
@@ -91,6 +156,8 @@ def test_files_that_changed_are_named_before_the_model_is_loaded(run, model, wei
     [
         (("--lora", "nothing.safetensors"), "There is no LoRA file 'nothing.safetensors'"),
         (("--lora", "weights/ink.safetensors=11"), "weight is 11"),
+        (("--lora", "weights/ink.safetensors@stlye"), "stlye"),
+        (("--lora", "weights/ink.safetensors", "--start", ".5"), "start can only act on the style of a reference"),
         (("--vae", "nothing.safetensors"), "There is no VAE 'nothing.safetensors'"),
         (("--scheduler", "eulr"), "Did you mean euler?"),
     ],

@@ -12,7 +12,8 @@ from instantstyle import ImageError, JobError
 from instantstyle.generation.generate import generate
 from instantstyle.generation.model_parts import ModelParts
 from instantstyle.generation.worker import Cancelled, Finished, ModelWorker, Progress, preview_steps
-from instantstyle.recipe import Recipe, Reference
+from instantstyle.recipe import Recipe
+from instantstyle.recipe_types import Reference
 
 
 @pytest.fixture

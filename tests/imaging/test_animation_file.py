@@ -17,7 +17,8 @@ from instantstyle.imaging.animation_file import (
 )
 from instantstyle.imaging.png_check import read_texts_if_complete
 from instantstyle.imaging.png_metadata import read_png_text, read_recipe
-from instantstyle.recipe import Recipe, Reference
+from instantstyle.recipe import Recipe
+from instantstyle.recipe_types import Reference
 
 FRAMES = [Image.effect_noise((32, 16), 40 + 30 * i).convert("RGB") for i in range(4)]
 RECIPE = Recipe(prompt="é – 一" * 300, seed=1, motion_adapter=Reference(name="motion"), frames=4, fps=12)

@@ -13,7 +13,7 @@ from instantstyle.generation.weights import locate_weights, read_weights
 from instantstyle.loaders.weight_files import describe_weights, find_motion_adapter
 from instantstyle.models.lora import list_loras, merge_loras
 from instantstyle.models.motion_adapter import SCHEDULER, add_motion_modules
-from instantstyle.recipe import Reference
+from instantstyle.recipe_types import Reference
 
 from ..parity.test_other_pipelines import make_sd15
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from instantstyle import ModelError
 from instantstyle.loaders.weight_files import describe_weights
 from instantstyle.models.vae import replace_vae
-from instantstyle.recipe import Reference
+from instantstyle.recipe_types import Reference
 
 
 def _describe(path: Path) -> Reference:

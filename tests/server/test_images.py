@@ -11,7 +11,8 @@ from instantstyle.errors import RequestWarning
 from instantstyle.generation.generate import generate as generate_images
 from instantstyle.generation.worker import ModelWorker
 from instantstyle.imaging.png_metadata import read_recipe
-from instantstyle.recipe import Lora, Recipe, Reference
+from instantstyle.recipe import Recipe
+from instantstyle.recipe_types import Lora, Reference
 from instantstyle.server.errors import ApiError
 from instantstyle.server.limits import Limits
 from instantstyle.server.schemas import GenerationRequest

@@ -10,7 +10,8 @@ pytest.importorskip("gradio", reason="the studio is an extra")
 import gradio as gr
 from PIL import Image
 
-from instantstyle.recipe import Recipe, Reference
+from instantstyle.recipe import Recipe
+from instantstyle.recipe_types import Reference
 from instantstyle.studio.form_events import FormEvents
 from instantstyle.studio.form_values import IMAGE, MIX, RESTORED, RESTORED_BLOCKS, SAVED
 from instantstyle.studio.input_panel import REMOVALS, SOURCES, Form, build_settings_inputs, build_style_inputs

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from instantstyle.recipe import Recipe, Reference
+from instantstyle.recipe import Recipe
+from instantstyle.recipe_types import Reference
 from instantstyle.studio.form_values import IMAGE, MIX, RESTORED, SAVED, FormValues, build_recipe
 from instantstyle.studio.image_store import strip_paths
 from instantstyle.studio.restore_settings import restore_form

@@ -7,7 +7,8 @@ import pytest
 from instantstyle.errors import BlockError, JobError
 from instantstyle.generation.generate import generate
 from instantstyle.generation.validate import validate
-from instantstyle.recipe import Recipe, Reference
+from instantstyle.recipe import Recipe
+from instantstyle.recipe_types import Reference
 from instantstyle.unet.architectures import MINI, SDXL
 from instantstyle.unet.blocks import Block
 from instantstyle.unet.probe_file import resolve_block_spec

@@ -34,6 +34,8 @@ def test_other_values_have_no_faults(value):
 
 def test_a_flag_is_a_boolean_and_what_is_in_it_is_none():
     assert list(find_faults({"stream": True, "n": 1}, ["stream"])) == []
+    assert list(find_faults({"files": [{"on": True}, {"on": False}]}, ["files.on"])) == []
+    assert len(list(find_faults({"files": [{"off": True}], "on": True}, ["files.on"]))) == 2
     assert len(list(find_faults({"stream": [True], "n": False}, ["stream"]))) == 2
 
 

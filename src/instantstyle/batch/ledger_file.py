@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from ..errors import JobError
-from ..recipe import Dtype
+from ..recipe_types import Dtype
 from ..utils.text import cut, one_line
 from .store import Store
 

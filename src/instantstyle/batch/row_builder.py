@@ -22,7 +22,8 @@ from ..generation.model_parts import ModelParts
 from ..generation.sources import SourceCache
 from ..generation.validate import validate_inputs
 from ..generation.weights import parse_lora, weights_sha256
-from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, FILE_FIELDS, WEIGHT_FIELDS, Recipe, Reference
+from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, FILE_FIELDS, WEIGHT_FIELDS, Recipe
+from ..recipe_types import Reference
 from ..unet.blocks import BlockSpec
 from ..unet.probe_file import names_probe_file, resolve_block_spec
 from ..utils.parsed_values import MAX_VALUES
@@ -53,8 +54,14 @@ class RowBuilder:
             raise JobError(manifest_row.error)
         recipe = self._build_recipe(manifest_row.fields)
         for name in BLOCK_FIELDS:
-            if names_probe_file(getattr(recipe, name)):
-                recipe = recipe.replace(**{name: self._resolve_blocks(recipe, name, name in manifest_row.fields)})
+            if names_probe_file(blocks := getattr(recipe, name)):
+                found = self._resolve_blocks(blocks, recipe.model, name in manifest_row.fields)
+                recipe = recipe.replace(**{name: found})
+        for place, lora in enumerate(recipe.loras):
+            if lora.blocks is not None and names_probe_file(lora.blocks):
+                found = self._resolve_blocks(lora.blocks, recipe.model, "loras" in manifest_row.fields)
+                resolved = {**lora.model_dump(), "blocks": found}
+                recipe = recipe.replace(loras=(*recipe.loras[:place], resolved, *recipe.loras[place + 1 :]))
         self._check_effects(recipe, manifest_row.fields)
         row = BatchRow(recipe, manifest_row.location)
         if row.settings_key not in self.settings_errors:
@@ -143,20 +150,19 @@ class RowBuilder:
             self.weights[field, name] = weights_sha256(field, name)
         return self.weights[field, name]
 
-    def _resolve_blocks(self, recipe: Recipe, name: str, in_manifest: bool) -> BlockSpec:
-        """Replace the probe files of a recipe by what they say now, so that the row's key depends on that.
+    def _resolve_blocks(self, blocks: BlockSpec, model: str, in_manifest: bool) -> BlockSpec:
+        """Replace probe files by what they say now, so that the row's key depends on that.
 
         Args:
-            recipe: A recipe whose blocks name a probe file.
-            name: The field of these blocks.
+            blocks: Blocks of a recipe that name a probe file.
+            model: The model of the recipe.
             in_manifest: Whether the row names it, so that its path may be relative to the manifest's folder.
         """
-        blocks = getattr(recipe, name)
-        key = json.dumps(blocks), recipe.model, in_manifest
+        key = json.dumps(blocks), model, in_manifest
         if key not in self.resolved_blocks:
             from ..models.network import find_architecture
 
-            architecture = find_architecture(recipe.model)
+            architecture = find_architecture(model)
             folder = self.folder if in_manifest else None
             self.resolved_blocks[key] = resolve_block_spec(blocks, architecture, folder)
         return self.resolved_blocks[key]

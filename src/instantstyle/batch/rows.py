@@ -7,7 +7,9 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
-from ..recipe import MODEL_FIELDS, Recipe, RecipeFields
+from ..generation.model_parts import ModelParts
+from ..recipe import Recipe
+from ..recipe_types import RecipeFields
 from ..utils.text import slug
 
 Batch = Sequence["BatchRow"]
@@ -65,10 +67,9 @@ class BatchRow:
 
     @property
     def model_key(self) -> tuple[object, ...]:
-        """The fields of the recipe that determine which model is loaded."""
+        """What of the recipe determines which model is loaded."""
         recipe = self.recipe
-        parts = (getattr(recipe, name) for name in MODEL_FIELDS)
-        return *parts, recipe.dtype, recipe.image is not None, recipe.control, bool(recipe.inversion)
+        return ModelParts.of(recipe), recipe.dtype, recipe.image is not None, recipe.control, bool(recipe.inversion)
 
 
 def plan_batches(rows: Sequence[BatchRow], size: int) -> list[Batch]:

@@ -22,7 +22,7 @@ from .recipe_options import (
 
 if TYPE_CHECKING:
     from ..batch import Backend, BatchRow, Ledger
-    from ..recipe import RecipeFields
+    from ..recipe_types import RecipeFields
 
 __all__ = ["COMMAND", "run"]
 

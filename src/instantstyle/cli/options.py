@@ -266,8 +266,8 @@ SecondScale = Annotated[float, Option(help="Strength of the second adapter.", ri
 LoraFiles = Annotated[
     list[str] | None,
     Option(
-        metavar="FILE[=WEIGHT]",
-        help="A LoRA, such as ink.safetensors=0.7; repeat for several.",
+        metavar="FILE[=WEIGHT][@BLOCKS]",
+        help="A LoRA, such as ink.safetensors=0.7; in some blocks only: ink.safetensors@style. Repeat for several.",
         rich_help_panel=MODEL,
     ),
 ]

@@ -12,7 +12,8 @@ from ..errors import JobError
 from . import options
 
 if TYPE_CHECKING:
-    from ..recipe import Lora, Recipe, RecipeFields, Reference, Shared
+    from ..recipe import Recipe
+    from ..recipe_types import Lora, RecipeFields, Reference, Shared
 
 OptionValues = Mapping[str, Any]
 """Parsed values of recipe options by option name; None for an option without a default that is not given."""

@@ -20,7 +20,7 @@ from ..errors import CheckpointError, ImageError, StyleError, suggest_nearest
 from ..imaging.loading import fit
 from ..loaders.pretrained_files import find_folder_variant
 from ..loaders.state_dict import open_state_dict
-from ..recipe import CROPS
+from ..recipe_types import CROPS
 from ..utils.device import execution_device
 from ..utils.text import one_line
 from ..utils.weight_fingerprint import fingerprint_weights

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import ImageError, StyleError
 from ..imaging.arrays import is_array
 from ..imaging.loading import ImageLike, decode_and_hash, read_mask
-from ..recipe import Reference
+from ..recipe_types import Reference
 from ..unet.blocks import BlockSpec, copy_spec
 from ..unet.modes import expand_modes
 from ..utils.numbers import is_finite_number, read_numbers

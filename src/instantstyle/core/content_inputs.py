@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import StyleError
 from ..imaging.arrays import is_array
 from ..imaging.loading import ImageLike, decode_and_hash, is_image_like, open_reference
-from ..recipe import Reference
+from ..recipe_types import Reference
 from ..unet.architectures import Architecture
 from ..utils.text import find_text_fault, shorten
 from .protocols import ContentEncoder

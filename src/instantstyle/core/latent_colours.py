@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ..errors import ModelError, StyleError
 from ..imaging.loading import ImageLike, decode_and_hash, is_image_like, open_reference
-from ..recipe import Reference
+from ..recipe_types import Reference
 from ..utils.numbers import is_finite_number
 from ..utils.text import shorten
 from .colour_texture import whiten_and_colour

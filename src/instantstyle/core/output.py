@@ -15,14 +15,16 @@ from PIL import Image
 from ..errors import JobError
 from ..imaging.animation_file import DEFAULT_FPS, save_animation
 from ..imaging.image_file import save_image
-from ..recipe import Dtype, Recipe, RecipeFields
+from ..recipe import Recipe
+from ..recipe_types import Dtype, RecipeFields
 from ..utils.text import shorten
 from ..utils.versions import library_versions
 from .latent_colours import OpenedColours
+from .lora_style import LoraStyle
 from .pipeline_call import only_reads
 from .pipeline_state import PipelineState, watch_callback
 from .protocols import PipelineArguments
-from .recipe_fields import call_fields, colour_fields, set_fields
+from .recipe_fields import call_fields, colour_fields, lora_fields, set_fields
 from .shared_attention import SharedAttention
 from .style import Style
 from .styled_unet import StyledUNet
@@ -59,6 +61,8 @@ class CallRecord:
     hold_layout: float
     """Share of the steps with unstyled twins."""
     shared: SharedAttention | None
+    loras: tuple[LoraStyle, ...]
+    """The LoRA files that acted in blocks."""
     seeds: tuple[int, ...]
     num_images_per_prompt: int
     arguments: PipelineArguments
@@ -78,6 +82,7 @@ class CallRecord:
         colours: OpenedColours | None,
         hold_layout: float,
         shared: SharedAttention | None,
+        loras: Sequence[LoraStyle],
         seeds: Sequence[int],
         num_images_per_prompt: int,
         arguments: PipelineArguments,
@@ -94,6 +99,7 @@ class CallRecord:
             colours,
             hold_layout,
             shared,
+            tuple(loras),
             tuple(seeds),
             num_images_per_prompt,
             {name: list(value) if isinstance(value, list) else value for name, value in arguments.items()},
@@ -162,6 +168,8 @@ class CallRecord:
         if style is not None:
             conditionings = (style,) if isinstance(style, Style) else self.styles
             fields |= call_fields(conditionings, self.settings, self.styled, missing)
+        if self.loras:
+            fields |= lora_fields(self.loras, fields, missing)
         fields["hold_layout"] = self.hold_layout
         if self.shared is not None:
             styles = [each for each in self.styles if isinstance(each, Style)]

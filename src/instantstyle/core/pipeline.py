@@ -11,7 +11,7 @@ from ..errors import ModelError
 from ..imaging.loading import ImageLike
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import StateDictSource
-from ..recipe import Combine, Crop, Removal
+from ..recipe_types import Combine, Crop, Removal
 from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, copy_spec
 from ..unet.probe_file import resolve_block_spec
@@ -299,7 +299,7 @@ class InstantStyle:
         settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve, "frames": frames}
         settings |= {"blocks": blocks, "fuse": fuse, "negative_style": negative}
         conditionings = self._as_conditionings(styles, settings) if rest is not None else []
-        acting = self._prepare_loras(loras)
+        acting = PreparedLoras(self._read_files_of(loras), self.pipe, self.architecture)
         layers = merge_style_layers(
             [*acting.style_layers, *(style_layers(self.builders, each) for each in conditionings)]
         )
@@ -452,6 +452,7 @@ class InstantStyle:
         """
         shared, added = split_shared(style)
         loras, added = split_loras(added)
+        loras = self._read_files_of(loras)
         check_arguments(self.pipe, arguments, self.__call__, is_styled=added is not None)
         arguments = {**self.defaults, **fit_arguments(self.pipe, inversion, shared, arguments)}
         arguments = convert_images(self.pipe, arguments)
@@ -479,10 +480,10 @@ class InstantStyle:
         styling = self.using(acting) if acting else nullcontext()
         record = CallRecord.of(
             *(self, prompt, styles, settings, guidance_interval, colours),
-            *(rows.twin_share, shared, seeds, images, arguments),
+            *(rows.twin_share, shared, loras, seeds, images, arguments),
         )
-        changes = {"LoraStyle": bool(loras), "an inversion": inversion is not None}
-        record.changes.update(dict.fromkeys(name for name, acts in changes.items() if acts))
+        if inversion is not None:
+            record.changes["an inversion"] = None
         with (
             StyledUNet.of(self.pipe.unet).generating(),
             record.watch(arguments) as watched,
@@ -516,9 +517,16 @@ class InstantStyle:
         conditionings = as_conditionings(styles, **settings)
         return [replace(each, blocks=self._without_probe_file(each.blocks)) for each in conditionings]
 
-    def _prepare_loras(self, loras: Sequence[LoraStyle]) -> PreparedLoras:
-        found = [replace(each, blocks=self._without_probe_file(each.blocks)) for each in loras]
-        return PreparedLoras(found, self.pipe, self.architecture)
+    def _read_files_of(self, loras: Sequence[LoraStyle]) -> list[LoraStyle]:
+        """Return LoRA files with the blocks that their probe files name, and with their masks read."""
+        return [
+            replace(
+                each,
+                blocks=self._without_probe_file(each.blocks),
+                mask=cast("MaskLike | None", read_file_once(each.mask)),
+            )
+            for each in loras
+        ]
 
     def _without_probe_file(self, blocks: BlockSpec) -> BlockSpec:
         """Replace a probe file by the blocks that it names: `core` sees no probe file. Returns a copy."""

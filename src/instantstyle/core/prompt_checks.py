@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import PromptWarning, SizeWarning, StyleError
-from ..recipe import Fuse
+from ..recipe_types import Fuse
 from ..utils.caller_warnings import warn_caller
 from ..utils.text import shorten
 from .protocols import PipelineArguments

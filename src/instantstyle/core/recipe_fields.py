@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING
 
-from ..recipe import WORDLESS, RecipeFields
+from ..recipe_types import WORDLESS, Lora, RecipeFields
 from ..unet.blocks import BlockOrLayer, BlockSpec
 from .conditioning import MaskFile, StyleConditioning
+from .frame_weights import FrameWeights
 from .latent_colours import NOISE, OpenedColours
+from .lora_style import LoraStyle
 from .protocols import PipelineArguments
 from .shared_attention import LATE_BLOCKS, SharedAttention, find_method
 from .style import Style
@@ -51,17 +53,52 @@ def style_fields(style: Style, settings: PipelineArguments, missing: list[str]) 
     if (negative := settings["negative_style"]) is not None:
         missing += _list_missing_of_negative(negative, style.crop)
         fields["negative_references"] = negative.source.references if negative.source else ()
-    frames = settings.get("frames")
+    return fields | _place_fields(settings["mask"], settings.get("frames"), missing)
+
+
+def _place_fields(mask: object, frames: FrameWeights | None, missing: list[str]) -> RecipeFields:
+    """Return the recipe's fields of the mask and the frames in which a style acts."""
+    fields: RecipeFields = {}
     if callable(frames):
         missing.append("a function as frames (pass a list)")
     elif frames is not None:
         fields["frame_weights"] = tuple(frames)
-    if (mask := settings["mask"]) is not None:
-        if isinstance(mask, MaskFile):
-            fields["mask"] = mask.reference
-        else:
-            missing.append("a mask without a file")
+    if isinstance(mask, MaskFile):
+        fields["mask"] = mask.reference
+    elif mask is not None:
+        missing.append("a mask without a file")
     return fields
+
+
+def lora_fields(loras: Sequence[LoraStyle], fields: RecipeFields, missing: list[str]) -> RecipeFields:
+    """Return the recipe's fields of the LoRA files that act in blocks of a call.
+
+    Args:
+        loras: The files with their settings.
+        fields: The recipe's fields of the model and the styles of the call, with whose mask, steps and frames they
+            must act.
+        missing: Descriptions of what no field records; added to.
+    """
+    entries: list[Lora] = []
+    places: list[RecipeFields] = []
+    for each in loras:
+        if each.curve is not None:
+            missing.append("curve of a LoraStyle")
+        entries.append(
+            Lora(
+                name=str(each.contents.file.path),
+                sha256=each.contents.sha256,
+                weight=each.scale,
+                blocks=_block_names(each.blocks),
+                positive_only=each.positive_only,
+            )
+        )
+        places.append({"start": each.start, "end": each.end, **_place_fields(each.mask, each.frames, missing)})
+    names = ("start", "end", "mask", "frame_weights")
+    others = [{name: part[name] for name in names if name in part} for part in (fields, *places) if "start" in part]
+    if any(other != others[0] for other in others):
+        missing.append("a LoraStyle with steps, mask or frames of its own")
+    return {**places[0], "loras": (*fields.get("loras", ()), *entries)}
 
 
 def call_fields(

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..errors import StyleError
-from ..recipe import Shared as Method
+from ..recipe_types import Shared as Method
 from ..unet.blocks import BlockSpec, Layer, copy_spec, find_weight
 from ..utils.numbers import is_finite_number
 from ..utils.text import shorten

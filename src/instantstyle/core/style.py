@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
-from ..recipe import WORDLESS, Reference
+from ..recipe_types import WORDLESS, Reference
 from ..utils.numbers import is_finite_number
 from ..utils.text import shorten
 from .bound_style import BoundKeyValues

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import StyleError
 from ..imaging.loading import check_crop, decode_and_hash, open_reference
 from ..imaging.thumbnail import make_thumbnail
-from ..recipe import WORDLESS, Combine, Crop, Reference, Removal
+from ..recipe_types import WORDLESS, Combine, Crop, Reference, Removal
 from ..utils.numbers import is_finite_number, read_numbers
 from ..utils.text import shorten
 from .colour_texture import COLOUR_SCALE, TEXTURE_SCALE

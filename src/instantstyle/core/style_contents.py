@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor
 
-from ..recipe import Combine, Crop, Removal
+from ..recipe_types import Combine, Crop, Removal
 from ..utils.text import find_text_fault
 from .bound_style import KeyValue
 

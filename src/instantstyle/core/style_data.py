@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
-from ..recipe import WORDLESS, Reference
+from ..recipe_types import WORDLESS, Reference
 from .bound_style import BoundKeyValues
 from .clip_encoders import ImageEncoder
 from .colour_texture import Texture, blend_colour_and_texture, subtract_mean

@@ -12,7 +12,7 @@ import torch
 
 from ..errors import StyleError
 from ..imaging.thumbnail import combine_thumbnails
-from ..recipe import WORDLESS
+from ..recipe_types import WORDLESS
 from ..utils.numbers import is_finite_number, read_numbers
 from ..utils.text import join_first, shorten
 from .bound_style import BoundKeyValues, KeyValue

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..recipe import WORDLESS, Reference
+from ..recipe_types import WORDLESS, Reference
 from .content_removal import CONTENT_SCALES
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from math import inf, nan
 from ..core.content_removal import CONTENT_SCALES
 from ..errors import BlockError, JobError, suggest_nearest
 from ..generation.sweep_axis import SweepAxis
-from ..recipe import WORDLESS
+from ..recipe_types import WORDLESS
 from ..unet.architectures import Architecture
 from ..utils.text import shorten
 from .experiment import NO_REFERENCE, Arm

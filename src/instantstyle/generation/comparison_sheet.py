@@ -12,7 +12,7 @@ from ..core.protocols import PipelineArguments
 from ..core.style import Style
 from ..imaging.grid import GridLayout, contact_sheet
 from ..imaging.loading import fit, open_reference
-from ..recipe import Crop
+from ..recipe_types import Crop
 
 TILE_SIDE = 192  # px
 LAYOUT = GridLayout(gap=12, label_width=0, header_height=56, font_size=15)

@@ -11,7 +11,8 @@ from PIL import Image
 
 from ..errors import JobError
 from ..imaging.grid import GridLayout, contact_sheet
-from ..recipe import Recipe, Reference
+from ..recipe import Recipe
+from ..recipe_types import Reference
 from .callbacks import OnStep
 from .generate import list_beside, prepare
 from .reproduce import OpenedRecipe

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Any, cast
 from PIL import Image
 
 from ..imaging.animation_file import DEFAULT_FPS
-from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, INVERTIBLE, Recipe, RecipeFields
+from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, INVERTIBLE, Recipe
+from ..recipe_types import RecipeFields
 from ..unet.probe_file import resolve_block_spec
 from ..utils.versions import library_versions
 from .call_arguments import colour_arguments, image_arguments, pipeline_arguments
 from .callbacks import OnPreview, OnStep, StepCallback, step_callback
 from .hints import warn_of_content
 from .idle_fields import check_seeds, refuse_animation
-from .recipe_styles import make_conditionings
+from .recipe_styles import make_conditionings, make_lora_styles
 from .sources import SourceCache
 from .vae_tiling import tile_large_images
 
 if TYPE_CHECKING:
     from ..core.conditioning import StyleConditioning
+    from ..core.lora_style import LoraStyle
     from ..core.pipeline import InstantStyle
     from ..core.protocols import PipelineArguments
     from ..core.style import Style
@@ -99,6 +101,7 @@ class PreparedRecipe:
         style: The style of `references`; None without references.
         conditionings: What the model is called with: the style in its blocks, and the style of
             `layout_references` in the layout blocks.
+        loras: The LoRA files that act in blocks.
         image_arguments: Arguments of an image-to-image pipeline; empty without `image`. In place of an inversion,
             which depends on the prompt, there is its picture.
     """
@@ -107,6 +110,7 @@ class PreparedRecipe:
     recipe: Recipe
     style: "Style | None"
     conditionings: "Sequence[StyleConditioning]"
+    loras: "Sequence[LoraStyle]"
     image_arguments: "PipelineArguments"
 
     def generate(
@@ -155,12 +159,12 @@ class PreparedRecipe:
         with use_scheduler(self.styled.pipe, scheduler), tile_large_images(self.styled.pipe, *size):
             output = self.styled(
                 [recipe.prompt for recipe in drawn],
-                style=_share(self.conditionings, self.recipe if beside else None),
+                style=_share([*self.conditionings, *self.loras], self.recipe if beside else None),
                 generator=[Generator("cpu").manual_seed(recipe.seed) for recipe in drawn],
                 callback_on_step_end=step_callback(on_step, on_preview),
                 **self._invert(recipes[0], step_callback(on_step, on_preview, is_inversion=True)),
                 # A sweep also generates cells without a reference, which have no layout to hold.
-                hold_layout=self.recipe.hold_layout if self.conditionings else 0.0,
+                hold_layout=self.recipe.hold_layout if self.conditionings or self.loras else 0.0,
                 **pipeline_arguments(self.recipe, len(drawn)),
             )
             return [
@@ -190,13 +194,13 @@ def list_beside(recipe: Recipe) -> list[Recipe]:
     return [recipe.replace(prompt=recipe.first_prompt, seed=recipe.first_seed)]
 
 
-def _share(conditionings: "Sequence[StyleConditioning]", recipe: Recipe | None) -> "Any":
-    """Return the style of a call: the conditionings, and the sharing of a recipe beside them."""
+def _share(styles: "Sequence[StyleConditioning | LoraStyle]", recipe: Recipe | None) -> "Any":
+    """Return the style of a call: the styles, and the sharing of a recipe beside them."""
     if recipe is None or recipe.shared is None:
-        return conditionings or None
+        return styles or None
     from ..core.shared_attention import make_shared
 
-    return [*conditionings, make_shared(recipe.shared)]
+    return [*styles, make_shared(recipe.shared)]
 
 
 def prepare(
@@ -224,13 +228,17 @@ def prepare(
         recipe = recipe.replace(first_prompt=recipe.prompt, first_seed=recipe.seed)
     style, conditionings = make_conditionings(styled, recipe, sources, keep_grey=keep_grey)
     arguments = {**image_arguments(styled.pipe, recipe, sources), **colour_arguments(recipe, sources)}
-    return PreparedRecipe(styled, recipe, style, conditionings, arguments)
+    return PreparedRecipe(styled, recipe, style, conditionings, make_lora_styles(recipe, sources), arguments)
 
 
 def resolve_blocks(recipe: Recipe, architecture: "Architecture | None" = None) -> Recipe:
     """Replace the probe files in a recipe by the names of the blocks that they propose."""
     specs = {name: resolve_block_spec(getattr(recipe, name), architecture) for name in BLOCK_FIELDS}
-    return recipe.replace(**specs)
+    loras = [
+        lora if lora.blocks is None else {**lora.model_dump(), "blocks": resolve_block_spec(lora.blocks, architecture)}
+        for lora in recipe.loras
+    ]
+    return recipe.replace(**specs, loras=loras)
 
 
 def _complete(

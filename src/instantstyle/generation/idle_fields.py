@@ -4,7 +4,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..errors import JobError
-from ..recipe import ANIMATION_FIELDS, FILE_FIELDS, SET_FIELDS, WEIGHT_FIELDS, WORDLESS, Recipe, Reference
+from ..recipe import ACTING_FIELDS, ANIMATION_FIELDS, FILE_FIELDS, SET_FIELDS, WEIGHT_FIELDS, Recipe
+from ..recipe_types import WORDLESS, Reference
 
 if TYPE_CHECKING:
     from .sources import SourceCache
@@ -15,7 +16,7 @@ _REFERENCE_FIELDS = (
 )
 """Fields that act on `references` alone."""
 
-_STYLE_FIELDS = ("crop", "mask", "start", "end", "fuse", "hold_layout", "frame_weights")
+_STYLE_FIELDS = ("crop", "fuse")
 """Fields that act on `references`, `layout_references` and those of a second adapter."""
 
 _SCALE_FIELDS = ("scale",)
@@ -55,6 +56,8 @@ def _list_unused(recipe: Recipe) -> list[str]:
         names += _SCALE_FIELDS
         if not (recipe.second_adapter and recipe.second_references):
             names += _STYLE_FIELDS
+            if not recipe.styling_loras:
+                names += ACTING_FIELDS
     if recipe.second_adapter is None:
         names += _SECOND_FIELDS
     if not recipe.colour_transfer:
@@ -190,7 +193,7 @@ def refuse_fields(names: Collection[str]) -> None:
         JobError: There is at least one field.
     """
     faults: list[str] = []
-    if style := [name for name in names if name in _REFERENCE_FIELDS + _SCALE_FIELDS + _STYLE_FIELDS]:
+    if style := [name for name in names if name in _REFERENCE_FIELDS + _SCALE_FIELDS + _STYLE_FIELDS + ACTING_FIELDS]:
         faults.append(
             f"{' and '.join(style)} can only act on the style of a reference, and there is none; add a reference "
             "image or a saved style."

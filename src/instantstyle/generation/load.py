@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..recipe import Dtype, Recipe, Reference
+from ..recipe import Recipe
+from ..recipe_types import Dtype, Reference
 from ..utils.device import pick_device
 from .model_parts import ModelParts
 from .sources import SourceCache
@@ -110,7 +111,9 @@ def is_plain(recipe: Recipe, sources: SourceCache | None = None) -> bool:
         return False
     sources = SourceCache() if sources is None else sources
     files = recipe.style_files()
-    if not files or any(sources.resolve(file.name).kind == "image" for file in files):
+    if not files:
+        return bool(recipe.styling_loras)
+    if any(sources.resolve(file.name).kind == "image" for file in files):
         return False
     from ..models.network import find_architecture
 

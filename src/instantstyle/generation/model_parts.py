@@ -1,9 +1,9 @@
 """`ModelParts`: the fields of a recipe, or of a service's settings, that name a model and what is loaded with it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
-from ..recipe import Lora, Reference
+from ..recipe_types import Lora, Reference
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class ModelParts:
     def of(cls, named: object) -> Self:
         """Return the parts that a recipe names, or the settings of a service or studio, which may lack some."""
         names = [field.name for field in fields(cls)]
-        return cls(**{name: getattr(named, name) for name in names if hasattr(named, name)})
+        parts = cls(**{name: getattr(named, name) for name in names if hasattr(named, name)})
+        # Those with blocks act in a call, and change nothing that is loaded.
+        return replace(parts, loras=tuple(lora for lora in parts.loras if lora.blocks is None))
 
     @property
     def adapters(self) -> dict[str, Any]:

@@ -2,19 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from ..errors import JobError
-from ..recipe import WORDLESS, Combine, Crop, Recipe, Reference
+from ..recipe import Recipe
+from ..recipe_types import WORDLESS, Combine, Crop, Reference
 from .sources import SourceCache
 
 if TYPE_CHECKING:
     from ..core.conditioning import StyleConditioning
+    from ..core.lora_style import LoraStyle
     from ..core.pipeline import InstantStyle
     from ..core.style import Style
+    from ..loaders.lora_file import LoraFile
 
 
 def make_conditionings(
@@ -40,14 +44,7 @@ def make_conditionings(
     style = _without_content(styled, _blend(styled, recipe, sources, keep_grey), recipe, sources)
     negative = _encode(styled, recipe.negative_references, recipe.crop, sources)
     layout = _encode(styled, recipe.layout_references, recipe.crop, sources)
-    settings = {
-        "scale": recipe.scale,
-        "start": recipe.start,
-        "end": recipe.end,
-        "fuse": recipe.fuse,
-        "frames": recipe.frame_weights or None,
-        "mask": sources.read_mask(recipe.mask) if recipe.mask else None,
-    }
+    settings = {"scale": recipe.scale, "fuse": recipe.fuse, **_acting_settings(recipe, sources)}
     conditionings: list[StyleConditioning] = []
     if style:
         conditionings.append(StyleConditioning(style, recipe.blocks, negative_style=negative, **settings))
@@ -61,6 +58,41 @@ def make_conditionings(
             StyleConditioning(second, recipe.second_blocks, **{**settings, "scale": recipe.second_scale})
         )
     return style, conditionings
+
+
+def make_lora_styles(recipe: Recipe, sources: SourceCache) -> "list[LoraStyle]":
+    """Read the LoRA files of a recipe that act in blocks.
+
+    Args:
+        recipe: The recipe, without probe files in its blocks.
+        sources: Cache with the decoded mask.
+
+    Raises:
+        InstantStyleError: A file cannot be read, or is another one than the recipe names.
+    """
+    from ..core.lora_style import LoraStyle
+
+    return [
+        LoraStyle(
+            _read_lora(lora.name, lora.sha256),
+            blocks,
+            lora.weight,
+            positive_only=lora.positive_only,
+            **_acting_settings(recipe, sources),
+        )
+        for lora in recipe.loras
+        if (blocks := lora.blocks) is not None
+    ]
+
+
+def _acting_settings(recipe: Recipe, sources: SourceCache) -> "dict[str, Any]":
+    """Return where and when every style of a recipe acts."""
+    return {
+        "start": recipe.start,
+        "end": recipe.end,
+        "frames": recipe.frame_weights or None,
+        "mask": sources.read_mask(recipe.mask) if recipe.mask else None,
+    }
 
 
 def _second_style(styled: "InstantStyle", recipe: Recipe, sources: SourceCache) -> "Style | None":
@@ -141,3 +173,19 @@ def _encode(
         for source, name in zip(decoded, names, strict=True)
     ]
     return styled.style(styles, weights=weights, combine=combine, adapter=adapter)
+
+
+def _read_lora(name: str, sha256: str | None) -> "LoraFile":
+    """Read a LoRA file; one with a known SHA-256 is kept for the next recipes."""
+    from ..loaders.lora_file import LoraFile
+    from ..loaders.weight_files import find_lora
+
+    return LoraFile.read(find_lora(name)) if sha256 is None else _read_known_lora(name, sha256)
+
+
+@lru_cache(maxsize=4)
+def _read_known_lora(name: str, sha256: str) -> "LoraFile":
+    from ..loaders.lora_file import LoraFile
+    from ..loaders.weight_files import find_lora
+
+    return LoraFile.read(find_lora(name), sha256)

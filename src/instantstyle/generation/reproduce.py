@@ -15,7 +15,8 @@ from ..imaging.decoding import decode_image
 from ..imaging.image_file import recompress
 from ..imaging.loading import file_sha256, open_reference, read_image_bytes
 from ..imaging.png_metadata import read_recipe_from_image
-from ..recipe import ANIMATION_FIELDS, FILE_FIELDS, WEIGHT_FIELDS, Recipe, Reference
+from ..recipe import ANIMATION_FIELDS, FILE_FIELDS, WEIGHT_FIELDS, Recipe
+from ..recipe_types import Reference
 from .callbacks import OnStep
 from .generate import generate
 from .idle_fields import refuse_animation

@@ -13,7 +13,7 @@ from ..core.style_library import find_style_file
 from ..errors import JobError
 from ..imaging.decoding import MAX_PIXELS
 from ..imaging.loading import file_sha256, open_mask, open_reference, read_image_bytes
-from ..recipe import Reference
+from ..recipe_types import Reference
 
 if TYPE_CHECKING:
     from ..core.style import Style

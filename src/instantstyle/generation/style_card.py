@@ -6,7 +6,7 @@ from ..core.bound_style import BoundKeyValues
 from ..core.style import Style
 from ..imaging.grid import text_card
 from ..imaging.thumbnail import THUMBNAIL_SIDE, decode_thumbnail
-from ..recipe import WORDLESS
+from ..recipe_types import WORDLESS
 from ..unet.blocks import format_blocks
 from ..utils.text import one_line
 

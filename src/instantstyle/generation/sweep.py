@@ -12,7 +12,7 @@ from PIL import Image
 from ..errors import JobError
 from ..imaging.grid import TILE_SIDE, contact_sheet
 from ..imaging.png_metadata import read_png_text, save_png
-from ..recipe import BLOCK_FIELDS, STYLE_FIELDS, Recipe
+from ..recipe import ACTING_FIELDS, BLOCK_FIELDS, STYLE_FIELDS, Recipe
 from ..unet.probe_file import resolve_block_spec
 from ..utils.text import cut, one_line, shorten
 from ..utils.text_file import parse_json
@@ -58,8 +58,9 @@ class Grid:
             raise JobError(f"Both axes sweep {self.x.display_name}; give --y another field, or leave it out.")
         if any(cell.references or cell.layout_references or cell.second_references for cell in self.cells):
             return
+        acting = ACTING_FIELDS if self.base.styling_loras else ()
         for axis in self.axes:
-            if axis.field in STYLE_FIELDS:
+            if axis.field in STYLE_FIELDS and axis.field not in acting:
                 raise JobError(
                     f"{axis.display_name} can only act on a reference, and there is none; add --style IMAGE."
                 )

@@ -10,7 +10,8 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from ..errors import JobError, suggest_nearest
-from ..recipe import ANIMATION_FIELDS, FIELD_ALIASES, MODEL_FIELDS, Recipe, Reference
+from ..recipe import ANIMATION_FIELDS, FIELD_ALIASES, MODEL_FIELDS, Recipe
+from ..recipe_types import Reference
 from ..utils.text import cut, shorten
 from .sources import resolve_source
 

@@ -53,6 +53,9 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
     for recipe in recipes:
         for field in BLOCK_FIELDS:
             validate_blocks(getattr(recipe, field), recipe.model)
+        for lora in recipe.loras:
+            if lora.blocks is not None:
+                validate_blocks(lora.blocks, recipe.model)
     for name in dict.fromkeys(recipe.scheduler for recipe in recipes if recipe.scheduler):
         from ..models.schedulers import validate_scheduler
 

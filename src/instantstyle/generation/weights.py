@@ -1,27 +1,38 @@
 """LoRA files, VAEs, motion adapters and second adapters as users name them, and as entries of a recipe."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import JobError, ModelError
-from ..recipe import Lora, RecipeFields, Reference
+from ..recipe_types import Lora, RecipeFields, Reference
+
+_LORA = re.compile(r"(?P<name>.*\.safetensors)(?:=(?P<weight>[-+]?[\d.]+(?:e[-+]?\d+)?))?(?:@(?P<blocks>.+))?", re.I)
+"""A LoRA as users name it."""
+
+POSITIVE = ":positive"
+"""Follows the blocks of a LoRA that acts in the conditional part only."""
 
 
 def parse_lora(text: str) -> RecipeFields:
     """Parse a LoRA.
 
     Args:
-        text: A file, or a file and its weight: `ink.safetensors=0.7`.
+        text: A file, with or without its weight, and the blocks in which it acts: `ink.safetensors=0.7@style`, and
+            `…@style:positive` where it acts in the conditional part only.
 
     Returns:
-        The fields `name` and `weight` of a `Lora`.
+        The fields of a `Lora`.
     """
-    name, mark, number = text.rpartition("=")
-    try:
-        weight = float(number) if mark and name and not Path(text).exists() else None
-    except ValueError:
-        weight = None
-    return {"name": text, "weight": 1.0} if weight is None else {"name": name, "weight": weight}
+    # What follows belongs to the name where it is neither, so that the file is not found under it.
+    parts = None if Path(text).exists() else _LORA.fullmatch(text)
+    if parts is None:
+        return {"name": text, "weight": 1.0}
+    fields: RecipeFields = {"name": parts["name"], "weight": float(parts["weight"] or 1)}
+    if parts["blocks"] is None:
+        return fields
+    blocks = parts["blocks"].removesuffix(POSITIVE)
+    return fields | {"blocks": blocks, "positive_only": blocks != parts["blocks"]}
 
 
 def read_lora(text: str) -> Lora:

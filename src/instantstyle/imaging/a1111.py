@@ -2,7 +2,8 @@
 
 import json
 
-from ..recipe import WORDLESS, Recipe, Reference
+from ..recipe import Recipe
+from ..recipe_types import WORDLESS, Lora, Reference
 
 
 def format_a1111(recipe: Recipe) -> str:
@@ -20,7 +21,7 @@ def format_a1111(recipe: Recipe) -> str:
         "Motion adapter": recipe.motion_adapter.name if recipe.motion_adapter else None,
         "Frames": recipe.frames,
         "FPS": recipe.fps,
-        "Lora": "; ".join(f"{lora.name}: {lora.weight:g}" for lora in recipe.loras) or None,
+        "Lora": "; ".join(map(_describe_lora, recipe.loras)) or None,
         # The initial noise is always sampled on the CPU, so that a seed gives the same image everywhere.
         "RNG": "CPU",
         "Denoising strength": recipe.strength if recipe.image else None,
@@ -34,20 +35,27 @@ def format_a1111(recipe: Recipe) -> str:
     return "\n".join([recipe.prompt, *negative, given])
 
 
+def _describe_lora(lora: Lora) -> str:
+    blocks = "" if lora.blocks is None else f" in {_format_blocks(lora.blocks)}"
+    return f"{lora.name}: {lora.weight:g}{blocks}{' (positive only)' if lora.positive_only else ''}"
+
+
+def _format_blocks(blocks: object) -> str:
+    return blocks if isinstance(blocks, str) else json.dumps(blocks)
+
+
 def _second_settings(recipe: Recipe) -> dict[str, object]:
-    blocks = recipe.second_blocks
     return {
         "Style second adapter": recipe.second_adapter.name if recipe.second_adapter else None,
         "Style second reference": _join_names(recipe.second_references),
-        "Style second blocks": blocks if isinstance(blocks, str) else json.dumps(blocks),
+        "Style second blocks": _format_blocks(recipe.second_blocks),
         "Style second scale": recipe.second_scale,
     }
 
 
 def _style_settings(recipe: Recipe) -> dict[str, object]:
     if not any((recipe.references, recipe.layout_references, recipe.second_adapter and recipe.second_references)):
-        return {}
-    throughout = (recipe.start, recipe.end) == (0, 1)
+        return _acting_settings(recipe) if recipe.styling_loras else {}
     removes = bool(recipe.content or recipe.content_references) or recipe.removal in WORDLESS
     return {
         "Style reference": _join_names(recipe.references),
@@ -56,20 +64,27 @@ def _style_settings(recipe: Recipe) -> dict[str, object]:
         "Style texture scale": recipe.texture_scale,
         "Style layout reference": _join_names(recipe.layout_references),
         "Style negative reference": _join_names(recipe.negative_references),
-        "Style mask": recipe.mask.name if recipe.mask else None,
-        "Style steps": None if throughout else f"{recipe.start:g}-{recipe.end:g}",
+        **_acting_settings(recipe),
         "Style fuse": None if recipe.fuse == "add" else recipe.fuse,
-        "Style hold layout": recipe.hold_layout or None,
-        "Style frames": " ".join(f"{weight:g}" for weight in recipe.frame_weights) or None,
         "Style content": "; ".join(recipe.content) or None,
         "Style content reference": _join_names(recipe.content_references),
         "Style removal": (recipe.removal or "subtract") if removes else None,
         "Style mask quantile": recipe.mask_quantile,
         "Style colour transfer": recipe.colour_transfer,
         "Style content scale": recipe.content_scale if removes else None,
-        "Style blocks": recipe.blocks if isinstance(recipe.blocks, str) else json.dumps(recipe.blocks),
+        "Style blocks": _format_blocks(recipe.blocks),
         **(_second_settings(recipe) if recipe.second_adapter else {}),
         "Style scale": recipe.scale,
+    }
+
+
+def _acting_settings(recipe: Recipe) -> dict[str, object]:
+    throughout = (recipe.start, recipe.end) == (0, 1)
+    return {
+        "Style mask": recipe.mask.name if recipe.mask else None,
+        "Style steps": None if throughout else f"{recipe.start:g}-{recipe.end:g}",
+        "Style hold layout": recipe.hold_layout or None,
+        "Style frames": " ".join(f"{weight:g}" for weight in recipe.frame_weights) or None,
     }
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..errors import ImageError, suggest_nearest
-from ..recipe import CROPS
+from ..recipe_types import CROPS
 from ..utils.text import cut, shorten
 from .arrays import ArrayLike, ArrayMeaning, image_from_array, is_array, weights_from_array
 from .conversion import to_rgb

@@ -54,11 +54,13 @@ class LoraFile:
         file: The file.
         tensors: Tensors by name, in the layout of the file.
         settings: Arguments of `LoraConfig` by component, such as `unet`; empty where the file states none.
+        sha256: SHA-256 of the file, in hexadecimal.
     """
 
     file: WeightFile
     tensors: "Mapping[str, Tensor]"
     settings: Mapping[str, Mapping[str, Any]]
+    sha256: str
 
     @classmethod
     def read(cls, file: WeightFile, expected: str | None = None) -> "LoraFile":
@@ -72,7 +74,7 @@ class LoraFile:
             ModelError: It cannot be read or is another file, or its settings cannot be applied.
         """
         contents = file.read(expected)
-        return cls(file, contents.tensors, _read_settings(file, contents.metadata))
+        return cls(file, contents.tensors, _read_settings(file, contents.metadata), contents.sha256)
 
     def check_base(self, width: object) -> None:
         """Refuse a LoRA of another base model by the width of its text tokens.

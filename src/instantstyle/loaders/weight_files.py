@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..errors import JobError, ModelError, suggest_nearest
-from ..recipe import Reference
+from ..recipe_types import Reference
 from ..utils.hub import fetch_file
 from ..utils.text import cut, one_line, shorten
 from ..utils.text_file import read_text_file
@@ -45,11 +45,13 @@ class WeightContents:
         tensors: Tensors by name, in the dtype of the file.
         metadata: Texts in the header of a .safetensors file.
         config: Settings in the file beside the weights; None where there is none.
+        sha256: As `WeightFile.sha256` computes it, of what was read.
     """
 
     tensors: "Mapping[str, Tensor]"
     metadata: Mapping[str, str]
     config: dict[str, Any] | None
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,11 @@ class WeightFile:
         except OSError as error:
             raise _unreadable_error(self.path, error) from None
         config = self._read_config()
-        found = _combine_digests(sha256(data).hexdigest(), config) if expected else None
-        if found != expected:
+        found = _combine_digests(sha256(data).hexdigest(), config)
+        if expected not in (None, found):
             whole = self.path if config is None else f"{self.path} or {config[0]}"
             raise ModelError(
-                f"{whole} is another file than the image was generated with (its sha256 is {str(found)[:12]}…, "
+                f"{whole} is another file than the image was generated with (its sha256 is {found[:12]}…, "
                 f"expected {str(expected)[:12]}…)."
             )
         tensors, metadata = self._parse(data)
@@ -113,7 +115,7 @@ class WeightFile:
                 f"{self.path} has numbers that are not finite in {len(invalid)} of {len(tensors)} tensors, such as "
                 f"{one_line(invalid[0], 200)}; it is damaged, or its training failed. Use another file."
             )
-        return WeightContents(tensors, metadata, None if config is None else _parse_config(*config))
+        return WeightContents(tensors, metadata, None if config is None else _parse_config(*config), found)
 
     def _read_config(self) -> tuple[Path, str] | None:
         """Read the settings beside the weights, as text."""

@@ -13,7 +13,7 @@ from ..core.style_builder import StyleBuilder
 from ..errors import CheckpointError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.weight_files import find_adapter
-from ..recipe import RecipeFields, Reference
+from ..recipe_types import RecipeFields, Reference
 from ..utils.hub import fetch_file, why_unreachable
 from .clip_sources import TEXT_SOURCES, LazyTextEncoder, find_image_encoder_source, unknown_image_encoder_error
 from .conflicts import find_conflicts, missing_adapter_error

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..core.pipeline import InstantStyle
 from ..errors import ModelError
-from ..recipe import Control
+from ..recipe_types import Control
 from ..utils.hub import fetch_file
 from .load import disable_watermark, hide_progress_bars
 from .network import find_architecture, import_diffusers_class

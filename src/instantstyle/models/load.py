@@ -9,7 +9,7 @@ import torch
 
 from ..core.pipeline import InstantStyle
 from ..errors import InstantStyleError, ModelError
-from ..recipe import RecipeFields, Reference
+from ..recipe_types import RecipeFields, Reference
 from ..synthetic.vocabulary import explain_unknown_prompt
 from ..utils.hub import fetch_file, why_unreachable
 from ..utils.text import one_line

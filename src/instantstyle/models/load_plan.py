@@ -11,7 +11,7 @@ from ..errors import CheckpointError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint, layer_tensor_names
 from ..loaders.state_dict import open_state_dict
 from ..loaders.weight_files import COMPONENT_WEIGHTS, FINDERS, WeightFile, is_hub_id
-from ..recipe import Lora, Reference
+from ..recipe_types import Lora, Reference
 from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, BlockWeights, Layer, find_weight
 from ..unet.probe_file import resolve_block_spec

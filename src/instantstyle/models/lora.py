@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import ModelError
 from ..loaders.lora_file import LoraFile, is_factor
 from ..loaders.weight_files import WeightFile, describe_weights, find_lora
-from ..recipe import Lora
+from ..recipe_types import Lora
 from ..utils.text import one_line
 
 _NAME = "instantstyle"

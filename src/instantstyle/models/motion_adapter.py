@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
 from ..loaders.weight_files import WeightFile, find_motion_adapter
-from ..recipe import RecipeFields, Reference
+from ..recipe_types import RecipeFields, Reference
 from ..utils.text import one_line
 from .network import import_diffusers_class
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..loaders.weight_files import describe_weights
-from ..recipe import Lora, RecipeFields, Reference
+from ..recipe_types import Lora, RecipeFields, Reference
 from .lora import LoraLike, change_second_text_encoder, list_loras, merge_loras
 from .motion_adapter import add_motion_modules
 from .schedulers import build_scheduler, validate_scheduler

@@ -4,7 +4,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..loaders.weight_files import find_vae
-from ..recipe import Reference
+from ..recipe_types import Reference
 from ..utils.text import one_line
 from .network import import_diffusers_class
 

@@ -13,7 +13,8 @@ from PIL import Image
 from ..errors import JobError
 from ..imaging.control_image import default_strength
 from ..imaging.png_metadata import write_png
-from ..recipe import MODEL_FIELDS, Recipe, Reference
+from ..recipe import MODEL_FIELDS, Recipe
+from ..recipe_types import Reference
 from .schemas import EditRequest, ImageRequest
 from .settings import Settings
 

@@ -17,7 +17,8 @@ from ..core.style_library import SUFFIX
 from ..errors import ImageError, InstantStyleError
 from ..generation.sources import SourceCache
 from ..imaging.loading import open_image
-from ..recipe import FILE_FIELDS, Recipe, Reference
+from ..recipe import FILE_FIELDS, Recipe
+from ..recipe_types import Reference
 from ..utils.text import safe_file_name
 from .errors import ApiError
 from .limits import Limits

@@ -9,8 +9,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from ..core.style_library import normalize_style_name
 from ..errors import BlockError
 from ..generation.idle_fields import refuse_animation
-from ..recipe import (
-    FIELD_ALIASES,
+from ..recipe import FIELD_ALIASES
+from ..recipe_types import (
     ContentScale,
     Crop,
     Fraction,

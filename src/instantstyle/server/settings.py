@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..recipe import Lora, RecipeFields, Reference
+from ..recipe_types import Lora, RecipeFields, Reference
 from .auth import Keys
 from .limits import Limits
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from ..errors import JobError
 from ..generation.sweep import Grid
 from ..generation.sweep_axis import SweepAxis
-from ..recipe import WORDLESS, Recipe
+from ..recipe import Recipe
+from ..recipe_types import WORDLESS
 from .form_values import remove_references
 
 SCALES = "scale=0.2:1.4:0.2"

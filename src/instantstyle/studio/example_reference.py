@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from ..recipe import Reference
+from ..recipe_types import Reference
 from ..synthetic import MINI_SCOPE, describe_thing, sample_scenes, to_pil_image
 from .image_store import ImageStore
 

@@ -14,7 +14,7 @@ from ..errors import InstantStyleError, JobError
 from ..generation.worker import ModelWorker
 from ..imaging.loading import open_reference
 from ..imaging.png_metadata import read_recipe
-from ..recipe import Reference
+from ..recipe_types import Reference
 from ..synthetic.vocabulary import list_thing_phrases
 from .actions import Updates, describe_error
 from .content_suggestions import find_closest_phrases

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from ..errors import BlockError, JobError
-from ..recipe import MODEL_FIELDS, SET_FIELDS, Recipe, RecipeFields, Reference
+from ..recipe import MODEL_FIELDS, SET_FIELDS, Recipe
+from ..recipe_types import RecipeFields, Reference
 from .image_store import ImageStore, resolve_library_style
 from .settings import Settings
 

@@ -13,7 +13,8 @@ from ..core.style_library import SUFFIX, library_folder, list_names, path_of
 from ..errors import ImageError, StyleError
 from ..imaging.loading import file_sha256, open_reference, read_image_bytes
 from ..imaging.png_metadata import save_png
-from ..recipe import Recipe, Reference
+from ..recipe import Recipe
+from ..recipe_types import Reference
 from ..utils.text import safe_file_name, slug
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 from ..core.style_library import list_names
-from ..recipe import CROPS, Fuse, Removal
+from ..recipe_types import CROPS, Fuse, Removal
 from .form_values import IMAGE, MIX, SAVED, FormValues
 from .html import render_library_hint
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from ..core.style_library import SUFFIX, list_names
-from ..recipe import FILE_FIELDS, MODEL_FIELDS, WORDLESS, Lora, Recipe, RecipeFields, Reference
+from ..recipe import FILE_FIELDS, MODEL_FIELDS, Recipe
+from ..recipe_types import WORDLESS, Lora, RecipeFields, Reference
 from ..utils.text import shorten
 from .form_values import (
     BLEND_FIELDS,
@@ -167,5 +168,10 @@ def _describe_part(value: str | Reference | tuple[Lora, ...] | None) -> str:
     if isinstance(value, Reference):
         return f"{display_name(value.name)} ({str(value.sha256)[:12]}…)"
     if isinstance(value, tuple):
-        return " and ".join(f"{_describe_part(lora)} × {lora.weight:g}" for lora in value) or "none"
+        return " and ".join(map(_describe_lora, value)) or "none"
     return value or "the default"
+
+
+def _describe_lora(lora: Lora) -> str:
+    blocks = "" if lora.blocks is None else f" in {lora.blocks}"
+    return f"{_describe_part(lora)} × {lora.weight:g}{blocks}{' (positive only)' if lora.positive_only else ''}"

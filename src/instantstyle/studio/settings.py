@@ -7,7 +7,7 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from ..errors import JobError
-from ..recipe import Lora, Reference
+from ..recipe_types import Lora, Reference
 from ..utils.network import check_exposure
 
 PASSWORD_VARIABLE = "INSTANTSTYLE_STUDIO_PASSWORD"

@@ -19,6 +19,10 @@ MAX_BITS = 64
 """Largest size of an integer; a seed has 63 bits."""
 
 
+_PLACE = re.compile(r"\.\d+(?=\.)")
+"""Place of a value in a list, within the name of a field of that value."""
+
+
 def find_faults(fields: object, flags: Collection[str] = ()) -> Iterator[str]:
     """Find values that no field can hold.
 
@@ -28,7 +32,7 @@ def find_faults(fields: object, flags: Collection[str] = ()) -> Iterator[str]:
 
     Args:
         fields: Values by name, of any types; they may contain themselves.
-        flags: Names of the fields that hold a boolean.
+        flags: Names of the fields that hold a boolean; one in a list of values is named `list.field`, without place.
 
     Yields:
         A description of each fault.
@@ -38,7 +42,7 @@ def find_faults(fields: object, flags: Collection[str] = ()) -> Iterator[str]:
     for _ in range(MAX_LEVELS + 1):
         children: list[tuple[str, object]] = []
         for name, value in level:
-            if fault := _find_fault(value, is_flag=name in flags):
+            if fault := _find_fault(value, is_flag=_PLACE.sub("", name) in flags):
                 yield f"{cut(name, 80) or 'it'} is {shorten(value)}, which {fault}"
             for key, part in _iterate_parts(value):
                 count += 1

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar, Self, cast
+from typing import TYPE_CHECKING, ClassVar, Self, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -33,8 +34,7 @@ class StrictModel(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _raise_job_error(cls, fields: object, validate: Callable[[object], Self]) -> Self:
-        flags = [name for name, field in cls.model_fields.items() if field.annotation is bool]
-        if faults := list(islice(find_faults(fields, flags), MAX_ERRORS)):
+        if faults := list(islice(find_faults(fields, _list_flags(cls)), MAX_ERRORS)):
             raise JobError(f"{cls.__name__} is invalid: {'; '.join(faults)}.")
         try:
             return validate(fields)
@@ -44,6 +44,23 @@ class StrictModel(BaseModel):
             details = "; ".join(_describe_error(each, known, cls.aliases) for each in errors[:MAX_ERRORS])
             more = f"; and {len(errors) - MAX_ERRORS} more" if len(errors) > MAX_ERRORS else ""
             raise JobError(f"{cls.__name__} is invalid: {details}{more}.") from None
+
+
+@cache
+def _list_flags(model: type[StrictModel]) -> tuple[str, ...]:
+    """List the fields of a model and of the models in it that hold a boolean, by `field` and `field.field`."""
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        names += [name] if field.annotation is bool else []
+        names += [f"{name}.{each}" for part in _list_models(field.annotation) for each in _list_flags(part)]
+    return tuple(names)
+
+
+def _list_models(annotation: object) -> list[type[StrictModel]]:
+    """List the models among the types that an annotation is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, StrictModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _list_models(part)]
 
 
 def _merge_alternatives(errors: "Sequence[ErrorDetails]", fields: object) -> "list[ErrorDetails]":

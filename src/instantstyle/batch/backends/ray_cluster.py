@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ray import ObjectRef
     from ray.actor import ActorHandle
 
-    from ...recipe import Dtype
+    from ...recipe_types import Dtype
 
 T = TypeVar("T")
 

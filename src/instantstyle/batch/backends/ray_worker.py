@@ -20,10 +20,11 @@ from .local import LocalBackend, dtype_name
 
 if TYPE_CHECKING:
     from ...core.conditioning import StyleConditioning
+    from ...core.lora_style import LoraStyle
     from ...core.pipeline import InstantStyle
     from ...core.protocols import PipelineArguments
     from ...core.style import Style
-    from ...recipe import Dtype
+    from ...recipe_types import Dtype
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class EncodedRecipe:
         plain: As in `PackedRecipe`.
         style: As in `PreparedRecipe`.
         conditionings: As in `PreparedRecipe`.
+        loras: As in `PreparedRecipe`.
         image_arguments: As in `PreparedRecipe`.
     """
 
@@ -90,6 +92,7 @@ class EncodedRecipe:
     plain: bool
     style: "Style | None"
     conditionings: "Sequence[StyleConditioning]"
+    loras: "Sequence[LoraStyle]"
     image_arguments: "PipelineArguments"
 
     @classmethod
@@ -97,12 +100,14 @@ class EncodedRecipe:
         """Encode the files of a packed recipe with a model."""
         with packed.unpack() as recipe:
             prepared = prepare(styled, recipe)
-        recipe = packed.recipe.replace(**{name: getattr(prepared.recipe, name) for name in BLOCK_FIELDS})
-        return cls(recipe, packed.plain, prepared.style, prepared.conditionings, prepared.image_arguments)
+        recipe = packed.recipe.replace(**{name: getattr(prepared.recipe, name) for name in (*BLOCK_FIELDS, "loras")})
+        own = prepared.style, prepared.conditionings, prepared.loras, prepared.image_arguments
+        return cls(recipe, packed.plain, *own)
 
     def with_model(self, styled: "InstantStyle") -> PreparedRecipe:
         """Return the prepared recipe for a model."""
-        return PreparedRecipe(styled, self.recipe, self.style, self.conditionings, self.image_arguments)
+        own = self.style, self.conditionings, self.loras, self.image_arguments
+        return PreparedRecipe(styled, self.recipe, *own)
 
 
 class Worker:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import StyleError
-from ...recipe import Fuse
+from ...recipe_types import Fuse
 from ..denoising_state import DenoisingState
 from ..protocols import AttentionModule
 from ..row_layout import GUIDED, UNGUIDED, RowLayout

@@ -12,7 +12,8 @@ from ...errors import InstantStyleError
 from ...generation.idle_fields import check_request, check_seeds
 from ...generation.validate import validate
 from ...generation.worker import Finished, ModelWorker, Progress, preview_steps
-from ...recipe import Recipe, Reference
+from ...recipe import Recipe
+from ...recipe_types import Reference
 from ..dependencies import Owner
 from ..errors import error_body, json_response
 from ..job_queue import Job
