@@ -11,7 +11,7 @@ from .documentation import LANGUAGES, PAGES, ROOT, ExampleFailed, find_examples,
 
 REASONS = {
     "installs packages": 6,
-    "needs SDXL's weights": 16,
+    "needs SDXL's weights": 17,
     "needs SDXL's weights and the package hidiffusion": 1,
     "needs the weights of SD1.5 and of a motion adapter": 3,
     "needs the network and Kolors' weights": 1,
