@@ -3,8 +3,11 @@
 import re
 from collections import Counter
 from pathlib import Path
+from typing import cast
 
 import pytest
+
+from instantstyle.models.registry import CARDS
 
 from ..cli.conftest import run  # noqa: F401
 from .documentation import LANGUAGES, PAGES, ROOT, ExampleFailed, find_examples, run_examples
@@ -37,9 +40,14 @@ OUTPUT = {
 """By page: texts that its commands print, in this order."""
 
 
+FEW_STEPS = 3
+"""Steps of the bundled model where an example names none: that it runs does not depend on their number."""
+
+
 @pytest.fixture
-def run_page(run, tmp_path, library):  # noqa: F811
+def run_page(run, tmp_path, library, monkeypatch):  # noqa: F811
     """Return a function that runs the examples of a page in an empty folder, with an empty library of styles."""
+    monkeypatch.setitem(cast(dict[str, object], CARDS["mini"].defaults), "num_inference_steps", FEW_STEPS)
 
     def run_in_order(page: Path) -> str:
         for path in library.glob("*"):
