@@ -170,7 +170,7 @@ def test_progress_is_printed_in_a_pipe(run, model, images):
 @pytest.mark.slow
 def test_the_probe_of_mini_finds_the_blocks_of_its_table(run, tmp_path):
     # Two references of the six that are the default: each block is first in all resamples with these too.
-    words = ["probe", "--model", "mini", "--references", 2, "--steps", 8, "--device", "cpu", "-o", "found"]
+    words = ["probe", "--model", "mini", "--references", 2, "--steps", 4, "--device", "cpu", "-o", "found"]
     assert run(*words).code == 0
     roles = json.loads((tmp_path / "found" / "probe.json").read_text())["roles"]
     found = {role: tuple(map(Block.parse, proposal["blocks"])) for role, proposal in roles.items()}

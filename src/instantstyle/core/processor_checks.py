@@ -40,28 +40,28 @@ def check_replaceable(unet: UNet, names: Iterable[str]) -> None:
     loaded = sorted({type(each).__name__ for each in found.values() if type(each).__name__.startswith("IPAdapter")})
     if loaded:
         raise StyleError(f"The UNet already has an IP-Adapter ({loaded[0]}); call pipe.unload_ip_adapter() first.")
+    splitting = {
+        f"{path}.": type(module).__name__
+        for path, module in cast(nn.Module, unet).named_modules()
+        if type(module).__name__ in SPLITTING
+    }
     for name in names:
-        _check_path(unet, name)
+        layer = name.removesuffix(".processor")
+        if name not in found:
+            raise StyleError(
+                f"The UNet no longer has {layer}, since its modules were wrapped or replaced. Make a new InstantStyle "
+                "after such changes."
+            )
+        if wrapper := next((kind for path, kind in splitting.items() if name.startswith(path)), None):
+            raise StyleError(
+                f"{layer} is inside of a {wrapper}, which splits the rows of a batch, so that the style could act in "
+                "wrong rows. Load the pipeline again and leave enable_free_noise_split_inference() out, or choose "
+                "blocks without it."
+            )
         if not is_plain_processor(found[name]):
             raise StyleError(
-                f"{name.removesuffix('.processor')} has the processor {type(found[name]).__name__}, which a style "
-                "would replace. Choose blocks without it, or call unet.set_default_attn_processor() first."
-            )
-
-
-def _check_path(unet: UNet, name: str) -> None:
-    """Check that a layer is where it was, and that its rows are those of the call of the UNet."""
-    if name not in unet.attn_processors:
-        raise StyleError(
-            f"The UNet no longer has {name.removesuffix('.processor')}, since its modules were wrapped or replaced. "
-            "Make a new InstantStyle after such changes."
-        )
-    for path, module in cast(nn.Module, unet).named_modules():
-        if type(module).__name__ in SPLITTING and name.startswith(f"{path}."):
-            raise StyleError(
-                f"{name.removesuffix('.processor')} is inside of a {type(module).__name__}, which splits the rows of "
-                "a batch, so that the style could act in wrong rows. Load the pipeline again and leave "
-                "enable_free_noise_split_inference() out, or choose blocks without it."
+                f"{layer} has the processor {type(found[name]).__name__}, which a style would replace. Choose blocks "
+                "without it, or call unet.set_default_attn_processor() first."
             )
 
 

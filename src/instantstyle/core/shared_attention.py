@@ -137,7 +137,8 @@ class SharedAttention:
             )
             for layer, factor in chosen.items()
         }
-        shared = {name: each for name, each in found.items() if name in unet.attn_processors}
+        names = {*unet.attn_processors}
+        shared = {name: each for name, each in found.items() if name in names}
         modules = _modules_with_norms(unet, layers, list(chosen)) if self.norms else []
         norms = share_group_norms(modules, weight, StyledUNet.of(unet).state)
         with inject(shared), norms:
