@@ -7,7 +7,6 @@ from typing import Any, cast
 from beartype import BeartypeConf, FrozenDict, beartype
 from beartype.roar import BeartypeDecorHintPep673Exception
 
-
 _DECORATED: set[CodeType] = set()
 """Bodies of functions inside functions that have been decorated."""
 

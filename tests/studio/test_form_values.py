@@ -111,7 +111,7 @@ def test_blocks_open_no_file(build, uploaded, blocks):
     """Without a reference they are left out, as they have no effect."""
     with pytest.raises(BlockError, match="blocks cannot be"):
         build(image=uploaded, blocks=blocks)
-    assert "blocks" not in build(blocks=blocks).model_fields_set
+    assert build(blocks=blocks).blocks == "style"
 
 
 def test_the_content_scale_is_a_number_or_auto(build, uploaded):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from instantstyle.recipe import Recipe
-from instantstyle.recipe_types import Reference
+from instantstyle.recipe_types import Lora, Reference
 from instantstyle.studio.form_values import IMAGE, MIX, RESTORED, SAVED, FormValues, build_recipe
 from instantstyle.studio.image_store import strip_paths
 from instantstyle.studio.restore_settings import restore_form
@@ -73,6 +73,27 @@ def test_settings_without_a_field_are_restored(assert_round_trip, uploaded, sett
         mask=reference,
     )
     assert_round_trip(FormValues(**VALUES, source=RESTORED, restored_recipe=recipe.to_json()), RESTORED)
+
+
+@pytest.mark.parametrize("with_lora", [False, True])
+def test_settings_that_need_no_reference_are_restored_without_one(uploaded, settings, store, with_lora: bool):
+    picture = build_recipe(FormValues(image=uploaded), settings, store).references[0]
+    lora = Lora(name="ink.safetensors", sha256="0" * 64, blocks="style")
+    acting: dict[str, Any] = {"start": 0.2, "end": 0.8, "hold_layout": 0.4, "mask": picture}
+    others: dict[str, Any] = {"guidance_interval": (0.0, 0.3), "scheduler": "EulerDiscreteScheduler"}
+    if with_lora:
+        settings, own = replace(settings, loras=(lora,)), {"loras": (lora,), **acting}
+    else:
+        own = {"layout_references": (picture,), "scale": 0.6, **acting}
+    recipe = Recipe(prompt="a", seed=7, model=settings.model, **own, **others)
+    restored = restore_form(recipe, settings, store)
+    assert restored.remarks == ()
+    assert build_recipe(restored.values, settings, store) == recipe
+
+
+def test_another_dtype_gives_a_remark(restore):
+    [remark] = restore(Recipe(prompt="", seed=7, model="small", dtype="float64")).remarks
+    assert remark == "It was generated in float64; here the model is loaded in float32."
 
 
 def test_a_missing_reference_gives_a_remark_and_all_else_is_restored(restore):

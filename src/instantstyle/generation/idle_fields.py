@@ -47,6 +47,11 @@ def find_idle_fields(recipe: Recipe) -> list[str]:
     return [name for name in names if getattr(recipe, name) != Recipe.model_fields[name].default]
 
 
+def drop_idle_fields(recipe: Recipe) -> Recipe:
+    """Return a recipe with the defaults of the fields that have no effect."""
+    return recipe.replace(**{name: Recipe.model_fields[name].default for name in find_idle_fields(recipe)})
+
+
 def _list_unused(recipe: Recipe) -> list[str]:
     """List the fields whose values have no effect, whatever they are."""
     names: list[str] = []

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from ..errors import BlockError, JobError
-from ..recipe import MODEL_FIELDS, SET_FIELDS, Recipe
-from ..recipe_types import RecipeFields, Reference
+from ..generation.idle_fields import drop_idle_fields
+from ..recipe import FILE_FIELDS, MODEL_FIELDS, SET_FIELDS, Recipe
+from ..recipe_types import Reference
 from .image_store import ImageStore, resolve_library_style
 from .settings import Settings
 
@@ -91,9 +92,6 @@ class FormValues:
 SAME_FIELDS = ("prompt", "scale", "crop", "start", "end", "fuse", "hold_layout", "negative_prompt")
 """Fields that have the same name and value on the page and in a recipe."""
 
-_STYLE_FIELDS = ("scale", "crop", "start", "end", "fuse", "hold_layout")
-"""Those of them that act on a reference."""
-
 NUMBER_FIELDS = ("num_inference_steps", "guidance_scale", "width", "height")
 """Fields that hold a number of the recipe as text, or nothing."""
 
@@ -101,23 +99,23 @@ UPLOAD_FIELDS = ("image", "texture", "content_image")
 """Fields that hold an uploaded image."""
 
 BLEND_FIELDS = ("colour_scale", "texture_scale", "colour_transfer")
-"""The same for numbers that act on a reference."""
+"""Fields that hold a number as text, or nothing, and act on a reference."""
 
 TRANSFER_INTERVAL_FIELDS = ("colour_transfer_start", "colour_transfer_end")
 """The two numbers of `colour_transfer_interval`, as text or nothing."""
 
-_FIELDS_WITHOUT_COMPONENT = ("combine", "guidance_interval", "layout_references", "negative_references", "mask")
+_FIELDS_WITHOUT_COMPONENT = (
+    *("combine", "guidance_interval", "scheduler", "layout_references", "negative_references", "mask"),
+    *("second_references", "second_blocks", "second_scale", *SET_FIELDS),
+)
 """Fields of a recipe that the page keeps from a restored one."""
-
-_SECOND_FIELDS = ("second_references", "second_blocks", "second_scale")
-"""Further ones, of a studio with a second adapter."""
 
 
 def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> Recipe:
     """Convert the page's values to a recipe for the studio's model.
 
     Uploaded images are copied into the store. A random seed is chosen unless the seed is locked. Settings
-    of the style are left out if there is no reference.
+    without an effect beside the others are left out, such as those of the style if there is no reference.
 
     Raises:
         JobError: A field is missing, or a value is not valid.
@@ -126,53 +124,32 @@ def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> R
         BlockError: `blocks` would name a file.
     """
     restored = Recipe.from_json(values.restored_recipe) if values.restored_recipe else None
+    kept = restored or Recipe(prompt="", seed=0, scheduler=settings.scheduler)
     references = _resolve_references(values, restored, store)
-    style_settings: RecipeFields = {}
-    if references:
-        style_settings = {
-            **{name: getattr(values, name) for name in _STYLE_FIELDS},
-            "blocks": _resolve_blocks(values, restored),
-            "content": tuple(values.content),
-            "content_scale": _parse_content_scale(values.content_scale),
-            "removal": values.removal or None,
-            "mask_quantile": (values.mask_quantile.strip() or None) if values.removal == "mask" else None,
-            **{name: getattr(values, name).strip() or None for name in BLEND_FIELDS},
-            "colour_transfer_interval": _resolve_transfer_interval(values),
-            "texture_references": _resolve_upload(values.texture, restored and restored.texture_references, store),
-            "content_references": _resolve_upload(
-                values.content_image, restored and restored.content_references, store
-            ),
-        }
-        if restored:
-            names = [*_FIELDS_WITHOUT_COMPONENT, *(_SECOND_FIELDS if settings.second_adapter else ())]
-            style_settings |= {name: getattr(restored, name) for name in names}
-    shared: RecipeFields = {name: getattr(restored, name) for name in SET_FIELDS} if restored else {}
-    return Recipe(
-        **{name: getattr(values, name) for name in SAME_FIELDS if name not in _STYLE_FIELDS},
-        **{name: getattr(values, name).strip() or None for name in NUMBER_FIELDS},
-        **style_settings,
-        **shared,
+    recipe = Recipe(
+        **{name: getattr(kept, name) for name in _FIELDS_WITHOUT_COMPONENT},
+        **{name: getattr(values, name) for name in SAME_FIELDS},
+        **{name: getattr(values, name).strip() or None for name in (*NUMBER_FIELDS, *BLEND_FIELDS)},
         references=references,
+        texture_references=_resolve_upload(values.texture, kept.texture_references, store),
+        content_references=_resolve_upload(values.content_image, kept.content_references, store),
+        # They have no effect without references, also where they name a file.
+        blocks=_resolve_blocks(values, restored) if references else "style",
+        content=tuple(values.content),
+        content_scale=_parse_content_scale(values.content_scale),
+        removal=values.removal or None,
+        mask_quantile=(values.mask_quantile.strip() or None) if values.removal == "mask" else None,
+        colour_transfer_interval=_resolve_transfer_interval(values),
         seed=_resolve_seed(values),
         **{name: getattr(settings, name) for name in MODEL_FIELDS},
-        scheduler=settings.scheduler,
     )
+    return drop_idle_fields(recipe)
 
 
 def remove_references(recipe: Recipe) -> Recipe:
     """Return the recipe without references, and without the settings that need one."""
-    return recipe.replace(
-        references=(),
-        texture_references=(),
-        layout_references=(),
-        negative_references=(),
-        content_references=(),
-        second_references=(),
-        mask=None,
-        content=(),
-        combine="average",
-        **dict.fromkeys(("content_scale", "removal", "mask_quantile", "colour_transfer_interval", *BLEND_FIELDS)),
-    )
+    names = (name for name in FILE_FIELDS if name.endswith("references"))
+    return drop_idle_fields(recipe.replace(**dict.fromkeys(names, ()), colour_transfer=None))
 
 
 def _resolve_references(values: FormValues, restored: Recipe | None, store: ImageStore) -> tuple[Reference, ...]:

@@ -8,6 +8,7 @@ from typing import TypedDict
 from ..core.style_library import SUFFIX, list_names
 from ..recipe import FILE_FIELDS, MODEL_FIELDS, Recipe
 from ..recipe_types import WORDLESS, Lora, RecipeFields, Reference
+from ..utils.device import pick_device
 from ..utils.text import shorten
 from .form_values import (
     BLEND_FIELDS,
@@ -157,11 +158,20 @@ def _list_differences(recipe: Recipe, settings: Settings) -> Iterator[str]:
             f"It shares attention with the image of {shorten(recipe.first_prompt)}, seed {recipe.first_seed}; images "
             "with these settings do too, until another style is selected."
         )
+    if recipe.dtype not in (None, ours := _loaded_dtype(settings)):
+        yield f"It was generated in {recipe.dtype}; here the model is loaded in {ours}."
     for name in MODEL_FIELDS:
         theirs, ours = (_describe_part(getattr(each, name)) for each in (recipe, settings))
         if theirs != ours:
             part = {"loras": "LoRA", "vae": "VAE"}.get(name, name.replace("_", " "))
             yield f"Its {part} was {theirs}; here it is {ours}."
+
+
+def _loaded_dtype(settings: Settings) -> str:
+    """Return the name of the dtype in which the studio loads its model."""
+    from ..models.default_dtype import default_dtype
+
+    return str(default_dtype(pick_device(settings.device))).removeprefix("torch.")
 
 
 def _describe_part(value: str | Reference | tuple[Lora, ...] | None) -> str:
