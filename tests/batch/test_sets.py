@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from instantstyle import JobError
 from instantstyle.batch import read_manifest
 from instantstyle.batch.manifest import ManifestError, cross_product
 from instantstyle.batch.rows import BatchRow, plan_batches
@@ -50,6 +51,14 @@ def test_a_csv_names_sets_too(tmp_path):
 def test_a_set_that_is_none_is_refused(read, rows, message):
     with pytest.raises(ManifestError, match=message):
         read(*({"prompt": "a", **row} for row in rows))
+
+
+def test_rows_that_differ_in_the_seed_of_an_inversion_are_refused(read, reference, tmp_path):
+    reference.save(tmp_path / "photo.png")
+    row = {"prompt": "a", "image": "photo.png", "inversion": 1}
+    assert len(read(row, {**row, "inversion": 2, "seed": 2})) == 2
+    with pytest.raises(JobError, match=r"line 1 and line 3 of .* differ in their seed alone"):
+        read(row, {**row, "inversion": 2}, {**row, "seed": 2})
 
 
 def test_combinations_share_attention_by_style():

@@ -111,8 +111,12 @@ def test_a_plan_loads_and_generates_nothing(run, model, reference, tmp_path, mon
     assert os.listdir(tmp_path) == ["ink.png"]
 
 
-def test_a_plan_names_missing_files(run):
-    done = run("generate", "a rocket", "--model", "sdxl", "--device", "cpu", "--plan")
+def test_a_plan_names_missing_files(run, reference, tmp_path):
+    reference.save(tmp_path / "ink.png")
+    words = ("generate", "a rocket", "--model", "sdxl", "--device", "cpu", "--plan")
+    assert "blocks: none" in run(*words).out
+    assert "blocks: down_blocks.2.attentions.1\n" in run(*words, "--layout", "ink.png").out
+    done = run(*words, "--style", "ink.png")
     assert done.code == 0
     assert "unet: MISSING" in done.out
     assert "`instantstyle doctor sdxl`" in done.out

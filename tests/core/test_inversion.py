@@ -158,6 +158,13 @@ def test_the_first_row_replays_the_latents_and_is_not_returned(model, inversion)
     assert (images - plain).abs().amax((1, 2, 3)).gt(1e-3).all()
 
 
+def test_one_text_for_all_rows_is_the_same_as_one_for_each(model, inversion):
+    shared = {"style": SharedAttention(reference=inversion), "guidance_scale": 5.0}
+    for name, text in (("negative_prompt", "d"), ("prompt_2", "d"), ("negative_prompt_2", "")):
+        one, each = (draw(model, ["b", "c"], **{name: value}, **shared) for value in (text, [text, text]))
+        assert one.equal(each), name
+
+
 def test_without_weight_the_images_are_the_plain_ones(model, inversion):
     shared = SharedAttention(reference=inversion, scale=0.0)
     plain = draw(model, ["b", "c"], num_images_per_prompt=2, num_inference_steps=STEPS, **SIZE)
@@ -169,7 +176,8 @@ def test_a_file_gives_equal_bits_and_equal_bytes(inversion, tmp_path):
     loaded = Inversion.load(path)
     assert loaded.trajectory.equal(inversion.trajectory)
     assert loaded.alphas.equal(inversion.alphas)
-    names = ("timesteps", "prompt", "guidance_scale", "iterations", "fingerprint", "width", "height")
+    names = ("timesteps", "prediction_type", "prompt", "guidance_scale", "iterations")
+    names += ("fingerprint", "width", "height")
     assert [getattr(loaded, name) for name in names] == [getattr(inversion, name) for name in names]
     assert path.read_bytes() == loaded.save(tmp_path / "b.safetensors").read_bytes()
     (tmp_path / "c.safetensors").write_bytes(path.read_bytes()[:-9])
@@ -187,14 +195,33 @@ def test_another_model_size_scheduler_or_number_of_steps_is_refused(model, inver
         ({"height": 32}, "height is 32, and the inversion has 16"),
         ({"num_inference_steps": 9}, "num_inference_steps is 9, and the inversion has 3"),
         ({"timesteps": [900, 500]}, "timesteps cannot be used with an inversion"),
+        ({"denoising_end": 0.5}, "denoising_end cannot be used with an inversion"),
         ({"latents": torch.zeros(1, 4, 8, 8)}, "latents and inversion exclude each other"),
     ):
         with pytest.raises(JobError, match=message):
             model("a", inversion=inversion, **arguments)
     with pytest.raises(StyleError, match="made with another model; invert the picture again"):
         model("a", inversion=replace(inversion, fingerprint="0" * 16))
-    with pytest.raises(StyleError, match="made with another scheduler"):
+    with pytest.raises(StyleError, match=r"made with another scheduler"):
         model("a", inversion=replace(inversion, alphas=inversion.alphas * 0.9))
+    with pytest.raises(StyleError, match=r"of 32×16 px has latents of shape .* the file was changed"):
+        model("a", inversion=replace(inversion, width=32), width=32)
+    own = model.pipe.scheduler
+    for changes in ({"prediction_type": "sample"}, {"set_alpha_to_one": not own.config.set_alpha_to_one}):
+        other: Any = DDIMScheduler.from_config(own.config, **changes)
+        monkeypatch.setattr(model.pipe, "scheduler", other)
+        with pytest.raises(StyleError, match="made with another scheduler"):
+            model("a", inversion=inversion)
+    monkeypatch.setattr(model.pipe, "scheduler", own)
+    # Beyond the first elements of a tensor.
+    weight = model.pipe.unet.conv_out.weight
+    before = weight.detach().clone()
+    with torch.no_grad():
+        weight.flatten()[100:].neg_()
+    with pytest.raises(StyleError, match="made with another model"):
+        model("a", inversion=inversion)
+    with torch.no_grad():
+        weight.copy_(before)
     euler: Any = EulerDiscreteScheduler.from_config(model.pipe.scheduler.config)
     monkeypatch.setattr(model.pipe, "scheduler", euler)
     for settings in ({"inversion": inversion}, {"style": SharedAttention(reference=inversion)}):

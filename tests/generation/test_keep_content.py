@@ -77,6 +77,10 @@ def test_what_an_inversion_cannot_have_is_refused():
     assert make(image=image, inversion=0, strength=0.5, scheduler="euler").inversion == 0
     with pytest.raises(JobError, match="inversion and image_scale can only act on an image to start from"):
         check_request(make(inversion=2, image_scale=0.2))
+    two = [make(image=image, inversion=1, seed=seed) for seed in (1, 2)]
+    check_request(two[0], two[1].replace(inversion=2))
+    with pytest.raises(JobError, match="does not depend on its seed, so that several seeds give equal images"):
+        check_request(*two)
     with pytest.raises(JobError, match="does not depend on its seed, so that all 2 would be equal"):
         next(iter(generate(None, make(image=image, inversion=2), count=2)))  # pyright: ignore
 
@@ -92,6 +96,13 @@ def test_an_image_that_begins_with_its_inversion_is_reproduced_by_its_recipe(sty
         assert draw(styled, recipe.replace(**change))[0] != image, change
     picture = prepare(styled, recipe).image_arguments["inversion"]
     assert picture.size == (image.width, image.height)
+
+
+def test_the_colours_of_a_reference_are_given_to_an_image_that_begins_with_its_inversion(styled, files):
+    fields = {"image": files["ink"], "references": (files["warm"],), "inversion": 1}
+    image, recipe = draw(styled, make(**fields, colour_transfer=1.0, colour_transfer_interval=(0.0, 1.0)))
+    assert image != draw(styled, make(**fields))[0]
+    assert draw(styled, recipe)[0] == image
 
 
 def test_it_is_what_the_call_generates_from_the_same_inversion(styled, files):

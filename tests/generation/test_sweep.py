@@ -47,6 +47,19 @@ def test_every_cell_is_the_image_of_its_own_recipe(styled, base):
     assert len(seen) == 4
 
 
+@pytest.mark.parametrize("values", [(None, "align"), ("swap", None)])
+def test_a_cell_of_a_set_is_drawn_again_by_its_own_recipe(styled, base, values):
+    sheet, complete = sweep(styled, Grid(base, SweepAxis("shared", values), SweepAxis("seed", (1, 2))))
+    for down, row in enumerate(complete.rows):
+        for across, recipe in enumerate(row):
+            assert tile(sheet, down, across).tobytes() == alone(styled, recipe).tobytes(), (down, across)
+
+
+def test_empty_values_mean_none():
+    fields = ("scheduler", "num_inference_steps", "colour_transfer", "content_scale", "shared", "mask")
+    assert {SweepAxis.parse(f"{field}=,").values for field in fields} == {(None,)}
+
+
 def test_cells_differ_from_the_base_in_the_axes_alone(base):
     grid = Grid(base, SweepAxis("scale", (0.5, 1.0)), SweepAxis("blocks", ("style", "all")))
     settings = [(recipe.scale, recipe.blocks) for recipe in grid.cells]

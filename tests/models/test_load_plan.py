@@ -11,7 +11,7 @@ from instantstyle.models.load_plan import plan
 
 
 def test_a_plan_of_missing_files_uses_the_sizes_of_the_registry(hub):
-    planned = plan("sdxl", blocks="style", device="cuda")
+    planned = plan("sdxl", blocks=["style"], device="cuda")
     assert planned.dtype == torch.float16
     assert planned.tensors[0] == "ip_adapter.69.to_k_ip.weight"
     assert len(planned.tensors) == 20
@@ -28,7 +28,7 @@ def test_weights_stored_in_float32_take_half_the_memory_in_float16(hub):
 
 
 def test_a_plan_of_a_folder_has_the_memory_that_loading_it_takes(folder):
-    planned = plan(folder, blocks="style+layout", dtype=torch.float32)
+    planned = plan(folder, blocks=["style+layout"], dtype=torch.float32)
     assert [str(block) for block in planned.blocks] == [
         "down_blocks.2.attentions.1",
         "up_blocks.0.attentions.1",
@@ -54,4 +54,4 @@ def test_a_plan_reads_no_weights(folder, monkeypatch):
 
 def test_an_unknown_block_raises_an_error(hub):
     with pytest.raises(instantstyle.BlockError, match="Did you mean style"):
-        plan("sdxl", blocks="stile")
+        plan("sdxl", blocks=["stile"])

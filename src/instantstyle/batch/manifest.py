@@ -11,7 +11,7 @@ from pathlib import Path
 from ..core.style_library import SUFFIX as STYLE_SUFFIX
 from ..core.style_library import find_style_file
 from ..errors import InstantStyleError, JobError
-from ..generation.idle_fields import refuse_fields
+from ..generation.idle_fields import find_equal_images, refuse_fields
 from ..generation.inputs import IMAGE_SUFFIXES, list_images_with_content
 from ..utils.text import cut, join_first, one_line, shorten
 from .manifest_formats import ManifestRow, read_rows
@@ -161,6 +161,12 @@ def _build_rows(
             errors.append(f"{manifest_row.location}: {cut(one_line(error), MAX_ERROR_LENGTH)}")
     if errors:
         raise ManifestError(source, errors, len(manifest_rows))
+    if equal := find_equal_images(row.recipe for row in rows):
+        first, second = (rows[place].location for place in equal)
+        raise JobError(
+            f"{first} and {second} of {source} differ in their seed alone, and an image that begins with an inversion "
+            "does not depend on it: both would be equal. Leave one of them out."
+        )
     # A default may be for some rows only, and has an effect in none.
     refuse_fields(builder.idle_defaults or ())
     if not rows:

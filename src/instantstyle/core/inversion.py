@@ -36,7 +36,8 @@ ITERATIONS = 3
 """Evaluations of the network for each step where none are given; docs/restyle.md has the measurement."""
 
 SAMPLED = 64
-"""Elements of each tensor of a network that its fingerprint reads: enough to tell networks apart, and quick."""
+"""Elements of each tensor of a network that its fingerprint reads, at equal distances: enough to tell networks apart,
+and quick. It is of signs, as rounding keeps these; a small change of a few weights is not seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +46,10 @@ class Inversion:
 
     trajectory: Float[Tensor, "times channels height width"]
     """Latents in float32: before each step, and last those of the picture itself."""
-    alphas: Float[Tensor, "steps"]
-    """ᾱ of the scheduler at the timestep of each step."""
+    alphas: Float[Tensor, "times"]
+    """ᾱ of the scheduler at the timestep of each step, and last the one that the last step ends with."""
+    prediction_type: str
+    """What the scheduler takes the network's output for, such as `"epsilon"`."""
     timesteps: tuple[int, ...]
     prompt: str
     guidance_scale: float
@@ -54,17 +57,17 @@ class Inversion:
     iterations: int
     """Evaluations of the network for each step."""
     fingerprint: str
-    """Of the weights of UNet and VAE."""
+    """Of the weights of UNet and VAE. A prompt, and so a text encoder, may be another one when it is drawn."""
     width: int
     """Of the picture in px."""
     height: int
 
     def __post_init__(self) -> None:
         shape = tuple(self.trajectory.shape)
-        if len(shape) != 4 or shape[0] != self.steps + 1 or tuple(self.alphas.shape) != (self.steps,):
+        if len(shape) != 4 or shape[0] != self.steps + 1 or tuple(self.alphas.shape) != (self.steps + 1,):
             raise StyleError(
                 f"An inversion of {self.steps} steps has latents of shape {shape} and alphas of shape "
-                f"{tuple(self.alphas.shape)}; it has one more of the first than steps, and as many of the second."
+                f"{tuple(self.alphas.shape)}; it has one more of both than steps."
             )
 
     @property
@@ -90,7 +93,7 @@ class Inversion:
 
         Raises:
             JobError: The call has another size or number of steps, or timesteps of its own.
-            StyleError: The inversion was made with another model or scheduler.
+            StyleError: The inversion was made with another model or scheduler, or its latents are not of its size.
         """
         if type(pipe.scheduler).__name__ != DDIM:
             raise StyleError(
@@ -112,10 +115,17 @@ class Inversion:
             raise StyleError("The inversion was made with another scheduler; invert the picture again with this one.")
         if fingerprint_pipeline(pipe) != self.fingerprint:
             raise StyleError("The inversion was made with another model; invert the picture again with this one.")
+        shape = pipe.unet.config.in_channels, *_latent_size(pipe, self.width, self.height)
+        if tuple(self.trajectory.shape[1:]) != shape:
+            raise StyleError(
+                f"The inversion of {self.width}×{self.height} px has latents of shape {self.trajectory.shape[1:]}, "
+                f"and this model has {shape}; the file was changed: invert the picture again."
+            )
 
     def _has_schedule_of(self, ddim: Any) -> bool:
-        timesteps = ddim.timesteps.tolist()
-        return [*self.timesteps] == timesteps and self.alphas.equal(ddim.alphas_cumprod[timesteps].float().cpu())
+        timesteps = tuple(ddim.timesteps.tolist())
+        same = self.timesteps == timesteps and self.prediction_type == ddim.config.prediction_type
+        return same and self.alphas.equal(_list_alphas(ddim))
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Write a safetensors file, which `load` reads.
@@ -139,7 +149,7 @@ class Inversion:
         return cls(**read_inversion(Path(path)))
 
 
-_REFUSED = ("timesteps", "sigmas", "eta")
+_REFUSED = ("timesteps", "sigmas", "eta", "denoising_end")
 """Arguments of pipelines that change the steps."""
 
 
@@ -166,7 +176,7 @@ def invert(
     with styled.generating():
         if styled.has_injections:
             raise StyleError("A picture is inverted without a style; call invert outside of the `using` block.")
-        latents = encode_picture(pipe, picture, _latent_size(pipe, picture))
+        latents = encode_picture(pipe, picture, _latent_size(pipe, *picture.size))
         pipe.scheduler = cast(Any, scheduler)
         try:
             pipe(
@@ -182,11 +192,16 @@ def invert(
     timesteps = tuple(scheduler.ddim.timesteps.tolist())
     if not trajectory.isfinite().all():
         raise ModelError("The inverted latents are not finite; take fewer iterations, or load the model in float32.")
-    alphas = scheduler.ddim.alphas_cumprod[[*timesteps]].float().cpu()
     return Inversion(
-        trajectory, alphas, timesteps, prompt, float(guidance_scale), iterations, fingerprint_pipeline(pipe),
-        picture.width, picture.height,
+        trajectory, _list_alphas(scheduler.ddim), scheduler.ddim.config.prediction_type, timesteps, prompt,
+        float(guidance_scale), iterations, fingerprint_pipeline(pipe), picture.width, picture.height,
     )  # fmt: skip
+
+
+def _list_alphas(ddim: Any) -> Tensor:
+    """Return ᾱ at each timestep, and the one after the last step."""
+    alphas = ddim.alphas_cumprod[ddim.timesteps.tolist()], torch.as_tensor(ddim.final_alpha_cumprod).reshape(1)
+    return torch.cat([each.float().cpu() for each in alphas])
 
 
 def fit_picture(pipe: Any, image: Image.Image, width: int | None, height: int | None, crop: str) -> Image.Image:
@@ -213,7 +228,7 @@ def fit_picture(pipe: Any, image: Image.Image, width: int | None, height: int | 
 def fingerprint_pipeline(pipe: Any) -> str:
     """Compute a fingerprint of the weights of UNet and VAE from some elements of each tensor."""
     tensors = {
-        f"{name}.{key}": tensor.flatten()[:SAMPLED]
+        f"{name}.{key}": tensor.flatten()[:: max(1, tensor.numel() // SAMPLED)]
         for name in ("unet", "vae")
         for key, tensor in cast(nn.Module, unwrap_compiled(getattr(pipe, name))).state_dict().items()
         # Weights that accelerate moves have no values between calls.
@@ -236,8 +251,9 @@ def check_draws_from_latents(pipe: Any, what: str) -> None:
         )
 
 
-def _latent_size(pipe: Any, picture: Image.Image) -> tuple[int, int]:
-    return picture.height // pipe.vae_scale_factor, picture.width // pipe.vae_scale_factor
+def _latent_size(pipe: Any, width: int, height: int) -> tuple[int, int]:
+    """Return rows and columns of the latents of a picture."""
+    return height // pipe.vae_scale_factor, width // pipe.vae_scale_factor
 
 
 def _check_settings(

@@ -24,7 +24,7 @@ KEY = "instantstyle"
 SUFFIX = ".safetensors"
 TENSORS = ("trajectory", "alphas")
 
-Side = Annotated[int, Field(ge=8, le=16384)]
+Side = Annotated[int, Field(ge=8, le=16384, multiple_of=8)]
 
 
 class InversionMetadata(StrictModel):
@@ -33,6 +33,7 @@ class InversionMetadata(StrictModel):
     format: Literal["instantstyle inversion"] = "instantstyle inversion"
     version: Literal[1] = 1
     timesteps: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, max_length=10_000)]
+    prediction_type: Literal["epsilon", "v_prediction", "sample"]
     prompt: str
     guidance_scale: Annotated[float, Field(allow_inf_nan=False)]
     iterations: Annotated[int, Field(ge=1)]

@@ -120,7 +120,11 @@ class ReplayedRow:
         per_prompt = int(inputs.get("num_images_per_prompt", 1))
         count = len(prompts) * per_prompt
         # Texts beside the prompt: one for all, or one for each.
-        texts = {name: value for name, value in arguments.items() if "prompt" in name and isinstance(value, list)}
+        texts = {
+            name: value if isinstance(value, list) else [value] * len(prompts)
+            for name, value in arguments.items()
+            if "prompt" in name and isinstance(value, str | list)
+        }
         first = {name: "" if "negative" in name else self.inversion.prompt for name in texts}
         own = {name: [first[name], *_repeat(value, per_prompt)] for name, value in texts.items()}
         generators = inputs.get("generator", arguments.get("generator"))

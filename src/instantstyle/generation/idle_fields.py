@@ -1,6 +1,6 @@
 """Fields of a recipe that have no effect beside its other fields: a request with one is refused."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import JobError
@@ -35,6 +35,8 @@ _IMAGE_FIELDS = ("strength", "control", "inversion", "image_scale")
 """Fields that act on `image`."""
 
 MAX_SEED = 2**63 - 1
+
+_SEEDLESS = "An image that begins with an inversion does not depend on its seed"
 
 
 def find_idle_fields(recipe: Recipe) -> list[str]:
@@ -168,6 +170,21 @@ def check_sets(*recipes: Recipe, count: int = 1) -> None:
         )
 
 
+def find_equal_images(recipes: Iterable[Recipe]) -> tuple[int, int] | None:
+    """Find two recipes that differ in their seed alone and begin with an inversion, which does not depend on it.
+
+    Returns:
+        Their places; None where there are none.
+    """
+    seen: dict[str, tuple[int, int]] = {}
+    for place, recipe in enumerate(recipes):
+        if recipe.inversion:
+            first, seed = seen.setdefault(recipe.replace(seed=0).to_json(), (place, recipe.seed))
+            if seed != recipe.seed:
+                return first, place
+    return None
+
+
 def check_request(*recipes: Recipe, sources: "SourceCache | None" = None, count: int = 1) -> None:
     """Check that each field of a request has an effect.
 
@@ -182,6 +199,8 @@ def check_request(*recipes: Recipe, sources: "SourceCache | None" = None, count:
     """
     idle = dict.fromkeys(name for recipe in recipes for name in find_idle_fields(recipe))
     refuse_fields([name for name in idle if all(name in _list_unused(recipe) for recipe in recipes)])
+    if find_equal_images(recipes):
+        raise JobError(f"{_SEEDLESS}, so that several seeds give equal images; ask for one.")
     check_sets(*recipes, count=count)
     for recipe in recipes:
         check_weights(recipe)
@@ -245,10 +264,7 @@ def check_seeds(recipe: Recipe, count: int) -> None:
         JobError: The last seed would be larger than `MAX_SEED`, or no seed has an effect.
     """
     if recipe.inversion and count > 1:
-        raise JobError(
-            f"An image that begins with an inversion does not depend on its seed, so that all {count} would be equal; "
-            "ask for one."
-        )
+        raise JobError(f"{_SEEDLESS}, so that all {count} would be equal; ask for one.")
     if recipe.seed + count - 1 > MAX_SEED:
         raise JobError(
             f"seed is {recipe.seed}, and each of {count} images has the next one; the largest is {MAX_SEED}. Begin "

@@ -1,10 +1,12 @@
 """Load the model that recipes name, or plan what would be loaded."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..recipe import Recipe
 from ..recipe_types import Dtype, Reference
+from ..unet.blocks import BlockSpec
 from ..utils.device import pick_device
 from .model_parts import ModelParts
 from .sources import SourceCache
@@ -134,6 +136,16 @@ def _mix(references: tuple[Reference, ...], sources: SourceCache) -> "Style":
     return Style.mix([(sources.read_style(reference), reference.weight) for reference in references])
 
 
+def list_adapter_blocks(recipe: Recipe) -> Sequence[BlockSpec]:
+    """List the selections of blocks in which the first adapter acts."""
+    acting = {
+        recipe.blocks if isinstance(recipe.blocks, str) else tuple(recipe.blocks): recipe.references,
+        "layout": recipe.layout_references,
+        "all": recipe.image and recipe.image_scale,
+    }
+    return [spec for spec, given in acting.items() if given]
+
+
 def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":
     """Plan what `load_for` would load and generating would read, without loading anything.
 
@@ -154,7 +166,7 @@ def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":
         recipe.model,
         adapter=recipe.adapter,
         image_encoder=recipe.image_encoder,
-        blocks=recipe.blocks,
+        blocks=list_adapter_blocks(recipe),
         device=device,
         **ModelParts.of(recipe).changes,
         plain=is_plain(recipe),
@@ -165,7 +177,7 @@ def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":
         recipe.model,
         adapter=recipe.second_adapter.name,
         image_encoder=recipe.second_image_encoder,
-        blocks=recipe.second_blocks,
+        blocks=[recipe.second_blocks],
         device=device,
     )
     return replace(planned, second=second)

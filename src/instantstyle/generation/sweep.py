@@ -150,7 +150,7 @@ def sweep(
             first image is generated.
     """
     sources = SourceCache() if sources is None else sources
-    resolved = _resolve_blocks(grid, styled)
+    resolved = _name_first_image(_resolve_blocks(grid, styled))
     for recipe in resolved.cells:
         for field in BLOCK_FIELDS:
             styled.architecture.select(getattr(recipe, field))
@@ -174,6 +174,14 @@ def sweep(
     side = max(TILE_SIDE, *(max(image.size) for image in images))
     sheet = contact_sheet(grid.row_labels, grid.column_labels, rows, side)
     return sheet, replace(resolved, base=base.replace(**swept))
+
+
+def _name_first_image(grid: Grid) -> Grid:
+    """Name the first cell as the first image of the cells that share attention and name none."""
+    first = grid.cells[0]
+    if not any(cell.shared and cell.first_seed is None for cell in grid.cells):
+        return grid
+    return replace(grid, base=grid.base.replace(first_prompt=first.prompt, first_seed=first.seed))
 
 
 def _resolve_blocks(grid: Grid, styled: "InstantStyle") -> Grid:

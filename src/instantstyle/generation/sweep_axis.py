@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from ..errors import JobError, suggest_nearest
 from ..recipe import ANIMATION_FIELDS, FIELD_ALIASES, MODEL_FIELDS, Recipe
@@ -130,16 +130,17 @@ def _invalid_range(text: str) -> JobError:
 
 def _parse_value(field: str, text: str) -> object:
     """Convert a value to what the recipe accepts; empty text means none, no reference or no content."""
-    kind = _field_types(field)[0]
-    if kind is Reference:
-        return resolve_source(text).as_reference() if text else None
-    if get_origin(kind) is Literal and not text:
+    types = _field_types(field)
+    kind = types[0]
+    if not text and type(None) in types:
         return None
+    if kind is Reference:
+        return resolve_source(text).as_reference()
     if get_origin(kind) is not tuple:
         return text
     item, *rest = get_args(kind)
     if rest != [...]:
-        return tuple(text.split(":")) if text else None
+        return tuple(text.split(":"))
     if not text:
         return ()
     return (resolve_source(text).as_reference() if item is Reference else text,)

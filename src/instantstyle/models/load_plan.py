@@ -85,7 +85,7 @@ def plan(
     *,
     adapter: AdapterSource | None = None,
     image_encoder: ImageEncoderLike | None = None,
-    blocks: BlockSpec = "style",
+    blocks: Sequence[BlockSpec] = ("style",),
     device: str = "cpu",
     dtype: torch.dtype | None = None,
     loras: Sequence[Lora] = (),
@@ -99,7 +99,7 @@ def plan(
         model: As in `load`.
         adapter: As in `load`.
         image_encoder: As in `load`.
-        blocks: Selection of blocks; may name a probe file.
+        blocks: Selections of blocks, in each of which a style acts; they may name probe files.
         device: The device.
         dtype: None for the default of the device.
         loras: LoRA files. Once merged into the weights they take no memory.
@@ -123,7 +123,8 @@ def plan(
     source = next((file.path for file in files if file.part == "adapter"), adapter)
     checkpoint = None if source is None else IPAdapterCheckpoint.open(source)
     layers, architecture = _find_layers(card, checkpoint)
-    selected = architecture.select(resolve_block_spec(blocks, architecture))
+    selections = [architecture.select(resolve_block_spec(spec, architecture)) for spec in blocks]
+    selected = {block: weight for each in selections for block, weight in each.items()}
     layers = [layer for layer in layers if find_weight(selected, layer)]
     tokens = (checkpoint.tokens if checkpoint else None) or DEFAULT_TOKENS
     numbers = [] if plain else [layer.number for layer in layers]
