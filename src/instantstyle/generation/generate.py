@@ -181,7 +181,9 @@ class PreparedRecipe:
         settings = {"steps": recipe.num_inference_steps, "iterations": recipe.inversion}
         settings |= {"callback_on_step_end": callback}
         size = {"width": picture.width, "height": picture.height}
-        return {**arguments, "inversion": self.styled.invert(picture, recipe.prompt, **settings, **size, **arguments)}
+        # The colours are given to the latents of the image, and its inversion has those of the picture.
+        own = {name: value for name, value in arguments.items() if name != "latent_colours"}
+        return {**arguments, "inversion": self.styled.invert(picture, recipe.prompt, **settings, **size, **own)}
 
 
 def list_beside(recipe: Recipe) -> list[Recipe]:
