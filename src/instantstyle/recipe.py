@@ -203,8 +203,8 @@ class Recipe(StrictModel):
             )
         if self.scheduler not in (None, *INVERTIBLE):
             raise JobError(
-                f"Recipe is invalid: an inversion is drawn by DDIM, and scheduler is {self.scheduler!r}; leave it "
-                "out, or leave out inversion."
+                f"Recipe is invalid: an inversion is drawn by DDIM, and scheduler is {self.scheduler!r}; set it "
+                "to 'ddim', or leave out inversion."
             )
 
     def to_json(self) -> str:

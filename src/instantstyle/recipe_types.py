@@ -61,7 +61,10 @@ def _validate_words(text: str) -> str:
 Weight = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 FractionInterval = Annotated[tuple[Fraction, Fraction], AfterValidator(_validate_order)]
-ImageSide = Annotated[int, Field(ge=8, le=16384, multiple_of=8)]
+MAX_SIDE = 16384
+"""Largest width or height of an image, in px."""
+
+ImageSide = Annotated[int, Field(ge=8, le=MAX_SIDE, multiple_of=8)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 FrameRate = Annotated[float, Field(ge=1, le=50, allow_inf_nan=False)]
 """Frames a second; a GIF has at most 50, by its unit of 1/100 second of which browsers need two."""

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instantstyle import MissingExtra
-from instantstyle.imaging.control_image import canny_edges, resize_to_area
+from instantstyle import ImageError, MissingExtra
+from instantstyle.imaging.control_image import canny_edges, fit_size, resize_image, resize_to_area
+from instantstyle.recipe_types import MAX_SIDE
 
 
 @pytest.mark.parametrize("size", [(4000, 3000), (100, 100), (90, 600), (3, 3)])
@@ -18,6 +19,22 @@ def test_resizing_keeps_proportions_and_reaches_the_area(size):
 
 def test_each_side_has_at_least_one_latent_pixel():
     assert resize_to_area(Image.new("RGB", (4000, 2)), 64).height == 8
+
+
+def test_no_side_is_longer_than_that_of_a_recipe():
+    """An image of extreme proportions is refused before it is resized, also where one side is given."""
+    assert fit_size((1, 16384), 128) == (8, 16384)
+    assert fit_size((1, 100), 128, width=160) == (160, 16000)
+    # At sides that are both given, proportions do not matter.
+    assert resize_image(Image.new("RGB", (1, 100_000)), 128, 16, 24).size == (16, 24)
+    for size, given, drawn in (
+        ((1, 16500), {}, "8×16440"),
+        ((100_000, 1), {}, "40480×8"),
+        ((1, 100_000), {"width": 1024}, "1024×102400000"),
+        ((100, 1), {"height": 168}, "16800×168"),
+    ):
+        with pytest.raises(ImageError, match=f"would be drawn at {drawn} px, and a side has at most {MAX_SIDE}; crop"):
+            resize_image(Image.new("RGB", size), 128, **given)
 
 
 def test_edges_are_white_where_the_image_changes():

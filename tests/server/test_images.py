@@ -15,6 +15,7 @@ from instantstyle.recipe import Recipe
 from instantstyle.recipe_types import Lora, Reference
 from instantstyle.server.errors import ApiError
 from instantstyle.server.limits import Limits
+from instantstyle.server.model_defaults import ModelDefaults
 from instantstyle.server.schemas import GenerationRequest
 
 from .conftest import SHORT, decode, error_message, png
@@ -151,7 +152,7 @@ def test_methods_of_a_request_reach_the_recipe(client, ink):
 
 def test_images_beside_those_of_a_request_count_in_its_limits():
     style = {"style_image": "ink", "hold_layout": 0.5}
-    limits = Limits(images=3, image_pixels=16 * 16, text_length=20)
+    limits, model = Limits(images=3, image_pixels=16 * 16, text_length=20), ModelDefaults(steps=2, width=8, height=8)
     for fields, expected in (
         ({"n": 3}, None),
         ({"n": 2, **style}, "n, with twins, is 4, at most 3"),
@@ -162,10 +163,10 @@ def test_images_beside_those_of_a_request_count_in_its_limits():
     ):
         request = GenerationRequest.model_validate({"prompt": "a", **fields})
         if expected is None:
-            limits.check(request)
+            limits.check(request, model)
             continue
         with pytest.raises(ApiError) as caught:
-            limits.check(request)
+            limits.check(request, model)
         assert expected in str(caught.value), fields
 
 

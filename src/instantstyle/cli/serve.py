@@ -48,7 +48,8 @@ def run(
         int, Option(min=64, help="Largest number of pixels of an image.", rich_help_panel="Limits")
     ] = 1536 * 1536,
     max_steps: Annotated[
-        int, Option(min=1, max=1000, help="Largest number of steps of an image.", rich_help_panel="Limits")
+        int,
+        Option(min=1, max=1000, help="Largest number of calls of the network for an image.", rich_help_panel="Limits"),
     ] = 100,
     max_pictures: Annotated[
         int, Option(min=1, max=1000, help="Largest number of images of a request.", rich_help_panel="Limits")

@@ -86,17 +86,9 @@ def describe_size(pipe: Any, height: int | None, width: int | None) -> str | Non
     Returns:
         One line, or None for a size near the model's own, or where that is unknown.
     """
-    side: int | Sequence[int] | None = getattr(pipe.unet.config, "sample_size", None)
-    factor: int | None = getattr(pipe, "vae_scale_factor", None)
-    if (height is None and width is None) or factor is None or side is None:
+    if (height is None and width is None) or (own := find_own_size(pipe)) is None:
         return None
-    parameters = inspect.signature(pipe.__call__).parameters
-    own: list[int] = []
-    for name, latent in zip(("height", "width"), (side, side) if isinstance(side, int) else side, strict=True):
-        # A pipeline for panoramas has a default of its own.
-        default = parameters[name].default if name in parameters else None
-        own.append(default if isinstance(default, int) else latent * factor)
-    own_height, own_width = own
+    own_width, own_height = own
     height, width = height or own_height, width or own_width
     if 1 / MAX_AREA_RATIO <= height * width / (own_height * own_width) <= MAX_AREA_RATIO:
         return None
@@ -104,6 +96,21 @@ def describe_size(pipe: Any, height: int | None, width: int | None) -> str | Non
         f"The model was trained on images of {own_width}×{own_height} px; of {width}×{height} px they are likely "
         "to be blurred, repeated or empty. Leave width and height out, or keep to about as many pixels."
     )
+
+
+def find_own_size(pipe: Any) -> tuple[int, int] | None:
+    """Return width and height in px of the images that a pipeline generates by default; None where it names none."""
+    side: int | Sequence[int] | None = getattr(pipe.unet.config, "sample_size", None)
+    factor: int | None = getattr(pipe, "vae_scale_factor", None)
+    if factor is None or side is None:
+        return None
+    parameters = inspect.signature(pipe.__call__).parameters
+    own: list[int] = []
+    for name, latent in zip(("height", "width"), (side, side) if isinstance(side, int) else side, strict=True):
+        # A pipeline for panoramas has a default of its own.
+        default = parameters[name].default if name in parameters else None
+        own.append(default if isinstance(default, int) else latent * factor)
+    return own[1], own[0]
 
 
 def find_unread_text(text: str, tokenizer: Any) -> str:

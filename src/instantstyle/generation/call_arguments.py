@@ -7,22 +7,47 @@ from ..recipe import Recipe
 from .sources import SourceCache
 
 if TYPE_CHECKING:
+    from ..core.pipeline import InstantStyle
     from ..core.protocols import Pipeline, PipelineArguments
 
 DEFAULT_FRAMES = 16
 """Number of frames of an animation, that of the videos which AnimateDiff's motion modules are trained on."""
 
 
+def default_steps(styled: "InstantStyle") -> int:
+    """Return the number of steps of an image whose recipe has none."""
+    from ..core.pipeline_checks import default_argument
+
+    return styled.defaults.get("num_inference_steps", default_argument(styled.pipe, "num_inference_steps"))
+
+
+def default_size(styled: "InstantStyle") -> tuple[int, int]:
+    """Return width and height in px of an image whose recipe has neither, and no image to start from."""
+    from ..core.prompt_checks import find_own_size
+
+    own = find_own_size(styled.pipe)
+    # Without it, diffusers' pipelines have no default either.
+    assert own is not None
+    return styled.defaults.get("width", own[0]), styled.defaults.get("height", own[1])
+
+
+def model_side(pipe: "Pipeline") -> int:
+    """Return the side in px of the square images that the network was trained on."""
+    return pipe.unet.config.sample_size * pipe.vae_scale_factor
+
+
 def image_arguments(pipe: "Pipeline", recipe: Recipe, sources: SourceCache) -> "PipelineArguments":
-    """Return what an image-to-image pipeline needs of the image to start from."""
+    """Return what an image-to-image pipeline needs of the image to start from.
+
+    Raises:
+        ImageError: The image cannot be read, or a side would be longer than any image has.
+    """
     if recipe.image is None:
         return {}
     from ..core.pipeline_checks import supported_arguments
     from ..imaging.control_image import canny_edges, resize_image
 
-    # Side in pixels of the square images that the network was trained on.
-    side = pipe.unet.config.sample_size * pipe.vae_scale_factor
-    image = resize_image(sources.read_image(recipe.image), side, recipe.width, recipe.height)
+    image = resize_image(sources.read_image(recipe.image), model_side(pipe), recipe.width, recipe.height)
     if recipe.inversion:
         return {"inversion": image, **({"image": canny_edges(image)} if recipe.control == "canny" else {})}
     # A pipeline with a ControlNet would take the model's own size, whatever that of the image is.

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from inspect import signature
 from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
@@ -12,7 +11,7 @@ from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, INVERTIBLE, Recipe
 from ..recipe_types import RecipeFields
 from ..unet.probe_file import resolve_block_spec
 from ..utils.versions import library_versions
-from .call_arguments import colour_arguments, image_arguments, pipeline_arguments
+from .call_arguments import colour_arguments, default_size, default_steps, image_arguments, pipeline_arguments
 from .callbacks import OnPreview, OnStep, StepCallback, step_callback
 from .hints import warn_of_content
 from .idle_fields import check_seeds, refuse_animation
@@ -155,7 +154,8 @@ class PreparedRecipe:
         beside = list_beside(recipes[0])
         drawn = [*beside, *recipes]
         start = self.image_arguments.get("inversion", self.image_arguments.get("image"))
-        size = start.size if start else (self.recipe.width, self.recipe.height)
+        width, height = default_size(self.styled)
+        size = start.size if start else (self.recipe.width or width, self.recipe.height or height)
         with use_scheduler(self.styled.pipe, scheduler), tile_large_images(self.styled.pipe, *size):
             output = self.styled(
                 [recipe.prompt for recipe in drawn],
@@ -249,10 +249,9 @@ def _complete(
     """Fill in what the model chose, because a later release may choose differently."""
     frames = image if isinstance(image, list) else None
     first = image[0] if isinstance(image, list) else image
-    # Not `pipe.num_timesteps`: an image-to-image pipeline runs only a part of the steps it is given.
-    default_steps = signature(styled.pipe.__call__).parameters["num_inference_steps"].default
     return recipe.replace(
-        num_inference_steps=recipe.num_inference_steps or styled.defaults.get("num_inference_steps", default_steps),
+        # Not `pipe.num_timesteps`: an image-to-image pipeline runs only a part of the steps it is given.
+        num_inference_steps=recipe.num_inference_steps or default_steps(styled),
         guidance_scale=styled.pipe.guidance_scale,
         content_scale=style.content_scale if style else None,
         removal=style.removal if style else None,

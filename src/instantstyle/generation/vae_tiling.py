@@ -9,16 +9,16 @@ MAX_UNTILED_PIXELS = 2_500_000
 
 
 @contextmanager
-def tile_large_images(pipe: Any, width: int | None, height: int | None) -> Iterator[None]:
+def tile_large_images(pipe: Any, width: int, height: int) -> Iterator[None]:
     """Let the VAE work in tiles inside the `with` block if the image has more than `MAX_UNTILED_PIXELS`.
 
     Args:
         pipe: A diffusers pipeline.
-        width: Width of the image in pixels; None for the model's own.
+        width: Width of the image in pixels.
         height: Its height.
     """
     vae = pipe.vae
-    if (width or 0) * (height or 0) <= MAX_UNTILED_PIXELS or getattr(vae, "use_tiling", True):
+    if width * height <= MAX_UNTILED_PIXELS or getattr(vae, "use_tiling", True):
         yield
         return
     vae.enable_tiling()

@@ -5,7 +5,8 @@ from math import sqrt
 import numpy as np
 from PIL import Image
 
-from ..errors import MissingExtra
+from ..errors import ImageError, MissingExtra
+from ..recipe_types import MAX_SIDE
 
 LATENT_STRIDE = 8  # px of an image per latent pixel
 
@@ -42,10 +43,11 @@ def resize_to_area(image: Image.Image, side: int) -> Image.Image:
 
     Returns:
         The image; width and height are multiples of `LATENT_STRIDE`.
+
+    Raises:
+        ImageError: As in `fit_size`.
     """
-    scale = side / sqrt(image.width * image.height)
-    width, height = (_scale_length(length, scale) for length in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS)
+    return resize_image(image, side)
 
 
 def resize_image(image: Image.Image, side: int, width: int | None = None, height: int | None = None) -> Image.Image:
@@ -56,12 +58,40 @@ def resize_image(image: Image.Image, side: int, width: int | None = None, height
         side: Side of the square in px, where neither width nor height is given.
         width: Width in px, a multiple of `LATENT_STRIDE`; None keeps the proportions.
         height: Height in px, as `width`.
+
+    Raises:
+        ImageError: As in `fit_size`.
+    """
+    return image.resize(fit_size(image.size, side, width, height), Image.Resampling.LANCZOS)
+
+
+def fit_size(size: tuple[int, int], side: int, width: int | None = None, height: int | None = None) -> tuple[int, int]:
+    """Compute the size to which `resize_image` resizes an image; arguments as there.
+
+    Args:
+        size: Width and height of the image in px.
+        side: Side of the square in px.
+        width: Width in px; None keeps the proportions.
+        height: Height in px, as `width`.
+
+    Returns:
+        Width and height in px, multiples of `LATENT_STRIDE`.
+
+    Raises:
+        ImageError: In the proportions of the image, a side would be longer than `MAX_SIDE`.
     """
     if width is None and height is None:
-        return resize_to_area(image, side)
-    width = width or _scale_length(image.width, (height or 0) / image.height)
-    height = height or _scale_length(image.height, width / image.width)
-    return image.resize((width, height), Image.Resampling.LANCZOS)
+        scale = side / sqrt(size[0] * size[1])
+        fitted = _scale_length(size[0], scale), _scale_length(size[1], scale)
+    else:
+        width = width or _scale_length(size[0], (height or 0) / size[1])
+        fitted = width, height or _scale_length(size[1], width / size[0])
+    if max(fitted) > MAX_SIDE:
+        raise ImageError(
+            f"The image to start from has {size[0]}×{size[1]} px; in these proportions it would be drawn at "
+            f"{fitted[0]}×{fitted[1]} px, and a side has at most {MAX_SIDE}; crop it to a shape nearer to a square."
+        )
+    return fitted
 
 
 def _scale_length(length: int, scale: float) -> int:

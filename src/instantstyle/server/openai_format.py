@@ -13,7 +13,7 @@ from PIL import Image
 from ..errors import JobError
 from ..imaging.control_image import default_strength
 from ..imaging.png_metadata import write_png
-from ..recipe import MODEL_FIELDS, Recipe
+from ..recipe import INVERTIBLE, MODEL_FIELDS, Recipe
 from ..recipe_types import Reference
 from .schemas import EditRequest, ImageRequest
 from .settings import Settings
@@ -95,6 +95,7 @@ def build_recipe(
     edit = {name: getattr(request, name, None) for name in ("strength", "inversion", "image_scale")}
     if init_image and not edit["inversion"]:
         edit["strength"] = edit["strength"] or default_strength(settings.model)
+    _check_of_service(request, settings)
     return Recipe(
         **{name: getattr(request, name) for name in _SHARED_FIELDS},
         references=tuple(references),
@@ -108,6 +109,28 @@ def build_recipe(
         width=width,
         height=height,
     )
+
+
+def _check_of_service(request: ImageRequest, settings: Settings) -> None:
+    """Check the fields that do not fit a setting of the service, which a client cannot change.
+
+    Raises:
+        JobError: There is such a field; what the client can send is said.
+    """
+    scheduler = request.scheduler or settings.scheduler
+    if getattr(request, "inversion", None) and scheduler not in (None, *INVERTIBLE):
+        whose = "scheduler" if request.scheduler else "the scheduler of this service"
+        raise JobError(
+            f'An inversion is drawn by DDIM, and {whose} is {scheduler!r}; send scheduler="ddim", or leave inversion '
+            "out."
+        )
+    second = {name: getattr(request, name) for name in ("second_blocks", "second_scale")}
+    given = [name for name, value in second.items() if value != type(request).model_fields[name].default]
+    if settings.second_adapter is None and given:
+        raise JobError(
+            f"{' and '.join(given)} can only act with a second adapter, and this service has none; leave "
+            f"{'them' if given[1:] else 'it'} out."
+        )
 
 
 def split_images(request: EditRequest, images: Sequence[Reference]) -> tuple[list[Reference], Reference | None]:

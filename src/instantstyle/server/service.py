@@ -1,6 +1,7 @@
 """`Service`: what all requests share - workers, queue, stored styles, limits and metrics."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -16,12 +17,15 @@ from .errors import ApiError
 from .job_queue import Job, JobQueue, run_jobs
 from .metrics import ServerMetrics
 from .middleware import JOB_KEY
+from .model_defaults import ModelDefaults
 from .request_body import BodyDeadlines
 from .request_files import CheckedSources, RequestFiles
 from .settings import Settings
 from .style_store import StyleStore
 
 T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
 
 RequestWork = Callable[[ModelWorker, Job[T], CheckedSources], None]
 """Called in the worker's thread with the worker, the job to send results to, and the files of the request."""
@@ -39,6 +43,7 @@ class Service:
     Attributes:
         settings: Its settings.
         workers: A model worker for each device.
+        defaults: What acts for the fields that a request leaves out.
         queue: The jobs that wait for a worker.
         store: The stored styles.
         metrics: Counters and gauges.
@@ -52,9 +57,15 @@ class Service:
         Args:
             workers: The workers, at least one.
             settings: The settings.
+
+        Raises:
+            ModelError: The model cannot use the scheduler of the settings.
         """
         limits = settings.limits
         self.settings, self.workers = settings, workers
+        self.defaults = ModelDefaults.of(workers[0].styled, settings.scheduler)
+        for line in limits.describe_refused(self.defaults):
+            _logger.warning(line)
         self.queue = JobQueue(limits.queue, len(workers))
         self.store = StyleStore(settings.folder, limit=limits.styles, library=settings.library)
         self.metrics = ServerMetrics(self.queue)

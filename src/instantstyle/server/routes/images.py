@@ -9,9 +9,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from ...errors import InstantStyleError
+from ...generation.call_arguments import model_side
 from ...generation.idle_fields import check_request, check_seeds
 from ...generation.validate import validate
 from ...generation.worker import Finished, ModelWorker, Progress, preview_steps
+from ...imaging.control_image import fit_size
 from ...recipe import Recipe
 from ...recipe_types import Reference
 from ..dependencies import Owner
@@ -91,7 +93,7 @@ async def _respond(
     prefix: EventPrefix,
 ) -> Response:
     """Check the amounts of the request and queue it, then answer with its images or with a stream."""
-    service.settings.limits.check(body)
+    service.settings.limits.check(body, service.defaults)
     if body.model is not None:
         service.check_model(body.model)
 
@@ -125,6 +127,10 @@ def _generation(service: Service, recipe: Recipe, body: ImageRequest) -> Request
                 job.send(PartialImage(event.preview, index))
 
         validate(recipe, sources=sources, count=body.n)
+        if recipe.image:
+            side = model_side(worker.styled.pipe)
+            size = fit_size(sources.read_image(recipe.image).size, side)
+            service.settings.limits.check_restyled(body, size, side)
         job.send(Decoded())
         worker.generate([recipe], send, count=body.n, previews=previews, check=job.check, sources=sources)
 
