@@ -25,7 +25,9 @@ def test_a_side_that_a_recipe_leaves_out_counts_as_the_models_own(styled, monkey
     path = "instantstyle.generation.generate.tile_large_images"
     monkeypatch.setattr(path, lambda pipe, *size: sizes.append(size) or nullcontext())
     for given in ({"width": 32}, {"height": 8}, {}):
-        [(image, _)] = generate(styled, Recipe(prompt="a", seed=0, num_inference_steps=1, **given))
+        [(image, _)] = generate(
+            styled, Recipe.model_validate({"prompt": "a", "seed": 0, "num_inference_steps": 1, **given})
+        )
         assert sizes[-1] == image.size, given
     assert sizes == [(32, 16), (16, 8), (16, 16)]
 
