@@ -207,6 +207,7 @@ def test_another_model_size_scheduler_or_number_of_steps_is_refused(model, inver
     with pytest.raises(StyleError, match=r"of 32×16 px has latents of shape .* the file was changed"):
         model("a", inversion=replace(inversion, width=32), width=32)
     own = model.pipe.scheduler
+    changes: dict[str, Any]
     for changes in ({"prediction_type": "sample"}, {"set_alpha_to_one": not own.config.set_alpha_to_one}):
         other: Any = DDIMScheduler.from_config(own.config, **changes)
         monkeypatch.setattr(model.pipe, "scheduler", other)

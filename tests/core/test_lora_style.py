@@ -17,7 +17,7 @@ from torch.testing import assert_close
 from instantstyle import InstantStyle, LoraStyle, StyleConditioning
 from instantstyle.core.row_layout import GUIDED
 from instantstyle.core.twin_images import inject_twins
-from instantstyle.errors import RequestWarning, StepWarning
+from instantstyle.errors import BlockError, RequestWarning, StepWarning
 
 from ..conftest import make_pipe
 
@@ -289,3 +289,27 @@ def test_text_encoder_layers_are_left_out_and_named(model, tmp_path):
         found = run_unet(unet)
     with merged(unet, changes):
         assert_close(found, run_unet(unet), rtol=1e-5, atol=1e-5)
+
+
+def test_layers_outside_of_blocks_are_left_out_and_named(model, tmp_path):
+    path, unet = tmp_path / "ink.safetensors", model.pipe.unet
+    changes = only(save_lora(path, unet), STYLE)
+    added = {
+        f"lora_unet_down_blocks_0_resnets_0_time_emb_proj.lora_{word}.weight": factor
+        for word, factor in (("down", torch.ones(1, 32)), ("up", torch.ones(8, 1)))
+    }
+    save_file({**load_file(path), **added}, path)
+    with (
+        pytest.warns(RequestWarning, match=r"changes the UNet outside of its transformer blocks \(1 layers\) too"),
+        model.using(LoraStyle(path)),
+    ):
+        found = run_unet(unet)
+    with merged(unet, changes):
+        assert_close(found, run_unet(unet), rtol=1e-5, atol=1e-5)
+
+
+def test_a_mode_with_another_unconditional_half_is_refused(model, short, tmp_path):
+    path = tmp_path / "ink.safetensors"
+    save_lora(path, model.pipe.unet)
+    with pytest.raises(BlockError, match="acts in the unconditional half in blocks of its own, and a LoraStyle acts"):
+        generate(model, short, style=LoraStyle(path, "precise-style"))

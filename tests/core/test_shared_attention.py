@@ -9,7 +9,7 @@ from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
 from torch.testing import assert_close
 
-from instantstyle import InstantStyle, SharedAttention, StyleConditioning, StyleError
+from instantstyle import BlockError, InstantStyle, SharedAttention, StyleConditioning, StyleError
 from instantstyle.core.attention.interface import LayerInputs
 from instantstyle.core.attention.shared import SharedKeyValues, SharedSelfAttention, share_group_norms
 from instantstyle.core.attention.weight import Weight
@@ -107,8 +107,13 @@ def test_group_norms_take_the_statistics_of_both_images():
     x = torch.randn(4, 4, 5, 3)
     state = denoising_state(GUIDED)
     before = norm(x)
-    with torch.no_grad(), share_group_norms([norm], weight(), state):
+    mask = torch.tensor([[1.0, 0.0, 0.5]]).expand(5, 3)
+    with torch.no_grad(), share_group_norms({norm: weight()}, state):
         found = norm(x)
+    with torch.no_grad(), share_group_norms({norm: weight(0.5, mask=mask)}, state):
+        weighed = norm(x)
+    assert_close(weighed, torch.lerp(before, found, 0.5 * mask.expand_as(before)))
+    assert weighed[..., 1].equal(before[..., 1])
     for row in range(4):
         both = torch.cat([x[row], x[row // 2 * 2]], dim=-1)[None].unflatten(1, (2, 2))
         mean = both.mean((2, 3, 4), keepdim=True)
@@ -150,6 +155,21 @@ def test_it_acts_beside_styles(model, short, reference):
 def test_a_pipeline_without_an_adapter_shares_attention(model, short):
     bare = InstantStyle(model.pipe)
     assert generate(bare, short, style=SharedAttention()).equal(generate(model, short, style=SharedAttention()))
+
+
+def test_without_weight_anywhere_the_images_are_bit_equal_to_plain_ones(model, short):
+    plain = generate(model, short)
+    settings: dict[str, Any]
+    for settings in ({"scale": 0.0}, {"mask": torch.zeros(16, 16)}, {"curve": [0.0]}, {"blocks": {"style": 0.0}}):
+        assert generate(model, short, style=SharedAttention(**settings)).equal(plain), settings
+    nearly = generate(model, short, style=SharedAttention(scale=1e-6))
+    assert_close(nearly, plain, rtol=1e-3, atol=1e-3)
+
+
+def test_a_mode_with_another_unconditional_half_is_refused(model, short, tmp_path):
+    for style in (SharedAttention(blocks="precise-style"), SharedAttention(blocks=["style", "precise-style"])):
+        with pytest.raises(BlockError, match="acts in the unconditional half in blocks of its own, and a SharedAtt"):
+            generate(model, short, style=style)
 
 
 def test_blocks_choose_layers_and_their_norms(model, short):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import instantstyle
 from instantstyle import JobError, LoraStyle, ModelError
 from instantstyle.batch import BatchRow
 from instantstyle.batch.manifest import read_manifest
@@ -50,6 +51,8 @@ def weights(tmp_path, tokenizer_folder) -> Path:
         ("=0.5", "=0.5", 1.0),
         ("a@b.safetensors", "a@b.safetensors", 1.0),
         ("ink.safetensors=x", "ink.safetensors=x", 1.0),
+        ("ink.safetensors=1.2.3@style", "ink.safetensors=1.2.3@style", 1.0),
+        ("ink.safetensors=.@style", "ink.safetensors=.@style", 1.0),
     ],
 )
 def test_a_lora_is_a_file_with_or_without_a_weight(text, name, weight):
@@ -125,6 +128,20 @@ def test_a_lora_in_blocks_is_a_style_of_its_recipe(run, model, weights, tmp_path
     for name in ("halves.png", "acting.png"):
         done = run("reproduce", name, "--references", tmp_path / "moved")
         assert (done.code, done.out) == (0, "bit-identical\n"), done.err
+
+
+def test_loading_a_model_merges_no_lora_with_blocks(model, weights):
+    with pytest.raises(ModelError, match=r"has blocks, and loading a model merges whole files; .*LoraStyle"):
+        instantstyle.load(model, loras=[Lora(name=str(weights / "ink.safetensors"), blocks="style")])
+
+
+def test_a_plan_lists_the_loras_of_blocks(run, model, weights):
+    path = weights / "ink.safetensors"
+    done = run("generate", "a", "--model", model, "--lora", f"{path}@style", "--plan")
+    assert done.code == 0
+    assert f"{path}: blocks style\n" in done.out
+    assert f"lora: {path} (" in done.out
+    assert "\nblocks: none\n" in done.out
 
 
 def test_a_merged_lora_has_no_half():

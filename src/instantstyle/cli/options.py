@@ -267,7 +267,8 @@ LoraFiles = Annotated[
     list[str] | None,
     Option(
         metavar="FILE[=WEIGHT][@BLOCKS]",
-        help="A LoRA, such as ink.safetensors=0.7; in some blocks only: ink.safetensors@style. Repeat for several.",
+        help="A LoRA, such as ink.safetensors=0.7, or in some blocks ink.safetensors@style (@style:positive without "
+        "the unconditional half); repeat for several.",
         rich_help_panel=MODEL,
     ),
 ]

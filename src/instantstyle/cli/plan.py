@@ -1,5 +1,6 @@
 """What `--plan` prints: the files that would be loaded, and the memory they take."""
 
+import json
 from typing import TYPE_CHECKING
 
 from .console import format_size
@@ -48,7 +49,13 @@ def print_plan(values: OptionValues, device: str | None, count: int = 1) -> None
         read = f", {format_size(each.adapter_bytes)} read with the projection" if each.adapter_bytes else ""
         print(f"{prefix}adapter tensors: {len(each.tensors)}{names}{read}")
         print(f"{prefix}style: {format_size(each.style_bytes)} of keys and values")
+    for lora in recipe.styling_loras:
+        print(f"{lora.name}: blocks {_format_selection(lora.blocks)}")
     print(f"memory: {format_size(plan.num_bytes)} for weights and style; activations come on top")
+
+
+def _format_selection(blocks: object) -> str:
+    return blocks if isinstance(blocks, str) else json.dumps(blocks)
 
 
 def _print_missing(plan: "LoadPlan", model: str) -> None:

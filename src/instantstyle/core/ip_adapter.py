@@ -6,6 +6,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import combinations
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -21,7 +22,7 @@ from ..unet.matching import match_architecture
 from ..utils.weight_fingerprint import fingerprint_weights
 from .attention.decoupled import StyleKeyValues
 from .attention.interface import LayerSettings
-from .attention.weight import Weight
+from .attention.weight import Weight, overlap
 from .bound_style import BoundKeyValues, KeyValue
 from .conditioning import StyleConditioning, load_mask
 from .content_removal import token_shift
@@ -239,6 +240,22 @@ def missing_adapter_error(family: str, style: Style | None = None) -> StyleError
         f"This pipeline has no adapter, so that it uses only styles bound for {family}{has}; "
         f"bind the style: instantstyle style … --bind {family}."
     )
+
+
+def check_fuses(layers: StyleLayers) -> None:
+    """Check that no two styles give the text their statistics at the same place and step.
+
+    Raises:
+        StyleError: Two styles with `fuse="adain"` act in one layer at the same steps, without masks and frames.
+    """
+    for name, styles in layers.items():
+        adain = [each for each in styles if isinstance(each, StyleKeyValues) and each.fuse == "adain"]
+        if any(overlap(one.weight, other.weight) for one, other in combinations(adain, 2)):
+            raise StyleError(
+                f"Two styles with fuse='adain' act in {name.removesuffix('.attn2.processor')} at the same steps, "
+                "where the text gets the statistics of the last one only; give them other blocks, steps or masks, or "
+                "fuse='add'."
+            )
 
 
 def merge_style_layers(parts: Iterable[StyleLayers]) -> StyleLayers:

@@ -108,7 +108,7 @@ class LoraStyle:
             ModelError: The file was made for another model, is incomplete or is no LoRA.
             StyleError: The file has no layers in the blocks.
         """
-        weights = architecture.select(self.blocks)
+        weights = architecture.select_in_all_rows(self.blocks, "a LoraStyle")
         if self.scale == 0 or not weights:
             return {}
         path, found = self.contents.file.path, read_layers(self.contents, pipe, _network(pipe))
@@ -122,8 +122,10 @@ class LoraStyle:
                 else ("it changes no block of the UNet: merge it into the model, load(…, loras=[…])")
             )
             raise StyleError(f"{path} has no layers in {format_blocks(weights)}; {has}.")
-        if found.text:
-            parts = " and ".join(f"{name} ({number} layers)" for name, number in found.text.items())
+        outside = [name for name in found.unet if Block.from_layer_name(name) is None]
+        others = {**({"the UNet outside of its transformer blocks": len(outside)} if outside else {}), **found.text}
+        if others:
+            parts = " and ".join(f"{name} ({number} layers)" for name, number in others.items())
             warn_caller(
                 f"{path} changes {parts} too, which is in no block and is left out. To apply the whole file, merge it "
                 "into the model: load(…, loras=[…]).",

@@ -28,7 +28,7 @@ from .guidance_interval import GuidanceInterval
 from .image_arguments import convert_images
 from .injection import inject_attention_processors, limit_guidance, record_attention
 from .inversion import ITERATIONS, Inversion, invert
-from .ip_adapter import IPAdapter, merge_style_layers
+from .ip_adapter import IPAdapter, check_fuses, merge_style_layers
 from .latent_colours import LatentColours, open_latent_colours
 from .lora_style import LoraStyle, LoraStyles, PreparedLoras, split_loras
 from .output import CallRecord, StyledOutput
@@ -303,6 +303,7 @@ class InstantStyle:
         layers = merge_style_layers(
             [*acting.style_layers, *(style_layers(self.builders, each) for each in conditionings)]
         )
+        check_fuses(layers)
         layout = self.row_layout if row_layout is None else validate_row_layout(row_layout)
         inject = partial(
             inject_attention_processors,

@@ -3,7 +3,7 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast, get_args
@@ -121,7 +121,7 @@ class SharedAttention:
             StyleError: The UNet is compiled, whose norms cannot be shared, or a layer has another processor.
         """
         layers = adapter.layers
-        weights = adapter.architecture.select(self.blocks)
+        weights = adapter.architecture.select_in_all_rows(self.blocks, "a SharedAttention")
         chosen = {layer: find_weight(weights, layer) for layer in layers if find_weight(weights, layer)}
         if self.scale == 0 or not chosen:
             yield
@@ -139,9 +139,9 @@ class SharedAttention:
         }
         names = {*unet.attn_processors}
         shared = {name: each for name, each in found.items() if name in names}
-        modules = _modules_with_norms(unet, layers, list(chosen)) if self.norms else []
-        norms = share_group_norms(modules, weight, StyledUNet.of(unet).state)
-        with inject(shared), norms:
+        factors = _weigh_norms(unet, layers, chosen) if self.norms else {}
+        norms = {norm: replace(weight, scale=weight.scale * factor) for norm, factor in factors.items()}
+        with inject(shared), share_group_norms(norms, StyledUNet.of(unet).state):
             yield
 
 
@@ -166,8 +166,8 @@ def find_method(shared: SharedAttention) -> Method | None:
     return next((each for each in methods if list_settings(make_shared(each)) == list_settings(shared)), None)
 
 
-def _modules_with_norms(unet: UNet, layers: Sequence[Layer], chosen: Sequence[Layer]) -> list[nn.Module]:
-    """Return the modules whose group norms are shared: the network, or its chosen blocks.
+def _weigh_norms(unet: UNet, layers: Sequence[Layer], chosen: Mapping[Layer, float]) -> dict[nn.Module, float]:
+    """Return the group norms that are shared with their factors: those of the chosen blocks, or of the whole network.
 
     Raises:
         StyleError: A part of the network is compiled, which would not run the hooks.
@@ -178,9 +178,10 @@ def _modules_with_norms(unet: UNet, layers: Sequence[Layer], chosen: Sequence[La
             "The group norms of a compiled network cannot be shared; give norms=False, or use the network before "
             "compiling."
         )
-    if len(chosen) == len(layers):
-        return [network]
-    return [network.get_submodule(str(block)) for block in {layer.block for layer in chosen if layer.block}]
+    # Outside of blocks, a whole network has the largest of their factors.
+    parts = [(network, max(chosen.values()))] if len(chosen) == len(layers) else []
+    parts += [(network.get_submodule(str(layer.block)), factor) for layer, factor in chosen.items() if layer.block]
+    return {norm: factor for part, factor in parts for norm in part.modules() if isinstance(norm, nn.GroupNorm)}
 
 
 Shared = SharedAttention | Sequence[StyleConditioning | Style | SharedAttention]

@@ -209,7 +209,10 @@ class StyleBuilder:
                 raise StyleError(f"{changes[0]} says what is removed from a style, but style is None.")
             crops = [] if crop == "center" else ["crop"]
             if idle := [*crops, *find_changed_settings(settings)]:
-                raise StyleError(f"{idle[0]} is given, but style is None, so that it has no effect; pass style=.")
+                raise StyleError(
+                    f"{idle[0]} is given, but no reference is, so that it has no effect; pass style=, or give it to "
+                    "the LoraStyle or SharedAttention."
+                )
             return None
         styles = self.as_styles(style, crop)
         return self.without_content_each(styles, *removes.values()) if changes else styles

@@ -218,9 +218,10 @@ def refuse_fields(names: Collection[str]) -> None:
     """
     faults: list[str] = []
     if style := [name for name in names if name in _REFERENCE_FIELDS + _SCALE_FIELDS + _STYLE_FIELDS + ACTING_FIELDS]:
+        lora = "" if {*style} - {*ACTING_FIELDS} else ", or a LoRA with blocks"
         faults.append(
             f"{' and '.join(style)} can only act on the style of a reference, and there is none; add a reference "
-            "image or a saved style."
+            f"image or a saved style{lora}."
         )
     if second := [name for name in names if name in _SECOND_FIELDS]:
         faults.append(

@@ -168,7 +168,8 @@ def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":
         image_encoder=recipe.image_encoder,
         blocks=list_adapter_blocks(recipe),
         device=device,
-        **ModelParts.of(recipe).changes,
+        # Those that act in blocks too: their files are read, and stay in memory.
+        **{**ModelParts.of(recipe).changes, "loras": recipe.loras},
         plain=is_plain(recipe),
     )
     if recipe.second_adapter is None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from ..errors import JobError, ModelError
 from ..recipe_types import Lora, RecipeFields, Reference
 
-_LORA = re.compile(r"(?P<name>.*\.safetensors)(?:=(?P<weight>[-+]?[\d.]+(?:e[-+]?\d+)?))?(?:@(?P<blocks>.+))?", re.I)
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+_LORA = re.compile(rf"(?P<name>.*\.safetensors)(?:=(?P<weight>{_NUMBER}))?(?:@(?P<blocks>.+))?", re.I)
 """A LoRA as users name it."""
 
 POSITIVE = ":positive"

@@ -65,7 +65,6 @@ def _style_settings(recipe: Recipe) -> dict[str, object]:
         "Style layout reference": _join_names(recipe.layout_references),
         "Style negative reference": _join_names(recipe.negative_references),
         **_acting_settings(recipe),
-        "Style fuse": None if recipe.fuse == "add" else recipe.fuse,
         "Style content": "; ".join(recipe.content) or None,
         "Style content reference": _join_names(recipe.content_references),
         "Style removal": (recipe.removal or "subtract") if removes else None,
@@ -83,6 +82,7 @@ def _acting_settings(recipe: Recipe) -> dict[str, object]:
     return {
         "Style mask": recipe.mask.name if recipe.mask else None,
         "Style steps": None if throughout else f"{recipe.start:g}-{recipe.end:g}",
+        "Style fuse": None if recipe.fuse == "add" else recipe.fuse,
         "Style hold layout": recipe.hold_layout or None,
         "Style frames": " ".join(f"{weight:g}" for weight in recipe.frame_weights) or None,
     }

@@ -102,7 +102,7 @@ def plan(
         blocks: Selections of blocks, in each of which a style acts; they may name probe files.
         device: The device.
         dtype: None for the default of the device.
-        loras: LoRA files. Once merged into the weights they take no memory.
+        loras: LoRA files. Once merged into the weights they take no memory; those with blocks stay in it.
         vae: A VAE in place of the model's own, which is loaded first.
         motion_adapter: Motion modules.
         plain: Whether adapter and image encoder are left out.
@@ -132,6 +132,8 @@ def plan(
     named = [*(("loras", lora) for lora in loras), ("vae", vae), ("motion_adapter", motion_adapter)]
     added = [file for field, entry in named if entry for file in _list_added(field, entry.name)]
     planned = [_plan_file(file, dtype, adapter_bytes) for file in [*files, *added] if _has_weights(file)]
+    kept = {Path(lora.name) for lora in loras if lora.blocks is not None}
+    planned = [replace(each, num_bytes=each.file.num_bytes) if each.file.path in kept else each for each in planned]
     return LoadPlan(
         files=[*files, *added],
         weights=[replace(each, num_bytes=0) if vae and each.file.part == "vae" else each for each in planned],

@@ -30,7 +30,7 @@ def list_loras(loras: Sequence[LoraLike]) -> tuple[Lora, ...]:
         Entries with the SHA-256 of each file.
 
     Raises:
-        ModelError: There is no such file.
+        ModelError: There is no such file, or an entry has blocks.
         JobError: A weight is out of range.
     """
     return tuple(map(_describe, loras))
@@ -40,6 +40,10 @@ def _describe(lora: LoraLike) -> Lora:
     if not isinstance(lora, Lora):
         name, weight = lora if isinstance(lora, tuple) else (lora, 1.0)
         lora = Lora(name=str(name), weight=weight)
+    if lora.blocks is not None:
+        raise ModelError(
+            f"{lora.name} has blocks, and loading a model merges whole files; call it with style=LoraStyle(…) instead."
+        )
     return describe_weights("loras", lora)
 
 

@@ -10,7 +10,7 @@ from typing import NotRequired, TypedDict
 from ..errors import BlockError, JobError
 from ..generation.idle_fields import drop_idle_fields
 from ..recipe import FILE_FIELDS, MODEL_FIELDS, SET_FIELDS, Recipe
-from ..recipe_types import Reference
+from ..recipe_types import RecipeFields, Reference
 from .image_store import ImageStore, resolve_library_style
 from .settings import Settings
 
@@ -126,24 +126,24 @@ def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> R
     restored = Recipe.from_json(values.restored_recipe) if values.restored_recipe else None
     kept = restored or Recipe(prompt="", seed=0, scheduler=settings.scheduler)
     references = _resolve_references(values, restored, store)
-    recipe = Recipe(
+    fields: RecipeFields = {
         **{name: getattr(kept, name) for name in _FIELDS_WITHOUT_COMPONENT},
         **{name: getattr(values, name) for name in SAME_FIELDS},
         **{name: getattr(values, name).strip() or None for name in (*NUMBER_FIELDS, *BLEND_FIELDS)},
-        references=references,
-        texture_references=_resolve_upload(values.texture, kept.texture_references, store),
-        content_references=_resolve_upload(values.content_image, kept.content_references, store),
+        "references": references,
+        "texture_references": _resolve_upload(values.texture, kept.texture_references, store),
+        "content_references": _resolve_upload(values.content_image, kept.content_references, store),
         # They have no effect without references, also where they name a file.
-        blocks=_resolve_blocks(values, restored) if references else "style",
-        content=tuple(values.content),
-        content_scale=_parse_content_scale(values.content_scale),
-        removal=values.removal or None,
-        mask_quantile=(values.mask_quantile.strip() or None) if values.removal == "mask" else None,
-        colour_transfer_interval=_resolve_transfer_interval(values),
-        seed=_resolve_seed(values),
+        "blocks": _resolve_blocks(values, restored) if references else "style",
+        "content": tuple(values.content),
+        "content_scale": _parse_content_scale(values.content_scale),
+        "removal": values.removal or None,
+        "mask_quantile": (values.mask_quantile.strip() or None) if values.removal == "mask" else None,
+        "colour_transfer_interval": _resolve_transfer_interval(values),
+        "seed": _resolve_seed(values),
         **{name: getattr(settings, name) for name in MODEL_FIELDS},
-    )
-    return drop_idle_fields(recipe)
+    }
+    return drop_idle_fields(Recipe.model_validate(fields))
 
 
 def remove_references(recipe: Recipe) -> Recipe:

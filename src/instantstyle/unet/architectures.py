@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..errors import BlockError
+from ..utils.text import shorten
 from .block_selection import BlockSelector, split_spec
 from .block_weights import EASE_SOURCE, EASES, SD15_TABLES, SDXL_TABLES, WeightTable, ease_weights
 from .blocks import LAYERS, Block, BlockLayer, BlockOrLayer, BlockWeights, Roles
@@ -96,6 +97,23 @@ class Architecture:
         selector = BlockSelector(self.blocks, self.layer_counts, self.roles, self.weights, self.title)
         selections = map(selector.select, specs)
         return {block: weight for selection in selections for block, weight in selection.items()}
+
+    def select_in_all_rows(self, spec: object, what: str) -> dict[BlockOrLayer, float]:
+        """Select blocks for what acts in all rows of a batch alike.
+
+        Args:
+            spec: As in `select`.
+            what: What acts in them, for the message.
+
+        Raises:
+            BlockError: As in `select`, or a mode in the spec differs between the two halves of a batch.
+        """
+        if expand_modes(spec)[1]:
+            raise BlockError(
+                f"A mode of {shorten(spec)} acts in the unconditional half in blocks of its own, and {what} acts in "
+                "both halves alike; name roles or blocks."
+            )
+        return self.select(spec)
 
     def check_modes(self, spec: object) -> None:
         """Check that the family has the roles and tables of the modes in a spec.

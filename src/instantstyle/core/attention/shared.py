@@ -8,19 +8,20 @@ prompting (arXiv 2402.12974) lets it attend to those of the first image only; it
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import StyleError
 from ..denoising_state import DenoisingState
 from ..row_layout import RowLayout
 from .interface import Attend, Heads, LayerInputs
-from .weight import LayerWeight, Weight
+from .weight import LayerWeight, Weight, crop_mask, resize_mask
 
 EPSILON = 1e-5
 """Added to the variance, as in the authors' code."""
@@ -138,26 +139,35 @@ class SharedSelfAttention:
 
 
 @contextmanager
-def share_group_norms(modules: Sequence[nn.Module], weight: Weight, state: DenoisingState) -> Generator[None]:
+def share_group_norms(norms: Mapping[nn.Module, Weight], state: DenoisingState) -> Generator[None]:
     """Let group norms of a `with` block take mean and deviation over an image's pixels and the first image's.
 
     The layer norms, which StyleAligned shares too, are over the width of each pixel and do not change.
 
     Args:
-        modules: Modules with group norms inside.
-        weight: Where this has the factor 0 at a step, the norms are left alone.
+        norms: Group norms by their weights, which interpolate between own and shared statistics by step and place.
         state: The state of the UNet's current call.
     """
-    norms = {each for module in modules for each in module.modules() if isinstance(each, nn.GroupNorm)}
 
     def append_first(norm: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         (x, *others) = inputs
-        if weight.factor(state) == 0:
+        if norms[norm].factor(state) == 0:
             return inputs
         return torch.cat([x, x[first_rows(len(x), state.parts)]], dim=-1), *others
 
     def cut_first(norm: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        return output if weight.factor(state) == 0 else output[..., : output.shape[-1] // 2]
+        weight = norms[norm]
+        if (factor := weight.factor(state)) == 0:
+            return output
+        own, shared = (x[..., : x.shape[-1] // 2] for x in (inputs[0], output))
+        if weight.mask is None and float(weight.scale) * factor == 1:
+            return shared
+        scale = (weight.scale * factor).to(shared)
+        if weight.mask is not None:
+            mask = weight.mask if state.region is None else crop_mask(weight.mask, state.region)
+            size = (own.shape[2], own.shape[3]) if own.ndim == 4 else state.spatial_size(own.shape[-1])
+            scale = scale * resize_mask(mask.to(shared), size).view(own.shape[2:])
+        return torch.lerp(_normalize(cast(nn.GroupNorm, norm), own), shared, scale.expand_as(shared))
 
     hooks = [
         hook
@@ -169,3 +179,8 @@ def share_group_norms(modules: Sequence[nn.Module], weight: Weight, state: Denoi
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _normalize(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    """Compute a group norm without its hooks."""
+    return F.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)

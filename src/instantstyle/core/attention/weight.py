@@ -43,6 +43,14 @@ class Weight:
         return 1.0 if self.curve is None else self.curve(state.progress)
 
 
+def overlap(one: Weight, other: Weight) -> bool:
+    """Whether two weights without masks and frames act at the same step, of 1,000 that are compared."""
+    if any(each.mask is not None or each.frames is not None for each in (one, other)):
+        return False
+    curves = [each.curve for each in (one, other) if each.curve is not None]
+    return any(all(curve(step / 1000) for curve in curves) for step in range(1000))
+
+
 class LayerWeight:
     """The weight of an injection in one layer, with its mask resized to the layer."""
 
