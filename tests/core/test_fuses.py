@@ -1,11 +1,14 @@
-"""Two styles fused by AdaIN in one layer, of which only the last would show, are refused."""
+"""How styles are fused: two by AdaIN in one layer are refused, and a style says what it was tuned for."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from instantstyle import InstantStyle, StyleConditioning, StyleError
+from instantstyle import InstantStyle, Style, StyleConditioning, StyleError
+from instantstyle.errors import RequestWarning
+from instantstyle.generation.style_card import describe_style
 
 from ..conftest import make_pipe
 
@@ -42,3 +45,17 @@ def test_those_of_other_layers_steps_places_and_ways_act_both(model, short, refe
     images = [model("a", seed=1, style=style, **short).images for style in (both, both[:1], both[1:])]
     assert not images[0].equal(images[1])
     assert not images[0].equal(images[2])
+
+
+def test_a_style_says_what_it_was_tuned_for(model, short, reference, tmp_path):
+    style = replace(model.style(reference), name="ink", tuned_for="adain")
+    loaded = Style.load(style.save(tmp_path / "ink.style.safetensors"))
+    assert loaded.tuned_for == style.with_removal(0.5).tuned_for == "adain"
+    assert dict(describe_style(loaded, "1 kB"))["tuned for"] == "fuse adain"
+    plain = replace(style, tuned_for=None)
+    assert [Style.mix([(style, 1), (each, 1)]).tuned_for for each in (style, plain)] == ["adain", None]
+    with pytest.warns(RequestWarning, match=r"ink was tuned for fuse='adain', and fuse is 'add'; give fuse='adain'"):
+        model("a", style=loaded, **short)
+    model("a", style=loaded, fuse="adain", **short)
+    with pytest.raises(StyleError, match="tuned_for is 'sum'; it is None or a value of fuse: add, adain"):
+        replace(plain, tuned_for="sum")

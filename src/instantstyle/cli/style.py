@@ -1,7 +1,7 @@
 """`instantstyle style ink.png --content "a cat" -o ink.style.safetensors`: a style as a file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 from typer import Argument, Option
 
@@ -50,6 +50,14 @@ def run(
     adapter: options.Adapter = None,
     image_encoder: options.ImageEncoder = None,
     device: options.Device = None,
+    tuned_for: Annotated[
+        str | None,
+        Option(
+            metavar="FUSE",
+            help="How it was fused by its maker, add or adain; other calls warn.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
     name: options.Name = None,
     author: Author = None,
     licence: Licence = None,
@@ -73,10 +81,14 @@ def run(
     from ..generation.sources import SourceCache
     from ..generation.validate import validate_blocks
     from ..recipe import Recipe
+    from ..recipe_types import Fuse
     from ..unet.probe_file import resolve_block_spec
+    from ..utils.text import shorten
 
     if bind and model not in (None, bind):
         raise JobError(f"--bind {bind} and --model {model} name different models; leave --model out.")
+    if tuned_for not in (None, *get_args(Fuse)):
+        raise JobError(f"--tuned-for is {shorten(tuned_for)}; it is one of {', '.join(get_args(Fuse))}.")
     path = output or Path(f"{references[0].name.partition('.')[0]}.style.safetensors")
     check_destination(path, force=force)
     # The rules for these values are those of a recipe.
@@ -111,7 +123,7 @@ def run(
         texture_scale=texture_scale,
         keep_grey=keep_grey,
     )
-    labels = {"name": name, "author": author, "licence": licence, "notes": notes}
+    labels = {"tuned_for": tuned_for, "name": name, "author": author, "licence": licence, "notes": notes}
     style = replace(style, **{field: text for field, text in labels.items() if text is not None})
     if not thumbnail:
         style = replace(style, thumbnail=b"")

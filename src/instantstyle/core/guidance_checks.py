@@ -1,4 +1,4 @@
-"""Styles for the unconditional part of a batch, which calls without guidance do not have."""
+"""Warnings after a call: styles that only guidance gives an effect, and styles that were tuned in another way."""
 
 from collections.abc import Sequence
 
@@ -27,5 +27,16 @@ def warn_of_guidance(pipe: object, conditionings: Sequence[StyleConditioning]) -
             warn_caller(
                 f"{name} has no effect without guidance: it acts in the unconditional half of the batch. Pass a "
                 "guidance_scale above 1.",
+                RequestWarning,
+            )
+
+
+def warn_of_fuse(conditionings: Sequence[StyleConditioning]) -> None:
+    """Warn the caller of styles that were tuned for another way of joining them to the text's attention."""
+    for each in conditionings:
+        others = {style.tuned_for: style.name for style in each.styles if style.tuned_for not in (None, each.fuse)}
+        for fuse, name in others.items():
+            warn_caller(
+                f"{name} was tuned for fuse={fuse!r}, and fuse is {each.fuse!r}; give fuse={fuse!r} (--fuse {fuse}).",
                 RequestWarning,
             )

@@ -23,7 +23,7 @@ from .clip_encoders import ImageEncoder
 from .conditioning import MaskLike, StyleConditioning, as_conditionings, read_file_once
 from .content_inputs import Content
 from .frame_weights import FrameWeights, copy_frame_weights
-from .guidance_checks import warn_of_guidance
+from .guidance_checks import warn_of_fuse, warn_of_guidance
 from .guidance_interval import GuidanceInterval
 from .image_arguments import convert_images
 from .injection import inject_attention_processors, limit_guidance, record_attention
@@ -497,6 +497,7 @@ class InstantStyle:
         check_output(output[0], flagged_images(output), self.pipe)
         warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours, loras)
         warn_of_guidance(self.pipe, conditionings)
+        warn_of_fuse(conditionings)
         return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)
 
     def adapter_of(self, style: Style) -> str:

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor
 
-from ..recipe_types import Combine, Crop, Removal
+from ..recipe_types import Combine, Crop, Fuse, Removal
 from ..utils.text import find_text_fault
 from .bound_style import KeyValue
 
@@ -76,12 +76,13 @@ class StyleMetadata(BaseModel):
     mask_quantile: Annotated[float, Field(ge=0, le=1)] | None = None
     content_kinds: tuple[ContentKind, ...] = ()
     texture: TextureMetadata | None = None
+    tuned_for: Fuse | None = None
     author: Text = ""
     licence: Text = ""
     notes: Text = ""
 
 
-NEW_IN_2: dict[str, object] = {"mask_quantile": None, "content_kinds": (), "texture": None}
+NEW_IN_2: dict[str, object] = {"mask_quantile": None, "content_kinds": (), "texture": None, "tuned_for": None}
 """Fields that version 2 of the format added, with the value that stands for their absence."""
 
 

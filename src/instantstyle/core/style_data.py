@@ -6,12 +6,14 @@
 from base64 import b64encode
 from dataclasses import dataclass
 from html import escape
+from typing import get_args
 
 from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
-from ..recipe_types import WORDLESS, Reference
+from ..recipe_types import WORDLESS, Fuse, Reference
+from ..utils.text import shorten
 from .bound_style import BoundKeyValues
 from .clip_encoders import ImageEncoder
 from .colour_texture import Texture, blend_colour_and_texture, subtract_mean
@@ -80,6 +82,9 @@ class StyleData:
     """Embeddings of the references made grey, which `blend` needs; None if they are not kept."""
     texture: Texture | None = None
     """Whose texture takes the place of the references', of which the colours are used; None for all of their style."""
+    tuned_for: str | None = None
+    """How its maker joined it to the text's attention, a value of `fuse`: a call that does otherwise warns. None for
+    any."""
     adapter: str = ""
     """Name of the adapter that it was made for, of those of one pipeline; empty for the first. Not saved."""
 
@@ -88,6 +93,10 @@ class StyleData:
         check_mask_quantile(self.mask_quantile, self.removal)
         if self.combine not in COMBINATIONS:
             raise StyleError(f"combine cannot be {self.combine!r}; it is one of {', '.join(COMBINATIONS)}.")
+        if self.tuned_for not in (None, *get_args(Fuse)):
+            raise StyleError(
+                f"tuned_for is {shorten(self.tuned_for)}; it is None or a value of fuse: {', '.join(get_args(Fuse))}."
+            )
         object.__setattr__(self, "weights", checked_weights(self.weights, len(self.image_embeds)))
         if self.combine == "concat" and len(set(self.weights)) > 1:
             raise StyleError(f"Weights {self.weights} have no meaning for tokens side by side; use combine='average'.")

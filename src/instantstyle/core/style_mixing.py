@@ -127,6 +127,7 @@ def shared_fields(styles: Sequence["Style"]) -> StyleFields:
         "encoder": styles[0].encoder,
         "encoder_fingerprint": styles[0].encoder_fingerprint,
         "adapter": _shared_adapter(styles),
+        "tuned_for": styles[0].tuned_for if len({style.tuned_for for style in styles}) == 1 else None,
     }
 
 

@@ -31,6 +31,7 @@ def describe_style(style: Style, size: str) -> list[tuple[str, str]]:
         "weights": ", ".join(f"{weight:g}" for weight in style.weights) if len(style.weights) > 1 else "",
         "removed": removed if style.removed_label else "nothing",
         "blend": _describe_blend(style),
+        "tuned for": f"fuse {style.tuned_for}" if style.tuned_for else "",
         "encoder": f"{style.encoder} {style.encoder_fingerprint}".strip(),
         "bound for": "; ".join(map(_describe_binding, style.bindings)) or "nothing: needs its adapter and encoder",
         "size": size,
