@@ -34,7 +34,7 @@ def styled(tokenizer_folder, state, image_encoder) -> InstantStyle:
 @pytest.fixture(scope="module")
 def args(tmp_path_factory) -> argparse.Namespace:
     work = tmp_path_factory.mktemp("findings")
-    return argparse.Namespace(references=REFERENCES, asked=1, steps=None, seed=3, work=work)
+    return argparse.Namespace(references=REFERENCES, asked=2, steps=None, seed=3, work=work)
 
 
 @pytest.fixture(scope="module")

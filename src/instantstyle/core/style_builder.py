@@ -210,8 +210,8 @@ class StyleBuilder:
             crops = [] if crop == "center" else ["crop"]
             if idle := [*crops, *find_changed_settings(settings)]:
                 raise StyleError(
-                    f"{idle[0]} is given, but no reference is, so that it has no effect; pass style=, or give it to "
-                    "the LoraStyle or SharedAttention."
+                    f"{idle[0]} is given, but style is None or has no reference, so that it has no effect; pass "
+                    "style=, or give it to the LoraStyle or SharedAttention."
                 )
             return None
         styles = self.as_styles(style, crop)
