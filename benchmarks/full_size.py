@@ -4,7 +4,7 @@
     python -m benchmarks.full_size --tiny               # every width divided by 16, in seconds
 
 One guided step of the UNet is run without a style, with a style of this package and with diffusers. The timed
-step is one within a call, like all but the first; an uncounted one precedes it. Weights are random: neither
+step is the second of a call of diffusers' pipeline, like all but the first. Weights are random: neither
 equality nor cost depends on them. JSON is printed and written to `-o`; the exit code is 1 if the two paths
 differ.
 """
@@ -23,6 +23,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline
 from diffusers.loaders import IPAdapterMixin
 from diffusers.utils import is_accelerate_available
 from torch import Tensor, nn
@@ -190,11 +191,53 @@ def run_first_steps(
     return outputs, ready
 
 
-def time_later_step(unet: Any, inputs: Mapping[str, Any], arm: Arm) -> float:
-    """Return the seconds of a step that follows another one in the same call."""
+class TimedScheduler(EulerDiscreteScheduler):
+    """A scheduler that times what a pipeline runs between its scaled input and its step: the UNet and guidance."""
+
+    seconds: list[float]
+    started: float
+
+    def scale_model_input(self, *args: Any, **kwargs: Any) -> Any:
+        scaled = super().scale_model_input(*args, **kwargs)
+        synchronize(scaled.device)
+        self.started = perf_counter()
+        return scaled
+
+    def step(self, model_output: Tensor, *args: Any, **kwargs: Any) -> Any:
+        synchronize(model_output.device)
+        self.seconds.append(perf_counter() - self.started)
+        return super().step(model_output, *args, **kwargs)
+
+
+def create_pipeline(unet: Any) -> StableDiffusionXLPipeline:
+    """Create a pipeline of the UNet that takes embeddings and returns latents; its VAE is small and not run."""
+    vae: Any = AutoencoderKL(block_out_channels=(4,) * 4, down_block_types=("DownEncoderBlock2D",) * 4,
+                             up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=4)  # fmt: skip
+    absent: dict[str, Any] = dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
+    parts = {"vae": vae.to(unet.device, unet.dtype), "unet": unet, "scheduler": TimedScheduler(), **absent}
+    pipe = StableDiffusionXLPipeline(**parts, add_watermarker=False)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@torch.no_grad()
+def time_later_step(pipe: Any, inputs: Mapping[str, Any], arm: Arm) -> float:
+    """Return the seconds of the second step of a call of the pipeline."""
+    texts, pooled = inputs["encoder_hidden_states"], inputs["added_cond_kwargs"]["text_embeds"]
+    side = 8 * inputs["sample"].shape[-1]
+    pipe.scheduler.seconds = []
     with arm.styling():
-        run_step(unet, inputs)
-        return run_step(unet, inputs)[1]
+        has_adapter = pipe.unet.encoder_hid_proj is not None
+        pipe(
+            prompt_embeds=texts[1:],
+            negative_prompt_embeds=texts[:1],
+            pooled_prompt_embeds=pooled[1:],
+            negative_pooled_prompt_embeds=pooled[:1],
+            ip_adapter_image_embeds=inputs["added_cond_kwargs"]["image_embeds"] if has_adapter else None,
+            latents=inputs["sample"][:1],
+            **{"height": side, "width": side, "num_inference_steps": 2, "output_type": "latent"},
+        )
+    return pipe.scheduler.seconds[1]
 
 
 def max_relative_difference(one: Tensor, other: Tensor) -> float:
@@ -237,7 +280,8 @@ def measure_full_size(unet: Any, path: Path, side: int, seed: int, rounds: int) 
     """
     inputs, tolerance = create_inputs(unet, side, seed), TOLERANCES.get(unet.dtype)
     outputs, arms = run_first_steps(unet, inputs, create_arms(unet, path, create_style(inputs)))
-    timed = {name: partial(time_later_step, unet, inputs, arm) for name, arm in arms.items()}
+    pipe = create_pipeline(unet)
+    timed = {name: partial(time_later_step, pipe, inputs, arm) for name, arm in arms.items()}
     seconds = collect_rounds(timed, rounds)
     blocks = {name: compare_paths(name, outputs, seconds) for name in SCALES}
     return {
