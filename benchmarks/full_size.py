@@ -211,8 +211,12 @@ class TimedScheduler(EulerDiscreteScheduler):
 
 def create_pipeline(unet: Any) -> StableDiffusionXLPipeline:
     """Create a pipeline of the UNet that takes embeddings and returns latents; its VAE is small and not run."""
-    vae: Any = AutoencoderKL(block_out_channels=(4,) * 4, down_block_types=("DownEncoderBlock2D",) * 4,
-                             up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=4)  # fmt: skip
+    blocks: dict[str, Any] = {
+        "block_out_channels": (4,) * 4,
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+    }
+    vae: Any = AutoencoderKL(**blocks, norm_num_groups=4)
     absent: dict[str, Any] = dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
     parts = {"vae": vae.to(unet.device, unet.dtype), "unet": unet, "scheduler": TimedScheduler(), **absent}
     pipe = StableDiffusionXLPipeline(**parts, add_watermarker=False)
