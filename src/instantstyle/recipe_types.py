@@ -1,5 +1,6 @@
 """Types of the fields of a `Recipe`: choices, ranges, and the files that it names."""
 
+import json
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
@@ -84,6 +85,11 @@ ContentScale = Annotated[
 """How much content is removed. `auto` occurs in requests; the recipe of an image holds the number chosen."""
 
 
+def format_selection(blocks: object) -> str:
+    """Format blocks as a recipe has them: a name as it is, a list or mapping as JSON."""
+    return blocks if isinstance(blocks, str) else json.dumps(blocks)
+
+
 class Reference(StrictModel):
     """A file that a recipe names: an image or a saved style.
 
@@ -113,6 +119,13 @@ class Lora(Reference):
     weight: Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)] = 1.0
     blocks: str | tuple[str, ...] | dict[str, Weight] | None = None
     positive_only: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where it acts, to follow its name: ` in style (positive only)`; empty where it is merged."""
+        if self.blocks is None:
+            return ""
+        return f" in {format_selection(self.blocks)}{' (positive only)' if self.positive_only else ''}"
 
     @model_validator(mode="after")
     def _validate_positive_only(self) -> Self:

@@ -276,31 +276,24 @@ def test_a_mask_selects_pixels_in_all_layers(model, short, tmp_path):
     assert not half.equal(full)
 
 
-def test_text_encoder_layers_are_left_out_and_named(model, tmp_path):
+@pytest.mark.parametrize(
+    ("stem", "sides", "named"),
+    [
+        ("lora_te2_text_model_encoder_layers_0_self_attn_q_proj", (16, 16), r"text_encoder_2 \(1 layers\)"),
+        (
+            *("lora_unet_down_blocks_0_resnets_0_time_emb_proj", (32, 8)),
+            r"the UNet outside of its transformer blocks \(1 layers\)",
+        ),
+    ],
+)
+def test_layers_in_no_block_are_left_out_and_named(model, tmp_path, stem: str, sides: tuple[int, int], named: str):
     path, unet = tmp_path / "ink.safetensors", model.pipe.unet
     changes = only(save_lora(path, unet), STYLE)
-    stem = "lora_te2_text_model_encoder_layers_0_self_attn_q_proj"
-    added = {f"{stem}.lora_down.weight": torch.ones(1, 16), f"{stem}.lora_up.weight": torch.ones(16, 1)}
+    narrow, wide = sides
+    added = {f"{stem}.lora_down.weight": torch.ones(1, narrow), f"{stem}.lora_up.weight": torch.ones(wide, 1)}
     save_file({**load_file(path), **added}, path)
     with (
-        pytest.warns(RequestWarning, match=r"changes text_encoder_2 \(1 layers\) too, which is in no block and"),
-        model.using(LoraStyle(path)),
-    ):
-        found = run_unet(unet)
-    with merged(unet, changes):
-        assert_close(found, run_unet(unet), rtol=1e-5, atol=1e-5)
-
-
-def test_layers_outside_of_blocks_are_left_out_and_named(model, tmp_path):
-    path, unet = tmp_path / "ink.safetensors", model.pipe.unet
-    changes = only(save_lora(path, unet), STYLE)
-    added = {
-        f"lora_unet_down_blocks_0_resnets_0_time_emb_proj.lora_{word}.weight": factor
-        for word, factor in (("down", torch.ones(1, 32)), ("up", torch.ones(8, 1)))
-    }
-    save_file({**load_file(path), **added}, path)
-    with (
-        pytest.warns(RequestWarning, match=r"changes the UNet outside of its transformer blocks \(1 layers\) too"),
+        pytest.warns(RequestWarning, match=f"changes {named} too, which is in no block and"),
         model.using(LoraStyle(path)),
     ):
         found = run_unet(unet)

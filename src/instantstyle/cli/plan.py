@@ -1,6 +1,5 @@
 """What `--plan` prints: the files that would be loaded, and the memory they take."""
 
-import json
 from typing import TYPE_CHECKING
 
 from .console import format_size
@@ -26,6 +25,7 @@ def print_plan(values: OptionValues, device: str | None, count: int = 1) -> None
     """
     from ..generation.load import plan_for
     from ..generation.validate import validate
+    from ..recipe_types import format_selection
     from ..unet.blocks import format_blocks
 
     named = {name: {"name": name_on_hub} for name in _HUB_OPTIONS if (name_on_hub := values.get(name))}
@@ -50,12 +50,8 @@ def print_plan(values: OptionValues, device: str | None, count: int = 1) -> None
         print(f"{prefix}adapter tensors: {len(each.tensors)}{names}{read}")
         print(f"{prefix}style: {format_size(each.style_bytes)} of keys and values")
     for lora in recipe.styling_loras:
-        print(f"{lora.name}: blocks {_format_selection(lora.blocks)}")
+        print(f"{lora.name}: blocks {format_selection(lora.blocks)}")
     print(f"memory: {format_size(plan.num_bytes)} for weights and style; activations come on top")
-
-
-def _format_selection(blocks: object) -> str:
-    return blocks if isinstance(blocks, str) else json.dumps(blocks)
 
 
 def _print_missing(plan: "LoadPlan", model: str) -> None:

@@ -180,7 +180,8 @@ def _weigh_norms(unet: UNet, layers: Sequence[Layer], chosen: Mapping[Layer, flo
         )
     # Outside of blocks, a whole network has the largest of their factors.
     parts = [(network, max(chosen.values()))] if len(chosen) == len(layers) else []
-    parts += [(network.get_submodule(str(layer.block)), factor) for layer, factor in chosen.items() if layer.block]
+    blocks = {str(layer.block): factor for layer, factor in chosen.items() if layer.block}
+    parts += [(network.get_submodule(block), factor) for block, factor in blocks.items()]
     return {norm: factor for part, factor in parts for norm in part.modules() if isinstance(norm, nn.GroupNorm)}
 
 

@@ -3,7 +3,7 @@
 import json
 
 from ..recipe import Recipe
-from ..recipe_types import WORDLESS, Lora, Reference
+from ..recipe_types import WORDLESS, Reference, format_selection
 
 
 def format_a1111(recipe: Recipe) -> str:
@@ -21,7 +21,7 @@ def format_a1111(recipe: Recipe) -> str:
         "Motion adapter": recipe.motion_adapter.name if recipe.motion_adapter else None,
         "Frames": recipe.frames,
         "FPS": recipe.fps,
-        "Lora": "; ".join(map(_describe_lora, recipe.loras)) or None,
+        "Lora": "; ".join(f"{lora.name}: {lora.weight:g}{lora.place}" for lora in recipe.loras) or None,
         # The initial noise is always sampled on the CPU, so that a seed gives the same image everywhere.
         "RNG": "CPU",
         "Denoising strength": recipe.strength if recipe.image else None,
@@ -35,20 +35,11 @@ def format_a1111(recipe: Recipe) -> str:
     return "\n".join([recipe.prompt, *negative, given])
 
 
-def _describe_lora(lora: Lora) -> str:
-    blocks = "" if lora.blocks is None else f" in {_format_blocks(lora.blocks)}"
-    return f"{lora.name}: {lora.weight:g}{blocks}{' (positive only)' if lora.positive_only else ''}"
-
-
-def _format_blocks(blocks: object) -> str:
-    return blocks if isinstance(blocks, str) else json.dumps(blocks)
-
-
 def _second_settings(recipe: Recipe) -> dict[str, object]:
     return {
         "Style second adapter": recipe.second_adapter.name if recipe.second_adapter else None,
         "Style second reference": _join_names(recipe.second_references),
-        "Style second blocks": _format_blocks(recipe.second_blocks),
+        "Style second blocks": format_selection(recipe.second_blocks),
         "Style second scale": recipe.second_scale,
     }
 
@@ -71,7 +62,7 @@ def _style_settings(recipe: Recipe) -> dict[str, object]:
         "Style mask quantile": recipe.mask_quantile,
         "Style colour transfer": recipe.colour_transfer,
         "Style content scale": recipe.content_scale if removes else None,
-        "Style blocks": _format_blocks(recipe.blocks),
+        "Style blocks": format_selection(recipe.blocks),
         **(_second_settings(recipe) if recipe.second_adapter else {}),
         "Style scale": recipe.scale,
     }

@@ -178,10 +178,5 @@ def _describe_part(value: str | Reference | tuple[Lora, ...] | None) -> str:
     if isinstance(value, Reference):
         return f"{display_name(value.name)} ({str(value.sha256)[:12]}…)"
     if isinstance(value, tuple):
-        return " and ".join(map(_describe_lora, value)) or "none"
+        return " and ".join(f"{_describe_part(lora)} × {lora.weight:g}{lora.place}" for lora in value) or "none"
     return value or "the default"
-
-
-def _describe_lora(lora: Lora) -> str:
-    blocks = "" if lora.blocks is None else f" in {lora.blocks}"
-    return f"{_describe_part(lora)} × {lora.weight:g}{blocks}{' (positive only)' if lora.positive_only else ''}"
