@@ -34,8 +34,9 @@ Shared = Literal["align", "swap"]
 (StyleAligned, arXiv 2312.02133), or instead of their own in the up blocks (visual style prompting, arXiv
 2402.12974)."""
 
-Control = Literal["none", "canny"]
-"""What preserves the structure of the image to start from: its pixels only, or also a Canny ControlNet."""
+Control = Literal["none", "canny", "tile"]
+"""What preserves the structure of the image to start from: its pixels only, or also a ControlNet that reads its edges
+(`"canny"`) or the image itself (`"tile"`)."""
 
 Dtype = Literal["float32", "float16", "bfloat16", "float64"]
 """The dtype in which the model is loaded."""

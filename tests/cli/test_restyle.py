@@ -98,7 +98,7 @@ def test_kept_content_begins_with_the_inversion_and_each_part_can_be_left_out(re
         (("--keep-content", "-n", 2), "does not depend on its seed, so that all 2 would be equal"),
         (("--keep-content", "--strength", 0.5), "strength cannot act on an image that begins with an inversion"),
         (("--keep-content", "--scheduler", "euler"), "an inversion is drawn by DDIM, and scheduler is 'euler'"),
-        (("--control", "depth"), "'none' or 'canny'"),
+        (("--control", "depth"), "'none', 'canny' or 'tile'"),
         (("--strength", 0), "strength is 0"),
         (("--strength", 1.5), "strength is 1.5"),
     ],
@@ -113,7 +113,7 @@ def test_a_missing_image_is_refused(run, model, ink):  # noqa: F811
 
 def test_a_model_without_a_controlnet_is_refused(run, ink):  # noqa: F811
     done = run("restyle", "ink.png", "--style", "ink.png", "--control", "canny", "-o", "out.png")
-    assert "There is no Canny ControlNet for mini" in refused(done)
+    assert "There is no canny ControlNet for mini" in refused(done)
 
 
 def test_the_default_strength_depends_on_the_model_and_the_control():

@@ -61,7 +61,8 @@ def test_each_part_has_the_setting_of_the_paper_and_can_be_left_out():
         assert {name: found[name] for name in kept} == fields, left_out
     plain = fill_in(OPEN, False)
     assert (plain["strength"], plain["control"], plain["inversion"], plain["scale"]) == (0.85, "none", None, None)
-    assert fill_in({**OPEN, "model": "sdxl"}, True)["control"] == "canny"
+    assert fill_in({**OPEN, "model": "sdxl"}, True)["control"] == "tile"
+    assert fill_in({**OPEN, "model": "sd15"}, True)["control"] == "canny"
     assert fill_in({**OPEN, "model": "sdxl", "control": "none"}, True)["control"] == "none"
 
 
@@ -138,6 +139,9 @@ def test_a_controlnet_reads_the_edges_of_the_image_also_in_the_inversion(styled,
     image, recipe = draw(other, make(image=files["ink"], inversion=1, control="canny"))
     assert (recipe.control, len(edges)) == ("canny", 1)
     assert image != draw(styled, make(image=files["ink"], inversion=1))[0]
+    whole, _ = draw(other, make(image=files["ink"], inversion=1, control="tile"))
+    assert whole != image
+    assert len(edges) == 1
 
 
 def test_the_model_of_an_inversion_draws_from_noise(monkeypatch, files):

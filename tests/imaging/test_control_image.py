@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from instantstyle import ImageError, MissingExtra
-from instantstyle.imaging.control_image import canny_edges, fit_size, resize_image, resize_to_area
+from instantstyle.imaging.control_image import canny_edges, control_arguments, fit_size, resize_image, resize_to_area
 from instantstyle.recipe_types import MAX_SIDE
 
 
@@ -44,6 +44,17 @@ def test_edges_are_white_where_the_image_changes():
     assert edges.shape == (32, 32, 3)
     assert set(np.unique(edges)) == {0, 255}
     assert np.flatnonzero(edges[16, :, 0]).tolist() in ([15], [16])
+
+
+def test_a_controlnet_reads_edges_or_the_image_itself():
+    image = Image.effect_noise((16, 16), 90).convert("RGB")
+    assert control_arguments(image, "none", "image") == {}
+    assert control_arguments(image, "canny", "image") == {
+        "image": canny_edges(image),
+        "controlnet_conditioning_scale": 1.0,
+    }
+    tile = control_arguments(image, "tile", "control_image")
+    assert tile == {"control_image": image, "controlnet_conditioning_scale": 0.4}
 
 
 def test_without_opencv_the_error_has_the_install_command(monkeypatch):

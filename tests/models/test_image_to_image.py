@@ -7,6 +7,7 @@ from PIL import Image
 
 from instantstyle import ModelError
 from instantstyle.models import image_to_image_pipeline
+from instantstyle.models.image_to_image import CONTROLNETS
 
 PHOTO = Image.effect_noise((16, 16), 90).convert("RGB")
 
@@ -35,12 +36,19 @@ def test_a_controlnet_can_be_added(styled, reference):
 
 
 def test_a_family_without_a_controlnet_raises_an_error(styled, monkeypatch):
-    monkeypatch.setattr("instantstyle.models.image_to_image.CANNY_CONTROLNETS", {})
-    with pytest.raises(ModelError, match="no Canny ControlNet for sdxl; leave control at none"):
+    monkeypatch.setitem(CONTROLNETS, "tile", {})
+    with pytest.raises(ModelError, match="no tile ControlNet for sdxl; there is canny"):
+        image_to_image_pipeline(styled, "tile")
+    monkeypatch.setitem(CONTROLNETS, "canny", {})
+    with pytest.raises(ModelError, match="no canny ControlNet for sdxl; leave control at none"):
         image_to_image_pipeline(styled, "canny")
 
 
 def test_an_unavailable_controlnet_is_named_in_the_error(styled, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match=r"config\.json .*diffusers/controlnet-canny-sdxl-1\.0"):
-        image_to_image_pipeline(styled, "canny")
+    for control, repo in (
+        ("canny", "diffusers/controlnet-canny-sdxl-1.0"),
+        ("tile", "xinsir/controlnet-tile-sdxl-1.0"),
+    ):
+        with pytest.raises(ModelError, match=rf"config\.json .*{repo}"):
+            image_to_image_pipeline(styled, control)

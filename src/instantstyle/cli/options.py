@@ -181,7 +181,12 @@ Strength = Annotated[
     float | None, Option(help="How far the result may depart from the image, 0 to 1.", rich_help_panel=IMAGE)
 ]
 Control = Annotated[
-    str, Option(metavar="canny|none", help="ControlNet that preserves the structure.", rich_help_panel=IMAGE)
+    str,
+    Option(
+        metavar="canny|tile|none",
+        help="ControlNet that preserves the structure: its edges or the image.",
+        rich_help_panel=IMAGE,
+    ),
 ]
 
 KeepContent = Annotated[

@@ -45,15 +45,15 @@ def image_arguments(pipe: "Pipeline", recipe: Recipe, sources: SourceCache) -> "
     if recipe.image is None:
         return {}
     from ..core.pipeline_checks import supported_arguments
-    from ..imaging.control_image import canny_edges, resize_image
+    from ..imaging.control_image import control_arguments, resize_image
 
     image = resize_image(sources.read_image(recipe.image), model_side(pipe), recipe.width, recipe.height)
     if recipe.inversion:
-        return {"inversion": image, **({"image": canny_edges(image)} if recipe.control == "canny" else {})}
+        return {"inversion": image, **control_arguments(image, recipe.control, "image")}
     # A pipeline with a ControlNet would take the model's own size, whatever that of the image is.
     size = supported_arguments(pipe, {"height": image.height, "width": image.width})
     strength = {} if recipe.strength is None else {"strength": recipe.strength}
-    control = {"control_image": canny_edges(image)} if recipe.control == "canny" else {}
+    control = control_arguments(image, recipe.control, "control_image")
     return {"image": image, **strength, **control, **size}
 
 

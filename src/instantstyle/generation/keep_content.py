@@ -27,13 +27,13 @@ def fill_in(values: Mapping[str, Any], keep_content: bool) -> dict[str, Any]:
     if keep_content:
         filled |= {name: value for name, value in KEEP_CONTENT.items() if values.get(name) is None}
     if values.get("control") is None:
-        filled["control"] = "canny" if keep_content and _has_controlnet(values["model"]) else "none"
+        filled["control"] = _find_control(values["model"]) if keep_content else "none"
     if not filled.get("inversion") and values.get("strength") is None:
         filled["strength"] = default_strength(values["model"], filled["control"])
     return filled
 
 
-def _has_controlnet(model: str) -> bool:
-    from ..models.image_to_image import has_controlnet
+def _find_control(model: str) -> str:
+    from ..models.image_to_image import find_control
 
-    return has_controlnet(model)
+    return find_control(model)

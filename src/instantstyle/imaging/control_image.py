@@ -1,5 +1,6 @@
 """Preparation of an image that is restyled: resizing to the model's area, and edges for a ControlNet."""
 
+from collections.abc import Mapping
 from math import sqrt
 
 import numpy as np
@@ -24,6 +25,10 @@ CANNY_LOW, CANNY_HIGH = 100, 200
 """Canny's thresholds, as in the model cards' example of the Canny ControlNets."""
 
 
+CONTROL_SCALES: Mapping[str, float] = {"canny": 1.0, "tile": 0.4}
+"""Strength of the ControlNet by what it reads: diffusers' default, and InstantStyle-Plus' (arXiv 2407.00788)."""
+
+
 def default_strength(model: str, control: str = "none") -> float:
     """Return the strength of image-to-image generation where none is given.
 
@@ -31,7 +36,7 @@ def default_strength(model: str, control: str = "none") -> float:
         model: Name of the model.
         control: With a ControlNet, which preserves the structure, the image itself need not be kept.
     """
-    return 1.0 if control == "canny" else STRENGTHS.get(model, DEFAULT_STRENGTH)
+    return 1.0 if control != "none" else STRENGTHS.get(model, DEFAULT_STRENGTH)
 
 
 def resize_to_area(image: Image.Image, side: int) -> Image.Image:
@@ -96,6 +101,26 @@ def fit_size(size: tuple[int, int], side: int, width: int | None = None, height:
 
 def _scale_length(length: int, scale: float) -> int:
     return max(LATENT_STRIDE, round(length * scale / LATENT_STRIDE) * LATENT_STRIDE)
+
+
+def control_arguments(image: Image.Image, control: str, name: str) -> dict[str, object]:
+    """Return the arguments of a pipeline with a ControlNet.
+
+    Args:
+        image: The image whose structure is preserved.
+        control: `"canny"` for its edges, `"tile"` for the image itself, `"none"` for no ControlNet.
+        name: Name of the pipeline's argument for what the ControlNet reads.
+
+    Returns:
+        What it reads and its strength; nothing without a ControlNet.
+
+    Raises:
+        MissingExtra: OpenCV is not installed, which detects edges.
+    """
+    if control == "none":
+        return {}
+    read = canny_edges(image) if control == "canny" else image
+    return {name: read, "controlnet_conditioning_scale": CONTROL_SCALES[control]}
 
 
 def canny_edges(image: Image.Image) -> Image.Image:

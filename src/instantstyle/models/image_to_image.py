@@ -13,11 +13,13 @@ from .network import find_architecture, import_diffusers_class
 if TYPE_CHECKING:
     from diffusers import ControlNetModel
 
-CANNY_CONTROLNETS: Mapping[str, str] = {
-    "sdxl": "diffusers/controlnet-canny-sdxl-1.0",
-    "sd15": "lllyasviel/sd-controlnet-canny",
+CONTROLNETS: Mapping[Control, Mapping[str, str]] = {
+    "none": {},
+    "canny": {"sdxl": "diffusers/controlnet-canny-sdxl-1.0", "sd15": "lllyasviel/sd-controlnet-canny"},
+    "tile": {"sdxl": "xinsir/controlnet-tile-sdxl-1.0"},
 }
-"""Hub id of the ControlNet for Canny edges by family, as in diffusers' guides; not pinned to a revision."""
+"""Hub ids of the ControlNets by what they read and by family: those of diffusers' guides, and that of the code of
+InstantStyle-Plus. Not pinned to a revision."""
 
 
 def image_to_image_pipeline(
@@ -27,8 +29,8 @@ def image_to_image_pipeline(
 
     Args:
         styled: The model.
-        control: `"canny"` adds a ControlNet that preserves the edges of the image.
-        controlnet: The ControlNet for `"canny"`; None loads that of the family.
+        control: `"canny"` or `"tile"` adds a ControlNet that preserves the structure of the image.
+        controlnet: The ControlNet; None loads that of the family.
 
     Returns:
         A model that shares all components with `styled`.
@@ -46,14 +48,16 @@ def text_to_image_pipeline(
     return styled if control == "none" else _from_pipe(styled, "AutoPipelineForText2Image", control, controlnet)
 
 
-def has_controlnet(model: str) -> bool:
-    """Whether the family of a model has a known Canny ControlNet.
+def find_control(model: str) -> Control:
+    """Return what preserves most of an image's structure in the family of a model: `"tile"`, `"canny"` or `"none"`.
 
     Raises:
         InstantStyleError: The model cannot be found or read.
     """
     architecture = find_architecture(model)
-    return architecture is not None and architecture.name in CANNY_CONTROLNETS
+    controls: tuple[Control, ...] = ("tile", "canny")
+    family = None if architecture is None else architecture.name
+    return next((control for control in controls if family in CONTROLNETS[control]), "none")
 
 
 def _from_pipe(
@@ -61,19 +65,19 @@ def _from_pipe(
 ) -> InstantStyle:
     components: dict[str, object] = {}
     if control != "none":
-        components["controlnet"] = _load_controlnet(styled) if controlnet is None else controlnet
+        components["controlnet"] = _load_controlnet(styled, control) if controlnet is None else controlnet
     with hide_progress_bars():
         pipe = import_diffusers_class(auto_class).from_pipe(styled.pipe, **components)
     return styled.with_pipeline(disable_watermark(pipe))
 
 
-def _load_controlnet(styled: InstantStyle) -> "ControlNetModel":
-    repo = CANNY_CONTROLNETS.get(styled.architecture.name)
+def _load_controlnet(styled: InstantStyle, control: Control) -> "ControlNetModel":
+    family = styled.architecture.name
+    repo = CONTROLNETS[control].get(family)
     if repo is None:
-        raise ModelError(
-            f"There is no Canny ControlNet for {styled.architecture.name}; leave control at none, where the "
-            "image's own pixels preserve its structure."
-        )
+        others = " and ".join(other for other, known in CONTROLNETS.items() if family in known)
+        instead = f"there is {others}" if others else "leave control at none, where its pixels preserve its structure"
+        raise ModelError(f"There is no {control} ControlNet for {family}; {instead}.")
     # Both files are in one folder of the cache, as in the repository.
     folder = fetch_file(repo, "config.json").parent
     fetch_file(repo, "diffusion_pytorch_model.safetensors")
