@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from instantstyle import StyleConditioning, StyleError
 from instantstyle.core.attention_maps import Attention, AttentionMaps
-from instantstyle.core.styled_unet import StyledUNet
+from instantstyle.core.styled_network import StyledNetwork
 
 TINY = {"num_inference_steps": 2, "height": 32, "width": 32, "seed": 1}
 ALL = {**TINY, "blocks": "all"}
@@ -62,7 +62,7 @@ def test_images_are_the_same_and_nothing_is_recorded_outside_of_the_block(styled
     before = maps.shares_by_layer()
     styled("a", style=reference, **TINY)
     assert maps.shares_by_layer() == before
-    assert StyledUNet.of(styled.pipe.unet).state.maps is None
+    assert StyledNetwork.of(styled.pipe.unet).state.maps is None
 
 
 def test_the_share_is_zero_where_the_mask_is_black(styled, reference):

@@ -67,7 +67,7 @@ print(json.dumps(counts))
 WRAPPED_SCRIPT = (
     SCRIPT[: SCRIPT.index("eager = generate()")]
     + """
-from instantstyle.core.styled_unet import CALL
+from instantstyle.core.styled_network import CALL
 
 network, counts = pipe.unet, {}
 cases = {

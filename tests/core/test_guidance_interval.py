@@ -16,7 +16,7 @@ from torch.testing import assert_close
 from instantstyle import InstantStyle, JobError, ModelError
 from instantstyle.core.guidance_interval import validate_interval
 from instantstyle.core.ip_adapter import cross_attention_layers
-from instantstyle.core.styled_unet import CALL
+from instantstyle.core.styled_network import CALL
 
 from ..conftest import base_projection, layer_weights
 from ..parity.test_other_pipelines import (

@@ -18,7 +18,7 @@ from diffusers.models.attention_processor import (
 from torch.testing import assert_close
 
 from instantstyle import InstantStyle, StyleError
-from instantstyle.core.styled_unet import CALL
+from instantstyle.core.styled_network import CALL
 
 from ..conftest import make_image_encoder
 

@@ -36,7 +36,7 @@ def _configuration() -> BeartypeConf:
     """
     # Not imported here: the imports would need this module.
     protocols, types = (sys.modules.get(f"instantstyle.{name}") for name in ("core.protocols", "recipe_types"))
-    names = ("AttentionModule", "ContentEncoder", "Pipeline", "Scheduler", "UNet")
+    names = ("AttentionModule", "ContentEncoder", "Pipeline", "Scheduler", "Network")
     overrides = {getattr(protocols, name, None): object for name in names}
     overrides |= {getattr(types, name, None): str for name in ("Combine", "Crop", "Removal")}
     return BeartypeConf(

@@ -29,6 +29,17 @@ def image_encoder(hidden, projection):
     }
 
 
+def xlabs_adapter():
+    """An adapter with the names and shapes of XLabs' files for FLUX.1."""
+    shapes = {"proj.weight": (16384, 768), "proj.bias": (16384,), "norm.weight": (4096,), "norm.bias": (4096,)}
+    shapes = {f"ip_adapter_proj_model.{name}": shape for name, shape in shapes.items()}
+    for block in range(19):
+        for letter in "kv":
+            name = f"double_blocks.{block}.processor.ip_adapter_double_stream_{letter}_proj"
+            shapes |= {f"{name}.weight": (3072, 4096), f"{name}.bias": (3072,)}
+    return {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
+
+
 def unet(block, cross_dim):
     return {f"{block}.transformer_blocks.0.attn2.to_k.weight": torch.zeros(1).expand(640, cross_dim)}
 
@@ -38,7 +49,7 @@ def unet(block, cross_dim):
     [
         (adapter(SDXL, 1280, 2048), "base, 4 tokens) for SDXL; needs OpenCLIP ViT-bigG/14", "--adapter"),
         (adapter(SD15, 1024, 768), "for Stable Diffusion 1.5; needs OpenCLIP ViT-H/14", "--adapter"),
-        ({"double_blocks.0.x": torch.zeros(1)}, "FLUX", ""),
+        (xlabs_adapter(), "base, 4 tokens) for FLUX.1; needs CLIP ViT-L/14", "--adapter"),
         (image_encoder(1280, 1024), "CLIP image encoder, OpenCLIP ViT-H/14", "--image-encoder"),
         (image_encoder(1664, 1280), "CLIP image encoder, OpenCLIP ViT-bigG/14", "--image-encoder"),
         (image_encoder(8, 4), "hidden width 8, projection 4", ""),

@@ -2,10 +2,10 @@
 
 import pytest
 
+from instantstyle.architectures import ARCHITECTURES, match_architecture
 from instantstyle.errors import BlockError
-from instantstyle.unet.architectures import ARCHITECTURES, MINI, SD15, SDXL
+from instantstyle.unet.architectures import MINI, SD15, SDXL
 from instantstyle.unet.blocks import Block
-from instantstyle.unet.matching import match_architecture
 
 
 def processor_names(blocks):

@@ -24,8 +24,8 @@ def run(
     up_blocks.0.attentions.1.transformer_blocks.2-5 layers inside a block. Names of weights, such as ease-in, select
     blocks with the weights that are stated beside them.
     """
+    from ..architectures import ARCHITECTURES
     from ..errors import ModelError, suggest_nearest
-    from ..unet.architectures import ARCHITECTURES
 
     known = {architecture.name: architecture for architecture in ARCHITECTURES}
     # Further models of a family have its name in front: sdxl-turbo.

@@ -12,7 +12,7 @@ from .clip_encoders import ImageEncoder
 from .conditioning import StyleConditioning
 from .injection import StyleLayers
 from .ip_adapter import IPAdapter
-from .protocols import Pipeline, UNet
+from .protocols import Network, Pipeline, network_of
 from .style import Style
 from .style_builder import StyleBuilder
 
@@ -44,7 +44,7 @@ def open_further(
     if name in (builder.name for builder in builders):
         raise ModelError(f"There is an adapter {shorten(name)} already; pass another name=.")
     checkpoint = IPAdapterCheckpoint.open(adapter)
-    opened = IPAdapter(checkpoint, pipe.unet, builders[0].adapter.architecture)
+    opened = IPAdapter(checkpoint, network_of(pipe), builders[0].adapter.architecture)
     encoder = _find_encoder(builders, checkpoint) if image_encoder is None else image_encoder
     return replace(StyleBuilder.open(pipe, opened, encoder, text_encoder, keep_encoder), name=name)
 
@@ -112,7 +112,7 @@ def style_layers(builders: Builders, conditioning: StyleConditioning) -> StyleLa
     """Compute the keys and values of a conditioning with the adapter of its styles.
 
     Raises:
-        BlockError: The UNet has no such block.
+        BlockError: The network has no such block.
         StyleError: Its styles were made for several adapters, or for none of these.
     """
     chosen = [(style, find_builder(builders, style)) for style in conditioning.all_styles]
@@ -132,7 +132,7 @@ def _describe(builder: StyleBuilder) -> str:
     return f"adapter {shorten(builder.name)}" if builder.name else "the first adapter"
 
 
-def fit_to_network(builders: Builders, unet: UNet) -> list[StyleBuilder]:
+def fit_to_network(builders: Builders, unet: Network) -> list[StyleBuilder]:
     """Return the same adapters and encoders for another UNet.
 
     Raises:

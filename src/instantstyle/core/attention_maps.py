@@ -132,7 +132,7 @@ class AttentionMaps:
             text: Key and value of the text.
             styles: Key, value and scale of each style that acts.
             mask: Attention mask of the text; None for none.
-            state: The state of the UNet's current call.
+            state: The state of the network's current call.
 
         Raises:
             StyleError: The number of images differs from that of earlier calls.

@@ -29,7 +29,7 @@ class StyledAttnProcessor:
         """
         Args:
             injections: What acts in this layer; none for plain attention with cached text.
-            state: The state of the UNet's current call, shared by all layers.
+            state: The state of the network's current call, shared by all layers.
             layer: Name of the layer in records of attention.
         """
         self.injections, self.state, self.layer = list(injections), state, layer
@@ -42,7 +42,7 @@ class StyledAttnProcessor:
         return super().__reduce_ex__(protocol) if self.original is None else (copy, (self.original,))
 
     def prepare_step(self) -> None:
-        """Compute what depends on the current step. It is called before the UNet, outside of compiled code.
+        """Compute what depends on the current step. It is called before the network, outside of compiled code.
 
         Raises:
             StyleError: An injection needs the step, which is not known, or has a mask, which does not fit the batch.

@@ -41,10 +41,22 @@ class Twins:
         return torch.tensor(factors, dtype=like.dtype, device=like.device)[:, None, None, None]
 
 
+def packed_size(ids: Float[Tensor, "*batch tokens 3"]) -> tuple[int, int]:
+    """Return height and width in tokens of the image that a diffusion transformer denoises.
+
+    Args:
+        ids: `img_ids`: for each token the number of its image, row and column. Number 0 is the image itself, others
+            are images beside it, such as that which Kontext edits.
+    """
+    own = ids.flatten(0, -2)
+    own = own[own[:, 0] == 0]
+    return int(own[:, 1].max()) + 1, int(own[:, 2].max()) + 1
+
+
 class DenoisingState:
     """State of the current call of a UNet, which all of its styled layers share.
 
-    It is set before the UNet runs, outside of compiled code, and is empty between calls.
+    It is set before the network runs, outside of compiled code, and is empty between calls.
     """
 
     def __init__(self) -> None:
@@ -53,6 +65,8 @@ class DenoisingState:
         self.region: ImageRegion | None = None
         """The part of the image that is generated; None for all of it."""
         self.latent_size: tuple[int, int] = (0, 0)
+        self.is_packed = False
+        """Whether the layers have the image's tokens in one row, perhaps with those of other images after them."""
         self.rows: int | None = None
         """Rows of each layer: those of the batch, for each frame of a video; None where they are not known."""
         self.num_frames: int | None = None
@@ -97,15 +111,16 @@ class DenoisingState:
         Raises:
             ModelError: The running pipeline is not known, and no layout is declared.
         """
-        sample = args[0] if args else kwargs["sample"]
-        self.latent_size = tuple(sample.shape[-2:])
+        sample = args[0] if args else kwargs.get("sample", kwargs.get("hidden_states"))
+        self.is_packed = "img_ids" in kwargs
+        self.latent_size = packed_size(kwargs["img_ids"]) if self.is_packed else tuple(sample.shape[-2:])
         self.num_frames = sample.shape[2] if sample.ndim == 5 else None
         self.rows = len(sample) * (self.num_frames or 1)
         if call is None:
             self.row_layout, self.region, self.has_views = declared or UNGUIDED, None, False
             self._progress, self._num_steps, self.keeps_text = None, None, False
         else:
-            self.row_layout = call.row_layout(declared)
+            self.row_layout = call.row_layout(declared, kwargs)
             self.region, self.has_views, self._progress = call.region, call.has_views, call.progress
             self._num_steps = call.num_steps
             self.keeps_text = not call.runs_callback
@@ -167,7 +182,7 @@ class DenoisingState:
             like: For device and dtype.
 
         Raises:
-            StyleError: The UNet is not running, or the rows do not split evenly into parts.
+            StyleError: The network is not running, or the rows do not split evenly into parts.
         """
         images, rest = divmod(self.rows or 0, len(self.parts))
         if rest:
@@ -199,7 +214,7 @@ class DenoisingState:
         """Parts of the batch.
 
         Raises:
-            StyleError: The UNet is not running.
+            StyleError: The network is not running.
         """
         if self.row_layout is None:
             raise StyleError(
@@ -234,7 +249,8 @@ class DenoisingState:
     def spatial_size(self, pixels: int) -> tuple[int, int]:
         """Return height and width of a layer of so many pixels.
 
-        A layer's size is that of the latents, halved and rounded up as often as needed.
+        A layer's size is that of the latents, halved and rounded up as often as needed; in a diffusion transformer it
+        is that of the image's tokens, after which there may be those of other images.
 
         Args:
             pixels: Number of pixels of the layer.
@@ -243,6 +259,8 @@ class DenoisingState:
             StyleError: No number of halvings gives that many pixels.
         """
         height, width = self.latent_size
+        if self.is_packed and height * width <= pixels:
+            return height, width
         while height * width > pixels:
             height, width = -(-height // 2), -(-width // 2)
         if height * width != pixels:

@@ -5,21 +5,25 @@
 
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import cast
 
 import torch
 
 from ..errors import ModelError, StyleError
+from ..unet.blocks import Block
 from ..utils.device import execution_device
 from ..utils.text import shorten
-from .attention.interface import LayerSettings
+from .attention.decoupled import StyleKeyValues
+from .attention.interface import LayerSettings, StyledProcessor
 from .attention_maps import AttentionMaps
 from .attention_processor import StyledAttnProcessor
+from .denoising_state import DenoisingState
 from .guidance_interval import validate_interval
 from .pipeline_call import unwrap_compiled
 from .processor_checks import check_replaceable
-from .protocols import Pipeline, UNet
+from .protocols import Network, Pipeline, is_transformer, network_of
 from .row_layout import RowLayout
-from .styled_unet import Injection, StyledUNet
+from .styled_network import Injection, StyledNetwork
 
 StyleLayers = Mapping[str, tuple[LayerSettings, ...]]
 """What is injected by the name of the attention processor, such as keys and values of styles."""
@@ -27,7 +31,7 @@ StyleLayers = Mapping[str, tuple[LayerSettings, ...]]
 
 @contextmanager
 def inject_attention_processors(
-    unet: UNet,
+    unet: Network,
     styles: StyleLayers,
     *,
     row_layout: RowLayout | None = None,
@@ -40,7 +44,7 @@ def inject_attention_processors(
     The other cross-attention layers get processors without a style, which cache the text's keys and values.
 
     Args:
-        unet: The UNet, compiled or not.
+        unet: The network, compiled or not.
         styles: Keys and values by processor name; nothing is installed if it is empty.
         row_layout: Parts of a batch where no known pipeline is running; None: all rows are conditional.
         scheduler: The scheduler that the caller has named for a loop of their own, for styles that act at a part of
@@ -52,7 +56,7 @@ def inject_attention_processors(
     Raises:
         ModelError: `scheduler` has no timesteps.
         StyleError: diffusers' own IP-Adapter is loaded, which passes text and image tokens as a pair; a layer has a
-            processor of another kind, which a style would replace; another thread styles the UNet.
+            processor of another kind, which a style would replace; another thread styles the network.
     """
     check_scheduler(scheduler)
     if not styles:
@@ -62,13 +66,8 @@ def inject_attention_processors(
     # Cast before the first step: a compiled network would be compiled again for tensors that move inside it.
     like = torch.empty(0, dtype=unet.dtype, device=execution_device(unet))
     styles = {name: tuple(style.to(like) for style in layer) for name, layer in styles.items()}
-    styled = StyledUNet.of(unet)
-    processors = {
-        name: StyledAttnProcessor(
-            [each.build() for each in layer], styled.state, name.removesuffix(".processor").removesuffix(".attn2")
-        )
-        for name, layer in styles.items()
-    }
+    styled = StyledNetwork.of(unet)
+    processors = {name: _make_processor(name, layer, styled.state) for name, layer in styles.items()}
     # The processors hold the cast tensors; the stacked originals can be freed.
     del styles
     injection = Injection(processors, None, row_layout, scheduler, pipe_scheduler, twins)
@@ -76,16 +75,30 @@ def inject_attention_processors(
         yield
 
 
+def _make_processor(name: str, layer: tuple[LayerSettings, ...], state: DenoisingState) -> StyledProcessor:
+    """Make the processor of one layer, for a UNet's attention or a diffusion transformer's joint attention."""
+    block = Block.from_layer_name(name)
+    if block is None or block.attention is not None:
+        path = name.removesuffix(".processor").removesuffix(".attn2")
+        return StyledAttnProcessor([each.build() for each in layer], state, path)
+    # Its imports take seconds, and UNets do not need them.
+    from .joint_attention_processor import JointAttnProcessor
+
+    return JointAttnProcessor([cast(StyleKeyValues, each).build() for each in layer], state)
+
+
 @contextmanager
-def record_attention(unet: UNet, maps: AttentionMaps) -> Generator[None]:
+def record_attention(unet: Network, maps: AttentionMaps) -> Generator[None]:
     """Record the attention of all styles that act in a UNet inside the `with` block; other threads wait.
 
     Raises:
-        StyleError: The UNet is compiled, whose layers run without Python, or another thread styles it.
+        StyleError: The network is compiled, whose layers run without Python, or another thread styles it.
     """
+    if is_transformer(unet):
+        raise StyleError("The attention of a diffusion transformer cannot be recorded.")
     if unwrap_compiled(unet) is not unet:
         raise StyleError("The attention of a compiled network cannot be recorded; use the network before compiling.")
-    styled = StyledUNet.of(unet)
+    styled = StyledNetwork.of(unet)
     with styled.generating():
         before, styled.state.maps = styled.state.maps, maps
         try:
@@ -122,4 +135,5 @@ def limit_guidance(
     if validated is None:
         return nullcontext()
     injection = Injection(interval=validated, row_layout=row_layout, pipe_scheduler=pipe.scheduler)
-    return StyledUNet.of(pipe.unet).injected(pipe.unet, injection)
+    network = network_of(pipe)
+    return StyledNetwork.of(network).injected(network, injection)

@@ -27,10 +27,10 @@ from .inverse_scheduler import DDIM, InverseScheduler, build_ddim
 from .inversion_file import read_inversion, write_inversion
 from .latent_colours import encode_picture
 from .pipeline_call import unwrap_compiled
-from .styled_unet import StyledUNet
+from .styled_network import StyledNetwork
 
 if TYPE_CHECKING:
-    from .protocols import Pipeline, PipelineArguments
+    from .protocols import Pipeline, PipelineArguments, network_of
 
 ITERATIONS = 3
 """Evaluations of the network for each step where none are given; docs/restyle.md has the measurement."""
@@ -115,7 +115,7 @@ class Inversion:
             raise StyleError("The inversion was made with another scheduler; invert the picture again with this one.")
         if fingerprint_pipeline(pipe) != self.fingerprint:
             raise StyleError("The inversion was made with another model; invert the picture again with this one.")
-        shape = pipe.unet.config.in_channels, *_latent_size(pipe, self.width, self.height)
+        shape = network_of(pipe).config.in_channels, *_latent_size(pipe, self.width, self.height)
         if tuple(self.trajectory.shape[1:]) != shape:
             raise StyleError(
                 f"The inversion of {self.width}×{self.height} px has latents of shape {self.trajectory.shape[1:]}, "
@@ -172,7 +172,7 @@ def invert(
     scheduler = InverseScheduler(build_ddim(pipe.scheduler), iterations)
     if steps > scheduler.ddim.config.num_train_timesteps:
         raise JobError(f"steps is {steps}; the model has {scheduler.ddim.config.num_train_timesteps} timesteps.")
-    styled, own = StyledUNet.of(pipe.unet), pipe.scheduler
+    styled, own = StyledNetwork.of(network_of(pipe)), pipe.scheduler
     with styled.generating():
         if styled.has_injections:
             raise StyleError("A picture is inverted without a style; call invert outside of the `using` block.")
@@ -181,7 +181,7 @@ def invert(
         try:
             pipe(
                 prompt=prompt,
-                latents=latents.to(pipe.unet.dtype),
+                latents=latents.to(network_of(pipe).dtype),
                 num_inference_steps=steps,
                 guidance_scale=guidance_scale,
                 **{"height": picture.height, "width": picture.width, "output_type": "latent", **arguments},
@@ -217,7 +217,7 @@ def fit_picture(pipe: Any, image: Image.Image, width: int | None, height: int | 
     if width is None or height is None:
         if width or height:
             return resize_image(image, 0, width, height)
-        return resize_to_area(image, pipe.unet.config.sample_size * pipe.vae_scale_factor)
+        return resize_to_area(image, network_of(pipe).config.sample_size * pipe.vae_scale_factor)
     if crop == "squash":
         return image.resize((width, height), Image.Resampling.LANCZOS)
     change = ImageOps.pad if crop == "pad" else ImageOps.fit

@@ -11,14 +11,16 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ..architectures import match_architecture
+from ..dit.layers import joint_attention_layers
 from ..errors import StyleError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, Layer, find_weight
-from ..unet.matching import match_architecture
 from ..utils.weight_fingerprint import fingerprint_weights
 from .attention.decoupled import StyleKeyValues
 from .attention.interface import LayerSettings
@@ -29,12 +31,21 @@ from .content_removal import token_shift
 from .image_projection import PROJECTIONS
 from .injection import StyleLayers
 from .processor_checks import is_cross_attention
-from .protocols import UNet
+from .protocols import Network, is_transformer
 from .style import Style
 from .style_rows import StyleRows
 
 
-def cross_attention_layers(unet: UNet) -> list[Layer]:
+def list_layers(network: Network) -> list[Layer]:
+    """List the layers of a network that adapters have keys and values for, in the order by which they number them."""
+    if not is_transformer(network):
+        return cross_attention_layers(network)
+    config = network.config
+    width = config.num_attention_heads * config.attention_head_dim
+    return joint_attention_layers(network.attn_processors, width, config.joint_attention_dim)
+
+
+def cross_attention_layers(unet: Network) -> list[Layer]:
     """List a UNet's cross-attention layers in diffusers' order (down, up, mid), by which adapters number tensors.
 
     The motion modules of AnimateDiff are neither listed nor counted: adapters are trained without them.
@@ -64,19 +75,19 @@ class IPAdapter:
     """
 
     def __init__(
-        self, checkpoint: IPAdapterCheckpoint | None, unet: UNet, architecture: Architecture | None = None
+        self, checkpoint: IPAdapterCheckpoint | None, unet: Network, architecture: Architecture | None = None
     ) -> None:
         """
         Args:
             checkpoint: The adapter's file; None for none.
-            unet: The UNet.
+            unet: The network.
             architecture: Blocks and roles; None matches the layers with the known architectures.
 
         Raises:
-            CheckpointError: The checkpoint does not fit the UNet's layers, or is for another family with the same.
+            CheckpointError: The checkpoint does not fit the network's layers, or is for another family with the same.
         """
         self.checkpoint = checkpoint
-        self.layers = cross_attention_layers(unet)
+        self.layers = list_layers(unet)
         if architecture is None:
             widths = {layer.cross_dim for layer in self.layers}
             names = (layer.name for layer in self.layers)
@@ -109,14 +120,19 @@ class IPAdapter:
             By processor name one `StyleKeyValues`; empty where the scale is 0 or no block is selected.
 
         Raises:
-            BlockError: The UNet has no such block.
-            StyleError: A style is neither made for this adapter nor bound for the UNet's family.
+            BlockError: The network has no such block.
+            StyleError: A style is neither made for this adapter nor bound for the network's family.
         """
         negative = conditioning.negative_style
         for style in (*conditioning.styles, *([negative] if negative else [])):
             if style.bound_for(self.family) is None:
                 self.check_made_for(style)
         weights = self.architecture.select(conditioning.blocks)
+        if conditioning.fuse != "add" and any(layer.has_bias for layer in self.layers):
+            raise StyleError(
+                f"fuse={conditioning.fuse!r} gives the text's attention the statistics of the style's, and a "
+                "diffusion transformer has no attention of its own for the text; use fuse='add'."
+            )
         if conditioning.scale == 0 or not weights:
             return {}
         layers = [layer for layer in self.layers if find_weight(weights, layer)]
@@ -147,7 +163,7 @@ class IPAdapter:
         """Compute a style's keys and values for these blocks, in float32 and without a scale, to be saved.
 
         Raises:
-            BlockError: The UNet has no such block.
+            BlockError: The network has no such block.
             StyleError: The style is not made for this adapter, or there is none.
         """
         self.check_made_for(style)
@@ -184,7 +200,7 @@ class IPAdapter:
     def _compute(self, style: Style, layers: Sequence[Layer]) -> BoundKeyValues:
         """Compute keys and values, once for each style and layer, in float32 throughout; the processor casts them.
 
-        Token shifts go through the same matrices, which have no bias. The result has no fingerprint, which only saving
+        Token shifts go through the same matrices without the bias. The result has no fingerprint, which only saving
         needs.
         """
         cache = self._cache.setdefault(style, {})
@@ -193,8 +209,11 @@ class IPAdapter:
             shifts = [token_shift(tokens, style.content_scale)] if style.uses_token_cleaning else []
             inputs = [each.flatten(1, 2) for each in (tokens, *shifts)]
             for layer in missing:
-                to_key, to_value = checkpoint.read_layer(layer.number)
-                cache[layer.key] = [(x @ to_key.to(x).mT, x @ to_value.to(x).mT) for x in inputs]
+                weights = checkpoint.read_layer(layer.number)
+                biases = checkpoint.read_biases(layer.number) or (None, None)
+                cache[layer.key] = [
+                    _project(x, weights, (None, None) if number else biases) for number, x in enumerate(inputs)
+                ]
         found = {layer.key: cache[layer.key] for layer in layers}
         plain = {key: pairs[0] for key, pairs in found.items()}
         return BoundKeyValues(
@@ -228,6 +247,15 @@ class IPAdapter:
                 for patches, width in (needed, found)
             )
             raise StyleError(f"{style!r} is {has}; the adapter needs {needs}. Make it with this adapter's encoder.")
+
+
+def _project(x: Tensor, weights: tuple[Tensor, Tensor], biases: tuple[Tensor | None, Tensor | None]) -> KeyValue:
+    """Compute keys and values of tokens in the dtype of `x`."""
+    (key, value), (key_bias, value_bias) = weights, biases
+    return (
+        F.linear(x, key.to(x), None if key_bias is None else key_bias.to(x)),
+        F.linear(x, value.to(x), None if value_bias is None else value_bias.to(x)),
+    )
 
 
 def missing_adapter_error(family: str, style: Style | None = None) -> StyleError:

@@ -30,7 +30,7 @@ from .protocols import Pipeline
 from .row_layout import RowLayout
 from .shared_attention import SharedAttention
 from .style import Style
-from .styled_unet import Injection, StyledUNet
+from .styled_network import Injection, StyledNetwork
 
 TEXT_PROJECTIONS = (".attn2.to_k", ".attn2.to_v")
 """Ends of the names of layers whose input is the text, so that a mask of the image cannot weigh it."""
@@ -98,13 +98,13 @@ class LoraStyle:
 
         Args:
             pipe: The pipeline.
-            architecture: Blocks and roles of its UNet.
+            architecture: Blocks and roles of its network.
 
         Returns:
             The layers; none where the scale is 0 or no block is selected.
 
         Raises:
-            BlockError: The UNet has no such block.
+            BlockError: The network has no such block.
             ModelError: The file was made for another model, is incomplete or is no LoRA.
             StyleError: The file has no layers in the blocks.
         """
@@ -146,10 +146,10 @@ class PreparedLoras:
         Args:
             loras: The files with their settings.
             pipe: The pipeline.
-            architecture: Blocks and roles of its UNet.
+            architecture: Blocks and roles of its network.
 
         Raises:
-            BlockError: The UNet has no such block.
+            BlockError: The network has no such block.
             ModelError: A file was made for another model, is incomplete or is no LoRA.
             StyleError: A file has no layers in its blocks, or the UNet is compiled or has fused projections.
         """
@@ -167,7 +167,7 @@ class PreparedLoras:
     def _add(self, lora: LoraStyle, chosen: Mapping[str, tuple[LoraLayer, float]]) -> None:
         if not chosen:
             return
-        network, styled = _network(self._pipe), StyledUNet.of(self._pipe.unet)
+        network, styled = _network(self._pipe), StyledNetwork.of(self._pipe.unet)
         _check_runs_hooks(self._pipe, chosen)
         mask = None if lora.mask is None else load_mask(lora.mask)
         schedule = make_schedule(lora.start, lora.end, lora.curve)
@@ -193,14 +193,14 @@ class PreparedLoras:
             scheduler: The scheduler that the caller has named for a loop of their own.
 
         Raises:
-            StyleError: Another thread styles the UNet.
+            StyleError: Another thread styles the network.
         """
         if not self._hooks:
             yield
             return
         unet = self._pipe.unet
         injection = Injection({}, None, row_layout, scheduler, self._pipe.scheduler)
-        with StyledUNet.of(unet).injected(unet, injection), hook_layers(self._hooks):
+        with StyledNetwork.of(unet).injected(unet, injection), hook_layers(self._hooks):
             yield
 
 
@@ -224,10 +224,10 @@ def _check_runs_hooks(pipe: Pipeline, names: Mapping[str, object]) -> None:
     """Check that layers run as modules of their own.
 
     Raises:
-        StyleError: The UNet is compiled, or computes several projections at once.
+        StyleError: The network is compiled, or computes several projections at once.
     """
     network = _network(pipe)
-    if StyledUNet.of(pipe.unet).is_compiled(pipe.unet):
+    if StyledNetwork.of(pipe.unet).is_compiled(pipe.unet):
         raise StyleError(
             "A LoRA cannot act in blocks of a compiled network; use the network before compiling, or merge the file "
             "into the model: load(…, loras=[…])."

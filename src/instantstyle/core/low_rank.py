@@ -55,7 +55,7 @@ class LowRankHook:
         Args:
             layer: The factors.
             weight: How strongly they act.
-            state: The state of the UNet's current call.
+            state: The state of the network's current call.
         """
         self._product, self._weight, self._state = LowRankProduct(layer), LayerWeight(weight), state
 
@@ -68,7 +68,7 @@ class LowRankHook:
             output: Its output.
 
         Raises:
-            StyleError: The UNet is not running, or the batch does not fit the call.
+            StyleError: The network is not running, or the batch does not fit the call.
         """
         x = cast(Tensor, inputs[0])
         tokens = x if x.ndim == 3 else x.flatten(2).mT

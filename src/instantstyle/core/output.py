@@ -23,11 +23,11 @@ from .latent_colours import OpenedColours
 from .lora_style import LoraStyle
 from .pipeline_call import only_reads
 from .pipeline_state import PipelineState, watch_callback
-from .protocols import PipelineArguments
+from .protocols import PipelineArguments, network_of
 from .recipe_fields import call_fields, colour_fields, lora_fields, set_fields
 from .shared_attention import SharedAttention
 from .style import Style
-from .styled_unet import StyledUNet
+from .styled_network import StyledNetwork
 
 if TYPE_CHECKING:
     from .conditioning import StyleConditioning
@@ -104,7 +104,7 @@ class CallRecord:
             num_images_per_prompt,
             {name: list(value) if isinstance(value, list) else value for name, value in arguments.items()},
             scheduler=type(styled.pipe.scheduler).__name__,
-            dtype=str(styled.pipe.unet.dtype).removeprefix("torch."),
+            dtype=str(network_of(styled.pipe).dtype).removeprefix("torch."),
         )
 
     @contextmanager
@@ -122,7 +122,7 @@ class CallRecord:
         if loaded is None or not self.recipe_fields:
             yield arguments
             return
-        if StyledUNet.of(self.styled.pipe.unet).has_injections:
+        if StyledNetwork.of(network_of(self.styled.pipe)).has_injections:
             self.changes["a style of a `using` block around the call"] = None
         if callback is not None and type(callback).__module__.startswith("diffusers."):
             self.changes[f"{CALLBACK} ({type(callback).__name__})"] = None

@@ -32,13 +32,13 @@ class PartialBatch:
         """Run the UNet on the rows that are kept.
 
         Args:
-            forward: The UNet's own call.
+            forward: The network's own call.
             args: Positional arguments for the whole batch.
             kwargs: Keyword arguments for the whole batch.
             rows: The rows.
 
         Returns:
-            The UNet's output, with a row for each row of the whole batch.
+            The network's output, with a row for each row of the whole batch.
         """
         sample = args[0] if args else kwargs["sample"]
         # Text and control images of a video have a row for each frame.

@@ -36,6 +36,7 @@ from .output_checks import check_output, flagged_images
 from .pipeline_call import unwrap_compiled
 from .pipeline_checks import (
     check_arguments,
+    check_methods,
     check_one_style_each,
     check_pipeline,
     default_argument,
@@ -45,7 +46,7 @@ from .pipeline_checks import (
 )
 from .pipeline_state import PipelineState
 from .prompt_checks import check_text_of_fuse, warn_of_call
-from .protocols import ContentEncoder, Pipeline, PipelineArguments
+from .protocols import ContentEncoder, Pipeline, PipelineArguments, network_of
 from .reference_encoder import ContentScale, ReferenceEncoder
 from .reference_inputs import ReferenceLike
 from .replayed_row import fit_arguments
@@ -55,7 +56,7 @@ from .shared_attention import Shared, split_shared
 from .step_checks import warn_of_steps
 from .style import Style
 from .style_builder import References, StyleBuilder, StyleLike
-from .styled_unet import StyledUNet
+from .styled_network import StyledNetwork
 
 if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -107,7 +108,7 @@ class InstantStyle:
             raise ModelError("An image encoder needs an adapter, and there is none; pass both or neither.")
         self.pipe = cast(Pipeline, pipe)
         checkpoint = None if adapter is None else IPAdapterCheckpoint.open(adapter)
-        self.adapter = IPAdapter(checkpoint, self.pipe.unet, architecture)
+        self.adapter = IPAdapter(checkpoint, network_of(self.pipe), architecture)
         encoder = getattr(pipe, "image_encoder", None) if image_encoder is None else image_encoder
         self.builder = StyleBuilder.open(self.pipe, self.adapter, encoder, text_encoder, keep_encoder)
         self.further: tuple[StyleBuilder, ...] = ()
@@ -121,8 +122,8 @@ class InstantStyle:
         other.pipe = cast(Pipeline, pipe)
         other.defaults = supported_arguments(other.pipe, self.defaults)
         other.recipe_fields = None
-        if unwrap_compiled(other.pipe.unet) is not unwrap_compiled(self.pipe.unet):
-            other.builder, *further = fit_to_network(self.builders, other.pipe.unet)
+        if unwrap_compiled(network_of(other.pipe)) is not unwrap_compiled(network_of(self.pipe)):
+            other.builder, *further = fit_to_network(self.builders, network_of(other.pipe))
             other.adapter, other.further = other.builder.adapter, tuple(further)
         return other
 
@@ -288,12 +289,13 @@ class InstantStyle:
             scheduler: The scheduler of a loop of your own; None is `pipe.scheduler`, whose steps must not be skipped.
 
         Raises:
-            BlockError: The UNet has no such block.
+            BlockError: The network has no such block.
             ModelError: `row_layout` names other parts, or `scheduler` has no timesteps.
-            StyleError: The style cannot be used here, or another thread styles the UNet.
+            StyleError: The style cannot be used here, or another thread styles the network.
         """
         shared, rest = split_shared(style)
         loras, rest = split_loras(rest)
+        check_methods(self.pipe, {"SharedAttention": shared is not None, "LoraStyle": bool(loras)})
         styles = [] if rest is None else self.builder.as_styles(rest)
         negative = None if negative_style is None else self.builder.as_style(negative_style)
         settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve, "frames": frames}
@@ -307,7 +309,7 @@ class InstantStyle:
         layout = self.row_layout if row_layout is None else validate_row_layout(row_layout)
         inject = partial(
             inject_attention_processors,
-            self.pipe.unet,
+            network_of(self.pipe),
             row_layout=layout,
             scheduler=scheduler,
             pipe_scheduler=self.pipe.scheduler,
@@ -315,7 +317,7 @@ class InstantStyle:
         with (
             inject(layers),
             acting.injected(layout, scheduler),
-            nullcontext() if shared is None else shared.injected(self.adapter, self.pipe.unet, inject),
+            nullcontext() if shared is None else shared.injected(self.adapter, network_of(self.pipe), inject),
         ):
             yield self.pipe
 
@@ -353,8 +355,9 @@ class InstantStyle:
             ImageError: The picture cannot be read.
             JobError: A number is out of range, or the pipeline has no such argument.
             ModelError: The pipeline does not draw from latents, or has a noise schedule that DDIM cannot have.
-            StyleError: A style is injected in a `using` block, or another thread styles the UNet.
+            StyleError: A style is injected in a `using` block, or another thread styles the network.
         """
+        check_methods(self.pipe, {"DDIM inversion": True})
         check_arguments(self.pipe, arguments, self.invert)
         count = steps or self.defaults.get("num_inference_steps", default_argument(self.pipe, "num_inference_steps"))
         return invert(
@@ -374,10 +377,10 @@ class InstantStyle:
             The maps, which each call of the pipeline adds to. Images are the same as without a record.
 
         Raises:
-            StyleError: The UNet is compiled.
+            StyleError: The network is compiled.
         """
         maps = AttentionMaps(keep_calls=keep_calls)
-        with record_attention(self.pipe.unet, maps):
+        with record_attention(network_of(self.pipe), maps):
             yield maps
 
     def __call__(
@@ -445,7 +448,7 @@ class InstantStyle:
             Images, or the frames of videos, and their recipes; with `return_dict=False` the pipeline's own tuple.
 
         Raises:
-            BlockError: The UNet has no such block.
+            BlockError: The network has no such block.
             ImageError: A reference, the mask or another image cannot be read.
             JobError: The pipeline has no such argument, or an argument is out of range.
             ModelError: An image is black or not finite, and the safety checker has not blacked it out.
@@ -454,6 +457,8 @@ class InstantStyle:
         shared, added = split_shared(style)
         loras, added = split_loras(added)
         loras = self._read_files_of(loras)
+        others = {"hold_layout": bool(hold_layout), "inversion": inversion is not None}
+        check_methods(self.pipe, {**others, "latent_colours": latent_colours is not None})
         check_arguments(self.pipe, arguments, self.__call__, is_styled=added is not None)
         arguments = {**self.defaults, **fit_arguments(self.pipe, inversion, shared, arguments)}
         arguments = convert_images(self.pipe, arguments)
@@ -486,7 +491,7 @@ class InstantStyle:
         if inversion is not None:
             record.changes["an inversion"] = None
         with (
-            StyledUNet.of(self.pipe.unet).generating(),
+            StyledNetwork.of(network_of(self.pipe)).generating(),
             record.watch(arguments) as watched,
             styling,
             guidance,

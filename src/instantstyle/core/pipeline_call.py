@@ -19,6 +19,7 @@ from typing import Any
 from PIL import Image
 
 from ..errors import ModelError
+from .protocols import NETWORKS
 from .row_layout import ROW_LAYOUTS, VIEWED, RowLayout, find_known_class, unknown_pipeline_error
 
 
@@ -47,17 +48,18 @@ class PipelineCall:
     variables: Mapping[str, Any]
     """Local variables of the method."""
 
-    def row_layout(self, declared: RowLayout | None) -> RowLayout:
+    def row_layout(self, declared: RowLayout | None, arguments: Mapping[str, Any]) -> RowLayout:
         """Return the parts of the batch.
 
         Args:
             declared: The caller's layout for pipelines that are not known.
+            arguments: Keyword arguments of the network's call.
 
         Raises:
             ModelError: The pipeline is not known, and no layout is declared; or its rows have no one meaning.
         """
         if self.known_class is not None:
-            return ROW_LAYOUTS[self.known_class](self.pipe, self.variables)
+            return ROW_LAYOUTS[self.known_class](self.pipe, self.variables, arguments)
         if declared is None:
             name = type(self.pipe).__name__
             raise unknown_pipeline_error(name if self.method == "__call__" else f"{name}.{self.method}")
@@ -104,7 +106,7 @@ def find_pipeline_call(unet: object) -> PipelineCall | None:
     """Find the innermost running method of a diffusers pipeline that has this UNet.
 
     Args:
-        unet: The UNet, compiled or not.
+        unet: The network, compiled or not.
 
     Returns:
         The call, or None in a caller's own loop. A callback of a known pipeline that calls the UNet is one too.
@@ -118,26 +120,31 @@ def find_pipeline_call(unet: object) -> PipelineCall | None:
         if code.co_argcount and code.co_varnames[0] == "self":
             variables = frame.f_locals
             pipe = variables.get("self")
-            if isinstance(pipe, DiffusionPipeline) and unwrap_compiled(getattr(pipe, "unet", None)) is network:
+            if isinstance(pipe, DiffusionPipeline) and (component := _find_component(pipe, network)):
                 owners = [cls for cls in type(pipe).__mro__ if _code_of(cls, code.co_name) is code]
                 known = find_known_class(owners) if code.co_name == "__call__" else None
-                if known is not None and not _is_calling_unet(frame):
+                if known is not None and not _is_calling(frame, component):
                     return None
                 return PipelineCall(pipe, known, code.co_name, variables)
         frame = frame.f_back
     return None
 
 
-def _is_calling_unet(frame: FrameType) -> bool:
-    """Whether the expression that a frame evaluates now is a call of `self.unet`, and not of a callback."""
+def _find_component(pipe: object, network: object) -> str | None:
+    """Return the name of the component of a pipeline that a network is; None if it has another one."""
+    return next((name for name in NETWORKS if unwrap_compiled(getattr(pipe, name, None)) is network), None)
+
+
+def _is_calling(frame: FrameType, component: str) -> bool:
+    """Whether the expression that a frame evaluates now is a call of `self.unet`, say, and not of a callback."""
     line, _, column, _ = next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None))
-    return (line, column) in _unet_places(frame.f_code)
+    return (line, column) in _call_places(frame.f_code, component)
 
 
 @cache
-def _unet_places(code: CodeType) -> frozenset[tuple[int | None, int | None]]:
-    """Return line and column at which expressions that begin with `self.unet` begin."""
-    found = (each.positions for each in dis.get_instructions(code) if each.argval == "unet" and each.positions)
+def _call_places(code: CodeType, component: str) -> frozenset[tuple[int | None, int | None]]:
+    """Return line and column at which expressions that begin with `self.unet`, say, begin."""
+    found = (each.positions for each in dis.get_instructions(code) if each.argval == component and each.positions)
     return frozenset((each.lineno, each.col_offset) for each in found)
 
 

@@ -14,13 +14,13 @@ from ..errors import JobError, ModelError, StyleError, suggest_nearest
 from ..utils.numbers import is_finite_number, is_whole_number, read_numbers
 from ..utils.text import find_text_fault, shorten
 from .conditioning import StyleConditioning
-from .protocols import Pipeline, PipelineArguments
+from .protocols import Pipeline, PipelineArguments, find_network, is_transformer, network_of
 from .row_layout import RowLayout, find_known_class, unknown_pipeline_error
 from .style import Style
 
 
 def check_pipeline(pipe: object, row_layout: RowLayout | None) -> None:
-    """Check that the pipeline has a UNet with named attention processors, and that its batches are known.
+    """Check that the pipeline has a network with named attention processors, and that its batches are known.
 
     Args:
         pipe: The pipeline.
@@ -29,10 +29,31 @@ def check_pipeline(pipe: object, row_layout: RowLayout | None) -> None:
     Raises:
         ModelError: It has not, or they are not.
     """
-    if not hasattr(getattr(pipe, "unet", None), "attn_processors"):
-        raise ModelError(f"{type(pipe).__name__} has no UNet to style; use a diffusers pipeline for SD1.5 or SDXL.")
+    if not hasattr(find_network(pipe), "attn_processors"):
+        raise ModelError(
+            f"{type(pipe).__name__} has no UNet or transformer to style; use a diffusers pipeline for SD1.5, SDXL or "
+            "FLUX.1."
+        )
     if row_layout is None and find_known_class(type(pipe).__mro__) is None:
         raise unknown_pipeline_error(type(pipe).__name__)
+
+
+def check_methods(pipe: Pipeline, methods: Mapping[str, bool]) -> None:
+    """Check that the network of a pipeline has the layers that methods act in.
+
+    Args:
+        pipe: The pipeline.
+        methods: Whether each method is used, by its name.
+
+    Raises:
+        StyleError: A method that is used acts in the layers of UNets only, and the network is a transformer.
+    """
+    used = [name for name, is_used in methods.items() if is_used]
+    if used and is_transformer(network_of(pipe)):
+        raise StyleError(
+            f"{used[0]} acts in the layers of a UNet, and {type(pipe).__name__} has a diffusion transformer; leave it "
+            "out."
+        )
 
 
 ALIASES = {"steps": "num_inference_steps", "cfg": "guidance_scale", "n": "num_images_per_prompt"}
@@ -96,7 +117,7 @@ def _check_processor_options(pipe: Pipeline, arguments: PipelineArguments) -> No
 def _check_frames(pipe: Pipeline, arguments: PipelineArguments) -> None:
     """Check that a video has no more frames than the motion modules have positions."""
     parameters = inspect.signature(pipe.__call__).parameters
-    limit = getattr(pipe.unet.config, "motion_max_seq_length", None)
+    limit = getattr(network_of(pipe).config, "motion_max_seq_length", None)
     if limit is None or not {"num_frames", "video"} & {*parameters}:
         return
     video = arguments.get("video")

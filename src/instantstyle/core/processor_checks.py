@@ -9,8 +9,8 @@ from typing import Any, cast
 from torch import nn
 
 from ..errors import StyleError
-from .attention_processor import StyledAttnProcessor
-from .protocols import UNet
+from .attention.interface import StyledProcessor
+from .protocols import Network
 
 REPLACEABLE = (
     "AttnProcessor",
@@ -18,18 +18,19 @@ REPLACEABLE = (
     "FusedAttnProcessor2_0",
     "SlicedAttnProcessor",
     "XFormersAttnProcessor",
+    "FluxAttnProcessor",
 )
-"""Processors of diffusers that compute what `StyledAttnProcessor` computes without a style, in another way."""
+"""Processors of diffusers that compute what a styled one computes without a style, in another way."""
 
 SPLITTING = ("SplitInferenceModule",)
 """Modules of diffusers that run a network inside of them on parts of a batch."""
 
 
-def check_replaceable(unet: UNet, names: Iterable[str]) -> None:
+def check_replaceable(unet: Network, names: Iterable[str]) -> None:
     """Check that layers have processors whose computation a styled processor repeats.
 
     Args:
-        unet: The UNet.
+        unet: The network.
         names: Names of the processors to replace.
 
     Raises:
@@ -37,9 +38,9 @@ def check_replaceable(unet: UNet, names: Iterable[str]) -> None:
             diffusers' own IP-Adapter is loaded.
     """
     found = unet.attn_processors
-    loaded = sorted({type(each).__name__ for each in found.values() if type(each).__name__.startswith("IPAdapter")})
+    loaded = sorted({type(each).__name__ for each in found.values() if "IPAdapter" in type(each).__name__})
     if loaded:
-        raise StyleError(f"The UNet already has an IP-Adapter ({loaded[0]}); call pipe.unload_ip_adapter() first.")
+        raise StyleError(f"The network already has an IP-Adapter ({loaded[0]}); call pipe.unload_ip_adapter() first.")
     splitting = {
         f"{path}.": type(module).__name__
         for path, module in cast(nn.Module, unet).named_modules()
@@ -49,8 +50,8 @@ def check_replaceable(unet: UNet, names: Iterable[str]) -> None:
         layer = name.removesuffix(".processor")
         if name not in found:
             raise StyleError(
-                f"The UNet no longer has {layer}, since its modules were wrapped or replaced. Make a new InstantStyle "
-                "after such changes."
+                f"The network no longer has {layer}, since its modules were wrapped or replaced. Make a new "
+                "InstantStyle after such changes."
             )
         if wrapper := next((kind for path, kind in splitting.items() if name.startswith(path)), None):
             raise StyleError(
@@ -65,11 +66,11 @@ def check_replaceable(unet: UNet, names: Iterable[str]) -> None:
             )
 
 
-def check_in_place(unet: UNet, name: str, attn: Any, processor: StyledAttnProcessor) -> None:
+def check_in_place(unet: Network, name: str, attn: Any, processor: StyledProcessor) -> None:
     """Check that a layer still has the processor of its style.
 
     Args:
-        unet: The UNet.
+        unet: The network.
         name: Name of the processor.
         attn: The attention module that has got it.
         processor: The processor of the style.
@@ -90,7 +91,7 @@ def check_in_place(unet: UNet, name: str, attn: Any, processor: StyledAttnProces
         )
 
 
-def is_cross_attention(unet: UNet, name: str) -> bool:
+def is_cross_attention(unet: Network, name: str) -> bool:
     """Whether a processor's layer attends to the text: not in the motion modules of AnimateDiff, whose second layers
     attend to the frames too."""
     return (
@@ -100,7 +101,7 @@ def is_cross_attention(unet: UNet, name: str) -> bool:
     )
 
 
-def attention_layer(unet: UNet, name: str) -> Any:
+def attention_layer(unet: Network, name: str) -> Any:
     """Return the attention module of a processor."""
     return unet.get_submodule(name.removesuffix(".processor"))
 
@@ -108,4 +109,5 @@ def attention_layer(unet: UNet, name: str) -> Any:
 def is_plain_processor(processor: object) -> bool:
     """Whether the processor is a styled one, or a plain one of diffusers itself; a subclass may compute anything."""
     cls = type(processor)
-    return cls is StyledAttnProcessor or (cls.__name__ in REPLACEABLE and cls.__module__.startswith("diffusers."))
+    is_styled = isinstance(processor, StyledProcessor) and cls.__module__.startswith("instantstyle.")
+    return is_styled or (cls.__name__ in REPLACEABLE and cls.__module__.startswith("diffusers."))

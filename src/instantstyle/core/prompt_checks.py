@@ -8,7 +8,7 @@ from ..errors import PromptWarning, SizeWarning, StyleError
 from ..recipe_types import Fuse
 from ..utils.caller_warnings import warn_caller
 from ..utils.text import shorten
-from .protocols import PipelineArguments
+from .protocols import PipelineArguments, network_of
 
 MAX_AREA_RATIO = 2.0
 """Ratio of the pixels of an image to those of the model's own size beyond which a hint is given."""
@@ -100,7 +100,7 @@ def describe_size(pipe: Any, height: int | None, width: int | None) -> str | Non
 
 def find_own_size(pipe: Any) -> tuple[int, int] | None:
     """Return width and height in px of the images that a pipeline generates by default; None where it names none."""
-    side: int | Sequence[int] | None = getattr(pipe.unet.config, "sample_size", None)
+    side: int | Sequence[int] | None = getattr(network_of(pipe).config, "sample_size", None)
     factor: int | None = getattr(pipe, "vae_scale_factor", None)
     if factor is None or side is None:
         return None

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from ..unet.blocks import TRANSFORMER_STAGES
+
 PipelineArguments = Mapping[str, Any]
 """Keyword arguments of a diffusers pipeline."""
 
@@ -45,8 +47,8 @@ class ContentEncoder(Protocol):
     def embed(self, phrases: Sequence[str], /) -> Tensor: ...
 
 
-class UNet(Protocol):
-    """The members of `diffusers.UNet2DConditionModel` that styling uses."""
+class Network(Protocol):
+    """The members of diffusers' UNets and transformers that styling uses."""
 
     config: Any
 
@@ -75,12 +77,12 @@ class Scheduler(Protocol):
 
 
 class Pipeline(Protocol):
-    """The members of a diffusers UNet pipeline that styling uses.
+    """The members of a diffusers pipeline that styling uses; `network_of` returns its UNet or its transformer.
 
     `do_classifier_free_guidance`, `num_timesteps` and the encoders are read where a pipeline has them.
     """
 
-    unet: UNet
+    unet: Network
     scheduler: Scheduler
     vae: Any
     vae_scale_factor: int
@@ -96,3 +98,25 @@ class Pipeline(Protocol):
     def set_progress_bar_config(self, **kwargs: object) -> None: ...
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+NETWORKS = ("unet", "transformer")
+"""Names of the component that denoises."""
+
+
+def find_network(pipe: object) -> Network | None:
+    """Return the UNet or the transformer of a pipeline, compiled or not; None if it has neither."""
+    found = (getattr(pipe, name, None) for name in NETWORKS)
+    return next((network for network in found if network is not None), None)
+
+
+def network_of(pipe: Pipeline) -> Network:
+    """Return the UNet or the transformer of a pipeline that was checked to have one."""
+    network = find_network(pipe)
+    assert network is not None
+    return network
+
+
+def is_transformer(network: Network) -> bool:
+    """Whether a network is a diffusion transformer, by the names of its blocks."""
+    return any(name.startswith(TRANSFORMER_STAGES) for name in network.attn_processors)

@@ -44,9 +44,17 @@ class ReferenceEncoder:
     With `keep_encoder` off the encoder's weights are freed after each use; cached images do not need them.
     """
 
-    def __init__(self, encoder: ImageEncoder, *, uses_patch_features: bool, keep_encoder: bool = True) -> None:
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        *,
+        uses_patch_features: bool,
+        blank_is_black: bool = False,
+        keep_encoder: bool = True,
+    ) -> None:
         self.encoder = encoder
         self.uses_patch_features = uses_patch_features
+        self.blank_is_black = blank_is_black
         self.keep_encoder = keep_encoder
         self._cache: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
         self._unconditional: Tensor | None = None
@@ -83,7 +91,12 @@ class ReferenceEncoder:
                 f"{checkpoint.name} was trained with an image encoder for images of {size} px; this one reads "
                 f"{opened.image_size} px. Use the encoder that the adapter was trained with."
             )
-        return cls(opened, uses_patch_features=checkpoint.projection_type != "base", keep_encoder=keep_encoder)
+        return cls(
+            opened,
+            uses_patch_features=checkpoint.projection_type != "base",
+            blank_is_black=checkpoint.has_biases,
+            keep_encoder=keep_encoder,
+        )
 
     def encode(
         self, images: Sequence[Image.Image], crop: str = "center"
@@ -96,7 +109,8 @@ class ReferenceEncoder:
 
         Returns:
             Raw projected embeddings, or patch features for adapters that read those; and the unconditional
-            input: zeros, which base adapters were trained with, or the features of an all-zero image.
+            input: zeros, which base adapters were trained with, or the features of an all-zero image. With XLabs'
+            adapters for FLUX.1 it is the embedding of a black image, as in their own code and in diffusers.
         """
         with self._lock:
             return self._encode(images, crop)
@@ -115,7 +129,8 @@ class ReferenceEncoder:
         while len(self._cache) > CACHE_SIZE:
             self._cache.popitem(last=False)
         if self._unconditional is None:
-            blank = self.encoder.blank_features if self.uses_patch_features else self._zeros
+            plain = self._embed_black if self.blank_is_black else self._zeros
+            blank = self.encoder.blank_features if self.uses_patch_features else plain
             self._unconditional = blank()
         self._free_encoder()
         return torch.stack(embeds), self._unconditional
@@ -147,6 +162,10 @@ class ReferenceEncoder:
 
     def _zeros(self) -> Float[Tensor, " dim"]:
         return torch.zeros(self.encoder.projection_dim)
+
+    def _embed_black(self) -> Float[Tensor, " dim"]:
+        side = self.encoder.image_size
+        return self.encoder.embed([Image.new("RGB", (side, side))])[0]
 
     def _free_encoder(self) -> None:
         if not self.keep_encoder:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import JobError, StyleError
 from .inversion import Inversion, check_draws_from_latents
 from .pipeline_call import READ_ONLY, only_reads
-from .protocols import Pipeline, PipelineArguments
+from .protocols import Pipeline, PipelineArguments, network_of
 from .shared_attention import SharedAttention
 from .style import Style
 
@@ -65,7 +65,7 @@ def begin_with(
     """
     if inversion is None:
         return arguments
-    return {**arguments, "latents": inversion.noise.to(pipe.unet.dtype).repeat(count, 1, 1, 1)}
+    return {**arguments, "latents": inversion.noise.to(network_of(pipe).dtype).repeat(count, 1, 1, 1)}
 
 
 def check_styles_beside(replayed: "ReplayedRow | None", styles: object) -> None:
@@ -146,7 +146,7 @@ class ReplayedRow:
 
     def _latents(self, pipe: Pipeline, given: Tensor | None, count: int, generators: Any) -> Tensor:
         """Return the first latents: those of the inversion, and noise as the pipeline itself would draw it."""
-        noise = self.inversion.noise.to(pipe.unet.dtype)
+        noise = self.inversion.noise.to(network_of(pipe).dtype)
         if given is None:
             device = getattr(pipe, "_execution_device", pipe.device)
             own = list(generators) if isinstance(generators, tuple) else generators

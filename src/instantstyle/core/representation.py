@@ -4,7 +4,7 @@ from html import escape
 
 from ..unet.architectures import Architecture
 from ..unet.blocks import format_blocks
-from .protocols import Pipeline
+from .protocols import Pipeline, network_of
 
 
 def describe(pipe: Pipeline, architecture: Architecture, model: str | None) -> str:
@@ -12,11 +12,11 @@ def describe(pipe: Pipeline, architecture: Architecture, model: str | None) -> s
 
     Args:
         pipe: The pipeline.
-        architecture: Blocks and roles of its UNet.
+        architecture: Blocks and roles of its network.
         model: Name of the model; None is that of the architecture.
     """
     roles = (f"{role} {format_blocks(blocks)}" for role, blocks in architecture.roles.items())
-    place = f"{pipe.device} {str(pipe.unet.dtype).removeprefix('torch.')}"
+    place = f"{pipe.device} {str(network_of(pipe).dtype).removeprefix('torch.')}"
     return f"InstantStyle({', '.join([type(pipe).__name__, model or architecture.title, place, *roles])})"
 
 

@@ -17,27 +17,31 @@ GUIDED: RowLayout = ("unconditional", "conditional")
 Variables = Mapping[str, Any]
 """Local variables of a running `__call__`."""
 
+ReadLayout = Callable[[Any, Variables, Mapping[str, Any]], RowLayout]
+"""Returns the parts of a batch, from the pipeline, the variables of its running call, and the keyword arguments with
+which it calls the network now."""
 
-def _guided(pipe: Any, variables: Variables) -> RowLayout:
+
+def _guided(pipe: Any, variables: Variables, arguments: Variables) -> RowLayout:
     """Unconditional and conditional; without guidance conditional only."""
     return GUIDED if pipe.do_classifier_free_guidance else UNGUIDED
 
 
-def _perturbed(pipe: Any, variables: Variables) -> RowLayout:
+def _perturbed(pipe: Any, variables: Variables, arguments: Variables) -> RowLayout:
     """The same, and the conditional part again for perturbed-attention guidance.
 
     diffusers' `_prepare_perturbed_attention_guidance`.
     """
-    parts = _guided(pipe, variables)
+    parts = _guided(pipe, variables, arguments)
     return (*parts, "conditional") if pipe.do_perturbed_attention_guidance else parts
 
 
-def _instructed(pipe: Any, variables: Variables) -> RowLayout:
+def _instructed(pipe: Any, variables: Variables, arguments: Variables) -> RowLayout:
     """Text and image; image only; neither: the first is conditional. Without guidance conditional only."""
     return ("conditional", "unconditional", "unconditional") if pipe.do_classifier_free_guidance else UNGUIDED
 
 
-def _warded(pipe: Any, variables: Variables) -> RowLayout:
+def _warded(pipe: Any, variables: Variables, arguments: Variables) -> RowLayout:
     """Unconditional, conditional, and conditional again for the safety concept; without guidance conditional only.
 
     The guidance is in local variables.
@@ -47,7 +51,7 @@ def _warded(pipe: Any, variables: Variables) -> RowLayout:
     return (*GUIDED, "conditional") if variables["enable_safety_guidance"] else GUIDED
 
 
-def _edited(pipe: Any, variables: Variables) -> RowLayout:
+def _edited(pipe: Any, variables: Variables, arguments: Variables) -> RowLayout:
     """Unconditional, then a conditional part for each editing prompt."""
     if not pipe.enabled_editing_prompts:
         raise ModelError(
@@ -57,7 +61,14 @@ def _edited(pipe: Any, variables: Variables) -> RowLayout:
     return ("unconditional", *("conditional",) * pipe.enabled_editing_prompts)
 
 
-def _views(pipe: Any, variables: Variables) -> RowLayout:
+def _called_twice(pipe: Any, variables: Variables, arguments: Variables) -> RowLayout:
+    """One part a call: of two calls at each step, the one with the negative prompt is unconditional."""
+    negative = variables.get("negative_prompt_embeds")
+    is_negative = negative is not None and arguments.get("encoder_hidden_states") is negative
+    return ("unconditional",) if is_negative else UNGUIDED
+
+
+def _views(pipe: Any, variables: Variables, arguments: Variables) -> RowLayout:
     """Unconditional and conditional for each view, one view after the other; without guidance conditional only.
 
     Its property `do_classifier_free_guidance` is always False; the guidance is a local variable of that name.
@@ -71,7 +82,7 @@ def _views(pipe: Any, variables: Variables) -> RowLayout:
     return (GUIDED if guided else UNGUIDED) * views
 
 
-ROW_LAYOUTS: dict[str, Callable[[Any, Variables], RowLayout]] = {
+ROW_LAYOUTS: dict[str, ReadLayout] = {
     **dict.fromkeys(
         (
             "AltDiffusionImg2ImgPipeline",
@@ -125,6 +136,20 @@ ROW_LAYOUTS: dict[str, Callable[[Any, Variables], RowLayout]] = {
             "StableDiffusionXLPAGPipeline",
         ),
         _perturbed,
+    ),
+    **dict.fromkeys(
+        (
+            "ChromaImg2ImgPipeline",
+            "ChromaInpaintPipeline",
+            "ChromaPipeline",
+            "FluxControlNetPipeline",
+            "FluxImg2ImgPipeline",
+            "FluxInpaintPipeline",
+            "FluxKontextInpaintPipeline",
+            "FluxKontextPipeline",
+            "FluxPipeline",
+        ),
+        _called_twice,
     ),
     "StableDiffusionInstructPix2PixPipeline": _instructed,
     "LEditsPPPipelineStableDiffusion": _edited,

@@ -23,9 +23,9 @@ from .injection import StyleLayers
 from .inversion import Inversion
 from .ip_adapter import IPAdapter
 from .pipeline_call import unwrap_compiled
-from .protocols import UNet
+from .protocols import Network
 from .style import Style
-from .styled_unet import StyledUNet
+from .styled_network import StyledNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,18 +107,18 @@ class SharedAttention:
 
     @contextmanager
     def injected(
-        self, adapter: IPAdapter, unet: UNet, inject: Callable[[StyleLayers], AbstractContextManager[None]]
+        self, adapter: IPAdapter, unet: Network, inject: Callable[[StyleLayers], AbstractContextManager[None]]
     ) -> Generator[None]:
         """Share the self-attention of a UNet inside the `with` block.
 
         Args:
-            adapter: For the UNet's blocks, roles and layers; it need have no file.
-            unet: The UNet.
+            adapter: For the network's blocks, roles and layers; it need have no file.
+            unet: The network.
             inject: `inject_attention_processors` for this UNet.
 
         Raises:
-            BlockError: The UNet has no such block.
-            StyleError: The UNet is compiled, whose norms cannot be shared, or a layer has another processor.
+            BlockError: The network has no such block.
+            StyleError: The network is compiled, whose norms cannot be shared, or a layer has another processor.
         """
         layers = adapter.layers
         weights = adapter.architecture.select_in_all_rows(self.blocks, "a SharedAttention")
@@ -141,7 +141,7 @@ class SharedAttention:
         shared = {name: each for name, each in found.items() if name in names}
         factors = _weigh_norms(unet, layers, chosen) if self.norms else {}
         norms = {norm: replace(weight, scale=weight.scale * factor) for norm, factor in factors.items()}
-        with inject(shared), share_group_norms(norms, StyledUNet.of(unet).state):
+        with inject(shared), share_group_norms(norms, StyledNetwork.of(unet).state):
             yield
 
 
@@ -166,14 +166,14 @@ def find_method(shared: SharedAttention) -> Method | None:
     return next((each for each in methods if list_settings(make_shared(each)) == list_settings(shared)), None)
 
 
-def _weigh_norms(unet: UNet, layers: Sequence[Layer], chosen: Mapping[Layer, float]) -> dict[nn.Module, float]:
+def _weigh_norms(unet: Network, layers: Sequence[Layer], chosen: Mapping[Layer, float]) -> dict[nn.Module, float]:
     """Return the group norms that are shared with their factors: those of the chosen blocks, or of the whole network.
 
     Raises:
         StyleError: A part of the network is compiled, which would not run the hooks.
     """
     network = cast(nn.Module, unwrap_compiled(unet))
-    if StyledUNet.of(unet).is_compiled(unet):
+    if StyledNetwork.of(unet).is_compiled(unet):
         raise StyleError(
             "The group norms of a compiled network cannot be shared; give norms=False, or use the network before "
             "compiling."

@@ -13,7 +13,7 @@ from ..utils.numbers import is_finite_number
 from ..utils.text import shorten
 from .attention.twin import TwinQueryKey
 from .injection import inject_attention_processors
-from .protocols import Pipeline, PipelineArguments
+from .protocols import Pipeline, PipelineArguments, network_of
 from .row_layout import RowLayout
 
 
@@ -95,8 +95,8 @@ def inject_twins(
     """
     if not share:
         return nullcontext()
-    names = [name for name in pipe.unet.attn_processors if name.endswith("attn1.processor")]
+    names = [name for name in network_of(pipe).attn_processors if name.endswith("attn1.processor")]
     layers = {name: (TwinQueryKey(),) for name in names if "motion_modules" not in name}
     return inject_attention_processors(
-        pipe.unet, layers, row_layout=row_layout, pipe_scheduler=pipe.scheduler, twins=(share, per_prompt)
+        network_of(pipe), layers, row_layout=row_layout, pipe_scheduler=pipe.scheduler, twins=(share, per_prompt)
     )

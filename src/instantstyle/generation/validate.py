@@ -1,7 +1,7 @@
 """Validate recipes before the seconds that loading a model takes."""
 
+from ..architectures import ARCHITECTURES
 from ..recipe import BLOCK_FIELDS, Recipe
-from ..unet.architectures import ARCHITECTURES
 from ..unet.blocks import BlockSpec
 from ..unet.probe_file import resolve_block_spec
 from .idle_fields import check_request

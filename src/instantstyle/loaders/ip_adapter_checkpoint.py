@@ -8,14 +8,15 @@ tests/loaders/test_ip_adapter_checkpoint.py measures it with a file of the same 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
+from ..architectures import ARCHITECTURES, match_adapter_architecture
 from ..errors import CheckpointError
-from ..unet.architectures import ARCHITECTURES, AdapterInput, Architecture
+from ..unet.architectures import AdapterInput, Architecture
 from ..unet.blocks import Layer
-from ..unet.matching import match_adapter_architecture
 from .projection_config import ProjectionType, detect_projection
 from .state_dict import LazyStateDict, StateDictSource, open_state_dict
 from .unsupported_adapters import SUPPORTED, detect_unsupported
@@ -99,6 +100,11 @@ class IPAdapterCheckpoint:
         return match_adapter_architecture(widths, self.cross_dim, self._read_by_projection)
 
     @property
+    def has_biases(self) -> bool:
+        """Whether keys and values have biases, as in XLabs' adapters for FLUX.1."""
+        return any(name.endswith("_ip.bias") for name in self._names_in("ip_adapter"))
+
+    @property
     def tensors_read(self) -> tuple[str, ...]:
         """Standard names of the tensors that have been read so far, each once."""
         return tuple(self._names_read)
@@ -114,7 +120,8 @@ class IPAdapterCheckpoint:
         Args:
             numbers: Layer numbers; unknown ones count 0 bytes.
         """
-        layers = [name for number in numbers for name in layer_tensor_names(number)]
+        ends = "weight", "bias"
+        layers = [name for number in numbers for end in ends for name in layer_tensor_names(number, end)]
         return sum(self._state_dict.sizes.get(name, 0) for name in [*self._names_in("image_proj"), *layers])
 
     def read_projection(self) -> dict[str, Tensor]:
@@ -143,6 +150,24 @@ class IPAdapterCheckpoint:
         key, value = layer_tensor_names(number)
         return self._read(key), self._read(value)
 
+    def read_biases(self, number: int) -> tuple[Float[Tensor, " width"], Float[Tensor, " width"]] | None:
+        """Read the biases of a layer's keys and values.
+
+        Args:
+            number: As in `read_layer`.
+
+        Returns:
+            Those of `to_k_ip` and `to_v_ip`; None where they have none, as in adapters for UNets.
+
+        Raises:
+            CheckpointError: The file can no longer be read.
+        """
+        names = layer_tensor_names(number, "bias")
+        if not all(name in self.shapes for name in names):
+            return None
+        key, value = names
+        return self._read(key), self._read(value)
+
     def read_all(self) -> dict[str, Tensor]:
         """Read all tensors.
 
@@ -159,7 +184,8 @@ class IPAdapterCheckpoint:
                 f"{self.name} names its layers by module path, and they cannot be numbered because they are "
                 f"not those of a known network ({known}); use the file with its own network, unconverted."
             )
-        layers = [name for number in self._layer_shapes() for name in layer_tensor_names(number)]
+        ends = ("weight", "bias") if self.has_biases else ("weight",)
+        layers = [name for number in self._layer_shapes() for end in ends for name in layer_tensor_names(number, end)]
         problems = [f"missing {name}" for name in layers if name not in self.shapes]
         problems += [f"unexpected {name}" for name in self._names_in("ip_adapter") if name not in layers]
         if problems:
@@ -219,9 +245,11 @@ class IPAdapterCheckpoint:
 
     def _compare_layers(self, layers: Sequence[Layer]) -> list[str]:
         """List missing, misshapen and unexpected layer tensors."""
-        expected = {
+        expected: dict[str, tuple[int, ...]] = {
             name: (layer.width, layer.cross_dim) for layer in layers for name in layer_tensor_names(layer.number)
         }
+        with_bias = [layer for layer in layers if layer.has_bias]
+        expected |= {name: (layer.width,) for layer in with_bias for name in layer_tensor_names(layer.number, "bias")}
         found = {name: self.shapes[name] for name in self._names_in("ip_adapter")}
         missing = [f"missing {name}, expected {list(shape)}" for name, shape in expected.items() if name not in found]
         misshapen = [
@@ -245,9 +273,9 @@ class IPAdapterCheckpoint:
         return tensor
 
 
-def layer_tensor_names(number: int) -> tuple[str, str]:
-    """Return the standard names of the key and value matrices of a layer."""
-    return f"ip_adapter.{number}.to_k_ip.weight", f"ip_adapter.{number}.to_v_ip.weight"
+def layer_tensor_names(number: int, end: Literal["weight", "bias"] = "weight") -> tuple[str, str]:
+    """Return the standard names of the key and value matrices of a layer, or of their biases."""
+    return f"ip_adapter.{number}.to_k_ip.{end}", f"ip_adapter.{number}.to_v_ip.{end}"
 
 
 def _format_cross_dim(cross_dim: int, architecture: Architecture | None = None) -> str:

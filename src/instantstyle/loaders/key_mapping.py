@@ -8,25 +8,31 @@ The standard names are those of github.com/tencent-ailab/IP-Adapter: `image_proj
   together with the tensors of the network (`unet.…`);
 - `….attn2.processor.to_k_ip.weight`, by module path, if the adapter is saved as a part of its network;
 - `….attn2.processor.to_k_ip.0.weight`, the same in diffusers, which numbers the adapters of one processor;
-- any of these after `module.`, the prefix of `DistributedDataParallel`.
+- any of these after `module.`, the prefix of `DistributedDataParallel`;
+- `ip_adapter_proj_model.…` and `double_blocks.{number}.processor.ip_adapter_double_stream_k_proj.…`, in the files of
+  XLabs for FLUX.1, whose keys and values have a bias: `ip_adapter.{number}.to_k_ip.bias`.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from ..architectures import ARCHITECTURES
 from ..errors import CheckpointError
-from ..unet.architectures import ARCHITECTURES
 from ..unet.blocks import Block
 from ..utils.text import one_line
 
 _PREFIX = r"(?:module\.)?(?:unet\.)?"
 
 _PARTS = {
-    "image_proj": re.compile(rf"{_PREFIX}(?:image_proj|image_proj_model)\.(.+)"),
+    "image_proj": re.compile(rf"{_PREFIX}(?:image_proj|image_proj_model|ip_adapter_proj_model)\.(.+)"),
     "ip_adapter": re.compile(rf"{_PREFIX}(?:ip_adapter|adapter_modules)\.(.+)"),
 }
 
 _MODULE_PATH = re.compile(rf"{_PREFIX}(.+\.attn2)(?:\.processor)?\.(to_[kv]_ip)(?:\.0)?\.weight")
+
+_DOUBLE_BLOCK = re.compile(
+    r"double_blocks\.([0-9]{1,4})\.processor\.ip_adapter_double_stream_([kv])_proj\.(weight|bias)"
+)
 
 _NETWORK_PREFIX = re.compile(r"(?:module\.)?unet\.")
 
@@ -56,6 +62,8 @@ def map_standard_names(names: Iterable[str], numbers: Mapping[str, int] | None =
             if match := pattern.fullmatch(name):
                 standard[name] = f"{part}.{match[1]}"
                 break
+        if match := _DOUBLE_BLOCK.fullmatch(name):
+            standard[name] = f"ip_adapter.{match[1]}.to_{match[2]}_ip.{match[3]}"
     if not any(name.startswith("ip_adapter.") for name in standard.values()):
         paths = {name: match.groups() for name in names if (match := _MODULE_PATH.fullmatch(name))}
         if numbers is None:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-SUPPORTED = "use a base, Plus or full adapter for SD1.5 or SDXL, or the Plus adapter of Kolors"
+SUPPORTED = "use a base, Plus or full adapter for SD1.5 or SDXL, the Plus adapter of Kolors, or XLabs' for FLUX.1"
 """Advice for the end of an error message."""
 
 FACE_WIDTH = 512
@@ -73,8 +73,6 @@ _FAMILIES = (
         "an IP-Adapter for SD3.5, whose tokens depend on the timestep",
         _has_name("image_proj.time_embedding.*", "ip_adapter.*.norm_ip.*"),
     ),
-    # github.com/XLabs-AI/x-flux: 19 double blocks.
-    UnsupportedFamily("an IP-Adapter for FLUX (XLabs)", _has_name("*double_blocks.*", "ip_adapter_proj_model.*")),
     # huggingface.co/InstantX/FLUX.1-dev-IP-Adapter: 57 layers numbered from 0, tokens 4096 wide.
     UnsupportedFamily("an IP-Adapter for FLUX (InstantX)", _is_flux_adapter),
     UnsupportedFamily("IP-Adapter-FaceID, which needs a face recogniser", _is_two_layer_perceptron),

@@ -57,7 +57,8 @@ def find_control(model: str) -> Control:
     architecture = find_architecture(model)
     controls: tuple[Control, ...] = ("tile", "canny")
     family = None if architecture is None else architecture.name
-    return next((control for control in controls if family in CONTROLNETS[control]), "none")
+    known: list[Control] = [control for control in controls if family in CONTROLNETS[control]]
+    return known[0] if known else "none"
 
 
 def _from_pipe(

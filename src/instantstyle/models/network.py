@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
+from ..architectures import match_architecture
 from ..core.ip_adapter import cross_attention_layers, projects_text
 from ..errors import CheckpointError
 from ..unet.architectures import Architecture
 from ..unet.blocks import Layer
-from ..unet.matching import match_architecture
 from ..utils.hub import find_cached_file
 from ..utils.text import one_line
 from .registry import ModelCard

@@ -1,4 +1,4 @@
-"""UNet families: their blocks, roles and layer widths, as tables with sources."""
+"""Families of networks: their blocks, roles and layer widths; the UNets as tables with sources."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ AdapterInput = tuple[str, int, int | None]
 
 @dataclass(frozen=True)
 class Architecture:
-    """A UNet family: its transformer blocks, and the roles that some of them play."""
+    """A family of networks: its transformer blocks, and the roles that some of them play."""
 
     name: str
     """Name for commands and files: `sdxl`."""
@@ -48,6 +48,16 @@ class Architecture:
     """Number of cross-attention layers in each block of one network, where it is not that of `depths`."""
 
     @property
+    def numbered_layers(self) -> dict[int, int]:
+        """Width of each layer by its number in adapters.
+
+        The cross-attentions of a UNet have odd numbers, as a self-attention precedes each of them; the joint
+        attentions of a diffusion transformer are numbered from 0.
+        """
+        is_unet = all(block.attention is not None for block in self.blocks)
+        return {(2 * place + 1 if is_unet else place): width for place, width in enumerate(self.layers.values())}
+
+    @property
     def layer_counts(self) -> Mapping[Block, int]:
         """Number of cross-attention layers in each block, as far as it is known."""
         by_table = {block: self.depths[block.group][0] for block in self.blocks if block.group in self.depths}
@@ -72,10 +82,10 @@ class Architecture:
     def layers(self) -> dict[str, int]:
         """Width of each cross-attention layer by module path, in the order by which adapters number them."""
         return {
-            f"{block}.{LAYERS}.{position}.attn2": width
+            layer: width
             for block in sorted(self.blocks, key=lambda block: block.listing_order)
             for depth, width in [self.depths[block.group]]
-            for position in range(depth)
+            for layer in _list_layers(block, depth)
         }
 
     def select(self, spec: object) -> dict[BlockOrLayer, float]:
@@ -149,6 +159,13 @@ class Architecture:
         layers = {layer for name in layer_names if (layer := BlockLayer.from_layer_name(name))}
         counts = Counter(layer.block for layer in layers)
         return self if counts == self.layer_counts else replace(self, counts=counts)
+
+
+def _list_layers(block: Block, depth: int) -> list[str]:
+    """List the module paths of the attention layers of a block."""
+    if block.attention is None:
+        return [f"{block}.attn"]
+    return [f"{block}.{LAYERS}.{position}.attn2" for position in range(depth)]
 
 
 def _list_blocks(**counts: int) -> tuple[Block, ...]:
@@ -267,4 +284,5 @@ MINI = Architecture(
     },
 )
 
-ARCHITECTURES = (SDXL, SD15, KOLORS, MINI)
+UNETS = (SDXL, SD15, KOLORS, MINI)
+"""The known families of UNets."""

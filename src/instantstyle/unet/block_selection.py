@@ -108,7 +108,7 @@ class BlockSelector:
             return dict.fromkeys(self.roles[name], 1.0)
         matches: dict[BlockOrLayer, float] = {}
         for pattern in _expand_ranges(name):
-            known = self._list_layers(pattern) if LAYERS in pattern else self.blocks
+            known = self._list_layers(pattern) if f".{LAYERS}" in pattern else self.blocks
             found = [part for part in known if fnmatchcase(str(part), pattern)]
             if not found:
                 raise self._unknown_error(name, pattern)
@@ -148,7 +148,7 @@ class BlockSelector:
         if siblings:
             # A role that all siblings play does not help to choose among them.
             played = [
-                f"{role}: .{block.attention}"
+                f"{role}: .{block.number}"
                 for role, blocks in self.roles.items()
                 if not set(siblings) <= set(blocks)
                 for block in siblings

@@ -1,4 +1,8 @@
-"""Transformer blocks of a UNet and the layers inside them: their names and their order, and block specs."""
+"""Transformer blocks of a UNet or a diffusion transformer, the layers inside them, and block specs.
+
+Names are those of diffusers' modules: `up_blocks.0.attentions.1` in a UNet, whose blocks hold lists of layers;
+`transformer_blocks.7` and `single_transformer_blocks.24` in a diffusion transformer, whose blocks have one layer.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,16 +15,23 @@ from ..errors import BlockError
 from ..utils.numbers import is_finite_number
 from ..utils.text import one_line, shorten
 
-_EXECUTION_STAGES = ("down_blocks", "mid_block", "up_blocks")
-"""The stages of a UNet in the order in which the forward pass runs them."""
+TRANSFORMER_STAGES = ("transformer_blocks", "single_transformer_blocks")
+"""The stages of a diffusion transformer: text and image as two streams, then as one."""
 
-_LISTING_STAGES = ("down_blocks", "up_blocks", "mid_block")
-"""The same stages in the order in which diffusers lists them in `unet.attn_processors`."""
+_EXECUTION_STAGES = ("down_blocks", "mid_block", "up_blocks", *TRANSFORMER_STAGES)
+"""The stages of a network in the order in which the forward pass runs them."""
+
+_LISTING_STAGES = ("down_blocks", "up_blocks", "mid_block", *TRANSFORMER_STAGES)
+"""The same stages in the order in which diffusers lists them in `attn_processors`."""
 
 LAYERS = "transformer_blocks"
 """The list of a block's layers in diffusers: `up_blocks.0.attentions.1.transformer_blocks.3`."""
 
-_BLOCK_NAME = re.compile(r"(?:(down_blocks|up_blocks)\.([0-9]{1,4})|(mid_block))\.attentions\.([0-9]{1,4})(?:\.|$)")
+_BLOCK_NAME = re.compile(
+    r"(?:(?:(?P<part>down_blocks|up_blocks)\.(?P<index>[0-9]{1,4})|(?P<mid>mid_block))"
+    r"\.attentions\.(?P<attention>[0-9]{1,4})"
+    rf"|(?P<stage>{'|'.join(TRANSFORMER_STAGES)})\.(?P<number>[0-9]{{1,4}}))(?:\.|$)"
+)
 
 _LAYER_SUFFIX = re.compile(rf"\.{LAYERS}\.([0-9]{{1,4}})(?:\.|$)")
 
@@ -28,21 +39,21 @@ _LAYER_SUFFIX = re.compile(rf"\.{LAYERS}\.([0-9]{{1,4}})(?:\.|$)")
 @total_ordering
 @dataclass(frozen=True)
 class Block:
-    """A transformer block of a UNet, such as `up_blocks.0.attentions.1`. Sorts in execution order."""
+    """A transformer block, such as `up_blocks.0.attentions.1` or `transformer_blocks.7`. Sorts in execution order."""
 
     stage: str
-    """`down_blocks`, `mid_block` or `up_blocks`."""
+    """`down_blocks`, `mid_block` or `up_blocks` of a UNet, or one of `TRANSFORMER_STAGES`."""
     index: int
     """Position among the blocks of the stage; 0 for `mid_block`."""
-    attention: int
-    """Position in the `attentions` list."""
+    attention: int | None = None
+    """Position in the `attentions` list; None in a diffusion transformer."""
 
     @classmethod
     def parse(cls, name: str) -> "Block":
         """Parse the name of a block.
 
         Args:
-            name: A full block name, such as `up_blocks.0.attentions.1`.
+            name: A full block name, such as `up_blocks.0.attentions.1` or `transformer_blocks.7`.
 
         Raises:
             BlockError: `name` is not the name of a block.
@@ -50,7 +61,8 @@ class Block:
         block = cls.from_layer_name(name)
         if block is None or str(block) != name:
             raise BlockError(
-                f"{shorten(name)} is not a block name; block names have the form up_blocks.0.attentions.1."
+                f"{shorten(name)} is not a block name; block names have the form up_blocks.0.attentions.1, or "
+                "transformer_blocks.7 in a diffusion transformer."
             )
         return block
 
@@ -59,7 +71,7 @@ class Block:
         """Find the block that contains a layer.
 
         Args:
-            name: Name of a layer, an attention processor or a parameter, relative to the UNet.
+            name: Name of a layer, an attention processor or a parameter, relative to the network.
 
         Returns:
             The block, or None if the layer is outside of the transformer blocks.
@@ -67,26 +79,38 @@ class Block:
         match = _BLOCK_NAME.match(name)
         if match is None:
             return None
-        stage, index, mid, attention = match.groups()
-        return cls(stage or mid, int(index or 0), int(attention))
+        if stage := match["stage"]:
+            return cls(stage, int(match["number"]))
+        return cls(match["part"] or match["mid"], int(match["index"] or 0), int(match["attention"]))
 
     @property
     def group(self) -> str:
-        """Name of the parent module without `attentions`: `up_blocks.0` or `mid_block`."""
-        return self.stage if self.stage == "mid_block" else f"{self.stage}.{self.index}"
+        """Name of the parent module without `attentions`: `up_blocks.0`, `mid_block` or `transformer_blocks`."""
+        alone = self.stage == "mid_block" or self.attention is None
+        return self.stage if alone else f"{self.stage}.{self.index}"
+
+    @property
+    def list_name(self) -> str:
+        """Name of the list that holds the block: `up_blocks.0.attentions` or `transformer_blocks`."""
+        return self.group if self.attention is None else f"{self.group}.attentions"
+
+    @property
+    def number(self) -> int:
+        """Position in that list."""
+        return self.index if self.attention is None else self.attention
 
     @property
     def listing_order(self) -> tuple[int, int, int]:
         """Sort key for diffusers' order (down, up, mid), by which adapters number their layers."""
-        return _LISTING_STAGES.index(self.stage), self.index, self.attention
+        return _LISTING_STAGES.index(self.stage), self.index, self.attention or 0
 
     @property
     def execution_order(self) -> tuple[int, int, int]:
         """Sort key for the order in which the forward pass runs blocks (down, mid, up)."""
-        return _EXECUTION_STAGES.index(self.stage), self.index, self.attention
+        return _EXECUTION_STAGES.index(self.stage), self.index, self.attention or 0
 
     def __str__(self) -> str:
-        return f"{self.group}.attentions.{self.attention}"
+        return f"{self.list_name}.{self.number}"
 
     def __lt__(self, other: "Block | BlockLayer") -> bool:
         return sort_key(self) < sort_key(other)
@@ -95,7 +119,10 @@ class Block:
 @total_ordering
 @dataclass(frozen=True)
 class BlockLayer:
-    """A layer inside a block, such as `up_blocks.0.attentions.1.transformer_blocks.3`. Sorts in execution order."""
+    """A layer inside a block, `up_blocks.0.attentions.1.transformer_blocks.3`. Sorts in execution order.
+
+    The blocks of a diffusion transformer have one layer each, which has no address of its own.
+    """
 
     block: Block
     """The block that contains the layer."""
@@ -138,16 +165,19 @@ def parse_block_or_layer(name: str) -> BlockOrLayer:
 
 @dataclass(frozen=True)
 class Layer:
-    """A cross-attention layer of a UNet."""
+    """A layer that a style can act in: of a UNet a cross-attention, of a diffusion transformer a joint attention."""
 
     number: int
-    """Position in `unet.attn_processors`. Odd, because a self-attention precedes each of them."""
+    """Number of the layer in adapters. Of a UNet the position in `attn_processors`, which is odd, because a
+    self-attention precedes each of them."""
     name: str
     """Name of its attention processor, `….transformer_blocks.0.attn2.processor`."""
     width: int
     """Width of its keys and values."""
     cross_dim: int
-    """Width of the text tokens that it reads."""
+    """Width of the text tokens that it reads, which is that of an adapter's image tokens."""
+    has_bias: bool = False
+    """Whether an adapter's keys and values have a bias there."""
 
     @property
     def block(self) -> Block | None:
@@ -237,11 +267,11 @@ def format_numbers(numbers: Iterable[int]) -> str:
 
 def _list_of(part: BlockOrLayer) -> str:
     """Return the name of the list that holds a block or layer: `up_blocks.0.attentions`."""
-    return f"{part.group}.attentions" if isinstance(part, Block) else f"{part.block}.{LAYERS}"
+    return part.list_name if isinstance(part, Block) else f"{part.block}.{LAYERS}"
 
 
 def _number_of(part: BlockOrLayer) -> int:
-    return part.attention if isinstance(part, Block) else part.position
+    return part.number if isinstance(part, Block) else part.position
 
 
 def copy_spec(spec: object) -> BlockSpec:

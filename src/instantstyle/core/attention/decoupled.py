@@ -154,6 +154,16 @@ class DecoupledAttention:
         attended = F.scaled_dot_product_attention(query, style_key, style_value)
         return FUSE[self.style.fuse](text, attended, weight)
 
+    def attend(self, query: Tensor, layer: LayerInputs) -> Tensor | None:
+        """Compute weight · softmax(Q K_styleᵀ/√d) V_style alone; None where the style has no effect at this step.
+
+        Args:
+            query: [batch heads pixels head].
+            layer: The layer.
+        """
+        style = self.key_value_weight(layer)
+        return None if style is None else style[2] * F.scaled_dot_product_attention(query, style[0], style[1])
+
     def key_value_weight(self, layer: LayerInputs) -> tuple[Tensor, Tensor, Tensor] | None:
         """Return key, value and weight at the current step.
 
@@ -162,7 +172,7 @@ class DecoupledAttention:
             None, with nothing computed, where the style has no effect at this step.
 
         Raises:
-            StyleError: The UNet is not running, or the batch does not fit the call, its parts or its styles.
+            StyleError: The network is not running, or the batch does not fit the call, its parts or its styles.
         """
         parts = layer.state.parts
         if not self._is_active or (weight := self.weight.at(layer)) is None:

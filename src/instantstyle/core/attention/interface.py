@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -40,7 +40,7 @@ class LayerInputs:
     hidden_states: Float[Tensor, "batch pixels width"]
     """Features of the pixels, after the layer's own norm."""
     state: DenoisingState
-    """State of the UNet's current call: parts of the batch, progress, size."""
+    """State of the network's current call: parts of the batch, progress, size."""
     text: Float[Tensor, "batch words cross_dim"] | None = None
     """Embeddings of the text; None in self-attention."""
 
@@ -50,7 +50,7 @@ class AttentionInjection(Protocol):
     """A method that acts in one attention layer."""
 
     def prepare_step(self, state: DenoisingState) -> None:
-        """Compute what depends on the current step. It is called before the UNet, outside of compiled code."""
+        """Compute what depends on the current step. It is called before the network, outside of compiled code."""
         ...
 
     def __call__(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, layer: LayerInputs) -> Tensor:
@@ -80,6 +80,22 @@ class LayerSettings(Protocol):
 
     def build(self) -> AttentionInjection:
         """Build what acts."""
+        ...
+
+
+@runtime_checkable
+class StyledProcessor(Protocol):
+    """What takes the place of a layer's attention processor."""
+
+    original: object
+    """The processor in whose place it is installed; None before."""
+
+    def prepare_step(self) -> None:
+        """Compute what depends on the current step."""
+        ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the layer, as diffusers calls it."""
         ...
 
 

@@ -146,7 +146,7 @@ def share_group_norms(norms: Mapping[nn.Module, Weight], state: DenoisingState) 
 
     Args:
         norms: Group norms by their weights, which interpolate between own and shared statistics by step and place.
-        state: The state of the UNet's current call.
+        state: The state of the network's current call.
     """
 
     def append_first(norm: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

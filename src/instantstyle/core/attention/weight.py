@@ -111,7 +111,10 @@ class LayerWeight:
         scale = self._scale.to(device)
         if self._mask is None:
             return scale
-        return scale * self._resized_mask(self._mask, state.spatial_size(layer.hidden_states.shape[1]), device)
+        pixels = layer.hidden_states.shape[1]
+        weights = self._resized_mask(self._mask, state.spatial_size(pixels), device)
+        # Tokens of other images, such as that which Kontext edits, follow those of the image that the mask is of.
+        return scale * (weights if len(weights) == pixels else F.pad(weights, (0, 0, 0, pixels - len(weights))))
 
     def _resized_mask(self, mask: Tensor, size: tuple[int, int], device: torch.device) -> Float[Tensor, "pixels 1"]:
         if torch.compiler.is_compiling():

@@ -18,28 +18,29 @@ import torch
 from torch import nn
 
 from ..errors import StyleError
+from .attention.interface import StyledProcessor
 from .attention_processor import StyledAttnProcessor
 from .denoising_state import DenoisingState
 from .guidance_interval import GuidanceInterval, skips_unconditional
 from .partial_batch import KeptRows, PartialBatch
 from .pipeline_call import find_pipeline_call, unwrap_compiled
 from .processor_checks import attention_layer, check_in_place, is_cross_attention
-from .protocols import UNet
+from .protocols import Network
 from .row_layout import RowLayout
 
 CALL = "_compiled_call_impl"
 """What `nn.Module` calls instead of `_call_impl` if it is set. A compiled forward lies beneath and is not compiled
 again at each step, as it would be with hooks."""
 
-_styled_unets: "WeakKeyDictionary[nn.Module, StyledUNet]" = WeakKeyDictionary()
-_styled_unets_lock = threading.Lock()
+_styled_networks: "WeakKeyDictionary[nn.Module, StyledNetwork]" = WeakKeyDictionary()
+_styled_networks_lock = threading.Lock()
 
 
 @dataclass(eq=False)
 class Injection:
     """What one `with` block injects."""
 
-    processors: Mapping[str, StyledAttnProcessor] = field(default_factory=dict)
+    processors: Mapping[str, StyledProcessor] = field(default_factory=dict)
     interval: GuidanceInterval | None = None
     row_layout: RowLayout | None = None
     scheduler: object = None
@@ -50,8 +51,8 @@ class Injection:
     """Share of the steps in which unstyled twins hold the layout, and images for each prompt; None without twins."""
 
 
-class StyledUNet:
-    """The injections into one UNet, and its calls while there are any. Each UNet has one: `StyledUNet.of`."""
+class StyledNetwork:
+    """The injections into one UNet, and its calls while there are any. Each UNet has one: `StyledNetwork.of`."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -63,15 +64,15 @@ class StyledUNet:
         """The layers that have another processor, with the original one. A wrapper may rename layers meanwhile."""
         self._calls: dict[nn.Module, tuple[Any, Any]] = {}
         """By network, compiled or not: its original call, and the one in its place."""
-        self._active: dict[str, StyledAttnProcessor] = {}
+        self._active: dict[str, StyledProcessor] = {}
         self._text_caches: dict[str, StyledAttnProcessor] = {}
         self._partial_batches: dict[int, PartialBatch] = {}
 
     @classmethod
-    def of(cls, unet: UNet) -> "StyledUNet":
+    def of(cls, unet: Network) -> "StyledNetwork":
         """Return the object that holds this UNet's injections; a compiled UNet shares it with the one inside of it."""
-        with _styled_unets_lock:
-            return _styled_unets.setdefault(cast(nn.Module, unwrap_compiled(unet)), cls())
+        with _styled_networks_lock:
+            return _styled_networks.setdefault(cast(nn.Module, unwrap_compiled(unet)), cls())
 
     @property
     def has_injections(self) -> bool:
@@ -83,7 +84,7 @@ class StyledUNet:
         original = self._calls[module][0] if module in self._calls else vars(module).get(CALL)
         return original is not None
 
-    def is_compiled(self, unet: UNet) -> bool:
+    def is_compiled(self, unet: Network) -> bool:
         """Whether a UNet is compiled, or a module of it is compiled in place."""
         network = cast(nn.Module, unwrap_compiled(unet))
         return network is not cast(object, unet) or any(map(self.runs_compiled, network.modules()))
@@ -100,11 +101,11 @@ class StyledUNet:
             yield
 
     @contextmanager
-    def injected(self, unet: UNet, injection: Injection) -> Generator[None]:
+    def injected(self, unet: Network, injection: Injection) -> Generator[None]:
         """Add an injection for the `with` block; in a layer that several select, the latest acts.
 
         Raises:
-            StyleError: Another thread styles the UNet.
+            StyleError: Another thread styles the network.
         """
         with self.lock:
             self._check_thread()
@@ -121,7 +122,7 @@ class StyledUNet:
                 if not self._injections:
                     self._restore_calls()
 
-    def call(self, unet: UNet, forward: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def call(self, unet: Network, forward: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run the UNet's forward with the state of this call; outside of a guidance interval on the conditional part.
 
         Raises:
@@ -199,7 +200,7 @@ class StyledUNet:
             # The call of a network inside of a compiled one is traced, and the outer call has set the state.
             if torch.compiler.is_compiling():
                 return forward(*args, **kwargs)
-            return self.call(cast(UNet, unet), forward, args, kwargs)
+            return self.call(cast(Network, unet), forward, args, kwargs)
 
         vars(unet)[CALL] = call
         self._calls[unet] = original, call
@@ -216,9 +217,9 @@ class StyledUNet:
         self._partial_batches.clear()
         self._thread = None
 
-    def _install(self, unet: UNet) -> None:
+    def _install(self, unet: Network) -> None:
         """Install the processors of all injections; put the original ones back where none selects a layer."""
-        wanted: dict[str, StyledAttnProcessor] = {}
+        wanted: dict[str, StyledProcessor] = {}
         for injection in self._injections:
             wanted |= injection.processors
         self._active = dict(wanted)
@@ -231,7 +232,7 @@ class StyledUNet:
         for name in [name for name in self._processors if name not in wanted]:
             attn, original = self._processors.pop(name)
             # A processor that the caller has set within the `with` block stays.
-            if isinstance(attn.processor, StyledAttnProcessor):
+            if isinstance(attn.processor, StyledProcessor):
                 attn.set_processor(original)
         for name, processor in wanted.items():
             if name not in self._processors:

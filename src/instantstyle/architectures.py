@@ -1,9 +1,12 @@
-"""The UNet family of a network or of an adapter, by the names and widths of its layers."""
+"""All known families of networks, and that of a network or an adapter, by the names and widths of its layers."""
 
 from collections.abc import Iterable, Mapping
 
-from .architectures import ARCHITECTURES, AdapterInput, Architecture
-from .blocks import Block
+from .dit.families import TRANSFORMERS
+from .unet.architectures import UNETS, AdapterInput, Architecture
+from .unet.blocks import Block
+
+ARCHITECTURES = (*UNETS, *TRANSFORMERS)
 
 
 def match_adapter_architecture(
@@ -22,8 +25,7 @@ def match_adapter_architecture(
     """
     found: list[Architecture] = []
     for family in ARCHITECTURES:
-        expected = {2 * position + 1: width for position, width in enumerate(family.layers.values())}
-        if expected == widths and family.cross_dim in (None, cross_dim):
+        if family.numbered_layers == widths and family.cross_dim in (None, cross_dim):
             found.append(family)
     return max(found, key=lambda family: read in family.adapter_inputs, default=None)
 
@@ -34,7 +36,7 @@ def match_architecture(
     """Find the family of a network.
 
     Args:
-        layer_names: Names of the network's cross-attention layers or their processors.
+        layer_names: Names of the layers that a style can act in, or of their processors.
         cross_dim: Width of its text tokens; None if unknown.
         projects_text: Whether it projects the text encoder's hidden states, as Kolors does.
 

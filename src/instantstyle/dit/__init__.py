@@ -1,0 +1,1 @@
+"""Diffusion transformers: their families, and the layers that a style acts in."""

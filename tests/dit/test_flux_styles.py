@@ -1,0 +1,280 @@
+"""Styles in a diffusion transformer: blocks, times, masks, files, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from transformers import CLIPTextModelWithProjection
+
+from instantstyle import (
+    BlockError,
+    CheckpointError,
+    InstantStyle,
+    JobError,
+    SharedAttention,
+    Style,
+    StyleConditioning,
+    StyleError,
+)
+from instantstyle.core.ip_adapter import IPAdapter, list_layers
+from instantstyle.dit.families import FLUX
+from instantstyle.dit.layers import joint_attention_layers
+from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from instantstyle.unet.blocks import Block
+
+from ..conftest import text_config
+from ..parity.flux import BLOCKS, INPUTS, make_adapter, make_flux, make_pipeline
+from ..parity.test_flux import CALL, difference, load_into_diffusers
+
+SMALL_FLUX = replace(FLUX, blocks=FLUX.blocks[:BLOCKS])
+GUIDED = {**CALL, "negative_prompt": "b", "true_cfg_scale": 3.0}
+
+
+@pytest.fixture(scope="module")
+def flux(tokenizer_folder) -> Any:
+    return make_flux(tokenizer_folder)
+
+
+@pytest.fixture(scope="module")
+def styled(flux, image_encoder) -> InstantStyle:
+    adapter = make_adapter(flux.transformer)
+    return InstantStyle(flux, adapter=adapter, image_encoder=image_encoder, architecture=SMALL_FLUX)
+
+
+@pytest.fixture(scope="module")
+def plain(styled) -> torch.Tensor:
+    return styled("a", seed=3, **CALL).images
+
+
+def draw(styled: InstantStyle, style: Any, **arguments: Any) -> Any:
+    settings = {} if style is None or isinstance(style, list) else {"blocks": "all"}
+    return styled("a", style=style, seed=3, **{**settings, **CALL, **arguments}).images
+
+
+def draw_with_diffusers(pipe: Any, **arguments: Any) -> Any:
+    return pipe(prompt="a", generator=torch.Generator().manual_seed(3), **arguments).images
+
+
+def test_blocks_are_selected_by_name_range_and_weight(styled, reference, plain):
+    every = draw(styled, reference)
+    assert difference(draw(styled, reference, blocks="transformer_blocks.0-2"), every) < 1e-6
+    assert difference(draw(styled, reference, blocks="transformer_blocks.*"), every) < 1e-6
+    assert difference(draw(styled, reference, blocks={"all": 1, "transformer_blocks.1-2": 0}), plain) > 1e-3
+    one = draw(styled, reference, blocks="transformer_blocks.1", scale=0.5)
+    assert difference(draw(styled, reference, blocks={"transformer_blocks.1": 0.5}), one) < 1e-6
+    assert difference(one, every) > 1e-2
+    assert draw(styled, reference, scale=0.0).equal(plain)
+
+
+def test_weights_of_blocks_equal_diffusers(tokenizer_folder, image_encoder, reference):
+    pipe = make_flux(tokenizer_folder)
+    styled = InstantStyle(pipe, adapter=make_adapter(pipe.transformer), image_encoder=image_encoder)
+    ours = draw(styled, reference, blocks={"transformer_blocks.0": 0.3, "transformer_blocks.2": 1.5})
+    load_into_diffusers(pipe, image_encoder).set_ip_adapter_scale([0.3, 0.0, 1.5])
+    assert difference(ours, draw_with_diffusers(pipe, ip_adapter_image=reference, **CALL)) < 1e-5
+
+
+def test_a_negative_style_equals_diffusers(tokenizer_folder, image_encoder, reference):
+    other = reference.transpose(Image.Transpose.ROTATE_90)
+    pipe = make_flux(tokenizer_folder)
+    styled = InstantStyle(pipe, adapter=make_adapter(pipe.transformer), image_encoder=image_encoder)
+    ours = draw(styled, reference, negative_style=other, **GUIDED)
+    load_into_diffusers(pipe, image_encoder)
+    arguments = {"ip_adapter_image": reference, "negative_ip_adapter_image": other, **GUIDED}
+    assert difference(ours, draw_with_diffusers(pipe, **arguments)) < 1e-5
+
+
+def test_a_style_acts_in_its_steps_and_inside_of_its_mask(styled, reference, plain):
+    assert difference(draw(styled, reference, start=1.0), plain) < 1e-6
+    first = draw(styled, reference, end=0.3)
+    assert difference(first, plain) > 1e-3
+    assert difference(draw(styled, reference, curve=(1.0, 0.0, 0.0)), plain) > 1e-3
+    masks = {name: Image.new("L", (24, 16), colour) for name, colour in (("none", 0), ("all", 255))}
+    assert difference(draw(styled, reference, mask=masks["none"]), plain) < 1e-6
+    assert difference(draw(styled, reference, mask=masks["all"]), draw(styled, reference)) < 1e-5
+    left = masks["none"].copy()
+    left.paste(255, (0, 0, 12, 16))
+    masked = draw(styled, reference, mask=left, blocks=f"transformer_blocks.{BLOCKS - 1}", num_inference_steps=1)
+    changed = (masked - draw(styled, None, num_inference_steps=1)).abs().unflatten(1, (8, 12)).sum((0, 1, 3))
+    # The single blocks that follow mix all tokens, so that the right half changes too, but less.
+    assert changed[:6].sum() > 2 * changed[6:].sum()
+
+
+def test_a_mask_leaves_the_picture_that_kontext_edits_alone(tokenizer_folder, image_encoder, reference):
+    pipe = make_pipeline("FluxKontextPipeline", tokenizer_folder)
+    styled = InstantStyle(pipe, adapter=make_adapter(pipe.transformer), image_encoder=image_encoder)
+    arguments = {**INPUTS["FluxKontextPipeline"], "blocks": "all", "seed": 3, **CALL}
+    plain = styled("a", **{name: value for name, value in arguments.items() if name != "blocks"}).images
+    drawn = {
+        name: styled("a", style=reference, mask=Image.new("L", (24, 16), colour), **arguments).images
+        for name, colour in (("none", 0), ("all", 255))
+    }
+    assert difference(drawn["none"], plain) < 1e-6
+    assert difference(drawn["all"], plain) > 1e-3
+    # Without a mask the style acts on the tokens of the edited picture too, as in diffusers.
+    assert difference(drawn["all"], styled("a", style=reference, **arguments).images) > 1e-5
+
+
+def test_each_prompt_of_a_batch_can_have_its_style(styled, reference):
+    other = reference.transpose(Image.Transpose.ROTATE_90)
+    styles = [styled.style(reference), styled.style(other)]
+    # diffusers' FluxPipeline (0.42) does not repeat a negative prompt for several prompts.
+    guided = {**GUIDED, "negative_prompt": ["b", "b"]}
+    both = styled(["a", "a"], style=styles, blocks="all", seed=3, num_images_per_prompt=2, **guided).images
+    for row, (style, seed) in enumerate(((styles[0], 3), (styles[0], 4), (styles[1], 5), (styles[1], 6))):
+        alone = styled("a", style=style, blocks="all", seed=seed, **GUIDED).images
+        assert difference(both[row : row + 1], alone) < 1e-5, row
+
+
+def test_content_is_removed_in_the_space_of_the_text_tower(flux, image_encoder, reference):
+    torch.manual_seed(5)
+    tower = CLIPTextModelWithProjection(text_config()).eval(), flux.tokenizer
+    adapter = make_adapter(flux.transformer)
+    styled = InstantStyle(flux, adapter=adapter, image_encoder=image_encoder, text_encoder=tower)
+    plain, cleaned = styled.style(reference), styled.style(reference, content="cat")
+    assert styled.text_encoder is not None
+    [words] = styled.text_encoder.embed(["cat"])
+    assert torch.allclose(cleaned.embeddings(), plain.embeddings() - cleaned.content_scale * words, atol=1e-5)
+    assert difference(draw(styled, cleaned), draw(styled, plain)) > 1e-3
+
+
+def test_several_styles_add_up(styled, reference):
+    other = reference.transpose(Image.Transpose.ROTATE_90)
+    parts = [
+        StyleConditioning(styled.style(reference), "transformer_blocks.0", 0.7),
+        StyleConditioning(styled.style(other), "transformer_blocks.1", 0.4),
+    ]
+    summed = draw(styled, parts)
+    weights = {"transformer_blocks.0": 0.7}
+    assert difference(summed, draw(styled, reference, blocks=weights)) > 1e-3
+    side_by_side = draw(styled, styled.style([reference, other], combine="concat"))
+    assert difference(side_by_side, draw(styled, reference)) > 1e-3
+
+
+def test_a_bound_style_needs_neither_adapter_nor_encoder(styled, flux, reference, tmp_path):
+    alone, style = InstantStyle(flux, architecture=SMALL_FLUX), styled.bind(styled.style(reference), "all")
+    style.save(tmp_path / "ink.style.safetensors")
+    loaded = Style.load(tmp_path / "ink.style.safetensors")
+    for arguments in (CALL, GUIDED):
+        expected = draw(styled, reference, **arguments)
+        assert difference(draw(alone, style, **arguments), expected) < 1e-6
+        # A file holds half precision.
+        assert difference(draw(alone, loaded, **arguments), expected) < 5e-3
+    with pytest.raises(StyleError, match="no adapter, so that it uses only styles bound for flux"):
+        draw(alone, styled.style(reference))
+
+
+def test_a_full_size_bound_style_is_small_and_reads_few_bytes_of_its_file(tmp_path):
+    """A file with XLabs' names and shapes: three of nineteen blocks and the projection are 18 % of its bytes."""
+    width, cross_dim = 3072, 4096
+    shapes = {"proj.weight": (16384, 768), "proj.bias": (16384,), "norm.weight": (4096,), "norm.bias": (4096,)}
+    shapes = {f"ip_adapter_proj_model.{name}": shape for name, shape in shapes.items()}
+    for block in range(19):
+        for letter in "kv":
+            name = f"double_blocks.{block}.processor.ip_adapter_double_stream_{letter}_proj"
+            shapes |= {f"{name}.weight": (width, cross_dim), f"{name}.bias": (width,)}
+    file = tmp_path / "flux-ip-adapter.safetensors"
+    save_file({name: torch.zeros(shape, dtype=torch.float8_e4m3fn) for name, shape in shapes.items()}, file)
+
+    transformer: Any = SimpleNamespace(
+        config=SimpleNamespace(num_attention_heads=24, attention_head_dim=128, joint_attention_dim=cross_dim),
+        attn_processors={f"transformer_blocks.{block}.attn.processor": None for block in range(19)},
+    )
+    adapter = IPAdapter(IPAdapterCheckpoint.open(file), transformer)
+    assert adapter.family == "flux"
+    style = Style(image_embeds=torch.randn(1, 768), unconditional=torch.randn(768), encoder="", name="ink")
+    bound = adapter.bind(style, "transformer_blocks.3-5")
+    assert adapter.checkpoint is not None
+    assert adapter.checkpoint.bytes_read < 0.2 * file.stat().st_size
+    # Keys and values of four tokens, with and without the reference, in half precision.
+    assert bound.size / 2 == 3 * 2 * 2 * 4 * width * 2
+    assert 19 * 2 * 2 * 4 * width * 2 < 2e6
+
+
+def test_files_of_xlabs_are_read_by_their_own_names(styled, flux, image_encoder, reference, tmp_path):
+    parts = make_adapter(flux.transformer)
+    tensors = {f"ip_adapter_proj_model.{name}": tensor for name, tensor in parts["image_proj"].items()}
+    for name, tensor in parts["ip_adapter"].items():
+        number, matrix, end = name.split(".")
+        letter = matrix.split("_")[1]
+        tensors[f"double_blocks.{number}.processor.ip_adapter_double_stream_{letter}_proj.{end}"] = tensor
+    save_file(tensors, tmp_path / "xlabs.safetensors")
+    other = InstantStyle(flux, adapter=tmp_path / "xlabs.safetensors", image_encoder=image_encoder)
+    assert draw(other, reference).equal(draw(styled, reference))
+    del tensors["double_blocks.1.processor.ip_adapter_double_stream_v_proj.bias"]
+    save_file(tensors, tmp_path / "xlabs.safetensors")
+    with pytest.raises(CheckpointError, match=r"missing ip_adapter\.1\.to_v_ip\.bias, expected \[32\]"):
+        InstantStyle(flux, adapter=tmp_path / "xlabs.safetensors", image_encoder=image_encoder)
+
+
+def test_fused_projections_change_nothing(tokenizer_folder, image_encoder, reference):
+    pipe = make_flux(tokenizer_folder)
+    styled = InstantStyle(pipe, adapter=make_adapter(pipe.transformer), image_encoder=image_encoder)
+    before = draw(styled, reference)
+    pipe.transformer.fuse_qkv_projections()
+    assert difference(draw(styled, reference), before) < 1e-5
+
+
+def test_the_network_ends_with_the_processors_that_it_had(styled, flux, reference):
+    before = dict(flux.transformer.attn_processors)
+    with styled.using(reference, blocks="all"):
+        assert flux.transformer.attn_processors != before
+    assert flux.transformer.attn_processors == before
+    with pytest.raises(BlockError):
+        draw(styled, reference, blocks="transformer_blocks.7")
+    assert flux.transformer.attn_processors == before
+
+
+def test_what_acts_in_unets_only_is_refused(styled, flux, reference):
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"style": SharedAttention(), "num_images_per_prompt": 2}, "SharedAttention acts in the layers of a UNet"),
+        ({"style": reference, "blocks": "all", "hold_layout": 0.4}, "hold_layout acts in the layers of a UNet"),
+        (
+            {"style": reference, "blocks": "all", "fuse": "adain"},
+            "a diffusion transformer has no attention of its own for the text",
+        ),
+    ]
+    for arguments, message in refused:
+        with pytest.raises(StyleError, match=message):
+            styled("a", seed=3, **CALL, **arguments)
+    with pytest.raises(StyleError, match="DDIM inversion acts in the layers of a UNet, and FluxPipeline has"):
+        styled.invert(reference)
+    with pytest.raises(StyleError, match="attention of a diffusion transformer cannot be recorded"):
+        styled.record_attention().__enter__()
+    with pytest.raises(BlockError, match=r"FLUX\.1 has no role 'style'; no published roles exist for it"):
+        styled("a", style=reference, seed=3, **CALL)
+    with pytest.raises(JobError, match="ip_adapter_image is for diffusers' own IP-Adapter"):
+        styled("a", seed=3, ip_adapter_image=reference, **CALL)
+
+
+def test_layers_are_those_of_the_blocks_with_two_streams(flux):
+    layers = list_layers(flux.transformer)
+    assert [(layer.number, str(layer.block), layer.width, layer.cross_dim) for layer in layers] == [
+        (number, f"transformer_blocks.{number}", 32, 32) for number in range(BLOCKS)
+    ]
+    assert joint_attention_layers(["single_transformer_blocks.0.attn.processor"], 8, 8) == []
+
+
+@pytest.mark.parametrize("name", ["transformer_blocks.7", "single_transformer_blocks.24"])
+def test_names_of_blocks_are_parsed(name):
+    block = Block.parse(name)
+    assert (str(block), block.attention, block.number) == (name, None, int(name.rpartition(".")[2]))
+    assert Block.from_layer_name(f"{name}.attn.to_q.weight") == block
+    assert Block.parse("transformer_blocks.30") < Block.parse("single_transformer_blocks.0")
+    with pytest.raises(BlockError, match="is not a block name"):
+        Block.parse(f"{name}.attn")
+
+
+def test_an_adapter_for_a_unet_is_refused(flux, state, image_encoder):
+    with pytest.raises(CheckpointError, match="does not fit this network"):
+        InstantStyle(flux, adapter=state, image_encoder=image_encoder)
+
+
+def test_a_file_can_be_given_as_a_path(flux, image_encoder):
+    with pytest.raises(CheckpointError, match=r"nowhere\.safetensors"):
+        InstantStyle(flux, adapter=Path("nowhere.safetensors"), image_encoder=image_encoder)

@@ -1,0 +1,165 @@
+"""Small random pipelines of FLUX.1 and Chroma with the code path of the real ones, and adapters for them."""
+
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import (
+    AutoencoderKL,
+    ChromaTransformer2DModel,
+    FlowMatchEulerDiscreteScheduler,
+    FluxControlNetModel,
+    FluxPipeline,
+    FluxTransformer2DModel,
+)
+from PIL import Image
+from transformers import CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel
+
+from instantstyle.core.ip_adapter import list_layers
+
+from ..conftest import EMBEDDING_DIM, TOKENS, text_config
+
+WIDTH = 32  # of the image stream, and of the image tokens
+BLOCKS = 3
+
+
+def make_transformer() -> FluxTransformer2DModel:
+    return FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=4,
+        num_layers=BLOCKS,
+        num_single_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=WIDTH,
+        pooled_projection_dim=16,
+        axes_dims_rope=(4, 4, 8),
+    )
+
+
+def make_vae() -> AutoencoderKL:
+    blocks: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",),
+        "up_block_types": ("UpDecoderBlock2D",),
+        "block_out_channels": (4,),
+    }
+    sizes: dict[str, Any] = {"latent_channels": 1, "norm_num_groups": 1, "sample_size": 32}
+    return AutoencoderKL(**blocks, **sizes, shift_factor=0.0609, scaling_factor=1.5035)
+
+
+def make_t5() -> T5EncoderModel:
+    sizes: dict[str, Any] = {
+        "vocab_size": 54,
+        "d_model": WIDTH,
+        "d_kv": 8,
+        "d_ff": 16,
+        "num_layers": 1,
+        "num_heads": 2,
+    }
+    return T5EncoderModel(T5Config(**sizes)).eval()
+
+
+def make_parts(tokenizer_folder: Path) -> dict[str, Any]:
+    """Make the components of a `FluxPipeline`."""
+    torch.manual_seed(0)
+    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder, model_max_length=77)
+    return {
+        "scheduler": FlowMatchEulerDiscreteScheduler(),
+        "vae": make_vae(),
+        "text_encoder": CLIPTextModel(text_config()),
+        "tokenizer": tokenizer,
+        "text_encoder_2": make_t5(),
+        "tokenizer_2": tokenizer,
+        "transformer": make_transformer(),
+    }
+
+
+def make_flux(tokenizer_folder: Path) -> FluxPipeline:
+    pipe = FluxPipeline(**make_parts(tokenizer_folder))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def _random(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * 0.5
+
+
+def make_adapter(transformer: Any) -> dict[str, dict[str, torch.Tensor]]:
+    """Make an adapter of XLabs' kind under the standard names."""
+    layers = {
+        f"{layer.number}.to_{letter}_ip.{end}": _random(*shape, seed=10 * layer.number + offset)
+        for layer in list_layers(transformer)
+        for offset, (letter, end, shape) in enumerate(
+            (letter, end, shape)
+            for letter in "kv"
+            for end, shape in (("weight", (layer.width, layer.cross_dim)), ("bias", (layer.width,)))
+        )
+    }
+    projection = {
+        "proj.weight": _random(TOKENS * WIDTH, EMBEDDING_DIM, seed=100),
+        "proj.bias": _random(TOKENS * WIDTH, seed=101),
+        "norm.weight": 1 + _random(WIDTH, seed=102),
+        "norm.bias": _random(WIDTH, seed=103),
+    }
+    return {"image_proj": projection, "ip_adapter": layers}
+
+
+def make_chroma_transformer() -> ChromaTransformer2DModel:
+    return ChromaTransformer2DModel(
+        patch_size=1,
+        in_channels=4,
+        num_layers=BLOCKS,
+        num_single_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=WIDTH,
+        axes_dims_rope=(4, 4, 8),
+        approximator_hidden_dim=16,
+        approximator_layers=1,
+        approximator_num_channels=16,
+    )
+
+
+PHOTO = Image.effect_noise((24, 16), 90).convert("RGB")
+MASK = Image.new("L", (24, 16))
+MASK.paste(255, (8, 0, 24, 16))
+
+INPUTS: dict[str, dict[str, Any]] = {
+    "FluxPipeline": {},
+    "FluxImg2ImgPipeline": {"image": PHOTO, "strength": 0.8},
+    "FluxInpaintPipeline": {"image": PHOTO, "mask_image": MASK, "strength": 0.8},
+    "FluxControlNetPipeline": {"control_image": PHOTO},
+    "FluxKontextPipeline": {"image": PHOTO, "_auto_resize": False, "max_area": 384},
+    "FluxKontextInpaintPipeline": {
+        "image": PHOTO,
+        "mask_image": MASK,
+        "strength": 0.8,
+        "_auto_resize": False,
+        "max_area": 384,
+    },
+    "ChromaPipeline": {},
+    "ChromaImg2ImgPipeline": {"image": PHOTO, "strength": 0.8},
+    "ChromaInpaintPipeline": {"image": PHOTO, "mask_image": MASK, "strength": 0.8},
+}
+"""Arguments of each pipeline class beside the prompt."""
+
+
+def make_pipeline(name: str, tokenizer_folder: Path) -> Any:
+    """Make a pipeline of a class of diffusers."""
+    parts = make_parts(tokenizer_folder)
+    if name.startswith("Chroma"):
+        kept = ("scheduler", "vae", "tokenizer")
+        parts = {part: parts[part] for part in kept} | {"text_encoder": parts["text_encoder_2"]}
+        torch.manual_seed(0)
+        parts["transformer"] = make_chroma_transformer()
+        # ChromaInpaintPipeline (0.42) reads it, and Chroma's transformer has no such field.
+        parts["transformer"].register_to_config(guidance_embeds=False)
+    if "ControlNet" in name:
+        torch.manual_seed(1)
+        parts["controlnet"] = FluxControlNetModel.from_transformer(
+            parts["transformer"], num_layers=1, num_single_layers=0, attention_head_dim=16, num_attention_heads=2
+        )
+    pipe = getattr(diffusers, name)(**parts)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
