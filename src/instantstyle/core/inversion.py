@@ -27,10 +27,11 @@ from .inverse_scheduler import DDIM, InverseScheduler, build_ddim
 from .inversion_file import read_inversion, write_inversion
 from .latent_colours import encode_picture
 from .pipeline_call import unwrap_compiled
+from .protocols import network_of
 from .styled_network import StyledNetwork
 
 if TYPE_CHECKING:
-    from .protocols import Pipeline, PipelineArguments, network_of
+    from .protocols import Pipeline, PipelineArguments
 
 ITERATIONS = 3
 """Evaluations of the network for each step where none are given; docs/restyle.md has the measurement."""
