@@ -24,6 +24,7 @@ from instantstyle import (
 from instantstyle.core.ip_adapter import IPAdapter, list_layers
 from instantstyle.dit.families import FLUX
 from instantstyle.dit.layers import joint_attention_layers
+from instantstyle.errors import RequestWarning
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from instantstyle.unet.blocks import Block
 
@@ -87,6 +88,19 @@ def test_a_negative_style_equals_diffusers(tokenizer_folder, image_encoder, refe
     load_into_diffusers(pipe, image_encoder)
     arguments = {"ip_adapter_image": reference, "negative_ip_adapter_image": other, **GUIDED}
     assert difference(ours, draw_with_diffusers(pipe, **arguments)) < 1e-5
+
+
+def test_a_negative_style_without_true_guidance_is_named(styled, reference):
+    with pytest.warns(RequestWarning, match=r"distilled: pass a negative_prompt and a true_cfg_scale above 1\."):
+        draw(styled, reference, negative_style=reference)
+    draw(styled, reference, negative_style=reference, **GUIDED)
+
+
+def test_eases_of_the_stages_of_a_unet_are_none_of_a_transformer():
+    assert [*FLUX.weights] == ["ease-in", "ease-out", "ease-in-out", "reverse-in-out"]
+    assert FLUX.select("ease-in")[Block.parse("transformer_blocks.18")] == pytest.approx(0.1)
+    with pytest.raises(BlockError, match="no block weak-input"):
+        FLUX.select("weak-input")
 
 
 def test_a_style_acts_in_its_steps_and_inside_of_its_mask(styled, reference, plain):

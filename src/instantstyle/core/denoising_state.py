@@ -12,7 +12,7 @@ from ..errors import StyleError
 from .frame_weights import FrameWeights, weigh_frames
 from .pipeline_call import ImageRegion, PipelineCall
 from .protocols import PipelineArguments
-from .row_layout import UNGUIDED, RowLayout
+from .row_layout import UNGUIDED, Row, RowLayout
 
 
 class AttentionRecord(Protocol):
@@ -79,6 +79,8 @@ class DenoisingState:
         """Rows that are unstyled twins of others; None where there are none."""
         self.has_views = False
         """Whether the rows of the batch are parts of one image."""
+        self.seen_parts: set[Row] = set()
+        """Parts of all batches since the pipeline's call began."""
         self._progress: float | None = None
         self._num_steps: int | None = None
         self._place: int | None = None
@@ -125,6 +127,7 @@ class DenoisingState:
             self._num_steps = call.num_steps
             self.keeps_text = not call.runs_callback
             scheduler, is_own_schedule = call.pipe.scheduler, True
+        self.seen_parts |= {*self.row_layout}
         if self._progress is None:
             timestep = args[1] if len(args) > 1 else kwargs["timestep"]
             self._progress = self._share_in_schedule(timestep, scheduler, is_own_schedule)

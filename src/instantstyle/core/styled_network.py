@@ -98,6 +98,7 @@ class StyledNetwork:
         """
         with self.lock:
             self._check_thread()
+            self.state.seen_parts.clear()
             yield
 
     @contextmanager

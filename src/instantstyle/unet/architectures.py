@@ -75,7 +75,7 @@ class Architecture:
     @property
     def weight_sources(self) -> dict[str, str]:
         """Source of each of `weights`."""
-        eases = {name: f"{EASE_SOURCE}: {ease.formula}" for name, ease in EASES.items()}
+        eases = {name: f"{EASE_SOURCE}: {EASES[name].formula}" for name in ease_weights(self.blocks)}
         return {**{name: table.source for name, table in self.tables.items()}, **eases}
 
     @property

@@ -22,10 +22,12 @@ class Ease:
     Attributes:
         weigh: Function from a block, its number i from 0 and the number L of all blocks to the weight of the block.
         formula: The function in words.
+        stage: Stage without which the ease is the same for all blocks; None for none.
     """
 
     weigh: Callable[[Block, int, int], float]
     formula: str
+    stage: str | None = None
 
 
 def _from_share(share: float) -> float:
@@ -52,10 +54,10 @@ EASES = {
     "reverse-in-out": Ease(
         lambda _, i, n: _from_share(_from_middle(i, n)), "0.05 + 0.95 |i − L/2| / (L/2): strongest at both ends"
     ),
-    "weak-input": Ease(_weaken("down_blocks"), "0.2 in the down blocks, else 1"),
-    "weak-middle": Ease(_weaken("mid_block"), "0.2 in the middle block, else 1"),
-    "weak-output": Ease(_weaken("up_blocks"), "0.2 in the up blocks, else 1"),
-    "strong-middle": Ease(_weaken("down_blocks", "up_blocks"), "1 in the middle block, else 0.2"),
+    "weak-input": Ease(_weaken("down_blocks"), "0.2 in the down blocks, else 1", "down_blocks"),
+    "weak-middle": Ease(_weaken("mid_block"), "0.2 in the middle block, else 1", "mid_block"),
+    "weak-output": Ease(_weaken("up_blocks"), "0.2 in the up blocks, else 1", "up_blocks"),
+    "strong-middle": Ease(_weaken("down_blocks", "up_blocks"), "1 in the middle block, else 0.2", "mid_block"),
 }
 """Eases by name, from CrossAttentionPatch.py of ComfyUI_IPAdapter_plus; block i of L in execution order, from 0."""
 
@@ -63,7 +65,7 @@ EASE_SOURCE = f"{COMFYUI}, CrossAttentionPatch.py"
 
 
 def ease_weights(blocks: Sequence[Block]) -> dict[str, BlockWeights]:
-    """Compute the weights of every ease.
+    """Compute the weights of every ease; a diffusion transformer has none of those that weigh the stages of a UNet.
 
     Args:
         blocks: All blocks of a network, in execution order.
@@ -74,6 +76,7 @@ def ease_weights(blocks: Sequence[Block]) -> dict[str, BlockWeights]:
     return {
         name: {block: ease.weigh(block, number, len(blocks)) for number, block in enumerate(blocks)}
         for name, ease in EASES.items()
+        if ease.stage is None or any(block.stage == ease.stage for block in blocks)
     }
 
 
