@@ -19,10 +19,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from instantstyle.synthetic import MINI_SCOPE, sample_scenes
+from instantstyle.synthetic import sample_scenes
 from training.mini.device import seeded_generator
 from training.mini.frozen_models import size_conditioning
-from training.mini.settings import IMAGE_SIZE
+from training.mini.settings import IMAGE_SIZE, TRAINING_SCOPE
 from training.mini.stage import load_averaged_module
 from training.mini.unet import NOISE_BIAS, UnetStage
 
@@ -60,7 +60,7 @@ def measure_loss(stage: UnetStage, images: int, seed: int) -> float:
     for start in range(0, images, BATCH):
         generator = seeded_generator(seed + start)
         count = min(BATCH, images - start)
-        scenes = sample_scenes(count, generator, MINI_SCOPE, held_out=True)
+        scenes = sample_scenes(count, generator, TRAINING_SCOPE, held_out=True)
         latents = stage.codec.encode(scenes.render(IMAGE_SIZE, generator))
         text = stage.encode_captions(scenes, generator)
         timesteps = stage.diffusion.sample_timesteps(count, generator, NOISE_BIAS)

@@ -15,13 +15,13 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor
 from torch import Generator, Tensor, nn
 
-from instantstyle.synthetic import MINI_SCOPE, Scenes
+from instantstyle.synthetic import Scenes
 from training.mini.abstract_images import render_abstract_images
 from training.mini.captions import sample_captions
 from training.mini.device import seeded_generator
 from training.mini.frozen_models import size_conditioning, zero_dropped
 from training.mini.scene_cache import SceneCache
-from training.mini.settings import CROSS_DIM, EMBEDDING_DIM, IMAGE_SIZE, IMAGE_TOKENS
+from training.mini.settings import CROSS_DIM, EMBEDDING_DIM, IMAGE_SIZE, IMAGE_TOKENS, TRAINING_SCOPE
 from training.mini.stage import Scalar, Stage, load_averaged_module, masked_mean
 from training.mini.unet import UnetStage
 
@@ -40,7 +40,7 @@ class AdapterStage(Stage[nn.ModuleDict]):
         self.name = name
         self.unet = UnetStage(folder)
         encoders = [self.unet.codec.encode, self.unet.clip.encode_image]
-        self.cache = SceneCache(MINI_SCOPE, encoders, self.encode_scenes)
+        self.cache = SceneCache(TRAINING_SCOPE, encoders, self.encode_scenes)
         unet = load_averaged_module(self.unet, folder).unet
         self.module = install_adapter(unet, make_initial_weights(unet))
 

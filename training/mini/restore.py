@@ -1,4 +1,4 @@
-"""Restore training states from the shipped model, to continue its training.
+"""Restore training states from the shipped model and from the states of `training.mini.checkpoint`, to go on.
 
     python -m training.mini.restore
 
@@ -28,6 +28,7 @@ from transformers import (
 from instantstyle.metrics import SyntheticClassifier
 from training.mini.adapter import AdapterWeights, install_adapter
 from training.mini.captions import build_tokenizer
+from training.mini.checkpoint import STATES, read_checkpoint
 from training.mini.clip import ClipModels
 from training.mini.nested_unet import NestedUNet
 from training.mini.text import build_text_module
@@ -138,8 +139,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     trained = json.loads((Path(__file__).parent / "results" / "training.json").read_text())
     shipped = load_shipped_weights(args.package)
+    for file in sorted(STATES.glob("*.safetensors")):
+        torch.save(read_checkpoint(file), args.folder / f"{file.stem}.pt")
     for name in ("vae", "unet", "adapter"):
-        if name not in shipped:
+        if name not in shipped and not (args.folder / f"{name}.pt").exists():
             print(f"{name}: the shipped network has another architecture than settings.py; it is not restored.")
     for name, weights in shipped.items():
         if not (earlier := trained.get(name)):

@@ -55,16 +55,23 @@ class Stage(ABC, Generic[Trained]):
         """Return the module's parameters that are trained."""
         return [weight for weight in self.module.parameters() if weight.requires_grad]
 
+    def make_optimisers(self, lr: float) -> list[torch.optim.Optimizer]:
+        """Make the optimisers, which share the parameters and the learning rate `lr`."""
+        return [make_adamw(self.parameters(), lr)]
+
+
+def make_adamw(weights: list[nn.Parameter], lr: float, weight_decay: float = 0.01) -> torch.optim.AdamW:
+    """Make the optimiser of most stages."""
+    return torch.optim.AdamW(weights, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
+
 
 class Run(Generic[Trained]):
-    """The training of one stage: weights, their running mean, optimiser and counts, saved to `<name>.pt`."""
+    """The training of one stage: weights, their running mean, optimisers and counts, saved to `<name>.pt`."""
 
     def __init__(self, stage: Stage[Trained], folder: Path, budget: Budget) -> None:
         self.stage, self.budget, self.file = stage, budget, folder / f"{stage.name}.pt"
         self.averaged = deepcopy(stage.module).eval().requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(
-            stage.parameters(), lr=budget.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True
-        )
+        self.optimisers = stage.make_optimisers(budget.lr)
         self.images, self.steps, self.seconds = 0, 0, 0.0
         self.earlier: list[Leg] = []
         if self.file.exists():
@@ -81,8 +88,9 @@ class Run(Generic[Trained]):
         self.stage.module.load_state_dict(state["module"])
         self.averaged.load_state_dict(state["averaged"])
         self.images, self.seconds, self.earlier = state["images"], state["seconds"], state["earlier"]
-        if "optimiser" in state:  # missing from a state that `training.mini.restore` wrote
-            self.optimiser.load_state_dict(state["optimiser"])
+        if "optimisers" in state:  # missing from a state that `training.mini.restore` wrote
+            for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(saved)
             self.steps = state["steps"]
 
     def save(self) -> None:
@@ -90,7 +98,7 @@ class Run(Generic[Trained]):
         state = dict(
             module=self.stage.module.state_dict(),
             averaged=self.averaged.state_dict(),
-            optimiser=self.optimiser.state_dict(),
+            optimisers=[optimiser.state_dict() for optimiser in self.optimisers],
             images=self.images,
             steps=self.steps,
             seconds=self.seconds,
@@ -127,13 +135,14 @@ class Run(Generic[Trained]):
         return {"loss": loss.detach(), **parts}
 
     def _update_weights(self, loss: Scalar) -> None:
-        self.optimiser.zero_grad(set_to_none=True)
+        self.stage.module.zero_grad(set_to_none=True)
         loss.backward()
         distributed.average_in_place([weight.grad for weight in self.stage.parameters() if weight.grad is not None])
         nn.utils.clip_grad_norm_(self.stage.parameters(), 1.0)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate()
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = self.learning_rate()
+            optimiser.step()
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Generator, Tensor
 
-from instantstyle.synthetic import MINI_SCOPE, Scenes, Scope
+from instantstyle.synthetic import Scenes, Scope
 from training.mini.captions import sample_captions
 from training.mini.frozen_models import (
     FrozenClip,
@@ -18,16 +18,18 @@ from training.mini.frozen_models import (
     zero_dropped,
 )
 from training.mini.graphed_unet import GraphedUNet, TensorUNet
+from training.mini.muon import Muon
 from training.mini.nested_unet import DEEPEST, LatentBatch, NestedLevel, NestedUNet, SizeConditioning, Timesteps
 from training.mini.scene_cache import SceneCache
-from training.mini.settings import COARSE_SCOPE, IMAGE_SIZE, SCHEDULE
-from training.mini.stage import Scalar, Stage, load_averaged_weights, masked_mean, sum_losses
+from training.mini.settings import COARSE_SCOPE, IMAGE_SIZE, SCHEDULE, TRAINING_SCOPE
+from training.mini.stage import Scalar, Stage, load_averaged_weights, make_adamw, masked_mean, sum_losses
 
 CAPTION_DROPOUT = 0.1  # for classifier-free guidance
 NOISE_BIAS = 1.3  # slight preference for high noise
 BOX_SHARE = 0.5  # share of images with the box in the size conditioning, so that layout is learned too
 POOLED_SHARE = 0.5  # share of images with the pooled embedding; the others rely on the attended states alone
 WORDS_SHARE = 0.3  # share of images whose words the transformers outside of the deep blocks read too
+WEIGHT_DECAY = 0.1  # ten times that of other stages: activations that grow drown the deep blocks
 COARSE_WEIGHT = 0.25  # of the predictions of inner levels, relative to the one that is used
 
 LEVELS = {"unet-8": DEEPEST, "unet-16": 1, "unet": 0}
@@ -55,12 +57,21 @@ class Diffusion:
         return signal * latents + sigma * noise, signal * noise - sigma * latents
 
 
+def make_unet_optimisers(nested: NestedUNet, lr: float) -> list[torch.optim.Optimizer]:
+    """Make the optimisers of a UNet: Muon for the matrices within its blocks, AdamW for all other weights."""
+    weights = dict(nested.named_parameters())
+    matrices = [name for name, weight in weights.items() if "_block" in name and weight.dim() > 1]
+    others = [weight for name, weight in weights.items() if name not in set(matrices)]
+    muon = Muon([weights[name] for name in matrices], lr, WEIGHT_DECAY)
+    return [muon, make_adamw(others, lr, WEIGHT_DECAY)]
+
+
 class UnetStage(Stage[NestedUNet]):
     """Trains the UNet from one of its levels on, continuing from the stage before if it is trained."""
 
     def __init__(self, folder: Path, name: str = "unet") -> None:
         self.name, self.level = name, LEVELS[name]
-        self.scope: Scope = COARSE_SCOPE if self.level == DEEPEST else MINI_SCOPE
+        self.scope: Scope = COARSE_SCOPE if self.level == DEEPEST else TRAINING_SCOPE
         self.module = NestedUNet()
         # Fused attention has a slow backward pass in bfloat16 on CPUs.
         self.module.unet.set_attn_processor(AttnProcessor())
@@ -73,6 +84,10 @@ class UnetStage(Stage[NestedUNet]):
         before = next((stage for stage, level in LEVELS.items() if level == self.level + 1), None)
         if before and (folder / f"{before}.pt").exists():
             self.module.load_state_dict(load_averaged_weights(before, folder))
+
+    def make_optimisers(self, lr: float) -> list[torch.optim.Optimizer]:
+        """Make Muon for the matrices within the blocks, and AdamW for the other weights."""
+        return make_unet_optimisers(self.module, lr)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         """Mean squared error of the velocity, plus those of the inner levels; reported for high and low noise."""

@@ -41,6 +41,9 @@ class Looks(TensorRows):
         return (self.ground * 3 + self.fill * 5 + self.outline * 7) % 8 == 3
 
 
+Range = tuple[float, float]
+
+
 @dataclass(frozen=True)
 class LookChoices:
     """Indices into GROUNDS, FILLS and OUTLINES to sample from; a repeated index is more likely."""
@@ -49,10 +52,18 @@ class LookChoices:
     fills: tuple[int, ...] = tuple(range(len(FILLS)))
     outlines: tuple[int, ...] = tuple(range(len(OUTLINES)))
     grain: float = 0.06  # upper limit of the noise's standard deviation
+    ground_contrast: Range = (0.06, 0.15)  # OKLCH lightness between the two colours of a background
+    body_contrast: Range = (0.1, 0.24)  # and of a body
 
     @classmethod
     def from_names(
-        cls, grounds: Sequence[str], fills: Sequence[str], outlines: Sequence[str], grain: float
+        cls,
+        grounds: Sequence[str],
+        fills: Sequence[str],
+        outlines: Sequence[str],
+        grain: float,
+        ground_contrast: Range = (0.06, 0.15),
+        body_contrast: Range = (0.1, 0.24),
     ) -> "LookChoices":
         """Build the choices from entries of `GROUNDS`, `FILLS` and `OUTLINES`.
 
@@ -61,9 +72,12 @@ class LookChoices:
             fills: Names of fills.
             outlines: Names of outlines.
             grain: Upper limit of the noise's standard deviation.
+            ground_contrast: Least and largest difference in OKLCH lightness between the two colours of a background.
+            body_contrast: The same of a body.
         """
         pairs = (GROUNDS, grounds), (FILLS, fills), (OUTLINES, outlines)
-        return cls(*(tuple(map(known.index, names)) for known, names in pairs), grain=grain)
+        indices = (tuple(map(known.index, names)) for known, names in pairs)
+        return cls(*indices, grain=grain, ground_contrast=ground_contrast, body_contrast=body_contrast)
 
 
 def sample_looks(count: int, generator: Generator | None = None, choices: LookChoices | None = None) -> Looks:
@@ -76,7 +90,7 @@ def sample_looks(count: int, generator: Generator | None = None, choices: LookCh
     """
     choices, random = choices or LookChoices(), BatchRandom(count, generator)
     return Looks(
-        palette=sample_palettes(random),
+        palette=sample_palettes(random, choices),
         ground=random.choice(choices.grounds),
         fill=random.choice(choices.fills),
         outline=random.choice(choices.outlines),
@@ -87,10 +101,14 @@ def sample_looks(count: int, generator: Generator | None = None, choices: LookCh
     )
 
 
-def sample_palettes(random: BatchRandom) -> Float[Tensor, "look 5 3"]:
+def sample_palettes(random: BatchRandom, choices: LookChoices) -> Float[Tensor, "look 5 3"]:
     """Sample five harmonious colours in OKLCH per look.
 
     About one background in three is dark, and one palette in nine is grey.
+
+    Args:
+        random: Source of random numbers, one for each look.
+        choices: For the contrasts of patterns.
 
     Returns:
         sRGB in 0..1, in the order GROUND, GROUND_2, BODY, BODY_2, INK.
@@ -106,7 +124,7 @@ def sample_palettes(random: BatchRandom) -> Float[Tensor, "look 5 3"]:
     ink = by_ground(random.uniform(0.88, 0.97), random.uniform(0.1, 0.25))
     ink = torch.where(contrasting, ink, random.uniform())
     # A pattern has the colour of its plane, lighter or darker: visible, while a thing keeps one hue.
-    ground_2, body_2 = ground + random.signed(0.06, 0.15), body + random.signed(0.1, 0.24)
+    ground_2, body_2 = ground + random.signed(*choices.ground_contrast), body + random.signed(*choices.body_contrast)
     lightness = [ground, ground_2, body, body_2, ink]
     muted, vivid = (0.0, 0.12), (0.06, 0.24)
     chroma = [random.uniform(*ends) for ends in (muted, muted, vivid, vivid, muted)]
