@@ -16,7 +16,7 @@ from instantstyle.metrics import SyntheticClassifier
 from instantstyle.synthetic import MINI_SCOPE, sample_scenes, to_pil_image
 from training.mini import frozen_models, scene_cache, settings
 from training.mini.__main__ import main
-from training.mini.ablation import PARTS, measure_ablations, measure_loss
+from training.mini.ablation import DEEP, PARTS, measure_ablations, measure_loss
 from training.mini.controlnet import detect_edges
 from training.mini.export import build_pipeline, export_classifier, export_model
 from training.mini.frozen_models import FrozenClip, LatentCodec, zero_dropped
@@ -173,7 +173,9 @@ def test_each_part_is_removed_alone_and_restored(folder):
     stage = UnetStage(folder)
     whole = measure_loss(stage, 4, seed=0)
     found = measure_ablations(stage, 4, seed=0)
-    assert found.keys() == {*PARTS}
+    assert found.keys() == {*PARTS, "deep"}
+    deepest = UnetStage(folder, "unet-8")
+    assert measure_ablations(deepest, 4, seed=0).keys() == {*DEEP, "deep"}
     assert measure_loss(stage, 4, seed=0) == whole
     for name in ("mid_block.resnets.0.conv2", "mid_block.resnets.1.conv2"):
         torch.nn.init.normal_(stage.module.unet.get_parameter(f"{name}.weight"))

@@ -49,9 +49,10 @@ class Muon(torch.optim.Optimizer):
         ahead = torch._foreach_lerp(gradients, means, MOMENTUM)
         directions = orthogonalise(torch.stack([step.flatten(1) for step in ahead]))
         scale = ADAMW_SCALE * max(directions.shape[1:]) ** 0.5
-        torch._foreach_mul_(weights, 1 - lr * weight_decay)
+        tensors: list[Tensor] = [*weights]
+        torch._foreach_mul_(tensors, 1 - lr * weight_decay)
         steps = [step.view_as(weight) for step, weight in zip(directions, weights, strict=True)]
-        torch._foreach_add_(weights, steps, alpha=-lr * scale)
+        torch._foreach_add_(tensors, steps, alpha=-lr * scale)
 
 
 def orthogonalise(matrices: Float[Tensor, "matrix row column"]) -> Float[Tensor, "matrix row column"]:
