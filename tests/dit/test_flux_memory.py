@@ -1,0 +1,110 @@
+"""Styles in transformers that are compiled, cast layer by layer or offloaded."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import cpu_offload
+
+from instantstyle import InstantStyle
+
+from ..parity.flux import make_adapter, make_flux
+from ..parity.test_flux import CALL, difference, load_into_diffusers
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def flux(tokenizer_folder) -> Any:
+    return make_flux(tokenizer_folder)
+
+
+def draw(pipe: Any, image_encoder: Any, reference: Any) -> Any:
+    styled = InstantStyle(pipe, adapter=make_adapter(pipe.transformer), image_encoder=image_encoder)
+    return styled("a", style=reference, blocks="all", seed=3, **CALL).images
+
+
+SCRIPT = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch._dynamo.testing import CompileCounter
+
+from instantstyle import InstantStyle
+from tests.conftest import make_image_encoder
+from tests.parity.flux import make_adapter, make_flux
+from tests.parity.test_flux import CALL, difference
+
+image = Image.effect_noise((64, 48), 80).convert("RGB")
+results = {}
+for name in ("whole", "in place", "block by block"):
+    torch._dynamo.reset()
+    pipe = make_flux(Path(sys.argv[1]))
+    styled = InstantStyle(pipe, adapter=make_adapter(pipe.transformer), image_encoder=make_image_encoder())
+
+    def draw(reference=image, **arguments):
+        call = {"blocks": "all", **CALL, **arguments}
+        return styled("a", style=reference, seed=3, **call).images
+
+    expected, counter = draw(), CompileCounter()
+    if name == "whole":
+        pipe.transformer = torch.compile(pipe.transformer, backend=counter)
+    elif name == "in place":
+        pipe.transformer.compile(backend=counter)
+    else:
+        pipe.transformer.compile_repeated_blocks(backend=counter)
+    results[name] = {"difference": difference(draw(), expected), "first": counter.frame_count}
+    draw(image.rotate(90))
+    draw(scale=0.5)
+    results[name]["later"] = counter.frame_count
+print(json.dumps(results))
+"""
+
+
+def test_a_compiled_transformer_gives_the_same_image_and_is_not_compiled_again(tokenizer_folder):
+    """In a process of its own: the shape checks that the tests enable must not be compiled."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tokenizer_folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    results = json.loads(done.stdout.splitlines()[-1])
+    for name, found in results.items():
+        assert found["difference"] < 1e-5, name
+        assert found["later"] == found["first"] > 0, name
+
+
+CHANGES = {
+    "offloaded by groups": lambda pipe: pipe.transformer.enable_group_offload(
+        onload_device=CPU, offload_device=CPU, offload_type="leaf_level"
+    ),
+    "offloaded by accelerate": lambda pipe: cpu_offload(pipe.transformer, execution_device=CPU),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_transformer_gives_the_same_image(flux, image_encoder, reference, change):
+    expected = draw(flux, image_encoder, reference)
+    CHANGES[change](flux)
+    assert difference(draw(flux, image_encoder, reference), expected) < 1e-5
+    # A second call finds what the first one left.
+    assert difference(draw(flux, image_encoder, reference), expected) < 1e-5
+
+
+def test_weights_of_eight_bits_equal_those_of_diffusers(flux, image_encoder, reference):
+    plain = draw(flux, image_encoder, reference)
+    flux.transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
+    ours = draw(flux, image_encoder, reference)
+    assert difference(ours, plain) > 1e-3
+    theirs = load_into_diffusers(flux, image_encoder)
+    generator = torch.Generator().manual_seed(3)
+    assert difference(ours, theirs(prompt="a", ip_adapter_image=reference, generator=generator, **CALL).images) < 1e-5
