@@ -63,10 +63,10 @@ if TYPE_CHECKING:
 
 
 class InstantStyle:
-    """A diffusers UNet pipeline that generates in the style of a reference.
+    """A diffusers pipeline that generates in the style of a reference.
 
-    The pipeline itself is not changed: a style is injected into its UNet for a call, or for a `with` block, and
-    removed again.
+    The pipeline itself is not changed: a style is injected into its UNet, or its transformer, for a call or for a
+    `with` block, and removed again.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class InstantStyle:
     ) -> None:
         """
         Args:
-            pipe: A diffusers pipeline with a UNet.
+            pipe: A diffusers pipeline with a UNet, or with a transformer of FLUX.1 or Chroma.
             adapter: Path of an IP-Adapter (.safetensors, .bin) or a state dict; None allows bound styles only.
             image_encoder: The adapter's image encoder, a model or its folder; None uses the pipeline's own.
             text_encoder: Model and tokenizer that share the image encoder's space; None uses the pipeline's
                 `text_encoder_2` if it fits.
-            architecture: Blocks and roles; None matches the UNet with the known architectures.
+            architecture: Blocks and roles; None matches the network with the known architectures.
             defaults: Arguments of a call where the caller gives none.
             keep_encoder: Whether to keep the image encoder's weights between uses; embeddings are cached either way.
             recipe_fields: Fields of its images' recipes that load this model again; None for no recipes.
@@ -181,7 +181,7 @@ class InstantStyle:
 
     @property
     def architecture(self) -> Architecture:
-        """The UNet's blocks and roles."""
+        """The network's blocks and roles."""
         return self.adapter.architecture
 
     def style(
