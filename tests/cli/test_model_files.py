@@ -109,6 +109,10 @@ def test_a_plan_loads_and_generates_nothing(run, model, reference, tmp_path, mon
     assert "blocks: up_blocks.0.attentions.1" in done.out
     assert "memory:" in done.out
     assert os.listdir(tmp_path) == ["ink.png"]
+    every = run(
+        "generate", "a", "--style", "ink.png", "--model", model, "--device", "cpu", "--blocks", "all", "--plan"
+    )
+    assert "blocks: down_blocks.1.attentions.0–1, down_blocks.2" in every.out
 
 
 def test_a_plan_names_missing_files(run, reference, tmp_path):

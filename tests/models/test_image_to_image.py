@@ -8,6 +8,7 @@ from PIL import Image
 from instantstyle import ModelError
 from instantstyle.models import image_to_image_pipeline
 from instantstyle.models.image_to_image import CONTROLNETS
+from instantstyle.recipe_types import Control
 
 PHOTO = Image.effect_noise((16, 16), 90).convert("RGB")
 
@@ -46,9 +47,10 @@ def test_a_family_without_a_controlnet_raises_an_error(styled, monkeypatch):
 
 def test_an_unavailable_controlnet_is_named_in_the_error(styled, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    for control, repo in (
-        ("canny", "diffusers/controlnet-canny-sdxl-1.0"),
-        ("tile", "xinsir/controlnet-tile-sdxl-1.0"),
-    ):
+    repos: dict[Control, str] = {
+        "canny": "diffusers/controlnet-canny-sdxl-1.0",
+        "tile": "xinsir/controlnet-tile-sdxl-1.0",
+    }
+    for control, repo in repos.items():
         with pytest.raises(ModelError, match=rf"config\.json .*{repo}"):
             image_to_image_pipeline(styled, control)

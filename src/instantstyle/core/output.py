@@ -104,7 +104,7 @@ class CallRecord:
             num_images_per_prompt,
             {name: list(value) if isinstance(value, list) else value for name, value in arguments.items()},
             scheduler=type(styled.pipe.scheduler).__name__,
-            dtype=str(network_of(styled.pipe).dtype).removeprefix("torch."),
+            dtype=styled.dtype_name,
         )
 
     @contextmanager

@@ -184,6 +184,11 @@ class InstantStyle:
         """The network's blocks and roles."""
         return self.adapter.architecture
 
+    @property
+    def dtype_name(self) -> str:
+        """Name of the network's dtype, as `Recipe.dtype` has it: `float16`."""
+        return str(network_of(self.pipe).dtype).removeprefix("torch.")
+
     def style(
         self,
         reference: References,

@@ -92,11 +92,14 @@ def check_arguments(
     steps = arguments.get("num_inference_steps")
     if steps is not None and not is_whole_number(steps, at_least=1):
         raise JobError(f"num_inference_steps is {shorten(steps)}; it must be a whole number from 1.")
+    # diffusers' pipelines with a UNet check the same and raise ValueError, the others generate a smaller image.
+    network = find_network(pipe)
+    packs = hasattr(network, "attn_processors") and is_transformer(network_of(pipe))
+    step = 2 * pipe.vae_scale_factor if packs else 8
     for name in ("height", "width"):
         size = arguments.get(name)
-        # diffusers checks the same in every pipeline, and raises ValueError.
-        if size is not None and (not is_whole_number(size, at_least=8) or size % 8):
-            raise JobError(f"{name} is {shorten(size)}; it must be a multiple of 8, in pixels.")
+        if size is not None and (not is_whole_number(size, at_least=step) or size % step):
+            raise JobError(f"{name} is {shorten(size)}; it must be a multiple of {step}, in pixels.")
 
 
 PROCESSOR_OPTIONS = ("use_cross_attn_mask", "use_intersect_mask")

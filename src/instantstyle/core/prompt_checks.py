@@ -100,7 +100,9 @@ def describe_size(pipe: Any, height: int | None, width: int | None) -> str | Non
 
 def find_own_size(pipe: Any) -> tuple[int, int] | None:
     """Return width and height in px of the images that a pipeline generates by default; None where it names none."""
-    side: int | Sequence[int] | None = getattr(network_of(pipe).config, "sample_size", None)
+    # Transformers of any size have none; their pipelines do.
+    own_side: int | None = getattr(pipe, "default_sample_size", None)
+    side: int | Sequence[int] | None = getattr(network_of(pipe).config, "sample_size", own_side)
     factor: int | None = getattr(pipe, "vae_scale_factor", None)
     if factor is None or side is None:
         return None

@@ -33,7 +33,12 @@ def default_size(styled: "InstantStyle") -> tuple[int, int]:
 
 def model_side(pipe: "Pipeline") -> int:
     """Return the side in px of the square images that the network was trained on."""
-    return pipe.unet.config.sample_size * pipe.vae_scale_factor
+    from ..core.prompt_checks import find_own_size
+
+    own = find_own_size(pipe)
+    # Pipelines that are styled name a size.
+    assert own is not None
+    return own[0]
 
 
 def image_arguments(pipe: "Pipeline", recipe: Recipe, sources: SourceCache) -> "PipelineArguments":

@@ -261,7 +261,7 @@ def _complete(
         frames=len(frames) if frames else None,
         fps=(recipe.fps or DEFAULT_FPS) if frames else None,
         scheduler=recipe.scheduler or type(styled.pipe.scheduler).__name__,
-        dtype=str(styled.pipe.unet.dtype).removeprefix("torch."),
+        dtype=styled.dtype_name,
         versions=library_versions(),
     )
 

@@ -138,12 +138,12 @@ def _mix(references: tuple[Reference, ...], sources: SourceCache) -> "Style":
 
 def list_adapter_blocks(recipe: Recipe) -> Sequence[BlockSpec]:
     """List the selections of blocks in which the first adapter acts."""
-    acting = {
-        recipe.blocks if isinstance(recipe.blocks, str) else tuple(recipe.blocks): recipe.references,
-        "layout": recipe.layout_references,
-        "all": recipe.image and recipe.image_scale,
-    }
-    return [spec for spec, given in acting.items() if given]
+    acting: list[tuple[BlockSpec, object]] = [
+        (recipe.blocks, recipe.references),
+        ("layout", recipe.layout_references),
+        ("all", recipe.image and recipe.image_scale),
+    ]
+    return [spec for spec, given in acting if given]
 
 
 def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":

@@ -120,9 +120,13 @@ class IPAdapterCheckpoint:
         Args:
             numbers: Layer numbers; unknown ones count 0 bytes.
         """
-        ends = "weight", "bias"
-        layers = [name for number in numbers for end in ends for name in layer_tensor_names(number, end)]
+        layers = self.list_layer_tensors(numbers)
         return sum(self._state_dict.sizes.get(name, 0) for name in [*self._names_in("image_proj"), *layers])
+
+    def list_layer_tensors(self, numbers: Iterable[int]) -> list[str]:
+        """List the standard names of the keys and values of some layers, with their biases if they have any."""
+        ends: tuple[Literal["weight", "bias"], ...] = ("weight", "bias") if self.has_biases else ("weight",)
+        return [name for number in numbers for end in ends for name in layer_tensor_names(number, end)]
 
     def read_projection(self) -> dict[str, Tensor]:
         """Read the weights of the projection network.
@@ -184,8 +188,7 @@ class IPAdapterCheckpoint:
                 f"{self.name} names its layers by module path, and they cannot be numbered because they are "
                 f"not those of a known network ({known}); use the file with its own network, unconverted."
             )
-        ends = ("weight", "bias") if self.has_biases else ("weight",)
-        layers = [name for number in self._layer_shapes() for end in ends for name in layer_tensor_names(number, end)]
+        layers = self.list_layer_tensors(self._layer_shapes())
         problems = [f"missing {name}" for name in layers if name not in self.shapes]
         problems += [f"unexpected {name}" for name in self._names_in("ip_adapter") if name not in layers]
         if problems:

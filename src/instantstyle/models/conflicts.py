@@ -86,10 +86,12 @@ def find_network_conflicts(card: ModelCard) -> Iterator[InstantStyleError]:
     kind = index.get("_class_name")
     # An index without components, whose class is known, is one of which files are missing.
     known = kind is None or (isinstance(kind, str) and kind in ROW_LAYOUTS)
+    if "transformer" in index and kind in ROW_LAYOUTS:
+        return
     if "unet" not in index and not (known and all(each.name == "unet" for each in list_components(index))):
         yield ModelError(
-            f"{card.pipeline} contains a {str(kind or 'pipeline')[:60]} without a UNet; only SDXL, Kolors and "
-            "Stable Diffusion 1.5 fit."
+            f"{card.pipeline} contains a {str(kind or 'pipeline')[:60]} without a UNet; only SDXL, Kolors, "
+            "Stable Diffusion 1.5, FLUX.1 and Chroma fit."
         )
 
 

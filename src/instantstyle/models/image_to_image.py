@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..core.pipeline import InstantStyle
+from ..core.protocols import network_of
 from ..errors import ModelError
 from ..recipe_types import Control
 from ..utils.hub import fetch_file
@@ -84,5 +85,5 @@ def _load_controlnet(styled: InstantStyle, control: Control) -> "ControlNetModel
     fetch_file(repo, "diffusion_pytorch_model.safetensors")
     with hide_progress_bars():
         return import_diffusers_class("ControlNetModel").from_pretrained(
-            folder, torch_dtype=styled.pipe.unet.dtype, local_files_only=True
+            folder, torch_dtype=network_of(styled.pipe).dtype, local_files_only=True
         )

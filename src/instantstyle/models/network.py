@@ -4,21 +4,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from ..architectures import match_architecture
-from ..core.ip_adapter import cross_attention_layers, projects_text
+from ..core.ip_adapter import list_layers, projects_text
 from ..errors import CheckpointError
 from ..unet.architectures import Architecture
 from ..unet.blocks import Layer
 from ..utils.hub import find_cached_file
 from ..utils.text import one_line
+from ..utils.text_file import parse_json
 from .registry import ModelCard
 from .resolve import find_card
 
 UNET_CONFIG = "unet/config.json"
+NETWORK_CONFIGS = (UNET_CONFIG, "transformer/config.json")
+
+TRANSFORMER_CLASSES = ("FluxTransformer2DModel", "ChromaTransformer2DModel")
+"""diffusers' classes of the transformers that can be styled."""
 
 
 def find_architecture(model: str | Path) -> Architecture | None:
@@ -55,7 +60,7 @@ class Network:
 
 
 def find_network(card: ModelCard) -> Network | None:
-    """Find the UNet of a model.
+    """Find the UNet or the transformer of a model.
 
     Args:
         card: The model.
@@ -65,15 +70,18 @@ def find_network(card: ModelCard) -> Network | None:
         is on this machine.
 
     Raises:
-        CheckpointError: The config of the UNet cannot be read.
+        CheckpointError: The config of the network cannot be read.
     """
     if card.architecture is not None and card.architecture.depths and card.architecture.cross_dim:
         return Network(list_table_layers(card.architecture), card.architecture)
     if Path(card.pipeline).exists():
-        config = Path(card.pipeline) / UNET_CONFIG
-        return _build_network(config, card) if config.is_file() else None
-    config = find_cached_file(card.pipeline, UNET_CONFIG, card.pipeline_revision)
-    return None if config is None else _build_network(config, card)
+        configs = [Path(card.pipeline) / name for name in NETWORK_CONFIGS]
+    else:
+        found = [find_cached_file(card.pipeline, name, card.pipeline_revision) for name in NETWORK_CONFIGS]
+        configs = [config for config in found if config is not None]
+    config = next(filter(Path.is_file, configs), None)
+    name = None if config is None else _find_class(config)
+    return None if config is None or name is None else _build_network(config, name, card)
 
 
 def list_table_layers(architecture: Architecture, cross_dim: int | None = None) -> list[Layer]:
@@ -90,21 +98,34 @@ def list_table_layers(architecture: Architecture, cross_dim: int | None = None) 
     ]
 
 
+def _find_class(config: Path) -> str | None:
+    """Return diffusers' class of a network by its config; None for a transformer that cannot be styled."""
+    if config.parent.name == "unet":
+        return "UNet2DConditionModel"
+    try:
+        content = parse_json(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{config} cannot be read ({one_line(error)}); download it again.") from None
+    name = cast("dict[str, object]", content).get("_class_name") if isinstance(content, dict) else None
+    return name if isinstance(name, str) and name in TRANSFORMER_CLASSES else None
+
+
 def import_diffusers_class(name: str) -> Any:
     """Import a class of diffusers by name: type checkers do not see its lazy exports."""
     return getattr(import_module("diffusers"), name)
 
 
-def _build_network(config: Path, card: ModelCard) -> Network:
-    """Build a UNet on torch's meta device, which has shapes but no weights."""
-    unet_class = import_diffusers_class("UNet2DConditionModel")
+def _build_network(config: Path, class_name: str, card: ModelCard) -> Network:
+    """Build a UNet or a transformer on torch's meta device, which has shapes but no weights."""
+    network_class = import_diffusers_class(class_name)
     try:
         with torch.device("meta"):
-            unet = unet_class.from_config(unet_class.load_config(config))
-            layers = cross_attention_layers(unet)
+            network = network_class.from_config(network_class.load_config(config))
+            layers = list_layers(network)
     # What diffusers raises for damaged JSON and for sizes that do not fit together.
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
-        raise CheckpointError(f"{config} does not describe a UNet ({one_line(error)}); download it again.") from None
+        what = "UNet" if config.parent.name == "unet" else class_name
+        raise CheckpointError(f"{config} does not describe a {what} ({one_line(error)}); download it again.") from None
     smallest, names = min((layer.cross_dim for layer in layers), default=None), [layer.name for layer in layers]
-    found = card.architecture or match_architecture(names, smallest, projects_text=projects_text(unet.config))
+    found = card.architecture or match_architecture(names, smallest, projects_text=projects_text(network.config))
     return Network(layers, found.with_layers(names))

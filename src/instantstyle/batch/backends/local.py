@@ -86,14 +86,9 @@ class LocalBackend:
             self._styled = self._prepared = None
             self._styled = load_for(row.recipe, device=self.device, plain=plain)
             self._styled.pipe.set_progress_bar_config(disable=True)
-            with_dtype = row.recipe.replace(dtype=dtype_name(self._styled))
+            with_dtype = row.recipe.replace(dtype=self._styled.dtype_name)
             self._model_keys, self._plain = {row.model_key, BatchRow(with_dtype).model_key}, plain
         return self._styled
-
-
-def dtype_name(styled: "InstantStyle") -> str:
-    """Return the name of the model's dtype as `Recipe.dtype` has it."""
-    return str(styled.pipe.unet.dtype).removeprefix("torch.")
 
 
 def _free_memory() -> None:

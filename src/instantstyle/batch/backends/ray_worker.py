@@ -16,7 +16,7 @@ from ...generation.sources import check_unchanged, resolve_source
 from ...recipe import BLOCK_FIELDS, FILE_FIELDS, Recipe
 from ..rows import BatchRow
 from . import GeneratedImage
-from .local import LocalBackend, dtype_name
+from .local import LocalBackend
 
 if TYPE_CHECKING:
     from ...core.conditioning import StyleConditioning
@@ -122,7 +122,7 @@ class Worker:
 
     def dtype(self, packed: PackedRecipe) -> str:
         """Return the name of the dtype in which this machine loads the model by default."""
-        return dtype_name(self._backend.load(BatchRow(packed.recipe), packed.plain))
+        return self._backend.load(BatchRow(packed.recipe), packed.plain).dtype_name
 
     def encode(self, packed: PackedRecipe, dtype: "Dtype") -> EncodedRecipe:
         """Encode the files of a recipe; the result serves all rows that share its settings."""

@@ -1,0 +1,97 @@
+"""The command with a folder of FLUX.1."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+
+from instantstyle import load
+from instantstyle.imaging.png_metadata import read_recipe
+
+from ..parity.flux import make_adapter, make_flux
+
+SMALL = ("--width", 64, "--height", 48, "--steps", 2, "--seed", 1)
+
+pytestmark = pytest.mark.filterwarnings("ignore:The model was trained on images of")
+
+
+@pytest.fixture(scope="module")
+def flux(tmp_path_factory, tokenizer_folder, image_encoder) -> Path:
+    """A folder with a small pipeline, an adapter of XLabs' kind and its image encoder."""
+    folder = tmp_path_factory.mktemp("flux")
+    pipe = make_flux(tokenizer_folder)
+    pipe.save_pretrained(folder)
+    image_encoder.save_pretrained(folder / "image_encoder")
+    parts = make_adapter(pipe.transformer)
+    tensors = {f"{part}.{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
+    save_file(tensors, folder / "ip-adapter_flux.safetensors")
+    return folder
+
+
+@pytest.fixture
+def ink(tmp_path, reference) -> Path:
+    reference.save(tmp_path / "ink.png")
+    return tmp_path / "ink.png"
+
+
+def test_an_image_is_generated_and_reproduced(run, flux, ink):
+    done = run("generate", "a", "--style", ink, "--blocks", "all", "--model", flux, *SMALL, "-o", "out.png")
+    assert done.code == 0, done.err
+    with Image.open("out.png") as image:
+        assert image.size == (64, 48)
+    recipe = read_recipe("out.png")
+    assert (recipe.blocks, recipe.scheduler) == ("all", "FlowMatchEulerDiscreteScheduler")
+    assert "bit-identical" in run("reproduce", "out.png").out
+    plain = run("generate", "a", "--model", flux, *SMALL, "-o", "plain.png")
+    assert plain.code == 0, plain.err
+    assert Path("plain.png").read_bytes() != Path("out.png").read_bytes()
+
+
+def test_a_bound_style_generates_the_same(run, flux, ink):
+    bound = run("style", ink, "--model", flux, "--bind", flux, "--blocks", "all", "-o", "ink.style.safetensors")
+    assert bound.code == 0, bound.err
+    for style, out in ((ink, "a.png"), ("ink.style.safetensors", "b.png")):
+        done = run("generate", "a", "--style", style, "--blocks", "all", "--model", flux, *SMALL, "-o", out)
+        assert done.code == 0, done.err
+    with Image.open("a.png") as one, Image.open("b.png") as other:
+        # The file holds half precision.
+        assert max(abs(a - b) for a, b in zip(one.tobytes(), other.tobytes(), strict=True)) <= 4
+
+
+def test_a_plan_lists_the_tensors_of_the_blocks_with_their_biases(run, flux, ink):
+    words = ("generate", "a", "--style", ink, "--model", flux, "--device", "cpu", "--plan", "--blocks")
+    out = run(*words, "transformer_blocks.1").out
+    assert "blocks: transformer_blocks.1\n" in out
+    assert "adapter tensors: 4 (ip_adapter.1.to_k_ip.weight … ip_adapter.1.to_v_ip.bias)" in out
+    assert "blocks: transformer_blocks.0–2\n" in run(*words, "all").out
+    assert "all 17 files are here" in run("doctor", flux).out
+
+
+def test_what_does_not_fit_is_refused_in_one_line(run, flux, ink, tmp_path):
+    words = ("generate", "a", "--style", ink, "--model", flux, "-o", "out.png")
+    for added, message in (
+        ((), "has no role 'style'; no published roles exist for it. Select blocks by name: transformer_blocks.0–2."),
+        (("--blocks", "all", "--width", 72, "--height", 50), "height is 50, should be a multiple of 8"),
+        (("--blocks", "all", "--hold-layout", 0.4), "hold_layout acts in the layers of a UNet"),
+        (("--blocks", "all", "--fuse", "adain"), "has no attention of its own for the text"),
+    ):
+        done = run(*words, *added)
+        assert done.code == 2, added
+        assert message in done.err, (added, done.err)
+        assert len(done.err.splitlines()) == 1, done.err
+    other = tmp_path / "sd3"
+    other.mkdir()
+    index = {"_class_name": "StableDiffusion3Pipeline", "transformer": ["diffusers", "SD3Transformer2DModel"]}
+    (other / "model_index.json").write_text(json.dumps(index))
+    assert "StableDiffusion3Pipeline without a UNet; only SDXL, Kolors" in run("doctor", other).out
+
+
+def test_a_folder_is_loaded_in_python(flux, reference):
+    styled = load(flux, device="cpu")
+    assert styled.architecture.blocks[0].stage == "transformer_blocks"
+    assert repr(styled).startswith("InstantStyle(FluxPipeline")
+    image = styled("a", style=reference, blocks="all", seed=1, width=64, height=48, num_inference_steps=2).images[0]
+    assert isinstance(image, Image.Image)
+    assert image.size == (64, 48)
