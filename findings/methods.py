@@ -4,15 +4,19 @@
 
 InstantStyle's blocks, StyleStudio's AdaIN and held layout, StyleAligned and visual style prompting, with the same
 held-out references, prompts and seeds. The last two have no adapter: they share self-attention with an image that is
-generated from the reference's caption.
+generated from the reference's caption, or with the reference itself by DDIM inversion. All arms draw with DDIM, which
+inversion needs. LoRA by blocks is no arm: a LoRA has to be trained for each reference.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from math import log
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.peak_memory import measure_peak
 from benchmarks.rounds import median_ratio, time_rounds
 from findings.claims import Claim, format_claims
 from findings.evidence import estimate_mean
@@ -36,6 +40,9 @@ from instantstyle.metrics import SCORE_TITLES
 
 ALIGNED = Arm("StyleAligned", shared=SharedAttention())
 SWAPPED = Arm("visual style prompting", shared=SharedAttention.swapped("all"))
+ALIGNED_TO_REFERENCE = Arm("StyleAligned, with the reference", shared=SharedAttention(key_shift=log(2)), inverted=True)
+"""With the shift of its authors for real pictures."""
+SWAPPED_FOR_REFERENCE = replace(SWAPPED, name="visual style prompting, with the reference", inverted=True)
 FIGURE_ROWS = 4
 
 SCORES = ("subject", "leak", "palette", "look", "layout", "consistency")
@@ -43,7 +50,8 @@ SCORES = ("subject", "leak", "palette", "look", "layout", "consistency")
 
 def list_arms() -> list[Arm]:
     """List no reference, InstantStyle in all blocks and in the style blocks, and each other method."""
-    return [NO_REFERENCE, ARMS["all"], ARMS["style"], *METHOD_ARMS.values(), ALIGNED, SWAPPED]
+    shared = ALIGNED, SWAPPED, ALIGNED_TO_REFERENCE, SWAPPED_FOR_REFERENCE
+    return [NO_REFERENCE, ARMS["all"], ARMS["style"], *METHOD_ARMS.values(), *shared]
 
 
 def _list_claims() -> tuple[Claim, ...]:
@@ -51,6 +59,7 @@ def _list_claims() -> tuple[Claim, ...]:
     adain, held = METHOD_ARMS["all-adain"].name, METHOD_ARMS["all-held"].name
     claim = partial(Claim, study="methods")
     aligned, swapped, plain = ALIGNED.name, SWAPPED.name, NO_REFERENCE.name
+    inverted = ALIGNED_TO_REFERENCE.name
     return (
         claim("AdaIN leaks less than adding, in all blocks", adain, every, "leak", -1),
         claim("… and keeps more prompt fidelity", adain, every, "subject", 1),
@@ -61,6 +70,8 @@ def _list_claims() -> tuple[Claim, ...]:
         claim("StyleAligned's sets are more consistent than without", aligned, plain, "consistency", 1),
         claim("… and than the style block", aligned, style, "consistency", 1),
         claim("… with less prompt fidelity than the style block", aligned, style, "subject", -1),
+        claim("… and with the reference itself, closer to its palette", inverted, aligned, "palette", 1),
+        claim("… but leaks more", inverted, aligned, "leak", 1),
         claim("Visual style prompting is less consistent", swapped, aligned, "consistency", -1),
     )
 
@@ -79,8 +90,14 @@ def measure_times(experiment: Experiment, rounds: int) -> dict[str, float]:
     }
 
 
+def measure_memory(experiment: Experiment) -> dict[str, float]:
+    """Measure the peak of the memory of an image's tensors in every arm, in MB beside the model's weights."""
+    peaks = {arm.name: measure_peak(partial(experiment.generate_images, arm, 0)) for arm in list_arms()}
+    return {name: round(peak / len(experiment.prompts) / 1e6, 2) for name, peak in peaks.items()}
+
+
 def collect_results(experiment: Experiment, rounds: int, figure: Path | None = None) -> dict[str, Any]:
-    """Generate, score and time every arm.
+    """Generate, score and time every arm, and measure its memory.
 
     Args:
         experiment: The experiment.
@@ -88,12 +105,12 @@ def collect_results(experiment: Experiment, rounds: int, figure: Path | None = N
         figure: File of a sheet of the first references; None for none.
 
     Returns:
-        Means by arm and score, and times relative to the style blocks.
+        Means by arm and score, times relative to the style blocks, and peaks of memory in MB.
     """
     means = measure_means(experiment, list_arms())
     if figure is not None:
         save_figure(experiment, figure)
-    return {"means": means, "times": measure_times(experiment, rounds)}
+    return {"means": means, "times": measure_times(experiment, rounds), "megabytes": measure_memory(experiment)}
 
 
 def save_figure(experiment: Experiment, path: Path) -> None:
@@ -115,14 +132,14 @@ def format_section(results: Mapping[str, Any]) -> str:
     Returns:
         Markdown. The intervals of the first table hold together at 95 %, those of the second each on its own.
     """
-    means, times = results["means"], results["times"]
+    means, times, memory = results["means"], results["times"], results["megabytes"]
     # With one requested object there are no pairs of images, and no consistency.
     scores = [score for score in SCORES if score in means[NO_REFERENCE.name]]
     rows = [
-        [arm, *(estimate_mean(own[score]).format() for score in scores), f"{times[arm]:.2f}"]
+        [arm, *(estimate_mean(own[score]).format() for score in scores), f"{times[arm]:.2f}", f"{memory[arm]:.1f}"]
         for arm, own in means.items()
     ]
-    arms = format_table(["arm", *(SCORE_TITLES[score] for score in scores), "time"], rows)
+    arms = format_table(["arm", *(SCORE_TITLES[score] for score in scores), "time", "memory"], rows)
     return "\n\n".join([format_claims({"methods": means}, CLAIMS), arms])
 
 
@@ -133,7 +150,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="sheet of the first references")
     parser.add_argument("--rounds", type=int, default=3, help="of the timing")
     args = parser.parse_args()
-    experiment = create_experiment(load_mini(), args, "methods")
+    experiment = create_experiment(load_mini(scheduler="ddim"), args, "methods")
     results = collect_results(experiment, args.rounds, args.figure)
     write_results(question, args, experiment, results)
 

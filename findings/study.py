@@ -106,9 +106,9 @@ def create_experiment(
     )
 
 
-def load_mini() -> instantstyle.InstantStyle:
-    """Load the bundled model without progress bars."""
-    styled = instantstyle.load("mini")
+def load_mini(**arguments: Any) -> instantstyle.InstantStyle:
+    """Load the bundled model without progress bars; `arguments` are those of `instantstyle.load`."""
+    styled = instantstyle.load("mini", **arguments)
     styled.pipe.set_progress_bar_config(disable=True)
     return styled
 

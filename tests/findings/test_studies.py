@@ -77,6 +77,7 @@ def test_every_other_method_has_means_and_a_time(files, args):
     names = [arm.name for arm in methods.list_arms()]
     assert [*results["means"]] == names
     assert {*results["times"]} == {*names, "seconds of the style blocks"}
+    assert results["megabytes"].keys() == {*names}
     text = methods.format_section(results)
     assert all(claim.statement in text for claim in methods.CLAIMS)
     with Image.open(args.work / "methods.jpg") as figure:

@@ -49,6 +49,7 @@ class Arm:
         negative: Whether the next reference is the negative style; the first one follows the last.
         shared: Self-attention that the images share with one more image, which is generated from the reference's
             caption, instead of its style. References without a caption are left out.
+        inverted: Whether that image is the reference itself, by DDIM inversion, for which the pipeline needs DDIM.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Arm:
     content: bool = False
     negative: bool = False
     shared: SharedAttention | None = None
+    inverted: bool = False
 
 
 NO_REFERENCE = Arm("no reference", styled=False)
@@ -175,9 +177,17 @@ class Experiment:
             return styles[reference]
 
         arguments = {**self.arguments, **arm.arguments}
-        first = [] if arm.shared is None else [self.references[number].caption or ""]
+        first: list[str] = []
         if arm.shared is not None:
-            arguments["style"] = replace(arm.shared, scale=arguments.pop("scale", arm.shared.scale))
+            shared = replace(arm.shared, scale=arguments.pop("scale", arm.shared.scale))
+            caption = self.references[number].caption or ""
+            if arm.inverted:
+                steps = arguments.get("num_inference_steps")
+                picture = self.styled.invert(self.references[number].image, caption, steps=steps)
+                shared = replace(shared, reference=picture)
+            else:
+                first = [caption]
+            arguments["style"] = shared
         elif arm.styled:
             arguments["style"] = encode_style(number)
         if arm.negative:
