@@ -1,5 +1,6 @@
 """A small random SDXL with the topology, block names and code path of the real one, and adapters for it."""
 
+import gc
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,13 @@ from instantstyle.unet.blocks import Layer
 # An example takes longer on a busy machine, which says nothing about the code.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what imports and collection created out of garbage collections: each would visit millions of objects."""
+    gc.collect()
+    gc.freeze()
+
 
 CROSS_DIM = 32
 EMBEDDING_DIM = 24
