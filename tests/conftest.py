@@ -2,7 +2,8 @@
 
 import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from instantstyle import InstantStyle
 from instantstyle.core.ip_adapter import cross_attention_layers
 from instantstyle.unet.blocks import Layer
 
+from .shared_pipeline import SharedPipeline
+
 # An example takes longer on a busy machine, which says nothing about the code.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
@@ -34,6 +37,20 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
 
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Fail where a test, after its fixtures are torn down, leaves the pipeline that all tests share changed."""
+    yield
+    shared = item.session.stash.get(SHARED, None)
+    if shared is not None and (leftovers := shared.restore()):
+        number = len(leftovers)
+        pytest.fail(
+            f"{number} leftovers in `pipe`; mark the test by usefixtures(own_pipe): {', '.join(leftovers[:8])}"
+        )
+
+
+SHARED = pytest.StashKey[SharedPipeline]()
 
 CROSS_DIM = 32
 EMBEDDING_DIM = 24
@@ -186,8 +203,27 @@ def plus_projection(
     return {name: _random(*shape, seed=300 + number) for number, (name, shape) in enumerate(shapes.items())}
 
 
+@pytest.fixture(scope="session")
+def shared_pipe(tokenizer_folder: Path, request: pytest.FixtureRequest) -> SharedPipeline:
+    shared = SharedPipeline(partial(make_pipe, tokenizer_folder))
+    request.session.stash[SHARED] = shared
+    return shared
+
+
 @pytest.fixture
-def pipe(tokenizer_folder: Path) -> StableDiffusionXLPipeline:
+def pipe(request: pytest.FixtureRequest) -> StableDiffusionXLPipeline:
+    """One pipeline for all tests that leave it as it was.
+
+    A test that changes it is marked by `@pytest.mark.usefixtures("own_pipe")`: this and `styled` are then its own.
+    """
+    if "own_pipe" in request.fixturenames:
+        return request.getfixturevalue("own_pipe")
+    return request.getfixturevalue("shared_pipe").get()
+
+
+@pytest.fixture
+def own_pipe(tokenizer_folder: Path) -> StableDiffusionXLPipeline:
+    """A pipeline for one test, which may change it."""
     return make_pipe(tokenizer_folder)
 
 

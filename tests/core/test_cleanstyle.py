@@ -142,6 +142,7 @@ def test_words_and_mixes_with_other_removals_are_refused(styled, reference, ink)
     assert (mixed.removal, mixed.content_scale) == ("cleanstyle", 1.0)
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
 def test_a_network_in_half_precision_is_styled_in_its_dtype(styled, ink, short, dtype):
     full = styled("a", style=ink, seed=1, **short).images

@@ -96,6 +96,7 @@ def duplicate_conditional_half(interval, unet, steps):
     return unet.register_forward_hook(duplicate)
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize("setup", SDXL_SETUPS + SD15_SETUPS)
 @pytest.mark.parametrize("is_styled", [False, True], ids=["plain", "styled"])
 def test_outside_of_the_interval_only_the_conditional_half_is_computed_with_equal_results(
@@ -119,6 +120,7 @@ def test_outside_of_the_interval_only_the_conditional_half_is_computed_with_equa
     assert not torch.allclose(ours, throughout, rtol=1e-2)
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize("interval", [None, (0, 1), (0.0, 1.0)])
 def test_the_full_interval_and_none_equal_the_plain_call_bit_for_bit(styled, reference, batch_sizes, interval):
     plain = generate(styled, style=reference)
@@ -126,6 +128,7 @@ def test_the_full_interval_and_none_equal_the_plain_call_bit_for_bit(styled, ref
     assert batch_sizes == [2] * 8
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize("point", [0.0, 0.5, 1.0])
 def test_an_empty_interval_equals_no_guidance_bit_for_bit(styled, reference, batch_sizes, point):
     ours = generate(styled, style=reference, guidance_interval=(point, point))
@@ -133,12 +136,14 @@ def test_an_empty_interval_equals_no_guidance_bit_for_bit(styled, reference, bat
     assert batch_sizes == [1] * 8
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_without_guidance_an_interval_changes_nothing(styled, batch_sizes):
     plain = generate(styled, guidance_scale=1.0)
     assert generate(styled, guidance_scale=1.0, guidance_interval=MIDDLE_HALF).equal(plain)
     assert batch_sizes == [1] * 8
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize(("scale", "halves"), [(1.0, 1), (5.0, 2)], ids=["without guidance", "with guidance"])
 @pytest.mark.parametrize("steps", [1, 4])
 def test_without_guidance_nothing_unconditional_is_computed(
@@ -170,6 +175,7 @@ def test_without_guidance_nothing_unconditional_is_computed(
     assert keys == [halves] * steps * (len(styled.adapter.layers) + styled_layers)
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_each_prompt_keeps_its_own_style(make_setup, reference):
     styled, _ = make_setup(text_to_image)
     inks = [styled.style(reference), styled.style(reference.rotate(90))]
@@ -187,6 +193,7 @@ def test_guidance_rescale_has_no_effect_outside_of_the_interval(styled):
     assert_close(ours, generate(styled, guidance_scale=1.0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_an_interval_works_with_a_masked_style_for_part_of_the_steps(styled, reference, batch_sizes):
     mask = reference.convert("L")
     inputs = {"style": reference, "mask": mask, "start": 0.5, "guidance_interval": MIDDLE_HALF}
@@ -194,6 +201,7 @@ def test_an_interval_works_with_a_masked_style_for_part_of_the_steps(styled, ref
     assert batch_sizes == [1, 2, 2, 1]
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_a_callback_sees_both_halves_and_can_change_latents(styled, batch_sizes):
     calls = []
 
@@ -208,6 +216,7 @@ def test_a_callback_sees_both_halves_and_can_change_latents(styled, batch_sizes)
     assert not ours.equal(generate(styled, guidance_interval=MIDDLE_HALF))
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_a_callback_can_change_the_guidance_scale(styled, batch_sizes):
     def soften(pipe, step, timestep, tensors):
         pipe._guidance_scale = 2.0

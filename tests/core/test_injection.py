@@ -37,6 +37,7 @@ class Subclass(AttnProcessor2_0):
         return 2 * super().__call__(attn, hidden_states, *arguments, **options)
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize(
     "processor",
     [AttnProcessor(), SlicedAttnProcessor(1), AttnProcessor2_0()],
@@ -49,6 +50,7 @@ def test_processors_that_compute_plain_attention_are_served(styled, reference, p
     assert all(found is processor for found in styled.pipe.unet.attn_processors.values())
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_fused_projections_are_served(styled, reference):
     expected = generate(styled, reference, blocks="all")
     styled.pipe.fuse_qkv_projections()
@@ -57,6 +59,7 @@ def test_fused_projections_are_served(styled, reference):
     assert isinstance(styled.pipe.unet.get_submodule(STYLED_LAYER).processor, FusedAttnProcessor2_0)
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize(
     "processor",
     [Subclass(), CustomDiffusionAttnProcessor(hidden_size=16, cross_attention_dim=32)],
@@ -72,6 +75,7 @@ def test_another_processor_in_a_styled_layer_is_refused_by_name_and_kept(styled,
     assert styled.pipe.unet.get_submodule(STYLED_LAYER).processor is processor
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_a_processor_set_while_a_layer_is_styled_is_refused_by_name_and_stays(styled, reference):
     attn, own = styled.pipe.unet.get_submodule(STYLED_LAYER), AttnProcessor()
     with styled.using(reference):
@@ -172,6 +176,7 @@ def offload_groups(styled: InstantStyle) -> None:
         apply_group_offloading(module, offload_type="leaf_level", **devices)
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize("offload", [offload_sequentially, offload_models, offload_groups])
 def test_offloaded_weights_give_the_same_images_and_styles(pipe, state, reference, offload):
     """The device of the work is that of the hooks: weights lie on `meta` between the calls of a sequential offload."""
@@ -188,6 +193,7 @@ def test_offloaded_weights_give_the_same_images_and_styles(pipe, state, referenc
     assert found.embeddings().equal(ink.embeddings())
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize("kind", ["network", "layer"])
 def test_wrappers_that_split_a_batch_are_refused(styled, reference, kind):
     """They run one row after the other, to save memory."""

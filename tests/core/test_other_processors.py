@@ -28,6 +28,7 @@ class LowRank(nn.Module):
         return layer
 
 
+@pytest.mark.usefixtures("own_pipe")
 @torch.no_grad()
 def test_a_lora_in_styled_layers_equals_its_merged_weights(styled, reference, short):
     attn = styled.pipe.unet.up_blocks[0].attentions[1].transformer_blocks[0].attn2
@@ -40,6 +41,7 @@ def test_a_lora_in_styled_layers_equals_its_merged_weights(styled, reference, sh
     assert not torch.allclose(wrapped, plain, rtol=1e-3)
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize(
     "enable",
     [
@@ -58,6 +60,7 @@ def test_memory_saving_options_do_not_change_images(styled, reference, short, en
     assert all(styled.pipe.unet.attn_processors[name] is one for name, one in processors.items())
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_channels_last_does_not_change_images(styled, reference, short):
     before = styled("a", style=reference, seed=1, **short).images
     styled.pipe.unet.to(memory_format=torch.channels_last)

@@ -163,6 +163,7 @@ def test_the_recipe_names_the_model_that_loads_the_pipeline(generate):
     assert recipe.references == ()
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_the_recipe_holds_what_the_pipeline_was_at_the_time_of_the_call(generate, named):
     output = generate(guidance_scale=3.0)
     named.pipe.scheduler = EulerDiscreteScheduler.from_config(named.pipe.scheduler.config)
@@ -362,6 +363,7 @@ def test_other_fields_of_the_pipelines_output_are_attributes(generate):
         _ = output.nsfw_content_detected
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_repr_names_pipeline_model_device_dtype_and_roles(mini, styled):
     assert repr(mini).startswith("InstantStyle(StableDiffusionXLPipeline, mini, cpu float32, ")
     for role, blocks in mini.architecture.roles.items():

@@ -100,6 +100,7 @@ def test_without_a_seed_each_call_gives_another_image(styled, short):
     assert not styled("a", **short).images.equal(styled("a", **short).images)
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
 def test_half_precision_is_finite_and_close_to_float32(styled, reference, short, dtype):
     ink = styled.style(reference, content="a cat")
@@ -197,6 +198,7 @@ def test_removing_content_with_a_plus_adapter_raises_an_error(pipe, layers, imag
         styled.style(reference, content="a cat")
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_removal_without_a_matching_text_encoder_names_the_one_needed(pipe, state, image_encoder, reference):
     pipe.text_encoder_2 = None
     styled = InstantStyle(pipe, adapter=state, image_encoder=image_encoder)
@@ -204,6 +206,7 @@ def test_removal_without_a_matching_text_encoder_names_the_one_needed(pipe, stat
         styled.style(reference, content="a cat")
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_a_text_encoder_that_is_passed_is_used(pipe, state, image_encoder, reference):
     encoder, pipe.text_encoder_2 = pipe.text_encoder_2, None
     styled = InstantStyle(pipe, adapter=state, image_encoder=image_encoder, text_encoder=(encoder, pipe.tokenizer_2))
@@ -228,6 +231,7 @@ def test_an_adapter_without_an_image_encoder_raises_an_error(pipe, state):
         InstantStyle(pipe, adapter=state)
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_a_unet_with_an_ip_adapter_of_diffusers_raises_an_error(styled, state, reference):
     styled.pipe.load_ip_adapter(
         state, subfolder=None, weight_name=None, image_encoder_folder=None, low_cpu_mem_usage=False
@@ -237,6 +241,7 @@ def test_a_unet_with_an_ip_adapter_of_diffusers_raises_an_error(styled, state, r
         pass
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_a_projection_that_overflows_float16_gives_finite_tokens(styled, state, image_encoder, reference):
     """The projection is computed in float32 for a file of any dtype; in float16 it would overflow at 65,504."""
     weight = (state["image_proj"]["proj.weight"] * 30_000).clamp(-60_000, 60_000).half()
@@ -248,6 +253,7 @@ def test_a_projection_that_overflows_float16_gives_finite_tokens(styled, state, 
     assert tokens.half().isfinite().all()
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_a_vae_with_force_upcast_decodes_in_float32(styled, reference, short):
     """SDXL's VAE has `force_upcast` set. Its dtype is restored after the call."""
     styled.pipe.to(torch.float16)

@@ -75,6 +75,7 @@ SCHEDULERS = {
 }
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.filterwarnings("ignore:.*__array_wrap__:DeprecationWarning")
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_step_i_of_k_has_share_i_over_k_with_any_scheduler(styled, reference, shares, name):
@@ -84,6 +85,7 @@ def test_step_i_of_k_has_share_i_over_k_with_any_scheduler(styled, reference, sh
     assert shares == even(calls)
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize(
     ("arguments", "steps"),
     [

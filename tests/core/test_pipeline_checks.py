@@ -58,6 +58,7 @@ def test_valid_images_pass(float16_pipe, valid):
     check_output(valid, None, float16_pipe)
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_an_overflow_of_the_unet_is_detected(styled, short):
     short = {**short, "output_type": "pil"}
     styled("a", seed=1, **short)

@@ -84,6 +84,7 @@ CHANGES: dict[str, Callable[[Any], object]] = {
 """Changes of a pipeline, by what a refusal names."""
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_changed_pipeline_is_named(generate: Generate, named: InstantStyle, name: str):
     assert generate().recipe().seed == 7
@@ -95,6 +96,7 @@ def test_a_changed_pipeline_is_named(generate: Generate, named: InstantStyle, na
         named.pipe.tokenizer = tokens  # pyright: ignore
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_another_scheduler_of_the_same_class_gives_another_image_and_no_recipe(
     generate: Generate, named: InstantStyle
 ):
@@ -111,11 +113,13 @@ def test_another_scheduler_of_the_same_class_gives_another_image_and_no_recipe(
     assert missing(generate(num_inference_steps=4)) == "the settings of the scheduler"
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_an_own_forward_of_a_layer_is_named(generate: Generate, named: InstantStyle):
     replace_forward(first_layer(named.pipe))
     assert missing(generate()) == "hooks in the unet"
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_changes_that_are_undone_or_without_effect_are_not_named(generate: Generate, named: InstantStyle, ink: Any):
     pipe: Any = named.pipe
     before = generate(style=ink).recipe()
@@ -131,6 +135,7 @@ def test_changes_that_are_undone_or_without_effect_are_not_named(generate: Gener
     assert generate(style=ink).recipe() == before
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_a_change_before_the_call_that_a_callback_undoes_is_named(generate: Generate, named: InstantStyle):
     pipe: Any = named.pipe
     pipe.enable_freeu(s1=0.5, s2=0.2, b1=1.3, b2=1.4)
@@ -237,6 +242,7 @@ def test_a_mix_of_images_that_were_cropped_otherwise_has_no_source(named: Instan
     assert Style.mix({styles[0]: 1, styles[1]: 2}).source is not None
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_an_empty_negative_prompt_that_differs_from_none_is_named(generate: Generate, named: InstantStyle):
     """SDXL has zeros in place of the text where there is no negative prompt, and encodes an empty one."""
     assert named.pipe.config.force_zeros_for_empty_prompt  # pyright: ignore

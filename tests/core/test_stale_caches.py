@@ -84,6 +84,7 @@ CHANGES: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {
 }
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize("name", CHANGES)
 def test_weights_that_a_callback_changes_act_at_the_next_step(styled, reference, name):
     set_up, change = CHANGES[name]
@@ -113,6 +114,7 @@ def test_weights_that_a_callback_changes_act_at_the_next_step(styled, reference,
     assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("own_pipe")
 @torch.no_grad()
 @pytest.mark.parametrize("change", [change_in_place, change_data_in_place, change_linear])
 def test_weights_that_change_between_calls_in_a_callers_loop_act_at_once(styled, reference, change):
@@ -125,6 +127,7 @@ def test_weights_that_change_between_calls_in_a_callers_loop_act_at_once(styled,
     assert_close(found, unet(**inputs).sample, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_weights_that_a_hook_of_the_unet_changes_act_at_once(styled, reference):
     """No callback runs, and the text stays the same object."""
     unet = styled.pipe.unet

@@ -226,6 +226,7 @@ def test_keys_and_values_of_cleaned_and_other_styles_can_be_mixed(styled, ink, t
     assert InstantStyle(styled.pipe)("a", style=middle, seed=1, **short).images.isfinite().all()
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
 def test_a_network_in_half_precision_is_styled_in_its_dtype(styled, ink, short, dtype):
     full = styled("a", style=ink, seed=1, **short).images

@@ -45,6 +45,7 @@ def test_an_exception_in_a_callback_ends_the_generation_and_restores_the_network
     assert all(after[name] is processor for name, processor in before.items())
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_a_float16_vae_with_force_upcast_decodes_in_float32_and_is_float16_afterwards(pipe):
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     whole = decode_latents(pipe, latents.half().float())
@@ -55,6 +56,7 @@ def test_a_float16_vae_with_force_upcast_decodes_in_float32_and_is_float16_after
     assert np.abs(np.asarray(whole, dtype=int) - np.asarray(half, dtype=int)).max() <= 2
 
 
+@pytest.mark.usefixtures("own_pipe")
 def test_latents_with_mean_and_std_are_scaled_back_for_the_vae(pipe):
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     plain = decode_latents(pipe, latents)

@@ -47,6 +47,7 @@ def unet(tokenizer_folder) -> nn.Module:
     return make_pipe(tokenizer_folder).unet
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize(("kind", "scale"), [("kohya", ALPHA / RANK), ("peft", 1.0)])
 def test_the_weights_change_by_the_weighted_product_of_the_factors(pipe, tmp_path, kind, scale):
     modules = {name: module for name, module in pipe.unet.named_modules() if _has_weight(module)}
@@ -97,6 +98,7 @@ def test_a_recipe_records_loras_and_loads_them_again(folder, tmp_path, unet):
     assert (lora.name, lora.weight, len(lora.sha256 or "")) == (str(path), 0.3, 64)
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [

@@ -14,6 +14,7 @@ from instantstyle.models.schedulers import SCHEDULERS, build_scheduler, use_sche
 
 
 # diffusers' KDPM2DiscreteScheduler (0.42) passes torch tensors to numpy.
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.filterwarnings("ignore:__array_wrap__")
 def test_each_name_is_its_class_with_its_settings_and_those_of_the_model(pipe):
     pipe.scheduler = cast(Any, DDIMScheduler)(beta_start=0.002)
@@ -60,6 +61,7 @@ def test_the_class_of_the_own_scheduler_keeps_its_settings(pipe):
 
 
 # diffusers' KDPM2DiscreteScheduler (0.42) passes torch tensors to numpy.
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.filterwarnings("ignore:__array_wrap__")
 def test_every_scheduler_generates_in_one_step_and_in_few(pipe):
     own, failed = pipe.scheduler, {}

@@ -26,6 +26,7 @@ def _make_vae(**changes: Any) -> Any:
     return AutoencoderKL(**settings)
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_the_pipeline_decodes_with_the_vae_of_the_file(pipe, tmp_path, kind):
     vae = _make_vae(scaling_factor=0.5).eval()

@@ -132,6 +132,7 @@ def test_latents_of_animatediff_equal_diffusers_in_all_frames(tokenizer_folder, 
     assert not torch.allclose(ours, plain, rtol=1e-2)
 
 
+@pytest.mark.usefixtures("own_pipe")
 @pytest.mark.parametrize("edits", [["b"], ["b", "c"]], ids=["one edit", "two edits"])
 def test_ledits_styles_the_parts_of_its_edits(tokenizer_folder, styled, reference, edits):
     """diffusers' own adapter has rows for one edit only: two are compared with the layout that they must have."""

@@ -27,6 +27,12 @@ SHORT = {"num_inference_steps": 2, "size": "16x16"}
 
 
 @pytest.fixture
+def pipe(own_pipe):
+    """Requests are answered in threads, which may outlast a test."""
+    return own_pipe
+
+
+@pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(model="small", folder=tmp_path / "served")
 

@@ -30,6 +30,12 @@ def run_in_event_loop(function: Callable[[], T]) -> T:
 
 
 @pytest.fixture
+def pipe(own_pipe):
+    """Images are generated in threads, which may outlast a test."""
+    return own_pipe
+
+
+@pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(model="small", folder=tmp_path / "studio", password=None)
 
