@@ -23,7 +23,8 @@ from transformers import (
 
 from instantstyle import InstantStyle
 from instantstyle.core.ip_adapter import cross_attention_layers
-from instantstyle.unet.blocks import Layer
+from instantstyle.unet.blocks import Block, Layer
+from instantstyle.unet.matching import match_architecture
 
 from .shared_pipeline import SharedPipeline
 
@@ -201,6 +202,25 @@ def plus_projection(
         shapes |= {f"{layer}.1.0.bias": (inner,), f"{layer}.1.1.weight": (4 * inner, inner)}
         shapes |= {f"{layer}.1.3.weight": (inner, 4 * inner)}
     return {name: _random(*shape, seed=300 + number) for number, (name, shape) in enumerate(shapes.items())}
+
+
+def make_shallow(tokenizer_folder: Path) -> InstantStyle:
+    """Four blocks of one layer, for tests that compile them: the time to compile grows with the number of layers."""
+    pipe = make_pipe(tokenizer_folder)
+    shallow: dict[str, Any] = {
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "block_out_channels": (8, 16),
+        "attention_head_dim": (1, 2),
+        "layers_per_block": 1,
+        "transformer_layers_per_block": 1,
+    }
+    pipe.register_modules(unet=make_unet(**shallow))
+    layers = cross_attention_layers(pipe.unet)
+    roles = {"style": (Block.parse("up_blocks.0.attentions.1"),), "layout": (Block.parse("mid_block.attentions.0"),)}
+    architecture = match_architecture(layer.name for layer in layers).with_roles(roles, "tests")
+    state = {"image_proj": base_projection(), "ip_adapter": layer_weights(layers)}
+    return InstantStyle(pipe, adapter=state, image_encoder=make_image_encoder(), architecture=architecture)
 
 
 @pytest.fixture(scope="session")

@@ -19,15 +19,10 @@ import torch
 from PIL import Image
 from torch._dynamo.testing import CompileCounter
 
-from instantstyle import InstantStyle
-from instantstyle.core.ip_adapter import cross_attention_layers
-from tests.conftest import base_projection, layer_weights, make_image_encoder, make_pipe, make_unet
+from tests.conftest import make_shallow
 
-pipe = make_pipe(Path(sys.argv[1]))
-# One layer in each block: the time to compile grows with their number.
-pipe.register_modules(unet=make_unet(transformer_layers_per_block=1))
-state = {"image_proj": base_projection(), "ip_adapter": layer_weights(cross_attention_layers(pipe.unet))}
-styled = InstantStyle(pipe, adapter=state, image_encoder=make_image_encoder())
+styled = make_shallow(Path(sys.argv[1]))
+pipe = styled.pipe
 image = Image.effect_noise((64, 48), 80).convert("RGB")
 ink, neon = styled.style(image), styled.style(image.rotate(90))
 

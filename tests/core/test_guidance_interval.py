@@ -18,7 +18,7 @@ from instantstyle.core.guidance_interval import validate_interval
 from instantstyle.core.ip_adapter import cross_attention_layers
 from instantstyle.core.styled_network import CALL
 
-from ..conftest import base_projection, layer_weights
+from ..conftest import base_projection, layer_weights, make_shallow
 from ..parity.test_other_pipelines import (
     image_to_image,
     inpainting,
@@ -272,7 +272,8 @@ def test_unet_and_guidance_scale_are_restored_after_an_exception(styled, interva
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("in_place", [True, False])
-def test_a_compiled_unet_is_compiled_once_for_each_batch_size(styled, in_place):
+def test_a_compiled_unet_is_compiled_once_for_each_batch_size(tokenizer_folder, in_place):
+    styled: Any = make_shallow(tokenizer_folder)
     eager = generate(styled, guidance_interval=MIDDLE_HALF)
     graphs = CompileCounter()
     if in_place:
