@@ -22,9 +22,9 @@ from transformers import (
 )
 
 from instantstyle import InstantStyle
+from instantstyle.architectures import match_architecture
 from instantstyle.core.ip_adapter import cross_attention_layers
 from instantstyle.unet.blocks import Block, Layer
-from instantstyle.unet.matching import match_architecture
 
 from .shared_pipeline import SharedPipeline
 
