@@ -3,7 +3,8 @@
 import torch
 
 from training.mini import checkpoint
-from training.mini.checkpoint import quantise, read_checkpoint, write_checkpoint
+from training.mini.checkpoint import quantise, read_checkpoint, read_record, write_checkpoint
+from training.mini.stage import list_legs
 
 LEG = {"machine": "2 CPU cores", "images": 64, "minutes": 1.0}
 
@@ -26,8 +27,10 @@ def test_a_state_goes_on_from_its_file(tmp_path):
     torch.manual_seed(0)
     state = make_state()
     for eight_bits, tolerance in ((True, 0.02), (False, 1e-3)):
-        write_checkpoint(state, tmp_path / "x.safetensors", eight_bits=eight_bits)
-        found = read_checkpoint(tmp_path / "x.safetensors")
+        record = {"unet-8": [LEG], "unet-16": list_legs(state)}
+        write_checkpoint(state, record, tmp_path / "x.safetensors", eight_bits=eight_bits)
+        before, found = read_checkpoint(tmp_path / "x.safetensors").values()
+        assert (before["images"], before["earlier"]) == (64, [LEG])
         assert found["averaged"].keys() == state["averaged"].keys()
         for name, weight in state["averaged"].items():
             assert torch.allclose(found["averaged"][name], weight, atol=tolerance), name
@@ -36,7 +39,9 @@ def test_a_state_goes_on_from_its_file(tmp_path):
 
 
 def test_the_command_writes_a_file_for_each_stage(tmp_path, capsys):
-    torch.save(make_state(), tmp_path / "vae.pt")
-    checkpoint.main(["vae", "--folder", str(tmp_path), "--target", str(tmp_path / "states")])
-    assert (tmp_path / "states" / "vae.safetensors").exists()
+    for name in ("vae", "unet-8", "unet-16"):
+        torch.save(make_state(), tmp_path / f"{name}.pt")
+    checkpoint.main(["vae", "unet-16", "--folder", str(tmp_path), "--target", str(tmp_path / "states")])
     assert "vae.safetensors" in capsys.readouterr().out
+    files = {file.stem: [*read_record(file)] for file in (tmp_path / "states").iterdir()}
+    assert files == {"vae": ["vae"], "unet-16": ["unet-8", "unet-16"]}

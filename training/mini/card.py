@@ -12,6 +12,7 @@ from typing import Any
 
 from findings import study, tables
 from instantstyle.synthetic import FILLS, GROUNDS, LAYOUTS, MINI_SCOPE, OUTLINES, Scope
+from training.mini.checkpoint import STATES, read_record
 from training.mini.stage import Leg
 from training.mini.table import format_table
 
@@ -70,7 +71,7 @@ def read_results(name: str) -> dict[str, Any]:
 
 def render_card() -> str:
     """Render the model card from its template and the results."""
-    table, ablations = read_results("table"), read_results("needed")
+    table, ablations, next_needed = map(read_results, ("table", "needed", "needed-unet-16"))
     probe = study.read_results(study.RESULTS, ["blocks"])["blocks"]
     template = (Path(__file__).parent / "card.md").read_text()
     return template.format(
@@ -87,6 +88,11 @@ def render_card() -> str:
         off=tables.format_blocks(probe["results"], "off"),
         ablations=ablations,
         ablation_rows=format_ablations(ablations),
+        next_training=format_training(
+            {stage: legs for file in STATES.glob("*.safetensors") for stage, legs in read_record(file).items()}
+        ),
+        next_needed=next_needed,
+        next_share=next_needed["without"]["deep"]["transformers"] / next_needed["whole"] - 1,
     )
 
 

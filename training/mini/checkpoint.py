@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int8
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from training.mini.stage import list_legs, load_state
+from training.mini.stage import Leg, list_legs, load_state
 from training.mini.stages import STAGES
 from training.mini.unet import LEVELS
 
@@ -49,11 +49,14 @@ def expand(scale: Float[Tensor, " row"], weight: Tensor) -> Float[Tensor, "row .
     return scale.view(-1, *(1,) * (weight.dim() - 1))
 
 
-def write_checkpoint(state: Mapping[str, Any], file: Path, *, eight_bits: bool) -> None:
+def write_checkpoint(
+    state: Mapping[str, Any], record: Mapping[str, Sequence[Leg]], file: Path, *, eight_bits: bool
+) -> None:
     """Write the averaged weights of a state, and the legs of its training.
 
     Args:
         state: As `Run.save` writes it.
+        record: Legs by stage: its own, and those of the stages that its weights come from.
         file: The file.
         eight_bits: Whether weights of at least two dimensions have eight bits; others have half precision.
     """
@@ -64,22 +67,33 @@ def write_checkpoint(state: Mapping[str, Any], file: Path, *, eight_bits: bool) 
         else:
             tensors[name] = weight.half()
     file.parent.mkdir(exist_ok=True)
-    metadata = {"legs": json.dumps(list_legs(dict(state)))}
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file, metadata)
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, file, {"record": json.dumps(record)})
 
 
-def read_checkpoint(file: Path) -> dict[str, Any]:
-    """Read a file of `write_checkpoint` as a state without optimisers, with no minutes spent."""
+def read_record(file: Path) -> dict[str, list[Leg]]:
+    """Read the legs of training, by stage, that led to a file of `write_checkpoint`."""
     with safe_open(file, framework="pt") as opened:
-        names = [*opened.keys()]
-        tensors = {name: opened.get_tensor(name) for name in names}
-        legs = json.loads(opened.metadata()["legs"])
+        return json.loads(opened.metadata()["record"])
+
+
+def read_checkpoint(file: Path) -> dict[str, dict[str, Any]]:
+    """Read a file of `write_checkpoint` as states without optimisers, with no minutes spent.
+
+    Returns:
+        The state by the name of its stage. The stages that its weights come from have the same weights.
+    """
+    tensors = load_file(file)
     weights = {name: tensor.float() for name, tensor in tensors.items() if not name.endswith(SCALE)}
     for name, weight in weights.items():
         if (scale := tensors.get(name + SCALE)) is not None:
             weights[name] = weight * expand(scale, weight)
-    images = sum(leg["images"] for leg in legs)
-    return dict(module=weights, averaged=weights, images=images, seconds=0.0, earlier=legs)
+    return {
+        stage: dict(
+            module=weights, averaged=weights, images=sum(leg["images"] for leg in legs), seconds=0.0, earlier=legs
+        )
+        for stage, legs in read_record(file).items()
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -91,7 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     for name in args.stages:
         file = args.target / f"{name}.safetensors"
-        write_checkpoint(load_state(args.folder / f"{name}.pt"), file, eight_bits=name in LEVELS)
+        sources = [stage for stage in LEVELS if name in LEVELS and LEVELS[stage] >= LEVELS[name]] or [name]
+        states = {stage: load_state(args.folder / f"{stage}.pt") for stage in sources}
+        record = {stage: list_legs(state) for stage, state in states.items()}
+        write_checkpoint(states[name], record, file, eight_bits=name in LEVELS)
         print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
 
 

@@ -140,7 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trained = json.loads((Path(__file__).parent / "results" / "training.json").read_text())
     shipped = load_shipped_weights(args.package)
     for file in sorted(STATES.glob("*.safetensors")):
-        torch.save(read_checkpoint(file), args.folder / f"{file.stem}.pt")
+        for stage, state in read_checkpoint(file).items():
+            torch.save(state, args.folder / f"{stage}.pt")
     for name in ("vae", "unet", "adapter"):
         if name not in shipped and not (args.folder / f"{name}.pt").exists():
             print(f"{name}: the shipped network has another architecture than settings.py; it is not restored.")
