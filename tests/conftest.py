@@ -59,10 +59,12 @@ HIDDEN = 16
 TOKENS = 4
 
 
-@pytest.fixture(autouse=True)
-def _exact_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compute in float32 on every machine, also where half precision is faster."""
-    monkeypatch.setattr("instantstyle.models.default_dtype.fastest_cpu_dtype", lambda: torch.float32)
+@pytest.fixture(scope="session", autouse=True)
+def _exact_numbers() -> Generator[None]:
+    """Compute in float32 on every machine, also where half precision is faster; models of a whole module too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("instantstyle.models.default_dtype.fastest_cpu_dtype", lambda: torch.float32)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -364,6 +364,6 @@ def test_every_image_argument_of_the_known_pipelines_is_converted_or_refused():
         if holds_images.search(str(parameter.annotation))
     }
     # Tensors by their documentation, whatever the annotation says.
-    found -= {"ip_adapter_image", "ip_adapter_image_embeds"}
-    assert found == {"image", "control_image", "mask_image", "video", "conditioning_frames"}
+    found -= {"ip_adapter_image", "ip_adapter_image_embeds", "negative_ip_adapter_image", "masked_image_latents"}
+    assert found == {"image", "image_reference", "control_image", "mask_image", "video", "conditioning_frames"}
     assert found <= {*IMAGES, *MASKS, *FRAMES}

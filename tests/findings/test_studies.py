@@ -7,6 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from diffusers import DDIMScheduler
 from PIL import Image
 
 from findings import blend, blocks, costs, cures, methods, scales
@@ -28,7 +29,10 @@ REFERENCES = 2
 def styled(tokenizer_folder, state, image_encoder) -> InstantStyle:
     # 64 px: the classifier's input. Two steps: the colour transfer acts between them.
     tiny = {"num_inference_steps": 2, "height": 64, "width": 64}
-    return InstantStyle(make_pipe(tokenizer_folder), adapter=state, image_encoder=image_encoder, defaults=tiny)
+    pipe = make_pipe(tokenizer_folder)
+    # Inversion needs predictions without limits.
+    pipe.register_modules(scheduler=DDIMScheduler(clip_sample=False))
+    return InstantStyle(pipe, adapter=state, image_encoder=image_encoder, defaults=tiny)
 
 
 @pytest.fixture(scope="module")

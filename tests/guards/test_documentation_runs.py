@@ -15,6 +15,7 @@ from .documentation import LANGUAGES, PAGES, ROOT, ExampleFailed, find_examples,
 REASONS = {
     "installs packages": 6,
     "needs SDXL's weights": 17,
+    "needs FLUX.1's weights": 4,
     "needs SDXL's weights and the package hidiffusion": 1,
     "needs the weights of SD1.5 and of a motion adapter": 3,
     "needs the network and Kolors' weights": 1,
@@ -22,7 +23,7 @@ REASONS = {
     "needs Ray": 3,
     "needs a store in the network": 1,
     "needs a running server; tests/server/test_documented.py has one": 3,
-    "trains for hours": 1,
+    "trains for hours": 2,
 }
 """Reasons for which an example is not run, with the largest number of examples that may have each."""
 

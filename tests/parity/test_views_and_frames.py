@@ -100,7 +100,7 @@ def test_frames_that_free_noise_splits_are_refused_by_name_and_drawn_without_a_s
 
 def test_layers_that_have_moved_since_the_start_are_refused_by_name(video, reference):
     split_frames(video)
-    with pytest.raises(StyleError, match=r"The UNet no longer has down_blocks\S+attn2.*new InstantStyle"):
+    with pytest.raises(StyleError, match=r"The network no longer has down_blocks\S+attn2.*new InstantStyle"):
         video("a", style=reference, blocks="all", seed=3, **FRAMES)
 
 

@@ -31,10 +31,10 @@ from ..imaging.arrays import ROUNDING, is_array
 from ..imaging.loading import BytesLike, open_color_mask, open_reference
 from .protocols import Pipeline, PipelineArguments
 
-IMAGES = ("image", "control_image", "example_image", "gligen_images", "gligen_inpaint_image")
+IMAGES = ("image", "image_reference", "control_image", "example_image", "gligen_images", "gligen_inpaint_image")
 MASKS = ("mask_image",)
 FRAMES = ("video", "conditioning_frames")
-"""Names of the arguments that hold images, in all UNet pipelines of diffusers 0.42."""
+"""Names of the arguments that hold images, in all pipelines of diffusers 0.42 that can be styled."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,10 @@ def _control_channels(pipe: Any, name: str) -> tuple[int, ...]:
     network = getattr(network, "_orig_mod", network)
     networks = getattr(network, "nets", None) or getattr(network, "adapters", None) or [network]
     configs = [each.config for each in networks]
-    return tuple(getattr(each, "conditioning_channels", None) or getattr(each, "in_channels", 3) for each in configs)
+    if getattr(pipe, "controlnet", None):
+        # That of FLUX.1 has no such field, and its in_channels are those of packed latents.
+        return tuple(getattr(each, "conditioning_channels", 3) for each in configs)
+    return tuple(getattr(each, "in_channels", 3) for each in configs)
 
 
 def _convert(value: object, name: str, form: _Form, depth: int = 0) -> Any:
