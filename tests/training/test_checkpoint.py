@@ -2,9 +2,11 @@
 
 import torch
 
-from training.mini import checkpoint
+from training.mini import checkpoint, restore
 from training.mini.checkpoint import quantise, read_checkpoint, read_record, write_checkpoint
-from training.mini.stage import list_legs
+from training.mini.nested_unet import NestedUNet
+from training.mini.stage import list_legs, load_state
+from training.mini.vae import VaeStage
 
 LEG = {"machine": "2 CPU cores", "images": 64, "minutes": 1.0}
 
@@ -45,3 +47,12 @@ def test_the_command_writes_a_file_for_each_stage(tmp_path, capsys):
     assert "vae.safetensors" in capsys.readouterr().out
     files = {file.stem: [*read_record(file)] for file in (tmp_path / "states").iterdir()}
     assert files == {"vae": ["vae"], "unet-16": ["unet-8", "unet-16"]}
+
+
+def test_the_states_of_the_next_model_fit_its_networks(tmp_path):
+    restore.main(["--folder", str(tmp_path)])
+    for name, module in (("vae", VaeStage().module), ("unet-16", NestedUNet())):
+        state = load_state(tmp_path / f"{name}.pt")
+        module.load_state_dict(state["averaged"])
+        assert state["images"] == sum(leg["images"] for leg in state["earlier"]) > 0
+    assert load_state(tmp_path / "unet-8.pt")["images"] > 0

@@ -34,7 +34,7 @@ def folder(tmp_path_factory) -> Iterator[Path]:
             config = json.loads((PACKAGE / "models/mini" / part / "config.json").read_text())
             for name in network:
                 patch.setitem(network, name, config[name])
-        restore.main(["--folder", str(folder)])
+        restore.main(["--folder", str(folder), "--states", str(folder)])
         yield folder
 
 
@@ -54,7 +54,7 @@ def test_a_restored_stage_has_the_published_counts(folder, name):
 def test_networks_of_another_architecture_are_not_restored(tmp_path, monkeypatch, capsys):
     widths = settings.VAE["block_out_channels"]
     monkeypatch.setitem(settings.VAE, "block_out_channels", (8,) * len(widths))
-    restore.main(["--folder", str(tmp_path)])
+    restore.main(["--folder", str(tmp_path), "--states", str(tmp_path)])
     assert {file.stem for file in tmp_path.iterdir()} == {"clip", "vision", "text", "judge"}
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["vae", "unet", "adapter"]

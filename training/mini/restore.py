@@ -135,11 +135,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("build/mini"), help="folder of the states")
     parser.add_argument("--package", type=Path, default=Path("src/instantstyle"))
+    parser.add_argument("--states", type=Path, default=STATES, help="folder of the files of training.mini.checkpoint")
     args = parser.parse_args(arguments)
     args.folder.mkdir(parents=True, exist_ok=True)
     trained = json.loads((Path(__file__).parent / "results" / "training.json").read_text())
     shipped = load_shipped_weights(args.package)
-    for file in sorted(STATES.glob("*.safetensors")):
+    for file in sorted(args.states.glob("*.safetensors")):
         for stage, state in read_checkpoint(file).items():
             torch.save(state, args.folder / f"{stage}.pt")
     for name in ("vae", "unet", "adapter"):
