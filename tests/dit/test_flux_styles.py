@@ -25,6 +25,7 @@ from instantstyle.core.ip_adapter import IPAdapter, list_layers
 from instantstyle.dit.families import FLUX
 from instantstyle.dit.layers import joint_attention_layers
 from instantstyle.errors import RequestWarning
+from instantstyle.generation.callbacks import Preview, step_callback
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from instantstyle.unet.blocks import Block
 
@@ -292,3 +293,19 @@ def test_an_adapter_for_a_unet_is_refused(flux, state, image_encoder):
 def test_a_file_can_be_given_as_a_path(flux, image_encoder):
     with pytest.raises(CheckpointError, match=r"nowhere\.safetensors"):
         InstantStyle(flux, adapter=Path("nowhere.safetensors"), image_encoder=image_encoder)
+
+
+def test_the_last_preview_is_the_finished_image(flux, styled, reference):
+    """Latents of a transformer are packed in tokens, of an image that is not square."""
+    seen: list[Image.Image] = []
+    arguments = {**CALL, "output_type": "pil", "blocks": "all", "seed": 3}
+
+    def keep(step: int, steps: int, preview: Preview) -> None:
+        seen.append(preview())
+
+    callback = step_callback((24, 16), on_preview=keep)
+    finished = styled("a", style=reference, callback_on_step_end=callback, **arguments).images[0]
+    assert len(seen) == CALL["num_inference_steps"]
+    assert {image.size for image in seen} == {finished.size} == {(24, 16)}
+    assert seen[-1].tobytes() == finished.tobytes()
+    assert seen[0].tobytes() != finished.tobytes()

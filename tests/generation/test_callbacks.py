@@ -48,10 +48,10 @@ def test_an_exception_in_a_callback_ends_the_generation_and_restores_the_network
 @pytest.mark.usefixtures("own_pipe")
 def test_a_float16_vae_with_force_upcast_decodes_in_float32_and_is_float16_afterwards(pipe):
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    whole = decode_latents(pipe, latents.half().float())
+    whole = decode_latents(pipe, latents.half().float(), (16, 16))
     pipe.vae.half()
     assert pipe.vae.config.force_upcast
-    half = decode_latents(pipe, latents.half())
+    half = decode_latents(pipe, latents.half(), (16, 16))
     assert pipe.vae.dtype == torch.float16
     assert np.abs(np.asarray(whole, dtype=int) - np.asarray(half, dtype=int)).max() <= 2
 
@@ -59,7 +59,7 @@ def test_a_float16_vae_with_force_upcast_decodes_in_float32_and_is_float16_after
 @pytest.mark.usefixtures("own_pipe")
 def test_latents_with_mean_and_std_are_scaled_back_for_the_vae(pipe):
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    plain = decode_latents(pipe, latents)
+    plain = decode_latents(pipe, latents, (16, 16))
     pipe.vae.register_to_config(latents_mean=[0.5] * 4, latents_std=[2.0] * 4)
     moved = (latents - 0.5 * pipe.vae.config.scaling_factor) / 2.0
-    assert plain.tobytes() == decode_latents(pipe, moved).tobytes()
+    assert plain.tobytes() == decode_latents(pipe, moved, (16, 16)).tobytes()

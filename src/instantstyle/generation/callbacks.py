@@ -25,11 +25,16 @@ StepCallback = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]
 
 
 def step_callback(
-    on_step: OnStep | None = None, on_preview: OnPreview | None = None, *, is_inversion: bool = False
+    size: tuple[int, int],
+    on_step: OnStep | None = None,
+    on_preview: OnPreview | None = None,
+    *,
+    is_inversion: bool = False,
 ) -> StepCallback:
     """Combine callbacks into the form that diffusers' pipelines accept as `callback_on_step_end`.
 
     Args:
+        size: Width and height of the image in px.
         on_step: Called after each step.
         on_preview: Called after each step, with a function that decodes the latents.
         is_inversion: Whether the steps are those of an inversion before the image, which has no finished step then:
@@ -46,32 +51,45 @@ def step_callback(
         if on_step and finished:
             on_step(finished, pipe.num_timesteps)
         if on_preview:
-            on_preview(finished, pipe.num_timesteps, partial(decode_latents, pipe, tensors["latents"]))
+            on_preview(finished, pipe.num_timesteps, partial(decode_latents, pipe, tensors["latents"], size))
         return tensors
 
     callback.__dict__[READ_ONLY] = True  # so that the text's keys and values are kept between steps
     return callback
 
 
-def decode_latents(pipe: Any, latents: "Float[Tensor, 'images channels height width']") -> Image.Image:
+def decode_latents(pipe: Any, latents: "Float[Tensor, 'images ...']", size: tuple[int, int]) -> Image.Image:
     """Decode the first of a batch of latents with the VAE of a pipeline.
 
     The result shows what the sampler holds, with its noise; it is not an estimate of the finished image.
 
     Args:
         pipe: A diffusers pipeline with a VAE and an image processor.
-        latents: Latents in the scale of the UNet.
+        latents: Latents in the scale of the network, [images channels height width]; or packed in tokens, as diffusion
+            transformers have them, [images tokens channels].
+        size: Width and height of the image in px, by which tokens are placed.
 
     Returns:
         The RGB image. Values that overflow are clipped.
     """
     import torch
 
-    vae = pipe.vae
+    vae, latents = pipe.vae, latents[:1]
+    if latents.ndim == 3:
+        latents = _unpack(latents, size, pipe.vae_scale_factor)
     with torch.no_grad(), _upcast(vae):
-        scaled = _to_vae_scale(latents[:1].to(vae.dtype), vae.config)
+        scaled = _to_vae_scale(latents.to(vae.dtype), vae.config)
         pixels = vae.decode(scaled, return_dict=False)[0]
     return pipe.image_processor.postprocess(pixels.float().nan_to_num(), output_type="pil")[0]
+
+
+def _unpack(
+    latents: "Float[Tensor, '1 tokens packed']", size: tuple[int, int], factor: int
+) -> "Float[Tensor, '1 channels height width']":
+    """Place tokens, each of which holds 2 × 2 latents of every channel."""
+    columns, rows = (side // (2 * factor) for side in size)
+    places = latents.unflatten(1, (rows, columns)).unflatten(-1, (-1, 2, 2))
+    return places.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
 
 @contextmanager
@@ -92,9 +110,9 @@ def _upcast(vae: Any) -> Iterator[None]:
 def _to_vae_scale(
     latents: "Float[Tensor, '1 channels height width']", config: Any
 ) -> "Float[Tensor, '1 channels height width']":
-    """Undo the scaling of latents as StableDiffusionXLPipeline does before it decodes."""
+    """Undo the scaling of latents as StableDiffusionXLPipeline and FluxPipeline do before they decode."""
     mean, std = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
-    latents = latents / config.scaling_factor
+    latents = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
     if mean is None or std is None:
         return latents
     mean, std = (latents.new_tensor(values).view(1, -1, 1, 1) for values in (mean, std))

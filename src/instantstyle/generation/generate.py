@@ -161,8 +161,8 @@ class PreparedRecipe:
                 [recipe.prompt for recipe in drawn],
                 style=_share([*self.conditionings, *self.loras], self.recipe if beside else None),
                 generator=[Generator("cpu").manual_seed(recipe.seed) for recipe in drawn],
-                callback_on_step_end=step_callback(on_step, on_preview),
-                **self._invert(recipes[0], step_callback(on_step, on_preview, is_inversion=True)),
+                callback_on_step_end=step_callback(size, on_step, on_preview),
+                **self._invert(recipes[0], step_callback(size, on_step, on_preview, is_inversion=True)),
                 # A sweep also generates cells without a reference, which have no layout to hold.
                 hold_layout=self.recipe.hold_layout if self.conditionings or self.loras else 0.0,
                 **pipeline_arguments(self.recipe, len(drawn)),
