@@ -177,7 +177,9 @@ def test_a_hook_on_all_modules_acts_at_every_step(styled, reference):
     assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("callback", "uses"), [(step_callback(), 1), (None, 1), (lambda *inputs: inputs[-1], 4)])
+@pytest.mark.parametrize(
+    ("callback", "uses"), [(step_callback((16, 16)), 1), (None, 1), (lambda *inputs: inputs[-1], 4)]
+)
 def test_a_callback_that_only_reads_keeps_the_texts_keys(styled, reference, monkeypatch, callback, uses):
     """The progress of `generate` is such a callback; of any other one it is not known what it changes."""
     weight = next(
