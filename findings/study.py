@@ -162,7 +162,12 @@ def print_progress(done: int, cells: int) -> None:
 
 def write_results(question: str, args: argparse.Namespace, experiment: Experiment, results: Mapping[str, Any]) -> None:
     """Write question, settings and results as JSON to `args.output`."""
-    command = shlex.join(["python", "-m", f"findings.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+    words = sys.argv[1:]
+    if "--work" in words:
+        # Where a study is resumed has no effect on its figures, and is a folder of one machine.
+        place = words.index("--work")
+        words = [*words[:place], *words[place + 2 :]]
+    command = shlex.join(["python", "-m", f"findings.{Path(sys.argv[0]).stem}", *words])
     settings = {
         "command": command,
         **describe_environment(),
