@@ -27,10 +27,11 @@ from instantstyle.dit.layers import joint_attention_layers
 from instantstyle.errors import RequestWarning
 from instantstyle.generation.callbacks import Preview, step_callback
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from instantstyle.models.network import list_table_layers
 from instantstyle.unet.blocks import Block
 
 from ..conftest import text_config
-from ..parity.flux import BLOCKS, INPUTS, make_adapter, make_flux, make_pipeline
+from ..parity.flux import BLOCKS, INPUTS, list_xlabs_shapes, make_adapter, make_flux, make_pipeline
 from ..parity.test_flux import CALL, difference, load_into_diffusers
 
 SMALL_FLUX = replace(FLUX, blocks=FLUX.blocks[:BLOCKS])
@@ -187,17 +188,14 @@ def test_a_bound_style_needs_neither_adapter_nor_encoder(styled, flux, reference
 def test_a_full_size_bound_style_is_small_and_reads_few_bytes_of_its_file(tmp_path):
     """A file with XLabs' names and shapes: three of nineteen blocks and the projection are 18 % of its bytes."""
     width, cross_dim = 3072, 4096
-    shapes = {"proj.weight": (16384, 768), "proj.bias": (16384,), "norm.weight": (4096,), "norm.bias": (4096,)}
-    shapes = {f"ip_adapter_proj_model.{name}": shape for name, shape in shapes.items()}
-    for block in range(19):
-        for letter in "kv":
-            name = f"double_blocks.{block}.processor.ip_adapter_double_stream_{letter}_proj"
-            shapes |= {f"{name}.weight": (width, cross_dim), f"{name}.bias": (width,)}
     file = tmp_path / "flux-ip-adapter.safetensors"
-    save_file({name: torch.zeros(shape, dtype=torch.float8_e4m3fn) for name, shape in shapes.items()}, file)
+    save_file(
+        {name: torch.zeros(shape, dtype=torch.float8_e4m3fn) for name, shape in list_xlabs_shapes().items()}, file
+    )
 
     transformer: Any = SimpleNamespace(
         config=SimpleNamespace(num_attention_heads=24, attention_head_dim=128, joint_attention_dim=cross_dim),
+        transformer_blocks=[None] * 19,
         attn_processors={f"transformer_blocks.{block}.attn.processor": None for block in range(19)},
     )
     adapter = IPAdapter(IPAdapterCheckpoint.open(file), transformer)
@@ -283,6 +281,12 @@ def test_names_of_blocks_are_parsed(name):
     assert Block.parse("transformer_blocks.30") < Block.parse("single_transformer_blocks.0")
     with pytest.raises(BlockError, match="is not a block name"):
         Block.parse(f"{name}.attn")
+
+
+def test_layers_of_the_table_are_those_of_a_network():
+    processors = [f"transformer_blocks.{index}.attn.processor" for index in range(19)]
+    expected = [replace(layer, name=layer.key) for layer in joint_attention_layers(processors, 3072, 4096)]
+    assert list_table_layers(FLUX) == expected
 
 
 def test_an_adapter_for_a_unet_is_refused(flux, state, image_encoder):

@@ -9,6 +9,8 @@ from instantstyle.models.identify import identify_file, identify_files
 from instantstyle.models.resolve import FAMILY_KEYS
 from instantstyle.unet.architectures import SD15, SDXL
 
+from ..parity.flux import list_xlabs_shapes
+
 
 def adapter(family, dim, cross_dim):
     """Real names and shapes without memory: each tensor is one expanded number."""
@@ -31,13 +33,7 @@ def image_encoder(hidden, projection):
 
 def xlabs_adapter():
     """An adapter with the names and shapes of XLabs' files for FLUX.1."""
-    shapes = {"proj.weight": (16384, 768), "proj.bias": (16384,), "norm.weight": (4096,), "norm.bias": (4096,)}
-    shapes = {f"ip_adapter_proj_model.{name}": shape for name, shape in shapes.items()}
-    for block in range(19):
-        for letter in "kv":
-            name = f"double_blocks.{block}.processor.ip_adapter_double_stream_{letter}_proj"
-            shapes |= {f"{name}.weight": (3072, 4096), f"{name}.bias": (3072,)}
-    return {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
+    return {name: torch.zeros(1).expand(shape) for name, shape in list_xlabs_shapes().items()}
 
 
 def unet(block, cross_dim):

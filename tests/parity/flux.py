@@ -24,18 +24,21 @@ WIDTH = 32  # of the image stream, and of the image tokens
 BLOCKS = 3
 
 
+SIZES: dict[str, Any] = {
+    "patch_size": 1,
+    "in_channels": 4,
+    "num_layers": BLOCKS,
+    "num_single_layers": 2,
+    "attention_head_dim": 16,
+    "num_attention_heads": 2,
+    "joint_attention_dim": WIDTH,
+    "axes_dims_rope": (4, 4, 8),
+}
+"""Sizes of the transformers of both families."""
+
+
 def make_transformer() -> FluxTransformer2DModel:
-    return FluxTransformer2DModel(
-        patch_size=1,
-        in_channels=4,
-        num_layers=BLOCKS,
-        num_single_layers=2,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=WIDTH,
-        pooled_projection_dim=16,
-        axes_dims_rope=(4, 4, 8),
-    )
+    return FluxTransformer2DModel(**SIZES, pooled_projection_dim=16)
 
 
 def make_vae() -> AutoencoderKL:
@@ -105,19 +108,20 @@ def make_adapter(transformer: Any) -> dict[str, dict[str, torch.Tensor]]:
     return {"image_proj": projection, "ip_adapter": layers}
 
 
+def list_xlabs_shapes() -> dict[str, tuple[int, ...]]:
+    """List the names and shapes of the tensors in XLabs' file for FLUX.1."""
+    shapes = {"proj.weight": (16384, 768), "proj.bias": (16384,), "norm.weight": (4096,), "norm.bias": (4096,)}
+    named: dict[str, tuple[int, ...]] = {f"ip_adapter_proj_model.{name}": shape for name, shape in shapes.items()}
+    for block in range(19):
+        for letter in "kv":
+            name = f"double_blocks.{block}.processor.ip_adapter_double_stream_{letter}_proj"
+            named |= {f"{name}.weight": (3072, 4096), f"{name}.bias": (3072,)}
+    return named
+
+
 def make_chroma_transformer() -> ChromaTransformer2DModel:
     return ChromaTransformer2DModel(
-        patch_size=1,
-        in_channels=4,
-        num_layers=BLOCKS,
-        num_single_layers=2,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=WIDTH,
-        axes_dims_rope=(4, 4, 8),
-        approximator_hidden_dim=16,
-        approximator_layers=1,
-        approximator_num_channels=16,
+        **SIZES, approximator_hidden_dim=16, approximator_layers=1, approximator_num_channels=16
     )
 
 

@@ -4,21 +4,19 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Sequence
-from copy import copy
-from typing import Any, SupportsIndex
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from .attention.decoupled import DecoupledAttention
-from .attention.interface import AttentionInjection, LayerInputs, add_injections, split_heads
+from .attention.interface import AttentionInjection, LayerInputs, StyledProcessor, add_injections, split_heads
 from .attention.text_key_values import TextKeyValueCache
 from .denoising_state import DenoisingState
 from .protocols import AttentionModule
 
 
-class StyledAttnProcessor:
+class StyledAttnProcessor(StyledProcessor[AttentionInjection]):
     """diffusers' `AttnProcessor2_0` with injections around its attention, if any. It owns no weights.
 
     Each instance serves one layer and caches the keys and values of the text, which are computed once a call instead
@@ -32,23 +30,8 @@ class StyledAttnProcessor:
             state: The state of the network's current call, shared by all layers.
             layer: Name of the layer in records of attention.
         """
-        self.injections, self.state, self.layer = list(injections), state, layer
-        self.text = TextKeyValueCache()
-        self.original: object = None
-        """The processor in whose place it is installed; None before."""
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        """Copy and pickle the original processor: a copy of a styled UNet is not styled."""
-        return super().__reduce_ex__(protocol) if self.original is None else (copy, (self.original,))
-
-    def prepare_step(self) -> None:
-        """Compute what depends on the current step. It is called before the network, outside of compiled code.
-
-        Raises:
-            StyleError: An injection needs the step, which is not known, or has a mask, which does not fit the batch.
-        """
-        for injection in self.injections:
-            injection.prepare_step(self.state)
+        super().__init__(injections, state)
+        self.layer, self.text = layer, TextKeyValueCache()
 
     def __call__(
         self,

@@ -5,7 +5,7 @@
 
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -75,7 +75,7 @@ def inject_attention_processors(
         yield
 
 
-def _make_processor(name: str, layer: tuple[LayerSettings, ...], state: DenoisingState) -> StyledProcessor:
+def _make_processor(name: str, layer: tuple[LayerSettings, ...], state: DenoisingState) -> StyledProcessor[Any]:
     """Make the processor of one layer, for a UNet's attention or a diffusion transformer's joint attention."""
     block = Block.from_layer_name(name)
     if block is None or block.attention is not None:

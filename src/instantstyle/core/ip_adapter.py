@@ -128,7 +128,7 @@ class IPAdapter:
             if style.bound_for(self.family) is None:
                 self.check_made_for(style)
         weights = self.architecture.select(conditioning.blocks)
-        if conditioning.fuse != "add" and any(layer.has_bias for layer in self.layers):
+        if conditioning.fuse != "add" and self.architecture.is_transformer:
             raise StyleError(
                 f"fuse={conditioning.fuse!r} gives the text's attention the statistics of the style's, and a "
                 "diffusion transformer has no attention of its own for the text; use fuse='add'."

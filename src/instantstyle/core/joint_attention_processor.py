@@ -4,8 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Sequence
-from copy import copy
-from typing import Any, SupportsIndex, cast
+from typing import Any, cast
 
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
@@ -14,11 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .attention.decoupled import DecoupledAttention
-from .attention.interface import LayerInputs
-from .denoising_state import DenoisingState
+from .attention.interface import LayerInputs, StyledProcessor
 
 
-class JointAttnProcessor:
+class JointAttnProcessor(StyledProcessor[DecoupledAttention]):
     """diffusers' `FluxAttnProcessor` in a block with two streams, with styles that act on the image stream.
 
     As XLabs' adapters are trained (github.com/XLabs-AI/x-flux, diffusers' `FluxIPAdapterAttnProcessor`), the image's
@@ -29,25 +27,6 @@ class JointAttnProcessor:
     # diffusers sets these on every processor of a network.
     _attention_backend: Any = None
     _parallel_config: Any = None
-
-    def __init__(self, styles: Sequence[DecoupledAttention], state: DenoisingState) -> None:
-        """
-        Args:
-            styles: The styles that act in this layer.
-            state: The state of the network's current call, shared by all layers.
-        """
-        self.styles, self.state = list(styles), state
-        self.original: object = None
-        """The processor in whose place it is installed; None before."""
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        """Copy and pickle the original processor: a copy of a styled network is not styled."""
-        return super().__reduce_ex__(protocol) if self.original is None else (copy, (self.original,))
-
-    def prepare_step(self) -> None:
-        """Compute what depends on the current step, see `StyledAttnProcessor.prepare_step`."""
-        for style in self.styles:
-            style.prepare_step(self.state)
 
     def __call__(
         self,
@@ -98,7 +77,7 @@ class JointAttnProcessor:
         """Return the weighted sum of the attentions to the styles; None where none acts at this step."""
         layer = LayerInputs(attn, hidden_states, self.state)
         heads, total = query.transpose(1, 2), None
-        for style in self.styles:
+        for style in self.injections:
             result = style.attend(heads, layer)
             if result is not None:
                 total = result if total is None else total + result

@@ -462,8 +462,8 @@ class InstantStyle:
         shared, added = split_shared(style)
         loras, added = split_loras(added)
         loras = self._read_files_of(loras)
-        others = {"hold_layout": bool(hold_layout), "inversion": inversion is not None}
-        check_methods(self.pipe, {**others, "latent_colours": latent_colours is not None})
+        given = {"inversion": inversion is not None, "latent_colours": latent_colours is not None}
+        check_methods(self.pipe, {"hold_layout": bool(hold_layout), **given})
         check_arguments(self.pipe, arguments, self.__call__, is_styled=added is not None)
         arguments = {**self.defaults, **fit_arguments(self.pipe, inversion, shared, arguments)}
         arguments = convert_images(self.pipe, arguments)

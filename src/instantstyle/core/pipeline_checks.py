@@ -93,9 +93,7 @@ def check_arguments(
     if steps is not None and not is_whole_number(steps, at_least=1):
         raise JobError(f"num_inference_steps is {shorten(steps)}; it must be a whole number from 1.")
     # diffusers' pipelines with a UNet check the same and raise ValueError, the others generate a smaller image.
-    network = find_network(pipe)
-    packs = hasattr(network, "attn_processors") and is_transformer(network_of(pipe))
-    step = 2 * pipe.vae_scale_factor if packs else 8
+    step = 2 * pipe.vae_scale_factor if is_transformer(find_network(pipe)) else 8
     for name in ("height", "width"):
         size = arguments.get(name)
         if size is not None and (not is_whole_number(size, at_least=step) or size % step):

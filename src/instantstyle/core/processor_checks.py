@@ -66,7 +66,7 @@ def check_replaceable(unet: Network, names: Iterable[str]) -> None:
             )
 
 
-def check_in_place(unet: Network, name: str, attn: Any, processor: StyledProcessor) -> None:
+def check_in_place(unet: Network, name: str, attn: Any, processor: StyledProcessor[Any]) -> None:
     """Check that a layer still has the processor of its style.
 
     Args:

@@ -117,6 +117,6 @@ def network_of(pipe: Pipeline) -> Network:
     return network
 
 
-def is_transformer(network: Network) -> bool:
-    """Whether a network is a diffusion transformer, by the names of its blocks."""
-    return any(name.startswith(TRANSFORMER_STAGES) for name in network.attn_processors)
+def is_transformer(network: object) -> bool:
+    """Whether a network is a diffusion transformer, by the names of its lists of blocks."""
+    return hasattr(network, TRANSFORMER_STAGES[0])

@@ -40,7 +40,7 @@ _styled_networks_lock = threading.Lock()
 class Injection:
     """What one `with` block injects."""
 
-    processors: Mapping[str, StyledProcessor] = field(default_factory=dict)
+    processors: Mapping[str, StyledProcessor[Any]] = field(default_factory=dict)
     interval: GuidanceInterval | None = None
     row_layout: RowLayout | None = None
     scheduler: object = None
@@ -64,7 +64,7 @@ class StyledNetwork:
         """The layers that have another processor, with the original one. A wrapper may rename layers meanwhile."""
         self._calls: dict[nn.Module, tuple[Any, Any]] = {}
         """By network, compiled or not: its original call, and the one in its place."""
-        self._active: dict[str, StyledProcessor] = {}
+        self._active: dict[str, StyledProcessor[Any]] = {}
         self._text_caches: dict[str, StyledAttnProcessor] = {}
         self._partial_batches: dict[int, PartialBatch] = {}
 
@@ -220,7 +220,7 @@ class StyledNetwork:
 
     def _install(self, unet: Network) -> None:
         """Install the processors of all injections; put the original ones back where none selects a layer."""
-        wanted: dict[str, StyledProcessor] = {}
+        wanted: dict[str, StyledProcessor[Any]] = {}
         for injection in self._injections:
             wanted |= injection.processors
         self._active = dict(wanted)

@@ -125,8 +125,7 @@ class IPAdapterCheckpoint:
 
     def list_layer_tensors(self, numbers: Iterable[int]) -> list[str]:
         """List the standard names of the keys and values of some layers, with their biases if they have any."""
-        ends: tuple[Literal["weight", "bias"], ...] = ("weight", "bias") if self.has_biases else ("weight",)
-        return [name for number in numbers for end in ends for name in layer_tensor_names(number, end)]
+        return list_layer_tensors(numbers, self.has_biases)
 
     def read_projection(self) -> dict[str, Tensor]:
         """Read the weights of the projection network.
@@ -279,6 +278,12 @@ class IPAdapterCheckpoint:
 def layer_tensor_names(number: int, end: Literal["weight", "bias"] = "weight") -> tuple[str, str]:
     """Return the standard names of the key and value matrices of a layer, or of their biases."""
     return f"ip_adapter.{number}.to_k_ip.{end}", f"ip_adapter.{number}.to_v_ip.{end}"
+
+
+def list_layer_tensors(numbers: Iterable[int], has_biases: bool) -> list[str]:
+    """List the standard names of the keys and values of some layers, and of their biases."""
+    ends: tuple[Literal["weight", "bias"], ...] = ("weight", "bias") if has_biases else ("weight",)
+    return [name for number in numbers for end in ends for name in layer_tensor_names(number, end)]
 
 
 def _format_cross_dim(cross_dim: int, architecture: Architecture | None = None) -> str:

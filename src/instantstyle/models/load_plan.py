@@ -1,6 +1,6 @@
 """Plan what generating would load (files, tensors and memory) without loading it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ..errors import CheckpointError
-from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint, layer_tensor_names
+from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint, list_layer_tensors
 from ..loaders.state_dict import open_state_dict
 from ..loaders.weight_files import COMPONENT_WEIGHTS, FINDERS, WeightFile, is_hub_id
 from ..recipe_types import Lora, Reference
@@ -140,7 +140,7 @@ def plan(
         dtype=dtype,
         device=device,
         blocks=selected,
-        tensors=checkpoint.list_layer_tensors(numbers) if checkpoint else _name_tensors(numbers),
+        tensors=list_layer_tensors(numbers, architecture.is_transformer),
         adapter_bytes=adapter_bytes,
         # Keys and values, each for the conditional and the unconditional half of a batch.
         style_bytes=sum(2 * 2 * tokens * layer.width * dtype.itemsize for layer in layers),
@@ -156,11 +156,6 @@ def _find_layers(card: ModelCard, checkpoint: IPAdapterCheckpoint | None) -> tup
     if architecture is None or (checkpoint is None and architecture.cross_dim is None):
         raise CheckpointError(f"The network of {card.pipeline} is unknown: there is no {UNET_CONFIG} on this machine.")
     return list_table_layers(architecture, checkpoint.cross_dim if checkpoint else None), architecture
-
-
-def _name_tensors(numbers: Iterable[int]) -> list[str]:
-    """Name the tensors of the layers of an adapter that is not on this machine."""
-    return [name for number in numbers for name in layer_tensor_names(number)]
 
 
 def _list_added(field: str, name: str) -> list[RequiredFile]:

@@ -92,9 +92,10 @@ def list_table_layers(architecture: Architecture, cross_dim: int | None = None) 
         cross_dim: Width of the text tokens where the table has none; None stands for 0.
     """
     width_of_tokens = architecture.cross_dim or cross_dim or 0
+    numbered = zip(architecture.layers, architecture.numbered_layers.items(), strict=True)
     return [
-        Layer(2 * index + 1, name, width, width_of_tokens)
-        for index, (name, width) in enumerate(architecture.layers.items())
+        Layer(number, name, width, width_of_tokens, has_bias=architecture.is_transformer)
+        for name, (number, width) in numbered
     ]
 
 

@@ -42,6 +42,7 @@ class Looks(TensorRows):
 
 
 Range = tuple[float, float]
+GROUND_CONTRAST, BODY_CONTRAST = (0.06, 0.15), (0.1, 0.24)
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class LookChoices:
     fills: tuple[int, ...] = tuple(range(len(FILLS)))
     outlines: tuple[int, ...] = tuple(range(len(OUTLINES)))
     grain: float = 0.06  # upper limit of the noise's standard deviation
-    ground_contrast: Range = (0.06, 0.15)  # OKLCH lightness between the two colours of a background
-    body_contrast: Range = (0.1, 0.24)  # and of a body
+    ground_contrast: Range = GROUND_CONTRAST  # OKLCH lightness between the two colours of a background
+    body_contrast: Range = BODY_CONTRAST  # and of a body
 
     @classmethod
     def from_names(
@@ -62,8 +63,8 @@ class LookChoices:
         fills: Sequence[str],
         outlines: Sequence[str],
         grain: float,
-        ground_contrast: Range = (0.06, 0.15),
-        body_contrast: Range = (0.1, 0.24),
+        ground_contrast: Range = GROUND_CONTRAST,
+        body_contrast: Range = BODY_CONTRAST,
     ) -> "LookChoices":
         """Build the choices from entries of `GROUNDS`, `FILLS` and `OUTLINES`.
 

@@ -48,14 +48,20 @@ class Architecture:
     """Number of cross-attention layers in each block of one network, where it is not that of `depths`."""
 
     @property
+    def is_transformer(self) -> bool:
+        """Whether the networks are diffusion transformers, whose layers have keys and values with a bias."""
+        return any(block.attention is None for block in self.blocks)
+
+    @property
     def numbered_layers(self) -> dict[int, int]:
         """Width of each layer by its number in adapters.
 
         The cross-attentions of a UNet have odd numbers, as a self-attention precedes each of them; the joint
         attentions of a diffusion transformer are numbered from 0.
         """
-        is_unet = all(block.attention is not None for block in self.blocks)
-        return {(2 * place + 1 if is_unet else place): width for place, width in enumerate(self.layers.values())}
+        layers = self.layers
+        numbers = range(len(layers)) if self.is_transformer else range(1, 2 * len(layers), 2)
+        return dict(zip(numbers, layers.values(), strict=True))
 
     @property
     def layer_counts(self) -> Mapping[Block, int]:

@@ -4,8 +4,9 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Generic, Protocol, Self, SupportsIndex, TypeVar, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -83,20 +84,34 @@ class LayerSettings(Protocol):
         ...
 
 
-@runtime_checkable
-class StyledProcessor(Protocol):
-    """What takes the place of a layer's attention processor."""
+Acting = TypeVar("Acting", bound=AttentionInjection)
 
-    original: object
-    """The processor in whose place it is installed; None before."""
+
+class StyledProcessor(Generic[Acting]):
+    """What takes the place of a layer's attention processor. Each instance serves one layer and owns no weights."""
+
+    def __init__(self, injections: Sequence[Acting], state: DenoisingState) -> None:
+        """
+        Args:
+            injections: What acts in this layer.
+            state: The state of the network's current call, shared by all layers.
+        """
+        self.injections, self.state = list(injections), state
+        self.original: object = None
+        """The processor in whose place it is installed; None before."""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """Copy and pickle the original processor: a copy of a styled network is not styled."""
+        return super().__reduce_ex__(protocol) if self.original is None else (copy, (self.original,))
 
     def prepare_step(self) -> None:
-        """Compute what depends on the current step."""
-        ...
+        """Compute what depends on the current step. It is called before the network, outside of compiled code.
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the layer, as diffusers calls it."""
-        ...
+        Raises:
+            StyleError: An injection needs the step, which is not known, or has a mask, which does not fit the batch.
+        """
+        for injection in self.injections:
+            injection.prepare_step(self.state)
 
 
 def add_injections(injections: Sequence[AttentionInjection], attend: Attend, layer: LayerInputs) -> Attend:
