@@ -24,6 +24,7 @@ from ..conftest import text_config
         ("full", 1280, "models/image_encoder"),
         ("plus", 1664, "sdxl_models/image_encoder"),
         ("plus", 1024, "image_encoder"),
+        ("base", 768, ""),
     ],
 )
 def test_the_encoder_fits_the_adapter(projection_type, width, folder):
@@ -34,8 +35,7 @@ def test_the_encoder_fits_the_adapter(projection_type, width, folder):
 
 def test_an_adapter_of_another_width_has_no_known_encoder():
     assert find_image_encoder_source("plus", 512) is None
-    # No base adapter is published for CLIP ViT-L/14, which exists in two sizes.
-    assert find_image_encoder_source("base", 768) is None
+    assert find_image_encoder_source("base", 1664) is None
 
 
 def test_nothing_is_fetched_before_content_is_embedded(hub):

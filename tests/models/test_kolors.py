@@ -233,9 +233,9 @@ def test_the_registered_model_is_loaded_from_the_cache(hub, snapshot, monkeypatc
     encoder.save_pretrained(parts / "image_encoder")
     (parts / "image_encoder" / "model.safetensors").unlink()
     torch.save(encoder.state_dict(), parts / "image_encoder" / "pytorch_model.bin")
-    small = replace(card, architecture=None, features=("plus", 16))
+    small, key = replace(card, architecture=None, features=("plus", 16)), ("hidden states", 16)
     monkeypatch.setitem(CARDS, "kolors", small)
-    monkeypatch.setitem(IMAGE_SOURCES, (16, 24), replace(IMAGE_SOURCES[1024, 768], weights=WeightsSize(1.0)))
+    monkeypatch.setitem(IMAGE_SOURCES, key, replace(IMAGE_SOURCES["hidden states", 1024], weights=WeightsSize(1.0)))
     assert list_missing(list_required_files(small)) == []
     assert json.loads((base / "model_index.json").read_text())["tokenizer"] == ["kolors", "ChatGLMTokenizer"]
     styled = instantstyle.load("kolors")

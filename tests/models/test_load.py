@@ -17,7 +17,7 @@ from instantstyle.models.registry import HubFile, WeightsSize
 from instantstyle.models.required_files import list_config_files
 from instantstyle.models.resolve import FAMILY_KEYS, find_card
 
-from ..conftest import EMBEDDING_DIM, HIDDEN, make_image_encoder, make_pipe, make_unet
+from ..conftest import EMBEDDING_DIM, make_image_encoder, make_pipe, make_unet
 from ..loaders.test_ip_adapter_checkpoint import flat
 
 
@@ -64,7 +64,7 @@ def test_an_incomplete_bundled_model_raises_an_error_that_names_the_missing_file
 
 
 def test_an_unknown_name_raises_an_error_with_the_nearest_known_one():
-    with pytest.raises(ModelError, match=r"known are mini, sdxl, .*, kolors; .* Did you mean mini\?"):
+    with pytest.raises(ModelError, match=r"known are mini, sdxl, .*, chroma; .* Did you mean mini\?"):
         instantstyle.load("minni")
 
 
@@ -120,7 +120,7 @@ def on_hub(snapshot, monkeypatch, tokenizer_folder, state):
     (parts / "adapters").mkdir()
     save_file(flat(state), parts / "adapters" / "small.safetensors")
     monkeypatch.setitem(CARDS, "small", SMALL)
-    monkeypatch.setitem(IMAGE_SOURCES, (HIDDEN, EMBEDDING_DIM), SMALL_ENCODER)
+    monkeypatch.setitem(IMAGE_SOURCES, ("embeddings", EMBEDDING_DIM), SMALL_ENCODER)
     return base
 
 

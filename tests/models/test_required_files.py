@@ -101,6 +101,8 @@ def test_a_hub_id_that_is_not_cached_lacks_at_least_its_index(hub):
         ("sdxl-plus", None),
         ("sdxl-vit-h", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"),
         ("sd15", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"),
+        ("flux-dev", "openai/clip-vit-large-patch14"),
+        ("chroma", "openai/clip-vit-large-patch14"),
     ],
 )
 def test_the_text_encoder_is_optional_if_the_pipeline_has_none(hub, name, repo):

@@ -2,7 +2,9 @@
 
 import socket
 from time import perf_counter
+from typing import Any
 
+import httpx
 import pytest
 
 from instantstyle import ModelError
@@ -86,3 +88,17 @@ def test_a_silent_hub_counts_as_unreachable_after_the_timeout(unreachable, monke
         start = perf_counter()
         hub.why_unreachable()
         assert perf_counter() - start < 0.1
+
+
+def test_a_gated_repository_is_named_with_the_page_of_its_licence(monkeypatch):
+    from huggingface_hub.errors import GatedRepoError
+
+    def refuse(*_: object, **__: object):
+        response: Any = httpx.Response(401, request=httpx.Request("GET", "http://a"))
+        raise GatedRepoError("401 Client Error", response=response)
+
+    monkeypatch.setattr("instantstyle.utils.hub.why_unreachable", lambda: None)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    with pytest.raises(ModelError, match="owner/name is gated: accept its licence at https://") as error:
+        fetch_file("owner/name", "model_index.json", "abc123")
+    assert "/owner/name and log in with `hf auth login`" in str(error.value)

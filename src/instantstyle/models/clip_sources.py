@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,8 @@ from ..core.text_encoder import TextEncoder
 from ..errors import ModelError
 from ..utils.hub import fetch_file
 from .registry import (
+    CLIP_L_REPO,
+    CLIP_L_REVISION,
     IP_ADAPTER_REPO,
     IP_ADAPTER_REVISION,
     KOLORS_ADAPTER_REPO,
@@ -22,6 +24,11 @@ from .registry import (
     SDXL_REVISION,
     WeightsSize,
 )
+
+Features = Literal["embeddings", "hidden states"]
+"""What an adapter reads of an image encoder."""
+
+CLIP_L_WEIGHTS = WeightsSize(427.6, bytes_per_parameter=4)
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,6 @@ class EncoderSource:
         revision: Commit; None for the main branch.
         files: Its files. The first is in the folder to load the model from.
         weights: Size of its weights.
-        serves_base: Whether base adapters that read its embeddings are published.
     """
 
     title: str
@@ -42,7 +48,6 @@ class EncoderSource:
     revision: str | None
     files: tuple[str, ...]
     weights: WeightsSize
-    serves_base: bool = True
 
     def fetch(self) -> list[Path]:
         """Fetch the files in their order. Raises `ModelError` if one is not available."""
@@ -54,24 +59,42 @@ def _image_source(title: str, folder: str, weights: WeightsSize) -> EncoderSourc
     return EncoderSource(title, IP_ADAPTER_REPO, IP_ADAPTER_REVISION, files, weights)
 
 
-IMAGE_SOURCES: Mapping[tuple[int, int], EncoderSource] = {
-    (1280, 1024): _image_source(
-        "OpenCLIP ViT-H/14", "models/image_encoder", WeightsSize(632.1, bytes_per_parameter=4)
+_VIT_H = _image_source("OpenCLIP ViT-H/14", "models/image_encoder", WeightsSize(632.1, bytes_per_parameter=4))
+_BIGG = _image_source("OpenCLIP ViT-bigG/14", "sdxl_models/image_encoder", WeightsSize(1844.9))
+
+IMAGE_SOURCES: Mapping[tuple[Features, int], EncoderSource] = {
+    ("embeddings", 1024): _VIT_H,
+    ("hidden states", 1280): _VIT_H,
+    ("embeddings", 1280): _BIGG,
+    ("hidden states", 1664): _BIGG,
+    # The whole CLIP, with its text encoder.
+    ("embeddings", 768): EncoderSource(
+        title="CLIP ViT-L/14",
+        repo=CLIP_L_REPO,
+        revision=CLIP_L_REVISION,
+        files=("config.json", "model.safetensors"),
+        weights=CLIP_L_WEIGHTS,
     ),
     # The whole CLIP at 336 px, openai/clip-vit-large-patch14-336, beside the adapter of Kolors.
-    (1024, 768): EncoderSource(
+    ("hidden states", 1024): EncoderSource(
         title="CLIP ViT-L/14-336",
         repo=KOLORS_ADAPTER_REPO,
         revision=KOLORS_ADAPTER_REVISION,
         files=("image_encoder/config.json", "image_encoder/pytorch_model.bin"),
         weights=WeightsSize(427.9, bytes_per_parameter=4),
-        serves_base=False,
     ),
-    (1664, 1280): _image_source("OpenCLIP ViT-bigG/14", "sdxl_models/image_encoder", WeightsSize(1844.9)),
 }
-"""Image encoders by (hidden width, projection width), like the table of names in `core.clip_encoders`."""
+"""Image encoders by what an adapter reads of them, and its width: ViT-H's hidden states are as wide as bigG's
+embeddings, and CLIP ViT-L/14 exists in two sizes."""
 
 TEXT_SOURCES: Mapping[int, EncoderSource] = {
+    768: EncoderSource(
+        title="the text encoder of CLIP ViT-L/14",
+        repo=CLIP_L_REPO,
+        revision=CLIP_L_REVISION,
+        files=("config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer_config.json"),
+        weights=CLIP_L_WEIGHTS,
+    ),
     1024: EncoderSource(
         title="the text encoder of OpenCLIP ViT-H/14",
         repo="laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
@@ -109,9 +132,7 @@ def find_image_encoder_source(projection_type: str, width: int) -> EncoderSource
     Returns:
         The encoder; None if none is known.
     """
-    is_base = projection_type == "base"
-    fitting = (source for widths, source in IMAGE_SOURCES.items() if widths[1 if is_base else 0] == width)
-    return next((source for source in fitting if source.serves_base or not is_base), None)
+    return IMAGE_SOURCES.get(("embeddings" if projection_type == "base" else "hidden states", width))
 
 
 def unknown_image_encoder_error(projection_type: str, width: int) -> ModelError:

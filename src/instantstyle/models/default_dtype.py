@@ -16,18 +16,21 @@ MIN_SPEEDUP = 1.3
 """Speedup from which bfloat16 is preferred over the more exact float32."""
 
 
-def default_dtype(device: str | torch.device | None, *, exact: bool = False) -> torch.dtype:
+def default_dtype(device: str | torch.device | None, *, exact: bool = False, needs_range: bool = False) -> torch.dtype:
     """Choose the dtype for a device.
 
     Args:
         device: A torch device; None is the CPU.
         exact: Whether to use float32 on a CPU in any case.
+        needs_range: Whether activations exceed the range of float16, as those of FLUX.1 and its T5 do (diffusers'
+            page on Flux, "Running FP16 inference").
 
     Returns:
-        float16 on a GPU; on a CPU float32, or bfloat16 if it is measured to be faster.
+        float16 on a GPU, or bfloat16 where that range is needed; on a CPU float32, or bfloat16 if it is measured to
+        be faster.
     """
     if device is not None and torch.device(device).type != "cpu":
-        return torch.float16
+        return torch.bfloat16 if needs_range else torch.float16
     return torch.float32 if exact else fastest_cpu_dtype()
 
 

@@ -93,11 +93,7 @@ def _identify_adapter(path: Path, tensors: LazyStateDict) -> IdentifiedFile:
         network = checkpoint.architecture.title
     tokens = f"{checkpoint.tokens} tokens" if checkpoint.tokens else "a token for each patch"
     source = find_image_encoder_source(checkpoint.projection_type, checkpoint.embedding_dim)
-    width = checkpoint.embedding_dim
-    # Of an encoder that is not fetched at least the name is known, where an adapter reads its embeddings.
-    names = {projection: name for (_, projection), name in IMAGE_ENCODERS.items()}
-    named = names.get(width) if checkpoint.projection_type == "base" else None
-    encoder = source.title if source else named or f"an image encoder of width {width}"
+    encoder = source.title if source else f"an image encoder of width {checkpoint.embedding_dim}"
     return IdentifiedFile(
         path,
         f"IP-Adapter ({checkpoint.projection_type}, {tokens}) for {network}; needs {encoder}",

@@ -23,9 +23,9 @@ from .adapter_parts import (
     with_text_encoder,
 )
 from .conflicts import find_network_conflicts
-from .default_dtype import default_dtype, resolve_device
+from .default_dtype import resolve_device
 from .lora import LoraLike
-from .network import import_diffusers_class
+from .network import choose_dtype, import_diffusers_class
 from .pipeline_changes import PipelineChanges
 from .pipeline_files import IMAGE_ENCODER, find_hub_variant
 from .registry import ModelCard
@@ -61,8 +61,8 @@ def load(
             models, or of their files without suffix.
         image_encoder: A model, its folder or its file. None takes the one beside the model, or else the one
             that the adapter needs. Of a list, one or None for each adapter; None shares the first one where it fits.
-        dtype: None chooses float16 on a GPU, and on a CPU float32, or bfloat16 if a short measurement finds
-            it to be faster.
+        dtype: None chooses float16 on a GPU, bfloat16 for FLUX.1 and Chroma there, and on a CPU float32, or bfloat16
+            if a short measurement finds it to be faster.
         device: Where the model is moved to; None leaves it on the CPU.
         keep_encoder: Whether to keep the image encoder in memory after references are encoded.
         plain: Whether to load neither adapter nor image encoder. Only bound styles can be used then.
@@ -92,7 +92,7 @@ def load(
     if plain:
         card = drop_adapter(resolve_card(str(model))[0])
         _validate_plain(card)
-        dtype = dtype or default_dtype(device, exact=card.bundled)
+        dtype = dtype or choose_dtype(card, device)
         with hide_progress_bars():
             pipe = changes.apply(load_pipeline(card, dtype), keeps_scheduler=card.scheduler is not None)
         if device is not None:
@@ -108,7 +108,7 @@ def load(
     first, card = adapters[0], adapters[0].card
     for parts in adapters:
         parts.validate(None if parts is first else first)
-    dtype = dtype or default_dtype(device, exact=card.bundled)
+    dtype = dtype or choose_dtype(card, device)
     checkpoint = first.open_checkpoint()
     with hide_progress_bars():
         encoder = first.open_encoder(checkpoint, dtype)

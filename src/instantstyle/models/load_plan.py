@@ -17,8 +17,7 @@ from ..unet.blocks import BlockSpec, BlockWeights, Layer, find_weight
 from ..unet.probe_file import resolve_block_spec
 from ..utils.hub import find_cached_file
 from .conflicts import find_conflicts, find_network_conflicts
-from .default_dtype import default_dtype
-from .network import UNET_CONFIG, find_network, list_table_layers
+from .network import UNET_CONFIG, choose_dtype, find_network, list_table_layers
 from .pipeline_files import IMAGE_ENCODER
 from .registry import ModelCard
 from .required_files import RequiredFile, list_required_files
@@ -115,7 +114,7 @@ def plan(
     """
     card, adapter = resolve_card(str(model), adapter)
     card = drop_adapter(card) if plain else card
-    dtype = dtype or default_dtype(device, exact=card.bundled)
+    dtype = dtype or choose_dtype(card, device)
     files = list_required_files(card, adapter, image_encoder)
     conflicts = find_network_conflicts(card) if plain else find_conflicts(card, adapter, image_encoder, files)
     for error in conflicts:

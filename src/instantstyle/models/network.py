@@ -16,6 +16,7 @@ from ..unet.blocks import Layer
 from ..utils.hub import find_cached_file
 from ..utils.text import one_line
 from ..utils.text_file import parse_json
+from .default_dtype import default_dtype
 from .registry import ModelCard
 from .resolve import find_card
 
@@ -82,6 +83,25 @@ def find_network(card: ModelCard) -> Network | None:
     config = next(filter(Path.is_file, configs), None)
     name = None if config is None else _find_class(config)
     return None if config is None or name is None else _build_network(config, name, card)
+
+
+def choose_dtype(card: ModelCard, device: str | torch.device | None) -> torch.dtype:
+    """Choose the dtype in which `load` loads a model if the caller gives none.
+
+    Args:
+        card: The model.
+        device: A torch device; None is the CPU.
+
+    Returns:
+        The dtype of `default_dtype` for the network's family. A model that is not on this machine, and not in the
+        registry, counts as a UNet.
+
+    Raises:
+        CheckpointError: The config of the network cannot be read.
+    """
+    network = find_network(card)
+    needs_range = network is not None and network.architecture.is_transformer
+    return default_dtype(device, exact=card.bundled, needs_range=needs_range)
 
 
 def list_table_layers(architecture: Architecture, cross_dim: int | None = None) -> list[Layer]:

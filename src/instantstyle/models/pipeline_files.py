@@ -1,6 +1,6 @@
 """The files of a pipeline in diffusers' layout that `load` opens, by the classes in model_index.json."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -26,22 +26,35 @@ PIPELINE_INDEX = "model_index.json"
 IMAGE_ENCODER = "image_encoder"
 """Component that does not stay in memory: the adapter's image encoder is loaded apart from the pipeline."""
 
-Kind = Literal["diffusers", "transformers", "tokenizer", "SentencePiece", "feature extractor", "scheduler"]
-"""What loads a component: `tokenizer` is one of CLIP, `SentencePiece` one of ChatGLM."""
+Kind = Literal[
+    "diffusers",
+    "transformers",
+    "tokenizer",
+    "fast tokenizer",
+    "T5 tokenizer",
+    "SentencePiece",
+    "feature extractor",
+    "scheduler",
+]
+"""What loads a component: `tokenizer` is one of CLIP, `fast tokenizer` one in the format of the tokenizers package,
+and `SentencePiece` one of ChatGLM."""
 
 _CONFIGS: Mapping[Kind, str] = {"scheduler": "scheduler_config.json", "feature extractor": "preprocessor_config.json"}
 """Config files other than config.json."""
 
-_TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
-
-_SENTENCEPIECE_FILES = ("tokenizer.model", "tokenizer_config.json")
-
-_FAST_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-"""Files of a tokenizer as transformers has written it since version 5."""
+_TOKENIZER_FILES: Mapping[Kind, Sequence[str]] = {
+    "tokenizer": ("vocab.json", "merges.txt", "tokenizer_config.json"),
+    # As transformers has written every tokenizer since version 5, and many before.
+    "fast tokenizer": ("tokenizer.json", "tokenizer_config.json"),
+    "T5 tokenizer": ("spiece.model", "tokenizer_config.json"),
+    "SentencePiece": ("tokenizer.model", "tokenizer_config.json"),
+}
+"""Files of tokenizers."""
 
 _KIND_BY_NAME: Mapping[str, Kind] = {
     "scheduler": "scheduler",
     "feature_extractor": "feature extractor",
+    "transformer": "diffusers",
     "unet": "diffusers",
     "vae": "diffusers",
 }
@@ -71,10 +84,10 @@ class Component:
         Args:
             names: Names of the files that are there, which decide between two forms of a tokenizer.
         """
-        if self.kind == "SentencePiece":
-            return [*_SENTENCEPIECE_FILES]
-        if self.kind == "tokenizer":
-            return [*(_FAST_TOKENIZER_FILES if "tokenizer.json" in names else _TOKENIZER_FILES)]
+        if self.kind in _TOKENIZER_FILES:
+            # ChatGLM's own class reads the former only.
+            is_fast = "tokenizer.json" in names and self.kind != "SentencePiece"
+            return [*_TOKENIZER_FILES["fast tokenizer" if is_fast else self.kind]]
         return [_CONFIGS.get(self.kind, "config.json")]
 
     def list_files(self, folder: Path, variant: str | None) -> list[str]:
@@ -225,6 +238,8 @@ def find_hub_variant(repo: str, revision: str | None) -> str | None:
 def _kind_of_class(library: str, class_name: str) -> Kind:
     if class_name == "ChatGLMTokenizer":
         return "SentencePiece"
+    if class_name.startswith("T5Tokenizer"):
+        return "T5 tokenizer"
     if "Tokenizer" in class_name:
         return "tokenizer"
     if class_name.endswith(("FeatureExtractor", "ImageProcessor", "ImageProcessorFast", "ImageProcessorPil")):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..dit.families import FLUX
 from ..unet.architectures import KOLORS, MINI, SD15, SDXL, Architecture
 from .pipeline_files import Kind
 
@@ -21,6 +22,9 @@ SD15_REVISION = "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"
 
 KOLORS_ADAPTER_REPO = "Kwai-Kolors/Kolors-IP-Adapter-Plus"
 KOLORS_ADAPTER_REVISION = "4bfeac623f33f572ea22b903d4c7944dc0788f5c"
+
+CLIP_L_REPO = "openai/clip-vit-large-patch14"
+CLIP_L_REVISION = "32bd64288804d66eefd0ccbe215aa642df71cc41"
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class ModelCard:
             the adapter needs.
         description: One line for lists of models.
         licence: Licences of model and adapter.
-        architecture: The UNet's architecture; None to identify it from the UNet.
+        architecture: The network's architecture; None to identify it from the network.
         pipeline_revision: Commit of the pipeline's repository; None for the main branch.
         variant: diffusers' name for the precision of the files to fetch, such as `fp16`.
         components: Size of the weights by component of the pipeline, None for components without weights, and
@@ -161,6 +165,28 @@ _KOLORS_PARTS: Mapping[str, Weights] = {
     "vae": WeightsSize(83.7),
 }
 
+# T5-XXL's encoder.
+_T5 = (WeightsSize(2497.3), WeightsSize(2265.0))
+
+# Transformers and VAE: parameters of diffusers' classes with their published configs, in shards of at most 10 GB.
+_FLUX_PARTS: Mapping[str, Weights] = {
+    "scheduler": None,
+    "tokenizer": None,
+    "tokenizer_2": None,
+    "text_encoder": WeightsSize(123.1),
+    "text_encoder_2": _T5,
+    "transformer": (WeightsSize(4991.5), WeightsSize(4974.6), WeightsSize(1935.3)),
+    "vae": WeightsSize(83.8),
+}
+
+_CHROMA_PARTS: Mapping[str, Weights] = {
+    "scheduler": None,
+    "tokenizer": None,
+    "text_encoder": _T5,
+    "transformer": (WeightsSize(4973.1), WeightsSize(3926.9)),
+    "vae": WeightsSize(83.8),
+}
+
 # Parameters of adapters: products of the shapes of their tensors.
 _SDXL = ModelCard(
     name="sdxl",
@@ -196,6 +222,26 @@ _SD15 = ModelCard(
     features=("base", 1024),
     # github.com/instantX-research/InstantStyle, infer_style_sd15.py: 512 px, guidance 5, 30 steps.
     defaults={"num_inference_steps": 30, "guidance_scale": 5.0, "height": 512, "width": 512},
+)
+
+_FLUX = ModelCard(
+    name="flux-dev",
+    description="FLUX.1-dev with XLabs' adapter v2 (16 tokens); no block is known to carry style alone",
+    # The adapter's page names the licence of FLUX.1-dev.
+    licence="FLUX.1-dev non-commercial, to be accepted on its page; adapter the same",
+    architecture=FLUX,
+    pipeline="black-forest-labs/FLUX.1-dev",
+    pipeline_revision="3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
+    components=_FLUX_PARTS,
+    kinds={"tokenizer_2": "fast tokenizer"},
+    adapter="ip_adapter.safetensors",
+    adapter_repo="XLabs-AI/flux-ip-adapter-v2",
+    # The main branch: no commit of it is known to us.
+    revision=None,
+    adapter_weights=WeightsSize(528.7),
+    features=("base", 768),
+    # huggingface.co/black-forest-labs/FLUX.1-dev, its card's example: 1024 px, guidance 3.5, 50 steps.
+    defaults={"num_inference_steps": 50, "guidance_scale": 3.5, "height": 1024, "width": 1024},
 )
 
 _CARDS = (
@@ -282,6 +328,40 @@ _CARDS = (
         features=("plus", 1024),
         # github.com/Kwai-Kolors/Kolors, ipadapter/sample_ipadapter_plus.py: 1024 px, guidance 5, 50 steps.
         defaults={"num_inference_steps": 50, "guidance_scale": 5.0, "height": 1024, "width": 1024},
+    ),
+    _FLUX,
+    replace(
+        _FLUX,
+        name="flux-schnell",
+        description="FLUX.1-schnell in 4 steps with XLabs' adapter v2, which was trained for FLUX.1-dev",
+        licence="Apache-2.0, to be accepted on its page; adapter FLUX.1-dev non-commercial",
+        pipeline="black-forest-labs/FLUX.1-schnell",
+        pipeline_revision="741f7c3ce8b383c54771c7003378a50191e9efe9",
+        # Without the embedding of the guidance scale.
+        components={
+            **_FLUX_PARTS,
+            "transformer": (WeightsSize(4981.3), WeightsSize(4974.6), WeightsSize(1935.3)),
+        },
+        # huggingface.co/black-forest-labs/FLUX.1-schnell, its card's example: 4 steps, guidance 0, 256 text tokens.
+        defaults={
+            "num_inference_steps": 4,
+            "guidance_scale": 0.0,
+            "max_sequence_length": 256,
+            "height": 1024,
+            "width": 1024,
+        },
+    ),
+    replace(
+        _FLUX,
+        name="chroma",
+        description="Chroma1-HD, with true guidance, and XLabs' adapter v2, which was trained for FLUX.1-dev",
+        licence="Apache-2.0; adapter FLUX.1-dev non-commercial",
+        pipeline="lodestones/Chroma1-HD",
+        pipeline_revision="0e0c60ece1e82b17cb7f77342d765ba5024c40c0",
+        components=_CHROMA_PARTS,
+        kinds={"tokenizer": "T5 tokenizer"},
+        # huggingface.co/lodestones/Chroma1-HD, its card's example: guidance 3, 40 steps.
+        defaults={"num_inference_steps": 40, "guidance_scale": 3.0, "height": 1024, "width": 1024},
     ),
 )
 

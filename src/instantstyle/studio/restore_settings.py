@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from ..core.style_library import SUFFIX, list_names
+from ..errors import InstantStyleError
 from ..recipe import FILE_FIELDS, MODEL_FIELDS, Recipe
 from ..recipe_types import WORDLESS, Lora, RecipeFields, Reference
 from ..utils.device import pick_device
@@ -170,8 +171,16 @@ def _list_differences(recipe: Recipe, settings: Settings) -> Iterator[str]:
 def _loaded_dtype(settings: Settings) -> str:
     """Return the name of the dtype in which the studio loads its model."""
     from ..models.default_dtype import default_dtype
+    from ..models.network import choose_dtype
+    from ..models.resolve import find_card
 
-    return str(default_dtype(pick_device(settings.device))).removeprefix("torch.")
+    device = pick_device(settings.device)
+    try:
+        dtype = choose_dtype(find_card(settings.model), device)
+    except InstantStyleError:
+        # Its folder was moved since the studio loaded it.
+        dtype = default_dtype(device)
+    return str(dtype).removeprefix("torch.")
 
 
 def _describe_part(value: str | Reference | tuple[Lora, ...] | None) -> str:

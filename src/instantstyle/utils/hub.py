@@ -29,11 +29,11 @@ def fetch_file(repo: str, file: str, revision: str | None = None) -> Path:
 
     Raises:
         ModelError: The file is not available, or `repo` is not a hub id. The message contains the command
-            that downloads the file.
+            that downloads the file, or of a gated repository the page on which its licence is accepted.
     """
     # huggingface_hub annotates `user_agent` as a dict without its parameters.
-    from huggingface_hub import hf_hub_download  # pyright: ignore[reportUnknownVariableType]
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    from huggingface_hub import constants, hf_hub_download  # pyright: ignore[reportUnknownVariableType]
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError
 
     cached = find_cached_file(repo, file, revision)
     if cached is not None and revision is not None:
@@ -42,6 +42,12 @@ def fetch_file(repo: str, file: str, revision: str | None = None) -> Path:
     if reason is None:
         try:
             return Path(hf_hub_download(repo, file, revision=revision))
+        except GatedRepoError:
+            if cached is None:
+                raise ModelError(
+                    f"{repo} is gated: accept its licence at {constants.ENDPOINT}/{repo} and log in with "
+                    f"`hf auth login`; then {file} can be downloaded."
+                ) from None
         except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
             reason = type(error).__name__
     if cached is not None:
