@@ -1,6 +1,7 @@
 """The rows of FLUX.1 and Chroma in the registry: loaded from a cache of small files, planned, and their dtype."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,3 +81,10 @@ def test_what_is_missing_is_said_in_one_line(hub, run):
 
 def test_the_rows_have_the_blocks_of_their_family():
     assert all(CARDS[name].architecture is FLUX for name in ("flux-dev", "flux-schnell", "chroma"))
+
+
+def test_a_folder_with_the_name_of_a_registered_model_is_named(hub, run):
+    Path("chroma").mkdir()
+    done = run("generate", "a", "--model", "chroma", "-o", "out.png")
+    assert done.code == 2
+    assert done.err.endswith("The folder of this name is ./chroma.\n")

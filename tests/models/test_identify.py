@@ -67,7 +67,7 @@ def unet(block, cross_dim):
         ),
         ({"model.diffusion_model.double_blocks.0.img_attn.qkv.weight": torch.zeros(1)}, "the transformer of FLUX", ""),
         ({"joint_blocks.0.x": torch.zeros(1)}, "the transformer of Stable Diffusion 3", ""),
-        ({"model.diffusion_model.x": torch.zeros(1)}, "a network of another family", ""),
+        ({"model.diffusion_model.x": torch.zeros(1)}, "a network of a family that is not supported", ""),
         ({"down_blocks.0.motion_modules.0.x": torch.zeros(1)}, "a motion module", ""),
         ({"down_blocks.0.x": torch.zeros(1), "controlnet_cond_embedding.x": torch.zeros(1)}, "a ControlNet", ""),
         ({"unet.down.lora_A.weight": torch.zeros(1)}, "a LoRA", ""),

@@ -68,7 +68,7 @@ def identify_file(path: Path) -> IdentifiedFile:
         return IdentifiedFile(path, str(error))
     shapes = tensors.shapes
     if description := _describe(_TRANSFORMERS, [name.removeprefix(_LDM_PREFIX) for name in shapes]):
-        return IdentifiedFile(path, f"{description}; only UNets are supported")
+        return IdentifiedFile(path, description)
     if any(name.startswith(("ip_adapter.", "image_proj.")) or "double_blocks." in name for name in shapes):
         return _identify_adapter(path, tensors)
     found = _identify_image_encoder(path, shapes) or _identify_checkpoint(path, shapes)
@@ -165,8 +165,10 @@ _TEXT_ENCODERS = ("cond_stage_model.", "conditioner.", "text_encoders.")
 
 _TRANSFORMERS: Mapping[str, Callable[[str], bool]] = {
     # As diffusers recognizes them, loaders/single_file_utils.py.
-    "the transformer of FLUX": lambda name: name.startswith("double_blocks.0.img_attn."),
-    "the transformer of Stable Diffusion 3": lambda name: name.startswith("joint_blocks."),
+    "the transformer of FLUX in one file; it is loaded from a folder of diffusers": lambda name: name.startswith(
+        "double_blocks.0.img_attn."
+    ),
+    "the transformer of Stable Diffusion 3, which is not supported": lambda name: name.startswith("joint_blocks."),
 }
 """Tests of a tensor's name without `_LDM_PREFIX`, by the description of the file that has such a tensor."""
 
@@ -182,6 +184,6 @@ _OTHERS: Mapping[str, Callable[[str], bool]] = {
     "the text encoder of Kolors (ChatGLM)": lambda name: "self_attention.query_key_value." in name,
     "a text encoder": lambda name: name.startswith("text_model."),
     "a VAE": lambda name: name.startswith(("encoder.down", "first_stage_model.")),
-    "a network of another family; only UNets are supported": lambda name: name.startswith(_LDM_PREFIX),
+    "a network of a family that is not supported": lambda name: name.startswith(_LDM_PREFIX),
 }
 """The same of all other files."""

@@ -126,9 +126,10 @@ def missing_files_error(card: ModelCard, files: Sequence[RequiredFile]) -> Model
         f"{', '.join(names) if len(names) <= MAX_NAMES else f'{len(names)} files'} of {repo}"
         for repo, names in by_repo.items()
     )
+    hint = f" The folder of this name is ./{card.name}." if Path(card.name).is_dir() else ""
     return ModelError(
         f"{card.name} is incomplete: {missing} not found in {describe_search_locations()}; "
-        f"on a machine with network access, run `{' && '.join(download_commands(files))}`."
+        f"on a machine with network access, run `{' && '.join(download_commands(files))}`.{hint}"
     )
 
 

@@ -47,6 +47,9 @@ SCHEDULERS: Mapping[str, SchedulerConfig] = {
 
 _SUFFIX = "Scheduler"
 
+_FLOW_MATCHING = "FlowMatch"
+"""Prefix of the schedulers of models that were trained with flow matching."""
+
 
 def validate_scheduler(name: str) -> None:
     """Check the name of a scheduler, as far as that is possible without diffusers.
@@ -84,11 +87,16 @@ def build_scheduler(pipe: Any, name: str) -> Any:
 
     Raises:
         ModelError: There is no scheduler of this name, or it needs a library that is not installed, or it cannot have
-            the settings of the pipeline's own.
+            the settings of the pipeline's own, or the model was trained with flow matching.
     """
     validate_scheduler(name)
     if name == type(pipe.scheduler).__name__:
         return pipe.scheduler
+    if type(pipe.scheduler).__name__.startswith(_FLOW_MATCHING):
+        raise ModelError(
+            f"scheduler {shorten(name)} is for networks that predict noise; this model was trained with flow matching. "
+            f"Leave scheduler out for its own {type(pipe.scheduler).__name__}."
+        )
     rows = (row for key, row in SCHEDULERS.items() if name in (key, row.name))
     config = next(rows, SchedulerConfig(name))
     known = {each.__name__ for each in pipe.scheduler.compatibles} | {each.name for each in SCHEDULERS.values()}
