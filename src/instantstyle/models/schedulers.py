@@ -94,7 +94,7 @@ def build_scheduler(pipe: Any, name: str) -> Any:
         return pipe.scheduler
     if type(pipe.scheduler).__name__.startswith(_FLOW_MATCHING):
         raise ModelError(
-            f"scheduler {shorten(name)} predicts noise, and this model was trained with flow matching. "
+            f"scheduler {shorten(name)} is for noise prediction, and this model was trained with flow matching. "
             f"Leave scheduler out for its own {type(pipe.scheduler).__name__}."
         )
     rows = (row for key, row in SCHEDULERS.items() if name in (key, row.name))
