@@ -27,7 +27,7 @@ from diffusers import (
 from diffusers.loaders.ip_adapter import IPAdapterMixin
 from PIL import Image
 
-from instantstyle import InstantStyle, ModelError, StyleError
+from instantstyle import InstantStyle, JobError, ModelError, StyleError
 from instantstyle.core.denoising_state import DenoisingState
 from instantstyle.core.ip_adapter import cross_attention_layers
 from instantstyle.core.row_layout import ROW_LAYOUTS, find_known_class
@@ -117,6 +117,24 @@ def test_image_to_image_counts_the_steps_that_it_draws(styled, reference, shares
         inputs |= {"mask_image": Image.new("L", PHOTO.size, 255), "height": 16, "width": 16}
     styled.with_pipeline(pipe)("a", style=reference, seed=1, **inputs)
     assert shares == even(steps)
+
+
+@pytest.mark.parametrize("pipeline_class", [StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline])
+def test_a_strength_of_less_than_one_step_is_refused(styled, pipeline_class):
+    other = styled.with_pipeline(quiet(pipeline_class.from_pipe(styled.pipe)))
+    inputs: dict[str, Any] = {"image": PHOTO, "seed": 1, **SHORT}
+    if pipeline_class is StableDiffusionXLInpaintPipeline:
+        inputs |= {"mask_image": Image.new("L", PHOTO.size, 255), "height": 16, "width": 16}
+    cases = {(0.3, 3): 0.334, (0.01, 4): 0.25, (0.0, 4): 0.25, (0.05, 12): 0.084}
+    for (strength, steps), least in cases.items():
+        message = (
+            f"strength {strength:g} of {steps} steps is less than one step.*set strength to at least {least:g}, or"
+        )
+        with pytest.raises(JobError, match=message):
+            other("a", strength=strength, num_inference_steps=steps, **inputs)
+        assert int(steps * least) == 1
+    images = other("a", strength=0.25, num_inference_steps=4, **inputs).images
+    assert len(images) == 1
 
 
 @pytest.mark.parametrize("setup", [one_controlnet, t2i_adapter_pipeline])

@@ -6,6 +6,7 @@
 import inspect
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from typing import Any, cast
 
 import torch
@@ -164,6 +165,38 @@ def _check_numbers(pipe: Pipeline, arguments: PipelineArguments) -> None:
         may_be_list = name != "guidance_scale" and isinstance(value, list | tuple)
         if not is_finite_number(value) and not (may_be_list and read_numbers(value)):
             raise JobError(f"{name} is {shorten(value)}; it must be a finite number.")
+
+
+_OWN_SCHEDULES = ("timesteps", "sigmas", "denoising_start")
+"""Arguments with which the number of steps is not that of `num_inference_steps`."""
+
+
+def check_strength(pipe: Pipeline, arguments: PipelineArguments) -> None:
+    """Check that an image to start from gets a step: diffusers draws `int(num_inference_steps * strength)` of them.
+
+    With none, its image-to-image pipelines return no image, and its inpainting pipelines raise `ValueError` (0.42).
+
+    Args:
+        pipe: The pipeline to call.
+        arguments: Keyword arguments, with the model's own defaults.
+
+    Raises:
+        JobError: No step would be drawn.
+    """
+    if is_transformer(find_network(pipe)) or not hasattr(pipe, "get_timesteps"):
+        return
+    if arguments.get("enforce_inference_steps") or any(arguments.get(name) is not None for name in _OWN_SCHEDULES):
+        return
+    strength, steps = (
+        arguments.get(name, default_argument(pipe, name)) for name in ("strength", "num_inference_steps")
+    )
+    if not is_finite_number(strength) or not is_whole_number(steps, at_least=1) or not 0 <= strength <= 1:
+        return
+    if int(steps * strength) < 1:
+        raise JobError(
+            f"strength {strength:g} of {steps} step{'s' * (steps > 1)} is less than one step, so that nothing would "
+            f"be drawn; set strength to at least {ceil(1000 / steps) / 1000:g}, or take more steps."
+        )
 
 
 def default_argument(pipe: Pipeline, name: str) -> Any:
