@@ -138,11 +138,15 @@ def test_an_interval_without_a_step_warns_at_the_line_of_the_call(styled, styles
         ({"style": ink, "start": 0.95}, "acts at none of the 2 steps"),
         ({"style": ink, "start": 0.5, "end": 0.5}, r"none is in \[0.5, 0.5\)"),
         ({"style": [StyleConditioning(ink), StyleConditioning(ink, "layout", start=0.6, end=0.9)]}, r"\[0.6, 0.9\)"),
+        ({"style": [StyleConditioning(ink, start=0.6, end=0.9), StyleConditioning(ink)]}, r"\[0.6, 0.9\)"),
         ({"guidance_interval": (0.1, 0.4)}, "Guidance acts at none"),
         ({"latent_colours": LatentColours(reference, start=0.3, end=0.3)}, "The colour transfer acts at none"),
         ({"style": ink, "start": 0.5, "guidance_interval": (0.5, 0.6)}, None),
         ({"style": ink, "end": 0.01, "latent_colours": LatentColours(reference)}, None),
         ({"style": ink, "start": 0.95, "scale": 0}, None),
+        ({"style": ink, "start": 0.5, "hold_layout": 0.4}, "hold_layout 0.4 has no effect"),
+        ({"style": ink, "start": 0.5, "hold_layout": 0.6}, None),
+        ({"style": [StyleConditioning(ink), StyleConditioning(ink, start=0.5)], "hold_layout": 0.4}, None),
     ]
     wrong: list[object] = []
     for arguments, message in cases:

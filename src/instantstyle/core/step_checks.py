@@ -1,4 +1,4 @@
-"""Hints on styles, guidance and colour transfers whose part of the steps holds none of the steps of a call."""
+"""Hints on styles, held layouts, guidance and colour transfers that act at none of the steps of a call."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +17,7 @@ def warn_of_steps(
     guidance_interval: GuidanceInterval | None,
     colours: LatentColours | None,
     loras: Sequence[LoraStyle] = (),
+    hold_layout: float = 0.0,
 ) -> None:
     """Warn the caller, after a call of the pipeline, of intervals without a step of that call, by `StepWarning`.
 
@@ -26,19 +27,20 @@ def warn_of_steps(
         guidance_interval: First and last share of the steps with guidance; None for all.
         colours: The colour transfer; None for none.
         loras: LoRA files that act in blocks.
+        hold_layout: Share of the steps in which unstyled twins held the layout.
     """
     steps = getattr(pipe, "num_timesteps", None)
     if not isinstance(steps, int) or steps < 1:
         return
-    intervals = {
-        **{each.styles[0].label: (each.start, each.end) for each in conditionings if each.scale},
-        **{each.label: (each.start, each.end) for each in loras if each.scale},
-        **({} if guidance_interval is None else {"Guidance": (guidance_interval[0], guidance_interval[1])}),
-    }
-    hints = [describe_interval(name, start, end, steps) for name, (start, end) in intervals.items()]
+    # A list, because several conditionings may have the same style.
+    acting = [(each.styles[0].label, each.start, each.end) for each in conditionings if each.scale]
+    acting += [(each.label, each.start, each.end) for each in loras if each.scale]
+    guidance = [] if guidance_interval is None else [("Guidance", guidance_interval[0], guidance_interval[1])]
+    hints = [describe_interval(name, start, end, steps) for name, start, end in acting + guidance]
     if colours is not None and colours.guidance and colours.start == colours.end:
         hints.append(describe_interval("The colour transfer", colours.start, colours.end, steps))
-    for hint in filter(None, hints):
+    hints.append(_describe_held(hold_layout, [(start, end) for _, start, end in acting], steps))
+    for hint in dict.fromkeys(filter(None, hints)):
         warn_caller(hint, StepWarning)
 
 
@@ -59,4 +61,24 @@ def describe_interval(name: str, start: float, end: float, steps: int) -> str | 
     return (
         f"{name} acts at none of the {steps} steps: step i of n has the share i/n, from 0, and none is in "
         f"[{start:g}, {end:g}). Begin earlier, end later, or take more steps."
+    )
+
+
+def _describe_held(share: float, styles: Sequence[tuple[float, float]], steps: int) -> str | None:
+    """Say that all steps with a held layout come before those of the styles, where the twins are the images.
+
+    Args:
+        share: Share of the steps in which the layout is held; 0 for none.
+        styles: First and last share of the steps of each style.
+        steps: Number of steps.
+
+    Returns:
+        One line, or None where a style acts at a step with a held layout, or at none at all.
+    """
+    acting = [step / steps for step in range(steps) if any(start <= step / steps < end for start, end in styles)]
+    if not share or not acting or acting[0] < share:
+        return None
+    return (
+        f"hold_layout {share:g} has no effect: the layout is held before {share:g} of the steps, and the first step "
+        f"with a style is at {acting[0]:g}. Begin the style earlier, hold the layout longer, or leave hold_layout out."
     )
