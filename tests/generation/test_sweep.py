@@ -155,8 +155,9 @@ def test_invalid_blocks_in_the_last_cell_raise_an_error_before_the_first_image(s
         (
             SweepAxis("seed", (1,)),
             SweepAxis("scale", (1.0,)),
-            "scale can only act on a reference, and there is none",
+            "scale can only act on a reference, and there is none; add --style IMAGE.$",
         ),
+        (SweepAxis("hold_layout", (0.5,)), None, "add --style IMAGE, or --lora FILE@BLOCKS.$"),
         (SweepAxis("seed", (1, -1)), None, "seed is -1"),
     ],
 )

@@ -61,8 +61,9 @@ class Grid:
         acting = ACTING_FIELDS if self.base.styling_loras else ()
         for axis in self.axes:
             if axis.field in STYLE_FIELDS and axis.field not in acting:
+                lora = ", or --lora FILE@BLOCKS" if axis.field in ACTING_FIELDS else ""
                 raise JobError(
-                    f"{axis.display_name} can only act on a reference, and there is none; add --style IMAGE."
+                    f"{axis.display_name} can only act on a reference, and there is none; add --style IMAGE{lora}."
                 )
 
     @property
