@@ -34,6 +34,8 @@ _DOUBLE_BLOCK = re.compile(
     r"double_blocks\.([0-9]{1,4})\.processor\.ip_adapter_double_stream_([kv])_proj\.(weight|bias)"
 )
 
+_SINGLE_BLOCK = re.compile(r"single_blocks\.[0-9]{1,4}\.processor\.ip_adapter_.+")
+
 _NETWORK_PREFIX = re.compile(r"(?:module\.)?unet\.")
 
 
@@ -64,6 +66,9 @@ def map_standard_names(names: Iterable[str], numbers: Mapping[str, int] | None =
                 break
         if match := _DOUBLE_BLOCK.fullmatch(name):
             standard[name] = f"ip_adapter.{match[1]}.to_{match[2]}_ip.{match[3]}"
+        elif _SINGLE_BLOCK.fullmatch(name):
+            # A layer that no network has keys for: the check of the checkpoint names it.
+            standard[name] = f"ip_adapter.{name}"
     if not any(name.startswith("ip_adapter.") for name in standard.values()):
         paths = {name: match.groups() for name in names if (match := _MODULE_PATH.fullmatch(name))}
         if numbers is None:
