@@ -129,7 +129,7 @@ class DenoisingState:
             scheduler, is_own_schedule = call.pipe.scheduler, True
         self.seen_parts |= {*self.row_layout}
         if self._progress is None:
-            timestep = args[1] if len(args) > 1 else kwargs["timestep"]
+            timestep = kwargs["timestep"] if "timestep" in kwargs else args[1]
             self._progress = self._share_in_schedule(timestep, scheduler, is_own_schedule)
 
     def skip_unconditional(self) -> None:
@@ -277,8 +277,14 @@ class DenoisingState:
         timesteps = getattr(scheduler, "timesteps", None)
         if not isinstance(timesteps, torch.Tensor):
             return None
-        now = torch.as_tensor(timestep).flatten()[:1].to(timesteps)
-        places = (timesteps == now).nonzero().flatten()
+        now = torch.as_tensor(timestep).flatten()[:1]
+        if self.is_packed:
+            # A transformer gets timestep / 1000, in its own dtype before or after the division.
+            given = now if now.is_floating_point() else now.float()
+            shares = timesteps.to(given) / 1000, (timesteps / 1000).to(given)
+            places = ((shares[0] == given) | (shares[1] == given)).nonzero().flatten()
+        else:
+            places = (timesteps == now.to(timesteps)).nonzero().flatten()
         last, self._place = self._place, int(places[0]) if len(places) == 1 else None
         if self._place is None or (not may_skip and last is not None and self._place > last + 1):
             return None
