@@ -64,6 +64,12 @@ def _edited(pipe: Any, variables: Variables, arguments: Variables) -> RowLayout:
 def _called_twice(pipe: Any, variables: Variables, arguments: Variables) -> RowLayout:
     """One part a call: of two calls at each step, the one with the negative prompt is unconditional."""
     negative = variables.get("negative_prompt_embeds")
+    if negative is not None and variables.get("prompt_embeds") is negative:
+        raise ModelError(
+            f"{type(pipe).__name__} got one tensor as prompt_embeds and negative_prompt_embeds, so that its "
+            "conditional and unconditional calls cannot be told apart; pass a copy: "
+            "negative_prompt_embeds=prompt_embeds.clone()."
+        )
     is_negative = negative is not None and arguments.get("encoder_hidden_states") is negative
     return ("unconditional",) if is_negative else UNGUIDED
 
