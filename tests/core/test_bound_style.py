@@ -116,7 +116,7 @@ def test_unbound_blocks_are_rejected_with_the_bound_ones_listed(bare, styled, in
 
 def test_another_network_of_the_same_family_is_rejected(ink):
     wide = make_unet(block_out_channels=(8, 16, 32), attention_head_dim=(1, 2, 4))
-    with pytest.raises(StyleError, match=r"another sdxl than this network: .* bind it with this model"):
+    with pytest.raises(StyleError, match=r"another network of the family sdxl: .* bind it with this model"):
         IPAdapter(None, wide).style_layers(StyleConditioning(ink))
 
 

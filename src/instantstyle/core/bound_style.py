@@ -15,6 +15,11 @@ KeyValue = tuple[Float[Tensor, "2 _ _"], Float[Tensor, "2 _ _"]]
 reference image), row 1 the style. Axes have no names, as layers differ in width."""
 
 
+def bind_command(family: str) -> str:
+    """Return the command that binds a style for a family, for messages; `MODEL` stands for one of no known family."""
+    return f"instantstyle style … --bind {'MODEL' if family == 'unknown' else family}"
+
+
 @dataclass(frozen=True, eq=False)
 class BoundKeyValues:
     """Keys and values of one style in some layers of one family, computed with one adapter.
@@ -64,7 +69,7 @@ class BoundKeyValues:
             raise StyleError(
                 f"{style} is bound for {format_blocks(self.blocks)} of {self.family}, not for "
                 f"{format_blocks(missing)}; use those, or bind it again: "
-                f"instantstyle style … --bind {self.family} --blocks …"
+                f"{bind_command(self.family)} --blocks …"
             )
         for layer in layers:
             pair = self.layers.get(layer.key)
@@ -73,12 +78,12 @@ class BoundKeyValues:
                 raise StyleError(
                     f"{style} is bound for layers {positions} of {layer.block} of {self.family}, not for {layer.key}; "
                     f"use those, or bind it again with this model: "
-                    f"instantstyle style … --bind {self.family} --blocks …"
+                    f"{bind_command(self.family)} --blocks …"
                 )
             if pair is None or pair[0].shape[-1] != layer.width:
                 has = "no keys" if pair is None else f"keys of width {pair[0].shape[-1]}"
                 raise StyleError(
-                    f"{style} is bound for another {self.family} than this network: it has {has} for "
+                    f"{style} is bound for another network of the family {self.family}: it has {has} for "
                     f"{layer.key}, whose width is {layer.width}; bind it with this model."
                 )
 

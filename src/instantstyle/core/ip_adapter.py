@@ -25,7 +25,7 @@ from ..utils.weight_fingerprint import fingerprint_weights
 from .attention.decoupled import StyleKeyValues
 from .attention.interface import LayerSettings
 from .attention.weight import Weight, overlap
-from .bound_style import BoundKeyValues, KeyValue
+from .bound_style import BoundKeyValues, KeyValue, bind_command
 from .conditioning import StyleConditioning, load_mask
 from .content_removal import token_shift
 from .image_projection import PROJECTIONS
@@ -266,7 +266,7 @@ def missing_adapter_error(family: str, style: Style | None = None) -> StyleError
         has = f"; {style!r} is " + (f"bound for {families} only" if families else "not bound")
     return StyleError(
         f"This pipeline has no adapter, so that it uses only styles bound for {family}{has}; "
-        f"bind the style: instantstyle style … --bind {family}."
+        f"bind the style: {bind_command(family)}."
     )
 
 
