@@ -19,6 +19,7 @@ WHOLE = {
     "seed": 1,
     "num_inference_steps": 20,
     "guidance_scale": 7.0,
+    "true_cfg_scale": 3.0,
     "guidance_interval": (0.2, 0.8),
     "height": 64,
     "width": 64,
@@ -102,7 +103,7 @@ def test_the_a1111_text_has_a1111s_format():
     assert format_a1111(Recipe.model_validate(WHOLE)) == (
         "a rocket\n"
         "Negative prompt: blurry\n"
-        "Steps: 20, Sampler: DDIMScheduler, CFG scale: 7, CFG interval: 0.2-0.8, "
+        "Steps: 20, Sampler: DDIMScheduler, CFG scale: 7, True CFG scale: 3, CFG interval: 0.2-0.8, "
         "Seed: 1, Size: 64x64, Model: mini, RNG: CPU, "
         "Style reference: ink.png, Style content: a cat, Style removal: subtract, Style content scale: 0.5, "
         "Style blocks: style, Style scale: 1, Version: 0.1.0"

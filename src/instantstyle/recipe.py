@@ -44,6 +44,7 @@ FIELD_ALIASES = {
     "negative": "negative_prompt",
     "steps": "num_inference_steps",
     "guidance": "guidance_scale",
+    "true_guidance": "true_cfg_scale",
     "lora": "loras",
 }
 """Short names of fields, used by the options of the command and the axes of a sweep."""
@@ -138,6 +139,9 @@ class Recipe(StrictModel):
     seed: Seed
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    true_cfg_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    """Scale of classifier-free guidance in pipelines whose `guidance_scale` is distilled, such as those of FLUX.1;
+    above 1 it acts, with the negative prompt, which may be empty."""
     guidance_interval: FractionInterval | None = None
     """Fractions of the steps between which classifier-free guidance acts; None means throughout."""
     height: ImageSide | None = None

@@ -8,6 +8,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from instantstyle import load
+from instantstyle.errors import RequestWarning
 from instantstyle.imaging.png_metadata import read_recipe
 
 from ..parity.flux import make_adapter, make_flux
@@ -58,6 +59,37 @@ def test_a_bound_style_generates_the_same(run, flux, ink):
     with Image.open("a.png") as one, Image.open("b.png") as other:
         # The file holds half precision.
         assert max(abs(a - b) for a, b in zip(one.tobytes(), other.tobytes(), strict=True)) <= 4
+
+
+def test_true_guidance_gives_negatives_an_effect_and_is_reproduced(run, flux, ink):
+    words = ("generate", "a", "--style", ink, "--blocks", "all", "--model", flux, *SMALL)
+    pixels: dict[str, bytes] = {}
+    for name, added in {
+        "plain": (),
+        "empty": ("--true-guidance", 3),
+        "prompt": ("--true-guidance", 3, "--negative", "b"),
+        "style": ("--true-guidance", 3, "--negative-style", ink),
+    }.items():
+        done = run(*words, *added, "-o", f"{name}.png")
+        assert done.code == 0, done.err
+        assert "no effect" not in done.err
+        assert "bit-identical" in run("reproduce", f"{name}.png").out
+        with Image.open(f"{name}.png") as image:
+            pixels[name] = image.tobytes()
+    assert len({*pixels.values()}) == len(pixels)
+    assert read_recipe("empty.png").true_cfg_scale == 3
+    assert "--true-guidance" in run(*words, "--negative", "b", "-o", "idle.png").err
+
+
+def test_a_recipe_of_python_records_true_guidance(run, flux, ink):
+    call = {"style": ink, "blocks": "all", "seed": 1, "width": 64, "height": 48, "num_inference_steps": 2}
+    styled = load(flux, device="cpu")
+    styled("a", negative_prompt="b", true_cfg_scale=3.0, **call).save("both.png")
+    with pytest.warns(RequestWarning, match="without a negative prompt"):
+        styled("a", true_cfg_scale=3.0, **call).save("alone.png")
+    assert [read_recipe(name).true_cfg_scale for name in ("both.png", "alone.png")] == [3, None]
+    for name in ("both.png", "alone.png"):
+        assert "bit-identical" in run("reproduce", name).out
 
 
 def test_a_plan_lists_the_tensors_of_the_blocks_with_their_biases(run, flux, ink):

@@ -1,5 +1,6 @@
 """Styles in a diffusion transformer: blocks, times, masks, files, and what is refused."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import FluxPipeline
 from PIL import Image
 from safetensors.torch import save_file
 from transformers import CLIPTextModelWithProjection
@@ -16,6 +18,7 @@ from instantstyle import (
     CheckpointError,
     InstantStyle,
     JobError,
+    ModelError,
     SharedAttention,
     Style,
     StyleConditioning,
@@ -93,9 +96,56 @@ def test_a_negative_style_equals_diffusers(tokenizer_folder, image_encoder, refe
 
 
 def test_a_negative_style_without_true_guidance_is_named(styled, reference):
-    with pytest.warns(RequestWarning, match=r"distilled: pass a negative_prompt and a true_cfg_scale above 1\."):
+    with pytest.warns(RequestWarning, match=r"distilled: pass a negative_prompt and a true_cfg_scale above 1 \("):
         draw(styled, reference, negative_style=reference)
     draw(styled, reference, negative_style=reference, **GUIDED)
+
+
+@pytest.mark.parametrize("style", [False, True])
+def test_a_half_of_true_guidance_alone_is_named(styled, reference, style):
+    style = reference if style else None
+    with pytest.warns(RequestWarning, match="negative_prompt has no effect without guidance"):
+        draw(styled, style, negative_prompt="b")
+    with pytest.warns(RequestWarning, match="true_cfg_scale has no effect without a negative prompt"):
+        draw(styled, style, true_cfg_scale=3.0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        draw(styled, style, **GUIDED)
+        draw(styled, style, **{**GUIDED, "negative_prompt": ""})
+        draw(styled, style)
+    assert not [each for each in caught if "no effect" in str(each.message)]
+
+
+def test_one_tensor_as_both_prompts_is_refused(styled, flux, reference):
+    """The half of a call is known by its tensor; with a copy, guidance moves along the style alone."""
+    embeds, pooled, _ = flux.encode_prompt("a", "a", device="cpu", max_sequence_length=16)
+    arguments = {"prompt_embeds": embeds, "pooled_prompt_embeds": pooled, "negative_pooled_prompt_embeds": pooled}
+    arguments |= {"style": reference, "blocks": "all", "seed": 3, "true_cfg_scale": 3.0, **CALL}
+    with pytest.raises(ModelError, match=r"pass a copy: negative_prompt_embeds=prompt_embeds\.clone\(\)"):
+        styled(None, negative_prompt_embeds=embeds, **arguments)
+    guided = styled(None, negative_prompt_embeds=embeds.clone(), **arguments).images
+    expected = styled("a", style=reference, blocks="all", seed=3, **{**GUIDED, "negative_prompt": "a"}).images
+    assert difference(guided, expected) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_step_of_a_loop_of_ones_own_is_known(styled, flux, reference, dtype):
+    """The transformer gets timestep / 1000."""
+    embeds, pooled, text_ids = flux.encode_prompt("a", "a", device="cpu", max_sequence_length=16)
+    flux.scheduler.set_timesteps(sigmas=[1.0, 0.5])
+    ids = FluxPipeline._prepare_latent_image_ids(1, 4, 4, torch.device("cpu"), torch.float32)
+    arguments = {"pooled_projections": pooled, "encoder_hidden_states": embeds, "txt_ids": text_ids, "img_ids": ids}
+
+    @torch.no_grad()
+    def predict(number: int) -> torch.Tensor:
+        time = flux.scheduler.timesteps[number].expand(1).to(dtype) / 1000
+        return flux.transformer(torch.ones(1, 16, 4), timestep=time, **arguments).sample
+
+    plain = [predict(number) for number in (0, 1)]
+    with styled.using(reference, blocks="all", end=0.5, scheduler=flux.scheduler):
+        ended = [predict(number) for number in (0, 1)]
+    assert difference(ended[0], plain[0]) > 1e-3
+    assert difference(ended[1], plain[1]) < 1e-6
 
 
 def test_eases_of_the_stages_of_a_unet_are_none_of_a_transformer():
@@ -185,6 +235,13 @@ def test_a_bound_style_needs_neither_adapter_nor_encoder(styled, flux, reference
         draw(alone, styled.style(reference))
 
 
+def test_a_style_bound_for_no_known_family_names_no_family_to_bind_it_for(flux, image_encoder, reference):
+    styled = InstantStyle(flux, adapter=make_adapter(flux.transformer), image_encoder=image_encoder)
+    style = styled.bind(styled.style(reference), "transformer_blocks.0")
+    with pytest.raises(StyleError, match=r"not for transformer_blocks\.1–2; .* --bind MODEL --blocks …"):
+        draw(InstantStyle(flux), style)
+
+
 def test_a_full_size_bound_style_is_small_and_reads_few_bytes_of_its_file(tmp_path):
     """A file with XLabs' names and shapes: three of nineteen blocks and the projection are 18 % of its bytes."""
     width, cross_dim = 3072, 4096
@@ -219,6 +276,10 @@ def test_files_of_xlabs_are_read_by_their_own_names(styled, flux, image_encoder,
     save_file(tensors, tmp_path / "xlabs.safetensors")
     other = InstantStyle(flux, adapter=tmp_path / "xlabs.safetensors", image_encoder=image_encoder)
     assert draw(other, reference).equal(draw(styled, reference))
+    single = "single_blocks.0.processor.ip_adapter_single_stream_k_proj.weight"
+    save_file({**tensors, single: torch.zeros(32, 32)}, tmp_path / "single.safetensors")
+    with pytest.raises(CheckpointError, match=rf"unexpected ip_adapter\.{single}"):
+        InstantStyle(flux, adapter=tmp_path / "single.safetensors", image_encoder=image_encoder)
     del tensors["double_blocks.1.processor.ip_adapter_double_stream_v_proj.bias"]
     save_file(tensors, tmp_path / "xlabs.safetensors")
     with pytest.raises(CheckpointError, match=r"missing ip_adapter\.1\.to_v_ip\.bias, expected \[32\]"):

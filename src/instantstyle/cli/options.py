@@ -225,6 +225,16 @@ Guidance = Annotated[
     float | None,
     Option("--guidance", "--guidance-scale", help="Scale of classifier-free guidance.", rich_help_panel=IMAGE),
 ]
+TrueGuidance = Annotated[
+    float | None,
+    Option(
+        "--true-guidance",
+        "--true-cfg-scale",
+        help="Scale of classifier-free guidance with a model whose own guidance is distilled, such as FLUX.1; above "
+        "1, --negative and --negative-style act, in twice the time.",
+        rich_help_panel=IMAGE,
+    ),
+]
 GuidanceInterval = Annotated[
     str | None,
     Option(

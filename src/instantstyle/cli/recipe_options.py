@@ -146,6 +146,7 @@ RECIPE_OPTIONS = {
         RecipeOption("seed", options.Seed),
         RecipeOption("steps", options.Steps),
         RecipeOption("guidance", options.Guidance),
+        RecipeOption("true_guidance", options.TrueGuidance),
         RecipeOption("guidance_interval", options.GuidanceInterval, convert=_split_interval),
         RecipeOption("height", options.Side),
         RecipeOption("width", options.Side),

@@ -32,6 +32,7 @@ _NAMES = (
         "seed",
         "steps",
         "guidance",
+        "true_guidance",
         "guidance_interval",
         "height",
         "width",

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from .conditioning import StyleConditioning
     from .pipeline import InstantStyle
 
-RECORDED_ARGUMENTS = (*("negative_prompt", "num_inference_steps", "guidance_scale", "height", "width", "num_frames"),)
+RECORDED_ARGUMENTS = (
+    *("negative_prompt", "num_inference_steps", "guidance_scale", "true_cfg_scale", "height", "width", "num_frames"),
+)
 """Arguments of a pipeline that a recipe has fields for."""
 
 CALLBACK = "callback_on_step_end"
@@ -189,6 +191,7 @@ class CallRecord:
         chosen = cast("str | None", fields.pop("scheduler", None))
         defaults = {name: each.default for name, each in signature(pipe.__call__).parameters.items()}
         guidance = {**defaults, **self.arguments}.get("guidance_scale")
+        true_cfg = self.arguments.get("true_cfg_scale")
         return Recipe(
             prompt=self.prompts[place],
             negative_prompt=negative or "",
@@ -196,6 +199,8 @@ class CallRecord:
             num_inference_steps=int({**defaults, **self.arguments}["num_inference_steps"]),
             guidance_interval=self.guidance_interval,
             guidance_scale=None if guidance is None else float(guidance),
+            # Without a negative prompt it had no effect; a recipe's acts with an empty one.
+            true_cfg_scale=None if true_cfg is None or negative is None else float(cast(float, true_cfg)),
             scheduler=chosen or self.scheduler,
             dtype=cast(Dtype, self.dtype),
             height=image.height,

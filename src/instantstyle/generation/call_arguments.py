@@ -81,10 +81,13 @@ def pipeline_arguments(recipe: Recipe, count: int) -> "PipelineArguments":
     """Return the pipeline's arguments; what the recipe leaves open is left out, so that defaults apply."""
     # An image-to-image pipeline takes the size from the image.
     height, width = (None, None) if recipe.image else (recipe.height, recipe.width)
+    # Without a negative prompt, pipelines with true_cfg_scale leave it out; an empty one is one.
+    has_negative = recipe.negative_prompt or (recipe.true_cfg_scale or 0) > 1
     arguments = {
-        "negative_prompt": [recipe.negative_prompt] * count if recipe.negative_prompt else None,
+        "negative_prompt": [recipe.negative_prompt] * count if has_negative else None,
         "num_inference_steps": recipe.num_inference_steps,
         "guidance_scale": recipe.guidance_scale,
+        "true_cfg_scale": recipe.true_cfg_scale,
         "guidance_interval": recipe.guidance_interval,
         "height": height,
         "width": width,

@@ -13,6 +13,7 @@ def format_a1111(recipe: Recipe) -> str:
         "Steps": recipe.num_inference_steps,
         "Sampler": recipe.scheduler,
         "CFG scale": recipe.guidance_scale,
+        "True CFG scale": recipe.true_cfg_scale,
         "CFG interval": "{:g}-{:g}".format(*recipe.guidance_interval) if recipe.guidance_interval else None,
         "Seed": recipe.seed,
         "Size": f"{recipe.width}x{recipe.height}" if recipe.width and recipe.height else None,

@@ -47,6 +47,7 @@ _SHARED_FIELDS = (
     "end",
     "num_inference_steps",
     "guidance_scale",
+    "true_cfg_scale",
 )
 
 

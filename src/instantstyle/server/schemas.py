@@ -119,6 +119,8 @@ class ImageRequest(ApiRequest):
     seed: Seed | None = None
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    true_cfg_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    """With a model whose own guidance is distilled, such as FLUX.1; above 1, the negative prompt acts."""
     scheduler: NonEmptyText | None = None
     """A name of `models.schedulers.SCHEDULERS`. Other weights cannot be requested: no field names a file here."""
 

@@ -105,7 +105,8 @@ TRANSFER_INTERVAL_FIELDS = ("colour_transfer_start", "colour_transfer_end")
 """The two numbers of `colour_transfer_interval`, as text or nothing."""
 
 _FIELDS_WITHOUT_COMPONENT = (
-    *("combine", "guidance_interval", "scheduler", "layout_references", "negative_references", "mask"),
+    *("combine", "true_cfg_scale", "guidance_interval", "scheduler"),
+    *("layout_references", "negative_references", "mask"),
     *("second_references", "second_blocks", "second_scale", *SET_FIELDS),
 )
 """Fields of a recipe that the page keeps from a restored one."""
