@@ -7,6 +7,7 @@ import torch
 from transformers import CLIPImageProcessor
 
 from instantstyle import InstantStyle
+from instantstyle.errors import RequestWarning
 
 from .flux import INPUTS, make_adapter, make_flux, make_pipeline
 
@@ -57,3 +58,9 @@ def test_every_pipeline_equals_diffusers(tokenizer_folder, image_encoder, refere
     expected = pipe(prompt="a", ip_adapter_image=reference, generator=generator, **arguments).images
     assert difference(ours, expected) < 1e-4
     assert difference(plain, expected) > 1e-2
+
+
+def test_a_true_cfg_scale_that_a_pipeline_does_not_read_is_named(tokenizer_folder):
+    styled = InstantStyle(make_pipeline("ChromaInpaintPipeline", tokenizer_folder))
+    with pytest.warns(RequestWarning, match="no effect in ChromaInpaintPipeline; its guidance is guidance_scale"):
+        styled("a", true_cfg_scale=3.0, **CALL, **INPUTS["ChromaInpaintPipeline"])

@@ -40,6 +40,7 @@ def _image_files() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_image_files")
+@pytest.mark.filterwarnings("ignore::instantstyle.errors.RequestWarning")
 def test_no_request_ends_in_a_server_error(tmp_path, styled):
     styled.defaults = {"num_inference_steps": 1, "height": 16, "width": 16}
     service = Service([ModelWorker(styled)], Settings(model="small", folder=tmp_path, limits=_LIMITS))

@@ -20,6 +20,9 @@ def warn_of_guidance(pipe: Pipeline, conditionings: Sequence[StyleConditioning],
         conditionings: The styles of the call, with their settings.
         arguments: The arguments that the pipeline was called with.
     """
+    if not _is_distilled(pipe) and cast(float, arguments.get("true_cfg_scale", 0)) > 1:
+        name = type(pipe).__name__
+        warn_caller(f"true_cfg_scale has no effect in {name}; its guidance is guidance_scale.", RequestWarning)
     if _had_guidance(pipe, arguments):
         return
     half = "it acts in the unconditional half of the batch"
@@ -56,8 +59,13 @@ def _had_guidance(pipe: Pipeline, arguments: PipelineArguments) -> bool:
 
 
 def _is_distilled(pipe: Pipeline) -> bool:
-    """Whether guidance with an unconditional half has a scale of its own beside the model's `guidance_scale`."""
-    return "true_cfg_scale" in inspect.signature(pipe.__call__).parameters
+    """Whether guidance with an unconditional half has a scale of its own beside the model's `guidance_scale`.
+
+    Pipelines with the property decide by it: diffusers' `ChromaInpaintPipeline` takes a `true_cfg_scale` and does not
+    read it.
+    """
+    takes_scale = "true_cfg_scale" in inspect.signature(pipe.__call__).parameters
+    return takes_scale and not hasattr(pipe, "do_classifier_free_guidance")
 
 
 def _true_scale(pipe: Pipeline, arguments: PipelineArguments) -> float:
