@@ -1,12 +1,16 @@
 """All known families of networks, and that of a network or an adapter, by the names and widths of its layers."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from .dit.families import TRANSFORMERS
 from .unet.architectures import UNETS, AdapterInput, Architecture
 from .unet.blocks import Block
 
 ARCHITECTURES = (*UNETS, *TRANSFORMERS)
+
+UNKNOWN = "unknown"
+"""Name of the architecture of a network that is none of these."""
 
 
 def match_adapter_architecture(
@@ -43,10 +47,12 @@ def match_architecture(
     Returns:
         The family with exactly the blocks that contain these layers: preferably one that projects its text alike,
         then one with this `cross_dim`, otherwise the first in `ARCHITECTURES`. If there is none, an architecture
-        `unknown` with these blocks and no roles, whose blocks can still be selected by name.
+        `unknown`, or `unknown-instantx`, with these blocks and no roles, whose blocks can still be selected by name.
     """
     blocks = tuple(sorted({block for name in layer_names if (block := Block.from_layer_name(name))}))
     candidates = [family for family in ARCHITECTURES if family.blocks == blocks]
     if not candidates:
-        return Architecture("unknown", "This network", cross_dim, blocks)
+        found = Architecture(UNKNOWN, "This network", cross_dim, blocks)
+        # Styles that are bound for one kind of adapter have no keys that fit the other's.
+        return replace(found, name=f"{UNKNOWN}-instantx") if found.has_single_stream else found
     return max(candidates, key=lambda each: (each.projects_text == projects_text, each.cross_dim == cross_dim))

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from instantstyle import InstantStyle, Style, StyleError
-from instantstyle.core.clip_encoders import ImageEncoder
 from instantstyle.core.content_removal import LARGEST_SCALE
+from instantstyle.core.image_encoder import ImageEncoder
 from instantstyle.core.reference_encoder import NUM_UNRELATED, ReferenceEncoder, unrelated_images
 
 CONTENT = torch.tensor([[1.0, 0.0, 0.0, 0.0]])

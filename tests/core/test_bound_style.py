@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 import instantstyle
 from instantstyle import InstantStyle, ModelError, Style, StyleConditioning, StyleError
-from instantstyle.core.clip_encoders import ImageEncoder
+from instantstyle.core.image_encoder import ImageEncoder
 from instantstyle.core.ip_adapter import IPAdapter
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 

@@ -25,7 +25,7 @@ InstantStyle's official code
   → core/test_pipeline.py::test_half_precision_is_finite_and_close_to_float32
   → core/test_errors.py::test_a_half_precision_adapter_leaves_the_pipeline_in_float32
 - the examples resize their reference and discard the result; here no reference needs to be resized
-  → core/test_clip_encoders.py::test_every_crop_accepts_an_image_of_any_shape
+  → core/test_image_encoder.py::test_every_crop_accepts_an_image_of_any_shape
 - the demo loads encoder and adapter again for each image
   → core/test_errors.py::test_a_second_call_with_the_same_style_reads_no_file
 - the pipeline is changed when it is wrapped

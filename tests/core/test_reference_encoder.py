@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from instantstyle import InstantStyle, StyleError
-from instantstyle.core.clip_encoders import ImageEncoder
+from instantstyle.core.image_encoder import ImageEncoder
 from instantstyle.core.reference_encoder import CACHE_SIZE, ReferenceEncoder
 
 from ..conftest import layer_weights, plus_projection

@@ -331,7 +331,9 @@ def test_layers_are_those_of_the_blocks_with_two_streams(flux):
     assert [(layer.number, str(layer.block), layer.width, layer.cross_dim) for layer in layers] == [
         (number, f"transformer_blocks.{number}", 32, 32) for number in range(BLOCKS)
     ]
-    assert joint_attention_layers(["single_transformer_blocks.0.attn.processor"], 8, 8) == []
+    single = ["single_transformer_blocks.0.attn.processor"]
+    assert joint_attention_layers(single, 8, 4, 8, all_blocks=False) == []
+    assert len(joint_attention_layers(single, 8, 4, 8, all_blocks=True)) == 1
 
 
 @pytest.mark.parametrize("name", ["transformer_blocks.7", "single_transformer_blocks.24"])
@@ -346,8 +348,8 @@ def test_names_of_blocks_are_parsed(name):
 
 def test_layers_of_the_table_are_those_of_a_network():
     processors = [f"transformer_blocks.{index}.attn.processor" for index in range(19)]
-    expected = [replace(layer, name=layer.key) for layer in joint_attention_layers(processors, 3072, 4096)]
-    assert list_table_layers(FLUX) == expected
+    listed = joint_attention_layers(processors, 3072, 128, 4096, all_blocks=False)
+    assert list_table_layers(FLUX) == [replace(layer, name=layer.key) for layer in listed]
 
 
 def test_an_adapter_for_a_unet_is_refused(flux, state, image_encoder):

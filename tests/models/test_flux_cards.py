@@ -70,6 +70,14 @@ def test_transformers_are_loaded_in_bfloat16_on_a_gpu(name, dtype):
     assert choose_dtype(CARDS[name], "cuda") == dtype
 
 
+def test_a_plan_with_the_adapter_of_instantx_names_its_encoder(hub):
+    planned = plan("flux-instantx", device="cuda")
+    [encoder] = [file for file in planned.weights if file.file.part == "image encoder"]
+    # Half of SigLIP's 3.51 GB.
+    assert encoder.num_bytes == pytest.approx(1.756e9, rel=1e-3)
+    assert {name.split(".")[1] for name in planned.tensors} == {*map(str, range(29, 57))}
+
+
 def test_what_is_missing_is_said_in_one_line(hub, run):
     done = run("generate", "a", "--model", "flux-dev", "--blocks", "all", "--style", "ink.png", "-o", "out.png")
     assert done.code == 2

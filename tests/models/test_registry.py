@@ -1,5 +1,6 @@
 """The cards are complete, and downloads are pinned."""
 
+import math
 from typing import cast
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from instantstyle.models import CARDS
 from instantstyle.models.network import import_diffusers_class
 from instantstyle.models.registry import WeightsSize
+
+from ..parity.flux import list_instantx_shapes
 
 HUB_CARDS = [card for card in CARDS.values() if not card.bundled]
 
@@ -24,6 +27,7 @@ def test_the_names_of_the_models():
         "sd15-plus",
         "kolors",
         "flux-dev",
+        "flux-instantx",
         "flux-schnell",
         "chroma",
     ]
@@ -79,3 +83,7 @@ def test_the_size_of_an_adapter_for_transformers_is_that_of_its_tensors():
     size = CARDS["flux-dev"].adapter_weights
     assert size is not None
     assert size.millions == pytest.approx((projection + layers) / 1e6, abs=0.1)
+    parameters = sum(math.prod(shape) for shape in list_instantx_shapes().values())
+    size = CARDS["flux-instantx"].adapter_weights
+    assert size is not None
+    assert size.millions == pytest.approx(parameters / 1e6, abs=0.1)

@@ -14,7 +14,14 @@ from diffusers import (
     FluxTransformer2DModel,
 )
 from PIL import Image
-from transformers import CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel
+from transformers import (
+    CLIPTextModel,
+    CLIPTokenizer,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+    T5Config,
+    T5EncoderModel,
+)
 
 from instantstyle.core.ip_adapter import list_layers
 
@@ -106,6 +113,58 @@ def make_adapter(transformer: Any) -> dict[str, dict[str, torch.Tensor]]:
         "norm.bias": _random(WIDTH, seed=103),
     }
     return {"image_proj": projection, "ip_adapter": layers}
+
+
+def make_siglip() -> SiglipVisionModel:
+    """Make an image encoder whose images have more pixels than its patches cover, as SO400M's at 384 px."""
+    torch.manual_seed(4)
+    sizes: dict[str, Any] = {
+        "hidden_size": EMBEDDING_DIM,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 30,
+        "patch_size": 7,
+    }
+    model = SiglipVisionModel(SiglipVisionConfig(**sizes)).eval()
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.5)
+    return model
+
+
+def make_instantx_adapter(transformer: Any) -> dict[str, dict[str, torch.Tensor]]:
+    """Make an adapter of InstantX's kind under the names of its file."""
+    layers = {
+        f"{layer.number}.to_{letter}_ip.weight": _random(layer.width, layer.cross_dim, seed=10 * layer.number + offset)
+        for layer in list_layers(transformer, all_blocks=True)
+        for offset, letter in enumerate("kv")
+    }
+    hidden = 2 * EMBEDDING_DIM
+    projection = {
+        "proj.0.weight": _random(hidden, EMBEDDING_DIM, seed=100),
+        "proj.0.bias": _random(hidden, seed=101),
+        "proj.2.weight": _random(TOKENS * WIDTH, hidden, seed=102),
+        "proj.2.bias": _random(TOKENS * WIDTH, seed=103),
+        "norm.weight": 1 + _random(WIDTH, seed=104),
+        "norm.bias": _random(WIDTH, seed=105),
+    }
+    return {"image_proj": projection, "ip_adapter": layers}
+
+
+def list_instantx_shapes() -> dict[str, tuple[int, ...]]:
+    """List the names and shapes of the tensors in InstantX's file for FLUX.1."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "proj.0.weight": (2304, 1152),
+        "proj.0.bias": (2304,),
+        "proj.2.weight": (524288, 2304),
+        "proj.2.bias": (524288,),
+        "norm.weight": (4096,),
+        "norm.bias": (4096,),
+    }
+    named = {f"image_proj.{name}": shape for name, shape in shapes.items()}
+    return named | {
+        f"ip_adapter.{block}.to_{letter}_ip.weight": (3072, 4096) for block in range(57) for letter in "kv"
+    }
 
 
 def list_xlabs_shapes() -> dict[str, tuple[int, ...]]:

@@ -20,7 +20,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from instantstyle.core.clip_encoders import CLIP_MEAN, CLIP_STD
+from instantstyle.core.image_encoder import CLIP_MEAN, CLIP_STD
 from instantstyle.synthetic import FILLS, GROUNDS, Scenes, sample_scenes
 from instantstyle.synthetic.render import signed_distances
 from instantstyle.synthetic.things import load_shape_fields

@@ -8,8 +8,8 @@ from ..errors import CheckpointError, ModelError, StyleError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import StateDictSource
 from ..utils.text import join_first, shorten
-from .clip_encoders import ImageEncoder
 from .conditioning import StyleConditioning
+from .image_encoder import ImageEncoder
 from .injection import StyleLayers
 from .ip_adapter import IPAdapter
 from .protocols import Network, Pipeline, network_of
@@ -85,18 +85,27 @@ def find_builder(builders: Builders, style: Style) -> StyleBuilder:
         style: The style. One of a file, which names no adapter, belongs to the first that fits.
 
     Returns:
-        The adapter; the first where the style fits none, or is bound for the family and names none of these.
+        The adapter; the first where the style fits none, or is bound for the family and names none of these. For a
+        style that is bound with a kind of adapter that is not here, a builder of that kind without an adapter.
 
     Raises:
         StyleError: The style was made for an adapter that is not here.
     """
     first = builders[0]
-    is_bound = style.bound_for(first.adapter.family) is not None
-    if style.adapter and not (is_bound and style.adapter not in (builder.name for builder in builders)):
+    bound = next((builder for builder in _with_siblings(builders) if _is_bound_for(style, builder)), None)
+    if style.adapter and not (bound and style.adapter not in (builder.name for builder in builders)):
         return find_named(builders, style.adapter)
-    if is_bound:
-        return first
-    return next((builder for builder in builders if _fits(builder, style)), first)
+    return bound or next((builder for builder in builders if _fits(builder, style)), first)
+
+
+def _is_bound_for(style: Style, builder: StyleBuilder) -> bool:
+    return style.bound_for(builder.adapter.family) is not None
+
+
+def _with_siblings(builders: Builders) -> list[StyleBuilder]:
+    """Return the adapters, and at the end those without a checkpoint, for styles that other kinds have bound."""
+    siblings = [builder.adapter.sibling for builder in builders]
+    return [*builders, *(StyleBuilder(each, None, None) for each in siblings if each is not None)]
 
 
 def _fits(builder: StyleBuilder, style: Style) -> bool:
@@ -116,10 +125,10 @@ def style_layers(builders: Builders, conditioning: StyleConditioning) -> StyleLa
         StyleError: Its styles were made for several adapters, or for none of these.
     """
     chosen = [(style, find_builder(builders, style)) for style in conditioning.all_styles]
-    family = builders[0].adapter.family
-    unbound = [(style, builder) for style, builder in chosen if style.bound_for(family) is None]
+    unbound = [(style, builder) for style, builder in chosen if not _is_bound_for(style, builder)]
     style, builder = unbound[0] if unbound else chosen[0]
-    if other := next(((each, its) for each, its in unbound if its is not builder), None):
+    others = [(each, its) for each, its in chosen if its.adapter is not builder.adapter]
+    if other := next((pair for pair in others if not _is_bound_for(pair[0], builder)), None):
         raise StyleError(
             f"{style.name} is for {_describe(builder)}, and {other[0].name} in the same conditioning for "
             f"{_describe(other[1])}; give each adapter a StyleConditioning of its own."

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..architectures import UNKNOWN
 from ..errors import StyleError
 from ..unet.blocks import Block, BlockLayer, Layer, format_blocks, format_numbers
 
@@ -17,7 +18,7 @@ reference image), row 1 the style. Axes have no names, as layers differ in width
 
 def bind_command(family: str) -> str:
     """Return the command that binds a style for a family, for messages; `MODEL` stands for one of no known family."""
-    return f"instantstyle style … --bind {'MODEL' if family == 'unknown' else family}"
+    return f"instantstyle style … --bind {'MODEL' if family.startswith(UNKNOWN) else family}"
 
 
 @dataclass(frozen=True, eq=False)

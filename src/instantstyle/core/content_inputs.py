@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import StyleError
 from ..imaging.arrays import is_array
 from ..imaging.loading import ImageLike, decode_and_hash, is_image_like, open_reference
+from ..loaders.projection_config import EMBEDDING_TYPES
 from ..recipe_types import Reference
 from ..unet.architectures import Architecture
 from ..utils.text import find_text_fault, shorten
@@ -153,7 +154,7 @@ def check_words_removable(style: Style, architecture: Architecture) -> None:
         StyleError: The style consists of patch features.
     """
     types = {read[0] for read in architecture.adapter_inputs}
-    if style.uses_patch_features and types and "base" not in types:
+    if style.uses_patch_features and types and not types & EMBEDDING_TYPES:
         style.check_ingredients()
         raise StyleError(
             f"Words cannot be removed from {style.name}: {architecture.title} has {' and '.join(sorted(types))} "

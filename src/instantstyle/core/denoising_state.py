@@ -67,6 +67,8 @@ class DenoisingState:
         self.latent_size: tuple[int, int] = (0, 0)
         self.is_packed = False
         """Whether the layers have the image's tokens in one row, perhaps with those of other images after them."""
+        self.text_tokens = 0
+        """Tokens of the text in a diffusion transformer, before those of the image in blocks with one stream."""
         self.rows: int | None = None
         """Rows of each layer: those of the batch, for each frame of a video; None where they are not known."""
         self.num_frames: int | None = None
@@ -116,6 +118,7 @@ class DenoisingState:
         sample = args[0] if args else kwargs.get("sample", kwargs.get("hidden_states"))
         self.is_packed = "img_ids" in kwargs
         self.latent_size = packed_size(kwargs["img_ids"]) if self.is_packed else tuple(sample.shape[-2:])
+        self.text_tokens = kwargs["encoder_hidden_states"].shape[1] if self.is_packed else 0
         self.num_frames = sample.shape[2] if sample.ndim == 5 else None
         self.rows = len(sample) * (self.num_frames or 1)
         if call is None:

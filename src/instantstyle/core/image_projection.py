@@ -1,4 +1,4 @@
-"""Projection of image embeddings to image tokens: the three small networks of IP-Adapters.
+"""Projection of image embeddings to image tokens: the small networks of IP-Adapters.
 
 Functions on frozen weights, named as in the checkpoint; they equal diffusers' `ImageProjection`,
 `IPAdapterFullImageProjection` and `IPAdapterPlusImageProjection`.
@@ -26,13 +26,20 @@ def base_tokens(weights: Weights, embeds: Float[Tensor, "images dim"]) -> Float[
     return _layer_norm(weights, "norm", flat.unflatten(-1, (-1, cross_dim)))
 
 
+def perceptron_tokens(
+    weights: Weights, embeds: Float[Tensor, "images dim"]
+) -> Float[Tensor, "images tokens cross_dim"]:
+    """Compute LayerNorm(Linear(GELU(Linear(e)))), with the linear layer's output split into tokens."""
+    flat = _perceptron(weights, embeds)
+    cross_dim = weights["norm.weight"].shape[0]
+    return _layer_norm(weights, "norm", flat.unflatten(-1, (-1, cross_dim)))
+
+
 def full_tokens(
     weights: Weights, features: Float[Tensor, "images patches dim"]
 ) -> Float[Tensor, "images patches cross_dim"]:
     """Compute one token for each patch with a two-layer perceptron."""
-    hidden = F.gelu(F.linear(features, weights["proj.0.weight"], weights["proj.0.bias"]))
-    tokens = F.linear(hidden, weights["proj.2.weight"], weights["proj.2.bias"])
-    return _layer_norm(weights, "proj.3", tokens)
+    return _layer_norm(weights, "proj.3", _perceptron(weights, features))
 
 
 def resampled_tokens(
@@ -49,7 +56,7 @@ def resampled_tokens(
     return _layer_norm(weights, "norm_out", tokens)
 
 
-PROJECTIONS = {"base": base_tokens, "full": full_tokens, "plus": resampled_tokens}
+PROJECTIONS = {"base": base_tokens, "mlp": perceptron_tokens, "full": full_tokens, "plus": resampled_tokens}
 """Functions from weights and embeddings, or patch features, to image tokens, by `ProjectionConfig.type`."""
 
 
@@ -77,6 +84,11 @@ def perceiver_attention(
 
 def _layer_norm(weights: Weights, name: str, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
     return F.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+
+def _perceptron(weights: Weights, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... out"]:
+    hidden = F.gelu(F.linear(x, weights["proj.0.weight"], weights["proj.0.bias"]))
+    return F.linear(hidden, weights["proj.2.weight"], weights["proj.2.bias"])
 
 
 def _split_heads(x: Float[Tensor, "images tokens inner"]) -> Float[Tensor, "images heads tokens head"]:

@@ -4,6 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
@@ -35,14 +36,24 @@ from .protocols import Network, is_transformer
 from .style import Style
 from .style_rows import StyleRows
 
+RMS_EPSILON = 1e-5
+"""Added to the mean square of a head (huggingface.co/InstantX/FLUX.1-dev-IP-Adapter)."""
 
-def list_layers(network: Network) -> list[Layer]:
-    """List the layers of a network that adapters have keys and values for, in the order by which they number them."""
+
+def list_layers(network: Network, *, all_blocks: bool = False) -> list[Layer]:
+    """List the layers of a network that adapters have keys and values for, in the order by which they number them.
+
+    Args:
+        network: A UNet or a diffusion transformer.
+        all_blocks: Whether the adapter is one for all blocks of a transformer, as InstantX's.
+    """
     if not is_transformer(network):
         return cross_attention_layers(network)
     config = network.config
     width = config.num_attention_heads * config.attention_head_dim
-    return joint_attention_layers(network.attn_processors, width, config.joint_attention_dim)
+    return joint_attention_layers(
+        network.attn_processors, width, config.attention_head_dim, config.joint_attention_dim, all_blocks=all_blocks
+    )
 
 
 def cross_attention_layers(unet: Network) -> list[Layer]:
@@ -68,6 +79,19 @@ def projects_text(config: Any) -> bool:
     return getattr(config, "encoder_hid_dim_type", None) == "text_proj"
 
 
+def match_layers(layers: Sequence[Layer], unet: Network | None = None) -> Architecture:
+    """Find the family of a network by its layers.
+
+    Args:
+        layers: The layers, as `list_layers` returns them.
+        unet: The network, by whose config families with the same layers are distinguished; None for transformers.
+    """
+    names, widths = [layer.name for layer in layers], {layer.cross_dim for layer in layers}
+    projects = unet is not None and projects_text(unet.config)
+    found = match_architecture(names, min(widths, default=None), projects_text=projects)
+    return found.with_layers(names)
+
+
 class IPAdapter:
     """An IP-Adapter fitted to one UNet. It reads only the layers that a style is bound to.
 
@@ -87,18 +111,32 @@ class IPAdapter:
             CheckpointError: The checkpoint does not fit the network's layers, or is for another family with the same.
         """
         self.checkpoint = checkpoint
-        self.layers = list_layers(unet)
-        if architecture is None:
-            widths = {layer.cross_dim for layer in self.layers}
-            names = (layer.name for layer in self.layers)
-            architecture = match_architecture(
-                names, min(widths, default=None), projects_text=projects_text(unet.config)
-            )
-        self.architecture = architecture.with_layers(layer.name for layer in self.layers)
+        given = architecture is not None and architecture.has_single_stream
+        all_blocks = given if checkpoint is None else checkpoint.reaches_all_blocks
+        self.layers = list_layers(unet, all_blocks=all_blocks)
+        self.architecture = (
+            match_layers(self.layers, unet)
+            if architecture is None or given != all_blocks
+            else (architecture.with_layers(layer.name for layer in self.layers))
+        )
         if checkpoint is not None:
             checkpoint.validate_layers(self.layers)
             checkpoint.validate_family(self.architecture)
+        self._other_layers = list_layers(unet, all_blocks=not all_blocks) if is_transformer(unet) else []
         self._cache: WeakKeyDictionary[Style, dict[str, list[KeyValue]]] = WeakKeyDictionary()
+
+    @cached_property
+    def sibling(self) -> "IPAdapter | None":
+        """For styles that are bound with another kind of adapter for the same network; it has no checkpoint.
+
+        None where there is one kind only, as for UNets.
+        """
+        if not self._other_layers:
+            return None
+        other = copy(self)
+        other.checkpoint, other.layers, other._other_layers = None, self._other_layers, []
+        other.architecture = match_layers(other.layers)
+        return other
 
     @property
     def family(self) -> str:
@@ -154,6 +192,7 @@ class IPAdapter:
                     shift=rows.shift(layer.key),
                     unconditional=conditioning.unconditional,
                     fuse=conditioning.fuse,
+                    placement=layer.placement,
                 ),
             )
             for layer in layers
@@ -180,13 +219,15 @@ class IPAdapter:
         """Compute the image tokens of each embedding that the adapter reads.
 
         Adapters are trained with their input set to zeros before the projection, so that the unconditional tokens are
-        the projection of zeros, which are not zeros.
+        the projection of zeros, which are not zeros. InstantX's for FLUX.1, a model without an unconditional half,
+        add nothing without a reference: their unconditional tokens are zeros, and so are keys and values.
         """
         embeds = style.embeddings()
         features = torch.stack([style.unconditional.expand_as(embeds), embeds]).float().flatten(0, 1)
-        project = PROJECTIONS[self._require_checkpoint().projection_type]
-        tokens = project(self._projection_weights(), features)
-        return tokens.unflatten(0, (2, len(embeds)))
+        checkpoint = self._require_checkpoint()
+        tokens = PROJECTIONS[checkpoint.projection_type](self._projection_weights(), features)
+        tokens = tokens.unflatten(0, (2, len(embeds)))
+        return torch.stack([torch.zeros_like(tokens[1]), tokens[1]]) if checkpoint.reaches_all_blocks else tokens
 
     def _key_values(self, style: Style, layers: Sequence[Layer]) -> BoundKeyValues:
         """Return what the style is bound with for this family, so that it acts alike everywhere, or compute it."""
@@ -204,6 +245,11 @@ class IPAdapter:
         needs.
         """
         cache = self._cache.setdefault(style, {})
+        if style.uses_token_cleaning and any(layer.normed_width for layer in layers):
+            raise StyleError(
+                f"{style.name} uses removal='clean', which adds to keys and values over the steps, and those of this "
+                "adapter are normed; use removal='cleanstyle' or 'subtract'."
+            )
         if missing := [layer for layer in layers if layer.key not in cache]:
             checkpoint, tokens = self._require_checkpoint(), self._tokens_of_each(style)
             shifts = [token_shift(tokens, style.content_scale)] if style.uses_token_cleaning else []
@@ -212,7 +258,8 @@ class IPAdapter:
                 weights = checkpoint.read_layer(layer.number)
                 biases = checkpoint.read_biases(layer.number) or (None, None)
                 cache[layer.key] = [
-                    _project(x, weights, (None, None) if number else biases) for number, x in enumerate(inputs)
+                    _project(x, weights, (None, None) if number else biases, layer.normed_width)
+                    for number, x in enumerate(inputs)
                 ]
         found = {layer.key: cache[layer.key] for layer in layers}
         plain = {key: pairs[0] for key, pairs in found.items()}
@@ -239,7 +286,7 @@ class IPAdapter:
             raise missing_adapter_error(self.family, style)
         style.check_ingredients()
         embeds = style.image_embeds
-        needed = self.checkpoint.projection_type != "base", self.checkpoint.embedding_dim
+        needed = not self.checkpoint.reads_embedding, self.checkpoint.embedding_dim
         found = embeds.ndim == 3, embeds.shape[-1]
         if found != needed:
             needs, has = (
@@ -249,13 +296,23 @@ class IPAdapter:
             raise StyleError(f"{style!r} is {has}; the adapter needs {needs}. Make it with this adapter's encoder.")
 
 
-def _project(x: Tensor, weights: tuple[Tensor, Tensor], biases: tuple[Tensor | None, Tensor | None]) -> KeyValue:
-    """Compute keys and values of tokens in the dtype of `x`."""
-    (key, value), (key_bias, value_bias) = weights, biases
-    return (
-        F.linear(x, key.to(x), None if key_bias is None else key_bias.to(x)),
-        F.linear(x, value.to(x), None if value_bias is None else value_bias.to(x)),
+def _project(
+    x: Tensor,
+    weights: tuple[Tensor, Tensor],
+    biases: tuple[Tensor | None, Tensor | None],
+    normed_width: int | None,
+) -> KeyValue:
+    """Compute keys and values of tokens in the dtype of `x`, normed by heads of a width if there is one."""
+    key, value = (
+        F.linear(x, weight.to(x), None if bias is None else bias.to(x))
+        for weight, bias in zip(weights, biases, strict=True)
     )
+    return (key, value) if normed_width is None else (_norm_heads(key, normed_width), _norm_heads(value, normed_width))
+
+
+def _norm_heads(x: Float[Tensor, "2 tokens width"], head_width: int) -> Float[Tensor, "2 tokens width"]:
+    """Divide each head by its root mean square (InstantX's `RMSNorm` without weights)."""
+    return F.rms_norm(x.unflatten(-1, (-1, head_width)), (head_width,), eps=RMS_EPSILON).flatten(-2)
 
 
 def missing_adapter_error(family: str, style: Style | None = None) -> StyleError:

@@ -12,16 +12,19 @@ from diffusers.models.embeddings import apply_rotary_emb
 from jaxtyping import Float
 from torch import Tensor
 
+from ..unet.blocks import Placement
 from .attention.decoupled import DecoupledAttention
 from .attention.interface import LayerInputs, StyledProcessor
 
 
 class JointAttnProcessor(StyledProcessor[DecoupledAttention]):
-    """diffusers' `FluxAttnProcessor` in a block with two streams, with styles that act on the image stream.
+    """diffusers' `FluxAttnProcessor`, with styles that act on the image stream, or on the one stream of a block.
 
-    As XLabs' adapters are trained (github.com/XLabs-AI/x-flux, diffusers' `FluxIPAdapterAttnProcessor`), the image's
-    queries, normed and before the rotary embedding, attend to the keys and values of each style; the block adds the
-    results to the image stream after its feed-forward, ungated.
+    The queries, normed and before the rotary embedding, attend to the keys and values of each style. Where the results
+    are added depends on the adapter (`StyleKeyValues.placement`): XLabs' (github.com/XLabs-AI/x-flux, diffusers'
+    `FluxIPAdapterAttnProcessor`) add to the image stream after the block's feed-forward, ungated; InstantX's
+    (huggingface.co/InstantX/FLUX.1-dev-IP-Adapter) add to the attention's result, before its projection and gate, of
+    the image in blocks with two streams, and of text and image in those with one.
     """
 
     # diffusers sets these on every processor of a network.
@@ -31,31 +34,33 @@ class JointAttnProcessor(StyledProcessor[DecoupledAttention]):
     def __call__(
         self,
         attn: Any,
-        hidden_states: Float[Tensor, "batch pixels width"],
-        encoder_hidden_states: Float[Tensor, "batch words width"],
+        hidden_states: Float[Tensor, "batch tokens width"],
+        encoder_hidden_states: Float[Tensor, "batch words width"] | None = None,
         attention_mask: Tensor | None = None,
         image_rotary_emb: Any = None,
-    ) -> tuple[Tensor, ...]:
+    ) -> Tensor | tuple[Tensor, ...]:
         """Run one joint attention, as diffusers calls it.
 
         Args:
             attn: The attention module, whose projections and norms are used.
-            hidden_states: The image stream.
-            encoder_hidden_states: The text stream.
+            hidden_states: The image stream; in a block with one stream, text and image.
+            encoder_hidden_states: The text stream; None in a block with one stream.
             attention_mask: Mask over the tokens of text and image; None for no mask.
             image_rotary_emb: Rotary embedding of text and image.
 
         Returns:
-            The attention's results for image and text, and what the styles add to the image stream; without the
-            latter where none acts at this step.
+            In a block with one stream the attention's result. Otherwise its results for image and text, and what the
+            styles add to the image stream; without the latter where none does at this step.
         """
         query, key, value = _project(attn, hidden_states, ("to_q", "to_k", "to_v"), "to_qkv")
-        text = _project(attn, encoder_hidden_states, ("add_q_proj", "add_k_proj", "add_v_proj"), "to_added_qkv")
         query, key = attn.norm_q(query), attn.norm_k(key)
-        own_query = query
-        query = torch.cat([attn.norm_added_q(text[0]), query], dim=1)
-        key = torch.cat([attn.norm_added_k(text[1]), key], dim=1)
-        value = torch.cat([text[2], value], dim=1)
+        own_query, words = query, 0
+        if encoder_hidden_states is not None:
+            words = encoder_hidden_states.shape[1]
+            text = _project(attn, encoder_hidden_states, ("add_q_proj", "add_k_proj", "add_v_proj"), "to_added_qkv")
+            query = torch.cat([attn.norm_added_q(text[0]), query], dim=1)
+            key = torch.cat([attn.norm_added_k(text[1]), key], dim=1)
+            value = torch.cat([text[2], value], dim=1)
         if image_rotary_emb is not None:
             query, key = (_rotate(x, image_rotary_emb) for x in (query, key))
         result = dispatch_attention_fn(
@@ -66,19 +71,23 @@ class JointAttnProcessor(StyledProcessor[DecoupledAttention]):
             backend=self._attention_backend,
             parallel_config=self._parallel_config,
         )
-        words = encoder_hidden_states.shape[1]
         result = result.flatten(2).to(query.dtype)
-        image = attn.to_out[1](attn.to_out[0](result[:, words:].contiguous()))
+        own = result[:, words:]
+        layer = LayerInputs(attn, hidden_states, self.state, is_one_stream=encoder_hidden_states is None)
+        added = self._attend_to_styles(own_query, layer, "attention")
+        own = own if added is None else own + added
+        if encoder_hidden_states is None:
+            return own
+        image = attn.to_out[1](attn.to_out[0](own.contiguous()))
         outputs = image, attn.to_add_out(result[:, :words].contiguous())
-        added = self._attend_to_styles(attn, own_query, hidden_states)
-        return outputs if added is None else (*outputs, added)
+        after = self._attend_to_styles(own_query, layer, "stream")
+        return outputs if after is None else (*outputs, after)
 
-    def _attend_to_styles(self, attn: Any, query: Tensor, hidden_states: Tensor) -> Tensor | None:
-        """Return the weighted sum of the attentions to the styles; None where none acts at this step."""
-        layer = LayerInputs(attn, hidden_states, self.state)
+    def _attend_to_styles(self, query: Tensor, layer: LayerInputs, placement: Placement) -> Tensor | None:
+        """Return the weighted sum of the attentions to the styles of a placement; None where none acts now."""
         heads, total = query.transpose(1, 2), None
         for style in self.injections:
-            result = style.attend(heads, layer)
+            result = style.attend(heads, layer) if style.style.placement == placement else None
             if result is not None:
                 total = result if total is None else total + result
         return None if total is None else total.transpose(1, 2).flatten(2).to(query.dtype)

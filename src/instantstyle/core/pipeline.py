@@ -19,13 +19,13 @@ from .adapters import find_builder, find_named, fit_to_network, open_further, st
 from .attention.decoupled import Fuse
 from .attention_maps import AttentionMaps
 from .call_rows import CallRows
-from .clip_encoders import ImageEncoder
 from .conditioning import MaskLike, StyleConditioning, as_conditionings, read_file_once
 from .content_inputs import Content
 from .frame_weights import FrameWeights, copy_frame_weights
 from .guidance_checks import warn_of_fuse, warn_of_guidance
 from .guidance_interval import GuidanceInterval
 from .image_arguments import convert_images
+from .image_encoder import ImageEncoder
 from .injection import inject_attention_processors, limit_guidance, record_attention
 from .inversion import ITERATIONS, Inversion, invert
 from .ip_adapter import IPAdapter, check_fuses, merge_style_layers

@@ -18,8 +18,8 @@ from torch import Tensor
 from ..errors import CheckpointError, ModelError, StyleError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..synthetic import MINI_SCOPE, sample_scenes, to_pil_image
-from .clip_encoders import ImageEncoder
 from .content_removal import auto_content_scale
+from .image_encoder import ImageEncoder
 from .style import Style
 
 ContentScale = float | str
@@ -93,7 +93,7 @@ class ReferenceEncoder:
             )
         return cls(
             opened,
-            uses_patch_features=checkpoint.projection_type != "base",
+            uses_patch_features=not checkpoint.reads_embedding,
             blank_is_black=checkpoint.has_biases,
             keep_encoder=keep_encoder,
         )

@@ -64,7 +64,7 @@ class StyleBuilder:
         """
         checkpoint = adapter.checkpoint
         reference_encoder = ReferenceEncoder.for_checkpoint(checkpoint, image_encoder, keep_encoder)
-        if checkpoint is None or checkpoint.projection_type != "base":
+        if checkpoint is None or not checkpoint.reads_embedding:
             return cls(adapter, reference_encoder, None)
         width = checkpoint.embedding_dim
         encoder = find_text_encoder(pipe, width) if text_encoder is None else TextEncoder(*text_encoder)

@@ -15,7 +15,6 @@ from ..errors import StyleError
 from ..recipe_types import WORDLESS, Fuse, Reference
 from ..utils.text import shorten
 from .bound_style import BoundKeyValues
-from .clip_encoders import ImageEncoder
 from .colour_texture import Texture, blend_colour_and_texture, subtract_mean
 from .content_removal import (
     CLEAN,
@@ -26,6 +25,7 @@ from .content_removal import (
     remove,
     weighted_mean,
 )
+from .image_encoder import ImageEncoder
 from .style_contents import ContentKind
 from .style_mixing import checked_weights
 from .style_source import StyleSource

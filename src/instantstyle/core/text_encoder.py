@@ -1,4 +1,4 @@
-"""The text encoder of a CLIP, which shares the embedding space of the image encoder."""
+"""The text encoder of a CLIP or a SigLIP, which shares the embedding space of the image encoder."""
 
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -19,23 +19,25 @@ from .prompt_checks import find_unread_text
 TEXT_ENCODERS = {
     768: "openai/clip-vit-large-patch14",
     1024: "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+    1152: "google/siglip-so400m-patch14-384",
     1280: "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
 }
 """Repositories of the text encoder that shares an image encoder's space, by the width of the projection."""
 
 
 class TextEncoder:
-    """A `CLIPTextModelWithProjection` and its tokenizer.
+    """A `CLIPTextModelWithProjection`, or a `SiglipTextModel`, and its tokenizer.
 
     Raises:
         StyleError: The model has no projection.
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        if getattr(model, "text_projection", None) is None:
+        self.is_siglip = getattr(getattr(model, "config", None), "model_type", None) == "siglip_text_model"
+        if getattr(model, "text_projection", None) is None and not self.is_siglip:
             raise StyleError(
                 f"The text encoder is a {type(model).__name__}, which has no projection to a shared space; "
-                "pass a CLIPTextModelWithProjection and its tokenizer."
+                "pass a CLIPTextModelWithProjection, or a SiglipTextModel, and its tokenizer."
             )
         self.model = model
         self.tokenizer = tokenizer
@@ -43,11 +45,12 @@ class TextEncoder:
     @property
     def projection_dim(self) -> int:
         """Width of the embeddings."""
-        return self.model.config.projection_dim
+        config = self.model.config
+        return config.projection_size if self.is_siglip else config.projection_dim
 
     @torch.no_grad()
     def embed(self, phrases: Sequence[str]) -> Float[Tensor, "phrases dim"]:
-        """Compute raw projected `text_embeds`, not normalised, in float32 on the CPU.
+        """Compute raw projected embeddings, not normalised, in float32 on the CPU.
 
         A token of a textual inversion with several vectors stands for all of them, as in a prompt. Words beyond the
         encoder's limit have no effect, and a `PromptWarning` says which.
@@ -63,7 +66,8 @@ class TextEncoder:
             truncation=True,
             return_tensors="pt",
         )
-        return self.model(tokens.input_ids.to(execution_device(self.model))).text_embeds.float().cpu()
+        output = self.model(tokens.input_ids.to(execution_device(self.model)))
+        return (output.pooler_output if self.is_siglip else output.text_embeds).float().cpu()
 
 
 def expand_inverted_tokens(text: str, tokenizer: Any) -> str:
@@ -92,8 +96,9 @@ def find_text_encoder(pipe: object, embedding_dim: int) -> TextEncoder | None:
 def missing_text_encoder_error(embedding_dim: int) -> StyleError:
     """Build the error for content removal without a text encoder; it names the encoder to load."""
     known = TEXT_ENCODERS.get(embedding_dim)
+    model = "SiglipTextModel" if known and "siglip" in known else "CLIPTextModelWithProjection"
     return StyleError(
         f"Removing content needs the text encoder that shares the image encoder's space, of width {embedding_dim}, "
-        "and the pipeline has none. Pass text_encoder=(CLIPTextModelWithProjection, tokenizer)"
+        f"and the pipeline has none. Pass text_encoder=({model}, tokenizer)"
         f"{f'; for this width that is {known}' if known else ''}."
     )

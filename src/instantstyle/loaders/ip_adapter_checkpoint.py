@@ -17,7 +17,7 @@ from ..architectures import ARCHITECTURES, match_adapter_architecture
 from ..errors import CheckpointError
 from ..unet.architectures import AdapterInput, Architecture
 from ..unet.blocks import Layer
-from .projection_config import ProjectionType, detect_projection
+from .projection_config import EMBEDDING_TYPES, ProjectionType, detect_projection
 from .state_dict import LazyStateDict, StateDictSource, open_state_dict
 from .unsupported_adapters import SUPPORTED, detect_unsupported
 
@@ -58,7 +58,7 @@ class IPAdapterCheckpoint:
         self.projection = detect_projection(shapes, name)
         """Type and sizes of the projection network."""
         self.projection_type: ProjectionType = self.projection.type
-        """Type of the projection network: `base`, `plus` or `full`."""
+        """Type of the projection network: `base`, `mlp`, `plus` or `full`."""
         self.embedding_dim: int = self.projection.dim
         """Width of the image embedding or the patch features that the projection reads."""
 
@@ -103,6 +103,16 @@ class IPAdapterCheckpoint:
     def has_biases(self) -> bool:
         """Whether keys and values have biases, as in XLabs' adapters for FLUX.1."""
         return any(name.endswith("_ip.bias") for name in self._names_in("ip_adapter"))
+
+    @property
+    def reads_embedding(self) -> bool:
+        """Whether it reads the pooled embedding of an image, with which words share a space, or patch features."""
+        return self.projection_type in EMBEDDING_TYPES
+
+    @property
+    def reaches_all_blocks(self) -> bool:
+        """Whether it has layers in all blocks of a diffusion transformer, as InstantX's for FLUX.1."""
+        return self.projection_type == "mlp"
 
     @property
     def tensors_read(self) -> tuple[str, ...]:
@@ -234,7 +244,7 @@ class IPAdapterCheckpoint:
         others = [family for family in ARCHITECTURES if read in family.adapter_inputs]
         if not others or not architecture.adapter_inputs or read in architecture.adapter_inputs:
             return
-        features = "image embeddings" if self.projection_type == "base" else "patch features"
+        features = "image embeddings" if self.reads_embedding else "patch features"
         raise CheckpointError(
             f"{self.name} does not fit this network: it was trained for {others[0].title} ({self.projection_type}, "
             f"{features} of width {self.embedding_dim}); the network is {architecture.title}. Use an adapter for "

@@ -3,7 +3,8 @@
 The tables list the tensors of each type, named as in the released checkpoints without `image_proj.`. Shapes
 are written as in jaxtyping: the same word stands for the same size everywhere in a table. Sources:
 github.com/tencent-ailab/IP-Adapter (arXiv 2308.06721), ip_adapter.py `ImageProjModel` (base) and
-`MLPProjModel` (full), resampler.py `Resampler` (plus).
+`MLPProjModel` (full), resampler.py `Resampler` (plus); huggingface.co/InstantX/FLUX.1-dev-IP-Adapter,
+`MLPProjModel` (mlp).
 """
 
 import re
@@ -13,10 +14,13 @@ from typing import Literal
 
 from ..errors import CheckpointError
 
-ProjectionType = Literal["base", "full", "plus"]
-"""`base`: a linear layer computes a few tokens from the pooled image embedding; `full`: a perceptron computes
-one token from each patch feature; `plus`: a resampler (perceiver attention) computes a few tokens from all
-patch features."""
+ProjectionType = Literal["base", "mlp", "full", "plus"]
+"""`base`: a linear layer computes a few tokens from the pooled image embedding; `mlp`: a perceptron does; `full`: a
+perceptron computes one token from each patch feature; `plus`: a resampler (perceiver attention) computes a few tokens
+from all patch features."""
+
+EMBEDDING_TYPES: frozenset[str] = frozenset({"base", "mlp"})
+"""Types that read the pooled image embedding; the others read patch features."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -26,6 +30,15 @@ HEAD_WIDTH = 64
 _BASE = {
     "proj.weight": "flat dim",
     "proj.bias": "flat",
+    "norm.weight": "cross",
+    "norm.bias": "cross",
+}
+
+_MLP = {
+    "proj.0.weight": "hidden dim",
+    "proj.0.bias": "hidden",
+    "proj.2.weight": "flat hidden",
+    "proj.2.bias": "flat",
     "norm.weight": "cross",
     "norm.bias": "cross",
 }
@@ -60,10 +73,15 @@ _PLUS_LAYER = {
     "1.3.weight": "inner wide",
 }
 
-_TABLES: dict[ProjectionType, dict[str, str]] = {"base": _BASE, "full": _FULL, "plus": _PLUS}
+_TABLES: dict[ProjectionType, dict[str, str]] = {"base": _BASE, "mlp": _MLP, "full": _FULL, "plus": _PLUS}
 
-_MARKERS: dict[ProjectionType, str] = {"base": "proj.weight", "full": "proj.3.weight", "plus": "latents"}
-"""The tensor that only this type of projection has."""
+_MARKERS: dict[ProjectionType, tuple[str, ...]] = {
+    "base": ("proj.weight",),
+    "mlp": ("proj.2.weight", "norm.weight"),
+    "full": ("proj.3.weight",),
+    "plus": ("latents",),
+}
+"""The tensors that only this type of projection has together."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +110,9 @@ def detect_projection(shapes: Shapes, name: str) -> ProjectionConfig:
         CheckpointError: The tensors are not exactly one projection network of a known type. The message lists
             every missing, unexpected and misshapen tensor.
     """
-    types: list[ProjectionType] = [candidate for candidate, marker in _MARKERS.items() if marker in shapes]
+    types: list[ProjectionType] = [candidate for candidate, tensors in _MARKERS.items() if shapes.keys() >= {*tensors}]
     if len(types) != 1:
-        markers = ", ".join(f"image_proj.{marker}" for marker in _MARKERS.values())
+        markers = ", ".join(" with ".join(f"image_proj.{name}" for name in names) for names in _MARKERS.values())
         found = ", ".join(f"image_proj.{tensor}" for tensor in sorted(shapes))
         raise CheckpointError(
             f"{name}: expected exactly one of {markers} to detect the projection type; found {found}."
@@ -105,7 +123,7 @@ def detect_projection(shapes: Shapes, name: str) -> ProjectionConfig:
     problems = _compare_shapes(expected, shapes, sizes) or _check_proportions(projection_type, sizes)
     if problems:
         raise CheckpointError(f"{name} has an invalid projection ({projection_type}): {'; '.join(problems)}.")
-    tokens = sizes["flat"] // sizes["cross"] if projection_type == "base" else sizes.get("tokens")
+    tokens = sizes["flat"] // sizes["cross"] if "flat" in sizes else sizes.get("tokens")
     return ProjectionConfig(projection_type, sizes["dim"], sizes["cross"], tokens, sizes.get("inner"))
 
 
@@ -142,7 +160,7 @@ def _compare_shapes(expected: Mapping[str, str], shapes: Shapes, sizes: Mapping[
 
 def _check_proportions(projection_type: ProjectionType, sizes: Mapping[str, int]) -> list[str]:
     """List sizes that are not multiples of those they must be multiples of."""
-    if projection_type == "base" and sizes["flat"] % sizes["cross"]:
+    if projection_type in EMBEDDING_TYPES and sizes["flat"] % sizes["cross"]:
         return [f"{sizes['flat']} rows are not a multiple of the token width {sizes['cross']}"]
     if projection_type == "plus":
         queries, keys_values = sizes["heads"], sizes["both"]

@@ -9,7 +9,10 @@ from fnmatch import fnmatchcase
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-SUPPORTED = "use a base, Plus or full adapter for SD1.5 or SDXL, the Plus adapter of Kolors, or XLabs' for FLUX.1"
+SUPPORTED = (
+    "use a base, Plus or full adapter for SD1.5 or SDXL, the Plus adapter of Kolors, or one of XLabs or InstantX for "
+    "FLUX.1"
+)
 """Advice for the end of an error message."""
 
 FACE_WIDTH = 512
@@ -47,17 +50,13 @@ def _has_shape(name: str, *sizes: int) -> Callable[[Shapes], bool]:
     return lambda shapes: shapes.get(name, ())[-len(sizes) :] == sizes
 
 
-def _is_two_layer_perceptron(shapes: Shapes) -> bool:
-    """Match projections with the norm outside of the perceptron, unlike those of full adapters."""
-    return shapes.keys() >= {"image_proj.proj.2.weight", "image_proj.norm.weight"}
+def _reads_faces(shapes: Shapes) -> bool:
+    """Match perceptron projections of adapters for UNets, whose layers have odd numbers.
 
-
-def _is_flux_adapter(shapes: Shapes) -> bool:
-    """Match perceptron projections whose layers are numbered from 0.
-
-    UNet adapters use odd numbers only. The layers of FLUX have no separate self-attention.
+    InstantX's for FLUX.1 has such a projection too, and layers numbered from 0: FLUX has no separate self-attention.
     """
-    return _is_two_layer_perceptron(shapes) and "ip_adapter.0.to_k_ip.weight" in shapes
+    is_perceptron = shapes.keys() >= {"image_proj.proj.2.weight", "image_proj.norm.weight"}
+    return is_perceptron and "ip_adapter.0.to_k_ip.weight" not in shapes
 
 
 _FAMILIES = (
@@ -73,7 +72,5 @@ _FAMILIES = (
         "an IP-Adapter for SD3.5, whose tokens depend on the timestep",
         _has_name("image_proj.time_embedding.*", "ip_adapter.*.norm_ip.*"),
     ),
-    # huggingface.co/InstantX/FLUX.1-dev-IP-Adapter: 57 layers numbered from 0, tokens 4096 wide.
-    UnsupportedFamily("an IP-Adapter for FLUX (InstantX)", _is_flux_adapter),
-    UnsupportedFamily("IP-Adapter-FaceID, which needs a face recogniser", _is_two_layer_perceptron),
+    UnsupportedFamily("IP-Adapter-FaceID, which needs a face recogniser", _reads_faces),
 )

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..core.clip_encoders import CLIP_MEAN, CLIP_STD
+from ..core.image_encoder import CLIP_MEAN, CLIP_STD
 from ..errors import CheckpointError
 from ..utils.text import one_line
 from .encoders import ImageScoreEncoder

@@ -22,7 +22,7 @@ from .pixels import to_small_oklab
 
 @runtime_checkable
 class ImageEmbedder(Protocol):
-    """An image encoder, for example `instantstyle.core.clip_encoders.ImageEncoder`."""
+    """An image encoder, for example `instantstyle.core.image_encoder.ImageEncoder`."""
 
     @property
     def name(self) -> str:
@@ -36,7 +36,7 @@ class ImageEmbedder(Protocol):
 
 @runtime_checkable
 class TextEmbedder(Protocol):
-    """The text encoder of an image encoder's space, for example `core.clip_encoders.TextEncoder`."""
+    """The text encoder of an image encoder's space, for example `core.image_encoder.TextEncoder`."""
 
     def embed(self, phrases: Sequence[str], /) -> Float[Tensor, "phrases dim"]:
         """Embed phrases."""

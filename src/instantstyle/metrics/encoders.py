@@ -11,7 +11,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ..core.clip_encoders import CLIP_MEAN, CLIP_STD
+from ..core.image_encoder import CLIP_MEAN, CLIP_STD
 from ..errors import JobError, ModelError
 from ..imaging.loading import fit
 from ..utils.text import one_line

@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import torch
 
-from ..core.clip_encoders import ImageEncoder
+from ..core.image_encoder import ImageEncoder
 from ..core.pipeline import InstantStyle
 from ..core.style_builder import StyleBuilder
+from ..core.text_encoder import TextEncoder
 from ..errors import CheckpointError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.weight_files import find_adapter
@@ -205,7 +206,7 @@ def with_text_encoder(builder: StyleBuilder) -> StyleBuilder:
     """Return a builder that fetches a text encoder when it is needed, where it has none and one is known."""
     checkpoint, encoder = builder.adapter.checkpoint, builder.require_reference_encoder().encoder
     source = TEXT_SOURCES.get(checkpoint.embedding_dim) if checkpoint else None
-    if checkpoint is None or source is None or builder.text_encoder or checkpoint.projection_type != "base":
+    if checkpoint is None or source is None or builder.text_encoder or not checkpoint.reads_embedding:
         return builder
     text_encoder = LazyTextEncoder(source, checkpoint.embedding_dim, encoder.model.device)
     return replace(builder, text_encoder=text_encoder)
@@ -223,8 +224,8 @@ def fitting_text_encoder(
     text_encoder: tuple[Any, Any] | None, checkpoint: IPAdapterCheckpoint
 ) -> tuple[Any, Any] | None:
     """Return a text encoder if it projects to the space of an adapter's embeddings, else None."""
-    fits = text_encoder is not None and text_encoder[0].config.projection_dim == checkpoint.embedding_dim
-    return text_encoder if fits and checkpoint.projection_type == "base" else None
+    fits = text_encoder is not None and TextEncoder(*text_encoder).projection_dim == checkpoint.embedding_dim
+    return text_encoder if fits and checkpoint.reads_embedding else None
 
 
 def _fits(encoder: ImageEncoder, checkpoint: IPAdapterCheckpoint) -> bool:

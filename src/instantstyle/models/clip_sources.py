@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..core.clip_encoders import IMAGE_ENCODERS
+from ..core.encoder_files import IMAGE_ENCODERS
 from ..core.text_encoder import TextEncoder
 from ..errors import ModelError
+from ..loaders.projection_config import EMBEDDING_TYPES
 from ..utils.hub import fetch_file
 from .registry import (
     CLIP_L_REPO,
@@ -22,6 +23,8 @@ from .registry import (
     KOLORS_ADAPTER_REVISION,
     SDXL_REPO,
     SDXL_REVISION,
+    SIGLIP_REPO,
+    SIGLIP_REVISION,
     WeightsSize,
 )
 
@@ -29,6 +32,7 @@ Features = Literal["embeddings", "hidden states"]
 """What an adapter reads of an image encoder."""
 
 CLIP_L_WEIGHTS = WeightsSize(427.6, bytes_per_parameter=4)
+SIGLIP_WEIGHTS = WeightsSize(878.0, bytes_per_parameter=4)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,14 @@ IMAGE_SOURCES: Mapping[tuple[Features, int], EncoderSource] = {
         files=("config.json", "model.safetensors"),
         weights=CLIP_L_WEIGHTS,
     ),
+    # The whole SigLIP, with its text encoder.
+    ("embeddings", 1152): EncoderSource(
+        title="SigLIP SO400M/14-384",
+        repo=SIGLIP_REPO,
+        revision=SIGLIP_REVISION,
+        files=("config.json", "model.safetensors"),
+        weights=SIGLIP_WEIGHTS,
+    ),
     # The whole CLIP at 336 px, openai/clip-vit-large-patch14-336, beside the adapter of Kolors.
     ("hidden states", 1024): EncoderSource(
         title="CLIP ViT-L/14-336",
@@ -102,6 +114,13 @@ TEXT_SOURCES: Mapping[int, EncoderSource] = {
         files=("config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer_config.json"),
         weights=WeightsSize(986.1, bytes_per_parameter=4),
     ),
+    1152: EncoderSource(
+        title="the text encoder of SigLIP SO400M",
+        repo=SIGLIP_REPO,
+        revision=SIGLIP_REVISION,
+        files=("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
+        weights=SIGLIP_WEIGHTS,
+    ),
     # From SDXL's repository, where it is alone and in half precision; OpenCLIP's own file has 10 GB.
     1280: EncoderSource(
         title="the text encoder of OpenCLIP ViT-bigG/14, from SDXL",
@@ -126,18 +145,18 @@ def find_image_encoder_source(projection_type: str, width: int) -> EncoderSource
     The width alone is ambiguous: 1280 is the projection of bigG and the hidden width of ViT-H.
 
     Args:
-        projection_type: `base` adapters read image embeddings, others hidden states.
+        projection_type: `base` and `mlp` adapters read image embeddings, others hidden states.
         width: Width of what the adapter reads.
 
     Returns:
         The encoder; None if none is known.
     """
-    return IMAGE_SOURCES.get(("embeddings" if projection_type == "base" else "hidden states", width))
+    return IMAGE_SOURCES.get(("embeddings" if projection_type in EMBEDDING_TYPES else "hidden states", width))
 
 
 def unknown_image_encoder_error(projection_type: str, width: int) -> ModelError:
     """Make the error for an adapter whose image encoder is not known."""
-    features = "image embeddings" if projection_type == "base" else "patch features"
+    features = "image embeddings" if projection_type in EMBEDDING_TYPES else "patch features"
     return ModelError(
         f"The adapter ({projection_type}) reads {features} of width {width}, which no known image encoder "
         f"has ({', '.join(IMAGE_ENCODERS.values())}); pass image_encoder=, the one it was trained with."
@@ -176,12 +195,16 @@ class LazyTextEncoder(TextEncoder):
         return self._encoder.embed(phrases)
 
     def _load(self) -> TextEncoder:
-        from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+        from transformers import AutoTokenizer, CLIPTextModelWithProjection, CLIPTokenizer, SiglipTextModel
 
         try:
             files = self._source.fetch()
         except ModelError as error:
             raise ModelError(f"Removing content needs {self._source.title}: {error}") from None
+        if self._source.repo == SIGLIP_REPO:
+            siglip: Any = SiglipTextModel.from_pretrained(files[0].parent, local_files_only=True, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(files[0].parent, local_files_only=True)
+            return TextEncoder(siglip.to(self._device).eval(), tokenizer)
         model: Any = CLIPTextModelWithProjection.from_pretrained(
             files[0].parent,
             # OpenCLIP's published config.json has 512 (transformers' default) whatever the weights have.

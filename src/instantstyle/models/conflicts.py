@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..core.clip_encoders import ImageEncoder, check_encoder_widths, read_encoder_widths
+from ..core.encoder_files import check_encoder_widths, read_encoder_widths
+from ..core.image_encoder import ImageEncoder
 from ..core.row_layout import ROW_LAYOUTS
 from ..errors import CheckpointError, InstantStyleError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
@@ -43,8 +44,8 @@ def find_conflicts(
     source = next((file.path for file in files if file.part == "adapter"), adapter)
     checkpoint = None
     try:
-        network = find_network(card)
         checkpoint = None if source is None else IPAdapterCheckpoint.open(source)
+        network = find_network(card, all_blocks=None if checkpoint is None else checkpoint.reaches_all_blocks)
         _check_adapter(card, checkpoint, network)
     except CheckpointError as error:
         yield error

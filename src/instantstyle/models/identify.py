@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
 
-from ..core.clip_encoders import IMAGE_ENCODERS
+from ..core.encoder_files import IMAGE_ENCODERS, SIGLIP_HEAD
 from ..errors import CheckpointError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import LazyStateDict, open_state_dict
@@ -105,16 +105,18 @@ def _identify_image_encoder(path: Path, shapes: Shapes) -> IdentifiedFile | None
     patches = shapes.get("vision_model.embeddings.patch_embedding.weight")
     if patches is None:
         return None
-    projection = shapes.get("visual_projection.weight")
+    is_siglip = SIGLIP_HEAD in shapes
+    projection = patches[:1] if is_siglip else shapes.get("visual_projection.weight")
     if projection is None:
         return IdentifiedFile(path, "a vision encoder without a projection, which cannot serve an IP-Adapter")
     title = IMAGE_ENCODERS.get((patches[0], projection[0]))
-    side = _image_side(shapes, patches[-1])
+    side = None if is_siglip else _image_side(shapes, patches[-1])
     if title is not None and side not in (None, DEFAULT_SIDE):
         title = f"{title}-{side}"
+    kind = "SigLIP" if is_siglip else "CLIP"
     if title is None:
-        return IdentifiedFile(path, f"a CLIP image encoder of hidden width {patches[0]}, projection {projection[0]}")
-    return IdentifiedFile(path, f"CLIP image encoder, {title}", f"--image-encoder {path}")
+        return IdentifiedFile(path, f"a {kind} image encoder of hidden width {patches[0]}, projection {projection[0]}")
+    return IdentifiedFile(path, f"{kind} image encoder, {title}", f"--image-encoder {path}")
 
 
 def _image_side(shapes: Shapes, patch: int) -> int | None:

@@ -139,7 +139,7 @@ def plan(
         dtype=dtype,
         device=device,
         blocks=selected,
-        tensors=list_layer_tensors(numbers, architecture.is_transformer),
+        tensors=list_layer_tensors(numbers, any(layer.has_bias for layer in layers)),
         adapter_bytes=adapter_bytes,
         # Keys and values, each for the conditional and the unconditional half of a batch.
         style_bytes=sum(2 * 2 * tokens * layer.width * dtype.itemsize for layer in layers),
@@ -148,7 +148,7 @@ def plan(
 
 def _find_layers(card: ModelCard, checkpoint: IPAdapterCheckpoint | None) -> tuple[Sequence[Layer], Architecture]:
     """Find layers and architecture of the network; of one that is not on this machine, by the adapter."""
-    network = find_network(card)
+    network = find_network(card, all_blocks=None if checkpoint is None else checkpoint.reaches_all_blocks)
     if network is not None:
         return network.layers, network.architecture.with_layers(layer.name for layer in network.layers)
     architecture = (checkpoint.architecture if checkpoint else None) or card.adapter_architecture

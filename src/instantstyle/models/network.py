@@ -10,6 +10,8 @@ import torch
 
 from ..architectures import match_architecture
 from ..core.ip_adapter import list_layers, projects_text
+from ..dit.families import TRANSFORMERS
+from ..dit.layers import joint_attention_layers
 from ..errors import CheckpointError
 from ..unet.architectures import Architecture
 from ..unet.blocks import Layer
@@ -60,11 +62,12 @@ class Network:
     architecture: Architecture
 
 
-def find_network(card: ModelCard) -> Network | None:
+def find_network(card: ModelCard, *, all_blocks: bool | None = None) -> Network | None:
     """Find the UNet or the transformer of a model.
 
     Args:
         card: The model.
+        all_blocks: Whether the adapter is one for all blocks of a transformer; None as the card's own.
 
     Returns:
         The network, from the table of the card's architecture or from the config of the UNet; None if neither
@@ -73,8 +76,11 @@ def find_network(card: ModelCard) -> Network | None:
     Raises:
         CheckpointError: The config of the network cannot be read.
     """
-    if card.architecture is not None and card.architecture.depths and card.architecture.cross_dim:
-        return Network(list_table_layers(card.architecture), card.architecture)
+    own = card.architecture
+    if own is not None and own.is_transformer and all_blocks not in (None, own.has_single_stream):
+        own = next(family for family in TRANSFORMERS if family.has_single_stream == all_blocks)
+    if own is not None and own.depths and own.cross_dim:
+        return Network(list_table_layers(own), own)
     if Path(card.pipeline).exists():
         configs = [Path(card.pipeline) / name for name in NETWORK_CONFIGS]
     else:
@@ -82,7 +88,7 @@ def find_network(card: ModelCard) -> Network | None:
         configs = [config for config in found if config is not None]
     config = next(filter(Path.is_file, configs), None)
     name = None if config is None else _find_class(config)
-    return None if config is None or name is None else _build_network(config, name, card)
+    return None if config is None or name is None else _build_network(config, name, card, all_blocks or False)
 
 
 def choose_dtype(card: ModelCard, device: str | torch.device | None) -> torch.dtype:
@@ -112,11 +118,13 @@ def list_table_layers(architecture: Architecture, cross_dim: int | None = None) 
         cross_dim: Width of the text tokens where the table has none; None stands for 0.
     """
     width_of_tokens = architecture.cross_dim or cross_dim or 0
+    if architecture.is_transformer:
+        widths, heads = [width for _, width in architecture.depths.values()], architecture.head_width or 0
+        return joint_attention_layers(
+            architecture.layers, widths[0], heads, width_of_tokens, all_blocks=architecture.has_single_stream
+        )
     numbered = zip(architecture.layers, architecture.numbered_layers.items(), strict=True)
-    return [
-        Layer(number, name, width, width_of_tokens, has_bias=architecture.is_transformer)
-        for name, (number, width) in numbered
-    ]
+    return [Layer(number, name, width, width_of_tokens) for name, (number, width) in numbered]
 
 
 def _find_class(config: Path) -> str | None:
@@ -136,13 +144,13 @@ def import_diffusers_class(name: str) -> Any:
     return getattr(import_module("diffusers"), name)
 
 
-def _build_network(config: Path, class_name: str, card: ModelCard) -> Network:
+def _build_network(config: Path, class_name: str, card: ModelCard, all_blocks: bool) -> Network:
     """Build a UNet or a transformer on torch's meta device, which has shapes but no weights."""
     network_class = import_diffusers_class(class_name)
     try:
         with torch.device("meta"):
             network = network_class.from_config(network_class.load_config(config))
-            layers = list_layers(network)
+            layers = list_layers(network, all_blocks=all_blocks)
     # What diffusers raises for damaged JSON and for sizes that do not fit together.
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         what = "UNet" if config.parent.name == "unet" else class_name

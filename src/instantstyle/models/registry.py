@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..dit.families import FLUX
+from ..dit.families import FLUX, FLUX_INSTANTX
 from ..unet.architectures import KOLORS, MINI, SD15, SDXL, Architecture
 from .pipeline_files import Kind
 
@@ -22,6 +22,9 @@ SD15_REVISION = "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"
 
 KOLORS_ADAPTER_REPO = "Kwai-Kolors/Kolors-IP-Adapter-Plus"
 KOLORS_ADAPTER_REVISION = "4bfeac623f33f572ea22b903d4c7944dc0788f5c"
+
+SIGLIP_REPO = "google/siglip-so400m-patch14-384"
+SIGLIP_REVISION = "9fdffc58afc957d1a03a25b10dba0329ab15c2a3"
 
 CLIP_L_REPO = "openai/clip-vit-large-patch14"
 CLIP_L_REVISION = "32bd64288804d66eefd0ccbe215aa642df71cc41"
@@ -244,6 +247,19 @@ _FLUX = ModelCard(
     defaults={"num_inference_steps": 50, "guidance_scale": 3.5, "height": 1024, "width": 1024},
 )
 
+_FLUX_INSTANTX = replace(
+    _FLUX,
+    name="flux-instantx",
+    description="FLUX.1-dev with InstantX's adapter (128 tokens, all blocks); style in the later single blocks",
+    # The adapter's page names the licence of FLUX.1-dev.
+    architecture=FLUX_INSTANTX,
+    adapter="ip-adapter.bin",
+    adapter_repo="InstantX/FLUX.1-dev-IP-Adapter",
+    revision="e44c6d889c951cac03ac806991e8d46c9ce1ddba",
+    adapter_weights=WeightsSize(2645.6),
+    features=("mlp", 1152),
+)
+
 _CARDS = (
     ModelCard(
         name="mini",
@@ -330,6 +346,7 @@ _CARDS = (
         defaults={"num_inference_steps": 50, "guidance_scale": 5.0, "height": 1024, "width": 1024},
     ),
     _FLUX,
+    _FLUX_INSTANTX,
     replace(
         _FLUX,
         name="flux-schnell",

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import CheckpointError, JobError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.pretrained_files import default_weights, find_folder_variant, list_folder_weights, name_shards
+from ..loaders.projection_config import EMBEDDING_TYPES
 from ..loaders.state_dict import open_state_dict
 from ..utils.hub import describe_search_locations, download_command, find_cached_file
 from ..utils.text import one_line
@@ -106,7 +107,7 @@ def list_optional_files(card: ModelCard) -> list[RequiredFile]:
     """List files that only some calls need: the text encoder, if the pipeline has none that fits."""
     projection_type, width = card.features or ("", 0)
     has_own = "text_encoder_2" in card.components and width == 1280
-    source = TEXT_SOURCES.get(width) if projection_type == "base" and not has_own else None
+    source = TEXT_SOURCES.get(width) if projection_type in EMBEDDING_TYPES and not has_own else None
     if source is None:
         return []
     weights = HubFile(source.repo, source.files[1], source.revision, source.weights)

@@ -8,7 +8,7 @@ from ..errors import BlockError
 from ..utils.text import shorten
 from .block_selection import BlockSelector, split_spec
 from .block_weights import EASE_SOURCE, EASES, SD15_TABLES, SDXL_TABLES, WeightTable, ease_weights
-from .blocks import LAYERS, Block, BlockLayer, BlockOrLayer, BlockWeights, Roles
+from .blocks import LAYERS, TRANSFORMER_STAGES, Block, BlockLayer, BlockOrLayer, BlockWeights, Roles
 from .modes import MODES, expand_modes
 
 AdapterInput = tuple[str, int, int | None]
@@ -44,13 +44,20 @@ class Architecture:
     """What published adapters read, where another family has the same layers."""
     image_size: int | None = None
     """Side in pixels of the images that the encoder of these adapters reads; None for 224."""
+    head_width: int | None = None
+    """Width of an attention's heads, where adapters norm keys and values by them."""
     counts: Mapping[Block, int] = field(default_factory=dict[Block, int], compare=False)
     """Number of cross-attention layers in each block of one network, where it is not that of `depths`."""
 
     @property
     def is_transformer(self) -> bool:
-        """Whether the networks are diffusion transformers, whose layers have keys and values with a bias."""
+        """Whether the networks are diffusion transformers."""
         return any(block.attention is None for block in self.blocks)
+
+    @property
+    def has_single_stream(self) -> bool:
+        """Whether there are blocks in which text and image are one stream, as adapters of InstantX's kind reach."""
+        return any(block.stage == TRANSFORMER_STAGES[1] for block in self.blocks)
 
     @property
     def numbered_layers(self) -> dict[int, int]:

@@ -9,11 +9,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import total_ordering
 from itertools import groupby
-from typing import cast
+from typing import Literal, cast
 
 from ..errors import BlockError
 from ..utils.numbers import is_finite_number
 from ..utils.text import one_line, shorten
+
+Placement = Literal["attention", "stream"]
+"""Where a style's result is added: to that of the attention, before its output projection, or to the image stream
+after the block."""
 
 TRANSFORMER_STAGES = ("transformer_blocks", "single_transformer_blocks")
 """The stages of a diffusion transformer: text and image as two streams, then as one."""
@@ -178,6 +182,10 @@ class Layer:
     """Width of the text tokens that it reads, which is that of an adapter's image tokens."""
     has_bias: bool = False
     """Whether an adapter's keys and values have a bias there."""
+    normed_width: int | None = None
+    """Width of the heads by which an adapter's keys and values are normed there; None where they are not."""
+    placement: Placement = "attention"
+    """Where a style's result is added."""
 
     @property
     def block(self) -> Block | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...errors import StyleError
 from ...recipe_types import Fuse
+from ...unet.blocks import Placement
 from ..denoising_state import DenoisingState
 from ..protocols import AttentionModule
 from ..row_layout import GUIDED, UNGUIDED, RowLayout
@@ -67,6 +68,8 @@ class StyleKeyValues:
     """Whether guidance steers away from the style; without guidance it then has no effect."""
     fuse: Fuse = "add"
     """How the style's result is joined to the text's."""
+    placement: Placement = "attention"
+    """Where the style's result is added in a diffusion transformer."""
 
     def to(self, x: Tensor) -> "StyleKeyValues":
         """Cast to the device and dtype of `x`; the scale stays float32, so that it stays exact."""

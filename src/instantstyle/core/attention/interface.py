@@ -44,6 +44,8 @@ class LayerInputs:
     """State of the network's current call: parts of the batch, progress, size."""
     text: Float[Tensor, "batch words cross_dim"] | None = None
     """Embeddings of the text; None in self-attention."""
+    is_one_stream: bool = False
+    """Whether the pixels follow the text's tokens in `hidden_states`, as in some blocks of diffusion transformers."""
 
 
 @runtime_checkable

@@ -111,10 +111,15 @@ class LayerWeight:
         scale = self._scale.to(device)
         if self._mask is None:
             return scale
-        pixels = layer.hidden_states.shape[1]
+        text = state.text_tokens if layer.is_one_stream else 0
+        pixels = layer.hidden_states.shape[1] - text
         weights = self._resized_mask(self._mask, state.spatial_size(pixels), device)
+        if text:
+            # A text token has no place: it gets the mask's mean, so that a white mask is no mask.
+            weights = torch.cat([weights.mean().expand(text, 1), weights])
         # Tokens of other images, such as that which Kontext edits, follow those of the image that the mask is of.
-        return scale * (weights if len(weights) == pixels else F.pad(weights, (0, 0, 0, pixels - len(weights))))
+        missing = text + pixels - len(weights)
+        return scale * (F.pad(weights, (0, 0, 0, missing)) if missing else weights)
 
     def _resized_mask(self, mask: Tensor, size: tuple[int, int], device: torch.device) -> Float[Tensor, "pixels 1"]:
         if torch.compiler.is_compiling():

@@ -9,20 +9,24 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch.testing import assert_close
+from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipTextConfig
 
-from instantstyle.core.clip_encoders import ImageEncoder
+from instantstyle.core.encoder_files import read_encoder_widths
+from instantstyle.core.image_encoder import ImageEncoder
 from instantstyle.core.text_encoder import TextEncoder, find_text_encoder, missing_text_encoder_error
 from instantstyle.errors import CheckpointError, ImageError, StyleError
 
 from ..conftest import EMBEDDING_DIM, HIDDEN, make_image_encoder
+from ..parity.flux import make_siglip
 
 VIT_H = {"hidden": 1280, "projection": 1024}
 VIT_BIGG = {"hidden": 1664, "projection": 1280}
+VIT_L = {"hidden": 1024, "projection": 768}
 
 
 def encoder_of_size(hidden: int, projection: int) -> ImageEncoder:
     """Return an encoder with a config but without weights."""
-    config = SimpleNamespace(hidden_size=hidden, projection_dim=projection)
+    config = SimpleNamespace(hidden_size=hidden, projection_dim=projection, model_type="clip_vision_model")
     return ImageEncoder(SimpleNamespace(config=config, visual_projection=object()))
 
 
@@ -58,8 +62,14 @@ def encoder(image_encoder) -> ImageEncoder:
             1280,
             r"patch features of width 1280 \(OpenCLIP ViT-H/14\); .*ViT-bigG/14\) has width 1664",
         ),
+        (
+            VIT_L,
+            "mlp",
+            1152,
+            r"embeddings of width 1152 \(SigLIP SO400M/14-384\); .* \(CLIP ViT-L/14\) has width 768",
+        ),
     ],
-    ids=["H for bigG", "bigG for H", "bigG for plus", "bigG for full"],
+    ids=["H for bigG", "bigG for H", "bigG for plus", "bigG for full", "L for SigLIP"],
 )
 def test_an_encoder_of_another_width_is_rejected_with_both_encoders_named(
     size: dict[str, int], projection_type: str, needed: int, message: str
@@ -91,7 +101,7 @@ def test_a_folder_is_opened_and_rejected_where_it_has_no_encoder(tmp_path: Path,
 
 def test_a_weights_file_without_config_is_opened_by_its_shapes(tmp_path, image_encoder, reference, monkeypatch):
     configs = {(HIDDEN, EMBEDDING_DIM): {"num_attention_heads": 2, "hidden_act": "quick_gelu"}}
-    monkeypatch.setattr("instantstyle.core.clip_encoders._ENCODER_CONFIGS", configs)
+    monkeypatch.setattr("instantstyle.core.encoder_files.ENCODER_CONFIGS", configs)
     save_file(image_encoder.state_dict(), tmp_path / "some clip.safetensors")
     opened = ImageEncoder.open(tmp_path / "some clip.safetensors")
     assert_close(opened.embed([reference]), ImageEncoder(image_encoder).embed([reference]))
@@ -99,7 +109,7 @@ def test_a_weights_file_without_config_is_opened_by_its_shapes(tmp_path, image_e
 
 def test_a_weights_file_that_lacks_a_tensor_is_rejected_with_its_name(tmp_path, image_encoder, monkeypatch):
     configs = {(HIDDEN, EMBEDDING_DIM): {"num_attention_heads": 2}}
-    monkeypatch.setattr("instantstyle.core.clip_encoders._ENCODER_CONFIGS", configs)
+    monkeypatch.setattr("instantstyle.core.encoder_files.ENCODER_CONFIGS", configs)
     tensors = image_encoder.state_dict()
     del tensors["vision_model.post_layernorm.bias"]
     save_file(tensors, tmp_path / "a.safetensors")
@@ -109,7 +119,7 @@ def test_a_weights_file_that_lacks_a_tensor_is_rejected_with_its_name(tmp_path, 
 
 def test_a_weights_file_of_an_unknown_encoder_is_rejected(tmp_path, image_encoder):
     save_file(image_encoder.state_dict(), tmp_path / "a.safetensors")
-    with pytest.raises(CheckpointError, match=r"none of the CLIP image encoders .* config\.json"):
+    with pytest.raises(CheckpointError, match=r"none of the image encoders .* config\.json"):
         ImageEncoder.open(tmp_path / "a.safetensors")
 
 
@@ -166,3 +176,46 @@ def test_embeddings_are_float32_in_every_dtype_of_the_encoder(reference):
     model: Any = make_image_encoder()
     encoder = ImageEncoder(model.to(torch.bfloat16))
     assert encoder.embed([reference]).dtype == torch.float32
+
+
+@torch.no_grad()
+def test_images_are_read_as_siglip_reads_them(reference):
+    model = make_siglip()
+    side: Any = model.config.image_size
+    encoder = ImageEncoder(model)
+    assert (encoder.name, encoder.projection_dim) == (f"SigLIP-{EMBEDDING_DIM}", EMBEDDING_DIM)
+    pixels = SiglipImageProcessor(size={"height": side, "width": side})(reference, return_tensors="pt")
+    output = model(**pixels, output_hidden_states=True)
+    assert_close(encoder.embed([reference], "squash"), output.pooler_output)
+    assert_close(encoder.pixels([reference], "squash"), pixels.pixel_values)
+    assert not encoder.embed([reference]).allclose(output.pooler_output)
+    assert_close(
+        encoder.features([reference]), model(encoder.pixels([reference]), output_hidden_states=True).hidden_states[-2]
+    )
+
+
+def test_a_whole_siglip_and_its_weights_alone_are_opened(tmp_path, reference, monkeypatch):
+    vision = make_siglip()
+    words = SiglipTextConfig(
+        vocab_size=60,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    both = SiglipModel(SiglipConfig(text_config=words.to_dict(), vision_config=vision.config.to_dict()))
+    weights = {name.removeprefix("vision_model."): tensor for name, tensor in vision.state_dict().items()}
+    both.vision_model.load_state_dict(weights)
+    both.save_pretrained(tmp_path / "siglip")
+    expected = ImageEncoder(vision).embed([reference])
+    opened = ImageEncoder.open(tmp_path / "siglip")
+    assert_close(opened.embed([reference]), expected)
+    assert opened.fingerprint == ImageEncoder(vision).fingerprint
+    configs = {(EMBEDDING_DIM, EMBEDDING_DIM): {"num_attention_heads": 2, "image_size": 30}}
+    monkeypatch.setattr("instantstyle.core.encoder_files.ENCODER_CONFIGS", configs)
+    save_file({f"vision_model.{name}": tensor for name, tensor in weights.items()}, tmp_path / "a.safetensors")
+    assert_close(ImageEncoder.open(tmp_path / "a.safetensors").embed([reference]), expected)
+    assert read_encoder_widths(tmp_path / "a.safetensors") == (EMBEDDING_DIM, EMBEDDING_DIM)
+    assert read_encoder_widths(tmp_path / "siglip") == (EMBEDDING_DIM, EMBEDDING_DIM)
