@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .core.inversion import Inversion
     from .core.lora_style import LoraStyle
     from .core.pipeline import InstantStyle
+    from .core.redux_style import ReduxStyle
     from .core.shared_attention import SharedAttention
     from .core.style import Style
     from .models import load
@@ -43,6 +44,7 @@ __all__ = [
     "MissingExtra",
     "ModelError",
     "Recipe",
+    "ReduxStyle",
     "SharedAttention",
     "Style",
     "StyleConditioning",
@@ -58,6 +60,7 @@ _LAZY = {
     "StyleConditioning": ".core.conditioning",
     "Inversion": ".core.inversion",
     "LoraStyle": ".core.lora_style",
+    "ReduxStyle": ".core.redux_style",
     "SharedAttention": ".core.shared_attention",
     "Recipe": ".recipe",
     "load": ".models",

@@ -14,6 +14,7 @@ PUBLIC = [
     "MissingExtra",
     "ModelError",
     "Recipe",
+    "ReduxStyle",
     "SharedAttention",
     "Style",
     "StyleConditioning",

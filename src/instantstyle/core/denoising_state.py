@@ -71,6 +71,8 @@ class DenoisingState:
         """Tokens of the text in a diffusion transformer, before those of the image in blocks with one stream."""
         self.rows: int | None = None
         """Rows of each layer: those of the batch, for each frame of a video; None where they are not known."""
+        self.added_tokens = 0
+        """Tokens of references at the end of the text's."""
         self.num_frames: int | None = None
         """Frames of each video; None where the batch has images."""
         self.keeps_text = True
@@ -119,6 +121,7 @@ class DenoisingState:
         self.is_packed = "img_ids" in kwargs
         self.latent_size = packed_size(kwargs["img_ids"]) if self.is_packed else tuple(sample.shape[-2:])
         self.text_tokens = kwargs["encoder_hidden_states"].shape[1] if self.is_packed else 0
+        self.added_tokens = 0
         self.num_frames = sample.shape[2] if sample.ndim == 5 else None
         self.rows = len(sample) * (self.num_frames or 1)
         if call is None:

@@ -150,6 +150,13 @@ class ImageEncoder:
         return self._hidden_states(self.pixels(images, crop))
 
     @torch.no_grad()
+    def last_features(
+        self, images: Sequence[Image.Image], crop: str = "center"
+    ) -> Float[Tensor, "images patches dim"]:
+        """Compute the last hidden states, which FLUX.1 Redux reads."""
+        return self.model(self.pixels(images, crop)).last_hidden_state.float().cpu()
+
+    @torch.no_grad()
     def blank_features(self) -> Float[Tensor, "patches dim"]:
         """Compute the features of an all-zero input, mid-grey after preprocessing, as adapters are trained."""
         shape = (1, 3, self.image_size, self.image_size)

@@ -14,7 +14,8 @@ from ..unet.blocks import Block
 from ..utils.device import execution_device
 from ..utils.text import shorten
 from .attention.decoupled import StyleKeyValues
-from .attention.interface import LayerSettings, StyledProcessor
+from .attention.interface import AttentionInjection, LayerSettings, StyledProcessor
+from .attention.token_weight import TokenWeight
 from .attention_maps import AttentionMaps
 from .attention_processor import StyledAttnProcessor
 from .denoising_state import DenoisingState
@@ -24,6 +25,7 @@ from .processor_checks import check_replaceable
 from .protocols import Network, Pipeline, is_transformer, network_of
 from .row_layout import RowLayout
 from .styled_network import Injection, StyledNetwork
+from .text_tokens import TextTokens
 
 StyleLayers = Mapping[str, tuple[LayerSettings, ...]]
 """What is injected by the name of the attention processor, such as keys and values of styles."""
@@ -38,6 +40,7 @@ def inject_attention_processors(
     scheduler: object = None,
     pipe_scheduler: object = None,
     twins: tuple[float, int] | None = None,
+    text_tokens: TextTokens | None = None,
 ) -> Generator[None]:
     """Install the processors for the `with` block; put the original objects back on exit, also on error.
 
@@ -52,6 +55,7 @@ def inject_attention_processors(
         pipe_scheduler: The pipeline's, for a loop without a named one.
         twins: Share of the steps in which the second half of the images of each prompt are unstyled twins of the first
             half, and the number of images in that half.
+        text_tokens: Tokens of references that follow those of the text; their weights are in `styles`.
 
     Raises:
         ModelError: `scheduler` has no timesteps.
@@ -70,7 +74,7 @@ def inject_attention_processors(
     processors = {name: _make_processor(name, layer, styled.state) for name, layer in styles.items()}
     # The processors hold the cast tensors; the stacked originals can be freed.
     del styles
-    injection = Injection(processors, None, row_layout, scheduler, pipe_scheduler, twins)
+    injection = Injection(processors, None, row_layout, scheduler, pipe_scheduler, twins, text_tokens)
     with styled.injected(unet, injection):
         yield
 
@@ -80,11 +84,11 @@ def _make_processor(name: str, layer: tuple[LayerSettings, ...], state: Denoisin
     block = Block.from_layer_name(name)
     if block is None or block.attention is not None:
         path = name.removesuffix(".processor").removesuffix(".attn2")
-        return StyledAttnProcessor([each.build() for each in layer], state, path)
+        return StyledAttnProcessor([cast(AttentionInjection, each.build()) for each in layer], state, path)
     # Its imports take seconds, and UNets do not need them.
     from .joint_attention_processor import JointAttnProcessor
 
-    return JointAttnProcessor([cast(StyleKeyValues, each).build() for each in layer], state)
+    return JointAttnProcessor([cast("StyleKeyValues | TokenWeight", each).build() for each in layer], state)
 
 
 @contextmanager

@@ -139,6 +139,13 @@ class IPAdapter:
         return other
 
     @property
+    def all_blocks(self) -> tuple[list[Layer], Architecture]:
+        """The layers of all blocks of a transformer, of the kind of adapter that reaches them, and the blocks."""
+        if self.architecture.has_single_stream or self.sibling is None:
+            return self.layers, self.architecture
+        return self.sibling.layers, self.sibling.architecture
+
+    @property
     def family(self) -> str:
         """Name of the architecture, for which styles are bound."""
         return self.architecture.name

@@ -15,9 +15,10 @@ from torch import Tensor
 from ..unet.blocks import Placement
 from .attention.decoupled import DecoupledAttention
 from .attention.interface import LayerInputs, StyledProcessor
+from .attention.token_weight import TokenBias
 
 
-class JointAttnProcessor(StyledProcessor[DecoupledAttention]):
+class JointAttnProcessor(StyledProcessor[DecoupledAttention | TokenBias]):
     """diffusers' `FluxAttnProcessor`, with styles that act on the image stream, or on the one stream of a block.
 
     The queries, normed and before the rotary embedding, attend to the keys and values of each style. Where the results
@@ -67,7 +68,7 @@ class JointAttnProcessor(StyledProcessor[DecoupledAttention]):
             query,
             key,
             value,
-            attn_mask=attention_mask,
+            attn_mask=self._add_biases(attn, query, attention_mask),
             backend=self._attention_backend,
             parallel_config=self._parallel_config,
         )
@@ -83,12 +84,22 @@ class JointAttnProcessor(StyledProcessor[DecoupledAttention]):
         after = self._attend_to_styles(own_query, layer, "stream")
         return outputs if after is None else (*outputs, after)
 
+    def _add_biases(self, attn: Any, query: Tensor, mask: Tensor | None) -> Tensor | None:
+        """Return the mask with the biases of tokens that references add; there is no other mask beside these."""
+        tokens = [each for each in self.injections if isinstance(each, TokenBias)]
+        if not tokens:
+            return mask
+        layer = LayerInputs(attn, query.flatten(2), self.state, is_one_stream=True)
+        biases = [bias for each in tokens if (bias := each.at(layer)) is not None]
+        return sum(biases[1:], biases[0]) if biases else mask
+
     def _attend_to_styles(self, query: Tensor, layer: LayerInputs, placement: Placement) -> Tensor | None:
         """Return the weighted sum of the attentions to the styles of a placement; None where none acts now."""
         heads, total = query.transpose(1, 2), None
         for style in self.injections:
-            result = style.attend(heads, layer) if style.style.placement == placement else None
-            if result is not None:
+            if isinstance(style, TokenBias) or style.style.placement != placement:
+                continue
+            if (result := style.attend(heads, layer)) is not None:
                 total = result if total is None else total + result
         return None if total is None else total.transpose(1, 2).flatten(2).to(query.dtype)
 

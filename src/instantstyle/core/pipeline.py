@@ -39,6 +39,7 @@ from .pipeline_checks import (
     check_methods,
     check_one_style_each,
     check_pipeline,
+    check_redux,
     check_strength,
     default_argument,
     make_generators,
@@ -48,6 +49,7 @@ from .pipeline_checks import (
 from .pipeline_state import PipelineState
 from .prompt_checks import check_text_of_fuse, warn_of_call
 from .protocols import ContentEncoder, Pipeline, PipelineArguments, network_of
+from .redux_style import ReduxStyles, prepare_tokens, split_redux
 from .reference_encoder import ContentScale, ReferenceEncoder
 from .reference_inputs import ReferenceLike
 from .replayed_row import fit_arguments
@@ -268,7 +270,7 @@ class InstantStyle:
     @contextmanager
     def using(
         self,
-        style: StyleLike | Shared | LoraStyles,
+        style: StyleLike | Shared | LoraStyles | ReduxStyles,
         *,
         blocks: BlockSpec = "style",
         scale: float = 1.0,
@@ -290,7 +292,8 @@ class InstantStyle:
         unless `row_layout` names its parts, and the step is that of the timestep in `scheduler.timesteps`.
 
         Args:
-            style: A style, several references, conditionings, `SharedAttention` or `LoraStyle`s, as in a call.
+            style: A style, several references, conditionings, `SharedAttention`, `LoraStyle`s or `ReduxStyle`s, as in
+                a call.
             row_layout: Parts of a batch in a loop or pipeline of your own; None is the constructor's.
             scheduler: The scheduler of a loop of your own; None is `pipe.scheduler`, whose steps must not be skipped.
 
@@ -301,15 +304,18 @@ class InstantStyle:
         """
         shared, rest = split_shared(style)
         loras, rest = split_loras(rest)
+        redux, rest = split_redux(rest)
         check_methods(self.pipe, {"SharedAttention": shared is not None, "LoraStyle": bool(loras)})
+        check_redux(self.pipe, redux)
         styles = [] if rest is None else self.builder.as_styles(rest)
         negative = None if negative_style is None else self.builder.as_style(negative_style)
         settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve, "frames": frames}
         settings |= {"blocks": blocks, "fuse": fuse, "negative_style": negative}
         conditionings = self._as_conditionings(styles, settings) if rest is not None else []
         acting = PreparedLoras(self._read_files_of(loras), self.pipe, self.architecture)
+        weights, tokens = prepare_tokens(redux, self.adapter)
         layers = merge_style_layers(
-            [*acting.style_layers, *(style_layers(self.builders, each) for each in conditionings)]
+            [*acting.style_layers, *(style_layers(self.builders, each) for each in conditionings), weights]
         )
         check_fuses(layers)
         layout = self.row_layout if row_layout is None else validate_row_layout(row_layout)
@@ -321,7 +327,7 @@ class InstantStyle:
             pipe_scheduler=self.pipe.scheduler,
         )
         with (
-            inject(layers),
+            inject(layers, text_tokens=tokens),
             acting.injected(layout, scheduler),
             nullcontext() if shared is None else shared.injected(self.adapter, network_of(self.pipe), inject),
         ):
@@ -393,7 +399,7 @@ class InstantStyle:
         self,
         prompt: str | Sequence[str] | None = None,
         *,
-        style: StyleLike | Shared | LoraStyles | None = None,
+        style: StyleLike | Shared | LoraStyles | ReduxStyles | None = None,
         content: Content | None = None,
         content_scale: ContentScale | None = None,
         removal: Removal | None = None,
@@ -421,8 +427,8 @@ class InstantStyle:
         Args:
             prompt: One prompt or several.
             style: A reference or several (images, saved styles), a ready `Style`, one `Style` for each prompt, or
-                `StyleConditioning`s that add up, `SharedAttention`, `LoraStyle`s, or a list with these. None is the
-                plain pipeline.
+                `StyleConditioning`s that add up, `SharedAttention`, `LoraStyle`s, `ReduxStyle`s, or a list with these.
+                None is the plain pipeline.
             content: Words for what the references show, or pictures of it, to be removed; as in `style`.
             content_scale: How much is removed, 0 for nothing, or `"auto"`: just enough that the reference is no closer
                 to the words than unrelated images. None is the removal's default, or the scale of a ready style.
@@ -462,6 +468,7 @@ class InstantStyle:
         """
         shared, added = split_shared(style)
         loras, added = split_loras(added)
+        redux, added = split_redux(added)
         loras = self._read_files_of(loras)
         given = {"inversion": inversion is not None, "latent_colours": latent_colours is not None}
         check_methods(self.pipe, {"hold_layout": bool(hold_layout), **given})
@@ -489,7 +496,7 @@ class InstantStyle:
         for conditioning in conditionings:
             check_text_of_fuse(conditioning.fuse, [prompt] if isinstance(prompt, str) else prompt or ())
         rows = CallRows.of(prompts, images, hold_layout, inversion, shared, styles, loras, arguments)
-        acting = [*conditionings, *loras, *([] if shared is None else [shared])]
+        acting: ReduxStyles = [*conditionings, *loras, *redux, *([] if shared is None else [shared])]
         styling = self.using(acting) if acting else nullcontext()
         record = CallRecord.of(
             *(self, prompt, styles, settings, guidance_interval, colours),
@@ -497,6 +504,8 @@ class InstantStyle:
         )
         if inversion is not None:
             record.changes["an inversion"] = None
+        if redux:
+            record.changes["a ReduxStyle"] = None
         with (
             StyledNetwork.of(network_of(self.pipe)).generating(),
             record.watch(arguments) as watched,

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 
 from ..errors import JobError, ModelError, StyleError, suggest_nearest
+from ..unet.blocks import TRANSFORMER_STAGES
 from ..utils.numbers import is_finite_number, is_whole_number, read_numbers
 from ..utils.text import find_text_fault, shorten
 from .conditioning import StyleConditioning
@@ -55,6 +56,16 @@ def check_methods(pipe: Pipeline, methods: Mapping[str, bool]) -> None:
             f"{used[0]} acts in the layers of a UNet, and {type(pipe).__name__} has a diffusion transformer; leave it "
             "out."
         )
+
+
+def check_redux(pipe: Pipeline, styles: Sequence[object]) -> None:
+    """Check that Redux' tokens have a place.
+
+    Raises:
+        StyleError: There are some, and the network is no diffusion transformer with blocks of one stream.
+    """
+    if styles and not hasattr(network_of(pipe), TRANSFORMER_STAGES[1]):
+        raise StyleError(f"A ReduxStyle acts in FLUX.1, and {type(pipe).__name__} has another network; leave it out.")
 
 
 ALIASES = {"steps": "num_inference_steps", "cfg": "guidance_scale", "n": "num_images_per_prompt"}

@@ -27,6 +27,7 @@ from .pipeline_call import find_pipeline_call, unwrap_compiled
 from .processor_checks import attention_layer, check_in_place, is_cross_attention
 from .protocols import Network
 from .row_layout import RowLayout
+from .text_tokens import TextTokens
 
 CALL = "_compiled_call_impl"
 """What `nn.Module` calls instead of `_call_impl` if it is set. A compiled forward lies beneath and is not compiled
@@ -49,6 +50,8 @@ class Injection:
     """The pipeline's, for a loop without a named one; it may hold the schedule of an earlier call."""
     twins: tuple[float, int] | None = None
     """Share of the steps in which unstyled twins hold the layout, and images for each prompt; None without twins."""
+    text_tokens: TextTokens | None = None
+    """Tokens of references that follow those of the text; None for none."""
 
 
 class StyledNetwork:
@@ -141,6 +144,8 @@ class StyledNetwork:
             call, is_own = find_pipeline_call(unet), named is not None
             self.state.begin(args, kwargs, call, named or scheduler, declared, is_own_schedule=is_own)
             try:
+                for tokens in filter(None, (each.text_tokens for each in self._injections)):
+                    kwargs = tokens.append(kwargs, self.state)
                 skipped = [skip(latest) for skip in (self._skip_unconditional, self._skip_twins)]
                 for name, processor in self._active.items():
                     check_in_place(unet, name, self._processors[name][0], processor)

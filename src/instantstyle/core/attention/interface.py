@@ -49,12 +49,17 @@ class LayerInputs:
 
 
 @runtime_checkable
-class AttentionInjection(Protocol):
-    """A method that acts in one attention layer."""
+class Injection(Protocol):
+    """What acts in one attention layer, in whatever way its processor calls it."""
 
     def prepare_step(self, state: DenoisingState) -> None:
         """Compute what depends on the current step. It is called before the network, outside of compiled code."""
         ...
+
+
+@runtime_checkable
+class AttentionInjection(Injection, Protocol):
+    """A method that acts in one attention layer of a UNet."""
 
     def __call__(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, layer: LayerInputs) -> Tensor:
         """Compute the attention's result.
@@ -81,12 +86,12 @@ class LayerSettings(Protocol):
         """Cast to the device and dtype of `x`."""
         ...
 
-    def build(self) -> AttentionInjection:
+    def build(self) -> Injection:
         """Build what acts."""
         ...
 
 
-Acting = TypeVar("Acting", bound=AttentionInjection)
+Acting = TypeVar("Acting", bound=Injection)
 
 
 class StyledProcessor(Generic[Acting]):

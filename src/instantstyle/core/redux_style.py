@@ -1,0 +1,200 @@
+"""`ReduxStyle`: the tokens of FLUX.1 Redux beside those of the text, with a weight."""
+
+# torch's annotations are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import CheckpointError, StyleError
+from ..imaging.loading import ImageLike, check_crop, open_reference
+from ..loaders.state_dict import StateDictSource, open_state_dict
+from ..recipe_types import Crop
+from ..unet.architectures import Architecture
+from ..unet.blocks import BlockSpec, Layer, copy_spec, find_weight
+from ..utils.text import shorten
+from .attention.token_weight import TokenWeight
+from .attention.weight import Weight
+from .conditioning import MaskLike, StyleConditioning, check_strength, load_mask, make_schedule, split_kind
+from .image_encoder import ImageEncoder
+from .injection import StyleLayers
+from .ip_adapter import IPAdapter
+from .lora_style import LoraStyle
+from .shared_attention import SharedAttention
+from .style import Style
+from .text_tokens import TextTokens
+
+_SHAPES = {
+    "redux_up.weight": "hidden dim",
+    "redux_up.bias": "hidden",
+    "redux_down.weight": "width hidden",
+    "redux_down.bias": "width",
+}
+
+FOLDER_FILES = ("image_embedder/diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors")
+"""Where a folder in diffusers' layout has the weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReduxStyle:
+    """A reference as tokens beside those of the text, as FLUX.1 Redux makes them (black-forest-labs/FLUX.1-Redux-dev).
+
+    Redux alone lets 729 tokens of the image drown the text's. Here the text keeps its own, and the logarithm of a
+    weight is added to the products of all queries with the keys of the reference: 1 is Redux as it is, 0 is no
+    reference.
+
+    Raises:
+        BlockError: `blocks` is not a `BlockSpec`, or is empty.
+        StyleError: A setting is of another type or out of range.
+    """
+
+    tokens: Float[Tensor, "tokens width"] = field(repr=False)
+    """As `ReduxStyle.encode` computes them."""
+    blocks: BlockSpec = "all"
+    """Blocks in which the tokens are read; in the others their weight is 0. Weights of blocks are factors."""
+    scale: float = 1.0
+    mask: MaskLike | None = None
+    """White where the tokens are read, see `StyleConditioning`; text reads them by the mask's mean."""
+    start: float = 0.0
+    end: float = 1.0
+    curve: Sequence[float] | None = None
+    """Factors on the scale over the steps, see `StyleConditioning`."""
+
+    def __post_init__(self) -> None:
+        curve = check_strength(self.scale, self.start, self.end, self.curve)
+        if any(factor < 0 for factor in (self.scale, *(curve or ()))):
+            raise StyleError(
+                f"scale is {self.scale:g} and curve {shorten(self.curve)}; the weight of tokens is 0 or more: 0 is no "
+                "reference, 1 is Redux."
+            )
+        for name in ("scale", "start", "end"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "blocks", copy_spec(self.blocks))
+        object.__setattr__(self, "curve", curve)
+
+    @classmethod
+    def encode(
+        cls,
+        image: ImageLike,
+        *,
+        redux: StateDictSource,
+        image_encoder: object,
+        crop: Crop = "center",
+        **settings: Any,
+    ) -> "ReduxStyle":
+        """Encode a reference.
+
+        Args:
+            image: An image, its file or bytes.
+            redux: Redux' weights: flux1-redux-dev.safetensors, or a folder of FLUX.1-Redux-dev in diffusers' layout.
+            image_encoder: SigLIP SO400M/14-384: a model, or its file or folder.
+            crop: How the image is made square; diffusers' own is `"squash"`.
+            settings: Fields of `ReduxStyle` beside the tokens.
+
+        Raises:
+            CheckpointError: The weights or the encoder cannot be read, or do not fit.
+            ImageError: The image cannot be read.
+        """
+        check_crop(crop)
+        encoder = ImageEncoder.open(image_encoder)
+        weights = read_redux(redux, encoder)
+        features = encoder.last_features([open_reference(image, "reference")], crop)[0]
+        return cls(redux_tokens(weights, features), **settings)
+
+    def weigh(self, layer: Layer, architecture: Architecture) -> Weight:
+        """Return the weight of the tokens in one layer."""
+        selected = architecture.select_in_all_rows(self.blocks, "a ReduxStyle")
+        factor = find_weight(selected, layer) if selected else 0.0
+        if factor < 0:
+            raise StyleError(f"The weight of {layer.block} is {factor:g}; the weight of tokens is 0 or more.")
+        mask = None if self.mask is None else load_mask(self.mask)
+        return Weight(torch.tensor(self.scale * factor), mask, make_schedule(self.start, self.end, self.curve))
+
+
+ReduxStyles = ReduxStyle | Sequence[ReduxStyle | StyleConditioning | Style | LoraStyle | SharedAttention]
+"""`ReduxStyle` as the `style` of a call, alone or beside others."""
+
+
+def split_redux(style: object) -> tuple[list[ReduxStyle], Any]:
+    """Separate Redux' styles from the others of a call; None where no other is left."""
+    return split_kind(style, ReduxStyle)
+
+
+def prepare_tokens(styles: Sequence[ReduxStyle], adapter: IPAdapter) -> tuple[StyleLayers, TextTokens | None]:
+    """Fit the styles of a call to a transformer.
+
+    Args:
+        styles: The styles.
+        adapter: For the layers of all blocks, and the names of the blocks.
+
+    Returns:
+        The weights by processor name, and the tokens; None without any that act.
+
+    Raises:
+        BlockError: The network has no such block.
+        StyleError: A block's weight is negative, or the tokens are of another width than the text's.
+    """
+    styles = [style for style in styles if style.scale]
+    if not styles:
+        return {}, None
+    layers, architecture = adapter.all_blocks
+    width = layers[0].cross_dim
+    if wrong := next((style for style in styles if style.tokens.shape[-1] != width), None):
+        raise StyleError(
+            f"Tokens of a ReduxStyle have width {wrong.tokens.shape[-1]}, those of the text {width}; use the weights "
+            "that were trained for this model."
+        )
+    ends = [*accumulate(len(style.tokens) for style in styles)]
+    total = ends[-1]
+    weights = [[style.weigh(layer, architecture) for layer in layers] for style in styles]
+    by_layer: dict[str, tuple[TokenWeight, ...]] = {
+        layer.name: tuple(
+            TokenWeight(weights[number][place], end - len(style.tokens) - total, end - total)
+            for number, (style, end) in enumerate(zip(styles, ends, strict=True))
+        )
+        for place, layer in enumerate(layers)
+    }
+    return by_layer, TextTokens([style.tokens for style in styles], [each[0] for each in weights])
+
+
+@torch.no_grad()
+def redux_tokens(weights: dict[str, Tensor], features: Float[Tensor, "patches dim"]) -> Float[Tensor, "patches width"]:
+    """Compute W_down silu(W_up x + b_up) + b_down, one token for each patch (diffusers' `ReduxImageEncoder`)."""
+    hidden = F.silu(F.linear(features, weights["redux_up.weight"], weights["redux_up.bias"]))
+    return F.linear(hidden, weights["redux_down.weight"], weights["redux_down.bias"])
+
+
+def read_redux(source: StateDictSource, encoder: ImageEncoder) -> dict[str, Tensor]:
+    """Read Redux' weights, in float32.
+
+    Raises:
+        CheckpointError: They cannot be read, are others than Redux', or read features of another width.
+    """
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        folder = Path(source)
+        source = next((folder / name for name in FOLDER_FILES if (folder / name).is_file()), folder / FOLDER_FILES[0])
+    name = shorten(str(source)) if isinstance(source, str | Path) else "The state dict"
+    tensors = open_state_dict(source)
+    if tensors.shapes.keys() != _SHAPES.keys():
+        raise CheckpointError(f"{name} is not FLUX.1 Redux, which has {', '.join(_SHAPES)}.")
+    sizes: dict[str, int] = {}
+    for tensor, words in _SHAPES.items():
+        shape = tensors.shapes[tensor]
+        if len(shape) != len(words.split()) or any(
+            sizes.setdefault(word, size) != size for word, size in zip(words.split(), shape, strict=False)
+        ):
+            raise CheckpointError(f"{name} has {tensor} of {list(shape)}, which does not fit its other tensors.")
+    if sizes["dim"] != encoder.hidden_size:
+        raise CheckpointError(
+            f"{name} reads patch features of width {sizes['dim']}, and {encoder.name} has {encoder.hidden_size}; use "
+            "SigLIP SO400M/14-384, with which Redux was trained."
+        )
+    return {tensor: tensors.read(tensor).float() for tensor in _SHAPES}

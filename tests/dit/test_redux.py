@@ -1,0 +1,158 @@
+"""FLUX.1 Redux with the text kept: tokens beside those of the text, with a weight in each block."""
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import SiglipImageProcessor
+
+from instantstyle import BlockError, CheckpointError, InstantStyle, JobError, ReduxStyle, StyleConditioning, StyleError
+from instantstyle.core.image_encoder import ImageEncoder
+from instantstyle.core.redux_style import read_redux
+
+from ..conftest import EMBEDDING_DIM
+from ..parity.flux import WIDTH, make_adapter, make_flux, make_pipeline, make_siglip
+from ..parity.test_flux import CALL, difference, pytestmark  # noqa: F401
+
+BLOCKS = [*(f"transformer_blocks.{number}" for number in range(3)), "single_transformer_blocks.0-1"]
+
+
+@pytest.fixture(scope="module")
+def flux(tokenizer_folder) -> Any:
+    return make_flux(tokenizer_folder)
+
+
+@pytest.fixture(scope="module")
+def styled(flux) -> InstantStyle:
+    return InstantStyle(flux)
+
+
+@pytest.fixture(scope="module")
+def module() -> ReduxImageEncoder:
+    torch.manual_seed(6)
+    return ReduxImageEncoder(redux_dim=EMBEDDING_DIM, txt_in_features=WIDTH)
+
+
+@pytest.fixture(scope="module")
+def redux(module, reference) -> ReduxStyle:
+    return ReduxStyle.encode(reference, redux=module.state_dict(), image_encoder=make_siglip(), crop="squash")
+
+
+def draw(styled: InstantStyle, redux: ReduxStyle, **settings: Any) -> Tensor:
+    return styled("a", style=ReduxStyle(redux.tokens, **settings), seed=3, **CALL).images
+
+
+def draw_with_tokens(pipe: Any, *tokens: Tensor) -> Tensor:
+    """Generate with tokens behind those of the text, as diffusers' prior pipeline puts them there."""
+    embeds, pooled, _ = pipe.encode_prompt("a", "a", max_sequence_length=CALL["max_sequence_length"])
+    prompt = torch.cat([embeds, *(each[None] for each in tokens)], dim=1)
+    call = {name: value for name, value in CALL.items() if name != "max_sequence_length"}
+    generator = torch.Generator().manual_seed(3)
+    return pipe(prompt_embeds=prompt, pooled_prompt_embeds=pooled, generator=generator, **call).images
+
+
+@torch.no_grad()
+def test_the_tokens_are_those_of_diffusers(module, redux, reference, tmp_path):
+    encoder = make_siglip()
+    side: Any = encoder.config.image_size
+    pixels = SiglipImageProcessor(size={"height": side, "width": side})(reference, return_tensors="pt")
+    expected = module(encoder(**pixels).last_hidden_state).image_embeds[0]
+    assert torch.allclose(redux.tokens, expected, atol=1e-5)
+    module.save_pretrained(tmp_path / "image_embedder")
+    save_file(module.state_dict(), tmp_path / "redux.safetensors")
+    for source in (tmp_path, tmp_path / "image_embedder", tmp_path / "redux.safetensors"):
+        again = ReduxStyle.encode(reference, redux=source, image_encoder=encoder, crop="squash")
+        assert torch.allclose(again.tokens, expected, atol=1e-5)
+
+
+def test_a_weight_of_one_equals_tokens_behind_the_text(styled, flux, redux):
+    expected = draw_with_tokens(flux, redux.tokens)
+    assert difference(draw(styled, redux), expected) < 1e-4
+    assert difference(draw(styled, redux, blocks=BLOCKS), expected) < 1e-4
+
+
+def test_a_weight_of_two_equals_all_tokens_twice(styled, flux, redux):
+    expected = draw_with_tokens(flux, redux.tokens, redux.tokens)
+    assert difference(draw(styled, redux, scale=2), expected) < 1e-4
+    assert difference(draw(styled, redux), expected) > 1e-3
+    two = styled("a", style=[redux, ReduxStyle(redux.tokens)], seed=3, **CALL).images
+    assert difference(two, expected) < 1e-4
+
+
+def test_a_weight_of_zero_equals_no_tokens(styled, redux):
+    plain = styled("a", seed=3, **CALL).images
+    assert draw(styled, redux, scale=0).equal(plain)
+    assert draw(styled, redux, start=1, end=1).equal(plain)
+    for settings in ({"blocks": dict.fromkeys(BLOCKS, 0.0)}, {"mask": Image.new("L", (24, 16))}, {"scale": 1e-30}):
+        assert difference(draw(styled, redux, **settings), plain) < 1e-4
+    assert difference(draw(styled, redux), plain) > 1e-2
+
+
+def test_blocks_masks_and_steps_weigh_the_tokens(styled, redux):
+    plain, every = styled("a", seed=3, **CALL).images, draw(styled, redux)
+    left = Image.new("L", (24, 16))
+    left.paste(255, (0, 0, 12, 16))
+    assert difference(draw(styled, redux, mask=Image.new("L", (24, 16), 255)), every) < 1e-4
+    settings = [{"blocks": BLOCKS[1]}, {"blocks": BLOCKS[-1]}, {"mask": left}, {"start": 0.5}, {"scale": 0.3}]
+    drawn = [plain, every, *(draw(styled, redux, **each) for each in settings)]
+    pairs = [(one, other) for place, one in enumerate(drawn) for other in drawn[:place]]
+    assert min(difference(one, other) for one, other in pairs) > 1e-3
+
+
+def test_true_guidance_steers_away_from_no_reference(styled, flux, redux):
+    """Of the two calls of a step the first is conditional; there the tokens are appended."""
+    guided = {**CALL, "negative_prompt": "b", "true_cfg_scale": 3.0}
+    ours = styled("a", style=redux, seed=3, **guided).images
+    calls = itertools.count()
+
+    def append(module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if next(calls) % 2 == 0:
+            text = torch.cat([kwargs["encoder_hidden_states"], redux.tokens[None]], dim=1)
+            ids = torch.cat([kwargs["txt_ids"], torch.zeros(len(redux.tokens), 3)])
+            kwargs |= {"encoder_hidden_states": text, "txt_ids": ids}
+        return args, kwargs
+
+    hook = flux.transformer.register_forward_pre_hook(append, with_kwargs=True)
+    expected = flux("a", generator=torch.Generator().manual_seed(3), **guided).images
+    hook.remove()
+    assert difference(ours, expected) < 1e-4
+
+
+def test_it_acts_beside_an_adapter(flux, image_encoder, redux, reference):
+    styled = InstantStyle(flux, adapter=make_adapter(flux.transformer), image_encoder=image_encoder)
+    adapter = StyleConditioning(styled.style(reference), blocks="all")
+    both, one, other = (styled("a", style=each, seed=3, **CALL).images for each in ([adapter, redux], adapter, redux))
+    assert min(difference(both, one), difference(both, other)) > 1e-3
+    off = [adapter, ReduxStyle(redux.tokens, scale=1e-30)]
+    assert difference(styled("a", style=off, seed=3, **CALL).images, one) < 1e-4
+
+
+def test_what_does_not_fit_is_refused(styled, tokenizer_folder, pipe, module, redux):
+    with pytest.raises(StyleError, match="0 is no reference, 1 is Redux"):
+        ReduxStyle(redux.tokens, scale=-1)
+    with pytest.raises(StyleError, match=r"weight of transformer_blocks\.1 is -1"):
+        draw(styled, redux, blocks={"transformer_blocks.1": -1})
+    with pytest.raises(BlockError, match=r"no block transformer_blocks\.9"):
+        draw(styled, redux, blocks="transformer_blocks.9")
+    with pytest.raises(StyleError, match="width 5, those of the text 32"):
+        styled("a", style=ReduxStyle(torch.zeros(2, 5)), seed=3, **CALL)
+    with pytest.raises(StyleError, match="StableDiffusionXLPipeline has another network"):
+        InstantStyle(pipe)("a", style=redux, num_inference_steps=1)
+    with pytest.raises(StyleError, match=r"masks some of these, as Chroma's"):
+        InstantStyle(make_pipeline("ChromaPipeline", tokenizer_folder))("a", style=redux, seed=3, **CALL)
+    with pytest.raises(CheckpointError, match=r"is not FLUX\.1 Redux"):
+        read_redux({"redux_up.weight": torch.zeros(1)}, ImageEncoder(make_siglip()))
+    with pytest.raises(CheckpointError, match="reads patch features of width 7, and SigLIP-24 has 24"):
+        ReduxStyle.encode(
+            Image.new("RGB", (8, 8)),
+            redux=ReduxImageEncoder(redux_dim=7, txt_in_features=8).state_dict(),
+            image_encoder=make_siglip(),
+        )
+    output = styled("a", style=redux, seed=3, **{**CALL, "output_type": "pil"})
+    with pytest.raises(JobError):
+        output.recipe(0)
