@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -11,7 +12,7 @@ from instantstyle import load
 from instantstyle.errors import RequestWarning
 from instantstyle.imaging.png_metadata import read_recipe
 
-from ..parity.flux import make_adapter, make_flux
+from ..parity.flux import make_adapter, make_flux, make_instantx_adapter, make_siglip
 
 SMALL = ("--width", 64, "--height", 48, "--steps", 2, "--seed", 1)
 
@@ -28,6 +29,17 @@ def flux(tmp_path_factory, tokenizer_folder, image_encoder) -> Path:
     parts = make_adapter(pipe.transformer)
     tensors = {f"{part}.{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
     save_file(tensors, folder / "ip-adapter_flux.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def instantx(tmp_path_factory, tokenizer_folder) -> Path:
+    """The same with an adapter of InstantX's kind, in its own format, and a SigLIP."""
+    folder = tmp_path_factory.mktemp("instantx")
+    pipe = make_flux(tokenizer_folder)
+    pipe.save_pretrained(folder)
+    make_siglip().save_pretrained(folder / "image_encoder")
+    torch.save(make_instantx_adapter(pipe.transformer), folder / "ip-adapter.bin")
     return folder
 
 
@@ -48,6 +60,27 @@ def test_an_image_is_generated_and_reproduced(run, flux, ink):
     plain = run("generate", "a", "--model", flux, *SMALL, "-o", "plain.png")
     assert plain.code == 0, plain.err
     assert Path("plain.png").read_bytes() != Path("out.png").read_bytes()
+
+
+def test_a_folder_with_instantx_adapter_works_alike(run, instantx, flux, ink):
+    words = ("generate", "a", "--blocks", "single_transformer_blocks.*", *SMALL)
+    done = run(*words, "--style", ink, "--model", instantx, "-o", "out.png")
+    assert done.code == 0, done.err
+    assert "bit-identical" in run("reproduce", "out.png").out
+    assert run("doctor", instantx).code == 0
+    planned = run(*words, "--style", ink, "--model", instantx, "-o", "out.png", "--plan")
+    assert "single_transformer_blocks.0–1" in planned.out, planned.err
+    name = "ink.style.safetensors"
+    bound = run(
+        "style", ink, "--model", instantx, "--bind", instantx, "--blocks", "single_transformer_blocks.*", "-o", name
+    )
+    assert bound.code == 0, bound.err
+    for model, out in ((instantx, "b.png"), (flux, "c.png")):
+        done = run(*words, "--style", name, "--model", model, "-o", out)
+        assert done.code == 0, done.err
+        with Image.open("out.png") as one, Image.open(out) as other:
+            assert max(abs(a - b) for a, b in zip(one.tobytes(), other.tobytes(), strict=True)) <= 4
+    assert "bit-identical" in run("reproduce", "c.png").out
 
 
 def test_a_bound_style_generates_the_same(run, flux, ink):

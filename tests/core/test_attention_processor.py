@@ -327,7 +327,7 @@ def test_a_styled_layer_outside_of_a_call_of_its_unet_is_refused(attn):
     state = denoising_state()
     processor = prepared([key_values()], state)
     state.end()
-    with pytest.raises(StyleError, match="runs outside of a call of the UNet that is styled"):
+    with pytest.raises(StyleError, match="runs outside of a call of the network that is styled"):
         processor(attn, torch.randn(1, 9, 16), torch.randn(1, 5, 12))
 
 

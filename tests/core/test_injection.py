@@ -223,7 +223,7 @@ def test_wrappers_that_split_a_batch_are_refused(styled, reference, kind):
 
         layer.forward = in_halves
     assert generate(styled).isfinite().all()
-    with pytest.raises(StyleError, match="A styled layer has 1 rows, and this call of the UNet 2 rows"):
+    with pytest.raises(StyleError, match="A styled layer has 1 rows, and this call of the network 2 rows"):
         generate(styled, reference)
     with pytest.raises(StyleError, match="A styled layer has 1 rows"), styled.using(reference, end=0.0) as pipe:
         pipe("a", num_inference_steps=2, height=16, width=16)

@@ -187,7 +187,7 @@ def test_in_a_loop_of_the_callers_the_step_is_that_of_the_timestep_or_refused(st
     inputs = unet_inputs(pipe, 1)
     with styled.using(reference, blocks="all", end=0.5):
         early, late = (pipe.unet(**{**inputs, "timestep": pipe.scheduler.timesteps[step]}).sample for step in (1, 2))
-        with pytest.raises(StyleError, match=r"The step of this call of the UNet is not known.*start, end, curve"):
+        with pytest.raises(StyleError, match=r"The step of this call of the network is not known.*start, end, curve"):
             pipe.unet(**{**inputs, "timestep": 3})
     plain = [pipe.unet(**{**inputs, "timestep": pipe.scheduler.timesteps[step]}).sample for step in (1, 2)]
     assert not torch.allclose(early, plain[0], rtol=1e-2)

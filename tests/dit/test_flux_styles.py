@@ -24,6 +24,7 @@ from instantstyle import (
     StyleConditioning,
     StyleError,
 )
+from instantstyle.core.guidance_checks import warn_of_guidance
 from instantstyle.core.ip_adapter import IPAdapter, list_layers
 from instantstyle.dit.families import FLUX
 from instantstyle.dit.layers import joint_attention_layers
@@ -101,6 +102,20 @@ def test_a_negative_style_without_true_guidance_is_named(styled, reference):
     draw(styled, reference, negative_style=reference, **GUIDED)
 
 
+def test_a_scale_that_the_transformer_does_not_read_is_named(styled, flux, plain):
+    assert difference(draw(styled, None, guidance_scale=9.0), plain) > 1e-3
+    flux.transformer.register_to_config(guidance_embeds=False)
+    try:
+        with pytest.warns(RequestWarning, match="guidance_scale has no effect: this transformer was distilled"):
+            warn_of_guidance(flux, [], {"guidance_scale": 3.5})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RequestWarning)
+            warn_of_guidance(flux, [], {"guidance_scale": 0.0})
+            warn_of_guidance(flux, [], {})
+    finally:
+        flux.transformer.register_to_config(guidance_embeds=True)
+
+
 @pytest.mark.parametrize("style", [False, True])
 def test_a_half_of_true_guidance_alone_is_named(styled, reference, style):
     style = reference if style else None
@@ -139,7 +154,7 @@ def test_the_step_of_a_loop_of_ones_own_is_known(styled, flux, reference, dtype)
     @torch.no_grad()
     def predict(number: int) -> torch.Tensor:
         time = flux.scheduler.timesteps[number].expand(1).to(dtype) / 1000
-        return flux.transformer(torch.ones(1, 16, 4), timestep=time, **arguments).sample
+        return flux.transformer(torch.ones(1, 16, 4), timestep=time, guidance=torch.ones(1), **arguments).sample
 
     plain = [predict(number) for number in (0, 1)]
     with styled.using(reference, blocks="all", end=0.5, scheduler=flux.scheduler):

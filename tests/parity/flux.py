@@ -45,7 +45,7 @@ SIZES: dict[str, Any] = {
 
 
 def make_transformer() -> FluxTransformer2DModel:
-    return FluxTransformer2DModel(**SIZES, pooled_projection_dim=16)
+    return FluxTransformer2DModel(**SIZES, pooled_projection_dim=16, guidance_embeds=True)
 
 
 def make_vae() -> AutoencoderKL:

@@ -49,11 +49,12 @@ def run(
             }
         )
         return
+    width = max(28, *(len(str(block)) + 1 for block in architecture.blocks))
     for block in architecture.blocks:
         roles = ", ".join(role for role, blocks in architecture.roles.items() if block in blocks)
         count = architecture.layer_counts[block]
         layers = f"{count} layer" if count == 1 else f"{count} layers"
-        print(f"{block!s:<28}{layers:<11}{roles}".rstrip())
+        print(f"{block!s:<{width}}{layers:<11}{roles}".rstrip())
     for name, source in {**architecture.sources, **architecture.weight_sources}.items():
         weights = _format_weights(architecture.weights[name]) if name in architecture.tables else ""
         print(f"# {name}: {f'{weights} ({source})' if weights else source}")

@@ -28,7 +28,7 @@ def warn(text: str) -> None:
 
 @contextmanager
 def print_request_warnings() -> Iterator[None]:
-    """Print each `RequestWarning` inside the block as a line of `warn`, once."""
+    """Print each `RequestWarning` inside the block as a line of `warn`, once; hide deprecations in libraries."""
     shown: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *args: Any, **options: Any) -> None:
@@ -41,6 +41,8 @@ def print_request_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         show_other = warnings.showwarning
         warnings.simplefilter("always", RequestWarning)
+        # diffusers (0.42) builds Chroma with a class that it deprecates itself.
+        warnings.simplefilter("ignore", FutureWarning)
         warnings.showwarning = show
         yield
 

@@ -213,7 +213,7 @@ class DenoisingState:
         """
         if self.rows is not None and rows != self.rows:
             raise StyleError(
-                f"A styled layer has {rows} rows, and this call of the UNet {self.rows} rows: something splits the "
+                f"A styled layer has {rows} rows, and this call of the network {self.rows} rows: something splits the "
                 "batch, so that the style could act in wrong rows. Turn it off (in AnimateDiff "
                 "enable_free_noise_split_inference), or style the network that is called with the parts."
             )
@@ -227,7 +227,7 @@ class DenoisingState:
         """
         if self.row_layout is None:
             raise StyleError(
-                "A styled layer runs outside of a call of the UNet that is styled. Call that UNet itself: with "
+                "A styled layer runs outside of a call of the network that is styled. Call it itself: with "
                 "torch.compile, the compiled network that the pipeline has."
             )
         return self.row_layout
@@ -242,7 +242,7 @@ class DenoisingState:
         """
         if self._progress is None:
             raise StyleError(
-                "The step of this call of the UNet is not known, since no pipeline of diffusers is running and the "
+                "The step of this call of the network is not known, since no pipeline of diffusers is running and the "
                 "scheduler does not have the timestep exactly once and next to the last one: start, end, curve, "
                 "removal='clean' or 'cleanstyle' and guidance_interval need one. Name the scheduler of your loop: "
                 "using(…, scheduler=…)."

@@ -23,6 +23,12 @@ def warn_of_guidance(pipe: Pipeline, conditionings: Sequence[StyleConditioning],
     if not _is_distilled(pipe) and cast(float, arguments.get("true_cfg_scale", 0)) > 1:
         name = type(pipe).__name__
         warn_caller(f"true_cfg_scale has no effect in {name}; its guidance is guidance_scale.", RequestWarning)
+    if _is_distilled(pipe) and not _reads_scale(pipe) and cast(float, arguments.get("guidance_scale", 0)) > 0:
+        warn_caller(
+            "guidance_scale has no effect: this transformer was distilled without it, as FLUX.1-schnell; leave it "
+            "out, or pass a negative_prompt and a true_cfg_scale above 1 (--true-guidance 3).",
+            RequestWarning,
+        )
     if _had_guidance(pipe, arguments):
         return
     half = "it acts in the unconditional half of the batch"
@@ -66,6 +72,11 @@ def _is_distilled(pipe: Pipeline) -> bool:
     """
     takes_scale = "true_cfg_scale" in inspect.signature(pipe.__call__).parameters
     return takes_scale and not hasattr(pipe, "do_classifier_free_guidance")
+
+
+def _reads_scale(pipe: Pipeline) -> bool:
+    """Whether the transformer reads the scale of distilled guidance."""
+    return getattr(network_of(pipe).config, "guidance_embeds", True) is not False
 
 
 def _true_scale(pipe: Pipeline, arguments: PipelineArguments) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from .protocols import Pipeline, network_of
+from .protocols import Pipeline, is_transformer, network_of
 
 
 def flagged_images(output: object) -> object:
@@ -37,7 +37,8 @@ def check_output(images: object, flagged: object, pipe: Pipeline) -> None:
     invalid = [place for place, image in enumerate(found, start=1) if place not in blacked_out and _is_invalid(image)]
     if not invalid:
         return
-    dtypes = f"UNet {network_of(pipe).dtype}, VAE {pipe.vae.dtype}".replace("torch.", "")
+    network = "transformer" if is_transformer(network_of(pipe)) else "UNet"
+    dtypes = f"{network} {network_of(pipe).dtype}, VAE {pipe.vae.dtype}".replace("torch.", "")
     is_half = torch.float16 in (network_of(pipe).dtype, pipe.vae.dtype)
     advice = (
         "Load with dtype=torch.bfloat16 or torch.float32, or give the pipeline a VAE made for float16."

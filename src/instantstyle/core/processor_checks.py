@@ -10,7 +10,7 @@ from torch import nn
 
 from ..errors import StyleError
 from .attention.interface import StyledProcessor
-from .protocols import Network
+from .protocols import Network, is_transformer
 
 REPLACEABLE = (
     "AttnProcessor",
@@ -37,6 +37,7 @@ def check_replaceable(unet: Network, names: Iterable[str]) -> None:
         StyleError: One has not; a layer has got another name, or is inside of a module that splits its rows; or
             diffusers' own IP-Adapter is loaded.
     """
+    network = "transformer" if is_transformer(unet) else "unet"
     found = unet.attn_processors
     loaded = sorted({type(each).__name__ for each in found.values() if "IPAdapter" in type(each).__name__})
     if loaded:
@@ -62,7 +63,7 @@ def check_replaceable(unet: Network, names: Iterable[str]) -> None:
         if not is_plain_processor(found[name]):
             raise StyleError(
                 f"{layer} has the processor {type(found[name]).__name__}, which a style would replace. Choose blocks "
-                "without it, or call unet.set_default_attn_processor() first."
+                f"without it, or call {network}.set_default_attn_processor() first."
             )
 
 

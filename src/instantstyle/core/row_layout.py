@@ -194,7 +194,7 @@ def unknown_pipeline_error(name: str) -> ModelError:
     """Build the error for a pipeline whose batches are not known."""
     reason = f" ({REFUSED[name]})" if name in REFUSED else ""
     return ModelError(
-        f"The batches of {name} are not known{reason}, so that a style could act in the wrong rows. Use a UNet "
+        f"The batches of {name} are not known{reason}, so that a style could act in the wrong rows. Use a "
         "pipeline of diffusers that has an IP-Adapter, or name the parts of its batches: InstantStyle(…, "
         'row_layout=("unconditional", "conditional")).'
     )

@@ -192,8 +192,9 @@ class StyledNetwork:
         if self._injections and self._thread is not threading.current_thread():
             name = self._thread.name if self._thread else "unknown"
             raise StyleError(
-                f"The UNet is styled by a `using` block of another thread ({name}), whose style would act here too. "
-                "Generate after that block, or call the styled pipeline with style= in each thread: such calls wait."
+                f"The network is styled by a `using` block of another thread ({name}), whose style would act here "
+                "too. Generate after that block, or call the styled pipeline with style= in each thread: such calls "
+                "wait."
             )
 
     def _intercept(self, unet: nn.Module) -> None:

@@ -56,7 +56,7 @@ def load(
     Args:
         model: A name from `CARDS`, a folder in diffusers' layout, a hub id, or a single-file checkpoint.
         adapter: A file, a state dict, or a name from `CARDS` for the adapter of that model. None takes the
-            model's own: the one in the registry, or `ip-adapter*.safetensors` in the folder. Of a list, the
+            model's own: the one in the registry, or `ip-adapter*.safetensors` or `.bin` in the folder. Of a list, the
             adapters after the first act beside it, see `InstantStyle.add_adapter`; their names are those of their
             models, or of their files without suffix.
         image_encoder: A model, its folder or its file. None takes the one beside the model, or else the one

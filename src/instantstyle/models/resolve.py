@@ -42,7 +42,7 @@ def find_card(model: str) -> ModelCard:
     path = Path(model)
     if path.is_dir():
         encoder = "image_encoder" if (path / "image_encoder").is_dir() else None
-        adapters = sorted(file.name for file in path.glob("ip-adapter*.safetensors"))
+        adapters = _list_adapters(path, ".safetensors") or _list_adapters(path, ".bin")
         if len(adapters) > 1:
             raise ModelError(f"{path} has several adapters ({', '.join(adapters)}); pass adapter= to choose.")
         return ModelCard(model, model, adapters[0] if adapters else None, encoder)
@@ -55,6 +55,11 @@ def find_card(model: str) -> ModelCard:
         f"There is no model {model!r}; known are {', '.join(CARDS)}; or give a folder, a single-file "
         f"checkpoint or a hub id (owner/name).{suggest_nearest(model, list(CARDS))}"
     )
+
+
+def _list_adapters(folder: Path, suffix: str) -> list[str]:
+    """List the names of a folder's adapters in one format; InstantX's and Kolors' are published as .bin only."""
+    return sorted(file.name for file in folder.glob(f"ip-adapter*{suffix}"))
 
 
 def resolve_card(model: str, adapter: AdapterSource | None = None) -> tuple[ModelCard, AdapterSource | None]:

@@ -189,7 +189,7 @@ def build_settings_inputs(blocks: Sequence[str]) -> FormParts:
             value="style",
             allow_custom_value=True,
             label="Where the style acts",
-            info="Blocks of the UNet: style, layout, all, or their names",
+            info="Blocks of the network: style, layout, all, or their names",
         )
         built["removal"] = gr.Dropdown(REMOVALS, value="", label="How content is removed")
         built["mask_quantile"] = gr.Textbox(
