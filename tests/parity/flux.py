@@ -48,13 +48,13 @@ def make_transformer() -> FluxTransformer2DModel:
     return FluxTransformer2DModel(**SIZES, pooled_projection_dim=16, guidance_embeds=True)
 
 
-def make_vae() -> AutoencoderKL:
+def make_vae(latent_channels: int = 1) -> AutoencoderKL:
     blocks: dict[str, Any] = {
         "down_block_types": ("DownEncoderBlock2D",),
         "up_block_types": ("UpDecoderBlock2D",),
         "block_out_channels": (4,),
     }
-    sizes: dict[str, Any] = {"latent_channels": 1, "norm_num_groups": 1, "sample_size": 32}
+    sizes: dict[str, Any] = {"latent_channels": latent_channels, "norm_num_groups": 1, "sample_size": 32}
     return AutoencoderKL(**blocks, **sizes, shift_factor=0.0609, scaling_factor=1.5035)
 
 
@@ -91,14 +91,14 @@ def make_flux(tokenizer_folder: Path) -> FluxPipeline:
     return pipe
 
 
-def _random(*shape: int, seed: int) -> torch.Tensor:
+def random_weights(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * 0.5
 
 
 def make_adapter(transformer: Any) -> dict[str, dict[str, torch.Tensor]]:
     """Make an adapter of XLabs' kind under the standard names."""
     layers = {
-        f"{layer.number}.to_{letter}_ip.{end}": _random(*shape, seed=10 * layer.number + offset)
+        f"{layer.number}.to_{letter}_ip.{end}": random_weights(*shape, seed=10 * layer.number + offset)
         for layer in list_layers(transformer)
         for offset, (letter, end, shape) in enumerate(
             (letter, end, shape)
@@ -107,10 +107,10 @@ def make_adapter(transformer: Any) -> dict[str, dict[str, torch.Tensor]]:
         )
     }
     projection = {
-        "proj.weight": _random(TOKENS * WIDTH, EMBEDDING_DIM, seed=100),
-        "proj.bias": _random(TOKENS * WIDTH, seed=101),
-        "norm.weight": 1 + _random(WIDTH, seed=102),
-        "norm.bias": _random(WIDTH, seed=103),
+        "proj.weight": random_weights(TOKENS * WIDTH, EMBEDDING_DIM, seed=100),
+        "proj.bias": random_weights(TOKENS * WIDTH, seed=101),
+        "norm.weight": 1 + random_weights(WIDTH, seed=102),
+        "norm.bias": random_weights(WIDTH, seed=103),
     }
     return {"image_proj": projection, "ip_adapter": layers}
 
@@ -135,18 +135,20 @@ def make_siglip() -> SiglipVisionModel:
 def make_instantx_adapter(transformer: Any) -> dict[str, dict[str, torch.Tensor]]:
     """Make an adapter of InstantX's kind under the names of its file."""
     layers = {
-        f"{layer.number}.to_{letter}_ip.weight": _random(layer.width, layer.cross_dim, seed=10 * layer.number + offset)
+        f"{layer.number}.to_{letter}_ip.weight": random_weights(
+            layer.width, layer.cross_dim, seed=10 * layer.number + offset
+        )
         for layer in list_layers(transformer, all_blocks=True)
         for offset, letter in enumerate("kv")
     }
     hidden = 2 * EMBEDDING_DIM
     projection = {
-        "proj.0.weight": _random(hidden, EMBEDDING_DIM, seed=100),
-        "proj.0.bias": _random(hidden, seed=101),
-        "proj.2.weight": _random(TOKENS * WIDTH, hidden, seed=102),
-        "proj.2.bias": _random(TOKENS * WIDTH, seed=103),
-        "norm.weight": 1 + _random(WIDTH, seed=104),
-        "norm.bias": _random(WIDTH, seed=105),
+        "proj.0.weight": random_weights(hidden, EMBEDDING_DIM, seed=100),
+        "proj.0.bias": random_weights(hidden, seed=101),
+        "proj.2.weight": random_weights(TOKENS * WIDTH, hidden, seed=102),
+        "proj.2.bias": random_weights(TOKENS * WIDTH, seed=103),
+        "norm.weight": 1 + random_weights(WIDTH, seed=104),
+        "norm.bias": random_weights(WIDTH, seed=105),
     }
     return {"image_proj": projection, "ip_adapter": layers}
 

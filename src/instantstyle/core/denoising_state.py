@@ -73,6 +73,8 @@ class DenoisingState:
         """Rows of each layer: those of the batch, for each frame of a video; None where they are not known."""
         self.added_tokens = 0
         """Tokens of references at the end of the text's."""
+        self.timestep: float | None = None
+        """The timestep of the call in 0..1000; None between calls."""
         self.num_frames: int | None = None
         """Frames of each video; None where the batch has images."""
         self.keeps_text = True
@@ -81,6 +83,8 @@ class DenoisingState:
         """What records the attention of each layer; None unless it is recorded."""
         self.twins: Twins | None = None
         """Rows that are unstyled twins of others; None where there are none."""
+        self.needs_timestep = False
+        """Whether keys and values depend on the timestep: reading it waits for a GPU."""
         self.has_views = False
         """Whether the rows of the batch are parts of one image."""
         self.seen_parts: set[Row] = set()
@@ -134,8 +138,9 @@ class DenoisingState:
             self.keeps_text = not call.runs_callback
             scheduler, is_own_schedule = call.pipe.scheduler, True
         self.seen_parts |= {*self.row_layout}
+        timestep = kwargs["timestep"] if "timestep" in kwargs else args[1]
+        self.timestep = float(torch.as_tensor(timestep).flatten()[0]) if self.needs_timestep else None
         if self._progress is None:
-            timestep = kwargs["timestep"] if "timestep" in kwargs else args[1]
             self._progress = self._share_in_schedule(timestep, scheduler, is_own_schedule)
 
     def skip_unconditional(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.embeddings import get_timestep_embedding
 from jaxtyping import Float
 from torch import Tensor
 
@@ -76,6 +77,12 @@ def perceiver_attention(
     """
     latents = _layer_norm(weights, f"{name}.norm2", latents)
     inputs = torch.cat([_layer_norm(weights, f"{name}.norm1", patches), latents], dim=1)
+    return _attend(weights, name, latents, inputs)
+
+
+def _attend(
+    weights: Weights, name: str, latents: Float[Tensor, "images tokens dim"], inputs: Float[Tensor, "images all dim"]
+) -> Float[Tensor, "images tokens dim"]:
     query = _split_heads(F.linear(latents, weights[f"{name}.to_q.weight"]))
     key, value = map(_split_heads, F.linear(inputs, weights[f"{name}.to_kv.weight"]).chunk(2, dim=-1))
     result = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
@@ -100,3 +107,42 @@ def _feed_forward(
 ) -> Float[Tensor, "images tokens dim"]:
     hidden = F.gelu(F.linear(_layer_norm(weights, f"{name}.0", x), weights[f"{name}.1.weight"]))
     return F.linear(hidden, weights[f"{name}.3.weight"])
+
+
+def embed_timestep(weights: Weights, timestep: float) -> Float[Tensor, "1 time"]:
+    """Embed a timestep in 0..1000 by sinusoids and a two-layer perceptron, as diffusers' `TimestepEmbedding`."""
+    first = weights["time_embedding.linear_1.weight"]
+    sinusoids = get_timestep_embedding(
+        torch.tensor([timestep], device=first.device), first.shape[1], flip_sin_to_cos=True, downscale_freq_shift=0
+    )
+    hidden = F.silu(F.linear(sinusoids.to(first.dtype), first, weights["time_embedding.linear_1.bias"]))
+    return F.linear(hidden, weights["time_embedding.linear_2.weight"], weights["time_embedding.linear_2.bias"])
+
+
+def timed_tokens(
+    weights: Weights, features: Float[Tensor, "images patches dim"], embedded: Float[Tensor, "1 time"]
+) -> Float[Tensor, "images tokens cross_dim"]:
+    """Apply the resampler of SD3.5's adapters, whose layers the timestep shifts and scales.
+
+    It equals diffusers' `IPAdapterTimeImageProjection` (huggingface.co/InstantX/SD3.5-Large-IP-Adapter).
+
+    Args:
+        weights: The projection's weights by the names of the file.
+        features: Patch features.
+        embedded: As `embed_timestep` returns it.
+    """
+    patches = F.linear(features, weights["proj_in.weight"], weights["proj_in.bias"]) + embedded[:, None]
+    latents = weights["latents"].expand(len(features), -1, -1)
+    depth = len({name.split(".")[1] for name in weights if name.startswith("layers.")})
+    for layer in range(depth):
+        name = f"layers.{layer}"
+        changed = F.linear(F.silu(embedded), weights[f"{name}.2.1.weight"], weights[f"{name}.2.1.bias"])
+        shift, scale, shift_inner, scale_inner = changed[:, None].chunk(4, dim=-1)
+        own = _layer_norm(weights, f"{name}.0.norm2", latents) * (1 + scale) + shift
+        inputs = torch.cat([_layer_norm(weights, f"{name}.0.norm1", patches), own], dim=1)
+        latents = latents + _attend(weights, f"{name}.0", own, inputs)
+        inner = _layer_norm(weights, f"{name}.1.0", latents) * (1 + scale_inner) + shift_inner
+        hidden = F.gelu(F.linear(inner, weights[f"{name}.1.1.weight"]))
+        latents = latents + F.linear(hidden, weights[f"{name}.1.3.weight"])
+    tokens = F.linear(latents, weights["proj_out.weight"], weights["proj_out.bias"])
+    return _layer_norm(weights, "norm_out", tokens)

@@ -15,6 +15,7 @@ from ..utils.device import execution_device
 from ..utils.text import shorten
 from .attention.decoupled import StyleKeyValues
 from .attention.interface import AttentionInjection, LayerSettings, StyledProcessor
+from .attention.timed import TimedKeyValues
 from .attention.token_weight import TokenWeight
 from .attention_maps import AttentionMaps
 from .attention_processor import StyledAttnProcessor
@@ -24,6 +25,7 @@ from .pipeline_call import unwrap_compiled
 from .processor_checks import check_replaceable
 from .protocols import Network, Pipeline, is_transformer, network_of
 from .row_layout import RowLayout
+from .sd3_attention_processor import SD3AttnProcessor
 from .styled_network import Injection, StyledNetwork
 from .text_tokens import TextTokens
 
@@ -85,6 +87,8 @@ def _make_processor(name: str, layer: tuple[LayerSettings, ...], state: Denoisin
     if block is None or block.attention is not None:
         path = name.removesuffix(".processor").removesuffix(".attn2")
         return StyledAttnProcessor([cast(AttentionInjection, each.build()) for each in layer], state, path)
+    if isinstance(layer[0], TimedKeyValues):
+        return SD3AttnProcessor([cast(TimedKeyValues, each).build() for each in layer], state)
     # Its imports take seconds, and UNets do not need them.
     from .joint_attention_processor import JointAttnProcessor
 

@@ -3,7 +3,7 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -17,14 +17,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..architectures import match_architecture
-from ..dit.layers import joint_attention_layers
+from ..dit.layers import ONE_STREAM, joint_attention_layers, timed_layers
 from ..errors import StyleError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from ..recipe_types import WORDLESS
 from ..unet.architectures import Architecture
-from ..unet.blocks import BlockSpec, Layer, find_weight
+from ..unet.blocks import BlockOrLayer, BlockSpec, Layer, find_weight
 from ..utils.weight_fingerprint import fingerprint_weights
 from .attention.decoupled import StyleKeyValues
 from .attention.interface import LayerSettings
+from .attention.timed import TimedKeyValues, TimedTokens
 from .attention.weight import Weight, overlap
 from .bound_style import BoundKeyValues, KeyValue, bind_command
 from .conditioning import StyleConditioning, load_mask
@@ -34,7 +36,7 @@ from .injection import StyleLayers
 from .processor_checks import is_cross_attention
 from .protocols import Network, is_transformer
 from .style import Style
-from .style_rows import StyleRows
+from .style_rows import StyleRows, stack_rows
 
 RMS_EPSILON = 1e-5
 """Added to the mean square of a head (huggingface.co/InstantX/FLUX.1-dev-IP-Adapter)."""
@@ -51,6 +53,8 @@ def list_layers(network: Network, *, all_blocks: bool = False) -> list[Layer]:
         return cross_attention_layers(network)
     config = network.config
     width = config.num_attention_heads * config.attention_head_dim
+    if not hasattr(network, ONE_STREAM):
+        return [] if all_blocks else timed_layers(network.attn_processors, width)
     return joint_attention_layers(
         network.attn_processors, width, config.attention_head_dim, config.joint_attention_dim, all_blocks=all_blocks
     )
@@ -155,14 +159,15 @@ class IPAdapter:
         """Fingerprint of the projection weights."""
         return fingerprint_weights(self._projection_weights())
 
-    def style_layers(self, conditioning: StyleConditioning) -> Mapping[str, tuple[StyleKeyValues, ...]]:
+    def style_layers(self, conditioning: StyleConditioning) -> StyleLayers:
         """Compute the keys and values of a conditioning for the layers of its blocks.
 
         Args:
             conditioning: The styles and their settings.
 
         Returns:
-            By processor name one `StyleKeyValues`; empty where the scale is 0 or no block is selected.
+            By processor name one `StyleKeyValues` or `TimedKeyValues`; empty where the scale is 0 or no block is
+            selected.
 
         Raises:
             BlockError: The network has no such block.
@@ -181,25 +186,59 @@ class IPAdapter:
         if conditioning.scale == 0 or not weights:
             return {}
         layers = [layer for layer in self.layers if find_weight(weights, layer)]
+        if layers and layers[0].is_timed:
+            return self._timed_layers(conditioning, layers, weights)
         rows = StyleRows.of(
             [(style, self._key_values(style, layers)) for style in conditioning.styles],
             (negative, self._key_values(negative, layers)) if negative else None,
             conditioning.unconditional,
         )
-        mask = None if conditioning.mask is None else load_mask(conditioning.mask)
-        scale = torch.tensor(float(conditioning.scale))
+        make_weight = self._weigh(conditioning, weights)
         return {
             layer.name: (
                 StyleKeyValues(
                     key=rows.stack(0, layer.key),
                     value=rows.stack(1, layer.key),
-                    weight=Weight(
-                        scale * find_weight(weights, layer), mask, conditioning.schedule, conditioning.frames
-                    ),
+                    weight=make_weight(layer),
                     shift=rows.shift(layer.key),
                     unconditional=conditioning.unconditional,
                     fuse=conditioning.fuse,
                     placement=layer.placement,
+                ),
+            )
+            for layer in layers
+        }
+
+    def _weigh(
+        self, conditioning: StyleConditioning, weights: Mapping[BlockOrLayer, float]
+    ) -> Callable[[Layer], Weight]:
+        """Return a function that makes the weight of a layer, with the mask read once."""
+        mask = None if conditioning.mask is None else load_mask(conditioning.mask)
+        scale, schedule, frames = torch.tensor(float(conditioning.scale)), conditioning.schedule, conditioning.frames
+        return lambda layer: Weight(scale * find_weight(weights, layer), mask, schedule, frames)
+
+    def _timed_layers(
+        self, conditioning: StyleConditioning, layers: Sequence[Layer], weights: Mapping[BlockOrLayer, float]
+    ) -> Mapping[str, tuple[TimedKeyValues, ...]]:
+        """Return what keys and values are computed from at each step, for adapters in which they change with it."""
+        checkpoint, negative = self._require_checkpoint(), conditioning.negative_style
+        if cleaned := next((style for style in conditioning.all_styles if style.removal in WORDLESS), None):
+            raise StyleError(
+                f"{cleaned.name} uses removal={cleaned.removal!r}, which changes keys and values that are the same at "
+                "all steps; those of this adapter change with the step. Use removal='subtract' with a picture."
+            )
+        embeds = [style.embeddings().float() for style in conditioning.styles]
+        # Without a reference features are zeros, as in diffusers.
+        halves = [torch.stack([torch.zeros_like(each), each]).flatten(1, 2) for each in embeds]
+        other = None if negative is None else negative.embeddings().float()
+        other = None if other is None else torch.stack([other, other]).flatten(1, 2)
+        features = stack_rows(halves, other, conditioning.unconditional).unflatten(2, embeds[0].shape[:2])
+        tokens = TimedTokens(self._projection_weights(), features)
+        make_weight = self._weigh(conditioning, weights)
+        return {
+            layer.name: (
+                TimedKeyValues(
+                    tokens, checkpoint.read_timed_layer(layer.number), make_weight(layer), conditioning.unconditional
                 ),
             )
             for layer in layers
@@ -213,6 +252,11 @@ class IPAdapter:
             StyleError: The style is not made for this adapter, or there is none.
         """
         self.check_made_for(style)
+        if self._require_checkpoint().is_timed:
+            raise StyleError(
+                f"{style.name} cannot be bound: this adapter's keys and values change with the step. Save the style "
+                "with its embeddings: instantstyle style … -o ink.style.safetensors."
+            )
         weights = self.architecture.select(blocks)
         layers = [layer for layer in self.layers if find_weight(weights, layer)]
         return replace(self._compute(style, layers), adapter=self.fingerprint)
@@ -232,6 +276,8 @@ class IPAdapter:
         embeds = style.embeddings()
         features = torch.stack([style.unconditional.expand_as(embeds), embeds]).float().flatten(0, 1)
         checkpoint = self._require_checkpoint()
+        if checkpoint.is_timed:
+            raise StyleError(f"The tokens of {style.name} change with the step, so that it has none of its own.")
         tokens = PROJECTIONS[checkpoint.projection_type](self._projection_weights(), features)
         tokens = tokens.unflatten(0, (2, len(embeds)))
         return torch.stack([torch.zeros_like(tokens[1]), tokens[1]]) if checkpoint.reaches_all_blocks else tokens

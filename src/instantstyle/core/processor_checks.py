@@ -19,6 +19,7 @@ REPLACEABLE = (
     "SlicedAttnProcessor",
     "XFormersAttnProcessor",
     "FluxAttnProcessor",
+    "JointAttnProcessor2_0",
 )
 """Processors of diffusers that compute what a styled one computes without a style, in another way."""
 

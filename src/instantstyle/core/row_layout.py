@@ -74,6 +74,11 @@ def _called_twice(pipe: Any, variables: Variables, arguments: Variables) -> RowL
     return ("unconditional",) if is_negative else UNGUIDED
 
 
+def _guided_or_skipping(pipe: Any, variables: Variables, arguments: Variables) -> RowLayout:
+    """As `_guided`; a second call at some steps is conditional, that of guidance by skipped layers."""
+    return UNGUIDED if arguments.get("skip_layers") is not None else _guided(pipe, variables, arguments)
+
+
 def _views(pipe: Any, variables: Variables, arguments: Variables) -> RowLayout:
     """Unconditional and conditional for each view, one view after the other; without guidance conditional only.
 
@@ -156,6 +161,16 @@ ROW_LAYOUTS: dict[str, ReadLayout] = {
             "FluxPipeline",
         ),
         _called_twice,
+    ),
+    **dict.fromkeys(
+        (
+            "StableDiffusion3ControlNetInpaintingPipeline",
+            "StableDiffusion3ControlNetPipeline",
+            "StableDiffusion3Img2ImgPipeline",
+            "StableDiffusion3InpaintPipeline",
+            "StableDiffusion3Pipeline",
+        ),
+        _guided_or_skipping,
     ),
     "StableDiffusionInstructPix2PixPipeline": _instructed,
     "LEditsPPPipelineStableDiffusion": _edited,

@@ -141,6 +141,7 @@ class StyledNetwork:
                 next((getattr(each, name) for each in latest if getattr(each, name) is not None), None)
                 for name in ("scheduler", "pipe_scheduler")
             )
+            self.state.needs_timestep = any(each.needs_timestep for each in self._active.values())
             call, is_own = find_pipeline_call(unet), named is not None
             self.state.begin(args, kwargs, call, named or scheduler, declared, is_own_schedule=is_own)
             try:

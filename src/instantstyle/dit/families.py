@@ -47,5 +47,20 @@ FLUX_INSTANTX = Architecture(
     head_width=_HEAD_WIDTH,
 )
 
-TRANSFORMERS = (FLUX, FLUX_INSTANTX)
+SD35 = Architecture(
+    name="sd35-large",
+    title="SD3.5 Large",
+    # huggingface.co/stabilityai/stable-diffusion-3.5-large, transformer/config.json: 38 heads of 64 in 38 blocks.
+    cross_dim=38 * 64,
+    blocks=tuple(Block(TWO_STREAMS, index) for index in range(38)),
+    experimental=True,
+    depths={TWO_STREAMS: (1, 38 * 64)},
+    # huggingface.co/InstantX/SD3.5-Large-IP-Adapter: SigLIP SO400M's hidden states.
+    adapter_inputs=frozenset({("timed", 1152, 1280)}),
+    image_size=384,
+    head_width=64,
+    is_timed=True,
+)
+
+TRANSFORMERS = (FLUX, FLUX_INSTANTX, SD35)
 """The known families of diffusion transformers, and of adapters for them that reach other blocks."""

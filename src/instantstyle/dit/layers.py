@@ -8,6 +8,19 @@ TWO_STREAMS, ONE_STREAM = TRANSFORMER_STAGES
 """Stages of the blocks in which text and image are two streams, each with projections of its own, and one."""
 
 
+def timed_layers(processors: Iterable[str], width: int) -> list[Layer]:
+    """List the joint attentions of SD3.5 that adapters reach (huggingface.co/InstantX/SD3.5-Large-IP-Adapter).
+
+    Args:
+        processors: Names of the network's attention processors, or of their layers. The second attentions of
+            SD3.5-Medium, which see the image alone, are left out.
+        width: Width of the image stream, which is that of the image tokens.
+    """
+    found = [(block, name) for name in processors if (block := Block.from_layer_name(name))]
+    names = [name for _, name in sorted(found) if name.removesuffix(".processor").endswith(".attn")]
+    return [Layer(number, name, width, width, is_timed=True) for number, name in enumerate(names)]
+
+
 def joint_attention_layers(
     processors: Iterable[str], width: int, head_width: int, cross_dim: int, *, all_blocks: bool
 ) -> list[Layer]:

@@ -24,6 +24,12 @@ from .unsupported_adapters import SUPPORTED, detect_unsupported
 PARTS = ("image_proj", "ip_adapter")
 """Prefixes of the standard names: the projection, and the keys and values of the cross-attention layers."""
 
+TIMED_NAMES = (
+    *("norm_ip.linear.weight", "norm_ip.linear.bias", "to_k_ip.weight", "to_v_ip.weight"),
+    *("norm_q.weight", "norm_k.weight", "norm_ip_k.weight"),
+)
+"""Tensors of a layer whose keys and values change with the timestep (InstantX/SD3.5-Large-IP-Adapter)."""
+
 _LAYER_TENSOR = re.compile(r"ip_adapter\.(\d{1,4})\.to_([kv])_ip\.weight")
 
 
@@ -58,7 +64,7 @@ class IPAdapterCheckpoint:
         self.projection = detect_projection(shapes, name)
         """Type and sizes of the projection network."""
         self.projection_type: ProjectionType = self.projection.type
-        """Type of the projection network: `base`, `mlp`, `plus` or `full`."""
+        """Type of the projection network: `base`, `mlp`, `plus`, `full` or `timed`."""
         self.embedding_dim: int = self.projection.dim
         """Width of the image embedding or the patch features that the projection reads."""
 
@@ -115,6 +121,11 @@ class IPAdapterCheckpoint:
         return self.projection_type == "mlp"
 
     @property
+    def is_timed(self) -> bool:
+        """Whether keys and values change with the timestep, as in InstantX's for SD3.5."""
+        return self.projection_type == "timed"
+
+    @property
     def tensors_read(self) -> tuple[str, ...]:
         """Standard names of the tensors that have been read so far, each once."""
         return tuple(self._names_read)
@@ -135,6 +146,8 @@ class IPAdapterCheckpoint:
 
     def list_layer_tensors(self, numbers: Iterable[int]) -> list[str]:
         """List the standard names of the keys and values of some layers, with their biases if they have any."""
+        if self.is_timed:
+            return [f"ip_adapter.{number}.{name}" for number in numbers for name in TIMED_NAMES]
         return list_layer_tensors(numbers, self.has_biases)
 
     def read_projection(self) -> dict[str, Tensor]:
@@ -162,6 +175,20 @@ class IPAdapterCheckpoint:
         """
         key, value = layer_tensor_names(number)
         return self._read(key), self._read(value)
+
+    def read_timed_layer(self, number: int) -> dict[str, Tensor]:
+        """Read all weights of a layer whose keys and values change with the timestep.
+
+        Args:
+            number: As in `read_layer`.
+
+        Returns:
+            By the names of `TIMED_NAMES`.
+
+        Raises:
+            CheckpointError: The file can no longer be read.
+        """
+        return {name: self._read(f"ip_adapter.{number}.{name}") for name in TIMED_NAMES}
 
     def read_biases(self, number: int) -> tuple[Float[Tensor, " width"], Float[Tensor, " width"]] | None:
         """Read the biases of a layer's keys and values.
@@ -260,6 +287,9 @@ class IPAdapterCheckpoint:
         expected: dict[str, tuple[int, ...]] = {
             name: (layer.width, layer.cross_dim) for layer in layers for name in layer_tensor_names(layer.number)
         }
+        for layer in layers:
+            if layer.is_timed:
+                expected |= self._timed_shapes(layer)
         with_bias = [layer for layer in layers if layer.has_bias]
         expected |= {name: (layer.width,) for layer in with_bias for name in layer_tensor_names(layer.number, "bias")}
         found = {name: self.shapes[name] for name in self._names_in("ip_adapter")}
@@ -270,6 +300,17 @@ class IPAdapterCheckpoint:
             if name in found and found[name] != shape
         ]
         return missing + misshapen + [f"unexpected {name}" for name in found if name not in expected]
+
+    def _timed_shapes(self, layer: Layer) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of a layer whose keys and values change with the timestep; heads are as wide as norms."""
+        name, inner = f"ip_adapter.{layer.number}", self.projection.inner or 0
+        head = self.shapes.get(f"{name}.norm_ip_k.weight", (0,))
+        changed = 2 * layer.cross_dim
+        return {
+            f"{name}.norm_ip.linear.weight": (changed, inner),
+            f"{name}.norm_ip.linear.bias": (changed,),
+            **{f"{name}.{norm}.weight": head for norm in ("norm_q", "norm_k", "norm_ip_k")},
+        }
 
     def _layer_shapes(self) -> dict[int, tuple[int, ...]]:
         """Shape of the matrices of each layer by its number, in ascending order."""

@@ -14,10 +14,10 @@ from typing import Literal
 
 from ..errors import CheckpointError
 
-ProjectionType = Literal["base", "mlp", "full", "plus"]
+ProjectionType = Literal["base", "mlp", "full", "plus", "timed"]
 """`base`: a linear layer computes a few tokens from the pooled image embedding; `mlp`: a perceptron does; `full`: a
 perceptron computes one token from each patch feature; `plus`: a resampler (perceiver attention) computes a few tokens
-from all patch features."""
+from all patch features; `timed`: a resampler whose tokens depend on the timestep."""
 
 EMBEDDING_TYPES: frozenset[str] = frozenset({"base", "mlp"})
 """Types that read the pooled image embedding; the others read patch features."""
@@ -73,15 +73,32 @@ _PLUS_LAYER = {
     "1.3.weight": "inner wide",
 }
 
-_TABLES: dict[ProjectionType, dict[str, str]] = {"base": _BASE, "mlp": _MLP, "full": _FULL, "plus": _PLUS}
+_TIMED = {
+    **_PLUS,
+    "time_embedding.linear_1.weight": "inner sinusoids",
+    "time_embedding.linear_1.bias": "inner",
+    "time_embedding.linear_2.weight": "inner inner",
+    "time_embedding.linear_2.bias": "inner",
+}
+
+_TIMED_LAYER = {**_PLUS_LAYER, "2.1.weight": "changed inner", "2.1.bias": "changed"}
+
+_TABLES: dict[ProjectionType, dict[str, str]] = {
+    "base": _BASE,
+    "mlp": _MLP,
+    "full": _FULL,
+    "plus": _PLUS,
+    "timed": _TIMED,
+}
 
 _MARKERS: dict[ProjectionType, tuple[str, ...]] = {
     "base": ("proj.weight",),
     "mlp": ("proj.2.weight", "norm.weight"),
     "full": ("proj.3.weight",),
     "plus": ("latents",),
+    "timed": ("latents", "time_embedding.linear_1.weight"),
 }
-"""The tensors that only this type of projection has together."""
+"""The tensors that only this type of projection has together; `timed` is a `plus` with more."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +128,8 @@ def detect_projection(shapes: Shapes, name: str) -> ProjectionConfig:
             every missing, unexpected and misshapen tensor.
     """
     types: list[ProjectionType] = [candidate for candidate, tensors in _MARKERS.items() if shapes.keys() >= {*tensors}]
+    if "timed" in types:
+        types.remove("plus")
     if len(types) != 1:
         markers = ", ".join(" with ".join(f"image_proj.{name}" for name in names) for names in _MARKERS.values())
         found = ", ".join(f"image_proj.{tensor}" for tensor in sorted(shapes))
@@ -129,11 +148,12 @@ def detect_projection(shapes: Shapes, name: str) -> ProjectionConfig:
 
 def _expected_shapes(projection_type: ProjectionType, names: Iterable[str]) -> dict[str, str]:
     """Return the table of a type. A resampler has as many layers as the highest layer number in `names`."""
-    if projection_type != "plus":
+    if projection_type not in ("plus", "timed"):
         return _TABLES[projection_type]
     depths = [int(match[1]) for name in names if (match := re.match(r"layers\.(\d{1,3})\.", name))]
     layers = range(max(depths, default=0) + 1)
-    return _PLUS | {f"layers.{depth}.{end}": shape for depth in layers for end, shape in _PLUS_LAYER.items()}
+    table, layer = (_PLUS, _PLUS_LAYER) if projection_type == "plus" else (_TIMED, _TIMED_LAYER)
+    return table | {f"layers.{depth}.{end}": shape for depth in layers for end, shape in layer.items()}
 
 
 def _infer_sizes(expected: Mapping[str, str], shapes: Shapes) -> dict[str, int]:
@@ -162,7 +182,9 @@ def _check_proportions(projection_type: ProjectionType, sizes: Mapping[str, int]
     """List sizes that are not multiples of those they must be multiples of."""
     if projection_type in EMBEDDING_TYPES and sizes["flat"] % sizes["cross"]:
         return [f"{sizes['flat']} rows are not a multiple of the token width {sizes['cross']}"]
-    if projection_type == "plus":
+    if projection_type == "timed" and sizes["changed"] != 4 * sizes["inner"]:
+        return [f"{sizes['changed']} shifts and scales are not four for each of {sizes['inner']} channels"]
+    if projection_type in ("plus", "timed"):
         queries, keys_values = sizes["heads"], sizes["both"]
         if queries % HEAD_WIDTH or keys_values != 2 * queries:
             return [f"{queries} query and {keys_values} key/value rows do not form heads {HEAD_WIDTH} wide"]

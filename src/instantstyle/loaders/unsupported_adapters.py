@@ -11,7 +11,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 SUPPORTED = (
     "use a base, Plus or full adapter for SD1.5 or SDXL, the Plus adapter of Kolors, or one of XLabs or InstantX for "
-    "FLUX.1"
+    "FLUX.1 or SD3.5"
 )
 """Advice for the end of an error message."""
 
@@ -67,10 +67,5 @@ _FAMILIES = (
     UnsupportedFamily("IP-Adapter-FaceID, which needs a face recogniser", _has_name("ip_adapter.*lora*")),
     # github.com/instantX-research/InstantID: a resampler that reads a face embedding.
     UnsupportedFamily("InstantID, which needs a face recogniser", _has_shape("image_proj.proj_in.weight", FACE_WIDTH)),
-    # huggingface.co/InstantX/SD3.5-Large-IP-Adapter; the names are those that diffusers converts.
-    UnsupportedFamily(
-        "an IP-Adapter for SD3.5, whose tokens depend on the timestep",
-        _has_name("image_proj.time_embedding.*", "ip_adapter.*.norm_ip.*"),
-    ),
     UnsupportedFamily("IP-Adapter-FaceID, which needs a face recogniser", _reads_faces),
 )

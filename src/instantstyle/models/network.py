@@ -11,7 +11,7 @@ import torch
 from ..architectures import match_architecture
 from ..core.ip_adapter import list_layers, projects_text
 from ..dit.families import TRANSFORMERS
-from ..dit.layers import joint_attention_layers
+from ..dit.layers import joint_attention_layers, timed_layers
 from ..errors import CheckpointError
 from ..unet.architectures import Architecture
 from ..unet.blocks import Layer
@@ -25,7 +25,7 @@ from .resolve import find_card
 UNET_CONFIG = "unet/config.json"
 NETWORK_CONFIGS = (UNET_CONFIG, "transformer/config.json")
 
-TRANSFORMER_CLASSES = ("FluxTransformer2DModel", "ChromaTransformer2DModel")
+TRANSFORMER_CLASSES = ("FluxTransformer2DModel", "ChromaTransformer2DModel", "SD3Transformer2DModel")
 """diffusers' classes of the transformers that can be styled."""
 
 
@@ -77,7 +77,7 @@ def find_network(card: ModelCard, *, all_blocks: bool | None = None) -> Network 
         CheckpointError: The config of the network cannot be read.
     """
     own = card.architecture
-    if own is not None and own.is_transformer and all_blocks not in (None, own.has_single_stream):
+    if own is not None and own.is_transformer and not own.is_timed and all_blocks not in (None, own.has_single_stream):
         own = next(family for family in TRANSFORMERS if family.has_single_stream == all_blocks)
     if own is not None and own.depths and own.cross_dim:
         return Network(list_table_layers(own), own)
@@ -118,6 +118,8 @@ def list_table_layers(architecture: Architecture, cross_dim: int | None = None) 
         cross_dim: Width of the text tokens where the table has none; None stands for 0.
     """
     width_of_tokens = architecture.cross_dim or cross_dim or 0
+    if architecture.is_timed:
+        return timed_layers(architecture.layers, architecture.cross_dim or 0)
     if architecture.is_transformer:
         widths, heads = [width for _, width in architecture.depths.values()], architecture.head_width or 0
         return joint_attention_layers(

@@ -44,6 +44,8 @@ class Architecture:
     """What published adapters read, where another family has the same layers."""
     image_size: int | None = None
     """Side in pixels of the images that the encoder of these adapters reads; None for 224."""
+    is_timed: bool = False
+    """Whether keys and values of its adapters change with the timestep, so that no style can be bound."""
     head_width: int | None = None
     """Width of an attention's heads, where adapters norm keys and values by them."""
     counts: Mapping[Block, int] = field(default_factory=dict[Block, int], compare=False)

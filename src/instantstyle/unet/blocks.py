@@ -186,6 +186,8 @@ class Layer:
     """Width of the heads by which an adapter's keys and values are normed there; None where they are not."""
     placement: Placement = "attention"
     """Where a style's result is added."""
+    is_timed: bool = False
+    """Whether an adapter's keys and values change with the timestep there."""
 
     @property
     def block(self) -> Block | None:

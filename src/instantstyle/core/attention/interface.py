@@ -97,6 +97,9 @@ Acting = TypeVar("Acting", bound=Injection)
 class StyledProcessor(Generic[Acting]):
     """What takes the place of a layer's attention processor. Each instance serves one layer and owns no weights."""
 
+    needs_timestep = False
+    """Whether its keys and values depend on the timestep, beside the progress."""
+
     def __init__(self, injections: Sequence[Acting], state: DenoisingState) -> None:
         """
         Args:

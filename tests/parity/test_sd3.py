@@ -1,0 +1,172 @@
+"""SD3.5 with InstantX's adapter, whose keys and values change with the step, against diffusers' own."""
+
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from transformers import SiglipImageProcessor
+
+from instantstyle import CheckpointError, InstantStyle, StyleConditioning, StyleError
+from instantstyle.dit.families import FLUX, SD35
+from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
+from instantstyle.models.network import list_table_layers
+
+from .flux import make_siglip
+from .sd3 import INPUTS, list_instantx_shapes, make_adapter, make_pipeline
+from .test_flux import difference
+
+CALL = {"num_inference_steps": 3, "height": 32, "width": 48, "output_type": "latent", "max_sequence_length": 16}
+
+
+def load_into_diffusers(pipe: Any) -> Any:
+    encoder = make_siglip()
+    side: Any = encoder.config.image_size
+    pipe.register_modules(
+        image_encoder=encoder, feature_extractor=SiglipImageProcessor(size={"height": side, "width": side})
+    )
+    adapter = make_adapter(pipe.transformer)
+    pipe.load_ip_adapter(adapter, weight_name="", low_cpu_mem_usage=False)
+    pipe.set_ip_adapter_scale(1.0)
+    return pipe
+
+
+def make_styled(pipe: Any) -> InstantStyle:
+    return InstantStyle(pipe, adapter=make_adapter(pipe.transformer), image_encoder=make_siglip())
+
+
+@pytest.fixture(scope="module")
+def styled(tokenizer_folder) -> InstantStyle:
+    return make_styled(make_pipeline("StableDiffusion3Pipeline", tokenizer_folder))
+
+
+def draw(styled: InstantStyle, style: Any, **arguments: Any) -> torch.Tensor:
+    settings = {} if style is None or isinstance(style, list | StyleConditioning) else {"blocks": "all"}
+    return styled("a", style=style, seed=3, **{**settings, **CALL, **arguments}).images
+
+
+@pytest.mark.parametrize("guided", [False, True], ids=["unguided", "guided"])
+@pytest.mark.parametrize("name", INPUTS)
+def test_every_pipeline_equals_diffusers(tokenizer_folder, reference, name, guided):
+    pipe = make_pipeline(name, tokenizer_folder)
+    arguments = {**CALL, **INPUTS[name], "guidance_scale": 4.0 if guided else 1.0}
+    if guided:
+        arguments["negative_prompt"] = "b"
+    styled = make_styled(pipe)
+    style = styled.style(reference, crop="squash")
+    ours = styled("a", style=style, blocks="all", seed=3, **arguments).images
+    plain = styled("a", seed=3, **arguments).images
+    load_into_diffusers(pipe)
+    generator = torch.Generator().manual_seed(3)
+    expected = pipe(prompt="a", ip_adapter_image=reference, generator=generator, **arguments).images
+    assert difference(ours, expected) < 1e-4
+    assert difference(plain, expected) > 1e-2
+
+
+def test_weights_of_blocks_equal_scales_of_diffusers_processors(tokenizer_folder, reference):
+    pipe = make_pipeline("StableDiffusion3Pipeline", tokenizer_folder)
+    styled = make_styled(pipe)
+    style = styled.style(reference, crop="squash")
+    conditioning = StyleConditioning(style, blocks={"transformer_blocks.0": 0.3, "transformer_blocks.2": 1.5})
+    ours = draw(styled, conditioning, num_images_per_prompt=2)
+    load_into_diffusers(pipe)
+    for block, scale in zip(pipe.transformer.transformer_blocks, (0.3, 0.0, 1.5), strict=True):
+        block.attn.processor.scale = scale
+    generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
+    arguments = {**CALL, "ip_adapter_image": reference, "num_images_per_prompt": 2}
+    assert difference(ours, pipe("a", generator=generators, **arguments).images) < 1e-4
+
+
+def test_a_negative_style_equals_diffusers(tokenizer_folder, reference):
+    other = reference.transpose(Image.Transpose.ROTATE_90)
+    pipe = make_pipeline("StableDiffusion3Pipeline", tokenizer_folder)
+    styled = make_styled(pipe)
+    ours = draw(styled, styled.style(reference), negative_style=styled.style(other))
+    swapped = draw(styled, StyleConditioning(styled.style(other), blocks="all", unconditional=True))
+    load_into_diffusers(pipe)
+    negative, positive = (styled.style(each).embeddings() for each in (other, reference))
+    for embeds, expected in ((positive, ours), (torch.zeros_like(negative), swapped)):
+        arguments = {**CALL, "ip_adapter_image_embeds": torch.cat([negative, embeds])}
+        drawn = pipe("a", generator=torch.Generator().manual_seed(3), **arguments).images
+        assert difference(drawn, expected) < 1e-4
+
+
+def test_masks_steps_and_several_styles(styled, reference):
+    plain, every = draw(styled, None), draw(styled, reference)
+    white, black = Image.new("L", (24, 16), 255), Image.new("L", (24, 16))
+    assert difference(draw(styled, reference, mask=white), every) < 1e-5
+    assert difference(draw(styled, reference, mask=black), plain) < 1e-5
+    assert draw(styled, reference, scale=0).equal(plain)
+    left = black.copy()
+    left.paste(255, (0, 0, 12, 16))
+    other = reference.transpose(Image.Transpose.ROTATE_90)
+    drawn = [
+        plain,
+        every,
+        draw(styled, reference, mask=left),
+        draw(styled, reference, start=0.5),
+        draw(styled, styled.style([reference, other], combine="concat")),
+        draw(styled, [StyleConditioning(styled.style(each), blocks="all", scale=0.5) for each in (reference, other)]),
+        draw(styled, reference, blocks="transformer_blocks.1"),
+    ]
+    pairs = [(one, other) for place, one in enumerate(drawn) for other in drawn[:place]]
+    assert min(difference(one, other) for one, other in pairs) > 1e-3
+
+
+def test_each_prompt_can_have_its_style(styled, reference):
+    other = reference.transpose(Image.Transpose.ROTATE_90)
+    styles = [styled.style(each) for each in (reference, other)]
+    pair = styled(["a", "b"], style=styles, blocks="all", seed=3, **CALL).images
+    alone = [
+        styled(prompt, style=style, blocks="all", seed=seed, **CALL).images
+        for prompt, style, seed in zip("ab", styles, (3, 4), strict=True)
+    ]
+    assert difference(pair, torch.cat(alone)) < 1e-4
+
+
+def test_guidance_by_skipped_layers_is_conditional(styled, reference):
+    skipping = {"skip_guidance_layers": [1], "skip_layer_guidance_stop": 1.0, "skip_layer_guidance_start": 0.0}
+    drawn = [draw(styled, style, **extra) for style in (None, reference) for extra in ({}, skipping)]
+    pairs = [(one, other) for place, one in enumerate(drawn) for other in drawn[:place]]
+    assert min(difference(one, other) for one, other in pairs) > 1e-3
+
+
+def test_a_saved_style_generates_the_same(styled, reference, tmp_path):
+    styled.style(reference).save(tmp_path / "ink.style.safetensors", exact=True)
+    assert difference(draw(styled, tmp_path / "ink.style.safetensors"), draw(styled, reference)) < 1e-6
+
+
+def test_what_does_not_fit_is_named(styled, reference, image_encoder):
+    style = styled.style(reference)
+    with pytest.raises(StyleError, match="cannot be bound: this adapter's keys and values change with the step"):
+        styled.bind(style, "all")
+    with pytest.raises(StyleError, match="cannot be removed"):
+        styled.style(reference, content="a cat")
+    for removal in ("clean", "cleanstyle"):
+        with pytest.raises(StyleError, match=f"removal='{removal}', which changes keys and values that are the same"):
+            draw(styled, styled.style(reference, removal=removal))
+    adapter = make_adapter(styled.pipe.transformer)
+    adapter["ip_adapter"]["1.norm_q.weight"] = torch.ones(3)
+    with pytest.raises(CheckpointError, match=r"ip_adapter\.1\.norm_q\.weight is \[3\], expected \[16\]"):
+        InstantStyle(styled.pipe, adapter=adapter, image_encoder=make_siglip())
+    del adapter["ip_adapter"]["1.norm_q.weight"]
+    with pytest.raises(CheckpointError, match=r"missing ip_adapter\.1\.norm_q\.weight"):
+        InstantStyle(styled.pipe, adapter=adapter, image_encoder=make_siglip())
+    with pytest.raises(CheckpointError, match=r"adapter \(timed\) needs patch features of width 24"):
+        InstantStyle(styled.pipe, adapter=make_adapter(styled.pipe.transformer), image_encoder=image_encoder)
+
+
+def test_a_file_of_full_size_is_recognised():
+    parts: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+    with torch.device("meta"):
+        for name, shape in list_instantx_shapes().items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = torch.zeros(shape, dtype=torch.float16)
+    checkpoint = IPAdapterCheckpoint.open(parts)
+    assert checkpoint.architecture is SD35
+    assert (checkpoint.projection_type, checkpoint.embedding_dim, checkpoint.tokens) == ("timed", 1152, 64)
+    layers = list_table_layers(SD35)
+    assert [layer.number for layer in layers] == [*range(38)]
+    checkpoint.validate_layers(layers)
+    with pytest.raises(CheckpointError, match=r"trained for cross dim 2432 \(SD3\.5 Large\); the network has 4096"):
+        checkpoint.validate_layers(list_table_layers(FLUX))
