@@ -16,6 +16,7 @@ REASONS = {
     "installs packages": 6,
     "needs SDXL's weights": 17,
     "needs FLUX.1's weights": 6,
+    "needs SD3.5's weights": 1,
     "needs SDXL's weights and the package hidiffusion": 1,
     "needs the weights of SD1.5 and of a motion adapter": 3,
     "needs the network and Kolors' weights": 1,

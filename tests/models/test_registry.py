@@ -10,6 +10,7 @@ from instantstyle.models import CARDS
 from instantstyle.models.network import import_diffusers_class
 from instantstyle.models.registry import WeightsSize
 
+from ..parity import sd3
 from ..parity.flux import list_instantx_shapes
 
 HUB_CARDS = [card for card in CARDS.values() if not card.bundled]
@@ -30,6 +31,7 @@ def test_the_names_of_the_models():
         "flux-instantx",
         "flux-schnell",
         "chroma",
+        "sd35-large",
     ]
 
 
@@ -78,6 +80,21 @@ def test_the_sizes_of_transformers_are_those_of_their_classes(name, class_name, 
     assert sum(shard.millions for shard in shards) == pytest.approx(parameters / 1e6, abs=0.1)
 
 
+def test_the_sizes_of_sd35_are_those_of_its_class_and_file():
+    sizes = {"num_layers": 38, "num_attention_heads": 38, "attention_head_dim": 64, "caption_projection_dim": 38 * 64}
+    with torch.device("meta"):
+        transformer = import_diffusers_class("SD3Transformer2DModel")(
+            **sizes, joint_attention_dim=4096, pooled_projection_dim=2048, pos_embed_max_size=192, qk_norm="rms_norm"
+        )
+    parts = CARDS["sd35-large"].components
+    shards = cast("tuple[WeightsSize, ...]", parts["transformer"])
+    # The positions are a buffer.
+    numbers = sum(tensor.numel() for tensor in transformer.state_dict().values())
+    assert sum(shard.millions for shard in shards) == pytest.approx(numbers / 1e6, abs=0.2)
+    vae = cast("WeightsSize", parts["vae"])
+    assert sum(shard.num_bytes for shard in shards) + vae.num_bytes == pytest.approx(16460379262, rel=1e-4)
+
+
 def test_the_size_of_an_adapter_for_transformers_is_that_of_its_tensors():
     projection, layers = (768 + 1) * 16 * 4096 + 2 * 4096, 19 * 2 * (4096 + 1) * 3072
     size = CARDS["flux-dev"].adapter_weights
@@ -85,5 +102,9 @@ def test_the_size_of_an_adapter_for_transformers_is_that_of_its_tensors():
     assert size.millions == pytest.approx((projection + layers) / 1e6, abs=0.1)
     parameters = sum(math.prod(shape) for shape in list_instantx_shapes().values())
     size = CARDS["flux-instantx"].adapter_weights
+    assert size is not None
+    assert size.millions == pytest.approx(parameters / 1e6, abs=0.1)
+    parameters = sum(math.prod(shape) for shape in sd3.list_instantx_shapes().values())
+    size = CARDS["sd35-large"].adapter_weights
     assert size is not None
     assert size.millions == pytest.approx(parameters / 1e6, abs=0.1)

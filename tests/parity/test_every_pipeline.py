@@ -15,8 +15,8 @@ from instantstyle.core.ip_adapter import cross_attention_layers
 from instantstyle.core.row_layout import REFUSED, ROW_LAYOUTS
 
 from ..conftest import layer_weights
+from . import flux, sd3
 from .diffusers_path import load_adapter
-from .flux import INPUTS
 from .pipeline_cases import CASES, list_adapter_classes, make_pipeline
 from .pipeline_components import sd15
 from .pipelines_page import PAGE, render_page
@@ -166,8 +166,8 @@ def test_latents_equal_diffusers_in_the_other_cells(name, tokenizer_folder, imag
 
 def test_every_class_of_diffusers_with_an_adapter_is_compared_or_refused():
     assert sorted(list_adapter_classes() - {*CASES, *REFUSED}) == []
-    # `test_flux.py` compares those with a transformer.
-    assert sorted({*CASES, *INPUTS}) == sorted(ROW_LAYOUTS)
+    # `test_flux.py` and `test_sd3.py` compare those with a transformer.
+    assert sorted({*CASES, *flux.INPUTS, *sd3.INPUTS}) == sorted(ROW_LAYOUTS)
     assert sorted(REFUSED) == sorted({*REFUSED} - {*ROW_LAYOUTS})
 
 

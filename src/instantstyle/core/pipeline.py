@@ -88,7 +88,7 @@ class InstantStyle:
     ) -> None:
         """
         Args:
-            pipe: A diffusers pipeline with a UNet, or with a transformer of FLUX.1 or Chroma.
+            pipe: A diffusers pipeline with a UNet, or with a transformer of FLUX.1, Chroma or SD3.5.
             adapter: Path of an IP-Adapter (.safetensors, .bin) or a state dict; None allows bound styles only.
             image_encoder: The adapter's image encoder, a model or its folder; None uses the pipeline's own.
             text_encoder: Model and tokenizer that share the image encoder's space; None uses the pipeline's

@@ -66,6 +66,15 @@ def _image_source(title: str, folder: str, weights: WeightsSize) -> EncoderSourc
 _VIT_H = _image_source("OpenCLIP ViT-H/14", "models/image_encoder", WeightsSize(632.1, bytes_per_parameter=4))
 _BIGG = _image_source("OpenCLIP ViT-bigG/14", "sdxl_models/image_encoder", WeightsSize(1844.9))
 
+# The whole SigLIP, with its text encoder.
+_SIGLIP = EncoderSource(
+    title="SigLIP SO400M/14-384",
+    repo=SIGLIP_REPO,
+    revision=SIGLIP_REVISION,
+    files=("config.json", "model.safetensors"),
+    weights=SIGLIP_WEIGHTS,
+)
+
 IMAGE_SOURCES: Mapping[tuple[Features, int], EncoderSource] = {
     ("embeddings", 1024): _VIT_H,
     ("hidden states", 1280): _VIT_H,
@@ -79,14 +88,8 @@ IMAGE_SOURCES: Mapping[tuple[Features, int], EncoderSource] = {
         files=("config.json", "model.safetensors"),
         weights=CLIP_L_WEIGHTS,
     ),
-    # The whole SigLIP, with its text encoder.
-    ("embeddings", 1152): EncoderSource(
-        title="SigLIP SO400M/14-384",
-        repo=SIGLIP_REPO,
-        revision=SIGLIP_REVISION,
-        files=("config.json", "model.safetensors"),
-        weights=SIGLIP_WEIGHTS,
-    ),
+    ("embeddings", 1152): _SIGLIP,
+    ("hidden states", 1152): _SIGLIP,
     # The whole CLIP at 336 px, openai/clip-vit-large-patch14-336, beside the adapter of Kolors.
     ("hidden states", 1024): EncoderSource(
         title="CLIP ViT-L/14-336",

@@ -92,7 +92,7 @@ def find_network_conflicts(card: ModelCard) -> Iterator[InstantStyleError]:
     if "unet" not in index and not (known and all(each.name == "unet" for each in list_components(index))):
         yield ModelError(
             f"{card.pipeline} contains a {str(kind or 'pipeline')[:60]} without a UNet; only SDXL, Kolors, "
-            "Stable Diffusion 1.5, FLUX.1 and Chroma fit."
+            "Stable Diffusion 1.5, FLUX.1, Chroma and SD3.5 fit."
         )
 
 

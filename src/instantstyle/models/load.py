@@ -61,7 +61,7 @@ def load(
             models, or of their files without suffix.
         image_encoder: A model, its folder or its file. None takes the one beside the model, or else the one
             that the adapter needs. Of a list, one or None for each adapter; None shares the first one where it fits.
-        dtype: None chooses float16 on a GPU, bfloat16 for FLUX.1 and Chroma there, and on a CPU float32, or bfloat16
+        dtype: None chooses float16 on a GPU, bfloat16 for transformers there, and on a CPU float32, or bfloat16
             if a short measurement finds it to be faster.
         device: Where the model is moved to; None leaves it on the CPU.
         keep_encoder: Whether to keep the image encoder in memory after references are encoded.

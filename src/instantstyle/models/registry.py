@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..dit.families import FLUX, FLUX_INSTANTX
+from ..dit.families import FLUX, FLUX_INSTANTX, SD35
 from ..unet.architectures import KOLORS, MINI, SD15, SDXL, Architecture
 from .pipeline_files import Kind
 
@@ -187,6 +187,19 @@ _CHROMA_PARTS: Mapping[str, Weights] = {
     "tokenizer": None,
     "text_encoder": _T5,
     "transformer": (WeightsSize(4973.1), WeightsSize(3926.9)),
+    "vae": WeightsSize(83.8),
+}
+
+# sd3.5_large.safetensors has 16.46 GB: this transformer, whose positions are stored, and the VAE.
+_SD35_PARTS: Mapping[str, Weights] = {
+    "scheduler": None,
+    "tokenizer": None,
+    "tokenizer_2": None,
+    "tokenizer_3": None,
+    "text_encoder": WeightsSize(123.7),
+    "text_encoder_2": WeightsSize(694.7),
+    "text_encoder_3": _T5,
+    "transformer": (WeightsSize(4992.5), WeightsSize(3153.7)),
     "vae": WeightsSize(83.8),
 }
 
@@ -379,6 +392,23 @@ _CARDS = (
         kinds={"tokenizer": "T5 tokenizer"},
         # huggingface.co/lodestones/Chroma1-HD, its card's example: guidance 3, 40 steps.
         defaults={"num_inference_steps": 40, "guidance_scale": 3.0, "height": 1024, "width": 1024},
+    ),
+    ModelCard(
+        name="sd35-large",
+        description="Stable Diffusion 3.5 Large with InstantX's adapter (64 tokens); no block is known to carry style",
+        licence="Stability AI Community (free below 1 M$ a year), to be accepted on its page; adapter the same",
+        architecture=SD35,
+        pipeline="stabilityai/stable-diffusion-3.5-large",
+        pipeline_revision="ceddf0a7fdf2064ea28e2213e3b84e4afa170a0f",
+        components=_SD35_PARTS,
+        kinds={"tokenizer_3": "fast tokenizer"},
+        adapter="ip-adapter.bin",
+        adapter_repo="InstantX/SD3.5-Large-IP-Adapter",
+        revision="f1f54ca369ae759f9278ae9c87d46def9f133c78",
+        adapter_weights=WeightsSize(797.9),
+        features=("timed", 1152),
+        # huggingface.co/stabilityai/stable-diffusion-3.5-large, its card's example: 28 steps, guidance 3.5.
+        defaults={"num_inference_steps": 28, "guidance_scale": 3.5, "height": 1024, "width": 1024},
     ),
 )
 

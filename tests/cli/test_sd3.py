@@ -1,0 +1,52 @@
+"""The command with a folder of SD3.5."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from instantstyle.imaging.png_metadata import read_recipe
+
+from ..parity.flux import make_siglip
+from ..parity.sd3 import make_adapter, make_pipeline
+
+SMALL = ("--width", 64, "--height", 48, "--steps", 2, "--seed", 1)
+
+pytestmark = pytest.mark.filterwarnings("ignore:The model was trained on images of")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer_folder) -> Path:
+    """A folder with a small pipeline, an adapter of InstantX's kind and its image encoder."""
+    folder = tmp_path_factory.mktemp("sd3")
+    pipe = make_pipeline("StableDiffusion3Pipeline", tokenizer_folder)
+    pipe.save_pretrained(folder)
+    make_siglip().save_pretrained(folder / "image_encoder")
+    torch.save(make_adapter(pipe.transformer), folder / "ip-adapter.bin")
+    return folder
+
+
+def test_images_are_generated_planned_and_reproduced(run, folder, reference):
+    reference.save("ink.png")
+    words = ("generate", "a", "--blocks", "all", "--model", folder, *SMALL)
+    done = run(*words, "--style", "ink.png", "--negative", "b", "-o", "out.png")
+    assert done.code == 0, done.err
+    assert read_recipe("out.png").scheduler == "FlowMatchEulerDiscreteScheduler"
+    assert "bit-identical" in run("reproduce", "out.png").out
+    assert run("doctor", folder).code == 0
+    planned = run(*words, "--style", "ink.png", "-o", "out.png", "--plan")
+    assert "transformer_blocks.0–2" in planned.out, planned.err
+    saved = run("style", "ink.png", "--model", folder, "-o", "ink.style.safetensors")
+    assert saved.code == 0, saved.err
+    done = run(*words, "--style", "ink.style.safetensors", "--negative", "b", "-o", "again.png")
+    assert done.code == 0, done.err
+    with Image.open("out.png") as one, Image.open("again.png") as other:
+        assert max(abs(a - b) for a, b in zip(one.tobytes(), other.tobytes(), strict=True)) <= 4
+    bound = run(
+        "style", "ink.png", "--model", folder, "--bind", folder, "--blocks", "all", "-o", "b.style.safetensors"
+    )
+    assert bound.code == 2
+    assert "cannot be bound: this adapter's keys and values change with the step" in bound.err
+    plain = run("generate", "a", "--model", folder, *SMALL, "-o", "plain.png")
+    assert plain.code == 0, plain.err
