@@ -43,9 +43,8 @@ def test_images_are_generated_planned_and_reproduced(run, folder, reference):
     assert done.code == 0, done.err
     with Image.open("out.png") as one, Image.open("again.png") as other:
         assert max(abs(a - b) for a, b in zip(one.tobytes(), other.tobytes(), strict=True)) <= 4
-    bound = run(
-        "style", "ink.png", "--model", folder, "--bind", folder, "--blocks", "all", "-o", "b.style.safetensors"
-    )
+    bind = ("--bind", folder, "--blocks", "all", "-o", "b.style.safetensors")
+    bound = run("style", "ink.png", "--model", folder, *bind)
     assert bound.code == 2
     assert "cannot be bound: this adapter's keys and values change with the step" in bound.err
     plain = run("generate", "a", "--model", folder, *SMALL, "-o", "plain.png")

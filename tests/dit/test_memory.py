@@ -14,6 +14,7 @@ from instantstyle import InstantStyle
 
 from ..parity.flux import make_adapter, make_flux
 from ..parity.test_flux import CALL, difference, load_into_diffusers
+from .kinds import KINDS, draw_kind, make_kind
 
 CPU = torch.device("cpu")
 
@@ -30,6 +31,7 @@ def draw(pipe: Any, image_encoder: Any, reference: Any) -> Any:
 
 SCRIPT = """
 import json, sys, warnings
+
 warnings.simplefilter("ignore")
 from pathlib import Path
 
@@ -37,21 +39,18 @@ import torch
 from PIL import Image
 from torch._dynamo.testing import CompileCounter
 
-from instantstyle import InstantStyle
-from tests.conftest import make_image_encoder
-from tests.parity.flux import make_adapter, make_flux
-from tests.parity.test_flux import CALL, difference
+from tests.dit.kinds import draw_kind, make_kind
+from tests.parity.test_flux import difference
 
 image = Image.effect_noise((64, 48), 80).convert("RGB")
 results = {}
-for name in ("whole", "in place", "block by block"):
+for name in ("whole", "in place", "block by block") if sys.argv[2] == "xlabs" else ("whole",):
     torch._dynamo.reset()
-    pipe = make_flux(Path(sys.argv[1]))
-    styled = InstantStyle(pipe, adapter=make_adapter(pipe.transformer), image_encoder=make_image_encoder())
+    styled = make_kind(sys.argv[2], Path(sys.argv[1]))
+    pipe = styled.pipe
 
-    def draw(reference=image, **arguments):
-        call = {"blocks": "all", **CALL, **arguments}
-        return styled("a", style=reference, seed=3, **call).images
+    def draw(reference=image, **settings):
+        return draw_kind(sys.argv[2], styled, reference, **settings)
 
     expected, counter = draw(), CompileCounter()
     if name == "whole":
@@ -68,10 +67,12 @@ print(json.dumps(results))
 """
 
 
-def test_a_compiled_transformer_gives_the_same_image_and_is_not_compiled_again(tokenizer_folder):
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_compiled_transformer_gives_the_same_image_and_is_not_compiled_again(tokenizer_folder, kind):
     """In a process of its own: the shape checks that the tests enable must not be compiled."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tokenizer_folder)],
+        [sys.executable, "-c", SCRIPT, str(tokenizer_folder), kind],
         capture_output=True,
         text=True,
         check=True,
@@ -92,12 +93,14 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_transformer_gives_the_same_image(flux, image_encoder, reference, change):
-    expected = draw(flux, image_encoder, reference)
-    CHANGES[change](flux)
-    assert difference(draw(flux, image_encoder, reference), expected) < 1e-5
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_changed_transformer_gives_the_same_image(tokenizer_folder, reference, kind, change):
+    styled = make_kind(kind, tokenizer_folder)
+    expected = draw_kind(kind, styled, reference)
+    CHANGES[change](styled.pipe)
+    assert difference(draw_kind(kind, styled, reference), expected) < 1e-5
     # A second call finds what the first one left.
-    assert difference(draw(flux, image_encoder, reference), expected) < 1e-5
+    assert difference(draw_kind(kind, styled, reference), expected) < 1e-5
 
 
 def test_weights_of_eight_bits_equal_those_of_diffusers(flux, image_encoder, reference):
