@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -384,6 +385,31 @@ def test_an_adapter_is_not_a_style_file(path):
         Style.load(path)
 
 
+def timed_style() -> Style:
+    """Return a style whose keys and values change with the step, of two tokens at three steps."""
+    pair = torch.ones(2, 6, 8), torch.ones(2, 6, 8)
+    layer = "transformer_blocks.1.attn"
+    bound = BoundKeyValues("sd35-large", "", {layer: pair}, {}, (1000.0, 500.5, 1.0), {layer: torch.ones(2, 4)})
+    return replace(blended_style(), bindings=(bound,))
+
+
+def test_a_style_of_several_steps_keeps_them(path):
+    style = timed_style()
+    style.save(path)
+    [binding] = Style.load(path).bindings
+    [norms] = binding.norms.values()
+    assert (binding.timesteps, norms.shape, binding.size) == ((1000.0, 500.5, 1.0), (2, 4), 2 * 96 * 2 + 8 * 4)
+    [bound] = style.bindings
+    for wrong, message in (
+        (replace(bound, norms={}), "timesteps and norms of sd35-large go together"),
+        (replace(bound, timesteps=()), "timesteps and norms of sd35-large go together"),
+        (replace(bound, timesteps=(1.0, 2.0, 3.0, 4.0)), "other numbers of tokens than 4 timesteps"),
+    ):
+        style.with_binding(wrong).save(path, force=True)
+        with pytest.raises(StyleError, match=message):
+            Style.load(path)
+
+
 def documented_names(heading: str) -> set[str]:
     """Return the names in the first column of the table below a heading."""
     text = DOCUMENT.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
@@ -394,8 +420,8 @@ def test_the_documentation_lists_every_field_and_tensor(path):
     own = {"format", "version", "sha256"}
     assert documented_names("Fields") == {*StyleMetadata.model_fields, *own}
     tensors = {
-        re.sub(r"bound\.sdxl\..*\.(key|value)", r"bound.<family>.<layer>.\1", n)
-        for style in (cleaned_style(), blended_style())
+        re.sub(r"bound\.[^.]+\..*\.(key|value|norms)", r"bound.<family>.<layer>.\1", n)
+        for style in (cleaned_style(), blended_style(), timed_style())
         for n in style_tensors(style, False)
     }
     assert documented_names("Tensors") == tensors

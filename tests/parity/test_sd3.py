@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from transformers import SiglipImageProcessor
 
-from instantstyle import CheckpointError, InstantStyle, StyleConditioning, StyleError
+from instantstyle import CheckpointError, InstantStyle, Style, StyleConditioning, StyleError
 from instantstyle.dit.families import FLUX, SD35
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from instantstyle.models.network import list_table_layers
@@ -136,10 +136,33 @@ def test_a_saved_style_generates_the_same(styled, reference, tmp_path):
     assert difference(draw(styled, tmp_path / "ink.style.safetensors"), draw(styled, reference)) < 1e-6
 
 
+def test_a_bound_style_equals_the_unbound_one(styled, reference, tmp_path):
+    style, blocks = styled.style(reference), ["transformer_blocks.0", "transformer_blocks.2"]
+    expected = draw(styled, StyleConditioning(style, blocks=blocks))
+    bound = styled.bind(style, blocks, num_inference_steps=3)
+    [binding] = bound.bindings
+    assert len(binding.timesteps) == 3
+    # Four tokens at three steps, conditional and not, as keys and values in two layers; norms of queries and keys.
+    assert binding.size == 4 * (3 * 4 * 2 * 2 * 2 * 32 + 2 * 2 * 16)
+    bound.save(tmp_path / "ink.style.safetensors", exact=True)
+    bare = InstantStyle(styled.pipe)
+    for pipe in (bare, styled):
+        drawn = draw(pipe, StyleConditioning(Style.load(tmp_path / "ink.style.safetensors"), blocks=blocks))
+        assert difference(drawn, expected) < 1e-5
+    negative = StyleConditioning(bound, blocks=blocks, negative_style=bound)
+    assert difference(draw(bare, negative), draw(bare, StyleConditioning(bound, blocks=blocks))) > 1e-3
+    with pytest.raises(StyleError, match=r"for a schedule of 3 steps, which has no timestep 667; generate with 3"):
+        draw(bare, StyleConditioning(bound, blocks=blocks), num_inference_steps=4)
+    with pytest.raises(StyleError, match=r"not for transformer_blocks\.1"):
+        draw(bare, StyleConditioning(bound, blocks="all"))
+    with pytest.raises(StyleError, match="some are bound and some are not"):
+        draw(styled, StyleConditioning(bound, blocks=blocks, negative_style=style))
+
+
 def test_what_does_not_fit_is_named(styled, reference, image_encoder):
     style = styled.style(reference)
-    with pytest.raises(StyleError, match="cannot be bound: this adapter's keys and values change with the step"):
-        styled.bind(style, "all")
+    with pytest.raises(StyleError, match="num_inference_steps is 0; it must be a whole number from 1"):
+        styled.bind(style, "all", num_inference_steps=0)
     with pytest.raises(StyleError, match="cannot be removed"):
         styled.style(reference, content="a cat")
     for removal in ("clean", "cleanstyle"):

@@ -43,6 +43,14 @@ def run(
     blocks: Annotated[
         str, Option(help="Blocks to bind: a role, all, names of blocks, or a probe.json.", rich_help_panel="Binding")
     ] = "style",
+    steps: Annotated[
+        int | None,
+        Option(
+            help="For SD3.5: the number of steps with which the style will generate. By default the model's.",
+            rich_help_panel="Binding",
+            min=1,
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         Option(help="Model of the image encoder; by default that of --bind, or mini.", rich_help_panel=options.MODEL),
@@ -130,5 +138,5 @@ def run(
     if content_scale == "auto":
         note(f"content scale: {style.content_scale:g}, chosen by auto")
     if bind:
-        style = styled.bind(style, resolve_block_spec(blocks, styled.architecture))
+        style = styled.bind(style, resolve_block_spec(blocks, styled.architecture), num_inference_steps=steps)
     print(style.save(path, force=force))

@@ -37,6 +37,11 @@ class BoundKeyValues:
     """Key and value by `Layer.key`, `….transformer_blocks.0.attn2`."""
     shifts: Mapping[str, KeyValue] = field(default_factory=dict[str, KeyValue])
     """With token cleaning: what is added at the first step, by `Layer.key`."""
+    timesteps: tuple[float, ...] = ()
+    """Timesteps at which keys and values were computed, where they change with it: the tokens of all of them stand one
+    after another on the axis of tokens. Empty where they do not change."""
+    norms: Mapping[str, Float[Tensor, "2 head"]] = field(default_factory=dict[str, Tensor])
+    """Weights of the adapter's norms of the image's queries and keys, by `Layer.key`, where it has some."""
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -48,7 +53,7 @@ class BoundKeyValues:
     def size(self) -> int:
         """Size of all tensors in bytes."""
         pairs = [*self.layers.values(), *self.shifts.values()]
-        return sum(tensor.nbytes for pair in pairs for tensor in pair)
+        return sum(tensor.nbytes for tensor in (*(each for pair in pairs for each in pair), *self.norms.values()))
 
     def shift_for(self, key: str) -> KeyValue:
         """Return what token cleaning adds in a layer; zeros where the style is not cleaned."""

@@ -3,7 +3,7 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from ..utils.device import execution_device
 from ..utils.text import shorten
 from .attention.decoupled import StyleKeyValues
 from .attention.interface import AttentionInjection, LayerSettings, StyledProcessor
-from .attention.timed import TimedKeyValues
+from .attention.timed import TabulatedKeyValues, TimedKeyValues
 from .attention.token_weight import TokenWeight
 from .attention_maps import AttentionMaps
 from .attention_processor import StyledAttnProcessor
@@ -87,8 +87,9 @@ def _make_processor(name: str, layer: tuple[LayerSettings, ...], state: Denoisin
     if block is None or block.attention is not None:
         path = name.removesuffix(".processor").removesuffix(".attn2")
         return StyledAttnProcessor([cast(AttentionInjection, each.build()) for each in layer], state, path)
-    if isinstance(layer[0], TimedKeyValues):
-        return SD3AttnProcessor([cast(TimedKeyValues, each).build() for each in layer], state)
+    if isinstance(layer[0], TimedKeyValues | TabulatedKeyValues):
+        timed = cast("Sequence[TimedKeyValues | TabulatedKeyValues]", layer)
+        return SD3AttnProcessor([each.build() for each in timed], state)
     # Its imports take seconds, and UNets do not need them.
     from .joint_attention_processor import JointAttnProcessor
 

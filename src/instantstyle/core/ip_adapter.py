@@ -26,7 +26,7 @@ from ..unet.blocks import BlockOrLayer, BlockSpec, Layer, find_weight
 from ..utils.weight_fingerprint import fingerprint_weights
 from .attention.decoupled import StyleKeyValues
 from .attention.interface import LayerSettings
-from .attention.timed import TimedKeyValues, TimedTokens
+from .attention.timed import TabulatedKeyValues, TimedKeyValues, TimedTokens
 from .attention.weight import Weight, overlap
 from .bound_style import BoundKeyValues, KeyValue, bind_command
 from .conditioning import StyleConditioning, load_mask
@@ -219,9 +219,19 @@ class IPAdapter:
 
     def _timed_layers(
         self, conditioning: StyleConditioning, layers: Sequence[Layer], weights: Mapping[BlockOrLayer, float]
-    ) -> Mapping[str, tuple[TimedKeyValues, ...]]:
+    ) -> StyleLayers:
         """Return what keys and values are computed from at each step, for adapters in which they change with it."""
-        checkpoint, negative = self._require_checkpoint(), conditioning.negative_style
+        negative = conditioning.negative_style
+        bound = [style.bound_for(self.family) for style in conditioning.all_styles]
+        tables = [table for table in bound if table is not None]
+        if len(tables) == len(bound):
+            return self._tabulated_layers(conditioning, tables, layers, weights)
+        if tables:
+            raise StyleError(
+                f"Of {' and '.join(style.name for style in conditioning.all_styles)} some are bound and some are not, "
+                "and keys and values change with the step; give each a StyleConditioning of its own."
+            )
+        checkpoint = self._require_checkpoint()
         if cleaned := next((style for style in conditioning.all_styles if style.removal in WORDLESS), None):
             raise StyleError(
                 f"{cleaned.name} uses removal={cleaned.removal!r}, which changes keys and values that are the same at "
@@ -244,22 +254,82 @@ class IPAdapter:
             for layer in layers
         }
 
-    def bind(self, style: Style, blocks: BlockSpec = "style") -> BoundKeyValues:
+    def _tabulated_layers(
+        self,
+        conditioning: StyleConditioning,
+        tables: Sequence[BoundKeyValues],
+        layers: Sequence[Layer],
+        weights: Mapping[BlockOrLayer, float],
+    ) -> StyleLayers:
+        """Return keys and values at the timesteps for which the styles are bound; the negative style is the last."""
+        for table, style in zip(tables, conditioning.all_styles, strict=True):
+            table.check_covers(layers, style.label)
+        if len({table.timesteps for table in tables}) > 1:
+            raise StyleError("Styles of one call are bound for different steps; bind them for the same.")
+        negative = None if conditioning.negative_style is None else tables[-1]
+        rows = StyleRows(tables[: len(conditioning.styles)], negative, conditioning.unconditional, ())
+        make_weight = self._weigh(conditioning, weights)
+        return {
+            layer.name: (
+                TabulatedKeyValues(
+                    tables[0].timesteps,
+                    rows.stack(0, layer.key),
+                    rows.stack(1, layer.key),
+                    (tables[0].norms[layer.key][0], tables[0].norms[layer.key][1]),
+                    make_weight(layer),
+                    conditioning.unconditional,
+                ),
+            )
+            for layer in layers
+        }
+
+    def bind(
+        self, style: Style, blocks: BlockSpec = "style", timesteps: Sequence[float] | None = None
+    ) -> BoundKeyValues:
         """Compute a style's keys and values for these blocks, in float32 and without a scale, to be saved.
+
+        Args:
+            style: The style.
+            blocks: The blocks.
+            timesteps: Timesteps in 0..1000 at which they are computed, where they change with it.
 
         Raises:
             BlockError: The network has no such block.
-            StyleError: The style is not made for this adapter, or there is none.
+            StyleError: The style is not made for this adapter, there is none, or there are no timesteps where keys and
+                values change with them.
         """
         self.check_made_for(style)
-        if self._require_checkpoint().is_timed:
-            raise StyleError(
-                f"{style.name} cannot be bound: this adapter's keys and values change with the step. Save the style "
-                "with its embeddings: instantstyle style … -o ink.style.safetensors."
-            )
         weights = self.architecture.select(blocks)
         layers = [layer for layer in self.layers if find_weight(weights, layer)]
+        if self._require_checkpoint().is_timed:
+            return self._tabulate(StyleConditioning(style, blocks), layers, timesteps or ())
         return replace(self._compute(style, layers), adapter=self.fingerprint)
+
+    @torch.no_grad()
+    def _tabulate(
+        self, conditioning: StyleConditioning, layers: Sequence[Layer], timesteps: Sequence[float]
+    ) -> BoundKeyValues:
+        """Compute the keys and values of one style at each timestep."""
+        if not timesteps:
+            raise StyleError(
+                "Keys and values of this adapter change with the step; bind a style with the timesteps of a schedule."
+            )
+        unbound = replace(conditioning, style=replace(conditioning.styles[0], bindings=()))
+        ones: dict[BlockOrLayer, float] = {layer.block: 1.0 for layer in layers if layer.block}
+        found = {
+            name: cast(TimedKeyValues, each[0]) for name, each in self._timed_layers(unbound, layers, ones).items()
+        }
+        pairs: dict[str, list[KeyValue]] = {layer.key: [] for layer in layers}
+        for timestep in timesteps:
+            for layer in layers:
+                key, value = found[layer.name].at(timestep)
+                pairs[layer.key].append((key[:, 0], value[:, 0]))
+        tables: dict[str, KeyValue] = {
+            key: (torch.cat([pair[0] for pair in each], dim=1), torch.cat([pair[1] for pair in each], dim=1))
+            for key, each in pairs.items()
+        }
+        norms = {layer.key: torch.stack(found[layer.name].norms) for layer in layers}
+        return BoundKeyValues(self.family, self.fingerprint, tables, {}, tuple(map(float, timesteps)), norms)
 
     def tokens(self, style: Style) -> Float[Tensor, "2 tokens cross_dim"]:
         """Compute the style's image tokens, unconditional in row 0; those of several references side by side."""

@@ -42,6 +42,7 @@ from .pipeline_checks import (
     check_redux,
     check_strength,
     default_argument,
+    list_timesteps,
     make_generators,
     num_images,
     supported_arguments,
@@ -252,16 +253,29 @@ class InstantStyle:
             keep_grey=keep_grey,
         )
 
-    def bind(self, style: References, blocks: BlockSpec = "style") -> Style:
+    def bind(self, style: References, blocks: BlockSpec = "style", *, num_inference_steps: int | None = None) -> Style:
         """Add the keys and values of these blocks to a style.
 
-        The result generates with every network of this family, without adapter and image encoder. Raises `BlockError`
-        for unknown blocks, and `StyleError` for a style of another encoder.
+        The result generates with every network of this family, without adapter and image encoder.
+
+        Args:
+            style: The style, or references of one.
+            blocks: The blocks.
+            num_inference_steps: For SD3.5, whose keys and values change with the step: the steps of the calls in which
+                the style will act. None is the model's default, or that of the pipeline.
+
+        Raises:
+            BlockError: The network has no such block.
+            StyleError: The style is one of another encoder, or the schedule depends on more than the steps.
         """
         ready = self.builder.as_style(style)
         builder = self._builder_of(ready)
         ready.check_encoder(builder.require_reference_encoder().encoder)
-        return ready.with_binding(builder.adapter.bind(ready, self._without_probe_file(blocks)))
+        timesteps = None
+        if (checkpoint := builder.adapter.checkpoint) is not None and checkpoint.is_timed:
+            default = self.defaults.get("num_inference_steps")
+            timesteps = list_timesteps(self.pipe, default if num_inference_steps is None else num_inference_steps)
+        return ready.with_binding(builder.adapter.bind(ready, self._without_probe_file(blocks), timesteps))
 
     def minus(self, style: Style | ReferenceLike, content: Content, content_scale: float | None = None) -> Style:
         """Remove this content beside any that is removed already; `content_scale` applies to all, None keeps it."""

@@ -6,6 +6,7 @@
 import inspect
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from math import ceil
 from typing import Any, cast
 
@@ -208,6 +209,29 @@ def check_strength(pipe: Pipeline, arguments: PipelineArguments) -> None:
             f"strength {strength:g} of {steps} step{'s' * (steps > 1)} is less than one step, so that nothing would "
             f"be drawn; set strength to at least {ceil(1000 / steps) / 1000:g}, or take more steps."
         )
+
+
+def list_timesteps(pipe: Pipeline, steps: object = None) -> list[float]:
+    """List the timesteps of a schedule, from a copy of the pipeline's scheduler.
+
+    Args:
+        pipe: The pipeline.
+        steps: Number of steps; None is the pipeline's default.
+
+    Raises:
+        StyleError: It is no number of steps, or the schedule depends on the image's size too.
+    """
+    number: Any = default_argument(pipe, "num_inference_steps") if steps is None else steps
+    if not is_whole_number(number, 1):
+        raise StyleError(f"num_inference_steps is {shorten(number)}; it must be a whole number from 1.")
+    scheduler: Any = deepcopy(pipe.scheduler)
+    if scheduler.config.get("use_dynamic_shifting"):
+        raise StyleError(
+            f"The schedule of {type(scheduler).__name__} depends on the image's size here, so that a style cannot be "
+            "bound for its timesteps; save the style with its embeddings."
+        )
+    scheduler.set_timesteps(int(number))
+    return scheduler.timesteps.tolist()
 
 
 def default_argument(pipe: Pipeline, name: str) -> Any:

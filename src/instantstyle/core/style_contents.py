@@ -38,12 +38,12 @@ TEXTURE = "texture_embeds"
 ContentKind = Literal["words", "image", "embedding"]
 """What an entry of a style's content is: words, the name of a picture, or an embedding that was passed."""
 
-Half = Literal["key", "value", "key_shift", "value_shift"]
+Half = Literal["key", "value", "key_shift", "value_shift", "norms"]
 
 PLAIN: tuple[Half, Half] = ("key", "value")
 SHIFTED: tuple[Half, Half] = ("key_shift", "value_shift")
 
-_BOUND = re.compile(r"bound\.([a-z0-9-]+)\.(.+)\.(key|value)(_shift)?")
+_BOUND = re.compile(r"bound\.([a-z0-9-]+)\.(.+)\.(key|value|norms)((?<!norms)_shift)?")
 
 
 class TextureMetadata(BaseModel):
@@ -73,6 +73,8 @@ class StyleMetadata(BaseModel):
     encoder_fingerprint: Fingerprint = ""
     bound: dict[Family, Fingerprint] = Field(default_factory=dict)
     """Fingerprint of the adapter that computed the keys and values, by family."""
+    bound_timesteps: dict[Family, tuple[Finite, ...]] = Field(default_factory=dict)
+    """Timesteps at which they were computed, of families in which they change with it."""
     mask_quantile: Annotated[float, Field(ge=0, le=1)] | None = None
     content_kinds: tuple[ContentKind, ...] = ()
     texture: TextureMetadata | None = None
@@ -82,7 +84,10 @@ class StyleMetadata(BaseModel):
     notes: Text = ""
 
 
-NEW_IN_2: dict[str, object] = {"mask_quantile": None, "content_kinds": (), "texture": None, "tuned_for": None}
+NEW_IN_2: dict[str, object] = {
+    **{"mask_quantile": None, "content_kinds": (), "texture": None, "tuned_for": None},
+    "bound_timesteps": {},
+}
 """Fields that version 2 of the format added, with the value that stands for their absence."""
 
 
@@ -113,6 +118,12 @@ def pairs_of_layers(tensors: Mapping[str, Tensor], family: str, halves: tuple[Ha
     }
 
 
+def norms_of_layers(tensors: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
+    """Return the weights of norms of a family by layer."""
+    found = [match for match in map(_BOUND.fullmatch, tensors) if match and match[1] == family and match[3] == "norms"]
+    return {match[2]: tensors[match[0]].float() for match in found}
+
+
 def tensor_errors(metadata: StyleMetadata, tensors: Mapping[str, Tensor]) -> list[str]:
     """List every tensor that is missing, unknown, misshapen or not finite."""
     is_shifted = any(match and match[4] for match in map(_BOUND.fullmatch, tensors))
@@ -122,6 +133,7 @@ def tensor_errors(metadata: StyleMetadata, tensors: Mapping[str, Tensor]) -> lis
         *_name_errors(metadata, tensors),
         *_embedding_errors(metadata, tensors),
         *_bound_errors(tensors),
+        *_timestep_errors(metadata, tensors),
         *(f"{name} is not finite or of a wrong dtype" for name, x in tensors.items() if not _is_sound(name, x)),
     ]
 
@@ -171,13 +183,32 @@ def _texture_errors(metadata: StyleMetadata, tensors: Mapping[str, Tensor], imag
 def _bound_errors(tensors: Mapping[str, Tensor]) -> list[str]:
     errors: list[str] = []
     for name, tensor in tensors.items():
-        if match := _BOUND.fullmatch(name):
+        match = _BOUND.fullmatch(name)
+        if match and match[3] == "norms":
+            if tensor.ndim != 2 or len(tensor) != 2 or bound_name(match[1], match[2], "key") not in tensors:
+                errors.append(f"{name} {list(tensor.shape)} is no pair of norms [2 head] of keys and values")
+        elif match:
             halves = [bound_name(match[1], match[2], half) for half in (SHIFTED if match[4] else PLAIN)]
             # A shift has the shape of the key that it is added to.
             partners = [*halves, bound_name(match[1], match[2], "key")]
             shapes = {tensors[part].shape if part in tensors else None for part in partners}
             if tensor.ndim != 3 or len(tensor) != 2 or len(shapes) > 1:
                 errors.append(f"{name} {list(tensor.shape)} is no half of a pair [2 tokens width]")
+    return errors
+
+
+def _timestep_errors(metadata: StyleMetadata, tensors: Mapping[str, Tensor]) -> list[str]:
+    errors = [
+        f"timesteps of {family}, which is not bound" for family in metadata.bound_timesteps.keys() - metadata.bound
+    ]
+    for family in metadata.bound:
+        steps, norms = len(metadata.bound_timesteps.get(family, ())), norms_of_layers(tensors, family)
+        found = [match for match in map(_BOUND.fullmatch, tensors) if match and match[1] == family]
+        keys = {match[2]: tensors[match[0]] for match in found if match[3] == "key"}
+        if bool(steps) != bool(norms) or (norms and norms.keys() != keys.keys()):
+            errors.append(f"timesteps and norms of {family} go together, and some are missing")
+        if steps and any(key.ndim == 3 and key.shape[1] % steps for key in keys.values()):
+            errors.append(f"keys of {family} have other numbers of tokens than {steps} timesteps")
     return errors
 
 

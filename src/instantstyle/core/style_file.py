@@ -37,6 +37,7 @@ from .style_contents import (
     TextureMetadata,
     bound_name,
     needs_version_2,
+    norms_of_layers,
     pairs_of_layers,
     tensor_errors,
 )
@@ -85,10 +86,15 @@ def write_style(style: "Style", path: Path, *, force: bool = False, exact: bool 
 
     Raises:
         JobError: The file cannot be written there.
-        StyleError: A field is not valid, or keys or values overflow float16.
+        StyleError: A field is not valid, keys or values overflow float16, or the file would be too large.
     """
     metadata, tensors = style_metadata(style), style_tensors(style, exact)
     check_destination(path, force=force)
+    if (size := sum(tensor.nbytes for tensor in tensors.values())) > LARGEST:
+        raise StyleError(
+            f"{style!r} has {size / 1e6:.0f} MB, and files of styles have at most {LARGEST / 1e6:.0f} MB; bind it for "
+            "fewer blocks or steps."
+        )
     # Copies: safetensors refuses tensors that share memory.
     tensors = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
     is_new = needs_version_2(metadata, tensors)
@@ -107,9 +113,11 @@ def style_metadata(style: "Style") -> StyleMetadata:
         StyleError: A field is not valid.
     """
     bound = {bound.family: bound.adapter for bound in style.bindings}
-    fields = {name: getattr(style, name) for name in StyleMetadata.model_fields if name not in ("bound", "texture")}
+    timesteps = {bound.family: bound.timesteps for bound in style.bindings if bound.timesteps}
+    own = StyleMetadata.model_fields.keys() - {"bound", "bound_timesteps", "texture"}
+    fields = {name: getattr(style, name) for name in own}
     parts = {name: getattr(style.texture, name) for name in TextureMetadata.model_fields} if style.texture else None
-    return _validate_metadata(style, {**fields, "bound": bound, "texture": parts})
+    return _validate_metadata(style, {**fields, "bound": bound, "bound_timesteps": timesteps, "texture": parts})
 
 
 def style_tensors(style: "Style", exact: bool) -> dict[str, Tensor]:
@@ -129,6 +137,8 @@ def style_tensors(style: "Style", exact: bool) -> dict[str, Tensor]:
     if style.thumbnail:
         tensors["thumbnail"] = torch.frombuffer(bytearray(style.thumbnail), dtype=torch.uint8)
     for bound in style.bindings:
+        for layer, norms in bound.norms.items():
+            tensors[bound_name(bound.family, layer, "norms")] = norms.float()
         for halves, pairs in ((PLAIN, bound.layers), (SHIFTED, bound.shifts)):
             for layer, pair in pairs.items():
                 for half, tensor in zip(halves, pair, strict=True):
@@ -182,12 +192,17 @@ def read_style_fields(path: Path) -> tuple[StyleFields, str]:
         raise StyleError(f"{path} is not a style: {join_first(errors, separator='; ')}.")
     bindings = (
         BoundKeyValues(
-            family, adapter, pairs_of_layers(tensors, family, PLAIN), pairs_of_layers(tensors, family, SHIFTED)
+            family,
+            adapter,
+            pairs_of_layers(tensors, family, PLAIN),
+            pairs_of_layers(tensors, family, SHIFTED),
+            metadata.bound_timesteps.get(family, ()),
+            norms_of_layers(tensors, family),
         )
         for family, adapter in metadata.bound.items()
     )
     fields = {
-        **metadata.model_dump(exclude={"bound", "texture"}),
+        **metadata.model_dump(exclude={"bound", "bound_timesteps", "texture"}),
         **{name: tensors[name].float() for name in EMBEDDINGS if name in tensors},
         "thumbnail": tensors["thumbnail"].numpy().tobytes() if "thumbnail" in tensors else b"",
         "bindings": tuple(bindings),

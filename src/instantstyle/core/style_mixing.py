@@ -204,11 +204,11 @@ def mix_bound(parts: Sequence[tuple[BoundKeyValues, float]]) -> BoundKeyValues |
     at weights 0 and 1. Token shifts are mixed alike; the shift of a part that is not cleaned is zero.
 
     Returns:
-        None where the parts share no layer, or come from different adapters or numbers of tokens.
+        None where the parts share no layer, or come from different adapters, timesteps or numbers of tokens.
     """
     first = parts[0][0]
     shared = [key for key in first.layers if all(key in bound.layers for bound, _ in parts)]
-    if len({bound.adapter for bound, _ in parts}) > 1 or not shared:
+    if len({(bound.adapter, bound.timesteps) for bound, _ in parts}) > 1 or not shared:
         return None
     if any(len({bound.layers[key][0].shape for bound, _ in parts}) > 1 for key in shared):
         return None
@@ -217,7 +217,8 @@ def mix_bound(parts: Sequence[tuple[BoundKeyValues, float]]) -> BoundKeyValues |
     layers = {key: _weighted_sum([(bound.layers[key], share) for bound, share in shares]) for key in shared}
     cleaned = [key for key in shared if any(key in bound.shifts for bound, _ in parts)]
     shifts = {key: _weighted_sum([(bound.shift_for(key), share) for bound, share in shares]) for key in cleaned}
-    return BoundKeyValues(first.family, first.adapter, layers, shifts)
+    norms = {key: first.norms[key] for key in shared if key in first.norms}
+    return BoundKeyValues(first.family, first.adapter, layers, shifts, first.timesteps, norms)
 
 
 def _weighted_sum(shares: Sequence[tuple[KeyValue, float]]) -> KeyValue:

@@ -63,5 +63,7 @@ def _describe_blend(style: Style) -> str:
 
 
 def _describe_binding(binding: BoundKeyValues) -> str:
-    tokens = {key.shape[1] for key, _ in binding.layers.values()}
-    return f"{binding.family} ({format_blocks(binding.blocks)}; {'/'.join(map(str, sorted(tokens)))} tokens)"
+    steps = len(binding.timesteps)
+    tokens = {key.shape[1] // max(steps, 1) for key, _ in binding.layers.values()}
+    at = f" at each of {steps} steps" if steps else ""
+    return f"{binding.family} ({format_blocks(binding.blocks)}; {'/'.join(map(str, sorted(tokens)))} tokens{at})"

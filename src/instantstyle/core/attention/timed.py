@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ...errors import StyleError
 from ..denoising_state import DenoisingState
 from ..image_projection import embed_timestep, timed_tokens
 from .decoupled import DecoupledAttention, StyleKeyValues
@@ -21,6 +22,7 @@ RMS_EPSILON = LAYER_EPSILON = 1e-6
 """Added to mean squares and variances, as diffusers' `SD3IPAdapterJointAttnProcessor2_0` does."""
 
 LayerWeights = Mapping[str, Tensor]
+KeyAndValue = tuple[Float[Tensor, "2 prompts tokens width"], Float[Tensor, "2 prompts tokens width"]]
 
 
 class TimedTokens:
@@ -78,10 +80,13 @@ class TimedKeyValues:
         """Build what acts in the layer."""
         return TimedAttention(self)
 
+    @property
+    def norms(self) -> tuple[Float[Tensor, " head"], Float[Tensor, " head"]]:
+        """Weights of the adapter's norms of the image's queries and keys."""
+        return self.layer["norm_q.weight"], self.layer["norm_k.weight"]
+
     @torch.no_grad()
-    def at(
-        self, timestep: float
-    ) -> tuple[Float[Tensor, "2 prompts tokens width"], Float[Tensor, "2 prompts tokens width"]]:
+    def at(self, timestep: float) -> KeyAndValue:
         """Compute keys and values: tokens are normed, shifted and scaled by the timestep, and heads of keys normed."""
         tokens, embedded = self.tokens.at(timestep)
         weights = self.layer
@@ -91,6 +96,48 @@ class TimedKeyValues:
         tokens = F.layer_norm(tokens, tokens.shape[-1:], eps=LAYER_EPSILON) * (1 + scale) + shift
         key = norm_heads(F.linear(tokens, weights["to_k_ip.weight"]), weights["norm_ip_k.weight"])
         return key, F.linear(tokens, weights["to_v_ip.weight"])
+
+
+TIMESTEP_TOLERANCE = 0.5
+"""Largest difference to a timestep of a table, of 1000: rounding in half precision is less."""
+
+
+@dataclass(frozen=True, eq=False)
+class TabulatedKeyValues:
+    """Keys and values of styles in one layer that were computed at the timesteps of one schedule."""
+
+    timesteps: tuple[float, ...]
+    key: Float[Tensor, "2 prompts steps_tokens width"]
+    """The tokens of all timesteps, one after another."""
+    value: Float[Tensor, "2 prompts steps_tokens width"]
+    norms: tuple[Float[Tensor, " head"], Float[Tensor, " head"]]
+    weight: Weight
+    unconditional: bool = False
+
+    def to(self, x: Tensor) -> "TabulatedKeyValues":
+        """Cast to the device and dtype of `x`."""
+        norms = self.norms[0].to(x), self.norms[1].to(x)
+        return replace(self, key=self.key.to(x), value=self.value.to(x), norms=norms, weight=self.weight.to(x))
+
+    def build(self) -> "TimedAttention":
+        """Build what acts in the layer."""
+        return TimedAttention(self)
+
+    def at(self, timestep: float) -> KeyAndValue:
+        """Return key and value at a timestep.
+
+        Raises:
+            StyleError: The table has none.
+        """
+        place = min(range(len(self.timesteps)), key=lambda place: abs(self.timesteps[place] - timestep))
+        if abs(self.timesteps[place] - timestep) > TIMESTEP_TOLERANCE:
+            raise StyleError(
+                f"A style is bound for a schedule of {len(self.timesteps)} steps, which has no timestep {timestep:g}; "
+                f"generate with {len(self.timesteps)} steps, or bind it for those of this call."
+            )
+        tokens = self.key.shape[2] // len(self.timesteps)
+        part = slice(place * tokens, (place + 1) * tokens)
+        return self.key[:, :, part], self.value[:, :, part]
 
 
 def norm_heads(x: Float[Tensor, "*batch width"], weight: Float[Tensor, " head"]) -> Float[Tensor, "*batch width"]:
@@ -105,7 +152,7 @@ class TimedAttention(DecoupledAttention):
     `SD3IPAdapterJointAttnProcessor2_0`, huggingface.co/InstantX/SD3.5-Large-IP-Adapter).
     """
 
-    def __init__(self, settings: TimedKeyValues) -> None:
+    def __init__(self, settings: TimedKeyValues | TabulatedKeyValues) -> None:
         nothing = torch.zeros(2, 1, 0, 0)
         super().__init__(StyleKeyValues(nothing, nothing, settings.weight, unconditional=settings.unconditional))
         self.settings = settings
@@ -135,8 +182,7 @@ class TimedAttention(DecoupledAttention):
         if style is None:
             return result
         style_key, style_value, weight = style
-        weights, width = self.settings.layer, (query.shape[-1],)
-        query = F.rms_norm(query, width, weights["norm_q.weight"], RMS_EPSILON)
-        key = F.rms_norm(key, width, weights["norm_k.weight"], RMS_EPSILON)
+        (query_norm, key_norm), width = self.settings.norms, (query.shape[-1],)
+        query, key = F.rms_norm(query, width, query_norm, RMS_EPSILON), F.rms_norm(key, width, key_norm, RMS_EPSILON)
         keys, values = torch.cat([key, style_key], dim=-2), torch.cat([value, style_value], dim=-2)
         return result + (weight * F.scaled_dot_product_attention(query, keys, values)).to(result.dtype)
