@@ -114,7 +114,7 @@ def test_it_is_what_the_call_generates_from_the_same_inversion(styled, files):
         inversion = styled.invert(picture, "a", steps=2, iterations=2)
         ink, photo = styled.style("warm.png"), styled.style("ink.png")
         style = [StyleConditioning(ink, "style", 1.2), StyleConditioning(photo, "all", 0.2)]
-        expected = styled("a", seed=7, style=style, inversion=inversion, guidance_scale=5.0).images[0]
+        expected = styled("a", style=style, inversion=inversion, guidance_scale=5.0).images[0]
     assert draw(styled, recipe.replace(guidance_scale=5.0))[0] == expected
 
 

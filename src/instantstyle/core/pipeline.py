@@ -50,7 +50,7 @@ from .prompt_checks import check_text_of_fuse, warn_of_call
 from .protocols import ContentEncoder, Pipeline, PipelineArguments, network_of
 from .reference_encoder import ContentScale, ReferenceEncoder
 from .reference_inputs import ReferenceLike
-from .replayed_row import fit_arguments
+from .replayed_row import check_seedless, fit_arguments
 from .representation import describe, tabulate_roles
 from .row_layout import Row, validate_row_layout
 from .shared_attention import Shared, split_shared
@@ -444,8 +444,8 @@ class InstantStyle:
             guidance_interval: First and last share of the steps with guidance, such as (0.2, 0.8); None is all.
             latent_colours: A picture whose colours the latents get at a part of the steps. A recipe records that of a
                 file which is the one reference of the style, or beside no style.
-            inversion: A picture from whose inverted latents images begin instead of from noise, see `invert`; the
-                seed then has no effect, and the scheduler is DDIM.
+            inversion: A picture from whose inverted latents images begin instead of from noise, see `invert`; a
+                seed then has no effect, so that each prompt has one image, and the scheduler is DDIM.
             seed: Image i is generated from `seed + i`, alone or in a batch; None draws a new seed.
             num_images_per_prompt: Images for each prompt.
             arguments: Arguments of the pipeline itself. Images may be what references are, see `image_arguments`.
@@ -470,6 +470,7 @@ class InstantStyle:
         check_strength(self.pipe, arguments)
         arguments = convert_images(self.pipe, arguments)
         prompts, images = num_images(prompt, num_images_per_prompt, arguments)
+        check_seedless(inversion, seed, images)
         seeds, generators = make_generators(seed, arguments, prompts * images)
         warn_of_call(self.pipe, prompt, arguments, self.explain_prompt)
         guidance = limit_guidance(self.pipe, guidance_interval, self.row_layout)
