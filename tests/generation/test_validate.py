@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from instantstyle import Style
-from instantstyle.errors import BlockError, ImageError, JobError
+from instantstyle.errors import BlockError, ImageError, JobError, ModelError
 from instantstyle.generation.idle_fields import check_request
 from instantstyle.generation.validate import validate, validate_blocks, validate_inputs
 from instantstyle.recipe import Recipe
@@ -51,6 +51,20 @@ def test_blocks_are_looked_up_if_the_model_is_an_architecture():
         validate_blocks("stile", "sdxl")
     with pytest.raises(BlockError, match="Did you mean style"):
         validate(PLAIN.replace(blocks="stile", model="mini", references=[{"name": "ink.png"}]))
+
+
+def test_a_controlnet_that_the_family_of_the_model_has_not_is_refused_before_loading():
+    restyled = PLAIN.replace(image={"name": "ink.png"}, strength=0.9)
+    for control, message in (
+        ("tile", "There is no tile ControlNet for mini; leave control at none, where the pixels of the image to"),
+        ("canny", "There is no canny ControlNet for mini; leave control at none"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            validate(restyled.replace(control=control))
+    with pytest.raises(ModelError, match="There is no tile ControlNet for sd15; there is canny"):
+        validate(restyled.replace(control="tile", model="sd15"))
+    validate(restyled.replace(control="tile", model="sdxl"))
+    validate(restyled.replace(control="tile", model="some/model"))
 
 
 def test_what_says_how_content_is_removed_needs_content_of_the_recipe_or_of_a_saved_style():

@@ -22,7 +22,7 @@ def validate(*recipes: Recipe, sources: SourceCache | None = None, count: int = 
         ImageError: A reference, mask or image cannot be read.
         StyleError: A saved style cannot be found or read.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
-        ModelError: There is no such scheduler.
+        ModelError: There is no such scheduler, or no ControlNet for the model, where its family is known.
     """
     sources = SourceCache() if sources is None else sources
     check_request(*recipes, sources=sources, count=count)
@@ -40,7 +40,7 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
         ImageError: A reference, mask or image cannot be read.
         StyleError: A saved style cannot be found or read.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
-        ModelError: There is no such scheduler.
+        ModelError: There is no such scheduler, or no ControlNet for the model, where its family is known.
     """
     sources = SourceCache() if sources is None else sources
     # Names in order of first use, so that the first error is that of the first file.
@@ -56,6 +56,10 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
         for lora in recipe.loras:
             if lora.blocks is not None:
                 validate_blocks(lora.blocks, recipe.model)
+        if recipe.control != "none":
+            from ..models.image_to_image import check_control
+
+            check_control(recipe.control, recipe.model)
     for name in dict.fromkeys(recipe.scheduler for recipe in recipes if recipe.scheduler):
         from ..models.schedulers import validate_scheduler
 
