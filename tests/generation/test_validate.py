@@ -67,6 +67,23 @@ def test_a_controlnet_that_the_family_of_the_model_has_not_is_refused_before_loa
     validate(restyled.replace(control="tile", model="some/model"))
 
 
+def test_a_strength_of_less_than_one_step_is_refused_before_loading():
+    restyled = PLAIN.replace(image={"name": "ink.png"})
+    for fields, message in (
+        ({"strength": 0.2, "num_inference_steps": 4}, "strength 0.2 of 4 steps is less than one step.* at least 0.25"),
+        # mini's own steps are 12, and its default strength is 0.85.
+        ({"strength": 0.05}, "strength 0.05 of 12 steps"),
+        ({"num_inference_steps": 1}, "strength 0.85 of 1 step is less"),
+        ({"strength": 0.03, "model": "sdxl"}, "strength 0.03 of 30 steps"),
+    ):
+        with pytest.raises(JobError, match=message):
+            validate(restyled.replace(**fields))
+    validate(restyled.replace(strength=0.25, num_inference_steps=4))
+    # No step is taken away by an inversion, and the number of steps of other models is not known.
+    validate(restyled.replace(inversion=1, num_inference_steps=1))
+    validate(restyled.replace(strength=0.01, model="some/model"))
+
+
 def test_what_says_how_content_is_removed_needs_content_of_the_recipe_or_of_a_saved_style():
     cat = {"content": ("a",), "content_embeds": torch.ones(1, 3)}
     styles: dict[str, dict[str, Any]] = {"plain": {}, "cat": cat, "clean": {"removal": "clean"}}

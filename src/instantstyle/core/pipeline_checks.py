@@ -6,12 +6,12 @@
 import inspect
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from math import ceil
 from typing import Any, cast
 
 import torch
 
 from ..errors import JobError, ModelError, StyleError, suggest_nearest
+from ..imaging.control_image import check_draws_step
 from ..utils.numbers import is_finite_number, is_whole_number, read_numbers
 from ..utils.text import find_text_fault, shorten
 from .conditioning import StyleConditioning
@@ -172,9 +172,10 @@ _OWN_SCHEDULES = ("timesteps", "sigmas", "denoising_start")
 
 
 def check_strength(pipe: Pipeline, arguments: PipelineArguments) -> None:
-    """Check that an image to start from gets a step: diffusers draws `int(num_inference_steps * strength)` of them.
+    """Check that an image to start from gets a step, see `check_draws_step`.
 
-    With none, its image-to-image pipelines return no image, and its inpainting pipelines raise `ValueError` (0.42).
+    With none, diffusers' image-to-image pipelines return no image, and its inpainting pipelines raise `ValueError`
+    (0.42).
 
     Args:
         pipe: The pipeline to call.
@@ -192,11 +193,7 @@ def check_strength(pipe: Pipeline, arguments: PipelineArguments) -> None:
     )
     if not is_finite_number(strength) or not is_whole_number(steps, at_least=1) or not 0 <= strength <= 1:
         return
-    if int(steps * strength) < 1:
-        raise JobError(
-            f"strength {strength:g} of {steps} step{'s' * (steps > 1)} is less than one step, so that nothing would "
-            f"be drawn; set strength to at least {ceil(1000 / steps) / 1000:g}, or take more steps."
-        )
+    check_draws_step(strength, steps)
 
 
 def default_argument(pipe: Pipeline, name: str) -> Any:

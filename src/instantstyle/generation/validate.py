@@ -1,10 +1,12 @@
 """Validate recipes before the seconds that loading a model takes."""
 
 from ..architectures import ARCHITECTURES
+from ..imaging.control_image import check_draws_step
 from ..recipe import BLOCK_FIELDS, Recipe
 from ..unet.blocks import BlockSpec
 from ..unet.probe_file import resolve_block_spec
 from .idle_fields import check_request
+from .keep_content import fill_in_strength
 from .sources import SourceCache
 
 
@@ -18,7 +20,8 @@ def validate(*recipes: Recipe, sources: SourceCache | None = None, count: int = 
         count: Number of images of each recipe.
 
     Raises:
-        JobError: A field is given that has no effect in any recipe, see `idle_fields`.
+        JobError: A field is given that has no effect in any recipe, see `idle_fields`; or a strength is less than one
+            step.
         ImageError: A reference, mask or image cannot be read.
         StyleError: A saved style cannot be found or read.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
@@ -38,6 +41,7 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
 
     Raises:
         ImageError: A reference, mask or image cannot be read.
+        JobError: A strength is less than one step, where the model's number of steps is known.
         StyleError: A saved style cannot be found or read.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
         ModelError: There is no such scheduler, or no ControlNet for the model, where its family is known.
@@ -56,14 +60,32 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
         for lora in recipe.loras:
             if lora.blocks is not None:
                 validate_blocks(lora.blocks, recipe.model)
-        if recipe.control != "none":
-            from ..models.image_to_image import check_control
-
-            check_control(recipe.control, recipe.model)
+        if recipe.image:
+            _check_start(recipe)
     for name in dict.fromkeys(recipe.scheduler for recipe in recipes if recipe.scheduler):
         from ..models.schedulers import validate_scheduler
 
         validate_scheduler(name)
+
+
+def _check_start(recipe: Recipe) -> None:
+    """Check the settings of the image to start from, as far as the model's card and its network's config tell.
+
+    Raises:
+        JobError: The strength is less than one step.
+        ModelError: There is no ControlNet for the model.
+    """
+    from ..models.image_to_image import check_control
+    from ..models.network import find_architecture
+    from ..models.resolve import find_card
+
+    check_control(recipe.control, recipe.model)
+    architecture, defaults = find_architecture(recipe.model), find_card(recipe.model).defaults
+    steps = recipe.num_inference_steps or defaults.get("num_inference_steps")
+    strength = fill_in_strength(recipe).strength
+    # diffusers rounds otherwise in pipelines with a transformer.
+    if architecture and not architecture.is_transformer and isinstance(steps, int) and strength:
+        check_draws_step(strength, steps)
 
 
 def validate_blocks(blocks: BlockSpec, model: str) -> None:
