@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
-from instantstyle import Style
+from instantstyle import Style, StyleError
 from instantstyle.errors import BlockError, ImageError, JobError, ModelError
 from instantstyle.generation.idle_fields import check_request
 from instantstyle.generation.validate import validate, validate_blocks, validate_inputs
@@ -82,6 +83,23 @@ def test_a_strength_of_less_than_one_step_is_refused_before_loading():
     # No step is taken away by an inversion, and the number of steps of other models is not known.
     validate(restyled.replace(inversion=1, num_inference_steps=1))
     validate(restyled.replace(strength=0.01, model="some/model"))
+
+
+def test_a_lora_file_without_layers_in_its_blocks_is_refused_before_loading():
+    block = "up_blocks.1.attentions.0"
+    names = [f"unet.{block}.transformer_blocks.0.attn1.to_q.lora_{letter}.weight" for letter in "AB"]
+    save_file({name: torch.ones(1, 1) for name in names}, "ink.safetensors")
+
+    def chosen(blocks: object, **fields: object) -> Recipe:
+        return PLAIN.replace(loras=[{"name": "ink.safetensors", "blocks": blocks, **fields}])
+
+    message = rf"ink\.safetensors has no layers in up_blocks\.1\.attentions\.2; it has layers in {block}: choose among"
+    with pytest.raises(StyleError, match=message):
+        validate(chosen("style"))
+    for blocks in ("all", block, {"style": 1.0, block: 0.5}, f"{block}.transformer_blocks.0"):
+        validate(chosen(blocks))
+    validate(chosen("style", weight=0))
+    validate(chosen("style").replace(model="some/model"))
 
 
 def test_what_says_how_content_is_removed_needs_content_of_the_recipe_or_of_a_saved_style():

@@ -1,9 +1,12 @@
 """Validate recipes before the seconds that loading a model takes."""
 
+from pathlib import Path
+
 from ..architectures import ARCHITECTURES
 from ..imaging.control_image import check_draws_step
 from ..recipe import BLOCK_FIELDS, Recipe
-from ..unet.blocks import BlockSpec
+from ..recipe_types import Lora
+from ..unet.blocks import Block, BlockSpec
 from ..unet.probe_file import resolve_block_spec
 from .idle_fields import check_request
 from .keep_content import fill_in_strength
@@ -23,7 +26,7 @@ def validate(*recipes: Recipe, sources: SourceCache | None = None, count: int = 
         JobError: A field is given that has no effect in any recipe, see `idle_fields`; or a strength is less than one
             step.
         ImageError: A reference, mask or image cannot be read.
-        StyleError: A saved style cannot be found or read.
+        StyleError: A saved style cannot be found or read, or a LoRA file has no layers in its blocks.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
         ModelError: There is no such scheduler, or no ControlNet for the model, where its family is known.
     """
@@ -42,7 +45,7 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
     Raises:
         ImageError: A reference, mask or image cannot be read.
         JobError: A strength is less than one step, where the model's number of steps is known.
-        StyleError: A saved style cannot be found or read.
+        StyleError: A saved style cannot be found or read, or a LoRA file has no layers in its blocks.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
         ModelError: There is no such scheduler, or no ControlNet for the model, where its family is known.
     """
@@ -60,6 +63,7 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
         for lora in recipe.loras:
             if lora.blocks is not None:
                 validate_blocks(lora.blocks, recipe.model)
+                _check_lora(lora, recipe.model)
         if recipe.image:
             _check_start(recipe)
     for name in dict.fromkeys(recipe.scheduler for recipe in recipes if recipe.scheduler):
@@ -86,6 +90,29 @@ def _check_start(recipe: Recipe) -> None:
     # diffusers rounds otherwise in pipelines with a transformer.
     if architecture and not architecture.is_transformer and isinstance(steps, int) and strength:
         check_draws_step(strength, steps)
+
+
+def _check_lora(lora: Lora, model: str) -> None:
+    """Check that a LoRA file has layers in its blocks, by its header and the model's card or its network's config.
+
+    Raises:
+        BlockError: The network has no such block.
+        CheckpointError: The file cannot be read.
+        ModelError: There is no such model.
+        StyleError: It has layers in other blocks only.
+    """
+    from ..loaders.lora_file import find_blocks, missing_layers_error
+    from ..loaders.state_dict import open_state_dict
+    from ..models.network import find_architecture
+
+    architecture, path = find_architecture(model), Path(lora.name)
+    # A file that is missing is reported where it is read: a service may have read it before.
+    if architecture is None or not lora.weight or not path.is_file():
+        return
+    chosen = architecture.select(resolve_block_spec(lora.blocks, architecture))
+    present = find_blocks(open_state_dict(path).shapes, architecture.blocks)
+    if present and not present & {part if isinstance(part, Block) else part.block for part in chosen}:
+        raise missing_layers_error(path, chosen, present)
 
 
 def validate_blocks(blocks: BlockSpec, model: str) -> None:
