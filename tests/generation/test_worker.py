@@ -8,12 +8,14 @@ from threading import Event, current_thread
 import pytest
 from PIL import Image
 
-from instantstyle import ImageError, JobError
+from instantstyle import ImageError, JobError, StyleError
 from instantstyle.generation.generate import generate
 from instantstyle.generation.model_parts import ModelParts
 from instantstyle.generation.worker import Cancelled, Finished, ModelWorker, Progress, preview_steps
 from instantstyle.recipe import Recipe
-from instantstyle.recipe_types import Reference
+from instantstyle.recipe_types import Lora, Reference
+
+from ..core.test_lora_style import CONTENT, save_lora
 
 
 @pytest.fixture
@@ -188,3 +190,14 @@ def test_load_warms_up_with_one_step(monkeypatch, styled):
     worker = ModelWorker.load(ModelParts("small"), device="cpu")
     assert steps == [1]
     assert worker.device == "cpu"
+
+
+def test_load_refuses_a_lora_that_cannot_act_in_its_blocks(monkeypatch, styled, tmp_path):
+    monkeypatch.setattr("instantstyle.generation.worker.load_model", lambda *parts, **weights: styled)
+    path = tmp_path / "ink.safetensors"
+    save_lora(path, styled.pipe.unet, blocks=[CONTENT])
+    before = threading.active_count()
+    with pytest.raises(StyleError, match="has no layers in up_blocks"):
+        ModelWorker.load(ModelParts("small"), device="cpu", loras=[Lora(name=str(path), blocks="style")])
+    assert threading.active_count() == before
+    ModelWorker.load(ModelParts("small"), device="cpu", loras=[Lora(name=str(path), blocks=CONTENT)]).close()

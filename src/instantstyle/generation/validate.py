@@ -1,11 +1,14 @@
 """Validate recipes before the seconds that loading a model takes."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from ..architectures import ARCHITECTURES
+from ..errors import InstantStyleError
 from ..imaging.control_image import check_draws_step
 from ..recipe import BLOCK_FIELDS, Recipe
 from ..recipe_types import Lora
+from ..unet.architectures import Architecture
 from ..unet.blocks import Block, BlockSpec
 from ..unet.probe_file import resolve_block_spec
 from .idle_fields import check_request
@@ -80,15 +83,16 @@ def _check_start(recipe: Recipe) -> None:
         ModelError: There is no ControlNet for the model.
     """
     from ..models.image_to_image import check_control
-    from ..models.network import find_architecture
     from ..models.resolve import find_card
 
-    check_control(recipe.control, recipe.model)
-    architecture, defaults = find_architecture(recipe.model), find_card(recipe.model).defaults
-    steps = recipe.num_inference_steps or defaults.get("num_inference_steps")
+    architecture = _find_family(recipe.model)
+    if architecture is None:
+        return
+    check_control(recipe.control, architecture.name)
+    steps = recipe.num_inference_steps or find_card(recipe.model).defaults.get("num_inference_steps")
     strength = fill_in_strength(recipe).strength
     # diffusers rounds otherwise in pipelines with a transformer.
-    if architecture and not architecture.is_transformer and isinstance(steps, int) and strength:
+    if not architecture.is_transformer and isinstance(steps, int) and strength:
         check_draws_step(strength, steps)
 
 
@@ -98,14 +102,12 @@ def _check_lora(lora: Lora, model: str) -> None:
     Raises:
         BlockError: The network has no such block.
         CheckpointError: The file cannot be read.
-        ModelError: There is no such model.
         StyleError: It has layers in other blocks only.
     """
     from ..loaders.lora_file import find_blocks, missing_layers_error
     from ..loaders.state_dict import open_state_dict
-    from ..models.network import find_architecture
 
-    architecture, path = find_architecture(model), Path(lora.name)
+    architecture, path = _find_family(model), Path(lora.name)
     # A file that is missing is reported where it is read: a service may have read it before.
     if architecture is None or not lora.weight or not path.is_file():
         return
@@ -113,6 +115,21 @@ def _check_lora(lora: Lora, model: str) -> None:
     present = find_blocks(open_state_dict(path).shapes, architecture.blocks)
     if present and not present & {part if isinstance(part, Block) else part.block for part in chosen}:
         raise missing_layers_error(path, chosen, present)
+
+
+# Each request of a service asks for the same model, whose network is built without weights to find it.
+@lru_cache(maxsize=8)
+def _find_family(model: str) -> Architecture | None:
+    """Find the family of a model; None where it is not known, or the model cannot be found, which loading reports.
+
+    A service has loaded its model before it validates, and its folder may be gone.
+    """
+    from ..models.network import find_architecture
+
+    try:
+        return find_architecture(model)
+    except InstantStyleError:
+        return None
 
 
 def validate_blocks(blocks: BlockSpec, model: str) -> None:

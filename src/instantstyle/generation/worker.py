@@ -13,6 +13,7 @@ from ..core.style import Style
 from ..errors import JobError
 from ..models import image_to_image_pipeline
 from ..recipe import Recipe
+from ..recipe_types import Lora
 from .callbacks import Preview
 from .generate import generate, prepare
 from .hints import find_hints
@@ -91,24 +92,31 @@ class ModelWorker(TaskThread):
         self.styled = _without_progress_bar(styled)
 
     @classmethod
-    def load(cls, parts: ModelParts, device: str | None = None) -> "ModelWorker":
+    def load(cls, parts: ModelParts, device: str | None = None, loras: Sequence[Lora] = ()) -> "ModelWorker":
         """Load a model and warm it up, so that the first request takes no longer than later ones.
 
         Args:
             parts: The model and its parts.
             device: A device of torch; None for a GPU where there is one, else the CPU.
+            loras: The LoRA files of all its recipes; the warm-up has those that act in blocks.
 
         Returns:
             A worker that has generated one image of one step.
 
         Raises:
-            ModelError: The model cannot be found or loaded.
+            BlockError: The network has no such block as a LoRA names.
+            ModelError: The model cannot be found or loaded, or a LoRA does not fit it.
             JobError: The device does not exist.
+            StyleError: A LoRA has no layers in its blocks, or cannot act in this network.
         """
         worker = cls(load_model(parts, device))
         # Not an empty prompt, which would be warned of.
-        warm_up = Recipe(prompt="a cat", seed=0, model=parts.model, num_inference_steps=1)
-        worker.generate([warm_up], lambda event: None)
+        warm_up = Recipe(prompt="a cat", seed=0, model=parts.model, num_inference_steps=1, loras=tuple(loras))
+        try:
+            worker.generate([warm_up], lambda event: None)
+        except BaseException:
+            worker.close()
+            raise
         return worker
 
     @property

@@ -62,18 +62,18 @@ def find_control(model: str) -> Control:
     return known[0] if known else "none"
 
 
-def check_control(control: Control, model: str) -> None:
-    """Check that there is a ControlNet for the family of a model, where the family is known without its weights.
+def check_control(control: Control, family: str) -> None:
+    """Check that there is a ControlNet for a family.
 
     Args:
         control: What the ControlNet reads.
-        model: As in `load`.
+        family: Name of the architecture.
 
     Raises:
-        InstantStyleError: There is none, or the model cannot be found.
+        ModelError: There is none.
     """
-    if control != "none" and (architecture := find_architecture(model)):
-        _find_controlnet(control, architecture.name)
+    if control != "none":
+        _find_controlnet(control, family)
 
 
 def _from_pipe(
