@@ -102,6 +102,21 @@ def test_a_lora_file_without_layers_in_its_blocks_is_refused_before_loading():
     validate(chosen("style").replace(model="some/model"))
 
 
+def test_methods_that_act_in_a_unet_are_refused_for_a_transformer_before_loading():
+    ink = {"references": [{"name": "ink.png"}], "blocks": "all"}
+    for fields, name in (
+        ({**ink, "hold_layout": 0.4}, "hold_layout"),
+        ({**ink, "colour_transfer": 0.4}, "colour_transfer"),
+        ({"shared": "align", "first_prompt": "a", "first_seed": 0}, "shared"),
+        ({"image": {"name": "ink.png"}, "inversion": 1}, "inversion"),
+        ({"loras": [{"name": "nowhere.safetensors", "blocks": "all"}]}, "A LoRA with blocks"),
+    ):
+        recipe = PLAIN.replace(model="flux-dev", **fields)
+        with pytest.raises(StyleError, match=f"^{name} acts in the layers of a UNet, and flux-dev has a diffusion tr"):
+            validate(recipe)
+    validate(PLAIN.replace(model="flux-dev", **ink))
+
+
 def test_what_says_how_content_is_removed_needs_content_of_the_recipe_or_of_a_saved_style():
     cat = {"content": ("a",), "content_embeds": torch.ones(1, 3)}
     styles: dict[str, dict[str, Any]] = {"plain": {}, "cat": cat, "clean": {"removal": "clean"}}

@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..architectures import ARCHITECTURES
-from ..errors import InstantStyleError
+from ..errors import InstantStyleError, StyleError
 from ..imaging.control_image import check_draws_step
 from ..recipe import BLOCK_FIELDS, Recipe
 from ..recipe_types import Lora
@@ -29,7 +29,8 @@ def validate(*recipes: Recipe, sources: SourceCache | None = None, count: int = 
         JobError: A field is given that has no effect in any recipe, see `idle_fields`; or a strength is less than one
             step.
         ImageError: A reference, mask or image cannot be read.
-        StyleError: A saved style cannot be found or read, or a LoRA file has no layers in its blocks.
+        StyleError: A saved style cannot be found or read, or a LoRA file has no layers in its blocks, or
+            a method acts in the layers of a UNet, and the model has a diffusion transformer.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
         ModelError: There is no such scheduler, or no ControlNet for the model, where its family is known.
     """
@@ -48,7 +49,8 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
     Raises:
         ImageError: A reference, mask or image cannot be read.
         JobError: A strength is less than one step, where the model's number of steps is known.
-        StyleError: A saved style cannot be found or read, or a LoRA file has no layers in its blocks.
+        StyleError: A saved style cannot be found or read, or a LoRA file has no layers in its blocks, or
+            a method acts in the layers of a UNet, and the model has a diffusion transformer.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
         ModelError: There is no such scheduler, or no ControlNet for the model, where its family is known.
     """
@@ -69,10 +71,29 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
                 _check_lora(lora, recipe.model)
         if recipe.image:
             _check_start(recipe)
+        _check_methods(recipe)
     for name in dict.fromkeys(recipe.scheduler for recipe in recipes if recipe.scheduler):
         from ..models.schedulers import validate_scheduler
 
         validate_scheduler(name)
+
+
+_UNET_FIELDS = ("hold_layout", "shared", "colour_transfer", "inversion")
+"""Fields of methods that act in the layers of a UNet."""
+
+
+def _check_methods(recipe: Recipe) -> None:
+    """Check that the network of the model has the layers that the methods of a recipe act in, where it is known.
+
+    Raises:
+        StyleError: It is a diffusion transformer, and a method acts in the layers of a UNet.
+    """
+    used = [name for name in _UNET_FIELDS if getattr(recipe, name)]
+    used += ["A LoRA with blocks"] if recipe.styling_loras else []
+    if used and (architecture := _find_family(recipe.model)) and architecture.is_transformer:
+        raise StyleError(
+            f"{used[0]} acts in the layers of a UNet, and {recipe.model} has a diffusion transformer; leave it out."
+        )
 
 
 def _check_start(recipe: Recipe) -> None:
