@@ -68,6 +68,20 @@ def _is_distilled(pipe: Pipeline) -> bool:
     return takes_scale and not hasattr(pipe, "do_classifier_free_guidance")
 
 
+def find_second_call(pipe: Pipeline) -> tuple[str, float] | None:
+    """Find the argument that makes a pipeline call its network twice a step, where it is above 1.
+
+    Pipelines with a UNet put both halves of guidance into one batch, those with a transformer call it for each.
+
+    Returns:
+        The argument and its default; None for a UNet.
+    """
+    if not is_transformer(network_of(pipe)):
+        return None
+    name = "true_cfg_scale" if _is_distilled(pipe) else "guidance_scale"
+    return name, float(inspect.signature(pipe.__call__).parameters[name].default)
+
+
 def _true_scale(pipe: Pipeline, arguments: PipelineArguments) -> float:
     default = inspect.signature(pipe.__call__).parameters["true_cfg_scale"].default
     return float(arguments.get("true_cfg_scale", default))
