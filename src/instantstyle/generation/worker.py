@@ -9,14 +9,15 @@ from threading import Event
 from PIL import Image
 
 from ..core.pipeline import InstantStyle
+from ..core.prompt_checks import EMPTY_PROMPT
 from ..core.style import Style
 from ..errors import JobError
 from ..models import image_to_image_pipeline
 from ..recipe import Recipe
 from ..recipe_types import Lora
+from ..utils.caller_warnings import collect_warnings
 from .callbacks import Preview
 from .generate import generate, prepare
-from .hints import find_hints
 from .idle_fields import check_seeds
 from .load import load_model
 from .model_parts import ModelParts
@@ -54,7 +55,7 @@ class Finished:
         index: Position of the image among those requested, from 0.
         image: The image.
         recipe: The complete recipe, from which the image can be generated again.
-        warnings: What the user should know beside the image, see `find_hints`.
+        warnings: What generating has warned of, a line for each finding.
     """
 
     index: int
@@ -90,6 +91,7 @@ class ModelWorker(TaskThread):
         """
         super().__init__("model worker")
         self.styled = _without_progress_bar(styled)
+        self._known_warnings: frozenset[str] = frozenset()
 
     @classmethod
     def load(cls, parts: ModelParts, device: str | None = None, loras: Sequence[Lora] = ()) -> "ModelWorker":
@@ -112,11 +114,16 @@ class ModelWorker(TaskThread):
         worker = cls(load_model(parts, device))
         # Not an empty prompt, which would be warned of.
         warm_up = Recipe(prompt="a cat", seed=0, model=parts.model, num_inference_steps=1, loras=tuple(loras))
+        warnings: set[str] = set()
         try:
-            worker.generate([warm_up], lambda event: None)
+            worker.generate(
+                [warm_up], lambda event: warnings.update(event.warnings if isinstance(event, Finished) else ())
+            )
         except BaseException:
             worker.close()
             raise
+        # Those of the model's own files are not of a request, and name paths.
+        worker._known_warnings = frozenset(warnings)
         return worker
 
     @property
@@ -182,11 +189,14 @@ class ModelWorker(TaskThread):
                 check()
                 styled = self._image_to_image if recipe.image and not recipe.inversion else self.styled
                 check_seeds(recipe, count)
-                prepared = prepare(styled, recipe, sources)
-                hints = find_hints(styled, recipe, prepared.style)
-                for image, complete in generate(styled, recipe, count=count, on_preview=on_step, prepared=prepared):
-                    on_event(Finished(index, image, complete, hints))
-                    index += 1
+                known = self._known_warnings | ({EMPTY_PROMPT} if recipe.image else set())
+                with collect_warnings() as warned:
+                    prepared = prepare(styled, recipe, sources)
+                    images = generate(styled, recipe, count=count, on_preview=on_step, prepared=prepared)
+                    for image, complete in images:
+                        warnings = tuple(each for each in dict.fromkeys(warned) if each not in known)
+                        on_event(Finished(index, image, complete, warnings))
+                        index += 1
 
         self.run(run)
 
