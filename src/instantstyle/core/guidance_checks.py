@@ -29,7 +29,7 @@ def warn_of_guidance(pipe: Pipeline, conditionings: Sequence[StyleConditioning],
     kinds = {
         "negative_style": any(each.negative_style is not None and each.scale for each in conditionings),
         "A style with unconditional=True": any(each.unconditional and each.scale for each in conditionings),
-        "negative_prompt": _is_distilled(pipe) and _has_words(arguments.get("negative_prompt")),
+        "negative_prompt": _has_words(arguments.get("negative_prompt")),
     }
     for name, is_given in kinds.items():
         if is_given:

@@ -57,8 +57,13 @@ def check_methods(pipe: Pipeline, methods: Mapping[str, bool]) -> None:
         )
 
 
-ALIASES = {"steps": "num_inference_steps", "cfg": "guidance_scale", "n": "num_images_per_prompt"}
-"""Names of other tools, by which users look for an argument."""
+ALIASES = {
+    "steps": "num_inference_steps",
+    "cfg": "guidance_scale",
+    "true_cfg_scale": "guidance_scale",
+    "n": "num_images_per_prompt",
+}
+"""Names of other tools, and of other pipelines, by which users look for an argument."""
 
 
 def check_arguments(

@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..architectures import ARCHITECTURES
-from ..errors import InstantStyleError, StyleError
+from ..errors import InstantStyleError, JobError, StyleError
 from ..imaging.control_image import check_draws_step
 from ..recipe import BLOCK_FIELDS, Recipe
 from ..recipe_types import Lora
@@ -27,7 +27,7 @@ def validate(*recipes: Recipe, sources: SourceCache | None = None, count: int = 
 
     Raises:
         JobError: A field is given that has no effect in any recipe, see `idle_fields`; or a strength is less than one
-            step.
+            step, or a UNet has true guidance.
         ImageError: A reference, mask or image cannot be read.
         StyleError: A saved style cannot be found or read, or a LoRA file has no layers in its blocks, or
             a method acts in the layers of a UNet, and the model has a diffusion transformer.
@@ -48,7 +48,8 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
 
     Raises:
         ImageError: A reference, mask or image cannot be read.
-        JobError: A strength is less than one step, where the model's number of steps is known.
+        JobError: A strength is less than one step, where the model's number of steps is known, or a UNet has true
+            guidance.
         StyleError: A saved style cannot be found or read, or a LoRA file has no layers in its blocks, or
             a method acts in the layers of a UNet, and the model has a diffusion transformer.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
@@ -86,6 +87,7 @@ def _check_methods(recipe: Recipe) -> None:
     """Check that the network of the model has the layers that the methods of a recipe act in, where it is known.
 
     Raises:
+        JobError: It is a UNet, and the recipe has true guidance.
         StyleError: It is a diffusion transformer, and a method acts in the layers of a UNet.
     """
     used = [name for name in _UNET_FIELDS if getattr(recipe, name)]
@@ -93,6 +95,15 @@ def _check_methods(recipe: Recipe) -> None:
     if used and (architecture := _find_family(recipe.model)) and architecture.is_transformer:
         raise StyleError(
             f"{used[0]} acts in the layers of a UNet, and {recipe.model} has a diffusion transformer; leave it out."
+        )
+    if (
+        recipe.true_cfg_scale is not None
+        and (architecture := _find_family(recipe.model))
+        and not architecture.is_transformer
+    ):
+        raise JobError(
+            f"true_cfg_scale is for diffusion transformers whose own guidance is distilled, and {recipe.model} has a "
+            "UNet, whose guidance is guidance_scale; leave it out."
         )
 
 
