@@ -22,6 +22,9 @@ _STYLE_FIELDS = ("crop", "fuse")
 _SCALE_FIELDS = ("scale",)
 """Fields that act on `references` and `layout_references`."""
 
+_PHOTO_FIELDS = ("crop", "hold_layout")
+"""Those fields that act on `image_scale` too."""
+
 _SECOND_FIELDS = ("second_image_encoder", "second_references", "second_blocks", "second_scale")
 """Fields that act on `second_adapter`."""
 
@@ -60,11 +63,14 @@ def _list_unused(recipe: Recipe) -> list[str]:
     if not recipe.references:
         names += _REFERENCE_FIELDS
     if not recipe.references and not recipe.layout_references:
-        names += _SCALE_FIELDS
+        own = [*_SCALE_FIELDS]
         if not (recipe.second_adapter and recipe.second_references):
-            names += _STYLE_FIELDS
+            own += _STYLE_FIELDS
             if not recipe.styling_loras:
-                names += ACTING_FIELDS
+                own += ACTING_FIELDS
+        # An image that is a reference itself, in all blocks and at all steps.
+        acting = _PHOTO_FIELDS if recipe.image and recipe.image_scale else ()
+        names += [name for name in own if name not in acting]
     if recipe.second_adapter is None:
         names += _SECOND_FIELDS
     if not recipe.colour_transfer:
