@@ -10,6 +10,7 @@ from diffusers import HeunDiscreteScheduler, PNDMScheduler
 from PIL import Image
 
 from instantstyle import InstantStyle, ModelError
+from instantstyle.recipe_types import Reference
 from instantstyle.server.errors import ApiError
 from instantstyle.server.limits import Limits
 from instantstyle.server.model_defaults import ModelDefaults
@@ -219,4 +220,12 @@ def test_errors_about_settings_of_the_service_say_what_a_client_can_send(serve, 
         ({"second_scale": 2, "second_blocks": "style"}, "second_blocks and second_scale can only act with a second"),
     ):
         response = client.post(GENERATIONS, json={**reference, **fields})
+        assert error_message(response).startswith(expected)
+    second = serve(second_adapter=Reference(name="plus.safetensors"))
+    for fields, expected in (
+        ({"second_scale": 0.5}, "second_scale can only act with a second adapter and a reference"),
+        ({"second_blocks": "x.json"}, "second_blocks cannot name 'x.json' here"),
+        ({"second_blocks": []}, "second_blocks is empty; leave it out for its default"),
+    ):
+        response = second.post(GENERATIONS, json={"prompt": "a", **SHORT, **fields})
         assert error_message(response).startswith(expected)
