@@ -39,7 +39,7 @@ from .pipeline_checks import (
     check_methods,
     check_one_style_each,
     check_pipeline,
-    check_strength,
+    check_steps,
     default_argument,
     make_generators,
     num_images,
@@ -467,7 +467,7 @@ class InstantStyle:
         check_methods(self.pipe, {"hold_layout": bool(hold_layout), **given})
         check_arguments(self.pipe, arguments, self.__call__, is_styled=added is not None)
         arguments = {**self.defaults, **fit_arguments(self.pipe, inversion, shared, arguments)}
-        check_strength(self.pipe, arguments)
+        check_steps(self.pipe, arguments)
         arguments = convert_images(self.pipe, arguments)
         prompts, images = num_images(prompt, num_images_per_prompt, arguments)
         check_seedless(inversion, seed, images)

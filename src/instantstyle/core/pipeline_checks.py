@@ -176,8 +176,17 @@ _OWN_SCHEDULES = ("timesteps", "sigmas", "denoising_start")
 """Arguments with which the number of steps is not that of `num_inference_steps`."""
 
 
-def check_strength(pipe: Pipeline, arguments: PipelineArguments) -> None:
-    """Check that an image to start from gets a step, see `check_draws_step`.
+def find_least_steps(pipe: object) -> int:
+    """Return the smallest number of steps of a pipeline's scheduler: 4 of PNDM that begins with Runge-Kutta steps.
+
+    For fewer, diffusers raises an error of NumPy (0.42).
+    """
+    scheduler: Any = getattr(pipe, "scheduler", None)
+    return 4 if type(scheduler).__name__ == "PNDMScheduler" and not scheduler.config.skip_prk_steps else 1
+
+
+def check_steps(pipe: Pipeline, arguments: PipelineArguments) -> None:
+    """Check that the scheduler has enough steps, and that an image to start from gets one, see `check_draws_step`.
 
     With none, diffusers' image-to-image pipelines return no image, and its inpainting pipelines raise `ValueError`
     (0.42).
@@ -187,18 +196,24 @@ def check_strength(pipe: Pipeline, arguments: PipelineArguments) -> None:
         arguments: Keyword arguments, with the model's own defaults.
 
     Raises:
-        JobError: No step would be drawn.
+        JobError: There are too few steps, or no step would be drawn.
     """
-    if is_transformer(find_network(pipe)) or not hasattr(pipe, "get_timesteps"):
-        return
-    if arguments.get("enforce_inference_steps") or any(arguments.get(name) is not None for name in _OWN_SCHEDULES):
+    if any(arguments.get(name) is not None for name in _OWN_SCHEDULES):
         return
     strength, steps = (
         arguments.get(name, default_argument(pipe, name)) for name in ("strength", "num_inference_steps")
     )
-    if not is_finite_number(strength) or not is_whole_number(steps, at_least=1) or not 0 <= strength <= 1:
+    if not is_whole_number(steps, at_least=1):
         return
-    check_draws_step(strength, steps)
+    if steps < (least := find_least_steps(pipe)):
+        raise JobError(
+            f"num_inference_steps is {steps}, and PNDM, which begins with Runge-Kutta steps here, needs {least}; take "
+            'more, or scheduler "pndm", which begins without them.'
+        )
+    if is_transformer(find_network(pipe)) or not hasattr(pipe, "get_timesteps"):
+        return
+    if not arguments.get("enforce_inference_steps") and is_finite_number(strength) and 0 <= strength <= 1:
+        check_draws_step(strength, steps)
 
 
 def default_argument(pipe: Pipeline, name: str) -> Any:

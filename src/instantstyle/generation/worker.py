@@ -9,6 +9,7 @@ from threading import Event
 from PIL import Image
 
 from ..core.pipeline import InstantStyle
+from ..core.pipeline_checks import find_least_steps
 from ..core.prompt_checks import EMPTY_PROMPT
 from ..core.style import Style
 from ..errors import JobError
@@ -103,7 +104,7 @@ class ModelWorker(TaskThread):
             loras: The LoRA files of all its recipes; the warm-up has those that act in blocks.
 
         Returns:
-            A worker that has generated one image of one step.
+            A worker that has generated one image of one step, or of as few as its scheduler has.
 
         Raises:
             BlockError: The network has no such block as a LoRA names.
@@ -113,7 +114,8 @@ class ModelWorker(TaskThread):
         """
         worker = cls(load_model(parts, device))
         # Not an empty prompt, which would be warned of.
-        warm_up = Recipe(prompt="a cat", seed=0, model=parts.model, num_inference_steps=1, loras=tuple(loras))
+        steps = find_least_steps(worker.styled.pipe)
+        warm_up = Recipe(prompt="a cat", seed=0, model=parts.model, num_inference_steps=steps, loras=tuple(loras))
         warnings: set[str] = set()
         try:
             worker.generate(
