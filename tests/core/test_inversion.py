@@ -251,6 +251,12 @@ def test_what_cannot_be_inverted_is_refused(model, picture, inversion, reference
         ({"steps": 1001}, "steps is 1001; the model has 1000 timesteps"),
         ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
         ({"step": 3}, "has no argument 'step'"),
+        ({"num_inference_steps": 3}, "num_inference_steps cannot be given to an inversion: it is steps here"),
+        ({"num_images_per_prompt": 2}, "num_images_per_prompt cannot be given to an inversion: there is one picture"),
+        ({"latents": torch.zeros(1, 4, 8, 8)}, "latents cannot be given to an inversion"),
+        ({"eta": 0.5}, "eta cannot be given to an inversion: its steps are those of DDIM"),
+        ({"timesteps": [500, 300]}, "timesteps cannot be given"),
+        ({"prompt_embeds": torch.zeros(1, 7, 32)}, "prompt_embeds cannot be given to an inversion: an inversion re"),
     ):
         with pytest.raises(JobError, match=message):
             model.invert(picture, **arguments)
