@@ -80,6 +80,8 @@ def test_a_strength_of_less_than_one_step_is_refused_before_loading():
         with pytest.raises(JobError, match=message):
             validate(restyled.replace(**fields))
     validate(restyled.replace(strength=0.25, num_inference_steps=4))
+    # A service has loaded its model, whose folder may be gone.
+    validate(restyled.replace(strength=0.01, model="gone"))
     # No step is taken away by an inversion, and the number of steps of other models is not known.
     validate(restyled.replace(inversion=1, num_inference_steps=1))
     validate(restyled.replace(strength=0.01, model="some/model"))

@@ -115,13 +115,12 @@ def _check_start(recipe: Recipe) -> None:
         ModelError: There is no ControlNet for the model.
     """
     from ..models.image_to_image import check_control
-    from ..models.resolve import find_card
 
     architecture = _find_family(recipe.model)
     if architecture is None:
         return
     check_control(recipe.control, architecture.name)
-    steps = recipe.num_inference_steps or find_card(recipe.model).defaults.get("num_inference_steps")
+    steps = recipe.num_inference_steps or _find_steps(recipe.model)
     strength = fill_in_strength(recipe).strength
     # diffusers rounds otherwise in pipelines with a transformer.
     if not architecture.is_transformer and isinstance(steps, int) and strength:
@@ -160,6 +159,16 @@ def _find_family(model: str) -> Architecture | None:
 
     try:
         return find_architecture(model)
+    except InstantStyleError:
+        return None
+
+
+def _find_steps(model: str) -> object:
+    """Find a model's own number of steps; None where its card has none, or the model cannot be found."""
+    from ..models.resolve import find_card
+
+    try:
+        return find_card(model).defaults.get("num_inference_steps")
     except InstantStyleError:
         return None
 
