@@ -45,7 +45,7 @@ def measure(count: int = 8, iterations: Sequence[int] = ITERATIONS) -> dict[str,
         prompt = describe_thing(int(scenes.thing[place]))
         for number in iterations:
             inversion = styled.invert(picture, prompt, iterations=number)
-            drawn = styled(prompt, inversion=inversion, guidance_scale=1.0, seed=0).images[0]
+            drawn = styled(prompt, inversion=inversion, guidance_scale=1.0).images[0]
             table.setdefault(str(number), []).append(psnr(picture, drawn))
         latents = inversion.trajectory[-1:].to(styled.pipe.device)
         pipe: Any = styled.pipe

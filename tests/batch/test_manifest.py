@@ -54,6 +54,12 @@ def test_defaults_apply_to_fields_that_a_row_leaves_out(tmp_path):
     assert [(row.recipe.seed, row.recipe.num_inference_steps) for row in rows] == [(9, 5), (2, 5)]
 
 
+def test_a_strength_of_less_than_one_step_is_refused_with_the_other_rows(tmp_path):
+    row = '{"prompt": "a", "image": "refs/ink.png", "strength": 0.1}\n'
+    with pytest.raises(ManifestError, match=r"line 1: strength 0.1 of 4 steps is less than one step"):
+        read_manifest(write(tmp_path, "jobs.jsonl", row), {**SEED, "num_inference_steps": 4})
+
+
 def test_the_recipe_of_an_image_can_be_a_row(tmp_path):
     recipe = Recipe(prompt="a", seed=2, scheduler="DDIMScheduler", versions={"torch": "2.6.0"})
     [row] = read_manifest(write(tmp_path, "jobs.jsonl", recipe.to_json()), SEED)

@@ -43,7 +43,7 @@ def test_a_csv_names_sets_too(tmp_path):
         ([{"set": ["x"]}, {"set": ["x"]}], r"set is \['x'\]; give all rows"),
         ([{"set": "x"}, {"set": "x", "steps": 3}], "steps differ from the first row of set 'x'"),
         ([{"set": "x"}, {"set": "x", "first_seed": 3}], "set names the first image, which first_seed would too"),
-        ([{"shared": "align"}], "there is one image"),
+        ([{"shared": "align"}] * 2, 'give all of them one name as "set", such as a, or leave shared out'),
         ([{"first_prompt": "a", "first_seed": 1}], "can only act with shared"),
         ([{"set": "x", "hold_layout": 0.5}] * 2, "both change self-attention"),
     ],
@@ -64,6 +64,11 @@ def test_rows_that_differ_in_the_seed_of_an_inversion_are_refused(read, referenc
 def test_combinations_share_attention_by_style():
     rows = cross_product((), ["a", "b"], [1, 2], {"shared": "swap"})
     assert {(row.recipe.shared, row.recipe.first_prompt, row.recipe.first_seed) for row in rows} == {("swap", "a", 1)}
+
+
+def test_one_combination_for_each_style_has_nothing_to_share():
+    with pytest.raises(JobError, match="each style has one image; give several prompts or seeds"):
+        cross_product((), ["a"], [1], {"shared": "align"})
 
 
 def test_images_beside_others_count_in_the_size_of_a_batch():

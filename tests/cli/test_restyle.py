@@ -56,6 +56,16 @@ def test_the_recipe_holds_the_image_and_the_strength(restyle):
     assert "Denoising strength: 0.5" in format_a1111(recipe)
 
 
+def test_verbose_says_how_the_image_is_used_and_names_no_seed_without_effect(restyle):
+    plain = restyle("--strength", 0.5, "--verbose", "-o", "plain.png").err
+    assert "image photo.png: strength 0.5\n" in plain
+    assert "first seed 7\n" in plain
+    kept = restyle("--keep-content", "--control", "none", "--inversion", 2, "--verbose", "-o", "kept.png").err
+    used = "image photo.png: inverted with 2 evaluations at each step, a reference in all blocks with scale 0.2\n"
+    assert used in kept
+    assert "seed" not in kept
+
+
 def test_a_guidance_interval_changes_the_result(restyle):
     restyle("-o", "throughout.png")
     restyle("--guidance-interval", "0.5:1", "-o", "part.png")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from instantstyle.core.conditioning import StyleConditioning
-from instantstyle.errors import RequestWarning
+from instantstyle.errors import JobError, RequestWarning
 
 
 @pytest.mark.parametrize("kind", ["negative_style", "unconditional"])
@@ -24,3 +24,14 @@ def test_a_style_to_steer_away_from_is_warned_of_without_guidance(styled, refere
         plain = styled("a", guidance_scale=1.0, **{**settings, "style": style if "neg" in kind else None}).images
     torch.testing.assert_close(found, plain)
     assert not torch.allclose(guided, plain)
+
+
+def test_a_negative_prompt_without_guidance_is_warned_of(styled, short):
+    with pytest.warns(RequestWarning, match="negative_prompt has no effect without guidance.* Pass a guidance_scale"):
+        styled("a", guidance_scale=1.0, negative_prompt="b", seed=1, **short)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RequestWarning)
+        styled("a", guidance_scale=3.0, negative_prompt="b", seed=1, **short)
+        styled("a", guidance_scale=1.0, negative_prompt=[""], seed=1, **short)
+    with pytest.raises(JobError, match=r"has no argument 'true_cfg_scale'. Did you mean guidance_scale"):
+        styled("a", true_cfg_scale=3.0, seed=1, **short)

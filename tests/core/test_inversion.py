@@ -14,6 +14,7 @@ from torch.testing import assert_close
 from instantstyle import InstantStyle, Inversion, JobError, ModelError, SharedAttention, StyleError
 from instantstyle.core.inverse_scheduler import InverseScheduler, build_ddim, find_coefficients
 from instantstyle.core.latent_colours import encode_picture
+from instantstyle.errors import RequestWarning
 
 from ..conftest import make_pipe
 
@@ -47,7 +48,8 @@ def inversion(model, picture) -> Inversion:
 
 
 def draw(model: InstantStyle, prompt: Any, **arguments: Any) -> Tensor:
-    return model(prompt, **{"seed": 1, "guidance_scale": 1.0, "output_type": "latent", **arguments}).images
+    seed = {} if "inversion" in arguments else {"seed": 1}
+    return model(prompt, **{**seed, "guidance_scale": 1.0, "output_type": "latent", **arguments}).images
 
 
 @pytest.mark.parametrize("prediction_type", TYPES)
@@ -126,11 +128,22 @@ def test_more_iterations_give_it_back_better(model, picture, inversion):
 
 def test_all_images_begin_with_its_latents_and_the_pipeline_is_as_before(model, inversion):
     scheduler = model.pipe.scheduler
-    both = draw(model, ["a", "a"], inversion=inversion, num_images_per_prompt=2)
+    both = draw(model, ["a", "a"], inversion=inversion)
     assert_close(both, draw(model, "a", inversion=inversion).expand_as(both), rtol=1e-4, atol=1e-4)
     assert model.pipe.scheduler is scheduler
     with pytest.raises(JobError, match="a pipeline without a name"):
-        model("a", seed=1, inversion=inversion).recipe()
+        model("a", inversion=inversion).recipe()
+
+
+def test_equal_images_of_a_prompt_are_refused_and_a_seed_without_effect_is_named(model, inversion):
+    with pytest.raises(JobError, match="all 2 would be equal; leave it out, or give several prompts"):
+        model("a", inversion=inversion, num_images_per_prompt=2)
+    with pytest.warns(RequestWarning, match="seed has no effect on images that begin with an inversion"):
+        named = model("a", inversion=inversion, seed=5, output_type="latent").images
+    assert_close(named, model("a", inversion=inversion, output_type="latent").images, rtol=0, atol=0)
+    shared = SharedAttention(reference=inversion)
+    pair = draw(model, "b", style=shared, num_images_per_prompt=2, seed=5)
+    assert pair[0].ne(pair[1]).any()
 
 
 def test_the_first_row_replays_the_latents_and_is_not_returned(model, inversion):
@@ -238,6 +251,12 @@ def test_what_cannot_be_inverted_is_refused(model, picture, inversion, reference
         ({"steps": 1001}, "steps is 1001; the model has 1000 timesteps"),
         ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
         ({"step": 3}, "has no argument 'step'"),
+        ({"num_inference_steps": 3}, "num_inference_steps cannot be given to an inversion: it is steps here"),
+        ({"num_images_per_prompt": 2}, "num_images_per_prompt cannot be given to an inversion: there is one picture"),
+        ({"latents": torch.zeros(1, 4, 8, 8)}, "latents cannot be given to an inversion"),
+        ({"eta": 0.5}, "eta cannot be given to an inversion: its steps are those of DDIM"),
+        ({"timesteps": [500, 300]}, "timesteps cannot be given"),
+        ({"prompt_embeds": torch.zeros(1, 7, 32)}, "prompt_embeds cannot be given to an inversion: an inversion re"),
     ):
         with pytest.raises(JobError, match=message):
             model.invert(picture, **arguments)

@@ -30,6 +30,7 @@ from PIL import Image
 from instantstyle import InstantStyle, JobError, ModelError, StyleError
 from instantstyle.core.denoising_state import DenoisingState
 from instantstyle.core.ip_adapter import cross_attention_layers
+from instantstyle.core.pipeline_checks import find_least_steps
 from instantstyle.core.row_layout import ROW_LAYOUTS, find_known_class
 
 from ..conftest import base_projection, layer_weights
@@ -117,6 +118,18 @@ def test_image_to_image_counts_the_steps_that_it_draws(styled, reference, shares
         inputs |= {"mask_image": Image.new("L", PHOTO.size, 255), "height": 16, "width": 16}
     styled.with_pipeline(pipe)("a", style=reference, seed=1, **inputs)
     assert shares == even(steps)
+
+
+def test_fewer_steps_than_the_scheduler_begins_with_are_refused(styled, monkeypatch):
+    for skips, least in ((False, 4), (True, 1)):
+        own: Any = styled.pipe.scheduler
+        scheduler: Any = PNDMScheduler.from_config(own.config, skip_prk_steps=skips)
+        monkeypatch.setattr(styled.pipe, "scheduler", scheduler)
+        assert find_least_steps(styled.pipe) == least
+        assert styled("a", seed=1, num_inference_steps=least, **SMALL).images.isfinite().all()
+        if least > 1:
+            with pytest.raises(JobError, match=r"is 3, and PNDM.* needs 4; take more, or scheduler .pndm."):
+                styled("a", seed=1, num_inference_steps=least - 1, **SMALL)
 
 
 @pytest.mark.parametrize("pipeline_class", [StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline])

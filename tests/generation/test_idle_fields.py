@@ -52,6 +52,14 @@ def test_fields_act_on_references_layouts_or_an_image():
     assert find_idle_fields(make(**style, **image)) == [*style, *image]
     assert find_idle_fields(make(**style, **image, layout_references=[INK])) == ["content_scale", "blocks", *image]
     assert find_idle_fields(make(**style, **image, references=[INK], image=INK)) == []
+    # The image is a reference itself, in all blocks and at all steps.
+    photo = {"crop": "pad", "hold_layout": 0.4, "scale": 0.5, "fuse": "adain", "start": 0.2}
+    assert find_idle_fields(make(**photo, image=INK, image_scale=0.2)) == ["scale", "fuse", "start"]
+    assert len(find_idle_fields(make(**photo, image=INK))) == len(photo)
+    second = {"second_scale": 0.5, "second_image_encoder": "encoder"}
+    assert find_idle_fields(make(**second)) == [*second][::-1]
+    assert find_idle_fields(make(**second, second_adapter=INK)) == ["second_scale"]
+    assert find_idle_fields(make(**second, second_adapter=INK, references=[INK])) == []
     # The image is resized to them.
     assert find_idle_fields(make(width=64, height=64, image=INK)) == []
     assert find_idle_fields(make(width=64, scale=1.0, start=0.0, blocks="style", control="none")) == []

@@ -10,12 +10,14 @@ from PIL import Image
 from torch import nn
 
 from instantstyle import InstantStyle, JobError, StyleConditioning
+from instantstyle.batch.rows import BatchRow
 from instantstyle.generation.generate import generate, prepare
 from instantstyle.generation.idle_fields import check_request
-from instantstyle.generation.keep_content import fill_in
+from instantstyle.generation.keep_content import fill_in, fill_in_strength
 from instantstyle.generation.load import load_for
+from instantstyle.imaging.control_image import default_strength
 from instantstyle.imaging.loading import file_sha256
-from instantstyle.models.image_to_image import text_to_image_pipeline
+from instantstyle.models.image_to_image import image_to_image_pipeline, text_to_image_pipeline
 from instantstyle.models.schedulers import use_scheduler
 from instantstyle.recipe import Recipe
 from instantstyle.recipe_types import Reference
@@ -66,6 +68,16 @@ def test_each_part_has_the_setting_of_the_paper_and_can_be_left_out():
     assert fill_in({**OPEN, "model": "sdxl", "control": "none"}, True)["control"] == "none"
 
 
+def test_the_recipe_of_an_image_records_the_strength_that_the_request_leaves_open(styled, files):
+    asked = make(image=files["ink"], model="sdxl", num_inference_steps=3)
+    model = image_to_image_pipeline(styled)
+    image, recipe = draw(model, asked)
+    assert recipe.strength == default_strength("sdxl") == 0.6
+    assert image == draw(model, asked.replace(strength=0.6))[0]
+    assert BatchRow(asked).key_of_image(recipe) == BatchRow(asked).key
+    assert fill_in_strength(asked.replace(inversion=1)).strength is None
+
+
 def test_what_an_inversion_cannot_have_is_refused():
     image = {"name": "photo.png"}
     for fields, message in (
@@ -114,7 +126,7 @@ def test_it_is_what_the_call_generates_from_the_same_inversion(styled, files):
         inversion = styled.invert(picture, "a", steps=2, iterations=2)
         ink, photo = styled.style("warm.png"), styled.style("ink.png")
         style = [StyleConditioning(ink, "style", 1.2), StyleConditioning(photo, "all", 0.2)]
-        expected = styled("a", seed=7, style=style, inversion=inversion, guidance_scale=5.0).images[0]
+        expected = styled("a", style=style, inversion=inversion, guidance_scale=5.0).images[0]
     assert draw(styled, recipe.replace(guidance_scale=5.0))[0] == expected
 
 

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
-from instantstyle import Style
-from instantstyle.errors import BlockError, ImageError, JobError
+from instantstyle import Style, StyleError
+from instantstyle.errors import BlockError, ImageError, JobError, ModelError
 from instantstyle.generation.idle_fields import check_request
 from instantstyle.generation.validate import validate, validate_blocks, validate_inputs
 from instantstyle.recipe import Recipe
@@ -51,6 +52,73 @@ def test_blocks_are_looked_up_if_the_model_is_an_architecture():
         validate_blocks("stile", "sdxl")
     with pytest.raises(BlockError, match="Did you mean style"):
         validate(PLAIN.replace(blocks="stile", model="mini", references=[{"name": "ink.png"}]))
+
+
+def test_a_controlnet_that_the_family_of_the_model_has_not_is_refused_before_loading():
+    restyled = PLAIN.replace(image={"name": "ink.png"}, strength=0.9)
+    for control, message in (
+        ("tile", "There is no tile ControlNet for mini; leave control at none, where the pixels of the image to"),
+        ("canny", "There is no canny ControlNet for mini; leave control at none"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            validate(restyled.replace(control=control))
+    with pytest.raises(ModelError, match="There is no tile ControlNet for sd15; there is canny"):
+        validate(restyled.replace(control="tile", model="sd15"))
+    validate(restyled.replace(control="tile", model="sdxl"))
+    validate(restyled.replace(control="tile", model="some/model"))
+
+
+def test_a_strength_of_less_than_one_step_is_refused_before_loading():
+    restyled = PLAIN.replace(image={"name": "ink.png"})
+    for fields, message in (
+        ({"strength": 0.2, "num_inference_steps": 4}, "strength 0.2 of 4 steps is less than one step.* at least 0.25"),
+        # mini's own steps are 12, and its default strength is 0.85.
+        ({"strength": 0.05}, "strength 0.05 of 12 steps"),
+        ({"num_inference_steps": 1}, "strength 0.85 of 1 step is less"),
+        ({"strength": 0.03, "model": "sdxl"}, "strength 0.03 of 30 steps"),
+    ):
+        with pytest.raises(JobError, match=message):
+            validate(restyled.replace(**fields))
+    validate(restyled.replace(strength=0.25, num_inference_steps=4))
+    # A service has loaded its model, whose folder may be gone.
+    validate(restyled.replace(strength=0.01, model="gone"))
+    # No step is taken away by an inversion, and the number of steps of other models is not known.
+    validate(restyled.replace(inversion=1, num_inference_steps=1))
+    validate(restyled.replace(strength=0.01, model="some/model"))
+
+
+def test_a_lora_file_without_layers_in_its_blocks_is_refused_before_loading():
+    block = "up_blocks.1.attentions.0"
+    names = [f"unet.{block}.transformer_blocks.0.attn1.to_q.lora_{letter}.weight" for letter in "AB"]
+    save_file({name: torch.ones(1, 1) for name in names}, "ink.safetensors")
+
+    def chosen(blocks: object, **fields: object) -> Recipe:
+        return PLAIN.replace(loras=[{"name": "ink.safetensors", "blocks": blocks, **fields}])
+
+    message = rf"ink\.safetensors has no layers in up_blocks\.1\.attentions\.2; it has layers in {block}: choose among"
+    with pytest.raises(StyleError, match=message):
+        validate(chosen("style"))
+    for blocks in ("all", block, {"style": 1.0, block: 0.5}, f"{block}.transformer_blocks.0"):
+        validate(chosen(blocks))
+    validate(chosen("style", weight=0))
+    validate(chosen("style").replace(model="some/model"))
+
+
+def test_methods_that_act_in_a_unet_are_refused_for_a_transformer_before_loading():
+    ink = {"references": [{"name": "ink.png"}], "blocks": "all"}
+    for fields, name in (
+        ({**ink, "hold_layout": 0.4}, "hold_layout"),
+        ({**ink, "colour_transfer": 0.4}, "colour_transfer"),
+        ({"shared": "align", "first_prompt": "a", "first_seed": 0}, "shared"),
+        ({"image": {"name": "ink.png"}, "inversion": 1}, "inversion"),
+        ({"loras": [{"name": "nowhere.safetensors", "blocks": "all"}]}, "A LoRA with blocks"),
+    ):
+        recipe = PLAIN.replace(model="flux-dev", **fields)
+        with pytest.raises(StyleError, match=f"^{name} acts in the layers of a UNet, and flux-dev has a diffusion tr"):
+            validate(recipe)
+    validate(PLAIN.replace(model="flux-dev", true_cfg_scale=3, **ink))
+    with pytest.raises(JobError, match=r"true_cfg_scale is for diffusion transformers .* and sdxl has a UNet"):
+        validate(PLAIN.replace(model="sdxl", true_cfg_scale=3))
 
 
 def test_what_says_how_content_is_removed_needs_content_of_the_recipe_or_of_a_saved_style():

@@ -6,14 +6,18 @@ import weakref
 from threading import Event, current_thread
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
-from instantstyle import ImageError, JobError
+from instantstyle import ImageError, JobError, StyleError
 from instantstyle.generation.generate import generate
 from instantstyle.generation.model_parts import ModelParts
 from instantstyle.generation.worker import Cancelled, Finished, ModelWorker, Progress, preview_steps
 from instantstyle.recipe import Recipe
-from instantstyle.recipe_types import Reference
+from instantstyle.recipe_types import Lora, Reference
+
+from ..core.test_lora_style import CONTENT, RANK, save_lora
 
 
 @pytest.fixture
@@ -188,3 +192,34 @@ def test_load_warms_up_with_one_step(monkeypatch, styled):
     worker = ModelWorker.load(ModelParts("small"), device="cpu")
     assert steps == [1]
     assert worker.device == "cpu"
+
+
+def test_load_refuses_a_lora_that_cannot_act_in_its_blocks(monkeypatch, styled, tmp_path):
+    monkeypatch.setattr("instantstyle.generation.worker.load_model", lambda *parts, **weights: styled)
+    path = tmp_path / "ink.safetensors"
+    save_lora(path, styled.pipe.unet, blocks=[CONTENT])
+    before = threading.active_count()
+    with pytest.raises(StyleError, match="has no layers in up_blocks"):
+        ModelWorker.load(ModelParts("small"), device="cpu", loras=[Lora(name=str(path), blocks="style")])
+    assert threading.active_count() == before
+    ModelWorker.load(ModelParts("small"), device="cpu", loras=[Lora(name=str(path), blocks=CONTENT)]).close()
+
+
+@pytest.mark.filterwarnings("ignore::instantstyle.errors.RequestWarning")
+def test_what_the_files_of_the_model_warn_of_is_not_of_a_request(monkeypatch, styled, recipe, tmp_path):
+    monkeypatch.setattr("instantstyle.generation.worker.load_model", lambda *parts, **weights: styled)
+    path = tmp_path / "ink.safetensors"
+    save_lora(path, styled.pipe.unet, "peft")
+    # A layer outside of the blocks, which is left out with a warning.
+    wide, narrow = styled.pipe.unet.time_embedding.linear_1.weight.shape
+    factors = {"A": torch.ones(RANK, narrow), "B": torch.ones(wide, RANK)}
+    outside = {f"unet.time_embedding.linear_1.lora_{letter}.weight": each for letter, each in factors.items()}
+    save_file({**load_file(path), **outside}, path)
+    loras = (Lora(name=str(path), blocks="style"),)
+    loaded = ModelWorker.load(ModelParts("small"), device="cpu", loras=loras)
+    late = recipe.replace(loras=loras, start=0.9)
+    *_, finished = loaded.stream([late], Event())
+    assert isinstance(finished, Finished)
+    [warning] = finished.warnings
+    assert warning.startswith("ink.safetensors acts at none of the 4 steps")
+    loaded.close()

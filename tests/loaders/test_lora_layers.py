@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
+from diffusers.loaders.lora_conversion_utils import _maybe_map_sgm_blocks_to_diffusers
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.testing import assert_close
 
 from instantstyle import ModelError
-from instantstyle.loaders.lora_file import LoraFile
+from instantstyle.loaders.lora_file import LoraFile, find_blocks
 from instantstyle.loaders.lora_layers import LoraLayers, read_layers
 from instantstyle.loaders.weight_files import find_lora
+from instantstyle.unet.architectures import SDXL
+from instantstyle.unet.blocks import Block
 
 from ..conftest import make_unet
 
@@ -97,3 +100,26 @@ def test_what_a_header_states_must_fit_the_factors_and_a_pipeline_must_take_lora
         read(pipe, tmp_path, peft(), {"unet.r": 4, "unet.alpha_pattern": {"(": 1}})
     with pytest.raises(ModelError, match="SimpleNamespace takes no LoRA; leave it out"):
         read(SimpleNamespace(unet=pipe.unet), tmp_path, peft())
+
+
+def test_the_blocks_of_a_file_are_found_by_the_names_of_its_tensors():
+    """In Stability AI's names, as kohya's trainer writes them for SDXL, they are those that diffusers finds."""
+    places = [*(f"input_blocks_{i}" for i in (4, 5, 7, 8)), *(f"output_blocks_{i}" for i in range(6)), "middle_block"]
+    names = [f"lora_unet_{place}_1_transformer_blocks_0_attn1_to_q.lora_down.weight" for place in places]
+    own = {"input_blocks": "down_blocks", "output_blocks": "up_blocks", "middle_block": "mid_block"}
+    found: set[Block] = set()
+    for name in names:
+        [mapped] = _maybe_map_sgm_blocks_to_diffusers({name: 0}, SimpleNamespace(layers_per_block=2))
+        for theirs, ours in own.items():
+            mapped = mapped.replace(theirs, ours)
+        blocks = find_blocks([name], SDXL.blocks)
+        assert len(blocks) == 1
+        assert blocks == find_blocks([mapped], SDXL.blocks), name
+        found |= blocks
+    assert found == set(SDXL.blocks)
+    style = {Block.parse("up_blocks.0.attentions.1")}
+    assert find_blocks(names[5:6], SDXL.blocks) == style
+    assert find_blocks(peft(), SDXL.blocks) == style
+    assert find_blocks(kohya(LAYER.replace(".", "_") + "_to_q"), SDXL.blocks) == style
+    others = ("lora_unet_input_blocks_4_0_emb_layers_1", "unet.up_blocks.0.resnets.1.conv1", "lora_te1_text_model_x")
+    assert find_blocks([f"{name}.lora_down.weight" for name in others], SDXL.blocks) == set()

@@ -69,6 +69,22 @@ def test_warnings_are_in_the_answer_and_in_the_event(client, styled, monkeypatch
     assert len(listed) == 2
 
 
+@pytest.mark.filterwarnings("ignore::instantstyle.errors.RequestWarning")
+def test_what_a_call_warns_of_is_in_the_answer_with_the_clients_file_names(client, ink):
+    for fields, expected in (
+        ({"hold_layout": 0.5, "start": 0.5}, "hold_layout 0.5 has no effect"),
+        ({"start": 0.6, "end": 0.7}, "image 0.png acts at none of the 2 steps"),
+        ({"colour_transfer": 1, "colour_transfer_interval": ["0.3", "0.3"]}, "The colour transfer acts at none of"),
+        ({"prompt": ""}, "The prompt is empty"),
+    ):
+        [warning] = post_edit(client, ink, **fields).json()["warnings"]
+        assert warning.startswith(expected)
+    # The image to restyle says what the result shows.
+    restyled = {"mode": "restyle", "prompt": "", "size": "auto"}
+    assert post_edit(client, ink, ink, **restyled).json()["warnings"] == []
+    assert post_edit(client, ink, ink, **restyled, inversion=1, scheduler="ddim").json()["warnings"] == []
+
+
 def test_each_image_has_a_random_seed_if_none_is_given(client):
     seeds = {post_generation(client, seed=None).json()["data"][0]["recipe"]["seed"] for _ in range(2)}
     assert len(seeds) == 2

@@ -3,17 +3,20 @@
 import base64
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from diffusers import HeunDiscreteScheduler
+from diffusers import HeunDiscreteScheduler, PNDMScheduler
 from PIL import Image
 
-from instantstyle import ModelError
+from instantstyle import InstantStyle, ModelError
+from instantstyle.recipe_types import Reference
 from instantstyle.server.errors import ApiError
 from instantstyle.server.limits import Limits
 from instantstyle.server.model_defaults import ModelDefaults
 from instantstyle.server.schemas import EditRequest, GenerationRequest
 
+from ..parity.flux import make_pipeline
 from .conftest import SHORT, decode, error_message, png
 
 GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
@@ -36,6 +39,7 @@ def restyle(client, *sizes: tuple[int, int], **fields):
 
 def test_fields_that_are_left_out_count_by_the_model_and_the_scheduler_of_the_service():
     mini, heun = ModelDefaults(12, 128, 128), ModelDefaults(12, 128, 128, calls_per_step=2)
+    flux = ModelDefaults(12, 128, 128, second_call={"true_cfg_scale": 1.0})
     held = {"style_image": "ink", "hold_layout": 0.5}
     inversion = {"mode": "restyle", "inversion": 10}
     steps, pixels = "calls of the network in num_inference_steps", "pixels of size"
@@ -52,6 +56,11 @@ def test_fields_that_are_left_out_count_by_the_model_and_the_scheduler_of_the_se
         (heun, {"steps": 19}, {"num_inference_steps": 10}, f"{steps} is 20, at most 19."),
         (heun, {"steps": 20}, {"num_inference_steps": 10}, ""),
         (heun, {"steps": 12}, {"scheduler": "euler"}, ""),
+        (mini, {"steps": 12}, {"scheduler": "pndm"}, f"{steps} (by default 12) is 13, at most 12."),
+        (mini, {"steps": 13}, {"scheduler": "pndm"}, ""),
+        (flux, {"steps": 12}, {"guidance_scale": 5}, ""),
+        (flux, {"steps": 12}, {"true_cfg_scale": 1.5}, f"{steps} (by default 12) is 24, at most 12."),
+        (mini, {"steps": 12}, {"true_cfg_scale": 1.5}, ""),
         # An inversion is drawn by DDIM, whatever the model's own scheduler is.
         (heun, {"steps": 36}, {**inversion, "inversion": 2}, ""),
         (heun, {"steps": 35}, {**inversion, "inversion": 2}, f"{steps} (by default 12) is 36, at most 35."),
@@ -93,6 +102,40 @@ def test_the_defaults_of_a_service_are_what_its_model_does(serve, styled, calls)
     assert ModelDefaults.of(styled, None) == ModelDefaults(3, 32, 24, calls_per_step=2)
     styled.defaults = {}
     assert ModelDefaults.of(styled, None).steps == 50
+
+
+def test_the_first_steps_of_pndm_count_as_the_calls_that_they_make(serve, styled, calls):
+    own: Any = styled.pipe.scheduler
+    for skips, request, expected in ((True, {"scheduler": "pndm"}, 6), (True, {}, 6), (False, {}, 14)):
+        styled.pipe.scheduler = PNDMScheduler.from_config(own.config, skip_prk_steps=skips)
+        body = {"prompt": "a", "size": "16x16", "num_inference_steps": 5, **request}
+        refused = serve(limits={"steps": expected - 1}).post(GENERATIONS, json=body)
+        assert f"is {expected}, at most {expected - 1}" in error_message(refused)
+        calls.clear()
+        assert serve(limits={"steps": expected}).post(GENERATIONS, json=body).status_code == 200
+        assert len(calls) == expected
+
+
+@pytest.mark.filterwarnings("ignore:.*FluxPosEmbed:FutureWarning")
+def test_true_guidance_of_a_transformer_counts_as_the_two_calls_that_it_makes(tokenizer_folder):
+    flux, chroma = (make_pipeline(name, tokenizer_folder) for name in ("FluxPipeline", "ChromaPipeline"))
+    size = {"num_inference_steps": 2, "width": 16, "height": 16, "output_type": "latent"}
+    cases: list[tuple[Any, dict[str, Any], int]] = [
+        (flux, {"guidance_scale": 3.0}, 2),
+        (flux, {"true_cfg_scale": 3.0, "negative_prompt": ""}, 4),
+        (chroma, {"guidance_scale": 1.0}, 2),
+        (chroma, {"guidance_scale": 3.0}, 4),
+        (chroma, {}, 4),
+    ]
+    for pipe, fields, expected in cases:
+        made: list[int] = []
+        handle = pipe.transformer.register_forward_pre_hook(lambda *_, made=made: made.append(1))
+        styled = InstantStyle(pipe)
+        styled("a", seed=1, **size, **fields)
+        handle.remove()
+        request = GenerationRequest.model_validate({"prompt": "a", "num_inference_steps": 2, **fields})
+        counted = ModelDefaults.of(styled, None).count_calls(request)
+        assert (counted, len(made)) == (expected, expected), (type(pipe).__name__, fields)
 
 
 def test_steps_count_by_the_scheduler_of_the_service(serve, calls):
@@ -177,4 +220,12 @@ def test_errors_about_settings_of_the_service_say_what_a_client_can_send(serve, 
         ({"second_scale": 2, "second_blocks": "style"}, "second_blocks and second_scale can only act with a second"),
     ):
         response = client.post(GENERATIONS, json={**reference, **fields})
+        assert error_message(response).startswith(expected)
+    second = serve(second_adapter=Reference(name="plus.safetensors"))
+    for fields, expected in (
+        ({"second_scale": 0.5}, "second_scale can only act with a second adapter and a reference"),
+        ({"second_blocks": "x.json"}, "second_blocks cannot name 'x.json' here"),
+        ({"second_blocks": []}, "second_blocks is empty; leave it out for its default"),
+    ):
+        response = second.post(GENERATIONS, json={"prompt": "a", **SHORT, **fields})
         assert error_message(response).startswith(expected)

@@ -56,6 +56,15 @@ def test_a_comparison_displays_its_image_with_the_forms_settings(actions, values
     assert [store.find_image(name) for name in page[output.compared]] == [None] * 4
 
 
+def test_a_photo_is_inverted_before_the_first_step(actions, values, uploaded, store):
+    page = list(actions.generate(REQUEST, [], [], None, *values(photo=uploaded)))
+    lines = [update[actions.form.status] for update in page]
+    assert "Inverting the photo" in lines[1]
+    assert [f"Step {step} of 2" in line for step, line in zip((1, 2), lines[-3:-1], strict=True)] == [True, True]
+    recipe = read_recipe(store.find_image(merge(page)[actions.output.current]))
+    assert (recipe.inversion, recipe.image_scale, recipe.image) == (3, 0.2, recipe.references[0])
+
+
 def test_while_a_comparison_is_generated_no_deleted_image_is_displayed(actions, values):
     output = actions.output
     page = merge(actions.compare(REQUEST, [], None, *values()))

@@ -70,6 +70,11 @@ def test_blocks_that_the_user_selected_are_kept_with_another_source(events, uplo
     assert events.suggest_content(uploaded, "layout")[events.form.blocks] == "layout"
 
 
+def test_the_blocks_of_a_second_adapter_are_those_of_the_restored_image_until_another_style_is_selected(events):
+    assert events.switch_style("layout", RESTORED_BLOCKS)[events.form.second_blocks] == "all"
+    assert events.switch_style(RESTORED_BLOCKS, "layout")[events.form.second_blocks] == "layout"
+
+
 def test_another_saved_style_clears_the_content_of_the_previous_one(events):
     updates = events.switch_style("all")
     assert updates[events.form.content]["value"] == []

@@ -1,9 +1,12 @@
 """Conversion of the page's values to a recipe."""
 
+from dataclasses import replace
+
 import pytest
 
 from instantstyle import BlockError, ImageError, JobError, StyleError
 from instantstyle.recipe import Recipe
+from instantstyle.recipe_types import Reference
 from instantstyle.studio.form_values import (
     MIX,
     RESTORED,
@@ -170,3 +173,28 @@ def test_a_texture_and_its_scales_reach_the_recipe(build, uploaded):
     assert recipe.texture_references == recipe.references
     assert (recipe.colour_scale, recipe.texture_scale) == (0.9, 0.5)
     assert not build(texture=uploaded, colour_scale="0.9").texture_references
+
+
+def test_a_photo_has_the_settings_that_keep_its_content(build, uploaded):
+    recipe = build(image=uploaded, photo=uploaded, prompt="a rocket")
+    fields = (recipe.inversion, recipe.image_scale, recipe.strength, recipe.control, recipe.scheduler)
+    assert fields == (3, 0.2, None, "none", "ddim")
+    assert recipe.image == recipe.references[0]
+    assert build(photo=uploaded, image_scale=" 0 ").image_scale == 0
+    # What excludes an inversion belongs to the image that was restored.
+    shared = Recipe(prompt="a", seed=8, shared="align", first_prompt="b", first_seed=7, scheduler="euler")
+    recipe = build(photo=uploaded, restored_recipe=shared.to_json())
+    assert (recipe.shared, recipe.scheduler) == (None, "ddim")
+    with pytest.raises(JobError, match="image_scale is 'much'"):
+        build(photo=uploaded, image_scale="much")
+
+
+def test_the_settings_of_a_second_adapter_reach_the_recipe(settings, store, uploaded):
+    second = replace(settings, second_adapter=Reference(name="plus.safetensors"))
+    values = FormValues(image=uploaded, second_scale=0.4, second_blocks="layout")
+    recipe = build_recipe(values, second, store)
+    assert (recipe.second_scale, recipe.second_blocks) == (0.4, "layout")
+    # The page shows them with a second adapter alone.
+    assert build_recipe(values, settings, store).second_blocks == "all"
+    with pytest.raises(BlockError, match=r"second_blocks cannot be 'probe\.json' here"):
+        build_recipe(replace(values, second_blocks="probe.json"), second, store)

@@ -124,8 +124,33 @@ def test_another_model_gives_a_remark(restore):
 def test_the_image_of_image_to_image_gives_one_remark(restore):
     image = Reference(name="/home/ada/photo.png", sha256="0" * 64)
     restored = restore(Recipe(prompt="", seed=7, image=image, strength=0.5, model="small"))
-    assert restored.remarks == ("It was generated from the image photo.png; the studio generates from a prompt only.",)
+    remark = "It was generated from the image photo.png with noise, which the studio cannot do; it can keep a photo."
+    assert restored.remarks == (remark,)
     assert "photo.png" not in restored.values.restored_recipe
+
+
+def test_a_photo_whose_content_is_kept_is_restored(assert_round_trip, uploaded, settings, store, restore):
+    values = FormValues(**VALUES, image=uploaded, photo=uploaded, image_scale="0.4")
+    assert_round_trip(values, IMAGE)
+    recipe = strip_paths(build_recipe(values, settings, store))
+    commands = recipe.replace(inversion=5, image_scale=None)
+    again = build_recipe(restore(commands).values, settings, store)
+    assert (again.inversion, again.image_scale) == (5, 0)
+    [remark] = restore(recipe.replace(control="tile")).remarks
+    assert remark == "It was generated with a ControlNet, tile; the studio generates without."
+    lost = restore(recipe.replace(image=Reference(name="/home/ada/photo.png", sha256="0" * 64)))
+    assert lost.remarks == ("photo.png is not among the stored references; drop it as the photo.",)
+    assert build_recipe(lost.values, settings, store).inversion is None
+
+
+def test_the_settings_of_a_second_adapter_are_restored(assert_round_trip, uploaded, settings, store):
+    settings = replace(settings, second_adapter=Reference(name="plus.safetensors", sha256="1" * 64))
+    recipe = build_recipe(FormValues(**VALUES, image=uploaded, second_scale=0.4), settings, store)
+    for blocks in ("layout", {"layout": 0.5}):
+        own = recipe.replace(second_blocks=blocks)
+        restored = restore_form(strip_paths(own), settings, store)
+        assert restored.remarks == ()
+        assert build_recipe(restored.values, settings, store) == own
 
 
 def test_a_texture_is_restored_and_can_be_removed(assert_round_trip, uploaded, settings, store, restore):

@@ -80,11 +80,16 @@ def cross_product(
 
     Raises:
         ManifestError: At least one row is invalid.
-        JobError: There are no rows, or more than `MAX_ROWS`.
+        JobError: There are no rows, more than `MAX_ROWS`, or one of each style where images share attention.
     """
     named_fields = list(_style_fields(styles))
     _check_count("combinations of style, prompt and seed", len(named_fields) * len(prompts) * len(seeds))
     is_set = bool((defaults or {}).get("shared"))
+    if is_set and len(prompts) * len(seeds) == 1:
+        raise JobError(
+            "shared gives the images of a style the look of the first one, and each style has one image; give several "
+            "prompts or seeds, or leave shared out."
+        )
     rows = [
         ManifestRow(
             f"{name or 'no style'} × {shorten(prompt)} × seed {shorten(seed)}",

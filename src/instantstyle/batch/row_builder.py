@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ..errors import InstantStyleError, JobError
 from ..generation.idle_fields import (
-    check_sets,
     check_text,
     check_weights,
     find_idle_fields,
@@ -29,6 +28,7 @@ from ..unet.probe_file import names_probe_file, resolve_block_spec
 from ..utils.parsed_values import MAX_VALUES
 from .manifest_formats import FILE_LIST_FIELDS, ManifestRow
 from .rows import BatchRow
+from .sets import check_set
 
 _RESULT_FIELDS: Mapping[str, object] = {"versions": {}}
 """Fields that a saved recipe records and a row cannot request."""
@@ -79,7 +79,7 @@ class RowBuilder:
             refuse_removal([name for name in find_idle_removal(recipe, self.sources) if name in fields])
             check_weights(recipe)
             check_text(recipe)
-            check_sets(recipe)
+            check_set(recipe)
         defaults = {name for name in idle if name not in fields}
         self.idle_defaults = defaults if self.idle_defaults is None else self.idle_defaults & defaults
 

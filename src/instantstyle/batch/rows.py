@@ -18,7 +18,7 @@ Batch = Sequence["BatchRow"]
 _CHOSEN_FIELDS = (
     *("num_inference_steps", "guidance_scale", "content_scale", "removal", "mask_quantile"),
     *("colour_scale", "texture_scale", "colour_transfer_interval"),
-    *("height", "width", "scheduler", "dtype"),
+    *("height", "width", "scheduler", "dtype", "strength"),
 )
 """Fields that generating fills in where a row leaves them open."""
 

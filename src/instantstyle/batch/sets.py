@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ..recipe import SET_FIELDS
+from ..errors import JobError
+from ..recipe import SET_FIELDS, Recipe
 from ..utils.text import shorten
 from .manifest_formats import ManifestRow
 
@@ -37,6 +38,19 @@ def name_first_images(rows: Sequence[ManifestRow], defaults: Mapping[str, object
         error = _find_error(row.fields, first, counts[name])
         found.append(ManifestRow(row.location, _with_first(row.fields, first, defaults), error or row.error))
     return found
+
+
+def check_set(recipe: Recipe) -> None:
+    """Check that the recipe of a row which shares attention names the first image of its set.
+
+    Raises:
+        JobError: It names none.
+    """
+    if recipe.shared is not None and recipe.first_seed is None:
+        raise JobError(
+            "shared gives the rows of a set the look of its first row, and this row names no set; give all of them "
+            f'one name as "{SET}", such as a, or leave shared out.'
+        )
 
 
 def _find_error(fields: Mapping[str, object], first: Mapping[str, object], count: int) -> str | None:

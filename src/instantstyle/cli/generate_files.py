@@ -1,6 +1,6 @@
 """From recipes to image files: the steps that `generate`, `restyle` and `sweep` have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,4 +118,22 @@ def _print_details(recipe: "Recipe", styled: "InstantStyle", sources: "SourceCac
         note(f"layout blocks: {format_blocks(styled.architecture.select('layout'))}")
     if recipe.fuse != "add" or recipe.hold_layout:
         note(f"joined by {recipe.fuse}, layout held in {recipe.hold_layout:g} of the steps")
-    note(f"model {recipe.model} ({type(styled.pipe).__name__}), first seed {recipe.seed}")
+    for lora in recipe.loras:
+        note(f"LoRA {lora.name}: weight {lora.weight:g}{lora.place or ', merged'}")
+    if recipe.image:
+        note(f"image {recipe.image.name}: {', '.join(_describe_start(recipe))}")
+    # The seed has no effect beside an inversion.
+    seed = "" if recipe.inversion else f", first seed {recipe.seed}"
+    note(f"model {recipe.model} ({type(styled.pipe).__name__}){seed}")
+
+
+def _describe_start(recipe: "Recipe") -> Iterator[str]:
+    """Say how the image to start from is used."""
+    if recipe.inversion:
+        yield f"inverted with {recipe.inversion} evaluation{'s' * (recipe.inversion > 1)} at each step"
+    elif recipe.strength is not None:
+        yield f"strength {recipe.strength:g}"
+    if recipe.image_scale:
+        yield f"a reference in all blocks with scale {recipe.image_scale:g}"
+    if recipe.control != "none":
+        yield f"control {recipe.control}"

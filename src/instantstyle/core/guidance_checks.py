@@ -7,18 +7,25 @@ from typing import cast
 from ..errors import RequestWarning
 from ..utils.caller_warnings import warn_caller
 from .conditioning import StyleConditioning
+from .guidance_interval import GuidanceInterval
 from .protocols import Pipeline, PipelineArguments, is_transformer, network_of
 from .row_layout import VIEWED, find_known_class
 from .styled_network import StyledNetwork
 
 
-def warn_of_guidance(pipe: Pipeline, conditionings: Sequence[StyleConditioning], arguments: PipelineArguments) -> None:
+def warn_of_guidance(
+    pipe: Pipeline,
+    conditionings: Sequence[StyleConditioning],
+    arguments: PipelineArguments,
+    interval: GuidanceInterval | None = None,
+) -> None:
     """Warn the caller, after a call of the pipeline, of styles and arguments that only guidance gives an effect.
 
     Args:
         pipe: The pipeline, which tells whether its last call had guidance; of others nothing is known.
         conditionings: The styles of the call, with their settings.
         arguments: The arguments that the pipeline was called with.
+        interval: First and last share of the steps with guidance; None for all.
     """
     if not _is_distilled(pipe) and cast(float, arguments.get("true_cfg_scale", 0)) > 1:
         name = type(pipe).__name__
@@ -35,8 +42,10 @@ def warn_of_guidance(pipe: Pipeline, conditionings: Sequence[StyleConditioning],
     kinds = {
         "negative_style": any(each.negative_style is not None and each.scale for each in conditionings),
         "A style with unconditional=True": any(each.unconditional and each.scale for each in conditionings),
-        "negative_prompt": _is_distilled(pipe) and _has_words(arguments.get("negative_prompt")),
+        "negative_prompt": _has_words(arguments.get("negative_prompt")),
     }
+    if interval is not None and tuple(interval) != (0, 1):
+        warn_caller(f"guidance_interval has no effect without guidance. {_advise_guidance(pipe)}", RequestWarning)
     for name, is_given in kinds.items():
         if is_given:
             warn_caller(f"{name} has no effect without guidance: {half}. {_advise_guidance(pipe)}", RequestWarning)
@@ -77,6 +86,20 @@ def _is_distilled(pipe: Pipeline) -> bool:
 def _reads_scale(pipe: Pipeline) -> bool:
     """Whether the transformer reads the scale of distilled guidance."""
     return getattr(network_of(pipe).config, "guidance_embeds", True) is not False
+
+
+def find_second_call(pipe: Pipeline) -> tuple[str, float] | None:
+    """Find the argument that makes a pipeline call its network twice a step, where it is above 1.
+
+    Pipelines with a UNet put both halves of guidance into one batch, those with a transformer call it for each.
+
+    Returns:
+        The argument and its default; None for a UNet.
+    """
+    if not is_transformer(network_of(pipe)):
+        return None
+    name = "true_cfg_scale" if _is_distilled(pipe) else "guidance_scale"
+    return name, float(inspect.signature(pipe.__call__).parameters[name].default)
 
 
 def _true_scale(pipe: Pipeline, arguments: PipelineArguments) -> float:

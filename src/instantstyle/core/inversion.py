@@ -153,6 +153,15 @@ class Inversion:
 _REFUSED = ("timesteps", "sigmas", "eta", "denoising_end")
 """Arguments of pipelines that change the steps."""
 
+_OWN_IN_INVERSION = {
+    **dict.fromkeys(_REFUSED, "its steps are those of DDIM"),
+    "num_inference_steps": "it is steps here",
+    "latents": "they are those of the picture",
+    "prompt_embeds": "an inversion records its prompt in words",
+    "num_images_per_prompt": "there is one picture",
+}
+"""Arguments of pipelines that an inversion sets itself, and why they cannot be given."""
+
 
 @torch.no_grad()
 def invert(
@@ -168,6 +177,9 @@ def invert(
         StyleError: A style is injected.
     """
     _check_settings(pipe, prompt, steps, iterations, guidance_scale, width, height)
+    for name, why in _OWN_IN_INVERSION.items():
+        if arguments.get(name) is not None:
+            raise JobError(f"{name} cannot be given to an inversion: {why}; leave it out.")
     check_crop(crop)
     picture = fit_picture(pipe, open_reference(image), width, height, crop)
     scheduler = InverseScheduler(build_ddim(pipe.scheduler), iterations)

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from ..errors import RequestWarning, StyleError
-from ..loaders.lora_file import LoraFile
+from ..loaders.lora_file import LoraFile, missing_layers_error
 from ..loaders.lora_layers import LoraLayer, read_layers
 from ..loaders.weight_files import find_lora
 from ..unet.architectures import Architecture
-from ..unet.blocks import Block, BlockSpec, copy_spec, find_weight, format_blocks
+from ..unet.blocks import Block, BlockSpec, copy_spec, find_weight
 from ..utils.caller_warnings import warn_caller
 from ..utils.text import shorten
 from .attention.weight import Weight
@@ -116,12 +116,7 @@ class LoraStyle:
         chosen = {name: (layer, factors[name]) for name, layer in found.unet.items() if factors[name]}
         if not chosen:
             own = {block for name in found.unet if (block := Block.from_layer_name(name))}
-            has = (
-                f"it has layers in {format_blocks(own)}: choose among these"
-                if own
-                else ("it changes no block of the UNet: merge it into the model, load(…, loras=[…])")
-            )
-            raise StyleError(f"{path} has no layers in {format_blocks(weights)}; {has}.")
+            raise missing_layers_error(path, weights, own)
         outside = [name for name in found.unet if Block.from_layer_name(name) is None]
         others = {**({"the UNet outside of its transformer blocks": len(outside)} if outside else {}), **found.text}
         if others:

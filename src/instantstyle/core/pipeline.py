@@ -40,7 +40,7 @@ from .pipeline_checks import (
     check_one_style_each,
     check_pipeline,
     check_redux,
-    check_strength,
+    check_steps,
     default_argument,
     list_timesteps,
     make_generators,
@@ -53,7 +53,7 @@ from .protocols import ContentEncoder, Pipeline, PipelineArguments, network_of
 from .redux_style import ReduxStyles, prepare_tokens, split_redux
 from .reference_encoder import ContentScale, ReferenceEncoder
 from .reference_inputs import ReferenceLike
-from .replayed_row import fit_arguments
+from .replayed_row import check_seedless, fit_arguments
 from .representation import describe, tabulate_roles
 from .row_layout import Row, validate_row_layout
 from .shared_attention import Shared, split_shared
@@ -464,8 +464,8 @@ class InstantStyle:
             guidance_interval: First and last share of the steps with guidance, such as (0.2, 0.8); None is all.
             latent_colours: A picture whose colours the latents get at a part of the steps. A recipe records that of a
                 file which is the one reference of the style, or beside no style.
-            inversion: A picture from whose inverted latents images begin instead of from noise, see `invert`; the
-                seed then has no effect, and the scheduler is DDIM.
+            inversion: A picture from whose inverted latents images begin instead of from noise, see `invert`; a
+                seed then has no effect, so that each prompt has one image, and the scheduler is DDIM.
             seed: Image i is generated from `seed + i`, alone or in a batch; None draws a new seed.
             num_images_per_prompt: Images for each prompt.
             arguments: Arguments of the pipeline itself. Images may be what references are, see `image_arguments`.
@@ -488,9 +488,10 @@ class InstantStyle:
         check_methods(self.pipe, {"hold_layout": bool(hold_layout), **given})
         check_arguments(self.pipe, arguments, self.__call__, is_styled=added is not None)
         arguments = {**self.defaults, **fit_arguments(self.pipe, inversion, shared, arguments)}
-        check_strength(self.pipe, arguments)
+        check_steps(self.pipe, arguments)
         arguments = convert_images(self.pipe, arguments)
         prompts, images = num_images(prompt, num_images_per_prompt, arguments)
+        check_seedless(inversion, seed, images)
         seeds, generators = make_generators(seed, arguments, prompts * images)
         warn_of_call(self.pipe, prompt, arguments, self.explain_prompt)
         guidance = limit_guidance(self.pipe, guidance_interval, self.row_layout)
@@ -531,7 +532,7 @@ class InstantStyle:
         output = rows.select_returned(output)
         check_output(output[0], flagged_images(output), self.pipe)
         warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours, loras, rows.twin_share)
-        warn_of_guidance(self.pipe, conditionings, arguments)
+        warn_of_guidance(self.pipe, conditionings, arguments, guidance_interval)
         warn_of_fuse(conditionings)
         return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)
 

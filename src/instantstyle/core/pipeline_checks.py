@@ -7,12 +7,12 @@ import inspect
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from math import ceil
 from typing import Any, cast
 
 import torch
 
 from ..errors import JobError, ModelError, StyleError, suggest_nearest
+from ..imaging.control_image import check_draws_step
 from ..unet.blocks import TRANSFORMER_STAGES
 from ..utils.numbers import is_finite_number, is_whole_number, read_numbers
 from ..utils.text import find_text_fault, shorten
@@ -69,8 +69,13 @@ def check_redux(pipe: Pipeline, styles: Sequence[object]) -> None:
         raise StyleError(f"A ReduxStyle acts in FLUX.1, and {type(pipe).__name__} has another network; leave it out.")
 
 
-ALIASES = {"steps": "num_inference_steps", "cfg": "guidance_scale", "n": "num_images_per_prompt"}
-"""Names of other tools, by which users look for an argument."""
+ALIASES = {
+    "steps": "num_inference_steps",
+    "cfg": "guidance_scale",
+    "true_cfg_scale": "guidance_scale",
+    "n": "num_images_per_prompt",
+}
+"""Names of other tools, and of other pipelines, by which users look for an argument."""
 
 
 def check_arguments(
@@ -183,32 +188,44 @@ _OWN_SCHEDULES = ("timesteps", "sigmas", "denoising_start")
 """Arguments with which the number of steps is not that of `num_inference_steps`."""
 
 
-def check_strength(pipe: Pipeline, arguments: PipelineArguments) -> None:
-    """Check that an image to start from gets a step: diffusers draws `int(num_inference_steps * strength)` of them.
+def find_least_steps(pipe: object) -> int:
+    """Return the smallest number of steps of a pipeline's scheduler: 4 of PNDM that begins with Runge-Kutta steps.
 
-    With none, its image-to-image pipelines return no image, and its inpainting pipelines raise `ValueError` (0.42).
+    For fewer, diffusers raises an error of NumPy (0.42).
+    """
+    scheduler: Any = getattr(pipe, "scheduler", None)
+    return 4 if type(scheduler).__name__ == "PNDMScheduler" and not scheduler.config.skip_prk_steps else 1
+
+
+def check_steps(pipe: Pipeline, arguments: PipelineArguments) -> None:
+    """Check that the scheduler has enough steps, and that an image to start from gets one, see `check_draws_step`.
+
+    With none, diffusers' image-to-image pipelines return no image, and its inpainting pipelines raise `ValueError`
+    (0.42).
 
     Args:
         pipe: The pipeline to call.
         arguments: Keyword arguments, with the model's own defaults.
 
     Raises:
-        JobError: No step would be drawn.
+        JobError: There are too few steps, or no step would be drawn.
     """
-    if is_transformer(find_network(pipe)) or not hasattr(pipe, "get_timesteps"):
-        return
-    if arguments.get("enforce_inference_steps") or any(arguments.get(name) is not None for name in _OWN_SCHEDULES):
+    if any(arguments.get(name) is not None for name in _OWN_SCHEDULES):
         return
     strength, steps = (
         arguments.get(name, default_argument(pipe, name)) for name in ("strength", "num_inference_steps")
     )
-    if not is_finite_number(strength) or not is_whole_number(steps, at_least=1) or not 0 <= strength <= 1:
+    if not is_whole_number(steps, at_least=1):
         return
-    if int(steps * strength) < 1:
+    if steps < (least := find_least_steps(pipe)):
         raise JobError(
-            f"strength {strength:g} of {steps} step{'s' * (steps > 1)} is less than one step, so that nothing would "
-            f"be drawn; set strength to at least {ceil(1000 / steps) / 1000:g}, or take more steps."
+            f"num_inference_steps is {steps}, and PNDM, which begins with Runge-Kutta steps here, needs {least}; take "
+            'more, or scheduler "pndm", which begins without them.'
         )
+    if is_transformer(find_network(pipe)) or not hasattr(pipe, "get_timesteps"):
+        return
+    if not arguments.get("enforce_inference_steps") and is_finite_number(strength) and 0 <= strength <= 1:
+        check_draws_step(strength, steps)
 
 
 def list_timesteps(pipe: Pipeline, steps: object = None) -> list[float]:

@@ -13,6 +13,9 @@ from .protocols import PipelineArguments, network_of
 MAX_AREA_RATIO = 2.0
 """Ratio of the pixels of an image to those of the model's own size beyond which a hint is given."""
 
+EMPTY_PROMPT = "The prompt is empty: the image shows what the model generates without words."
+"""A hint that is none where an image to start from says what the result shows."""
+
 
 def warn_of_call(
     pipe: object,
@@ -68,7 +71,7 @@ def describe_prompt(prompt: str, tokenizer: Any, explain: Callable[[str], str | 
         One line, or None where all of the prompt acts.
     """
     if not prompt.strip():
-        return "The prompt is empty: the image shows what the model generates without words."
+        return EMPTY_PROMPT
     unread = find_unread_text(prompt, tokenizer)
     if unread:
         return f"The prompt is too long for the text encoder, which does not read its end: {shorten(unread)}."

@@ -11,7 +11,8 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from ..errors import JobError, StyleError
+from ..errors import JobError, RequestWarning, StyleError
+from ..utils.caller_warnings import warn_caller
 from .inversion import Inversion, check_draws_from_latents
 from .pipeline_call import READ_ONLY, only_reads
 from .protocols import Pipeline, PipelineArguments, network_of
@@ -50,6 +51,31 @@ def fit_arguments(
     if inversion is not None and arguments.get("latents") is not None:
         raise JobError("latents and inversion exclude each other; give one of them.")
     return {**arguments, "num_inference_steps": found.steps, "height": found.height, "width": found.width}
+
+
+def check_seedless(inversion: Inversion | None, seed: object, images: int) -> None:
+    """Check that a call which begins with an inversion asks for one image of each prompt, and warn of a seed.
+
+    Args:
+        inversion: The inversion; None for noise, which seeds draw.
+        seed: The seed that the caller gives; None for none.
+        images: Images for each prompt.
+
+    Raises:
+        JobError: Images of a prompt would be equal.
+    """
+    if inversion is None:
+        return
+    if images > 1:
+        raise JobError(
+            f"num_images_per_prompt is {images}, and images that begin with an inversion do not depend on a seed, so "
+            f"that all {images} would be equal; leave it out, or give several prompts."
+        )
+    if seed is not None:
+        warn_caller(
+            "seed has no effect on images that begin with an inversion; leave it out, and vary prompt or style.",
+            RequestWarning,
+        )
 
 
 def begin_with(

@@ -22,8 +22,14 @@ _STYLE_FIELDS = ("crop", "fuse")
 _SCALE_FIELDS = ("scale",)
 """Fields that act on `references` and `layout_references`."""
 
+_PHOTO_FIELDS = ("crop", "hold_layout")
+"""Those fields that act on `image_scale` too."""
+
 _SECOND_FIELDS = ("second_image_encoder", "second_references", "second_blocks", "second_scale")
 """Fields that act on `second_adapter`."""
+
+_SECOND_STYLE_FIELDS = ("second_blocks", "second_scale")
+"""Those fields that act on the style of its references, which may be those of the first."""
 
 _TRANSFER_FIELDS = ("colour_transfer_interval",)
 """Fields that act on `colour_transfer`."""
@@ -60,13 +66,18 @@ def _list_unused(recipe: Recipe) -> list[str]:
     if not recipe.references:
         names += _REFERENCE_FIELDS
     if not recipe.references and not recipe.layout_references:
-        names += _SCALE_FIELDS
+        own = [*_SCALE_FIELDS]
         if not (recipe.second_adapter and recipe.second_references):
-            names += _STYLE_FIELDS
+            own += _STYLE_FIELDS
             if not recipe.styling_loras:
-                names += ACTING_FIELDS
+                own += ACTING_FIELDS
+        # An image that is a reference itself, in all blocks and at all steps.
+        acting = _PHOTO_FIELDS if recipe.image and recipe.image_scale else ()
+        names += [name for name in own if name not in acting]
     if recipe.second_adapter is None:
         names += _SECOND_FIELDS
+    elif not recipe.references and not recipe.second_references:
+        names += _SECOND_STYLE_FIELDS
     if not recipe.colour_transfer:
         names += _TRANSFER_FIELDS
     if recipe.shared is None:
@@ -225,7 +236,8 @@ def refuse_fields(names: Collection[str]) -> None:
         )
     if second := [name for name in names if name in _SECOND_FIELDS]:
         faults.append(
-            f"{' and '.join(second)} can only act with a second adapter, and there is none; add second_adapter."
+            f"{' and '.join(second)} can only act with a second adapter and a reference, of which one is missing; add "
+            "second_adapter, or a reference image or a saved style."
         )
     if transfer := [name for name in names if name in _TRANSFER_FIELDS]:
         faults.append(f"{transfer[0]} can only act with colour_transfer, which is not set; add it.")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..imaging.control_image import default_strength
+from ..recipe import Recipe
 
 KEEP_CONTENT: Mapping[str, object] = {"inversion": 3, "image_scale": 0.2, "scale": 1.2}
 """Fields of a recipe that keep content. The scales are those of the paper; it inverts with ReNoise, whose number of
@@ -31,6 +32,13 @@ def fill_in(values: Mapping[str, Any], keep_content: bool) -> dict[str, Any]:
     if not filled.get("inversion") and values.get("strength") is None:
         filled["strength"] = default_strength(values["model"], filled["control"])
     return filled
+
+
+def fill_in_strength(recipe: Recipe) -> Recipe:
+    """Return a recipe with the default strength where it leaves that of its image to start from open."""
+    if recipe.image is None or recipe.inversion or recipe.strength is not None:
+        return recipe
+    return recipe.replace(strength=default_strength(recipe.model, recipe.control))
 
 
 def _find_control(model: str) -> str:

@@ -1,10 +1,18 @@
 """Validate recipes before the seconds that loading a model takes."""
 
+from functools import lru_cache
+from pathlib import Path
+
 from ..architectures import ARCHITECTURES
+from ..errors import InstantStyleError, JobError, StyleError
+from ..imaging.control_image import check_draws_step
 from ..recipe import BLOCK_FIELDS, Recipe
-from ..unet.blocks import BlockSpec
+from ..recipe_types import Lora
+from ..unet.architectures import Architecture
+from ..unet.blocks import Block, BlockSpec
 from ..unet.probe_file import resolve_block_spec
 from .idle_fields import check_request
+from .keep_content import fill_in_strength
 from .sources import SourceCache
 
 
@@ -18,11 +26,13 @@ def validate(*recipes: Recipe, sources: SourceCache | None = None, count: int = 
         count: Number of images of each recipe.
 
     Raises:
-        JobError: A field is given that has no effect in any recipe, see `idle_fields`.
+        JobError: A field is given that has no effect in any recipe, see `idle_fields`; or a strength is less than one
+            step, or a UNet has true guidance.
         ImageError: A reference, mask or image cannot be read.
-        StyleError: A saved style cannot be found or read.
+        StyleError: A saved style cannot be found or read, or a LoRA file has no layers in its blocks, or
+            a method acts in the layers of a UNet, and the model has a diffusion transformer.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
-        ModelError: There is no such scheduler.
+        ModelError: There is no such scheduler, or no ControlNet for the model, where its family is known.
     """
     sources = SourceCache() if sources is None else sources
     check_request(*recipes, sources=sources, count=count)
@@ -38,9 +48,12 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
 
     Raises:
         ImageError: A reference, mask or image cannot be read.
-        StyleError: A saved style cannot be found or read.
+        JobError: A strength is less than one step, where the model's number of steps is known, or a UNet has true
+            guidance.
+        StyleError: A saved style cannot be found or read, or a LoRA file has no layers in its blocks, or
+            a method acts in the layers of a UNet, and the model has a diffusion transformer.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
-        ModelError: There is no such scheduler.
+        ModelError: There is no such scheduler, or no ControlNet for the model, where its family is known.
     """
     sources = SourceCache() if sources is None else sources
     # Names in order of first use, so that the first error is that of the first file.
@@ -56,10 +69,108 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
         for lora in recipe.loras:
             if lora.blocks is not None:
                 validate_blocks(lora.blocks, recipe.model)
+                _check_lora(lora, recipe.model)
+        if recipe.image:
+            _check_start(recipe)
+        _check_methods(recipe)
     for name in dict.fromkeys(recipe.scheduler for recipe in recipes if recipe.scheduler):
         from ..models.schedulers import validate_scheduler
 
         validate_scheduler(name)
+
+
+_UNET_FIELDS = ("hold_layout", "shared", "colour_transfer", "inversion")
+"""Fields of methods that act in the layers of a UNet."""
+
+
+def _check_methods(recipe: Recipe) -> None:
+    """Check that the network of the model has the layers that the methods of a recipe act in, where it is known.
+
+    Raises:
+        JobError: It is a UNet, and the recipe has true guidance.
+        StyleError: It is a diffusion transformer, and a method acts in the layers of a UNet.
+    """
+    used = [name for name in _UNET_FIELDS if getattr(recipe, name)]
+    used += ["A LoRA with blocks"] if recipe.styling_loras else []
+    if used and (architecture := _find_family(recipe.model)) and architecture.is_transformer:
+        raise StyleError(
+            f"{used[0]} acts in the layers of a UNet, and {recipe.model} has a diffusion transformer; leave it out."
+        )
+    if (
+        recipe.true_cfg_scale is not None
+        and (architecture := _find_family(recipe.model))
+        and not architecture.is_transformer
+    ):
+        raise JobError(
+            f"true_cfg_scale is for diffusion transformers whose own guidance is distilled, and {recipe.model} has a "
+            "UNet, whose guidance is guidance_scale; leave it out."
+        )
+
+
+def _check_start(recipe: Recipe) -> None:
+    """Check the settings of the image to start from, as far as the model's card and its network's config tell.
+
+    Raises:
+        JobError: The strength is less than one step.
+        ModelError: There is no ControlNet for the model.
+    """
+    from ..models.image_to_image import check_control
+
+    architecture = _find_family(recipe.model)
+    if architecture is None:
+        return
+    check_control(recipe.control, architecture.name)
+    steps = recipe.num_inference_steps or _find_steps(recipe.model)
+    strength = fill_in_strength(recipe).strength
+    # diffusers rounds otherwise in pipelines with a transformer.
+    if not architecture.is_transformer and isinstance(steps, int) and strength:
+        check_draws_step(strength, steps)
+
+
+def _check_lora(lora: Lora, model: str) -> None:
+    """Check that a LoRA file has layers in its blocks, by its header and the model's card or its network's config.
+
+    Raises:
+        BlockError: The network has no such block.
+        CheckpointError: The file cannot be read.
+        StyleError: It has layers in other blocks only.
+    """
+    from ..loaders.lora_file import find_blocks, missing_layers_error
+    from ..loaders.state_dict import open_state_dict
+
+    architecture, path = _find_family(model), Path(lora.name)
+    # A file that is missing is reported where it is read: a service may have read it before.
+    if architecture is None or not lora.weight or not path.is_file():
+        return
+    chosen = architecture.select(resolve_block_spec(lora.blocks, architecture))
+    present = find_blocks(open_state_dict(path).shapes, architecture.blocks)
+    if present and not present & {part if isinstance(part, Block) else part.block for part in chosen}:
+        raise missing_layers_error(path, chosen, present)
+
+
+# Each request of a service asks for the same model, whose network is built without weights to find it.
+@lru_cache(maxsize=8)
+def _find_family(model: str) -> Architecture | None:
+    """Find the family of a model; None where it is not known, or the model cannot be found, which loading reports.
+
+    A service has loaded its model before it validates, and its folder may be gone.
+    """
+    from ..models.network import find_architecture
+
+    try:
+        return find_architecture(model)
+    except InstantStyleError:
+        return None
+
+
+def _find_steps(model: str) -> object:
+    """Find a model's own number of steps; None where its card has none, or the model cannot be found."""
+    from ..models.resolve import find_card
+
+    try:
+        return find_card(model).defaults.get("num_inference_steps")
+    except InstantStyleError:
+        return None
 
 
 def validate_blocks(blocks: BlockSpec, model: str) -> None:

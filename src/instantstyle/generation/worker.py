@@ -9,13 +9,16 @@ from threading import Event
 from PIL import Image
 
 from ..core.pipeline import InstantStyle
+from ..core.pipeline_checks import find_least_steps
+from ..core.prompt_checks import EMPTY_PROMPT
 from ..core.style import Style
 from ..errors import JobError
 from ..models import image_to_image_pipeline
 from ..recipe import Recipe
+from ..recipe_types import Lora
+from ..utils.caller_warnings import collect_warnings
 from .callbacks import Preview
 from .generate import generate, prepare
-from .hints import find_hints
 from .idle_fields import check_seeds
 from .load import load_model
 from .model_parts import ModelParts
@@ -53,7 +56,7 @@ class Finished:
         index: Position of the image among those requested, from 0.
         image: The image.
         recipe: The complete recipe, from which the image can be generated again.
-        warnings: What the user should know beside the image, see `find_hints`.
+        warnings: What generating has warned of, a line for each finding.
     """
 
     index: int
@@ -89,26 +92,40 @@ class ModelWorker(TaskThread):
         """
         super().__init__("model worker")
         self.styled = _without_progress_bar(styled)
+        self._known_warnings: frozenset[str] = frozenset()
 
     @classmethod
-    def load(cls, parts: ModelParts, device: str | None = None) -> "ModelWorker":
+    def load(cls, parts: ModelParts, device: str | None = None, loras: Sequence[Lora] = ()) -> "ModelWorker":
         """Load a model and warm it up, so that the first request takes no longer than later ones.
 
         Args:
             parts: The model and its parts.
             device: A device of torch; None for a GPU where there is one, else the CPU.
+            loras: The LoRA files of all its recipes; the warm-up has those that act in blocks.
 
         Returns:
-            A worker that has generated one image of one step.
+            A worker that has generated one image of one step, or of as few as its scheduler has.
 
         Raises:
-            ModelError: The model cannot be found or loaded.
+            BlockError: The network has no such block as a LoRA names.
+            ModelError: The model cannot be found or loaded, or a LoRA does not fit it.
             JobError: The device does not exist.
+            StyleError: A LoRA has no layers in its blocks, or cannot act in this network.
         """
         worker = cls(load_model(parts, device))
         # Not an empty prompt, which would be warned of.
-        warm_up = Recipe(prompt="a cat", seed=0, model=parts.model, num_inference_steps=1)
-        worker.generate([warm_up], lambda event: None)
+        steps = find_least_steps(worker.styled.pipe)
+        warm_up = Recipe(prompt="a cat", seed=0, model=parts.model, num_inference_steps=steps, loras=tuple(loras))
+        warnings: set[str] = set()
+        try:
+            worker.generate(
+                [warm_up], lambda event: warnings.update(event.warnings if isinstance(event, Finished) else ())
+            )
+        except BaseException:
+            worker.close()
+            raise
+        # Those of the model's own files are not of a request, and name paths.
+        worker._known_warnings = frozenset(warnings)
         return worker
 
     @property
@@ -174,11 +191,14 @@ class ModelWorker(TaskThread):
                 check()
                 styled = self._image_to_image if recipe.image and not recipe.inversion else self.styled
                 check_seeds(recipe, count)
-                prepared = prepare(styled, recipe, sources)
-                hints = find_hints(styled, recipe, prepared.style)
-                for image, complete in generate(styled, recipe, count=count, on_preview=on_step, prepared=prepared):
-                    on_event(Finished(index, image, complete, hints))
-                    index += 1
+                known = self._known_warnings | ({EMPTY_PROMPT} if recipe.image else set())
+                with collect_warnings() as warned:
+                    prepared = prepare(styled, recipe, sources)
+                    images = generate(styled, recipe, count=count, on_preview=on_step, prepared=prepared)
+                    for image, complete in images:
+                        warnings = tuple(each for each in dict.fromkeys(warned) if each not in known)
+                        on_event(Finished(index, image, complete, warnings))
+                        index += 1
 
         self.run(run)
 

@@ -1,12 +1,12 @@
 """Preparation of an image that is restyled: resizing to the model's area, and edges for a ControlNet."""
 
 from collections.abc import Mapping
-from math import sqrt
+from math import ceil, sqrt
 
 import numpy as np
 from PIL import Image
 
-from ..errors import ImageError, MissingExtra
+from ..errors import ImageError, JobError, MissingExtra
 from ..recipe_types import MAX_SIDE
 
 LATENT_STRIDE = 8  # px of an image per latent pixel
@@ -37,6 +37,23 @@ def default_strength(model: str, control: str = "none") -> float:
         control: With a ControlNet, which preserves the structure, the image itself need not be kept.
     """
     return 1.0 if control != "none" else STRENGTHS.get(model, DEFAULT_STRENGTH)
+
+
+def check_draws_step(strength: float, steps: int) -> None:
+    """Check that an image to start from gets a step: diffusers draws `int(steps * strength)` of them.
+
+    Args:
+        strength: How far the result may depart from the image, 0..1.
+        steps: Number of steps of an image that starts from noise, from 1.
+
+    Raises:
+        JobError: No step would be drawn.
+    """
+    if int(steps * strength) < 1:
+        raise JobError(
+            f"strength {strength:g} of {steps} step{'s' * (steps > 1)} is less than one step, so that nothing would "
+            f"be drawn; set strength to at least {ceil(1000 / steps) / 1000:g}, or take more steps."
+        )
 
 
 def resize_to_area(image: Image.Image, side: int) -> Image.Image:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import ModelError
+from ..errors import ModelError, StyleError
+from ..unet.blocks import Block, BlockOrLayer, format_blocks
 from ..utils.text import one_line, shorten
 from .weight_files import WeightFile
 
@@ -41,6 +42,11 @@ BASES: Mapping[int, str] = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion
 _TEXT_KEY = re.compile(r"attn2[._](?:processor\.)?to_k.*(?:down|lora_A)(?:\.default)?\.weight$")
 _TRANSFORMER_KEY = re.compile(r"(?:^|[._])(?:double_blocks|single_blocks|single_transformer_blocks|joint_blocks)[._]")
 """Names that only diffusion transformers have: those of FLUX and of SD3."""
+
+_BLOCK = re.compile(
+    r"(?:(down|up)_blocks_(\d{1,4})|(mid)_block)_attentions_(\d{1,4})_|(input|output|middle)_blocks?_(\d{1,4})_(?:(1)_)?"
+)
+"""Part of a tensor's name, with `_` for dots, by which diffusers and Stability AI's code name a block."""
 
 _FACTORS = re.compile(r"(?:lora_(?:A|B|down|up)|lora(?:_linear_layer)?\.(?:down|up))(?=\.|$)")
 _PARTNERS = {"A": "B", "B": "A", "down": "up", "up": "down"}
@@ -122,6 +128,57 @@ def is_factor(name: str) -> bool:
     """Return whether a tensor of this name is the first factor of a layer, A of B·A."""
     match = _FACTORS.search(name)
     return match is not None and match[0].endswith(("A", "down"))
+
+
+def find_blocks(names: Iterable[str], blocks: Iterable[Block]) -> set[Block]:
+    """Find the transformer blocks of a UNet in which a LoRA file has layers, by the names of its tensors alone.
+
+    Args:
+        names: The names, in the layout of kohya's trainer, of diffusers or of PEFT.
+        blocks: The blocks of the UNet, by which those of Stability AI's names are counted.
+
+    Returns:
+        The blocks; empty where the file has none, or has names of another layout.
+    """
+    known = [*blocks]
+    # As diffusers' `_maybe_map_sgm_blocks_to_diffusers` counts: a group of blocks has one resampler.
+    each = 1 + max((block.number + 1 for block in known if block.stage == "down_blocks"), default=0)
+    matches = (_BLOCK.search(name.replace(".", "_")) for name in names if is_factor(name))
+    found = (_parse_block(match, each) for match in matches if match)
+    return {block for block in found if block in known}
+
+
+def _parse_block(match: "re.Match[str]", each: int) -> Block | None:
+    """Return the block of a match of `_BLOCK`; `each` is the number of places of a group in Stability AI's names."""
+    side, index, mid, attention, part, place, has_attention = match.groups()
+    if mid:
+        return Block("mid_block", 0, int(attention))
+    if side:
+        return Block(f"{side}_blocks", int(index), int(attention))
+    if part == "middle":
+        return Block("mid_block", 0, 0) if place == "1" else None
+    if not has_attention:
+        return None
+    # The first place of the input is its convolution.
+    group, attention = divmod(int(place) - (part == "input"), each)
+    return Block("down_blocks" if part == "input" else "up_blocks", group, attention)
+
+
+def missing_layers_error(path: object, chosen: Iterable[BlockOrLayer], present: Iterable[Block]) -> StyleError:
+    """Build the error for a LoRA file without layers in the chosen blocks.
+
+    Args:
+        path: The file.
+        chosen: The blocks.
+        present: Those in which it has layers.
+    """
+    own = format_blocks(present)
+    has = (
+        f"it has layers in {own}: choose among these"
+        if own
+        else "it changes no block of the UNet: merge it into the model, load(…, loras=[…])"
+    )
+    return StyleError(f"{path} has no layers in {format_blocks(chosen)}; {has}.")
 
 
 def _name_partner(name: str) -> str | None:

@@ -62,6 +62,20 @@ def find_control(model: str) -> Control:
     return known[0] if known else "none"
 
 
+def check_control(control: Control, family: str) -> None:
+    """Check that there is a ControlNet for a family.
+
+    Args:
+        control: What the ControlNet reads.
+        family: Name of the architecture.
+
+    Raises:
+        ModelError: There is none.
+    """
+    if control != "none":
+        _find_controlnet(control, family)
+
+
 def _from_pipe(
     styled: InstantStyle, auto_class: str, control: Control, controlnet: "ControlNetModel | None"
 ) -> InstantStyle:
@@ -73,13 +87,18 @@ def _from_pipe(
     return styled.with_pipeline(disable_watermark(pipe))
 
 
+def _find_controlnet(control: Control, family: str) -> str:
+    """Return the hub id of the ControlNet of a family; raises `ModelError` if there is none."""
+    if repo := CONTROLNETS[control].get(family):
+        return repo
+    others = " and ".join(other for other, known in CONTROLNETS.items() if family in known)
+    alone = "leave control at none, where the pixels of the image to start from preserve its structure"
+    instead = f"there is {others}" if others else alone
+    raise ModelError(f"There is no {control} ControlNet for {family}; {instead}.")
+
+
 def _load_controlnet(styled: InstantStyle, control: Control) -> "ControlNetModel":
-    family = styled.architecture.name
-    repo = CONTROLNETS[control].get(family)
-    if repo is None:
-        others = " and ".join(other for other, known in CONTROLNETS.items() if family in known)
-        instead = f"there is {others}" if others else "leave control at none, where its pixels preserve its structure"
-        raise ModelError(f"There is no {control} ControlNet for {family}; {instead}.")
+    repo = _find_controlnet(control, styled.architecture.name)
     # Both files are in one folder of the cache, as in the repository.
     folder = fetch_file(repo, "config.json").parent
     fetch_file(repo, "diffusion_pytorch_model.safetensors")

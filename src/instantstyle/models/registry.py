@@ -77,11 +77,17 @@ class SchedulerConfig:
         name: Class of diffusers.
         changes: Settings that differ from those of the pipeline's scheduler.
         calls_per_step: Calls of the network in each step: 2 in methods of second order.
+        first_calls: Calls of the network beside those, in the first steps of several.
     """
 
     name: str
     changes: Mapping[str, object] = field(default_factory=dict[str, object])
     calls_per_step: int = 1
+    first_calls: int = 0
+
+    def count_calls(self, steps: int) -> int:
+        """Count the calls of the network in a number of steps."""
+        return steps * self.calls_per_step + (self.first_calls if steps > 1 else 0)
 
 
 @dataclass(frozen=True)

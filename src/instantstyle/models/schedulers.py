@@ -38,7 +38,7 @@ SCHEDULERS: Mapping[str, SchedulerConfig] = {
     "lms": SchedulerConfig("LMSDiscreteScheduler"),
     "lms-karras": SchedulerConfig("LMSDiscreteScheduler", _KARRAS),
     # As SD1.5 has it: the Runge-Kutta steps before the others need 4 steps or more.
-    "pndm": SchedulerConfig("PNDMScheduler", {"skip_prk_steps": True}),
+    "pndm": SchedulerConfig("PNDMScheduler", {"skip_prk_steps": True}, first_calls=1),
     "tcd": SchedulerConfig("TCDScheduler"),
     "unipc": SchedulerConfig("UniPCMultistepScheduler"),
 }
@@ -73,6 +73,14 @@ def get_scheduler_config(name: str) -> SchedulerConfig:
     if name not in SCHEDULERS:
         raise _unknown_error(name)
     return SCHEDULERS[name]
+
+
+def describe_scheduler(scheduler: Any) -> SchedulerConfig:
+    """Return the class of a scheduler, with the calls of the network in its steps."""
+    name, order = type(scheduler).__name__, getattr(scheduler, "order", 1)
+    # diffusers counts the calls of a step as the order of a scheduler, and those of PNDM's first steps nowhere.
+    first = {True: 1, False: 9}[scheduler.config.skip_prk_steps] if name == "PNDMScheduler" else 0
+    return SchedulerConfig(name, calls_per_step=order, first_calls=first)
 
 
 def build_scheduler(pipe: Any, name: str) -> Any:

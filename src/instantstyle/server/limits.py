@@ -23,8 +23,8 @@ class Limits:
         image_pixels: Pixels of a generated image, or of two that are generated together: where the layout is held or
             attention is shared, there is another beside each.
         images: Images of a request, those beside them included; the default is OpenAI's limit of `n`.
-        steps: Calls of the network for an image; schedulers of second order make two a step, and an inversion adds its
-            own.
+        steps: Calls of the network for an image, see `ModelDefaults.count_calls`: schedulers of second order and true
+            guidance of a transformer make two a step, PNDM has one more, and an inversion adds its own.
         text_length: Characters of prompt, negative prompt and content together.
         connections: Connections open at once. Beyond that, the one that waits longest for its client is closed.
         head_seconds: Time for the head of a request, from the connection or from the last answer.
@@ -66,7 +66,7 @@ class Limits:
         together, counted = (2, f", with {_BESIDE[beside]},") if beside else (1, "")
         steps, size = "num_inference_steps", "size"
         open_fields: list[str] = []
-        calls, pixels = _count_calls(request, model), together * _count_pixels(request, model)
+        calls, pixels = model.count_calls(request), together * _count_pixels(request, model)
         if request.num_inference_steps is None:
             steps += f" (by default {model.steps})"
             open_fields += ["num_inference_steps"] if calls > self.steps else []
@@ -128,7 +128,7 @@ class Limits:
         Yields:
             A line for each limit.
         """
-        if (calls := model.steps * model.calls_per_step) > self.steps:
+        if (calls := model.count_calls()) > self.steps:
             yield (
                 f"Requests without num_inference_steps will be refused: the model's {model.steps} steps are {calls} "
                 f"calls of the network, and at most {self.steps} are allowed (--max-steps)."
@@ -151,16 +151,3 @@ def _count_pixels(request: ImageRequest, model: ModelDefaults) -> int:
         return 0
     width, height = request.dimensions or (model.width, model.height)
     return width * height
-
-
-def _count_calls(request: ImageRequest, model: ModelDefaults) -> int:
-    """Count the calls of the network for the steps of an image."""
-    steps = model.steps if request.num_inference_steps is None else request.num_inference_steps
-    if isinstance(request, EditRequest) and request.inversion:
-        # The steps of an inversion come before those of the image; both are drawn by DDIM, with one call a step.
-        return steps * (1 + request.inversion)
-    if request.scheduler is None:
-        return steps * model.calls_per_step
-    from ..models.schedulers import get_scheduler_config
-
-    return steps * get_scheduler_config(request.scheduler).calls_per_step

@@ -142,12 +142,19 @@ class RequestFiles:
 
         return recipe.map_files(rename, FILE_FIELDS).replace(**public_model)
 
+    def public_text(self, text: str) -> str:
+        """Return a text as the client may see it: with the client's names for the files of this request."""
+        names = {**self._client_names, self._folder.name: "this request"}
+        # Styles are named after their files, without the folder.
+        names |= {Path(path).name: name for path, name in self._client_names.items()}
+        # In one pass, as a client's name can be that of another file here.
+        files = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+        return re.sub(rf"(?<![\w.-])(?:{files})(?![\w-])", lambda match: names[match[0]], text)
+
     def public_error(self, error: BaseException) -> BaseException:
         """Return an error as the client may see it: with the client's names for paths of this request."""
-        text = message = str(error)
-        for path, name in (*self._client_names.items(), (self._folder.name, "this request")):
-            text = text.replace(path, name)
-        if not isinstance(error, InstantStyleError) or text == message:
+        text = self.public_text(str(error))
+        if not isinstance(error, InstantStyleError) or text == str(error):
             return error
         # A copy keeps the class and its attributes, such as the status of an `ApiError`.
         public = copy.copy(error)

@@ -124,10 +124,16 @@ class ImageRequest(ApiRequest):
     scheduler: NonEmptyText | None = None
     """A name of `models.schedulers.SCHEDULERS`. Other weights cannot be requested: no field names a file here."""
 
-    @field_validator("blocks", "second_blocks")
+    @field_validator("blocks")
     @classmethod
     def _refuse_files(cls, blocks: BlockSelection) -> BlockSelection:
-        check_block_names(blocks)
+        check_block_names(blocks, "blocks")
+        return blocks
+
+    @field_validator("second_blocks")
+    @classmethod
+    def _refuse_second_files(cls, blocks: BlockSelection) -> BlockSelection:
+        check_block_names(blocks, "second_blocks")
         return blocks
 
     @field_validator("scheduler")
@@ -187,22 +193,23 @@ class StyleRequest(ApiRequest):
         return None if name is None else normalize_style_name(name)
 
 
-def check_block_names(blocks: BlockSelection) -> None:
+def check_block_names(blocks: BlockSelection, field: str) -> None:
     """Accept only roles, block names and patterns: elsewhere an entry can name a probe's file.
 
     Args:
         blocks: A block specification, whose entries can be joined by `+`.
+        field: The field that has it.
 
     Raises:
         BlockError: There is no entry, or an entry could be a file.
     """
     entries = list(_texts(blocks))
     if not entries:
-        raise BlockError("blocks is empty; leave it out for the style blocks, or name some.")
+        raise BlockError(f"{field} is empty; leave it out for its default, or name some.")
     for name in (part.strip() for entry in entries for part in entry.split("+")):
         if not _BLOCK_NAME.fullmatch(name) or name.endswith(".json"):
             raise BlockError(
-                f"blocks cannot name {shorten(name)} here; give roles (style, layout, all), blocks or patterns. "
+                f"{field} cannot name {shorten(name)} here; give roles (style, layout, all), blocks or patterns. "
                 "The service opens no file that a request names, such as a probe's."
             )
 

@@ -79,7 +79,8 @@ class Service:
     def load(cls, settings: Settings) -> "Service":
         """Load and warm up a model on each device, one after the other to limit the peak of memory."""
         parts = ModelParts.of(settings)
-        return cls([ModelWorker.load(parts, device=device) for device in settings.devices], settings)
+        loras = settings.loras
+        return cls([ModelWorker.load(parts, device=device, loras=loras) for device in settings.devices], settings)
 
     @property
     def ready(self) -> bool:

@@ -36,7 +36,7 @@ def run_studio(settings: Settings, on_open: Callable[[str], None] | None = None)
     from ..generation.worker import ModelWorker
     from .page import launch_page
 
-    worker = ModelWorker.load(ModelParts.of(settings), device=settings.device)
+    worker = ModelWorker.load(ModelParts.of(settings), device=settings.device, loras=settings.loras)
     try:
         page = launch_page(worker, settings)
         if on_open:

@@ -139,7 +139,9 @@ class Actions:
         for event in self.worker.stream([recipe], cancel, previews=self.settings.previews):
             if not isinstance(event, Finished):
                 preview: Updates = {self.output.image: event.preview} if event.preview else {}
-                yield {form.status: render_status(f"Step {event.step} of {event.num_steps}"), **preview}
+                # The inversion of a photo comes before the first step.
+                status = f"Step {event.step} of {event.num_steps}" if event.step else "Inverting the photo …"
+                yield {form.status: render_status(status), **preview}
                 continue
             name = self.store.save_image(event.image, strip_paths(event.recipe)).name
             yield {

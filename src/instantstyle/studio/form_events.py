@@ -61,7 +61,7 @@ class FormEvents:
         self.worker, self.settings, self.store, self.form = worker, settings, store, form
 
     @report_errors
-    def suggest_content(self, uploaded: UploadedFile | None, blocks: str) -> Updates:
+    def suggest_content(self, uploaded: UploadedFile | None, *blocks: str) -> Updates:
         """Suggest phrases for the content of a new reference, and clear what belongs to the previous one.
 
         There are suggestions for the bundled model only.
@@ -72,13 +72,13 @@ class FormEvents:
             suggestions = self._find_suggestions(reference)
         return {
             self.form.status: "",
-            **self._forget_style(blocks),
+            **self._forget_style(*blocks),
             **self._show_suggestions(suggestions),
             self.form.example: gr.update(visible=not uploaded),
         }
 
     @report_errors
-    def show_example(self, blocks: str) -> Updates:
+    def show_example(self, *blocks: str) -> Updates:
         """Fill the empty form with a reference, its content and a prompt."""
         form, (reference, content) = self.form, store_example(self.store)
         suggestions = self._find_suggestions(reference)
@@ -86,7 +86,7 @@ class FormEvents:
             form.status: "",
             form.image: reference.name,
             form.prompt: EXAMPLE_PROMPT,
-            **self._forget_style(blocks),
+            **self._forget_style(*blocks),
             **self._show_suggestions(suggestions, [content]),
             form.example: gr.update(visible=False),
         }
@@ -97,20 +97,20 @@ class FormEvents:
         hint = gr.update(value=render_library_hint(list_names()), visible=source in (SAVED, MIX))
         return {**groups, self.form.library_hint: hint}
 
-    def switch_source(self, source: str, blocks: str) -> Updates:
+    def switch_source(self, source: str, *blocks: str) -> Updates:
         """Show the source that the user selected, and clear what belongs to the previous one."""
         return {
             self.form.status: "",
             **self.refresh_library(),
             **self.show_source(source),
-            **self._forget_style(blocks),
+            **self._forget_style(*blocks),
             self.form.source: gr.update(choices=SOURCES, value=source),
             **self._show_suggestions({}),
         }
 
-    def switch_style(self, blocks: str) -> Updates:
+    def switch_style(self, *blocks: str) -> Updates:
         """Clear what belongs to the saved style that was selected before."""
-        return {self.form.status: "", **self._forget_style(blocks), **self._show_suggestions({})}
+        return {self.form.status: "", **self._forget_style(*blocks), **self._show_suggestions({})}
 
     def show_quantile(self, removal: str) -> Updates:
         """Show the quantile of the mask with the removal that has one."""
@@ -197,13 +197,20 @@ class FormEvents:
             return {}
         return self.worker.run(find_closest_phrases, styled, open_reference(reference.name), NUM_SUGGESTIONS)
 
-    def _forget_style(self, blocks: str) -> Updates:
+    def _forget_style(self, *blocks: str) -> Updates:
         """Drop what belongs to another style.
 
         That is the restored recipe, the blocks that stand for those of that recipe, and the image of the content.
+
+        Args:
+            *blocks: The blocks of the style, and those of a second adapter.
         """
-        kept = "style" if blocks == RESTORED_BLOCKS else blocks
-        return {self.form.restored_recipe: None, self.form.blocks: kept, self.form.content_image: None}
+        defaults = {self.form.blocks: "style", self.form.second_blocks: "all"}
+        kept = {
+            component: default if value == RESTORED_BLOCKS else value
+            for (component, default), value in zip(defaults.items(), blocks, strict=False)
+        }
+        return {self.form.restored_recipe: None, **kept, self.form.content_image: None}
 
     def _show_suggestions(self, suggestions: Mapping[str, float], content: Sequence[str] = ()) -> Updates:
         """Show suggestions with their similarities and the content, and offer all known phrases as content."""

@@ -9,7 +9,8 @@ from typing import NotRequired, TypedDict
 
 from ..errors import BlockError, JobError
 from ..generation.idle_fields import drop_idle_fields
-from ..recipe import FILE_FIELDS, MODEL_FIELDS, SET_FIELDS, Recipe
+from ..generation.keep_content import KEEP_CONTENT
+from ..recipe import FILE_FIELDS, INVERTIBLE, MODEL_FIELDS, SET_FIELDS, Recipe
 from ..recipe_types import RecipeFields, Reference
 from .image_store import ImageStore, resolve_library_style
 from .settings import Settings
@@ -55,6 +56,10 @@ class FormValues:
     content: Sequence[str] = ()
     content_image: UploadedFile | None = None
     """An image that shows the content, beside the words."""
+    photo: UploadedFile | None = None
+    """A photo that is drawn again in the style, from its inversion."""
+    image_scale: str = ""
+    """The scale at which the photo is a reference itself."""
     prompt: str = ""
     scale: float = 1.0
     blocks: str = "style"
@@ -67,6 +72,9 @@ class FormValues:
     end: float = 1.0
     fuse: str = "add"
     hold_layout: float = 0.0
+    second_scale: float = 1.0
+    """Shown where the studio has a second adapter, as are its blocks."""
+    second_blocks: str = "all"
     negative_prompt: str = ""
     seed: str = ""
     """As text, because numbers in a browser are exact up to 2⁵³ only."""
@@ -89,13 +97,13 @@ class FormValues:
         return replace(cls(), **{field.name: value for field, value in pairs if value is not None})
 
 
-SAME_FIELDS = ("prompt", "scale", "crop", "start", "end", "fuse", "hold_layout", "negative_prompt")
+SAME_FIELDS = (*("prompt", "scale", "crop", "start", "end", "fuse", "hold_layout", "second_scale", "negative_prompt"),)
 """Fields that have the same name and value on the page and in a recipe."""
 
 NUMBER_FIELDS = ("num_inference_steps", "guidance_scale", "width", "height")
 """Fields that hold a number of the recipe as text, or nothing."""
 
-UPLOAD_FIELDS = ("image", "texture", "content_image")
+UPLOAD_FIELDS = ("image", "texture", "content_image", "photo")
 """Fields that hold an uploaded image."""
 
 BLEND_FIELDS = ("colour_scale", "texture_scale", "colour_transfer")
@@ -107,7 +115,7 @@ TRANSFER_INTERVAL_FIELDS = ("colour_transfer_start", "colour_transfer_end")
 _FIELDS_WITHOUT_COMPONENT = (
     *("combine", "true_cfg_scale", "guidance_interval", "scheduler"),
     *("layout_references", "negative_references", "mask"),
-    *("second_references", "second_blocks", "second_scale", *SET_FIELDS),
+    *("second_references", *SET_FIELDS),
 )
 """Fields of a recipe that the page keeps from a restored one."""
 
@@ -135,7 +143,8 @@ def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> R
         "texture_references": _resolve_upload(values.texture, kept.texture_references, store),
         "content_references": _resolve_upload(values.content_image, kept.content_references, store),
         # They have no effect without references, also where they name a file.
-        "blocks": _resolve_blocks(values, restored) if references else "style",
+        "blocks": _resolve_blocks("blocks", values, restored) if references else "style",
+        "second_blocks": _resolve_blocks("second_blocks", values, restored) if settings.second_adapter else "all",
         "content": tuple(values.content),
         "content_scale": _parse_content_scale(values.content_scale),
         "removal": values.removal or None,
@@ -144,6 +153,8 @@ def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> R
         "seed": _resolve_seed(values),
         **{name: getattr(settings, name) for name in MODEL_FIELDS},
     }
+    if values.photo:
+        fields |= _resolve_photo(values.photo, values.image_scale, kept, store)
     return drop_idle_fields(Recipe.model_validate(fields))
 
 
@@ -181,6 +192,19 @@ def _resolve_upload(
     return restored or ()
 
 
+def _resolve_photo(photo: UploadedFile, scale: str, kept: Recipe, store: ImageStore) -> RecipeFields:
+    """Return the fields of a photo whose content is kept: the settings of `restyle --keep-content`, drawn by DDIM."""
+    [image] = _resolve_upload(photo, None, store)
+    return {
+        "image": image,
+        "inversion": kept.inversion or KEEP_CONTENT["inversion"],
+        "image_scale": scale.strip() or KEEP_CONTENT["image_scale"],
+        "scheduler": kept.scheduler if kept.scheduler in INVERTIBLE else INVERTIBLE[0],
+        # An inversion has the noise of the photo, and shares no attention.
+        **dict.fromkeys(SET_FIELDS),
+    }
+
+
 def _resolve_transfer_interval(values: FormValues) -> tuple[str, str] | None:
     """Return the steps of the colour transfer, of which an empty one is the default; None without a transfer."""
     from ..core.latent_colours import INTERVAL
@@ -192,13 +216,22 @@ def _resolve_transfer_interval(values: FormValues) -> tuple[str, str] | None:
     return start, end
 
 
-def _resolve_blocks(values: FormValues, restored: Recipe | None) -> str | tuple[str, ...] | dict[str, float]:
-    """Accept roles, block names and patterns only, so that no file is opened because the page names it."""
-    blocks = restored.blocks if restored and values.blocks == RESTORED_BLOCKS else values.blocks
+def _resolve_blocks(
+    name: str, values: FormValues, restored: Recipe | None
+) -> str | tuple[str, ...] | dict[str, float]:
+    """Accept roles, block names and patterns only, so that no file is opened because the page names it.
+
+    Args:
+        name: `blocks` or `second_blocks`.
+        values: The page's values.
+        restored: The recipe that was restored.
+    """
+    typed = getattr(values, name)
+    blocks = getattr(restored, name) if restored and typed == RESTORED_BLOCKS else typed
     entries: Iterable[str] = [blocks] if isinstance(blocks, str) else blocks
     for word in (part.strip() for entry in entries for part in entry.split("+")):
         if not _BLOCK_WORD.fullmatch(word) or word.endswith(".json"):
-            raise BlockError(f"blocks cannot be {word!r} here; use style, layout, all, or names of blocks.")
+            raise BlockError(f"{name} cannot be {word!r} here; use style, layout, all, or names of blocks.")
     return blocks
 
 

@@ -49,6 +49,8 @@ class Form:
     colour_transfer_end: gr.Textbox
     content: gr.Dropdown
     content_image: gr.Image
+    photo: gr.Image
+    image_scale: gr.Textbox
     prompt: gr.Textbox
     scale: gr.Slider
     blocks: gr.Dropdown
@@ -60,6 +62,8 @@ class Form:
     end: gr.Slider
     fuse: gr.Dropdown
     hold_layout: gr.Slider
+    second_scale: gr.Slider
+    second_blocks: gr.Dropdown
     negative_prompt: gr.Textbox
     seed: gr.Textbox
     locked: gr.Checkbox
@@ -159,6 +163,15 @@ def build_style_inputs() -> FormParts:
     with gr.Accordion("Content shown by an image", open=False, elem_id="content-from"):
         hint = "Drop an image of what is to be removed, in any style"
         built["content_image"] = _build_upload("Content from", hint, "content-image")
+    with gr.Accordion("Restyle a photo and keep its content", open=False, elem_id="photo-from"):
+        hint = "Drop a photo: it is drawn again, in the style above"
+        built["photo"] = _build_upload("Photo", hint, "photo")
+        built["image_scale"] = gr.Textbox(
+            label="Strength of the photo",
+            info="As a reference in all blocks. The image begins with the photo's own noise, so that the seed has no "
+            "effect; the prompt says what the photo shows.",
+            placeholder="0.2",
+        )
     built["prompt"] = gr.Textbox(
         label="Prompt", placeholder="a sailboat", lines=1, max_lines=4, autofocus=True, elem_id="prompt"
     )
@@ -169,11 +182,12 @@ def build_style_inputs() -> FormParts:
     return built
 
 
-def build_settings_inputs(blocks: Sequence[str]) -> FormParts:
+def build_settings_inputs(blocks: Sequence[str], *, has_second_adapter: bool = False) -> FormParts:
     """Build the components for all other settings. Each has a default.
 
     Args:
         blocks: Roles and blocks of the model.
+        has_second_adapter: Whether to show the settings of a second adapter.
 
     Returns:
         The attributes of `Form` that `build_style_inputs` does not return.
@@ -220,6 +234,24 @@ def build_settings_inputs(blocks: Sequence[str]) -> FormParts:
             info="As a share of the steps, such as 0.4: until then the layout is that of the image without the style. "
             "These steps take twice as long.",
             elem_id="hold-layout",
+        )
+        built["second_scale"] = gr.Slider(
+            0,
+            2,
+            1,
+            step=0.05,
+            label="Strength of the second adapter",
+            info="It adds the style of the same reference in its own way; 0 leaves it out.",
+            visible=has_second_adapter,
+            elem_id="second-scale",
+        )
+        built["second_blocks"] = gr.Dropdown(
+            [*blocks],
+            value="all",
+            allow_custom_value=True,
+            label="Where the second adapter acts",
+            visible=has_second_adapter,
+            elem_id="second-blocks",
         )
         built["colour_transfer"] = gr.Textbox(
             label="Colours of the reference in the latents",

@@ -128,7 +128,8 @@ def build_page(worker: ModelWorker, settings: Settings, store: ImageStore) -> gr
             with gr.Column(elem_id="settings"):
                 architecture = worker.styled.architecture
                 blocks = [*architecture.roles, "all", *architecture.weights, *map(str, architecture.blocks)]
-                form = Form(**style_inputs, **build_settings_inputs(blocks))
+                has_second = settings.second_adapter is not None
+                form = Form(**style_inputs, **build_settings_inputs(blocks, has_second_adapter=has_second))
         actions = Actions(worker, settings, store, form, output, build_history())
         # Gradio drops a click while it regards the previous event as unfinished, as after a cancellation;
         # the trigger mode `multiple` accepts it.
@@ -223,15 +224,16 @@ def _connect_style_inputs(
 ) -> None:
     form = events.form
     # What belongs to one reference or style, and is cleared when another one is selected.
-    cleared = [form.status, form.restored_recipe, form.blocks, form.content, form.content_image, form.suggestions]
+    blocks = [form.blocks, form.second_blocks]
+    cleared = [form.status, form.restored_recipe, *blocks, form.content, form.content_image, form.suggestions]
     gr.on(
         [form.image.upload, form.image.clear],
         events.suggest_content,
-        [form.image, form.blocks],
+        [form.image, *blocks],
         [*cleared, form.example],
         **on_model,
     )
-    form.example.click(events.show_example, form.blocks, [*cleared, form.example, form.image, form.prompt], **on_model)
+    form.example.click(events.show_example, blocks, [*cleared, form.example, form.image, form.prompt], **on_model)
     # Both have the same value: a suggestion is selected where its phrase is content.
     for changed, other in ((form.suggestions, form.content), (form.content, form.suggestions)):
         changed.input(lambda phrases: phrases or [], changed, other, **_UNQUEUED)
@@ -239,7 +241,7 @@ def _connect_style_inputs(
     form.removal.change(events.show_quantile, form.removal, form.mask_quantile, **_UNQUEUED)
     switch = form.source.input(
         events.switch_source,
-        [form.source, form.blocks],
+        [form.source, *blocks],
         [form.source, *{*sources, *library}, *cleared],
         **_UNQUEUED,
     )
@@ -247,7 +249,7 @@ def _connect_style_inputs(
     gr.on(
         [form.saved.input, form.first.input, form.second.input],
         events.switch_style,
-        form.blocks,
+        blocks,
         cleared,
         **_UNQUEUED,
     )

@@ -62,8 +62,11 @@ def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> Resto
     resolved, missing = _resolve_files(recipe, store)
     shown = {name: _find_shown(getattr(resolved, name)) for name in ("texture_references", "content_references")}
     remarks = [
-        f"{display_name(file.name)} is not among the stored references; drop it as the reference." for file in missing
+        f"{display_name(file.name)} is not among the stored references; drop it as the "
+        f"{'photo' if file == recipe.image else 'reference'}."
+        for file in missing
     ]
+    photo = resolved.image and resolved.image.name
     removes_content = bool(recipe.content or recipe.content_references) or recipe.removal in WORDLESS
     values = FormValues(
         **_source_values(resolved.references, resolved.combine),
@@ -75,6 +78,8 @@ def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> Resto
         content=recipe.content,
         content_image=shown["content_references"],
         texture=shown["texture_references"],
+        photo={"path": photo, "orig_name": Path(photo).name} if photo else None,
+        image_scale=_as_text(resolved.image_scale or 0) if photo else "",
         **{name: _as_text(getattr(recipe, name)) for name in BLEND_FIELDS},
         **dict(zip(TRANSFER_INTERVAL_FIELDS, map(_as_text, recipe.colour_transfer_interval or ()), strict=False)),
         # Without content removal the scale is the model's default, which may differ for the next reference.
@@ -82,6 +87,7 @@ def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> Resto
         removal=(recipe.removal or "") if removes_content else "",
         mask_quantile=_as_text(recipe.mask_quantile) if removes_content else "",
         blocks=recipe.blocks if isinstance(recipe.blocks, str) else RESTORED_BLOCKS,
+        second_blocks=recipe.second_blocks if isinstance(recipe.second_blocks, str) else RESTORED_BLOCKS,
         seed=str(recipe.seed),
         locked=True,
         # An image that the page shows is the page's, also when the user removes it.
@@ -126,9 +132,10 @@ def _source_values(references: tuple[Reference, ...], combine: str) -> SourceVal
 def _resolve_files(recipe: Recipe, store: ImageStore) -> tuple[Recipe, list[Reference]]:
     """Replace the names in a recipe by the paths of the stored files; leave out files that are not stored.
 
-    The page has no field for the image of image-to-image, so that it is left out in any case.
+    The page has a field for a photo that is inverted, and none for the image of image-to-image, which is left out.
     """
-    recipe = recipe.replace(image=None, strength=None, control="none", inversion=None, image_scale=None)
+    without = {"image": None, "inversion": None, "image_scale": None}
+    recipe = recipe.replace(strength=None, control="none", **({} if recipe.inversion else without))
     found = {file: path for file in recipe.files() if (path := store.find_reference(file))}
     missing = [file for file in recipe.files() if file not in found]
     changes: RecipeFields = {}
@@ -143,14 +150,18 @@ def _resolve_files(recipe: Recipe, store: ImageStore) -> tuple[Recipe, list[Refe
         changes |= {"content": (), "content_references": (), "texture_references": ()}
         others = ("content_scale", "removal", "mask_quantile", "colour_transfer_interval")
         changes |= dict.fromkeys((*others, *BLEND_FIELDS))
+    if changes["image"] is None:
+        changes |= without
     kept = recipe.replace(**changes)
     return kept.map_files(lambda file: file.model_copy(update={"name": str(found[file])}), FILE_FIELDS), missing
 
 
 def _list_differences(recipe: Recipe, settings: Settings) -> Iterator[str]:
-    if recipe.image:
+    if recipe.image and not recipe.inversion:
         name = display_name(recipe.image.name)
-        yield f"It was generated from the image {name}; the studio generates from a prompt only."
+        yield f"It was generated from the image {name} with noise, which the studio cannot do; it can keep a photo."
+    if recipe.control != "none":
+        yield f"It was generated with a ControlNet, {recipe.control}; the studio generates without."
     if recipe.motion_adapter:
         name = display_name(recipe.motion_adapter.name)
         yield f"It is an animation of the motion adapter {name}; the studio generates single images."

@@ -2,12 +2,35 @@
 
 import sys
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 PACKAGE = str(Path(__file__).parents[1])
 
 _WRAPPERS = ("jaxtyping", "<@beartype", "contextlib")
 """Parts of the file names of frames between two of this package: checks of types, and `with` blocks."""
+
+
+_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collect_warnings() -> Generator[list[str]]:
+    """Collect the texts that `warn_caller` is given inside the `with` block, in this thread alone; it warns as well.
+
+    Warnings of Python are of the whole process: where several threads work, they do not tell whose they are.
+
+    Yields:
+        The texts so far, to which further ones are appended.
+    """
+    texts: list[str] = []
+    token = _collected.set(texts)
+    try:
+        yield texts
+    finally:
+        _collected.reset(token)
 
 
 def warn_caller(message: str, category: type[Warning]) -> None:
@@ -17,6 +40,8 @@ def warn_caller(message: str, category: type[Warning]) -> None:
         message: The text.
         category: Its class.
     """
+    if (texts := _collected.get()) is not None:
+        texts.append(message)
     level, frame = 1, sys._getframe()  # pyright: ignore[reportPrivateUsage]
     while frame.f_back is not None and _is_own(frame.f_code.co_filename):
         level, frame = level + 1, frame.f_back

@@ -121,7 +121,8 @@ def _generation(service: Service, recipe: Recipe, body: ImageRequest) -> Request
             if isinstance(event, Finished):
                 service.metrics.count_image()
                 complete = sources.files.public_recipe(event.recipe, service.settings.public_model)
-                job.send(GeneratedImage(event.image, complete, event.warnings))
+                warnings = tuple(map(sources.files.public_text, event.warnings))
+                job.send(GeneratedImage(event.image, complete, warnings))
             elif event.preview:
                 index = preview_steps(previews, event.num_steps).index(event.step)
                 job.send(PartialImage(event.preview, index))
