@@ -9,7 +9,7 @@ from ..utils.caller_warnings import warn_caller
 from .conditioning import StyleConditioning
 from .guidance_interval import GuidanceInterval
 from .protocols import Pipeline, PipelineArguments, is_transformer, network_of
-from .row_layout import VIEWED, find_known_class
+from .row_layout import VIEWED, calls_twice, find_known_class
 from .styled_network import StyledNetwork
 
 
@@ -91,12 +91,14 @@ def _reads_scale(pipe: Pipeline) -> bool:
 def find_second_call(pipe: Pipeline) -> tuple[str, float] | None:
     """Find the argument that makes a pipeline call its network twice a step, where it is above 1.
 
-    Pipelines with a UNet put both halves of guidance into one batch, those with a transformer call it for each.
+    Pipelines with a UNet, and those of SD3.5, put both halves of guidance into one batch; those of FLUX.1 and Chroma
+    call the network for each.
 
     Returns:
-        The argument and its default; None for a UNet.
+        The argument and its default; None where there is one call a step.
     """
-    if not is_transformer(network_of(pipe)):
+    known = find_known_class(type(pipe).__mro__)
+    if known is None or not calls_twice(known):
         return None
     name = "true_cfg_scale" if _is_distilled(pipe) else "guidance_scale"
     return name, float(inspect.signature(pipe.__call__).parameters[name].default)

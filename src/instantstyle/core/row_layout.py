@@ -205,6 +205,11 @@ def uses_two_parts(name: str) -> bool:
     return ROW_LAYOUTS[name] is _guided
 
 
+def calls_twice(name: str) -> bool:
+    """Whether pipelines of this class call their network for each half of guidance, rather than with both at once."""
+    return ROW_LAYOUTS[name] is _called_twice
+
+
 def unknown_pipeline_error(name: str) -> ModelError:
     """Build the error for a pipeline whose batches are not known."""
     reason = f" ({REFUSED[name]})" if name in REFUSED else ""
