@@ -63,6 +63,31 @@ def test_a_saved_style_goes_to_the_first_adapter_that_reads_its_embeddings(style
     assert styled.adapter_of(Style.load(other.save(tmp_path / "other.style.safetensors"))) == ""
 
 
+def test_a_ready_style_acts_through_the_adapter_that_is_named(styled, reference, short, tmp_path):
+    first, other = (styled.style(reference, adapter=name) for name in (None, "other"))
+    loaded = Style.load(first.save(tmp_path / "ink.style.safetensors", exact=True))
+    moved = [
+        styled.style(style, adapter="other") for style in (loaded, first, styled.bind(first), [loaded, reference])
+    ]
+    assert [styled.adapter_of(style) for style in moved] == ["other"] * 4
+    image = latents(styled, other, short)
+    assert all(latents(styled, style, short).equal(image) for style in moved[:3])
+    back = styled.style(moved[0], adapter="")
+    assert latents(styled, back, short).equal(latents(styled, first, short))
+    bound = styled.bind(other)
+    assert styled.style(bound, adapter="other").bindings == bound.bindings
+    patches, only = styled.style(reference, adapter="plus"), styled.bind(first).bound_only()
+    # The projections of both base adapters are the same here, and so are the fingerprints.
+    only = replace(only, bindings=tuple(replace(bound, adapter="0" * 16) for bound in only.bindings))
+    for style, name, reason in [
+        (loaded, "plus", "adapter 'plus', which cannot use it: .* needs patch features"),
+        (patches, "", "the first adapter, which cannot use it: .* needs an embedding"),
+        (only, "other", "adapter 'other', which cannot use it: .* is bound only"),
+    ]:
+        with pytest.raises(StyleError, match=reason):
+            styled.style(style, adapter=name)
+
+
 def test_a_style_is_bound_with_its_own_adapter(styled, reference, short):
     plus = styled.style(reference, adapter="plus")
     bound = styled.bind(plus)

@@ -15,7 +15,7 @@ from ..recipe_types import Combine, Crop, Removal
 from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, copy_spec
 from ..unet.probe_file import resolve_block_spec
-from .adapters import find_builder, find_named, fit_to_network, open_further, style_layers
+from .adapters import assign_adapter, find_builder, find_named, fit_to_network, open_further, style_layers
 from .attention.decoupled import Fuse
 from .attention_maps import AttentionMaps
 from .call_rows import CallRows
@@ -228,14 +228,15 @@ class InstantStyle:
             colour_scale: How much of the colours a blend has; None is 1.1.
             texture_scale: How much of the texture; None is 1.
             keep_grey: Whether to keep embeddings of the images made grey, which `Style.blend` needs.
-            adapter: Name of a further adapter, see `add_adapter`; None is the first, or that of a ready style.
+            adapter: Name of the adapter that the style acts through, see `add_adapter`, and empty for the first, also
+                where the reference is a ready style; None is the first, or that of a ready style.
 
         Raises:
             ImageError: An image cannot be read.
             StyleError: Arguments do not fit together, or the pipeline has no encoder for them.
         """
         builder = self._builder_of(reference) if adapter is None else find_named(self.builders, adapter)
-        return builder.build(
+        style = builder.build(
             reference,
             content=content,
             content_scale=content_scale,
@@ -249,6 +250,7 @@ class InstantStyle:
             texture_scale=texture_scale,
             keep_grey=keep_grey,
         )
+        return style if adapter is None else assign_adapter(builder, style)
 
     def bind(self, style: References, blocks: BlockSpec = "style") -> Style:
         """Add the keys and values of these blocks to a style.

@@ -186,7 +186,7 @@ def set_fields(
 def _second_fields(style: Style, settings: PipelineArguments, first: RecipeFields, missing: list[str]) -> RecipeFields:
     """Return the recipe's fields of the style of a second adapter beside those of the first."""
     own = style_fields(style, settings, missing)
-    if "negative_references" in own or own.get("texture_references") or style.removed_label or is_changed(style):
+    if "negative_references" in own or own.get("texture_references") or is_changed(style):
         missing.append("content, texture or a negative style of the second adapter")
     if own.get("combine", "average") != "average":
         missing.append("references of the second adapter side by side")
