@@ -125,7 +125,8 @@ def _blend(styled: "InstantStyle", recipe: Recipe, sources: SourceCache, keep_gr
     given = {name: scale for name, scale in scales.items() if scale is not None}
     if style and texture:
         return Style.blend(style, texture, **given)
-    return style.with_blend(**given) if style and given else style
+    # A sweep also generates cells without a texture.
+    return style.with_blend(**given) if style and style.texture and given else style
 
 
 def _without_content(
