@@ -7,18 +7,25 @@ from typing import cast
 from ..errors import RequestWarning
 from ..utils.caller_warnings import warn_caller
 from .conditioning import StyleConditioning
+from .guidance_interval import GuidanceInterval
 from .protocols import Pipeline, PipelineArguments, is_transformer, network_of
 from .row_layout import VIEWED, find_known_class
 from .styled_network import StyledNetwork
 
 
-def warn_of_guidance(pipe: Pipeline, conditionings: Sequence[StyleConditioning], arguments: PipelineArguments) -> None:
+def warn_of_guidance(
+    pipe: Pipeline,
+    conditionings: Sequence[StyleConditioning],
+    arguments: PipelineArguments,
+    guidance_interval: GuidanceInterval | None = None,
+) -> None:
     """Warn the caller, after a call of the pipeline, of styles and arguments that only guidance gives an effect.
 
     Args:
         pipe: The pipeline, which tells whether its last call had guidance; of others nothing is known.
         conditionings: The styles of the call, with their settings.
         arguments: The arguments that the pipeline was called with.
+        guidance_interval: Shares of the steps with guidance; None for all.
     """
     if not _is_distilled(pipe) and cast(float, arguments.get("true_cfg_scale", 0)) > 1:
         name = type(pipe).__name__
@@ -29,7 +36,8 @@ def warn_of_guidance(pipe: Pipeline, conditionings: Sequence[StyleConditioning],
     kinds = {
         "negative_style": any(each.negative_style is not None and each.scale for each in conditionings),
         "A style with unconditional=True": any(each.unconditional and each.scale for each in conditionings),
-        "negative_prompt": _is_distilled(pipe) and _has_words(arguments.get("negative_prompt")),
+        "negative_prompt": _has_words(arguments.get("negative_prompt")),
+        "guidance_interval": guidance_interval is not None and tuple(guidance_interval) != (0, 1),
     }
     for name, is_given in kinds.items():
         if is_given:
