@@ -69,6 +69,28 @@ def test_warnings_are_in_the_answer_and_in_the_event(client, styled, monkeypatch
     assert len(listed) == 2
 
 
+@pytest.mark.filterwarnings("ignore::instantstyle.errors.RequestWarning")
+def test_warnings_of_the_call_are_in_the_answer_too(client, ink, monkeypatch):
+    reference = {"style_image": base64.b64encode(ink).decode()}
+    expected = {
+        "image-1 acts at none of the 2 steps": {"start": 0.9},
+        "The colour transfer acts at none of the 2 steps": {
+            "colour_transfer": 0.5,
+            "colour_transfer_interval": [1, 1],
+        },
+        "A style with unconditional=True has no effect without guidance": {
+            "blocks": "precise-style",
+            "guidance_scale": 1,
+        },
+    }
+    for text, fields in expected.items():
+        [listed] = post_generation(client, **reference, **fields).json()["warnings"]
+        assert listed.startswith(text)
+    *_, (_, completed) = events(post_generation(client, stream=True, start=0.9, **reference))
+    assert completed["warnings"] == [listed for listed in completed["warnings"] if "acts at none" in listed] != []
+    assert post_generation(client, **reference).json()["warnings"] == []
+
+
 def test_each_image_has_a_random_seed_if_none_is_given(client):
     seeds = {post_generation(client, seed=None).json()["data"][0]["recipe"]["seed"] for _ in range(2)}
     assert len(seeds) == 2

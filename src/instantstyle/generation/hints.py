@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 def find_hints(styled: "InstantStyle", recipe: Recipe, style: "Style | None" = None) -> tuple[str, ...]:
     """Find what of a recipe has no effect, or probably another one than intended.
 
-    A call of the model warns of the same by `RequestWarning`; warnings are of the whole process, so that a service
-    with several workers cannot tell whose they are.
+    A call of the model warns of most of it by `RequestWarning`, and of what only its steps and guidance tell.
 
     Args:
         styled: The model.

@@ -13,6 +13,7 @@ from ..core.style import Style
 from ..errors import JobError
 from ..models import image_to_image_pipeline
 from ..recipe import Recipe
+from ..utils.caller_warnings import collect_warnings
 from .callbacks import Preview
 from .generate import generate, prepare
 from .hints import find_hints
@@ -53,7 +54,7 @@ class Finished:
         index: Position of the image among those requested, from 0.
         image: The image.
         recipe: The complete recipe, from which the image can be generated again.
-        warnings: What the user should know beside the image, see `find_hints`.
+        warnings: What the user should know beside the image: the warnings of its call, and `find_hints`.
     """
 
     index: int
@@ -174,11 +175,15 @@ class ModelWorker(TaskThread):
                 check()
                 styled = self._image_to_image if recipe.image and not recipe.inversion else self.styled
                 check_seeds(recipe, count)
-                prepared = prepare(styled, recipe, sources)
-                hints = find_hints(styled, recipe, prepared.style)
-                for image, complete in generate(styled, recipe, count=count, on_preview=on_step, prepared=prepared):
-                    on_event(Finished(index, image, complete, hints))
-                    index += 1
+                with collect_warnings() as collected:
+                    prepared = prepare(styled, recipe, sources)
+                    hints = find_hints(styled, recipe, prepared.style)
+                    for image, complete in generate(
+                        styled, recipe, count=count, on_preview=on_step, prepared=prepared
+                    ):
+                        found = tuple(dict.fromkeys([*hints, *collected]))
+                        on_event(Finished(index, image, complete, found))
+                        index += 1
 
         self.run(run)
 
