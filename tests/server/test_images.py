@@ -258,7 +258,8 @@ def test_a_streamed_edit_has_its_own_event_types(client, ink):
         ({"scale": 11}, "scale is 11, should be less than or equal to 10"),
         ({"response_format": "url"}, "response_format is 'url', should be 'b64_json'"),
         ({"scheduler": "eulr"}, "Did you mean euler?"),
-        ({"scheduler": "EulerDiscreteScheduler"}, "There is no scheduler"),
+        ({"scheduler": "EulerDiscreteScheduler"}, "tcd and unipc."),
+        ({"texture_image": "aW5r"}, "texture or texture_image can only act on the style of a reference"),
         ({"shared": "align"}, "there is one image; ask for several"),
         ({"hold_layout": 0.5}, "hold_layout can only act on the style of a reference"),
         ({"fuse": "mean"}, "fuse is 'mean', should be 'add' or 'adain'"),
@@ -293,6 +294,14 @@ def test_an_inconsistent_edit_is_refused_with_the_reason(client, ink, images, fi
     response = post_edit(client, *[ink] * images, **fields)
     assert response.status_code == 400
     assert expected in error_message(response)
+
+
+def test_settings_that_cannot_act_on_a_stored_style_are_refused(client, serve, ink, tmp_path):
+    client.post("/v1/styles", files=[("image", ("ink.png", ink))], data={"name": "ink"})
+    assert "crop can only act on images" in error_message(post_generation(client, style="ink", crop="pad"))
+    second = serve(second_adapter=Reference(name="plus.safetensors"))
+    response = post_generation(second, second_scale=0.5)
+    assert "second_scale can only act on the style of a reference, and there is none" in error_message(response)
 
 
 def test_a_mask_is_refused(client, ink):
@@ -341,3 +350,9 @@ def test_a_texture_and_a_picture_of_the_content_are_uploaded_or_stored(client):
     response = post_generation(client, **encoded, **fields, texture="bare")
     assert "has no embedding of its images made grey" in error_message(response)
     assert "texture_image is not base64" in error_message(post_generation(client, **encoded, texture_image="a/b"))
+    for field, advice in {
+        "content_scale": "add content, or content_image",
+        "colour_scale": "add texture or texture_image",
+    }.items():
+        message = error_message(post_generation(client, style_image=encoded["style_image"], **{field: 0.5}))
+        assert advice in message

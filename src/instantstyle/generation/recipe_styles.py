@@ -111,7 +111,7 @@ def _second_style(styled: "InstantStyle", recipe: Recipe, sources: SourceCache) 
     except StyleError as error:
         if recipe.second_references:
             raise
-        raise StyleError(f"{error} Give it second_references, or set second_scale to 0.") from None
+        raise StyleError(f"{error} Give images, which every adapter encodes, or set second_scale to 0.") from None
 
 
 def _blend(styled: "InstantStyle", recipe: Recipe, sources: SourceCache, keep_grey: bool) -> "Style | None":
