@@ -17,7 +17,7 @@ from ..imaging.animation_file import DEFAULT_FPS, save_animation
 from ..imaging.image_file import save_image
 from ..recipe import Recipe
 from ..recipe_types import Dtype, RecipeFields
-from ..utils.text import shorten
+from ..utils.text import join_first, shorten
 from ..utils.versions import library_versions
 from .latent_colours import OpenedColours
 from .lora_style import LoraStyle
@@ -185,9 +185,8 @@ class CallRecord:
         elif not fields.get("second_adapter"):
             missing.append("an adapter that was added after loading (use instantstyle.load with a list)")
         if missing:
-            raise JobError(
-                f"A recipe does not record {', '.join(missing)}; save the image without one: .images[0].save(…)."
-            )
+            listed = join_first(dict.fromkeys(missing))
+            raise JobError(f"A recipe does not record {listed}; save the image without one: .images[0].save(…).")
         chosen = cast("str | None", fields.pop("scheduler", None))
         defaults = {name: each.default for name, each in signature(pipe.__call__).parameters.items()}
         guidance = {**defaults, **self.arguments}.get("guidance_scale")

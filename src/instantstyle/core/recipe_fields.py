@@ -40,7 +40,10 @@ def style_fields(style: Style, settings: PipelineArguments, missing: list[str]) 
         fields |= {name: getattr(style.texture, name) for name in ("colour_scale", "texture_scale")}
     source = style.source
     if source is None:
-        missing.append(f"{style.name} (a reference without a file; pass its path)")
+        # A mix has the weights of its parts in its name.
+        is_made = style.texture is not None or " × " in style.name
+        advice = "one of its parts has no file, or was changed; save it to a file" if is_made else "pass its path"
+        missing.append(f"{style.name} (a reference without a file; {advice})")
     else:
         references = source.references
         if not source.is_mix:
