@@ -143,6 +143,13 @@ def test_crop_acts_on_images_alone(files):
             check_request(make(**pad, references=[SAVED], **fields), sources=files)
 
 
+def test_a_colour_transfer_needs_an_image(files):
+    transfer = {"colour_transfer": 0.5}
+    check_request(make(**transfer, references=[INK]), sources=files)
+    with pytest.raises(JobError, match=r"^colour_transfer takes the colours of an image, and the reference is a saved"):
+        check_request(make(**transfer, references=[SAVED]), sources=files)
+
+
 def test_settings_of_the_second_adapter_need_references():
     second = {"second_adapter": {"name": "plus.safetensors"}, "second_scale": 0.5, "second_blocks": "style"}
     for fields in ({"references": [INK]}, {"second_references": [INK]}):

@@ -95,7 +95,7 @@ def find_idle_with_files(recipe: Recipe, sources: "SourceCache") -> list[str]:
 
     Returns:
         Fields of removal, where neither the recipe nor a saved style has content; scales of a blend, where neither
-        gives a texture; and `crop`, where no file is an image.
+        gives a texture; `colour_transfer`, where the reference is no image; and `crop`, where no file is one.
 
     Raises:
         InstantStyleError: A saved style cannot be read.
@@ -106,6 +106,8 @@ def find_idle_with_files(recipe: Recipe, sources: "SourceCache") -> list[str]:
     idle = [] if takes_crop or recipe.crop == Recipe.model_fields["crop"].default else ["crop"]
     if not recipe.references:
         return idle
+    if recipe.colour_transfer and recipe.references[0] not in images:
+        idle.append("colour_transfer")
     return [*_find_idle_removal(recipe, sources), *_find_idle_blend(recipe, sources), *idle]
 
 
@@ -142,6 +144,7 @@ def refuse_with_files(names: Collection[str]) -> None:
             "can only act on a blend of colours and texture, and there is none; add texture_references, or give one "
             "saved blend as the only reference."
         ),
+        ("colour_transfer",): "takes the colours of an image, and the reference is a saved style; give an image.",
         ("crop",): "can only act on images, and all references are saved styles, which keep theirs; leave it out.",
     }
     given = {reason: [name for name in names if name in fields] for fields, reason in reasons.items()}
