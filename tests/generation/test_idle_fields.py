@@ -146,7 +146,7 @@ def test_crop_acts_on_images_alone(files):
 def test_a_colour_transfer_needs_an_image(files):
     transfer = {"colour_transfer": 0.5}
     check_request(make(**transfer, references=[INK]), sources=files)
-    with pytest.raises(JobError, match=r"^colour_transfer takes the colours of an image, and the reference is a saved"):
+    with pytest.raises(JobError, match=r"^colour_transfer takes the colours of an image, and the reference"):
         check_request(make(**transfer, references=[SAVED]), sources=files)
 
 
