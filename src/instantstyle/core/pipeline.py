@@ -473,7 +473,8 @@ class InstantStyle:
         arguments = convert_images(self.pipe, arguments)
         prompts, images = num_images(prompt, num_images_per_prompt, arguments)
         seeds, generators = make_generators(seed, arguments, prompts * images)
-        warn_of_call(self.pipe, prompt, arguments, self.explain_prompt)
+        has_image = inversion is not None or arguments.get("image") is not None
+        warn_of_call(self.pipe, prompt, arguments, self.explain_prompt, has_image)
         guidance = limit_guidance(self.pipe, guidance_interval, self.row_layout)
         colours = open_latent_colours(latent_colours)
         if added is not None and negative_style is not None:
