@@ -305,7 +305,7 @@ class InstantStyle:
         loras, rest = split_loras(rest)
         check_methods(self.pipe, {"SharedAttention": shared is not None, "LoraStyle": bool(loras)})
         styles = [] if rest is None else self.builder.as_styles(rest)
-        negative = None if negative_style is None else self.builder.as_style(negative_style)
+        negative = None if negative_style is None else self._as_negative(negative_style, rest)
         settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve, "frames": frames}
         settings |= {"blocks": blocks, "fuse": fuse, "negative_style": negative}
         conditionings = self._as_conditionings(styles, settings) if rest is not None else []
@@ -478,7 +478,7 @@ class InstantStyle:
         guidance = limit_guidance(self.pipe, guidance_interval, self.row_layout)
         colours = open_latent_colours(latent_colours)
         if added is not None and negative_style is not None:
-            negative_style = self.builder.as_style(negative_style)
+            negative_style = self._as_negative(negative_style, added)
         settings: PipelineArguments = {
             **{"blocks": self._without_probe_file(blocks), "scale": scale, "mask": read_file_once(mask)},
             **{"start": start, "end": end, "curve": curve, "frames": copy_frame_weights(frames)},
@@ -523,6 +523,12 @@ class InstantStyle:
         """Return the adapter of a ready style, or of the first in a list; the first adapter for references."""
         first = next(iter(cast("Sequence[object]", style)), None) if isinstance(style, list | tuple) else style
         return find_builder(self.builders, first) if isinstance(first, Style) else self.builder
+
+    def _as_negative(self, negative: Style | ReferenceLike, style: object) -> Style:
+        """Return a negative style; one of a reference is for the adapter of the style."""
+        builder = self._builder_of(style)
+        ready = builder.as_style(negative)
+        return assign_adapter(builder, ready) if builder.name and not isinstance(negative, Style) else ready
 
     def _as_conditionings(
         self, styles: Style | Sequence[Style] | Sequence[StyleConditioning], settings: PipelineArguments
