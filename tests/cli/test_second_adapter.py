@@ -113,6 +113,12 @@ def test_a_saved_style_acts_through_both_adapters(run, model, plus, layers, refe
     assert [file.name for file in output.recipe().second_references] == [style]
     output.save("python.png")
     assert "bit-identical" in run("reproduce", "python.png").out
+    Image.linear_gradient("L").save("mask.png")
+    masked = [StyleConditioning(each, "all", mask="mask.png") for each in parts]
+    other("a", style=masked, seed=1, **TINY).save("masked.png")
+    assert (recorded := read_recipe(tmp_path / "masked.png").mask)
+    assert (recorded.name, recorded.sha256) == ("mask.png", file_sha256(Path("mask.png")))
+    assert "bit-identical" in run("reproduce", "masked.png").out
     refused = {
         "adapter 'plus', which cannot use it": [style, "--second-adapter", plus],
         "the first adapter, which cannot use it": [patches, "--second-adapter", plus],

@@ -487,6 +487,8 @@ class InstantStyle:
         styles = self._builder_of(added).for_call(
             added, crop, content, content_scale, removal, mask_quantile, settings
         )
+        if isinstance(styles, list):
+            styles = cast("list[Style] | list[StyleConditioning]", list(map(_with_mask_read, styles)))
         check_one_style_each(styles, prompts)
         conditionings = [] if styles is None else self._as_conditionings(styles, settings)
         for conditioning in conditionings:
@@ -566,3 +568,10 @@ class InstantStyle:
     def _repr_html_(self) -> str:
         """The blocks and their roles as a table, for notebooks."""
         return tabulate_roles(repr(self), self.architecture)
+
+
+def _with_mask_read(style: Style | StyleConditioning) -> Style | StyleConditioning:
+    """Return a conditioning with its mask read, where that is a file: what acts is then what a recipe records."""
+    if isinstance(style, Style):
+        return style
+    return replace(style, mask=cast("MaskLike | None", read_file_once(style.mask)))
