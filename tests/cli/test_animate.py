@@ -77,6 +77,8 @@ def test_an_animation_carries_the_recipe_that_reproduces_it(run, model, motion, 
     done = run("reproduce", "out.mp4", "--references", tmp_path / "folder", "-o", "again.gif")
     assert (done.code, done.out) == (0, "bit-identical\n"), done.err
     assert read_recipe("again.gif") == recipe
+    explained = run("explain", "again.gif")
+    assert (explained.code, "again.gif is an animation" in explained.err) == (2, True), explained.err
     save_animation(frames[::-1], "reversed.webp", 12, recipe)
     changed = run("reproduce", "reversed.webp", "--references", tmp_path / "folder")
     assert (changed.code, changed.err) == (1, "")

@@ -1,9 +1,13 @@
 """`instantstyle explain` draws where the style of an image acts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
+from instantstyle.generation.explain import explain
 from instantstyle.imaging.loading import open_reference
 
 SHORT = ("--steps", 2, "--height", 32, "--width", 32, "--seed", 7)
@@ -46,6 +50,39 @@ def test_each_layer_can_have_its_map(make, run, tmp_path):
     assert count > 2
     narrow, wide = (open_reference((tmp_path / f"{name}.png").read_bytes(), name).width for name in ("one", "every"))
     assert wide - narrow == (count - 1) * (256 + 6)
+
+
+def test_a_restyled_image_has_a_map_for_the_photo_that_is_a_reference_itself(run, model, reference, tmp_path):
+    for name in ("ink", "photo"):
+        reference.save(tmp_path / f"{name}.png")
+    words = ("--style", "ink.png", "--prompt", "a", "--model", model, "--steps", 4, "--seed", 7)
+    done = run("restyle", "photo.png", *words, "--image-scale", 0.2, "--blocks", "precise-style", "-o", "out.png")
+    assert done.code == 0, done.err
+    explanation = explain(Path("out.png"))
+    (style, own), (photo, everywhere) = explanation.styles
+    assert (style, photo) == ("ink.png", "photo.png")
+    assert {*own} < {*everywhere} == {*explanation.layers}
+    # In the layout block the unconditional part of the mode comes first.
+    layout = [name for name in explanation.layers if name.startswith("down_blocks.2.attentions.1.")]
+    assert layout
+    assert {name for name, number in everywhere.items() if number} == {*own, *layout}
+    shares = dict(explanation.list_shares())
+    for name in layout:
+        torch.testing.assert_close(shares[name], explanation.maps.share(name, style=1).mean().item())
+
+
+def test_an_unconditional_part_alone_has_no_map(make, run):
+    make("--style", "ink.png", "--blocks", "precise-style")
+    *shares, _ = run("explain", "out.png", "--layers").out.splitlines()
+    assert {line.split()[0].rpartition(".t")[0] for line in shares} == {"up_blocks.0.attentions.1"}
+
+
+def test_an_image_in_which_no_style_acts_is_refused(make, run, tmp_path):
+    for words in (("--scale", 0), ("--start", 0.9)):
+        make("--style", "ink.png", *words)
+        done = run("explain", "out.png")
+        assert (done.code, "No style of out.png acts in it" in done.err) == (2, True), done.err
+    assert not (tmp_path / "out-explained.png").exists()
 
 
 @pytest.mark.parametrize(("words", "message"), [((), "was generated without a style"), (("-o", "out.png"), "exists")])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from safetensors.torch import save_file
 
 import instantstyle
@@ -18,7 +19,7 @@ from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.recipe import Recipe
 from instantstyle.recipe_types import Reference
 
-from ..conftest import layer_weights, plus_projection
+from ..conftest import base_projection, layer_weights, plus_projection
 
 SMALL = ["--steps", 1, "--height", 16, "--width", 16, "--seed", 1]
 TINY: dict[str, Any] = {"num_inference_steps": 1, "height": 16, "width": 16}
@@ -56,8 +57,6 @@ def test_the_command_generates_with_both_adapters_and_records_the_second_by_hash
     parts = [StyleConditioning(styled.style(ink)), StyleConditioning(styled.style(ink, adapter="plus"), "all", 0.3)]
     output = styled("a", style=parts, seed=1, **TINY)
     pixels = output.images[0].tobytes()
-    from PIL import Image
-
     assert Image.open(image).convert("RGB").tobytes() == pixels
     alone = styled("a", style=ink, seed=1, **TINY)
     assert alone.images[0].tobytes() != pixels
@@ -93,6 +92,45 @@ def test_both_kinds_of_images_are_reproduced_and_another_file_is_refused(run, im
         assert run("reproduce", "both.png", "--references", moved.parent).code == 0
     finally:
         plus.write_bytes(content)
+
+
+def test_a_saved_style_acts_through_both_adapters(run, model, plus, layers, reference, tmp_path):
+    reference.save(tmp_path / "ink.png")
+    state = {f"ip_adapter.{name}": -tensor.flip(0) for name, tensor in layer_weights(layers).items()}
+    state |= {f"image_proj.{name}": tensor for name, tensor in base_projection().items()}
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, "other.safetensors")
+    style, patches = "ink.style.safetensors", "patches.style.safetensors"
+    styled = instantstyle.load(model, adapter=[None, plus])
+    styled.style("ink.png", content="a cat").save(style)
+    styled.style("ink.png", adapter="plus").save(patches)
+    words = ["generate", "a", "--model", model, *SMALL, "--style"]
+    assert run(*words, style, "--second-adapter", "other.safetensors", "-o", "both.png").code == 0
+    assert "bit-identical" in run("reproduce", "both.png").out
+    other = instantstyle.load(model, adapter=[None, "other.safetensors"])
+    parts = [other.style(style), other.style(style, adapter="other")]
+    output = other("a", style=[StyleConditioning(parts[0]), StyleConditioning(parts[1], "all")], seed=1, **TINY)
+    assert Image.open("both.png").convert("RGB").tobytes() == output.images[0].tobytes()
+    assert [file.name for file in output.recipe().second_references] == [style]
+    output.save("python.png")
+    assert "bit-identical" in run("reproduce", "python.png").out
+    Image.linear_gradient("L").save("mask.png")
+    masked = [StyleConditioning(each, "all", mask="mask.png") for each in parts]
+    other("a", style=masked, seed=1, **TINY).save("masked.png")
+    assert (recorded := read_recipe(tmp_path / "masked.png").mask)
+    assert (recorded.name, recorded.sha256) == ("mask.png", file_sha256(Path("mask.png")))
+    assert "bit-identical" in run("reproduce", "masked.png").out
+    refused = {
+        "adapter 'plus', which cannot use it": [style, "--second-adapter", plus],
+        "the first adapter, which cannot use it": [patches, "--second-adapter", plus],
+    }
+    for message, options in refused.items():
+        done = run(*words, *options, "-o", "x.png")
+        assert (done.code, message in done.err, done.err.count("\n")) == (2, True, 1), done.err
+    assert "set second_scale to 0" in run(*words, style, "--second-adapter", plus, "-o", "x.png").err
+    for name, options in {"own": ["--second-style", patches], "none": ["--second-scale", 0]}.items():
+        done = run(*words, style, "--second-adapter", plus, *options, "-o", f"{name}.png")
+        assert done.code == 0, done.err
+        assert "bit-identical" in run("reproduce", f"{name}.png").out
 
 
 def test_a_sweep_a_plan_and_layers_take_the_second_adapter(run, image, model, plus):

@@ -109,6 +109,10 @@ def test_labels_and_thumbnail_are_in_the_style_file(style):
         (("nowhere.png",), "nowhere.png does not exist"),
         (("--weight", 1, "--weight", 2), "2 weights"),
         (("--removal", "divide", "--content", "a cat"), "'subtract', 'project'"),
+        (("--blocks", "layout"), "--blocks 'layout' selects the blocks to bind; add --bind MODEL"),
+        (("--weight", 2), "The weight 2 of ink.png in references cannot act"),
+        (("--content-scale", 0.3), "content_scale can only act on content to remove"),
+        (("--texture-scale", 0.3), "texture_scale can only act on a blend of colours and texture"),
     ],
 )
 def test_invalid_style_options_are_refused(style, tmp_path, words, reason):

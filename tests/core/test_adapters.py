@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline
+from PIL import Image
 from torch.testing import assert_close
 
-from instantstyle import InstantStyle, ModelError, Style, StyleConditioning, StyleError
+from instantstyle import InstantStyle, JobError, ModelError, Style, StyleConditioning, StyleError
 from instantstyle.errors import CheckpointError
 
 from ..conftest import base_projection, layer_weights, make_image_encoder, make_pipe, plus_projection
@@ -61,6 +62,53 @@ def test_a_saved_style_goes_to_the_first_adapter_that_reads_its_embeddings(style
     assert latents(styled, loaded, short).equal(latents(styled, plus, short))
     other = styled.style(reference, adapter="other")
     assert styled.adapter_of(Style.load(other.save(tmp_path / "other.style.safetensors"))) == ""
+
+
+def test_a_ready_style_acts_through_the_adapter_that_is_named(styled, reference, short, tmp_path):
+    first, other = (styled.style(reference, adapter=name) for name in (None, "other"))
+    loaded = Style.load(first.save(tmp_path / "ink.style.safetensors", exact=True))
+    moved = [
+        styled.style(style, adapter="other") for style in (loaded, first, styled.bind(first), [loaded, reference])
+    ]
+    assert [styled.adapter_of(style) for style in moved] == ["other"] * 4
+    image = latents(styled, other, short)
+    assert all(latents(styled, style, short).equal(image) for style in moved[:3])
+    back = styled.style(moved[0], adapter="")
+    assert latents(styled, back, short).equal(latents(styled, first, short))
+    bound = styled.bind(other)
+    assert styled.style(bound, adapter="other").bindings == bound.bindings
+    patches, only = styled.style(reference, adapter="plus"), styled.bind(first).bound_only()
+    # The projections of both base adapters are the same here, and so are the fingerprints.
+    only = replace(only, bindings=tuple(replace(bound, adapter="0" * 16) for bound in only.bindings))
+    for style, name, reason in [
+        (loaded, "plus", "adapter 'plus', which cannot use it: .* needs patch features"),
+        (patches, "", "the first adapter, which cannot use it: .* needs an embedding"),
+        (only, "other", "adapter 'other', which cannot use it: .* is bound only"),
+    ]:
+        with pytest.raises(StyleError, match=reason):
+            styled.style(style, adapter=name)
+
+
+def test_a_negative_style_from_a_reference_is_for_the_adapter_of_the_style(styled, reference, short, tmp_path):
+    other = Image.new("RGB", (40, 40), "teal")
+    styled.style(other).save(tmp_path / "teal.style.safetensors", exact=True)
+    style, guided = styled.style(reference, adapter="other"), {**short, "guidance_scale": 3.0}
+    negative = StyleConditioning(style, negative_style=styled.style(other, adapter="other"))
+    expected = latents(styled, [negative], guided)
+    assert not latents(styled, style, guided).equal(expected)
+    for given in (other, tmp_path / "teal.style.safetensors"):
+        assert latents(styled, style, guided, negative_style=given).equal(expected)
+        with styled.using(style, blocks="style", negative_style=given) as pipe:
+            used = pipe("a", generator=torch.Generator().manual_seed(1), **guided).images
+        assert_close(used, expected)
+    with pytest.raises(StyleError, match="give each adapter a StyleConditioning"):
+        latents(styled, style, guided, negative_style=styled.style(other))
+
+
+def test_more_than_two_adapters_are_named_where_a_recipe_cannot_record_them(styled, reference, short):
+    output = styled("a", style=styled.style(reference, adapter="other"), seed=1, **{**short, "output_type": "pil"})
+    with pytest.raises(JobError, match="does not record a pipeline with more than two adapters"):
+        output.recipe()
 
 
 def test_a_style_is_bound_with_its_own_adapter(styled, reference, short):

@@ -233,6 +233,7 @@ def test_arguments_of_a_call_are_checked_by_type(styled: InstantStyle, reference
         "prompt is ": [{"prompt": each} for each in ([None], "\ud800", ["a", "b\0"], b"a", {"a"}, 3)],
         "negative_prompt is ": [{"negative_prompt": each} for each in ("\ud800", ["\0"])],
         "prompt_2 is ": [{"prompt_2": "\udfff"}],
+        "StableDiffusionXLPipeline has no argument 'true_cfg_scale'. Its guidance is": [{"true_cfg_scale": 3.0}],
         "guidance_scale is ": [{"guidance_scale": each} for each in ("3", None, float("nan"), True, HUGE, [3.0])],
         "guidance_rescale is ": [{"guidance_rescale": each} for each in ("3", None, float("inf"))],
         "guidance_interval is ": [

@@ -101,6 +101,40 @@ def test_maps_of_several_images_and_styles_are_kept_apart(styled, reference):
     torch.testing.assert_close(tokens.sum(1), torch.ones_like(tokens[:, 0]))
 
 
+def test_styles_at_different_steps_keep_their_numbers(styled, reference):
+    ink, other = styled.style(reference), styled.style(Image.new("RGB", (32, 32), "red"))
+
+    def record(*parts: tuple[float, float]) -> AttentionMaps:
+        steps = zip((ink, other), parts, strict=True)
+        acting = [StyleConditioning(style, start=start, end=end) for style, (start, end) in steps]
+        with styled.record_attention(keep_calls=True) as maps:
+            styled("a", style=acting, **TINY)
+        return maps
+
+    apart, late, alone = record((0, 0.5), (0.5, 1)), record((0, 1), (0.5, 1)), record((0, 0.5), (1, 1))
+    [layer] = {name.rpartition(".")[0] for name in apart.layers}
+    assert layer == "up_blocks.0.attentions.1.transformer_blocks"
+    for maps, acted in ((apart, {0: 1, 1: 1}), (late, {0: 2, 1: 1}), (alone, {0: 1})):
+        assert all(each.acted == acted for each in maps.layers.values())
+    # The first of two steps is the same in all three.
+    torch.testing.assert_close(apart.share(style=0), alone.share(style=0))
+    assert not torch.allclose(apart.share(style=0), apart.share(style=1), atol=1e-3)
+    numbers = [list(call.numbers) for call in late.calls or [] if call.layer in late.layers]
+    assert numbers == [[0]] * len(late.layers) + [[0, 1]] * len(late.layers)
+    name = next(iter(late.layers))
+    both = late.share_in(name, [0, 1])
+    torch.testing.assert_close(both.mean().item(), late.shares_by_layer()[name])
+    torch.testing.assert_close(both, late.share(name) + late.share(name, style=1) / 2)
+    assert (alone.has_acted({name: 0}), alone.has_acted({name: 1}), alone.has_acted({"mid": 0})) == (
+        True,
+        False,
+        False,
+    )
+    for wrong in (lambda: alone.share(style=1), lambda: alone.share_of({name: 1}), lambda: alone.share_in(name, [1])):
+        with pytest.raises(StyleError, match=r"no style 1 in '\*'; counted from 0, 0 acted|acted in "):
+            wrong()
+
+
 def test_layers_are_chosen_by_pattern(styled, reference):
     with styled.record_attention() as maps:
         styled("a", style=reference, **ALL)

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from instantstyle import InstantStyle, Style, StyleError
 from instantstyle.core.content_removal import mask, project
+from instantstyle.errors import PromptWarning
 
 from ..conftest import EMBEDDING_DIM, layer_weights, make_image_encoder, plus_projection
 
@@ -53,7 +54,9 @@ def test_words_and_pictures_are_removed_together_and_named(styled, reference, ca
 
 def test_a_string_is_words_even_where_a_file_has_its_name(styled, reference, cat, monkeypatch):
     monkeypatch.chdir(cat.parent)
-    assert styled.style(reference, content="cat.png").content_kinds == ()
+    for words in ("cat.png", "ink.style.safetensors"):
+        with pytest.warns(PromptWarning, match=rf"^content '{words}' is read as words; .* \(--content-image\)"):
+            assert styled.style(reference, content=words).content_kinds == ()
 
 
 def test_a_picture_is_cropped_as_the_reference_is(styled, reference, cat):

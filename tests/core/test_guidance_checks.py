@@ -35,3 +35,21 @@ def test_a_negative_prompt_without_guidance_is_warned_of(styled, short):
         styled("a", guidance_scale=1.0, negative_prompt=[""], seed=1, **short)
     with pytest.raises(JobError, match=r"has no argument 'true_cfg_scale'. Did you mean guidance_scale"):
         styled("a", true_cfg_scale=3.0, seed=1, **short)
+
+
+def test_a_negative_prompt_and_an_interval_are_warned_of_without_guidance(styled, short):
+    for name, given in {
+        "negative_prompt": {"negative_prompt": "b"},
+        "guidance_interval": {"guidance_interval": (0, 0.5)},
+    }.items():
+        with pytest.warns(RequestWarning, match=f"^{name} has no effect without guidance") as caught:
+            found = styled("a", guidance_scale=1.0, seed=1, **given, **short).images
+        assert len(caught) == 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RequestWarning)
+            plain = styled(
+                "a", guidance_scale=1.0, seed=1, negative_prompt="", guidance_interval=(0, 1), **short
+            ).images
+            guided = styled("a", guidance_scale=3.0, seed=1, **given, **short).images
+        torch.testing.assert_close(found, plain)
+        assert not torch.allclose(guided, plain)

@@ -315,6 +315,13 @@ def test_everything_missing_is_listed_at_once(generate, reference):
         output.recipe()
 
 
+def test_what_is_missing_several_times_is_listed_once(generate, named, ink):
+    style = named.style(ink)
+    output = generate(style=named.style(style, content=np.ones((3, style.dim), np.float32)))
+    with pytest.raises(JobError, match=r"record an embedding as content \(pass a file's path\); save"):
+        output.recipe()
+
+
 def test_a_style_conditioning_is_refused_by_name(generate, named, ink):
     output = generate(style=StyleConditioning(named.style(ink)))
     with pytest.raises(JobError, match="does not record StyleConditioning;"):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
 from PIL import Image
 from transformers import CLIPImageProcessorPil, CLIPTokenizer
 
@@ -242,6 +242,16 @@ def test_prompts_without_effect_are_reported_before_the_image_is_generated(style
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         styled("known", **short)
+
+
+def test_an_image_to_start_from_needs_no_prompt(styled, reference):
+    redraw = styled.with_pipeline(StableDiffusionXLImg2ImgPipeline.from_pipe(styled.pipe))
+    redraw.pipe.set_progress_bar_config(disable=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        redraw("", image=reference.resize((16, 16)), strength=0.5, num_inference_steps=2)
+    with pytest.warns(PromptWarning, match="The prompt is empty"):
+        styled("", num_inference_steps=1, height=16, width=16)
 
 
 def test_a_size_far_from_that_of_the_model_is_reported_before_the_image_is_generated(styled, short):

@@ -1,5 +1,7 @@
 """Blends of the colours of one style with the texture of another, from embeddings to images and files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -140,6 +142,15 @@ def test_what_cannot_be_blended_is_refused_by_name(styled, pipe, state, blended,
             call()
     with pytest.raises(StyleError, match=rf"{ink.encoder} {ink.encoder_fingerprint}.*{foreign.encoder_fingerprint}"):
         Style.blend(ink, foreign)
+    patches = replace(
+        ink, image_embeds=ink.image_embeds[:, None], unconditional=ink.unconditional[None], grey_embeds=None
+    )
+    patches = replace(patches, grey_embeds=patches.image_embeds)
+    with pytest.raises(StyleError, match="patch features of images and cannot be blended; make both for one adapter"):
+        Style.blend(ink, patches)
+    mixed = Style.mix([(ink, 1), (styled.style(colours, keep_grey=True, content="a cat"), 1)])
+    with pytest.raises(StyleError, match="A mix has them where all of its styles have, and the same content"):
+        Style.blend(mixed, ink)
 
 
 def test_a_style_is_not_encoded_in_grey_unless_asked(styled, reference):

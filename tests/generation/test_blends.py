@@ -129,7 +129,10 @@ def test_what_was_made_of_styles_in_memory_is_reproduced_bit_by_bit_or_refused_b
         "another file of the same name": (styled.style(loaded["file"], content=Path("two/c.png")), None),
         "another embedding": (styled.style(loaded["array"], content=x[1]), "an embedding as content"),
         "another picture": (changed, "an image as content"),
-        "a mix of that": (Style.mix([(changed, 1), (styled.style("warm.png"), 1)]), "a reference without a file"),
+        "a mix of that": (
+            Style.mix([(changed, 1), (styled.style("warm.png"), 1)]),
+            "or was changed; save it to a file",
+        ),
         "a style as content": (styled.style("ink.png", content=styled.style("warm.png")), None),
         "a saved style as content": (styled.style("ink.png", content=loaded["file"]), None),
         "a changed one": (styled.style("ink.png", content=loaded["file"].with_removal(1.0)), "as content"),

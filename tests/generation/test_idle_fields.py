@@ -6,7 +6,11 @@ import pytest
 
 from instantstyle.batch import read_manifest
 from instantstyle.errors import JobError
+from instantstyle.generation.generate import prepare
 from instantstyle.generation.idle_fields import MAX_SEED, check_request, check_seeds, find_idle_fields
+from instantstyle.generation.sources import SourceCache
+from instantstyle.generation.sweep import Grid, sweep
+from instantstyle.generation.sweep_axis import SweepAxis
 from instantstyle.generation.worker import ModelWorker
 from instantstyle.recipe import Recipe
 
@@ -101,6 +105,66 @@ def test_in_a_sweep_a_field_must_act_in_some_cell():
     check_request(make(scale=0.5), make(scale=0.5, references=[INK]))
     with pytest.raises(JobError, match="scale can only act on"):
         check_request(make(scale=0.5), make(scale=0.6))
+
+
+@pytest.fixture
+def files(styled, folder, monkeypatch) -> SourceCache:
+    """A folder with an image, its saved style and a saved blend of it."""
+    monkeypatch.chdir(folder)
+    styled.style("ink.png").save("ink.style.safetensors")
+    styled.style("ink.png", texture="ink.png").save("blend.style.safetensors")
+    return SourceCache()
+
+
+SAVED, BLEND = {"name": "ink.style.safetensors"}, {"name": "blend.style.safetensors"}
+
+
+def test_scales_of_a_blend_need_a_texture(files):
+    scale = {"colour_scale": 0.5}
+    for recipe in (make(**scale, references=[INK], texture_references=[INK]), make(**scale, references=[BLEND])):
+        check_request(recipe, sources=files)
+    for references in ([INK], [SAVED], [BLEND, INK]):
+        with pytest.raises(JobError, match=r"^colour_scale can only act on a blend of colours and texture"):
+            check_request(make(**scale, references=references), sources=files)
+    plain = make(**scale, references=[INK])
+    check_request(plain, plain.replace(texture_references=[INK]), sources=files)
+    with pytest.raises(JobError, match="colour_scale can only act"):
+        check_request(plain, plain.replace(colour_scale=None), make(**scale), sources=files)
+
+
+def test_a_sweep_over_the_texture_has_a_column_without_one(files, styled):
+    axes = SweepAxis.parse("texture=,ink.png"), SweepAxis.parse("colour_scale=0.5,1")
+    grid = Grid(make(references=[INK], num_inference_steps=1, height=16, width=16), *axes)
+    check_request(*grid.cells, sources=files)
+    styles = [prepare(styled, recipe, files).style for recipe in grid.cells]
+    assert [style and style.texture and style.texture.colour_scale for style in styles] == [None, 0.5, None, 1.0]
+    sweep(styled, grid)
+
+
+def test_crop_acts_on_images_alone(files):
+    pad = {"crop": "pad"}
+    for fields in ({"references": [INK]}, {"references": [SAVED], "layout_references": [INK]}):
+        check_request(make(**pad, **fields), sources=files)
+    check_request(make(**pad, references=[SAVED], image=INK, image_scale=0.2), sources=files)
+    for fields in ({}, {"content_references": [INK]}, {"image": INK}):
+        with pytest.raises(JobError, match=r"^crop can only act on images, and all references are saved styles"):
+            check_request(make(**pad, references=[SAVED], **fields), sources=files)
+
+
+def test_a_colour_transfer_needs_an_image(files):
+    transfer = {"colour_transfer": 0.5}
+    check_request(make(**transfer, references=[INK]), sources=files)
+    with pytest.raises(JobError, match=r"^colour_transfer takes the colours of an image, and the reference"):
+        check_request(make(**transfer, references=[SAVED]), sources=files)
+
+
+def test_settings_of_the_second_adapter_need_references():
+    second = {"second_adapter": {"name": "plus.safetensors"}, "second_scale": 0.5, "second_blocks": "style"}
+    for fields in ({"references": [INK]}, {"second_references": [INK]}):
+        check_request(make(**second, **fields))
+    with pytest.raises(JobError, match="second_blocks and second_scale can only act on the style of a reference"):
+        check_request(make(**second))
+    check_request(make(second_adapter={"name": "plus.safetensors"}))
 
 
 def test_seeds_that_would_pass_the_largest_are_refused_before_an_image_is_drawn(styled):

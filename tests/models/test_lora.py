@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import instantstyle
@@ -120,6 +120,19 @@ def test_a_lora_that_does_not_fit_is_refused_in_one_line_and_changes_nothing(pip
         merge_loras(pipe, list_loras([tmp_path / "a.safetensors"]))
     assert "\n" not in str(error.value)
     assert all(torch.equal(tensor, before[name]) for name, tensor in pipe.unet.state_dict().items())
+
+
+@pytest.mark.usefixtures("own_pipe")
+def test_a_layer_of_another_width_is_named_with_both(pipe, tmp_path):
+    path = save_lora(tmp_path / "a.safetensors", pipe.unet)
+    tensors = load_file(path)
+    name = next(name for name, tensor in tensors.items() if "down" in name and tensor.ndim == 2)
+    rank, width = tensors[name].shape
+    save_file({**tensors, name: torch.ones(rank, width + 3)}, path)
+    shapes = rf"which is {rank}×{width + 3} and not {rank}×{width}\.$"
+    expected = rf"model: 1 of another shape, such as \S+lora_A\.weight, {shapes}"
+    with pytest.raises(ModelError, match=expected):
+        merge_loras(pipe, list_loras([path]))
 
 
 def test_a_file_that_changed_after_it_was_named_is_refused(pipe, tmp_path):

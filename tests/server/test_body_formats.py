@@ -93,6 +93,25 @@ def test_form_fields_and_names_of_files_are_utf8(client, ink):
     assert (recipe["prompt"], recipe["references"][0]["name"]) == ("a bär", "tinte-ö.png")
 
 
+def test_a_form_has_mappings_as_clients_write_them(client, ink):
+    def post(**fields):
+        return client.post(EDITS, files=[("image", ("ink.png", ink))], data={"prompt": "a", **SHORT, **fields})
+
+    [entry] = post(**{"blocks[style]": "0.5", "blocks[all]": "0.25"}).json()["data"]
+    assert entry["recipe"]["blocks"] == {"style": 0.5, "all": 0.25}
+    refused = {
+        "'blocks[style]' is there twice, or beside 'blocks'": {"blocks[style]": ["0.5", "1"]},
+        "'blocks[all]' is there twice, or beside 'blocks'": {"blocks": "style", "blocks[all]": "1"},
+        "'blocks[style]' is there twice, or beside": {"blocks[style]": "1", "blocks[]": "style"},
+        "scale is": {"scale[x]": "0.5"},
+        "there is no field blocks[a][b]": {"blocks[a][b]": "1"},
+        "blocks cannot name 'probe.json' here": {"blocks[probe.json]": "1"},
+    }
+    for message, fields in refused.items():
+        response = post(**fields)
+        assert (response.status_code, message in error_message(response)) == (400, True), error_message(response)
+
+
 @pytest.mark.parametrize("path", [EDITS, STYLES])
 @pytest.mark.parametrize(
     ("content_type", "body", "message"),

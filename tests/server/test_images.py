@@ -85,6 +85,28 @@ def test_what_a_call_warns_of_is_in_the_answer_with_the_clients_file_names(clien
     assert post_edit(client, ink, ink, **restyled, inversion=1, scheduler="ddim").json()["warnings"] == []
 
 
+@pytest.mark.filterwarnings("ignore::instantstyle.errors.RequestWarning")
+def test_warnings_of_the_call_are_in_the_answer_too(client, ink, monkeypatch):
+    reference = {"style_image": base64.b64encode(ink).decode()}
+    expected = {
+        "image-1 acts at none of the 2 steps": {"start": 0.9},
+        "The colour transfer acts at none of the 2 steps": {
+            "colour_transfer": 0.5,
+            "colour_transfer_interval": [1, 1],
+        },
+        "A style with unconditional=True has no effect without guidance": {
+            "blocks": "precise-style",
+            "guidance_scale": 1,
+        },
+    }
+    for text, fields in expected.items():
+        [listed] = post_generation(client, **reference, **fields).json()["warnings"]
+        assert listed.startswith(text)
+    *_, (_, completed) = events(post_generation(client, stream=True, start=0.9, **reference))
+    assert completed["warnings"] == [listed for listed in completed["warnings"] if "acts at none" in listed] != []
+    assert post_generation(client, **reference).json()["warnings"] == []
+
+
 def test_each_image_has_a_random_seed_if_none_is_given(client):
     seeds = {post_generation(client, seed=None).json()["data"][0]["recipe"]["seed"] for _ in range(2)}
     assert len(seeds) == 2
@@ -252,7 +274,8 @@ def test_a_streamed_edit_has_its_own_event_types(client, ink):
         ({"scale": 11}, "scale is 11, should be less than or equal to 10"),
         ({"response_format": "url"}, "response_format is 'url', should be 'b64_json'"),
         ({"scheduler": "eulr"}, "Did you mean euler?"),
-        ({"scheduler": "EulerDiscreteScheduler"}, "There is no scheduler"),
+        ({"scheduler": "EulerDiscreteScheduler"}, "tcd and unipc."),
+        ({"texture_image": "aW5r"}, "texture or texture_image can only act on the style of a reference"),
         ({"shared": "align"}, "there is one image; ask for several"),
         ({"hold_layout": 0.5}, "hold_layout can only act on the style of a reference"),
         ({"fuse": "mean"}, "fuse is 'mean', should be 'add' or 'adain'"),
@@ -287,6 +310,14 @@ def test_an_inconsistent_edit_is_refused_with_the_reason(client, ink, images, fi
     response = post_edit(client, *[ink] * images, **fields)
     assert response.status_code == 400
     assert expected in error_message(response)
+
+
+def test_settings_that_cannot_act_on_a_stored_style_are_refused(client, serve, ink, tmp_path):
+    client.post("/v1/styles", files=[("image", ("ink.png", ink))], data={"name": "ink"})
+    assert "crop can only act on images" in error_message(post_generation(client, style="ink", crop="pad"))
+    second = serve(second_adapter=Reference(name="plus.safetensors"))
+    response = post_generation(second, second_scale=0.5)
+    assert "second_scale can only act on the style of a reference, and there is none" in error_message(response)
 
 
 def test_a_mask_is_refused(client, ink):
@@ -335,3 +366,9 @@ def test_a_texture_and_a_picture_of_the_content_are_uploaded_or_stored(client):
     response = post_generation(client, **encoded, **fields, texture="bare")
     assert "has no embedding of its images made grey" in error_message(response)
     assert "texture_image is not base64" in error_message(post_generation(client, **encoded, texture_image="a/b"))
+    for field, advice in {
+        "content_scale": "add content, or content_image",
+        "colour_scale": "add texture or texture_image",
+    }.items():
+        message = error_message(post_generation(client, style_image=encoded["style_image"], **{field: 0.5}))
+        assert advice in message

@@ -55,6 +55,13 @@ def test_edit_sends_a_reference(client, ink):
     assert (recipe["content"], recipe["scale"]) == (["a cat"], 0.8)
 
 
+def test_edit_sends_weights_of_blocks_and_intervals(client, ink):
+    extra = {"blocks": {"style": 1, "layout": 0.3}, "colour_transfer": 0.5, "colour_transfer_interval": [0, 1]}
+    answer = client.images.edit(image=("ink.png", ink), prompt="a rocket", extra_body={**SHORT, **extra})
+    recipe = answer.data[0].recipe
+    assert {name: recipe[name] for name in extra} == extra
+
+
 def test_edit_restyles_one_image_in_the_style_of_another(client, ink):
     images = [("ink.png", ink), ("photo.png", ink)]
     answer = client.images.edit(image=images, prompt="a rocket", extra_body={**SHORT, "mode": "restyle"})

@@ -12,7 +12,8 @@ from ..core.style_library import SUFFIX as STYLE_SUFFIX
 from ..core.style_library import find_style_file
 from ..errors import InstantStyleError, JobError
 from ..generation.idle_fields import find_equal_images, refuse_fields
-from ..generation.inputs import IMAGE_SUFFIXES, list_images_with_content
+from ..generation.inputs import list_images_with_content
+from ..imaging.loading import IMAGE_SUFFIXES
 from ..utils.text import cut, join_first, one_line, shorten
 from .manifest_formats import ManifestRow, read_rows
 from .row_builder import RowBuilder

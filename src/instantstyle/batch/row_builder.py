@@ -11,10 +11,10 @@ from ..generation.idle_fields import (
     check_text,
     check_weights,
     find_idle_fields,
-    find_idle_removal,
+    find_idle_with_files,
     refuse_animation,
     refuse_fields,
-    refuse_removal,
+    refuse_with_files,
 )
 from ..generation.load import is_plain
 from ..generation.model_parts import ModelParts
@@ -75,8 +75,8 @@ class RowBuilder:
         idle = find_idle_fields(recipe)
         # The recipe of an image, which has versions, records sizes, and may record idle fields.
         if not fields.get("versions"):
-            refuse_fields([name for name in idle if name in fields])
-            refuse_removal([name for name in find_idle_removal(recipe, self.sources) if name in fields])
+            refuse_fields([name for name in idle if name in fields], recipe.second_adapter is not None)
+            refuse_with_files([name for name in find_idle_with_files(recipe, self.sources) if name in fields])
             check_weights(recipe)
             check_text(recipe)
             check_set(recipe)

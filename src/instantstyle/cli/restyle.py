@@ -1,9 +1,7 @@
 """`instantstyle restyle photo.jpg --style ink.png`: an image in another style, with its structure."""
 
-import warnings
 from dataclasses import replace
 
-from ..errors import PromptWarning
 from . import options
 from .generate_files import generate_to_files
 from .recipe_options import (
@@ -91,8 +89,6 @@ def run(
     from ..generation.sources import resolve_image
 
     values = fill_in(values, keep_content)
-    # Here the prompt is optional: the image is what the result shows.
-    warnings.filterwarnings("ignore", "The prompt is empty", PromptWarning)
     recipe = build_recipe(values, image=resolve_image(photo).as_reference())
     generate_to_files(
         recipe,

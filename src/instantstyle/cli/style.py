@@ -84,6 +84,7 @@ def run(
     from dataclasses import replace
 
     from ..core.style_file import check_destination
+    from ..generation.idle_fields import check_request
     from ..generation.load import load_model
     from ..generation.model_parts import ModelParts
     from ..generation.sources import SourceCache
@@ -95,6 +96,8 @@ def run(
 
     if bind and model not in (None, bind):
         raise JobError(f"--bind {bind} and --model {model} name different models; leave --model out.")
+    if not bind and blocks != "style":
+        raise JobError(f"--blocks {shorten(blocks)} selects the blocks to bind; add --bind MODEL, or leave it out.")
     if tuned_for not in (None, *get_args(Fuse)):
         raise JobError(f"--tuned-for is {shorten(tuned_for)}; it is one of {', '.join(get_args(Fuse))}.")
     path = output or Path(f"{references[0].name.partition('.')[0]}.style.safetensors")
@@ -114,6 +117,7 @@ def run(
     sources = SourceCache()
     for file in checked.style_files():
         sources.read(file.name)
+    check_request(checked, sources=sources)
     if bind:
         validate_blocks(blocks, bind)
     styled = load_model(ModelParts(bind or model or "mini", adapter, image_encoder), device)

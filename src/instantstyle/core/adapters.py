@@ -108,13 +108,46 @@ def _with_siblings(builders: Builders) -> list[StyleBuilder]:
     return [*builders, *(StyleBuilder(each, None, None) for each in siblings if each is not None)]
 
 
+def assign_adapter(builder: StyleBuilder, style: Style) -> Style:
+    """Return a style that acts through an adapter, whichever it was made for.
+
+    Args:
+        builder: The adapter.
+        style: The style. The first adapter uses bound keys and values as they are, as every pipeline of the family
+            does. A further one uses those of a style that was made for it, and else computes them from the embeddings.
+
+    Raises:
+        StyleError: The adapter does not read the embeddings of the style, or it has none.
+    """
+    bound = style.bound_for(builder.adapter.family)
+    if bound is not None and builder.name and style.adapter != builder.name:
+        if style.has_ingredients:
+            style, bound = (
+                replace(style, bindings=tuple(other for other in style.bindings if other is not bound)),
+                None,
+            )
+        elif bound.adapter != builder.adapter.fingerprint:
+            bound = None
+    if bound is None:
+        try:
+            _check_fits(builder, style)
+        except StyleError as error:
+            raise StyleError(f"A style is to act through {_describe(builder)}, which cannot use it: {error}") from None
+    return replace(style, adapter=builder.name)
+
+
 def _fits(builder: StyleBuilder, style: Style) -> bool:
     try:
-        builder.adapter.check_made_for(style)
-        builder.check_encoders([style])
+        _check_fits(builder, style)
     except StyleError:
         return False
     return True
+
+
+def _check_fits(builder: StyleBuilder, style: Style) -> None:
+    """Raise `StyleError` for a style whose embeddings the adapter does not read."""
+    builder.adapter.check_made_for(style)
+    builder.check_encoders([style])
 
 
 def style_layers(builders: Builders, conditioning: StyleConditioning) -> StyleLayers:

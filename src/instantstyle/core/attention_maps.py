@@ -3,6 +3,7 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -13,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError, suggest_nearest
+from ..unet.blocks import format_numbers
 from .denoising_state import DenoisingState
 from .row_layout import RowLayout
 
@@ -60,20 +62,29 @@ class Attention:
 
 @dataclass(frozen=True, eq=False)
 class LayerCall:
-    """The attention of one layer in one call of the network: its result is the sum of the text's and the styles'."""
+    """The attention of one layer in one call of the network: its result is the sum of the text's and the styles'.
+
+    Attributes:
+        layer: Name of the layer.
+        text: The attention to the text.
+        styles: The attention to each style that acted.
+        numbers: Their numbers among the styles of the layer, counted from 0 in the order in which they were given.
+    """
 
     layer: str
     text: Attention
     styles: Sequence[Attention]
+    numbers: Sequence[int]
 
 
 @dataclass(eq=False)
 class LayerMaps:
-    """Sums over the calls of one layer, for the conditional rows of the batch.
+    """Sums over the calls of one layer, for the conditional rows of the batch, by number of the style.
 
     Attributes:
         size: Rows and columns of the layer.
         calls: Number of calls in which a style acted.
+        acted: For each style, the number of calls in which it acted.
         shares: For each style, how much of the layer's result is its own: ‖s·A'‖ / (‖A‖ + Σ‖s·A'‖), with norms
             over the width.
         tokens: For each style, the probabilities of its tokens, averaged over the heads.
@@ -81,8 +92,9 @@ class LayerMaps:
 
     size: tuple[int, int]
     calls: int = 0
-    shares: list[Float[Tensor, "image pixels"]] = field(default_factory=list[Tensor])
-    tokens: list[Float[Tensor, "image pixels tokens"]] = field(default_factory=list[Tensor])
+    acted: Counter[int] = field(default_factory=Counter[int])
+    shares: dict[int, Float[Tensor, "image pixels"]] = field(default_factory=dict[int, Tensor])
+    tokens: dict[int, Float[Tensor, "image pixels tokens"]] = field(default_factory=dict[int, Tensor])
 
     def add(self, call: LayerCall, rows: Sequence[int]) -> None:
         """Add a call, of which `rows` are conditional."""
@@ -90,13 +102,20 @@ class LayerMaps:
         text = _norm(call.text.result[chosen])
         styles = [_norm(style.result[chosen]) for style in call.styles]
         total = torch.stack([text, *styles]).sum(0).clamp(min=1e-12)
-        shares = [style / total for style in styles]
         tokens = [style.probabilities[chosen].mean(1) for style in call.styles]
-        if self.shares and [each.shape for each in self.tokens] != [each.shape for each in tokens]:
+        added = dict(zip(call.numbers, tokens, strict=True))
+        batches = {each.shape[:2] for each in (*self.tokens.values(), *tokens)}
+        if len(batches) > 1 or any(self.tokens.get(number, own).shape != own.shape for number, own in added.items()):
             raise StyleError("Attention can be recorded for one batch of images at a time; begin another record.")
-        self.shares = [a + b for a, b in zip(self.shares, shares, strict=True)] if self.shares else shares
-        self.tokens = [a + b for a, b in zip(self.tokens, tokens, strict=True)] if self.tokens else tokens
+        for number, share, own in zip(call.numbers, styles, tokens, strict=True):
+            self.shares[number] = self.shares.get(number, 0) + share / total
+            self.tokens[number] = self.tokens.get(number, 0) + own
+            self.acted[number] += 1
         self.calls += 1
+
+    def mean_share(self, number: int) -> Float[Tensor, "image pixels 1"]:
+        """Return the share of a style, averaged over the calls in which it acted."""
+        return self.shares[number][..., None] / self.acted[number]
 
 
 class AttentionMaps:
@@ -120,7 +139,7 @@ class AttentionMaps:
         layer: str,
         query: Float[Tensor, "batch heads pixels head"],
         text: tuple[Tensor, Tensor],
-        styles: Sequence[tuple[Tensor, Tensor, Tensor]],
+        styles: Sequence[tuple[Tensor, Tensor, Tensor] | None],
         mask: Tensor | None,
         state: DenoisingState,
     ) -> None:
@@ -130,28 +149,28 @@ class AttentionMaps:
             layer: Name of the layer.
             query: Query of the pixels.
             text: Key and value of the text.
-            styles: Key, value and scale of each style that acts.
+            styles: Key, value and scale of each style of the layer; None for one that does not act at this step.
             mask: Attention mask of the text; None for none.
             state: The state of the network's current call.
 
         Raises:
             StyleError: The number of images differs from that of earlier calls.
         """
-        if not styles and self.calls is None:
+        acting = {number: style for number, style in enumerate(styles) if style is not None}
+        if not acting and self.calls is None:
             return
-        call = LayerCall(
-            layer, Attention.of(query, *text, mask=mask), [Attention.of(query, *style) for style in styles]
-        )
+        attentions = [Attention.of(query, *style) for style in acting.values()]
+        call = LayerCall(layer, Attention.of(query, *text, mask=mask), attentions, list(acting))
         if self.calls is not None:
             self.calls.append(call)
-        if not styles:
+        if not acting:
             return
         maps = self.layers.setdefault(layer, LayerMaps(state.spatial_size(query.shape[2])))
         rows = _conditional_rows(len(query), state.parts)
         maps.add(call, rows if state.twins is None else [row for row in rows if row in state.twins.styled])
 
     def share(self, layers: str = "*", style: int = 0) -> Float[Tensor, "image rows columns"]:
-        """Return how much of the attention's result is the style's, averaged over steps and layers.
+        """Return how much of the attention's result is the style's, averaged over layers and steps in which it acts.
 
         Args:
             layers: A pattern of layer names, such as `up_blocks.0.*`.
@@ -164,7 +183,7 @@ class AttentionMaps:
             StyleError: Nothing was recorded, or no layer fits the pattern, or no such style acted in it.
         """
         chosen = self._select(layers, style)
-        return _average([(each.size, each.shares[style][..., None] / each.calls) for each in chosen])[:, 0]
+        return _average([(each.size, each.mean_share(style)) for each in chosen])[:, 0]
 
     def share_of(self, places: Mapping[str, int]) -> Float[Tensor, "image rows columns"]:
         """Return the share of a style that has other numbers in other layers, as `share` does of one number.
@@ -175,24 +194,50 @@ class AttentionMaps:
         Raises:
             StyleError: The style acted in none of them.
         """
-        found = [(self.layers[name], number) for name, number in places.items() if name in self.layers]
-        chosen = [(each, each.shares[number]) for each, number in found if number < len(each.shares)]
+        chosen = [(each.size, each.mean_share(number)) for each, number in self._find_acted(places)]
         if not chosen:
             raise StyleError(f"The style acted in none of {', '.join(places) or 'no layers'}.")
-        return _average([(each.size, share[..., None] / each.calls) for each, share in chosen])[:, 0]
+        return _average(chosen)[:, 0]
+
+    def has_acted(self, places: Mapping[str, int]) -> bool:
+        """Whether a style, by its number in each of its layers, acted in one of them."""
+        return bool(self._find_acted(places))
+
+    def share_in(self, layer: str, numbers: Sequence[int]) -> Float[Tensor, "image rows columns"]:
+        """Return the share of several styles together in one layer, averaged over the steps in which a style acts.
+
+        Args:
+            layer: Name of the layer.
+            numbers: Numbers of the styles.
+
+        Raises:
+            StyleError: None of them acted in it.
+        """
+        found = self.layers.get(layer, LayerMaps((0, 0)))
+        shares = [found.shares[number] for number in numbers if number in found.shares]
+        if not shares:
+            raise StyleError(f"None of the styles acted in {layer!r}.")
+        return (torch.stack(shares).sum(0) / found.calls).unflatten(1, found.size)
 
     def token_maps(self, layers: str = "*", style: int = 0) -> Float[Tensor, "image tokens rows columns"]:
         """Return the attention to each token of a style, averaged over heads, steps and layers; sums to 1 at a pixel.
 
         Arguments and errors are those of `share`.
         """
-        return _average([(each.size, each.tokens[style] / each.calls) for each in self._select(layers, style)])
+        chosen = self._select(layers, style)
+        return _average([(each.size, each.tokens[style] / each.acted[style]) for each in chosen])
 
     def shares_by_layer(self) -> Mapping[str, float]:
         """Return the share of all styles in the attention's result, averaged over images, pixels and steps."""
         return {
-            name: sum(share.mean().item() for share in maps.shares) / maps.calls for name, maps in self.layers.items()
+            name: sum(share.mean().item() for share in maps.shares.values()) / maps.calls
+            for name, maps in self.layers.items()
         }
+
+    def _find_acted(self, places: Mapping[str, int]) -> list[tuple[LayerMaps, int]]:
+        """Return the layers in which a style acted, each with its number there."""
+        found = [(self.layers[name], number) for name, number in places.items() if name in self.layers]
+        return [(layer, number) for layer, number in found if number in layer.shares]
 
     def _select(self, layers: str, style: int) -> list[LayerMaps]:
         if not self.layers:
@@ -201,10 +246,12 @@ class AttentionMaps:
         if not names:
             nearest = suggest_nearest(layers, list(self.layers))
             raise StyleError(f"No layer fits {layers!r}; a style acted in {', '.join(self.layers)}.{nearest}")
-        chosen = [self.layers[name] for name in names if style < len(self.layers[name].shares)]
-        if not chosen or style < 0:
-            count = max(len(self.layers[name].shares) for name in names)
-            raise StyleError(f"There is no style {style} in {layers!r}; there are {count}, counted from 0.")
+        chosen = [self.layers[name] for name in names if style in self.layers[name].shares]
+        if not chosen:
+            acted = sorted({number for name in names for number in self.layers[name].shares})
+            raise StyleError(
+                f"There is no style {style} in {layers!r}; counted from 0, {format_numbers(acted)} acted."
+            )
         return chosen
 
 

@@ -91,6 +91,5 @@ class StyledAttnProcessor(StyledProcessor[AttentionInjection]):
     def _record(self, query: Tensor, text: tuple[Tensor, Tensor], mask: Tensor | None, layer: LayerInputs) -> None:
         """Record the attention to the text and to each style."""
         assert self.state.maps is not None
-        found = [each.key_value_weight(layer) for each in self.injections if isinstance(each, DecoupledAttention)]
-        styles = [style for style in found if style is not None]
+        styles = [each.key_value_weight(layer) for each in self.injections if isinstance(each, DecoupledAttention)]
         self.state.maps.record(self.layer, query, text, styles, mask, self.state)

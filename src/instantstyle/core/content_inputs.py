@@ -13,17 +13,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import StyleError
+from ..errors import PromptWarning, StyleError
 from ..imaging.arrays import is_array
-from ..imaging.loading import ImageLike, decode_and_hash, is_image_like, open_reference
+from ..imaging.loading import IMAGE_SUFFIXES, ImageLike, decode_and_hash, is_image_like, open_reference
 from ..loaders.projection_config import EMBEDDING_TYPES
 from ..recipe_types import Reference
 from ..unet.architectures import Architecture
+from ..utils.caller_warnings import warn_caller
 from ..utils.text import find_text_fault, shorten
 from .protocols import ContentEncoder
 from .reference_encoder import ReferenceEncoder
 from .style import Style
 from .style_contents import ContentKind
+from .style_library import SUFFIX as STYLE_SUFFIX
 from .style_library import find_style_file
 from .style_mixing import check_same_encoder
 from .style_source import find_unchanged_file
@@ -106,6 +108,14 @@ def embed_contents(
     phrases = [entry for entry in entries if isinstance(entry, str)]
     if phrases:
         check_words_removable(style, architecture)
+    for phrase in phrases:
+        # Whether there is such a file is not looked up: words can be those of a client of the service.
+        if phrase.lower().endswith((*IMAGE_SUFFIXES, STYLE_SUFFIX)):
+            warn_caller(
+                f"content {shorten(phrase)} is read as words; what a picture shows is removed by content_image "
+                "(--content-image), in Python by a Path.",
+                PromptWarning,
+            )
     # One by one, so that an embedding does not depend on the phrases beside it.
     words = iter([text_encoder().embed([phrase])[0] for phrase in phrases])
     names: list[str] = []

@@ -210,7 +210,8 @@ def select_steps(start: float, end: float, steps: int, count: int) -> list[int]:
     """
     if count < 1:
         raise StyleError(
-            "latent_colours acts between two steps, and this call has one; take more steps, or leave it out."
+            "A colour transfer (latent_colours) acts between two steps, and this call has one; take more steps, or "
+            "leave it out."
         )
     middle = (start + end) / 2
     inside = [step for step in range(count) if start <= step / steps < end]

@@ -122,8 +122,8 @@ class LoraStyle:
         if others:
             parts = " and ".join(f"{name} ({number} layers)" for name, number in others.items())
             warn_caller(
-                f"{path} changes {parts} too, which is in no block and is left out. To apply the whole file, merge it "
-                "into the model: load(…, loras=[…]).",
+                f"{self.label} changes {parts} too, which is in no block and is left out. To apply the whole file, "
+                "merge it into the model: load(…, loras=[…]).",
                 RequestWarning,
             )
         return chosen

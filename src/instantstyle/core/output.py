@@ -17,7 +17,7 @@ from ..imaging.animation_file import DEFAULT_FPS, save_animation
 from ..imaging.image_file import save_image
 from ..recipe import Recipe
 from ..recipe_types import Dtype, RecipeFields
-from ..utils.text import shorten
+from ..utils.text import join_first, shorten
 from ..utils.versions import library_versions
 from .latent_colours import OpenedColours
 from .lora_style import LoraStyle
@@ -158,7 +158,7 @@ class CallRecord:
         negatives = negative = self.arguments.get("negative_prompt")
         negative = negative if negative is None or isinstance(negative, str) else negative[place]
         missing = [
-            *([] if self.recipe_fields else ["a pipeline without a name to load it by (use instantstyle.load)"]),
+            *([] if self.recipe_fields else [_describe_unnamed(self.styled)]),
             *([] if self.prompts else ["prompt_embeds"]),
             *([] if self.seeds else ["a generator (use seed=)"]),
             *([] if self.settings["curve"] is None else ["curve"]),
@@ -182,12 +182,11 @@ class CallRecord:
             fields |= colour_fields(self.colours, fields, self.styled, missing)
         if "second_scale" not in fields:
             fields |= dict.fromkeys(("second_adapter", "second_image_encoder"))
-        elif not fields.get("second_adapter"):
+        elif self.recipe_fields and not fields.get("second_adapter"):
             missing.append("an adapter that was added after loading (use instantstyle.load with a list)")
         if missing:
-            raise JobError(
-                f"A recipe does not record {', '.join(missing)}; save the image without one: .images[0].save(…)."
-            )
+            listed = join_first(dict.fromkeys(missing))
+            raise JobError(f"A recipe does not record {listed}; save the image without one: .images[0].save(…).")
         chosen = cast("str | None", fields.pop("scheduler", None))
         defaults = {name: each.default for name, each in signature(pipe.__call__).parameters.items()}
         guidance = {**defaults, **self.arguments}.get("guidance_scale")
@@ -264,6 +263,13 @@ class StyledOutput:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.pipeline_output, name)
+
+
+def _describe_unnamed(styled: "InstantStyle") -> str:
+    """Say what of a pipeline that cannot be loaded again by a recipe no field of that names."""
+    if len(styled.further) > 1:
+        return "a pipeline with more than two adapters"
+    return "a pipeline without a name to load it by (use instantstyle.load)"
 
 
 def _distinguishes_empty(pipe: Any) -> bool:

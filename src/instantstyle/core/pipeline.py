@@ -15,7 +15,7 @@ from ..recipe_types import Combine, Crop, Removal
 from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, copy_spec
 from ..unet.probe_file import resolve_block_spec
-from .adapters import find_builder, find_named, fit_to_network, open_further, style_layers
+from .adapters import assign_adapter, find_builder, find_named, fit_to_network, open_further, style_layers
 from .attention.decoupled import Fuse
 from .attention_maps import AttentionMaps
 from .call_rows import CallRows
@@ -231,14 +231,15 @@ class InstantStyle:
             colour_scale: How much of the colours a blend has; None is 1.1.
             texture_scale: How much of the texture; None is 1.
             keep_grey: Whether to keep embeddings of the images made grey, which `Style.blend` needs.
-            adapter: Name of a further adapter, see `add_adapter`; None is the first, or that of a ready style.
+            adapter: Name of the adapter that the style acts through, see `add_adapter`, and empty for the first, also
+                where the reference is a ready style; None is the first, or that of a ready style.
 
         Raises:
             ImageError: An image cannot be read.
             StyleError: Arguments do not fit together, or the pipeline has no encoder for them.
         """
         builder = self._builder_of(reference) if adapter is None else find_named(self.builders, adapter)
-        return builder.build(
+        style = builder.build(
             reference,
             content=content,
             content_scale=content_scale,
@@ -252,6 +253,7 @@ class InstantStyle:
             texture_scale=texture_scale,
             keep_grey=keep_grey,
         )
+        return style if adapter is None else assign_adapter(builder, style)
 
     def bind(self, style: References, blocks: BlockSpec = "style", *, num_inference_steps: int | None = None) -> Style:
         """Add the keys and values of these blocks to a style.
@@ -322,7 +324,7 @@ class InstantStyle:
         check_methods(self.pipe, {"SharedAttention": shared is not None, "LoraStyle": bool(loras)})
         check_redux(self.pipe, redux)
         styles = [] if rest is None else self.builder.as_styles(rest)
-        negative = None if negative_style is None else self.builder.as_style(negative_style)
+        negative = None if negative_style is None else self._as_negative(negative_style, rest)
         settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve, "frames": frames}
         settings |= {"blocks": blocks, "fuse": fuse, "negative_style": negative}
         conditionings = self._as_conditionings(styles, settings) if rest is not None else []
@@ -493,11 +495,12 @@ class InstantStyle:
         prompts, images = num_images(prompt, num_images_per_prompt, arguments)
         check_seedless(inversion, seed, images)
         seeds, generators = make_generators(seed, arguments, prompts * images)
-        warn_of_call(self.pipe, prompt, arguments, self.explain_prompt)
+        has_image = inversion is not None or arguments.get("image") is not None
+        warn_of_call(self.pipe, prompt, arguments, self.explain_prompt, has_image)
         guidance = limit_guidance(self.pipe, guidance_interval, self.row_layout)
         colours = open_latent_colours(latent_colours)
         if added is not None and negative_style is not None:
-            negative_style = self.builder.as_style(negative_style)
+            negative_style = self._as_negative(negative_style, added)
         settings: PipelineArguments = {
             **{"blocks": self._without_probe_file(blocks), "scale": scale, "mask": read_file_once(mask)},
             **{"start": start, "end": end, "curve": curve, "frames": copy_frame_weights(frames)},
@@ -506,6 +509,8 @@ class InstantStyle:
         styles = self._builder_of(added).for_call(
             added, crop, content, content_scale, removal, mask_quantile, settings
         )
+        if isinstance(styles, list):
+            styles = cast("list[Style] | list[StyleConditioning]", list(map(_with_mask_read, styles)))
         check_one_style_each(styles, prompts)
         conditionings = [] if styles is None else self._as_conditionings(styles, settings)
         for conditioning in conditionings:
@@ -545,6 +550,12 @@ class InstantStyle:
         first = next(iter(cast("Sequence[object]", style)), None) if isinstance(style, list | tuple) else style
         return find_builder(self.builders, first) if isinstance(first, Style) else self.builder
 
+    def _as_negative(self, negative: Style | ReferenceLike, style: object) -> Style:
+        """Return a negative style; one of a reference is for the adapter of the style."""
+        builder = self._builder_of(style)
+        ready = builder.as_style(negative)
+        return assign_adapter(builder, ready) if builder.name and not isinstance(negative, Style) else ready
+
     def _as_conditionings(
         self, styles: Style | Sequence[Style] | Sequence[StyleConditioning], settings: PipelineArguments
     ) -> list[StyleConditioning]:
@@ -581,3 +592,10 @@ class InstantStyle:
     def _repr_html_(self) -> str:
         """The blocks and their roles as a table, for notebooks."""
         return tabulate_roles(repr(self), self.architecture)
+
+
+def _with_mask_read(style: Style | StyleConditioning) -> Style | StyleConditioning:
+    """Return a conditioning with its mask read, where that is a file: what acts is then what a recipe records."""
+    if isinstance(style, Style):
+        return style
+    return replace(style, mask=cast("MaskLike | None", read_file_once(style.mask)))

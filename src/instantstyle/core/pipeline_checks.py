@@ -78,6 +78,10 @@ ALIASES = {
 """Names of other tools, and of other pipelines, by which users look for an argument."""
 
 
+INSTEAD = {"true_cfg_scale": " Its guidance is guidance_scale; leave true_cfg_scale out."}
+"""What is said of an argument that only other pipelines have."""
+
+
 def check_arguments(
     pipe: Pipeline, arguments: PipelineArguments, own_call: Callable[..., object], *, is_styled: bool = False
 ) -> None:
@@ -98,7 +102,8 @@ def check_arguments(
         if "ip_adapter_image" in name and value is not None:
             raise JobError(f"{name} is for diffusers' own IP-Adapter; pass the reference as style=.")
         if name not in known and not _takes_any_name(pipe.__call__):
-            nearest = suggest_nearest(ALIASES.get(name, name), [*known, *_parameters(own_call)])
+            others = [*known, *_parameters(own_call)]
+            nearest = INSTEAD.get(name) or suggest_nearest(ALIASES.get(name, name), others)
             raise JobError(f"{type(pipe).__name__} has no argument {name!r}.{nearest}")
     if is_styled:
         _check_processor_options(pipe, arguments)

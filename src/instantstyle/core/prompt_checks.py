@@ -22,6 +22,7 @@ def warn_of_call(
     prompt: str | Sequence[str] | None,
     arguments: PipelineArguments,
     explain: Callable[[str], str | None] | None,
+    has_image: bool = False,
 ) -> None:
     """Warn the caller of a call of prompts that have no effect and of a size far from the model's own.
 
@@ -32,8 +33,12 @@ def warn_of_call(
         prompt: One prompt or several; None where the caller passes `prompt_embeds`.
         arguments: Arguments of the pipeline.
         explain: As in `describe_prompt`.
+        has_image: Whether the image begins with another one, or follows it: that shows what a prompt would say, which
+            may be empty.
     """
     prompts = [prompt] if isinstance(prompt, str) else list(prompt or ())
+    if has_image:
+        prompts = [each for each in prompts if each.strip()]
     hints = (describe_prompt(each, getattr(pipe, "tokenizer", None), explain) for each in prompts)
     for hint in dict.fromkeys(hints):
         if hint is not None:

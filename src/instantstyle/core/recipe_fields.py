@@ -40,7 +40,10 @@ def style_fields(style: Style, settings: PipelineArguments, missing: list[str]) 
         fields |= {name: getattr(style.texture, name) for name in ("colour_scale", "texture_scale")}
     source = style.source
     if source is None:
-        missing.append(f"{style.name} (a reference without a file; pass its path)")
+        # A mix has the weights of its parts in its name.
+        is_made = style.texture is not None or " × " in style.name
+        advice = "one of its parts has no file, or was changed; save it to a file" if is_made else "pass its path"
+        missing.append(f"{style.name} (a reference without a file; {advice})")
     else:
         references = source.references
         if not source.is_mix:
@@ -186,7 +189,7 @@ def set_fields(
 def _second_fields(style: Style, settings: PipelineArguments, first: RecipeFields, missing: list[str]) -> RecipeFields:
     """Return the recipe's fields of the style of a second adapter beside those of the first."""
     own = style_fields(style, settings, missing)
-    if "negative_references" in own or own.get("texture_references") or style.removed_label or is_changed(style):
+    if "negative_references" in own or own.get("texture_references") or is_changed(style):
         missing.append("content, texture or a negative style of the second adapter")
     if own.get("combine", "average") != "average":
         missing.append("references of the second adapter side by side")

@@ -167,7 +167,10 @@ class Style(StyleData):
             StyleError: The style is no blend, or a scale is not a finite number.
         """
         if self.texture is None:
-            raise StyleError(f"{self!r} is no blend of colours and texture; make one with Style.blend.")
+            raise StyleError(
+                f"{self!r} is no blend of colours and texture; give it a texture (texture=, --texture-from), or "
+                "make one of two styles with Style.blend."
+            )
         scales = {"colour_scale": colour_scale, "texture_scale": texture_scale}
         given = {name: scale for name, scale in scales.items() if scale is not None}
         check_blend_scales(**given)

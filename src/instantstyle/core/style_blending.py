@@ -83,7 +83,8 @@ def _blendable_grey(style: "Style") -> Tensor:
     if style.grey_embeds is None:
         raise StyleError(
             f"{style.name} has no embedding of its images made grey, which a blend needs; make it again with "
-            "keep_grey=True (instantstyle style … --keep-grey), or pass the image itself."
+            "keep_grey=True (instantstyle style … --keep-grey), or pass the image itself. A mix has them where all of "
+            "its styles have, and the same content."
         )
     return style.grey_embeds
 

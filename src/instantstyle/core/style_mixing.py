@@ -251,12 +251,16 @@ def _check_cleaned_alike(style: "Style", first: "Style", removals: Sequence[str]
 def check_same_encoder(style: "Style", first: "Style", made: str) -> None:
     """Raise `StyleError` unless both styles were made with one image encoder, as far as that is known."""
     fingerprints = {style.encoder_fingerprint, first.encoder_fingerprint} - {""}
-    if style.image_embeds.shape[1:] != first.image_embeds.shape[1:] or len(fingerprints) > 1:
-        encoders = " and ".join(f"{one.encoder} {one.encoder_fingerprint}".strip() for one in (style, first))
-        raise StyleError(
-            f"{style.label} and {first.label} were made with different image encoders ({encoders}) "
-            f"and cannot be {made}; make both with one."
-        )
+    shapes = [one.image_embeds.shape[1:] for one in (style, first)]
+    if len(fingerprints) <= 1 and shapes[0] == shapes[1]:
+        return
+    if len(fingerprints) > 1 or len(shapes[0]) == len(shapes[1]):
+        why = " and ".join(f"{one.encoder} {one.encoder_fingerprint}".strip() for one in (style, first))
+        made_with, advice = f"were made with different image encoders ({why})", "make both with one"
+    else:
+        kinds = ("an embedding" if len(shape) == 1 else "patch features" for shape in shapes)
+        made_with, advice = f"are {' and '.join(kinds)} of images", "make both for one adapter"
+    raise StyleError(f"{style.label} and {first.label} {made_with} and cannot be {made}; {advice}.")
 
 
 def _is_plain_mean(style: "Style") -> bool:

@@ -48,9 +48,20 @@ class Explanation:
     styles: Sequence[tuple[str, Mapping[str, int]]]
     place: int = 0
 
+    @property
+    def layers(self) -> list[str]:
+        """The layers in which a style acted, in execution order; those of unconditional parts alone are left out."""
+        acting = {name for _, places in self.styles for name in places}
+        return [name for name in self.maps.layers if name in acting]
+
     def list_shares(self) -> list[tuple[str, float]]:
         """List the layers, each with the share of the styles in its result, 0..1."""
-        return list(self.maps.shares_by_layer().items())
+        return [(name, self._share_in(name).mean().item()) for name in self.layers]
+
+    def _share_in(self, layer: str) -> "Float[Tensor, 'rows columns']":
+        """Return the share of all styles together in the result of a layer."""
+        numbers = [places[layer] for _, places in self.styles if layer in places]
+        return self.maps.share_in(layer, numbers)[self.place]
 
     def render(self, *, by_layer: bool = False) -> Image.Image:
         """Render the image beside a map for each style: warm where the style's share is highest.
@@ -63,7 +74,7 @@ class Explanation:
         """
         titles, shares = ["image"], list[tuple[str, "Float[Tensor, 'rows columns']"]]()
         if by_layer:
-            shares += [(_shorten(name), self.maps.share(name)[self.place]) for name in self.maps.layers]
+            shares += [(_shorten(name), self._share_in(name)) for name in self.layers]
         else:
             shares += [(name, self.maps.share_of(places)[self.place]) for name, places in self.styles]
         tiles: list[Image.Image | None] = [self.image]
@@ -85,7 +96,7 @@ def explain(
         on_step: Called after each step.
 
     Raises:
-        JobError: The image has no style, or as in `reproduce`.
+        JobError: The image has no style, or none that acts, or as in `reproduce`.
         InstantStyleError: As in `reproduce`.
     """
     opened = OpenedRecipe.of(path, folders, device)
@@ -95,7 +106,12 @@ def explain(
     with opened.styled.record_attention() as maps:
         image, _ = opened.generate(on_step)
     placed = zip(names, _find_places(opened.styled, conditionings), strict=True)
-    acting = [(name, places) for name, places in placed if any(layer in maps.layers for layer in places)]
+    acting = [(name, places) for name, places in placed if maps.has_acted(places)]
+    if not acting:
+        raise JobError(
+            f"No style of {path} acts in it, as by a scale or weight of 0 or steps that it does not have; there is "
+            "nothing to explain."
+        )
     return Explanation(image, maps, acting, len(list_beside(opened.recipe)))
 
 
@@ -108,7 +124,9 @@ def _name_styles(recipe: Recipe) -> list[str]:
         names.append(f"colours of {style}, texture of {texture}" if texture else style)
     if recipe.layout_references:
         names.append(_join_names(recipe.layout_references))
-    if recipe.second_adapter and (second := recipe.second_references or recipe.references):
+    if recipe.image and recipe.image_scale:
+        names.append(_join_names([recipe.image]))
+    if recipe.second_adapter and recipe.second_scale and (second := recipe.second_references or recipe.references):
         names.append(f"{_join_names(second)} by {Path(recipe.second_adapter.name).stem}")
     return names
 

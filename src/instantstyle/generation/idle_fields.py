@@ -88,38 +88,74 @@ def _list_unused(recipe: Recipe) -> list[str]:
 _REMOVAL_FIELDS = ("content_scale", "removal", "mask_quantile")
 """Fields that act on content, beside `content` itself."""
 
+_BLEND_FIELDS = ("colour_scale", "texture_scale")
+"""Fields that act on a blend of colours and texture."""
 
-def find_idle_removal(recipe: Recipe, sources: "SourceCache") -> list[str]:
-    """List the fields that say how content is removed, where neither the recipe nor a saved style has any.
+
+def find_idle_with_files(recipe: Recipe, sources: "SourceCache") -> list[str]:
+    """List the fields that have no effect because of what the files of a recipe hold.
 
     Args:
-        recipe: The recipe.
+        recipe: The recipe. Fields that have no effect without references are those of `find_idle_fields`.
         sources: Cache from which the saved styles are read.
+
+    Returns:
+        Fields of removal, where neither the recipe nor a saved style has content; scales of a blend, where neither
+        gives a texture; `colour_transfer`, where the reference is no image; and `crop`, where no file is one.
 
     Raises:
         InstantStyleError: A saved style cannot be read.
     """
+    images = [file for file in recipe.style_files() if sources.resolve(file.name).kind == "image"]
+    crops = [file for file in images if file not in recipe.content_references]
+    takes_crop = bool(crops) or not recipe.style_files() or bool(recipe.image and recipe.image_scale)
+    idle = [] if takes_crop or recipe.crop == Recipe.model_fields["crop"].default else ["crop"]
+    if not recipe.references:
+        return idle
+    if recipe.colour_transfer and recipe.references[0] not in images:
+        idle.append("colour_transfer")
+    return [*_find_idle_removal(recipe, sources), *_find_idle_blend(recipe, sources), *idle]
+
+
+def _find_idle_removal(recipe: Recipe, sources: "SourceCache") -> list[str]:
     names = [name for name in _REMOVAL_FIELDS if getattr(recipe, name) is not None]
-    # Without references, `find_idle_fields` lists the same fields. `subtract` is what happens without it.
+    # `subtract` is what happens without it.
     names = [name for name in names if name != "removal" or recipe.removal != "subtract"]
-    if not names or not recipe.references or recipe.content or recipe.content_references or recipe.removal in WORDLESS:
+    if not names or recipe.content or recipe.content_references or recipe.removal in WORDLESS:
         return []
     files = recipe.references + recipe.texture_references
     styles = [sources.read_style(file) for file in files if sources.resolve(file.name).kind == "style"]
     return [] if any(style.content or style.removal in WORDLESS for style in styles) else names
 
 
-def refuse_removal(names: Collection[str]) -> None:
-    """Raise an error for fields of `find_idle_removal`.
+def _find_idle_blend(recipe: Recipe, sources: "SourceCache") -> list[str]:
+    names = [name for name in _BLEND_FIELDS if getattr(recipe, name) is not None]
+    if not names or recipe.texture_references:
+        return []
+    [first, *others] = recipe.references
+    # A mix counts a blend as one reference that is blended already.
+    is_saved = not others and sources.resolve(first.name).kind == "style"
+    return [] if is_saved and sources.read_style(first).texture else names
+
+
+def refuse_with_files(names: Collection[str]) -> None:
+    """Raise an error for fields of `find_idle_with_files`.
 
     Raises:
         JobError: There is at least one field.
     """
-    if names:
-        raise JobError(
-            f"{' and '.join(names)} can only act on content to remove, and there is none; add content, or "
-            "content_references."
-        )
+    reasons = {
+        _REMOVAL_FIELDS: "can only act on content to remove, and there is none; add content, or content_references.",
+        _BLEND_FIELDS: (
+            "can only act on a blend of colours and texture, and there is none; add texture_references, or give one "
+            "saved blend as the only reference."
+        ),
+        ("colour_transfer",): "takes the colours of an image, and the reference is a saved style; give an image.",
+        ("crop",): "can only act on images, and all references are saved styles, which keep theirs; leave it out.",
+    }
+    given = {reason: [name for name in names if name in fields] for fields, reason in reasons.items()}
+    if faults := [f"{' and '.join(found)} {reason}" for reason, found in given.items() if found]:
+        raise JobError(" ".join(faults))
 
 
 def check_weights(recipe: Recipe) -> None:
@@ -209,7 +245,8 @@ def check_request(*recipes: Recipe, sources: "SourceCache | None" = None, count:
         JobError: A field or weight has no effect in any of the recipes.
     """
     idle = dict.fromkeys(name for recipe in recipes for name in find_idle_fields(recipe))
-    refuse_fields([name for name in idle if all(name in _list_unused(recipe) for recipe in recipes)])
+    has_second = any(recipe.second_adapter for recipe in recipes)
+    refuse_fields([name for name in idle if all(name in _list_unused(recipe) for recipe in recipes)], has_second)
     if find_equal_images(recipes):
         raise JobError(f"{_SEEDLESS}, so that several seeds give equal images; ask for one.")
     check_sets(*recipes, count=count)
@@ -217,24 +254,36 @@ def check_request(*recipes: Recipe, sources: "SourceCache | None" = None, count:
         check_weights(recipe)
         check_text(recipe)
     if sources is not None:
-        removals = [find_idle_removal(recipe, sources) for recipe in recipes if recipe.references]
-        refuse_removal([name for name in removals[0] if all(name in names for names in removals)] if removals else ())
+        by_files = [find_idle_with_files(recipe, sources) for recipe in recipes]
+
+        def acts(name: str, recipe: Recipe, idle: Collection[str]) -> bool:
+            is_given = getattr(recipe, name) != Recipe.model_fields[name].default
+            return is_given and name not in idle and name not in _list_unused(recipe)
+
+        given = dict.fromkeys(name for names in by_files for name in names)
+        pairs = list(zip(recipes, by_files, strict=True))
+        refuse_with_files([name for name in given if not any(acts(name, *pair) for pair in pairs)])
 
 
-def refuse_fields(names: Collection[str]) -> None:
+def refuse_fields(names: Collection[str], has_second: bool = False) -> None:
     """Raise an error for fields without effect.
+
+    Args:
+        names: The fields.
+        has_second: Whether there is a second adapter.
 
     Raises:
         JobError: There is at least one field.
     """
     faults: list[str] = []
-    if style := [name for name in names if name in _REFERENCE_FIELDS + _SCALE_FIELDS + _STYLE_FIELDS + ACTING_FIELDS]:
+    of_style = (*_REFERENCE_FIELDS, *_SCALE_FIELDS, *_STYLE_FIELDS, *ACTING_FIELDS)
+    if style := [name for name in names if name in of_style or (has_second and name in _SECOND_STYLE_FIELDS)]:
         lora = "" if {*style} - {*ACTING_FIELDS} else ", or a LoRA with blocks"
         faults.append(
             f"{' and '.join(style)} can only act on the style of a reference, and there is none; add a reference "
             f"image or a saved style{lora}."
         )
-    if second := [name for name in names if name in _SECOND_FIELDS]:
+    if second := [name for name in names if name in _SECOND_FIELDS and name not in style]:
         faults.append(
             f"{' and '.join(second)} can only act with a second adapter and a reference, of which one is missing; add "
             "second_adapter, or a reference image or a saved style."

@@ -10,13 +10,10 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import ImageError, JobError, suggest_nearest
-from ..imaging.loading import decode_and_hash, open_reference
+from ..imaging.loading import IMAGE_SUFFIXES, decode_and_hash, open_reference
 from ..utils.parsed_values import MAX_TEXT
 from ..utils.text import cut, find_text_fault, join_first, one_line, shorten, split_rows
 from ..utils.text_file import describe_repeated, parse_json, read_text_file
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif")
-"""Suffixes of the files that are read from a folder."""
 
 CONTENT_FILES = ("contents.json", "contents.csv")
 """Files beside images that name the content of each: {"ink.png": "a cat"}, or lines ink.png,a cat."""

@@ -124,7 +124,7 @@ def is_plain(recipe: Recipe, sources: SourceCache | None = None) -> bool:
     styles = [_mix(group, sources) for group in groups if group]
     if recipe.references:
         styles[0] = styles[0].with_removal(scale, recipe.removal, recipe.mask_quantile)
-        if (recipe.colour_scale, recipe.texture_scale) != (None, None):
+        if styles[0].texture:
             styles[0] = styles[0].with_blend(recipe.colour_scale, recipe.texture_scale)
     return architecture is not None and all(style.bound_for(architecture.name) is not None for style in styles)
 

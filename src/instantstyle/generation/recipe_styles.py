@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ..errors import JobError
+from ..errors import JobError, StyleError
 from ..recipe import Recipe
 from ..recipe_types import WORDLESS, Combine, Crop, Reference
 from .sources import SourceCache
@@ -53,7 +53,7 @@ def make_conditionings(
     if recipe.image and recipe.image_scale:
         photo = replace(styled.style(sources.read_image(recipe.image), crop=recipe.crop), name=recipe.image.name)
         conditionings.append(StyleConditioning(photo, "all", recipe.image_scale))
-    if second := _second_style(styled, recipe, sources):
+    if recipe.second_scale and (second := _second_style(styled, recipe, sources)):
         conditionings.append(
             StyleConditioning(second, recipe.second_blocks, **{**settings, "scale": recipe.second_scale})
         )
@@ -106,7 +106,12 @@ def _second_style(styled: "InstantStyle", recipe: Recipe, sources: SourceCache) 
             "load it with adapter=[…, …]."
         )
     combine = recipe.combine if not recipe.second_references else "average"
-    return _encode(styled, references, recipe.crop, sources, combine, adapter=styled.further[0].name)
+    try:
+        return _encode(styled, references, recipe.crop, sources, combine, adapter=styled.further[0].name)
+    except StyleError as error:
+        if recipe.second_references:
+            raise
+        raise StyleError(f"{error} Give images, which every adapter encodes, or set second_scale to 0.") from None
 
 
 def _blend(styled: "InstantStyle", recipe: Recipe, sources: SourceCache, keep_grey: bool) -> "Style | None":
@@ -120,7 +125,8 @@ def _blend(styled: "InstantStyle", recipe: Recipe, sources: SourceCache, keep_gr
     given = {name: scale for name, scale in scales.items() if scale is not None}
     if style and texture:
         return Style.blend(style, texture, **given)
-    return style.with_blend(**given) if style and given else style
+    # A sweep also generates cells without a texture.
+    return style.with_blend(**given) if style and style.texture and given else style
 
 
 def _without_content(
@@ -155,9 +161,11 @@ def _encode(
     keep_grey: bool = False,
     adapter: str | None = None,
 ) -> "Style | None":
-    """Make one style of references, named after their files."""
+    """Make one style of references, named after their files; None for no adapter is the first."""
     if not references:
         return None
+    # Beside another adapter, a saved style would otherwise act through the one that reads its embeddings.
+    adapter = "" if adapter is None and styled.further else adapter
     names = [Path(reference.name).name for reference in references]
     decoded = [sources.read(reference) for reference in references]
     weights = [reference.weight for reference in references]

@@ -15,11 +15,10 @@ from ..imaging.decoding import decode_image
 from ..imaging.image_file import recompress
 from ..imaging.loading import file_sha256, open_reference, read_image_bytes
 from ..imaging.png_metadata import read_recipe_from_image
-from ..recipe import ANIMATION_FIELDS, FILE_FIELDS, WEIGHT_FIELDS, Recipe
+from ..recipe import FILE_FIELDS, WEIGHT_FIELDS, Recipe
 from ..recipe_types import Reference
 from .callbacks import OnStep
 from .generate import generate
-from .idle_fields import refuse_animation
 from .load import load_for
 from .sources import SourceCache
 from .validate import validate_inputs
@@ -119,7 +118,11 @@ class OpenedRecipe:
         data, name = read_image_bytes(path), str(path)
         with decode_image(data, name) as opened:
             before, image_format = read_recipe_from_image(opened, name), opened.format
-        refuse_animation([name for name in ANIMATION_FIELDS if getattr(before, name)], "this call")
+        if before.motion_adapter is not None:
+            raise JobError(
+                f"{name} is an animation, whose frames are generated in one call, and this generates a single image; "
+                "`instantstyle reproduce` generates animations again."
+            )
         image = open_reference(data, name)
         recipe = locate_files(before, [*folders, path.parent])
         sources = SourceCache()

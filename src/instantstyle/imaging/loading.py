@@ -24,6 +24,9 @@ from .decoding import MAX_FILE_BYTES, as_image_errors, decode_image, join_with_o
 
 T = TypeVar("T")
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif")
+"""Suffixes of the files that are read from a folder."""
+
 BytesLike = bytes | bytearray | memoryview
 ImageLike = str | Path | Image.Image | BytesLike | ArrayLike
 """An image file or its bytes, an image in memory, or an array or tensor as `imaging.arrays` documents."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
@@ -35,6 +36,37 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
 
 COMPONENT_WEIGHTS = f"diffusion_pytorch_model{SUFFIX}"
 """File of the weights in a folder or repository of diffusers."""
+
+
+_OTHER_SHAPE = re.compile(
+    r"size mismatch for (\S+): copying a param with shape torch\.Size\(\[([\d, ]*)\]\) from checkpoint, "
+    r"the shape in current model is torch\.Size\(\[([\d, ]*)\]\)"
+)
+_NAMES = r' key\(s\) in state_dict: ((?:"[^"]*"(?:, )?)+)'
+
+
+def describe_mismatch(error: Exception) -> str:
+    """Describe in one line why tensors do not fit a network.
+
+    Args:
+        error: What was raised as they were loaded. PyTorch's own message names every tensor in a line of its own.
+
+    Returns:
+        Numbers of tensors with an example of each kind; for another error the begin of its message.
+    """
+    text = str(error)
+    shapes = _OTHER_SHAPE.findall(text)
+    missing, unknown = (
+        re.findall(r'"([^"]*)"', found[1]) if (found := re.search(kind + _NAMES, text)) else []
+        for kind in ("Missing", "Unexpected")
+    )
+    kinds = {"missing tensors": missing, "unknown tensors": unknown}
+    parts = [f"{len(names)} {kind}, such as {cut(names[0], 200)}" for kind, names in kinds.items() if names]
+    if shapes:
+        name, found, expected = shapes[0]
+        own, other = (shape.replace(", ", "×") for shape in (found, expected))
+        parts.append(f"{len(shapes)} of another shape, such as {cut(name, 200)}, which is {own} and not {other}")
+    return f"{'; '.join(parts)}." if parts else one_line(text, 200)
 
 
 @dataclass(frozen=True)

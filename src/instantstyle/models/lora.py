@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..loaders.lora_file import LoraFile, is_factor
-from ..loaders.weight_files import WeightFile, describe_weights, find_lora
+from ..loaders.weight_files import WeightFile, describe_mismatch, describe_weights, find_lora
 from ..recipe_types import Lora
 from ..utils.text import one_line
 
@@ -109,7 +109,8 @@ def _load(pipe: Any, lora: Lora) -> Path:
     # diffusers and PEFT report names and shapes that do not fit as any of these.
     except (ValueError, RuntimeError, LookupError, NotImplementedError, TypeError, AttributeError) as error:
         pipe.unload_lora_weights()
-        raise ModelError(f"{file.path} does not fit this model: {one_line(error, 200)}") from error
+        reason = describe_mismatch(error).replace(f".{_NAME}.", ".")
+        raise ModelError(f"{file.path} does not fit this model: {reason}") from error
     return file.path
 
 

@@ -6,9 +6,8 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
-from ..loaders.weight_files import WeightFile, find_motion_adapter
+from ..loaders.weight_files import WeightFile, describe_mismatch, find_motion_adapter
 from ..recipe_types import RecipeFields, Reference
-from ..utils.text import one_line
 from .network import import_diffusers_class
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def add_motion_modules(pipe: Any, adapter: Reference, *, keeps_scheduler: bool =
         made = pipeline_class(**{**parts, "motion_adapter": network, "scheduler": scheduler})
     # What diffusers raises for a network of other blocks.
     except (ValueError, RuntimeError, LookupError, AttributeError, TypeError) as error:
-        raise ModelError(f"{adapter.name} does not fit this model: {one_line(error, 200)}") from error
+        raise ModelError(f"{adapter.name} does not fit this model: {describe_mismatch(error)}") from error
     _copy_weights(pipe.unet, made.unet)
     return made
 
@@ -110,7 +109,7 @@ def _load_network(pipe: Any, adapter: Reference) -> Any:
         missing, unexpected = network.load_state_dict(tensors, strict=False)
     # What diffusers and torch raise for settings and shapes that do not fit.
     except (ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
-        raise ModelError(f"{file.path} is no motion adapter of this model: {one_line(error, 200)}") from error
+        raise ModelError(f"{file.path} is no motion adapter of this model: {describe_mismatch(error)}") from error
     # Positions are computed, and not part of every file.
     missing = [name for name in missing if not _POSITIONS.search(name)]
     if missing or unexpected:

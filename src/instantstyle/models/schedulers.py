@@ -71,7 +71,7 @@ def get_scheduler_config(name: str) -> SchedulerConfig:
         ModelError: There is no such row.
     """
     if name not in SCHEDULERS:
-        raise _unknown_error(name)
+        raise _unknown_error(name, takes_classes=False)
     return SCHEDULERS[name]
 
 
@@ -137,8 +137,9 @@ def use_scheduler(pipe: Any, name: str | None) -> Generator[None]:
         pipe.scheduler = own
 
 
-def _unknown_error(name: str, classes: Sequence[str] = ()) -> ModelError:
+def _unknown_error(name: str, classes: Sequence[str] = (), takes_classes: bool = True) -> ModelError:
+    names = [*SCHEDULERS, *(["classes of diffusers"] if takes_classes else [])]
     return ModelError(
-        f"There is no scheduler {shorten(name)} for this model; there are {', '.join(SCHEDULERS)}, and classes of "
-        f"diffusers.{suggest_nearest(name, [*SCHEDULERS, *classes])}"
+        f"There is no scheduler {shorten(name)} for this model; there are {', '.join(names[:-1])} and {names[-1]}."
+        f"{suggest_nearest(name, [*SCHEDULERS, *classes])}"
     )

@@ -3,9 +3,8 @@
 from typing import Any
 
 from ..errors import ModelError
-from ..loaders.weight_files import find_vae
+from ..loaders.weight_files import describe_mismatch, find_vae
 from ..recipe_types import Reference
-from ..utils.text import one_line
 from .network import import_diffusers_class
 
 _LDM_KEY = "decoder.mid.block_1.norm1.weight"
@@ -38,7 +37,7 @@ def replace_vae(pipe: Any, vae: Reference) -> None:
         network.load_state_dict(tensors)
     # What diffusers and torch raise for settings, names and shapes that do not fit.
     except (ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
-        raise ModelError(f"{file.path} is no VAE of this model: {one_line(error, 200)}") from error
+        raise ModelError(f"{file.path} is no VAE of this model: {describe_mismatch(error)}") from error
     theirs, ours = (_latent_format(each.config) for each in (network, own))
     if theirs != ours:
         raise ModelError(

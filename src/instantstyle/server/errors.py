@@ -5,6 +5,7 @@ are used before it is known whether the libraries of the service are installed.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,15 @@ def client_disconnected() -> ApiError:
     return ApiError("The client went away.", status=499, code="client_gone")
 
 
+_FIELDS = {"texture_references": "texture or texture_image", "content_references": "content_image"}
+"""Fields of requests by the fields of a recipe that stand for them."""
+
+
+def _name_fields(message: str) -> str:
+    """Name the fields of a request in the message of an error of its recipe."""
+    return re.sub(rf"\b({'|'.join(_FIELDS)})\b", lambda match: _FIELDS[match[1]], message)
+
+
 def to_api_error(error: BaseException) -> ApiError:
     """Convert an error to one that can be shown to clients.
 
@@ -89,7 +99,7 @@ def to_api_error(error: BaseException) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, InstantStyleError):
-        return ApiError(str(error), code=type(error).__name__)
+        return ApiError(_name_fields(str(error)), code=type(error).__name__)
     return ApiError("The service failed at this request; its log says why.", status=500, code="failed")
 
 

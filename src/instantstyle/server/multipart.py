@@ -1,5 +1,8 @@
 """Multipart requests: their fields and images, and their description in the OpenAPI schema."""
 
+import re
+from typing import cast
+
 from fastapi import Request
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -11,22 +14,29 @@ from .schemas import ApiRequest
 MAX_IMAGES = 16
 """Images in a request, as in OpenAI's API."""
 
+_ENTRY = re.compile(r"([^\[\]]+)\[([^\[\]]+)\]")
+"""Name of an entry of a mapping, `blocks[style]`, as OpenAI's clients write it."""
+
+Fields = dict[str, str | list[str] | dict[str, str]]
+"""Fields of a form by name: a text, a list of a repeated field, or a mapping."""
+
 Uploads = list[tuple[str | None, bytes]]
 """Uploaded images in their order: the client's file name, and the bytes."""
 
 
-async def read_form(request: Request) -> tuple[dict[str, str | list[str]], Uploads]:
+async def read_form(request: Request) -> tuple[Fields, Uploads]:
     """Read a multipart request.
 
     Args:
         request: The request.
 
     Returns:
-        The fields by name, where repeated fields (`name` or `name[]`) are lists, and the images.
+        The fields by name, where repeated fields (`name` or `name[]`) are lists and those with keys (`name[key]`)
+        mappings, and the images.
 
     Raises:
         ApiError: The body is not multipart/form-data in UTF-8, there are too many images, a field other than `image`
-            is a file, or `image` is none.
+            is a file, or `image` is none, or a key of a mapping is there twice.
     """
     values: dict[str, list[str]] = {}
     images: Uploads = []
@@ -44,7 +54,22 @@ async def read_form(request: Request) -> tuple[dict[str, str | list[str]], Uploa
         await form.close()
     if len(images) > MAX_IMAGES:
         raise ApiError(f"There are {len(images)} images; a request can have at most {MAX_IMAGES}.")
-    return {name: texts[0] if len(texts) == 1 else texts for name, texts in values.items()}, images
+    return _collect(values), images
+
+
+def _collect(values: dict[str, list[str]]) -> Fields:
+    """Return texts, lists and mappings of the texts that were sent by name."""
+    fields: Fields = {}
+    for name, texts in values.items():
+        if not (entry := _ENTRY.fullmatch(name)):
+            fields[name] = texts[0] if len(texts) == 1 else texts
+            continue
+        field, key = entry.groups()
+        mapping = fields.setdefault(field, {})
+        if not isinstance(mapping, dict) or len(texts) > 1 or field in values:
+            raise ApiError(f"{shorten(name)} is there twice, or beside {shorten(field)}; keep one of them.")
+        cast("dict[str, str]", mapping)[key] = texts[0]
+    return fields
 
 
 def openapi_form(model: type[ApiRequest]) -> dict[str, object]:
