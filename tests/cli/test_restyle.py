@@ -63,7 +63,8 @@ def test_verbose_says_how_the_image_is_used_and_names_no_seed_without_effect(res
     kept = restyle("--keep-content", "--control", "none", "--inversion", 2, "--verbose", "-o", "kept.png").err
     used = "image photo.png: inverted with 2 evaluations at each step, a reference in all blocks with scale 0.2\n"
     assert used in kept
-    assert "seed" not in kept
+    assert "first seed" not in kept
+    assert "warning: seed has no effect on images that begin with an inversion" in kept
 
 
 def test_a_guidance_interval_changes_the_result(restyle):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from . import options
+from .console import warn
 from .generate_files import generate_to_files
 from .recipe_options import (
     RECIPE_OPTIONS,
@@ -99,3 +100,7 @@ def run(
         force=force,
         verbose=verbose,
     )
+    if recipe.inversion and values["seed"] is not None:
+        from ..core.replayed_row import SEEDLESS
+
+        warn(SEEDLESS)

@@ -21,6 +21,9 @@ from .style import Style
 
 CALLBACK = "callback_on_step_end"
 
+SEEDLESS = "seed has no effect on images that begin with an inversion; leave it out, and vary prompt or style."
+"""Warning of a seed beside an inversion."""
+
 
 def fit_arguments(
     pipe: Pipeline, inversion: Inversion | None, shared: SharedAttention | None, arguments: PipelineArguments
@@ -72,10 +75,7 @@ def check_seedless(inversion: Inversion | None, seed: object, images: int) -> No
             f"that all {images} would be equal; leave it out, or give several prompts."
         )
     if seed is not None:
-        warn_caller(
-            "seed has no effect on images that begin with an inversion; leave it out, and vary prompt or style.",
-            RequestWarning,
-        )
+        warn_caller(SEEDLESS, RequestWarning)
 
 
 def begin_with(

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
+from ...core.replayed_row import SEEDLESS
 from ...errors import InstantStyleError
 from ...generation.call_arguments import model_side
 from ...generation.idle_fields import check_request, check_seeds
@@ -122,6 +123,8 @@ def _generation(service: Service, recipe: Recipe, body: ImageRequest) -> Request
                 service.metrics.count_image()
                 complete = sources.files.public_recipe(event.recipe, service.settings.public_model)
                 warnings = tuple(map(sources.files.public_text, event.warnings))
+                if recipe.inversion and body.seed is not None:
+                    warnings = (*warnings, SEEDLESS)
                 job.send(GeneratedImage(event.image, complete, warnings))
             elif event.preview:
                 index = preview_steps(previews, event.num_steps).index(event.step)
