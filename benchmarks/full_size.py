@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline
@@ -41,6 +41,7 @@ from benchmarks.sdxl import (
     write_adapter,
 )
 from instantstyle import Style, StyleConditioning
+from instantstyle.core.attention.decoupled import StyleKeyValues
 from instantstyle.core.injection import inject_attention_processors
 from instantstyle.core.ip_adapter import IPAdapter, cross_attention_layers
 from instantstyle.core.row_layout import GUIDED
@@ -124,7 +125,7 @@ def create_own_arm(unet: Any, path: Path, style: Style, blocks: str) -> Iterator
     checkpoint = IPAdapterCheckpoint.open(path)
     adapter = IPAdapter(checkpoint, unet)
     bound = adapter.style_layers(StyleConditioning(style, blocks=blocks))
-    ready = [keys for styles in bound.values() for keys in styles]
+    ready = [cast(StyleKeyValues, keys) for styles in bound.values() for keys in styles]
     cost = {
         "prepare_seconds": perf_counter() - started,
         "bytes_read": checkpoint.bytes_read,

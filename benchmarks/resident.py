@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers.utils import is_accelerate_available
@@ -106,7 +106,7 @@ def create_random_style(width: int) -> Style:
 def load_bound_style(unet: Any, folder: Path) -> Kept:
     """Arm: a bound style file, with neither adapter nor image encoder."""
     style = Style.load(folder / STYLE)
-    bound = to_half(IPAdapter(None, unet).style_layers(StyleConditioning(style)))
+    bound = to_half(cast(KeyValues, IPAdapter(None, unet).style_layers(StyleConditioning(style))))
     return (style, bound), list_tensors(bound)
 
 
@@ -114,7 +114,7 @@ def bind_style(unet: Any, folder: Path) -> Kept:
     """Arm: a style bound by the adapter, which is kept without weights; no image encoder."""
     adapter = IPAdapter(IPAdapterCheckpoint.open(folder / ADAPTER), unet)
     style = create_random_style(embedding_dim(unet))
-    bound = to_half(adapter.style_layers(StyleConditioning(style)))
+    bound = to_half(cast(KeyValues, adapter.style_layers(StyleConditioning(style))))
     return (adapter, style, bound), list_tensors(bound)
 
 

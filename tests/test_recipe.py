@@ -31,7 +31,7 @@ words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 weights = st.floats(0, 10)
 
 # Recipes are built in the test: their validators import modules, some of which use `random`.
-fields = st.fixed_dictionaries(
+recipe_fields = st.fixed_dictionaries(
     {
         "prompt": words,
         "negative_prompt": words,
@@ -45,7 +45,7 @@ fields = st.fixed_dictionaries(
 )
 
 
-@given(fields)
+@given(recipe_fields)
 def test_a_recipe_round_trips_through_json(fields):
     recipe = Recipe(**fields)
     assert Recipe.from_json(recipe.to_json()) == recipe

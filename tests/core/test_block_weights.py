@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 
 import pytest
 import torch
 
 from instantstyle import StyleConditioning
+from instantstyle.core.attention.decoupled import StyleKeyValues
 from instantstyle.core.ip_adapter import IPAdapter
 from instantstyle.core.style import Style
 from instantstyle.errors import BlockError, StyleError
@@ -145,7 +147,8 @@ def injected_weights(adapter: IPAdapter, style: Style, name: BlockSpec) -> list[
     """Return the scales of what is injected, by layer: the conditional and the unconditional half."""
     halves: list[dict[str, float]] = [{}, {}]
     for conditioning in StyleConditioning(style, name).expand_mode():
-        for layer, (styled,) in adapter.style_layers(conditioning).items():
+        for layer, (settings,) in adapter.style_layers(conditioning).items():
+            styled = cast(StyleKeyValues, settings)
             halves[styled.unconditional][layer] = round(styled.weight.scale.item(), 6)
     return halves
 

@@ -33,7 +33,7 @@ def test_a_negative_prompt_without_guidance_is_warned_of(styled, short):
         warnings.simplefilter("error", RequestWarning)
         styled("a", guidance_scale=3.0, negative_prompt="b", seed=1, **short)
         styled("a", guidance_scale=1.0, negative_prompt=[""], seed=1, **short)
-    with pytest.raises(JobError, match=r"has no argument 'true_cfg_scale'. Did you mean guidance_scale"):
+    with pytest.raises(JobError, match=r"has no argument 'true_cfg_scale'\. Its guidance is guidance_scale"):
         styled("a", true_cfg_scale=3.0, seed=1, **short)
 
 

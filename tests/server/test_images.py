@@ -90,7 +90,7 @@ def test_what_a_call_warns_of_is_in_the_answer_with_the_clients_file_names(clien
 def test_warnings_of_the_call_are_in_the_answer_too(client, ink, monkeypatch):
     reference = {"style_image": base64.b64encode(ink).decode()}
     expected = {
-        "image-1 acts at none of the 2 steps": {"start": 0.9},
+        "style_image acts at none of the 2 steps": {"start": 0.9},
         "The colour transfer acts at none of the 2 steps": {
             "colour_transfer": 0.5,
             "colour_transfer_interval": [1, 1],

@@ -72,7 +72,6 @@ def check_redux(pipe: Pipeline, styles: Sequence[object]) -> None:
 ALIASES = {
     "steps": "num_inference_steps",
     "cfg": "guidance_scale",
-    "true_cfg_scale": "guidance_scale",
     "n": "num_images_per_prompt",
 }
 """Names of other tools, and of other pipelines, by which users look for an argument."""
