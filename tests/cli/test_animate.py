@@ -151,8 +151,8 @@ def test_what_does_not_fit_ends_in_one_line(run, model, motion, ink, tmp_path):
         ("--fps", 60): r"fps is 60",
         ("--frame-weights", "0:x"): r"frame_weights.1 is 'x'",
         ("--frame-weights", "0:1"): r"frame_weights can only act on the style of a reference",
-        ("--motion-adapter", "sd15"): r"is a motion adapter of another model \(blocks of 8, 16, 16, 16\), and this "
-        r"model is another model \(blocks of 8, 16, 16\)",
+        ("--motion-adapter", "sd15"): r"is a motion adapter of one with blocks of 8, 16, 16, 16, and this "
+        r"model is one with blocks of 8, 16, 16;",
         ("--motion-adapter", "empty"): r"'empty' is no motion adapter: it has no diffusion_pytorch_model.safetensors",
         ("--motion-adapter", "vae.safetensors"): r"has no motion modules; it has decoder.conv_in.weight",
         ("--motion-adapter", "cut"): r"is no whole motion adapter: \d+ tensors are missing and 0 are unknown",

@@ -327,6 +327,11 @@ def test_several_references_after_one_flag_are_explained(generate):
     )
 
 
+def test_weights_of_blocks_on_the_command_line_are_explained(generate):
+    err = refused(generate("--style", "ink.png", "--blocks", "style=0.5", "-o", "out.png"))
+    assert 'weights are a mapping, in Python, recipes, manifests and requests: {"style": 0.5}' in err
+
+
 def test_blocks_separated_by_commas_are_explained(generate):
     err = refused(generate("--style", "ink.png", "--blocks", "style,layout", "-o", "out.png"))
     assert "join several by +, as style+layout" in err

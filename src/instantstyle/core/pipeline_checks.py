@@ -74,7 +74,7 @@ ALIASES = {
     "cfg": "guidance_scale",
     "n": "num_images_per_prompt",
 }
-"""Names of other tools, and of other pipelines, by which users look for an argument."""
+"""Names of other tools, by which users look for an argument."""
 
 
 INSTEAD = {"true_cfg_scale": " Its guidance is guidance_scale; leave true_cfg_scale out."}

@@ -154,9 +154,11 @@ def _infer_config(found: "Mapping[str, Tensor]", groups: int) -> RecipeFields:
 def _check_base(file: WeightFile, theirs: tuple[int, ...], ours: tuple[int, ...]) -> None:
     """Refuse a motion adapter of another base model by the widths of its blocks."""
     if theirs and theirs != ours:
-        adapter, model = (f"{BASES.get(each, 'another model')} (blocks of {_join(each)})" for each in (theirs, ours))
+        adapter, model = (_describe_base(each) for each in (theirs, ours))
         raise ModelError(f"{file.path} is a motion adapter of {adapter}, and this model is {model}; use one for it.")
 
 
-def _join(widths: tuple[int, ...]) -> str:
-    return ", ".join(map(str, widths))
+def _describe_base(widths: tuple[int, ...]) -> str:
+    """Name a base model with the widths of its blocks: `SDXL (blocks of 320, 640, 1280)`."""
+    joined = ", ".join(map(str, widths))
+    return f"{BASES[widths]} (blocks of {joined})" if widths in BASES else f"one with blocks of {joined}"

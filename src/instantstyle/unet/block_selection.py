@@ -135,6 +135,11 @@ class BlockSelector:
                 f"{self.network} has no block {one_line(name, 80)}; join several by +, as {one_line(joined, 80)}, or "
                 "in Python pass a list."
             )
+        if re.fullmatch(r"[^=]+=[0-9.]+", name):
+            return BlockError(
+                f"{self.network} has no block {one_line(name, 80)}; weights are a mapping, in Python, recipes, "
+                'manifests and requests: {"style": 0.5}. For one weight use the scale, --scale.'
+            )
         if name in ("style", "layout"):
             has = f"its roles are {', '.join(self.roles)}" if self.roles else "no published roles exist for it"
             return BlockError(
