@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,52 @@ def test_weights_of_eight_bits_equal_those_of_diffusers(flux, image_encoder, ref
     theirs = load_into_diffusers(flux, image_encoder)
     generator = torch.Generator().manual_seed(3)
     assert difference(ours, theirs(prompt="a", ip_adapter_image=reference, generator=generator, **CALL).images) < 1e-5
+
+
+QUANTISED = """
+import json, sys, warnings
+
+warnings.simplefilter("ignore")
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+from tests.conftest import make_image_encoder
+from tests.dit.kinds import KINDS, draw_kind, make_kind
+from tests.parity.test_flux import CALL, difference, load_into_diffusers
+
+image, results = Image.effect_noise((64, 48), 80).convert("RGB"), {}
+for kind in KINDS:
+    styled = make_kind(kind, Path(sys.argv[1]))
+    full = draw_kind(kind, styled, image)
+    quantize_(styled.pipe.transformer, Int8WeightOnlyConfig())
+    ours = draw_kind(kind, styled, image)
+    other = draw_kind(kind, styled, image.rotate(90))
+    results[kind] = {"full": difference(ours, full), "other": difference(other, ours)}
+    if kind == "xlabs":
+        theirs = load_into_diffusers(styled.pipe, make_image_encoder())
+        theirs.set_ip_adapter_scale(0.7)
+        call = {"ip_adapter_image": image, "generator": torch.Generator().manual_seed(3), **CALL}
+        results["diffusers"] = difference(ours, theirs(prompt="a", **call).images)
+print(json.dumps(results))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("torchao") is None, reason="needs torchao, which no extra installs: it prints on import")
+def test_quantised_weights_equal_those_of_diffusers(tokenizer_folder):
+    """torchao's weights of eight bits; in a process of its own, as it warns when it is imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", QUANTISED, str(tokenizer_folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert results.pop("diffusers") < 1e-5
+    for kind, found in results.items():
+        assert 0 < found["full"] < 0.2, kind
+        assert found["other"] > 1e-3, kind
