@@ -149,9 +149,9 @@ def test_what_does_not_fit_is_refused_in_one_line(run, flux, ink, tmp_path):
         assert len(done.err.splitlines()) == 1, done.err
     other = tmp_path / "sd3"
     other.mkdir()
-    index = {"_class_name": "StableDiffusion3Pipeline", "transformer": ["diffusers", "SD3Transformer2DModel"]}
+    index = {"_class_name": "SanaPipeline", "transformer": ["diffusers", "SanaTransformer2DModel"]}
     (other / "model_index.json").write_text(json.dumps(index))
-    assert "StableDiffusion3Pipeline without a UNet; only SDXL, Kolors" in run("doctor", other).out
+    assert "SanaPipeline without a UNet; only SDXL, Kolors" in run("doctor", other).out
 
 
 def test_a_folder_is_loaded_in_python(flux, reference):

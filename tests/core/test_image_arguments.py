@@ -365,5 +365,13 @@ def test_every_image_argument_of_the_known_pipelines_is_converted_or_refused():
     }
     # Tensors by their documentation, whatever the annotation says.
     found -= {"ip_adapter_image", "ip_adapter_image_embeds", "negative_ip_adapter_image", "masked_image_latents"}
-    assert found == {"image", "image_reference", "control_image", "mask_image", "video", "conditioning_frames"}
+    assert found == {
+        "image",
+        "image_reference",
+        "control_image",
+        "mask_image",
+        "control_mask",
+        "video",
+        "conditioning_frames",
+    }
     assert found <= {*IMAGES, *MASKS, *FRAMES}

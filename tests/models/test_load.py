@@ -64,7 +64,7 @@ def test_an_incomplete_bundled_model_raises_an_error_that_names_the_missing_file
 
 
 def test_an_unknown_name_raises_an_error_with_the_nearest_known_one():
-    with pytest.raises(ModelError, match=r"known are mini, sdxl, .*, chroma; .* Did you mean mini\?"):
+    with pytest.raises(ModelError, match=r"known are mini, sdxl, .*, sd35-large; .* Did you mean mini\?"):
         instantstyle.load("minni")
 
 

@@ -223,7 +223,7 @@ def test_errors_about_settings_of_the_service_say_what_a_client_can_send(serve, 
         assert error_message(response).startswith(expected)
     second = serve(second_adapter=Reference(name="plus.safetensors"))
     for fields, expected in (
-        ({"second_scale": 0.5}, "second_scale can only act with a second adapter and a reference"),
+        ({"second_scale": 0.5}, "second_scale can only act on the style of a reference"),
         ({"second_blocks": "x.json"}, "second_blocks cannot name 'x.json' here"),
         ({"second_blocks": []}, "second_blocks is empty; leave it out for its default"),
     ):

@@ -32,7 +32,7 @@ from ..imaging.loading import BytesLike, open_color_mask, open_reference
 from .protocols import Pipeline, PipelineArguments
 
 IMAGES = ("image", "image_reference", "control_image", "example_image", "gligen_images", "gligen_inpaint_image")
-MASKS = ("mask_image",)
+MASKS = ("mask_image", "control_mask")
 FRAMES = ("video", "conditioning_frames")
 """Names of the arguments that hold images, in all pipelines of diffusers 0.42 that can be styled."""
 
