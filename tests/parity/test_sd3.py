@@ -12,7 +12,8 @@ from instantstyle.dit.families import FLUX, SD35
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from instantstyle.models.network import list_table_layers
 
-from .flux import make_siglip
+from .flux import make_adapter as make_xlabs_adapter
+from .flux import make_flux, make_siglip
 from .sd3 import INPUTS, list_instantx_shapes, make_adapter, make_pipeline
 from .test_flux import difference
 
@@ -157,6 +158,21 @@ def test_a_bound_style_equals_the_unbound_one(styled, reference, tmp_path):
         draw(bare, StyleConditioning(bound, blocks="all"))
     with pytest.raises(StyleError, match="some are bound and some are not"):
         draw(styled, StyleConditioning(bound, blocks=blocks, negative_style=style))
+
+
+def test_a_style_bound_for_another_kind_of_transformer_is_refused(styled, tokenizer_folder, reference, image_encoder):
+    """Small networks are of no known family, and blocks of both have the same names and widths."""
+    flux = make_flux(tokenizer_folder)
+    xlabs = InstantStyle(flux, adapter=make_xlabs_adapter(flux.transformer), image_encoder=image_encoder)
+    timed = styled.bind(styled.style(reference), "all", num_inference_steps=3)
+    constant = xlabs.bind(xlabs.style(reference), "all")
+    assert timed.bindings[0].family == constant.bindings[0].family
+    for place in (styled, InstantStyle(styled.pipe)):
+        with pytest.raises(StyleError, match="keys and values are the same at all steps; here they change with"):
+            draw(place, constant)
+    for place in (xlabs, InstantStyle(flux)):
+        with pytest.raises(StyleError, match="keys and values change with the step; here they are the same at all"):
+            draw(place, timed)
 
 
 def test_what_does_not_fit_is_named(styled, reference, image_encoder):
