@@ -322,6 +322,7 @@ def test_the_network_ends_with_the_processors_that_it_had(styled, flux, referenc
 def test_what_acts_in_unets_only_is_refused(styled, flux, reference):
     refused: list[tuple[dict[str, Any], str]] = [
         ({"style": SharedAttention(), "num_images_per_prompt": 2}, "SharedAttention acts in the layers of a UNet"),
+        ({"style": SharedAttention()}, "SharedAttention acts in the layers of a UNet"),
         ({"style": reference, "blocks": "all", "hold_layout": 0.4}, "hold_layout acts in the layers of a UNet"),
         (
             {"style": reference, "blocks": "all", "fuse": "adain"},

@@ -141,6 +141,12 @@ def test_what_does_not_fit_is_refused(styled, tokenizer_folder, pipe, module, re
         draw(styled, redux, blocks="transformer_blocks.9")
     with pytest.raises(StyleError, match="width 5, those of the text 32"):
         styled("a", style=ReduxStyle(torch.zeros(2, 5)), seed=3, **CALL)
+    with pytest.raises(StyleError, match=r"scale is given.*give it to the LoraStyle, ReduxStyle or SharedAttention"):
+        styled("a", style=redux, scale=0.5, seed=3, **CALL)
+    idle = ({"scale": 0.5}, {"blocks": BLOCKS}, {"negative_style": Image.new("RGB", (8, 8))}, {"curve": [1, 0]})
+    for settings in idle:
+        with pytest.raises(StyleError, match=f"{next(iter(settings))} is given"), styled.using(redux, **settings):
+            pass
     with pytest.raises(StyleError, match="StableDiffusionXLPipeline has another network"):
         InstantStyle(pipe)("a", style=redux, num_inference_steps=1)
     with pytest.raises(StyleError, match=r"masks some of these, as Chroma's"):

@@ -19,7 +19,7 @@ from .adapters import assign_adapter, find_builder, find_named, fit_to_network, 
 from .attention.decoupled import Fuse
 from .attention_maps import AttentionMaps
 from .call_rows import CallRows
-from .conditioning import MaskLike, StyleConditioning, as_conditionings, read_file_once
+from .conditioning import MaskLike, StyleConditioning, as_conditionings, check_without_style, read_file_once
 from .content_inputs import Content
 from .frame_weights import FrameWeights, copy_frame_weights
 from .guidance_checks import warn_of_fuse, warn_of_guidance
@@ -323,10 +323,13 @@ class InstantStyle:
         redux, rest = split_redux(rest)
         check_methods(self.pipe, {"SharedAttention": shared is not None, "LoraStyle": bool(loras)})
         check_redux(self.pipe, redux)
-        styles = [] if rest is None else self.builder.as_styles(rest)
-        negative = None if negative_style is None else self._as_negative(negative_style, rest)
         settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve, "frames": frames}
-        settings |= {"blocks": blocks, "fuse": fuse, "negative_style": negative}
+        settings |= {"blocks": blocks, "fuse": fuse, "negative_style": negative_style}
+        if rest is None:
+            check_without_style(settings)
+        styles = [] if rest is None else self.builder.as_styles(rest)
+        if negative_style is not None:
+            settings["negative_style"] = self._as_negative(negative_style, rest)
         conditionings = self._as_conditionings(styles, settings) if rest is not None else []
         acting = PreparedLoras(self._read_files_of(loras), self.pipe, self.architecture)
         weights, tokens = prepare_tokens(redux, self.adapter)
@@ -485,9 +488,11 @@ class InstantStyle:
         shared, added = split_shared(style)
         loras, added = split_loras(added)
         redux, added = split_redux(added)
+        given = {"SharedAttention": shared is not None, "LoraStyle": bool(loras), "inversion": inversion is not None}
+        given |= {"latent_colours": latent_colours is not None, "hold_layout": bool(hold_layout)}
+        check_methods(self.pipe, given)
+        check_redux(self.pipe, redux)
         loras = self._read_files_of(loras)
-        given = {"inversion": inversion is not None, "latent_colours": latent_colours is not None}
-        check_methods(self.pipe, {"hold_layout": bool(hold_layout), **given})
         check_arguments(self.pipe, arguments, self.__call__, is_styled=added is not None)
         arguments = {**self.defaults, **fit_arguments(self.pipe, inversion, shared, arguments)}
         check_steps(self.pipe, arguments)
