@@ -13,7 +13,7 @@ from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from instantstyle.models.network import list_table_layers
 
 from .flux import make_adapter as make_xlabs_adapter
-from .flux import make_flux, make_siglip
+from .flux import make_flux, make_instantx_adapter, make_siglip
 from .sd3 import INPUTS, list_instantx_shapes, make_adapter, make_pipeline
 from .test_flux import difference
 
@@ -175,6 +175,22 @@ def test_a_style_bound_for_another_kind_of_transformer_is_refused(styled, tokeni
             draw(place, timed)
 
 
+def test_adapters_of_other_kinds_are_refused_in_a_short_line(styled, tokenizer_folder):
+    """Widths of the small networks are the same, so that kinds alone tell them apart."""
+    flux = make_flux(tokenizer_folder)
+    timed, constant = "change with the step, as SD3.5's", "are the same at all steps"
+    refused = [
+        (styled.pipe, make_xlabs_adapter(flux.transformer), f"values {constant}, the network's {timed}; use an"),
+        (styled.pipe, make_instantx_adapter(flux.transformer), "it has no blocks with one stream, which this adapter"),
+        (flux, make_adapter(styled.pipe.transformer), f"values {timed}, the network's {constant}; use an adapter"),
+    ]
+    for pipe, adapter, message in refused:
+        with pytest.raises(CheckpointError) as caught:
+            InstantStyle(pipe, adapter=adapter)
+        assert message in str(caught.value)
+        assert len(str(caught.value)) < 250
+
+
 def test_what_does_not_fit_is_named(styled, reference, image_encoder):
     style = styled.style(reference)
     with pytest.raises(StyleError, match="num_inference_steps is 0; it must be a whole number from 1"):
@@ -191,6 +207,9 @@ def test_what_does_not_fit_is_named(styled, reference, image_encoder):
     del adapter["ip_adapter"]["1.norm_q.weight"]
     with pytest.raises(CheckpointError, match=r"missing ip_adapter\.1\.norm_q\.weight"):
         InstantStyle(styled.pipe, adapter=adapter, image_encoder=make_siglip())
+    truncated = {name: each for name, each in adapter["ip_adapter"].items() if not name.startswith("2.")}
+    with pytest.raises(CheckpointError, match=r"missing ip_adapter\.2\.norm_ip_k\.weight, expected \[16\]"):
+        InstantStyle(styled.pipe, adapter={**adapter, "ip_adapter": truncated}, image_encoder=make_siglip())
     with pytest.raises(CheckpointError, match=r"adapter \(timed\) needs patch features of width 24"):
         InstantStyle(styled.pipe, adapter=make_adapter(styled.pipe.transformer), image_encoder=image_encoder)
 
