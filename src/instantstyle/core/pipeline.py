@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import ModelError
+from ..errors import ModelError, StyleError
 from ..imaging.loading import ImageLike
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import StateDictSource
@@ -15,6 +15,7 @@ from ..recipe_types import Combine, Crop, Removal
 from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, copy_spec
 from ..unet.probe_file import resolve_block_spec
+from ..utils.text import shorten
 from .adapters import assign_adapter, find_builder, find_named, fit_to_network, open_further, style_layers
 from .attention.decoupled import Fuse
 from .attention_maps import AttentionMaps
@@ -264,11 +265,12 @@ class InstantStyle:
             style: The style, or references of one.
             blocks: The blocks.
             num_inference_steps: For SD3.5, whose keys and values change with the step: the steps of the calls in which
-                the style will act. None is the model's default, or that of the pipeline.
+                the style will act. None is the model's default, or that of the pipeline; other adapters refuse it.
 
         Raises:
             BlockError: The network has no such block.
-            StyleError: The style is one of another encoder, or the schedule depends on more than the steps.
+            StyleError: The style is one of another encoder, the schedule depends on more than the steps, or keys and
+                values do not change with them.
         """
         ready = self.builder.as_style(style)
         builder = self._builder_of(ready)
@@ -277,6 +279,11 @@ class InstantStyle:
         if (checkpoint := builder.adapter.checkpoint) is not None and checkpoint.is_timed:
             default = self.defaults.get("num_inference_steps")
             timesteps = list_timesteps(self.pipe, default if num_inference_steps is None else num_inference_steps)
+        elif num_inference_steps is not None:
+            raise StyleError(
+                f"num_inference_steps (--steps) is {shorten(num_inference_steps)}, and keys and values of this "
+                "adapter are the same at all steps; leave it out."
+            )
         return ready.with_binding(builder.adapter.bind(ready, self._without_probe_file(blocks), timesteps))
 
     def minus(self, style: Style | ReferenceLike, content: Content, content_scale: float | None = None) -> Style:
