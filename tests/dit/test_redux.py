@@ -13,7 +13,7 @@ from transformers import SiglipImageProcessor
 
 from instantstyle import BlockError, CheckpointError, InstantStyle, JobError, ReduxStyle, StyleConditioning, StyleError
 from instantstyle.core.image_encoder import ImageEncoder
-from instantstyle.core.redux_style import read_redux
+from instantstyle.core.redux_style import check_tokens, read_redux
 
 from ..conftest import EMBEDDING_DIM
 from ..parity.flux import WIDTH, make_adapter, make_flux, make_pipeline, make_siglip
@@ -133,6 +133,13 @@ def test_it_acts_beside_an_adapter(flux, image_encoder, redux, reference):
 
 
 def test_what_does_not_fit_is_refused(styled, tokenizer_folder, pipe, module, redux):
+    for tokens in ([[1.0] * WIDTH], None, redux.tokens[None], redux.tokens.long()):
+        with pytest.raises(StyleError, match=r"tokens is .*; it is a floating-point tensor \[tokens width\]"):
+            check_tokens(tokens)
+    with pytest.raises(StyleError, match=r"tokens is torch\.float32 \[0, 32\]; it is a floating-point tensor"):
+        ReduxStyle(torch.zeros(0, WIDTH))
+    with pytest.raises(StyleError, match="tokens has numbers that are not finite"):
+        ReduxStyle(redux.tokens * torch.nan)
     with pytest.raises(StyleError, match="0 is no reference, 1 is Redux"):
         ReduxStyle(redux.tokens, scale=-1)
     with pytest.raises(StyleError, match=r"weight of transformer_blocks\.1 is -1"):
