@@ -132,6 +132,24 @@ def test_it_acts_beside_an_adapter(flux, image_encoder, redux, reference):
     assert difference(styled("a", style=off, seed=3, **CALL).images, one) < 1e-4
 
 
+@torch.no_grad()
+def test_a_loop_of_ones_own_may_call_the_network_by_place(styled, flux, redux):
+    call = {
+        "hidden_states": torch.ones(1, 4, 4),
+        "encoder_hidden_states": torch.ones(1, 5, WIDTH),
+        "pooled_projections": torch.ones(1, flux.transformer.config.pooled_projection_dim),
+        "timestep": torch.tensor([0.5]),
+        "img_ids": torch.tensor([[0.0, row, column] for row in range(2) for column in range(2)]),
+        "txt_ids": torch.zeros(5, 3),
+        "guidance": torch.ones(1),
+    }
+    plain = flux.transformer(**call).sample
+    with styled.using(redux):
+        named, placed = flux.transformer(**call).sample, flux.transformer(*call.values()).sample
+    assert placed.equal(named)
+    assert difference(named, plain) > 1e-3
+
+
 def test_what_does_not_fit_is_refused(styled, tokenizer_folder, pipe, module, redux):
     for tokens in ([[1.0] * WIDTH], None, redux.tokens[None], redux.tokens.long()):
         with pytest.raises(StyleError, match=r"tokens is .*; it is a floating-point tensor \[tokens width\]"):

@@ -132,6 +132,26 @@ def test_guidance_by_skipped_layers_is_conditional(styled, reference):
     assert min(difference(one, other) for one, other in pairs) > 1e-3
 
 
+@torch.no_grad()
+def test_a_loop_of_ones_own_may_call_the_network_by_place(styled, reference):
+    network = styled.pipe.transformer
+    call = {
+        "hidden_states": torch.ones(2, 16, 4, 4),
+        "encoder_hidden_states": torch.ones(2, 5, 32),
+        "pooled_projections": torch.ones(2, 48),
+    }
+    once = torch.tensor([500.0, 500.0])
+    plain = network(**call, timestep=once).sample
+    with styled.using(reference, blocks="all"):
+        named, placed = network(**call, timestep=once).sample, network(*call.values(), once).sample
+        with pytest.raises(StyleError, match=r"rows of a call have the timesteps \[500\.0, 100\.0\]"):
+            network(**call, timestep=torch.tensor([500.0, 100.0]))
+        with pytest.raises(TypeError, match="multiple values"):
+            network(*call.values(), timestep=once, hidden_states=once)
+    assert placed.equal(named)
+    assert difference(named, plain) > 1e-3
+
+
 def test_a_saved_style_generates_the_same(styled, reference, tmp_path):
     styled.style(reference).save(tmp_path / "ink.style.safetensors", exact=True)
     assert difference(draw(styled, tmp_path / "ink.style.safetensors"), draw(styled, reference)) < 1e-6

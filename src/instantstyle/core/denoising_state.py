@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
+from ..utils.text import shorten
 from .frame_weights import FrameWeights, weigh_frames
 from .pipeline_call import ImageRegion, PipelineCall
 from .protocols import PipelineArguments
@@ -139,7 +140,7 @@ class DenoisingState:
             scheduler, is_own_schedule = call.pipe.scheduler, True
         self.seen_parts |= {*self.row_layout}
         timestep = kwargs["timestep"] if "timestep" in kwargs else args[1]
-        self.timestep = float(torch.as_tensor(timestep).flatten()[0]) if self.needs_timestep else None
+        self.timestep = _read_timestep(timestep) if self.needs_timestep else None
         if self._progress is None:
             self._progress = self._share_in_schedule(timestep, scheduler, is_own_schedule)
 
@@ -301,3 +302,14 @@ class DenoisingState:
             return None
         self._num_steps = len(timesteps)
         return self._place / len(timesteps)
+
+
+def _read_timestep(timestep: Any) -> float:
+    """Return the timestep of a call; raises `StyleError` where its rows have several."""
+    rows = torch.as_tensor(timestep).flatten().tolist()
+    if len({*rows}) > 1:
+        raise StyleError(
+            f"The rows of a call have the timesteps {shorten(rows)}, and keys and values of this adapter change with "
+            "the timestep; call the network for each alone."
+        )
+    return float(rows[0])
