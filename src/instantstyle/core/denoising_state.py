@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import StyleError
-from ..utils.text import shorten
 from .frame_weights import FrameWeights, weigh_frames
 from .pipeline_call import ImageRegion, PipelineCall
 from .protocols import PipelineArguments
@@ -306,10 +305,10 @@ class DenoisingState:
 
 def _read_timestep(timestep: Any) -> float:
     """Return the timestep of a call; raises `StyleError` where its rows have several."""
-    rows = torch.as_tensor(timestep).flatten().tolist()
-    if len({*rows}) > 1:
+    rows = torch.as_tensor(timestep).flatten()
+    if bool((rows != rows[0]).any()):
         raise StyleError(
-            f"The rows of a call have the timesteps {shorten(rows)}, and keys and values of this adapter change with "
-            "the timestep; call the network for each alone."
+            f"The rows of a call have several timesteps, such as {float(rows[0]):g} and {float(rows[-1]):g}, and keys "
+            "and values of this adapter change with them; call the network for each alone."
         )
     return float(rows[0])
