@@ -268,6 +268,7 @@ def test_a_full_size_bound_style_is_small_and_reads_few_bytes_of_its_file(tmp_pa
     transformer: Any = SimpleNamespace(
         config=SimpleNamespace(num_attention_heads=24, attention_head_dim=128, joint_attention_dim=cross_dim),
         transformer_blocks=[None] * 19,
+        single_transformer_blocks=[None] * 38,
         attn_processors={f"transformer_blocks.{block}.attn.processor": None for block in range(19)},
     )
     adapter = IPAdapter(IPAdapterCheckpoint.open(file), transformer)
