@@ -565,6 +565,8 @@ class InstantStyle:
     def _as_negative(self, negative: Style | ReferenceLike, style: object) -> Style:
         """Return a negative style; one of a reference is for the adapter of the style."""
         builder = self._builder_of(style)
+        # A style may be bound with a kind of adapter that is not here, which makes no style of a reference.
+        builder = self.builder if builder.adapter.checkpoint is None else builder
         ready = builder.as_style(negative)
         return assign_adapter(builder, ready) if builder.name and not isinstance(negative, Style) else ready
 
