@@ -94,6 +94,18 @@ def test_a_bound_style_generates_the_same(run, flux, ink):
         assert max(abs(a - b) for a, b in zip(one.tobytes(), other.tobytes(), strict=True)) <= 4
 
 
+def test_steps_of_a_binding_without_effect_are_refused(run, flux, ink):
+    words = ("style", ink, "--steps", 2, "-o", "ink.style.safetensors")
+    for added, message in (
+        (("--bind", flux, "--blocks", "all"), "num_inference_steps (--steps) is 2, and keys and values of this"),
+        (("--model", flux), "--steps is the number of steps for which a style is bound; add --bind MODEL"),
+    ):
+        done = run(*words, *added)
+        assert done.code == 2, added
+        assert message in done.err, (added, done.err)
+        assert len(done.err.splitlines()) == 1, done.err
+
+
 def test_true_guidance_gives_negatives_an_effect_and_is_reproduced(run, flux, ink):
     words = ("generate", "a", "--style", ink, "--blocks", "all", "--model", flux, *SMALL)
     pixels: dict[str, bytes] = {}
@@ -147,11 +159,11 @@ def test_what_does_not_fit_is_refused_in_one_line(run, flux, ink, tmp_path):
         assert done.code == 2, added
         assert message in done.err, (added, done.err)
         assert len(done.err.splitlines()) == 1, done.err
-    other = tmp_path / "sd3"
+    other = tmp_path / "pixart"
     other.mkdir()
-    index = {"_class_name": "SanaPipeline", "transformer": ["diffusers", "SanaTransformer2DModel"]}
+    index = {"_class_name": "PixArtSigmaPipeline", "transformer": ["diffusers", "PixArtTransformer2DModel"]}
     (other / "model_index.json").write_text(json.dumps(index))
-    assert "SanaPipeline without a UNet; only SDXL, Kolors" in run("doctor", other).out
+    assert "PixArtSigmaPipeline without a UNet; only SDXL, Kolors" in run("doctor", other).out
 
 
 def test_a_folder_is_loaded_in_python(flux, reference):

@@ -37,6 +37,7 @@ def test_images_are_generated_planned_and_reproduced(run, folder, reference):
     assert run("doctor", folder).code == 0
     planned = run(*words, "--style", "ink.png", "-o", "out.png", "--plan")
     assert "transformer_blocks.0–2" in planned.out, planned.err
+    assert "adapter tensors: 21 (ip_adapter.0.norm_ip.linear.weight … ip_adapter.2.norm_ip_k.weight)" in planned.out
     saved = run("style", "ink.png", "--model", folder, "-o", "ink.style.safetensors")
     assert saved.code == 0, saved.err
     done = run(*words, "--style", "ink.style.safetensors", "--negative", "b", "-o", "again.png")

@@ -75,7 +75,7 @@ def test_content_of_another_width_raises_an_error():
 
 def test_removing_content_from_patch_features_raises_an_error():
     patches = make_style(image_embeds=torch.zeros(1, 5, 4), unconditional=torch.zeros(5, 4))
-    with pytest.raises(StyleError, match="Use a base adapter"):
+    with pytest.raises(StyleError, match="Pass a picture of the content, or use a base adapter"):
         patches.with_content(["a cat"], WORDS)
 
 

@@ -323,6 +323,7 @@ def test_the_network_ends_with_the_processors_that_it_had(styled, flux, referenc
 def test_what_acts_in_unets_only_is_refused(styled, flux, reference):
     refused: list[tuple[dict[str, Any], str]] = [
         ({"style": SharedAttention(), "num_images_per_prompt": 2}, "SharedAttention acts in the layers of a UNet"),
+        ({"style": SharedAttention()}, "SharedAttention acts in the layers of a UNet"),
         ({"style": reference, "blocks": "all", "hold_layout": 0.4}, "hold_layout acts in the layers of a UNet"),
         (
             {"style": reference, "blocks": "all", "fuse": "adain"},
@@ -332,6 +333,8 @@ def test_what_acts_in_unets_only_is_refused(styled, flux, reference):
     for arguments, message in refused:
         with pytest.raises(StyleError, match=message):
             styled("a", seed=3, **CALL, **arguments)
+    with pytest.raises(ModelError, match="guidance_interval is for UNets, and FluxPipeline has a diffusion"):
+        styled("a", style=reference, blocks="all", guidance_interval=(0.2, 0.8), **CALL)
     with pytest.raises(StyleError, match="DDIM inversion acts in the layers of a UNet, and FluxPipeline has"):
         styled.invert(reference)
     with pytest.raises(StyleError, match="attention of a diffusion transformer cannot be recorded"):

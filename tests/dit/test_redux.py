@@ -13,7 +13,7 @@ from transformers import SiglipImageProcessor
 
 from instantstyle import BlockError, CheckpointError, InstantStyle, JobError, ReduxStyle, StyleConditioning, StyleError
 from instantstyle.core.image_encoder import ImageEncoder
-from instantstyle.core.redux_style import read_redux
+from instantstyle.core.redux_style import check_tokens, read_redux
 
 from ..conftest import EMBEDDING_DIM
 from ..parity.flux import WIDTH, make_adapter, make_flux, make_pipeline, make_siglip
@@ -132,7 +132,32 @@ def test_it_acts_beside_an_adapter(flux, image_encoder, redux, reference):
     assert difference(styled("a", style=off, seed=3, **CALL).images, one) < 1e-4
 
 
+@torch.no_grad()
+def test_a_loop_of_ones_own_may_call_the_network_by_place(styled, flux, redux):
+    call = {
+        "hidden_states": torch.ones(1, 4, 4),
+        "encoder_hidden_states": torch.ones(1, 5, WIDTH),
+        "pooled_projections": torch.ones(1, flux.transformer.config.pooled_projection_dim),
+        "timestep": torch.tensor([0.5]),
+        "img_ids": torch.tensor([[0.0, row, column] for row in range(2) for column in range(2)]),
+        "txt_ids": torch.zeros(5, 3),
+        "guidance": torch.ones(1),
+    }
+    plain = flux.transformer(**call).sample
+    with styled.using(redux):
+        named, placed = flux.transformer(**call).sample, flux.transformer(*call.values()).sample
+    assert placed.equal(named)
+    assert difference(named, plain) > 1e-3
+
+
 def test_what_does_not_fit_is_refused(styled, tokenizer_folder, pipe, module, redux):
+    for tokens in ([[1.0] * WIDTH], None, redux.tokens[None], redux.tokens.long()):
+        with pytest.raises(StyleError, match=r"tokens is .*; it is a floating-point tensor \[tokens width\]"):
+            check_tokens(tokens)
+    with pytest.raises(StyleError, match=r"tokens is torch\.float32 \[0, 32\]; it is a floating-point tensor"):
+        ReduxStyle(torch.zeros(0, WIDTH))
+    with pytest.raises(StyleError, match="tokens has numbers that are not finite"):
+        ReduxStyle(redux.tokens * torch.nan)
     with pytest.raises(StyleError, match="0 is no reference, 1 is Redux"):
         ReduxStyle(redux.tokens, scale=-1)
     with pytest.raises(StyleError, match=r"weight of transformer_blocks\.1 is -1"):
@@ -141,6 +166,12 @@ def test_what_does_not_fit_is_refused(styled, tokenizer_folder, pipe, module, re
         draw(styled, redux, blocks="transformer_blocks.9")
     with pytest.raises(StyleError, match="width 5, those of the text 32"):
         styled("a", style=ReduxStyle(torch.zeros(2, 5)), seed=3, **CALL)
+    with pytest.raises(StyleError, match=r"scale is given.*give it to the LoraStyle, ReduxStyle or SharedAttention"):
+        styled("a", style=redux, scale=0.5, seed=3, **CALL)
+    idle = ({"scale": 0.5}, {"blocks": BLOCKS}, {"negative_style": Image.new("RGB", (8, 8))}, {"curve": [1, 0]})
+    for settings in idle:
+        with pytest.raises(StyleError, match=f"{next(iter(settings))} is given"), styled.using(redux, **settings):
+            pass
     with pytest.raises(StyleError, match="StableDiffusionXLPipeline has another network"):
         InstantStyle(pipe)("a", style=redux, num_inference_steps=1)
     with pytest.raises(StyleError, match=r"masks some of these, as Chroma's"):

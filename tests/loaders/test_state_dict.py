@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from instantstyle.errors import CheckpointError
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
-from instantstyle.loaders.state_dict import open_state_dict
+from instantstyle.loaders.state_dict import check_path, open_state_dict
 
 from ..conftest import base_projection
 from .test_ip_adapter_checkpoint import flat
@@ -180,3 +180,8 @@ def test_a_header_is_limited_before_it_is_read(tmp_path):
         file.truncate(10**12)
     with pytest.raises(CheckpointError, match="its header is too long"):
         IPAdapterCheckpoint.open(tmp_path / "a.safetensors")
+
+
+def test_what_is_neither_a_file_nor_tensors_is_rejected():
+    with pytest.raises(CheckpointError, match=r"is a Linear; pass a \.safetensors or \.bin file, or a state dict"):
+        check_path(torch.nn.Linear(1, 1))

@@ -174,6 +174,17 @@ def test_what_does_not_fit_is_named(styled, flux, image_encoder, reference):
         InstantStyle(flux, adapter=adapter, image_encoder=image_encoder)
 
 
+def test_styles_of_two_kinds_in_one_conditioning_are_refused_by_their_kinds(styled, flux, image_encoder, reference):
+    xlabs = InstantStyle(flux, adapter=make_adapter(flux.transformer), image_encoder=image_encoder)
+    one, other = (each.bind(each.style(reference), "transformer_blocks.1") for each in (styled, xlabs))
+    call = {"blocks": "transformer_blocks.1", "seed": 3, **CALL}
+    kinds = "adapters of unknown-instantx, and .* for adapters of unknown; give each"
+    with pytest.raises(StyleError, match=kinds):
+        InstantStyle(flux)(["a", "a"], style=[one, other], **call)
+    with pytest.raises(StyleError, match=r"the first adapter, and .* for adapters of unknown-instantx; give each"):
+        xlabs("a", style=one, negative_style=reference, negative_prompt="b", true_cfg_scale=3.0, **call)
+
+
 def test_the_table_is_that_of_the_file_and_roles_are_those_of_splitflux():
     shapes = list_instantx_shapes()
     layers = list_table_layers(FLUX_INSTANTX)

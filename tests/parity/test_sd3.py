@@ -12,7 +12,8 @@ from instantstyle.dit.families import FLUX, SD35
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from instantstyle.models.network import list_table_layers
 
-from .flux import make_siglip
+from .flux import make_adapter as make_xlabs_adapter
+from .flux import make_flux, make_instantx_adapter, make_siglip
 from .sd3 import INPUTS, list_instantx_shapes, make_adapter, make_pipeline
 from .test_flux import difference
 
@@ -131,6 +132,26 @@ def test_guidance_by_skipped_layers_is_conditional(styled, reference):
     assert min(difference(one, other) for one, other in pairs) > 1e-3
 
 
+@torch.no_grad()
+def test_a_loop_of_ones_own_may_call_the_network_by_place(styled, reference):
+    network = styled.pipe.transformer
+    call = {
+        "hidden_states": torch.ones(2, 16, 4, 4),
+        "encoder_hidden_states": torch.ones(2, 5, 32),
+        "pooled_projections": torch.ones(2, 48),
+    }
+    once = torch.tensor([500.0, 500.0])
+    plain = network(**call, timestep=once).sample
+    with styled.using(reference, blocks="all"):
+        named, placed = network(**call, timestep=once).sample, network(*call.values(), once).sample
+        with pytest.raises(StyleError, match="rows of a call have several timesteps, such as 500 and 100"):
+            network(**call, timestep=torch.tensor([500.0, 100.0]))
+        with pytest.raises(TypeError, match="multiple values"):
+            network(*call.values(), timestep=once, hidden_states=once)
+    assert placed.equal(named)
+    assert difference(named, plain) > 1e-3
+
+
 def test_a_saved_style_generates_the_same(styled, reference, tmp_path):
     styled.style(reference).save(tmp_path / "ink.style.safetensors", exact=True)
     assert difference(draw(styled, tmp_path / "ink.style.safetensors"), draw(styled, reference)) < 1e-6
@@ -159,6 +180,37 @@ def test_a_bound_style_equals_the_unbound_one(styled, reference, tmp_path):
         draw(styled, StyleConditioning(bound, blocks=blocks, negative_style=style))
 
 
+def test_a_style_bound_for_another_kind_of_transformer_is_refused(styled, tokenizer_folder, reference, image_encoder):
+    """Small networks are of no known family, and blocks of both have the same names and widths."""
+    flux = make_flux(tokenizer_folder)
+    xlabs = InstantStyle(flux, adapter=make_xlabs_adapter(flux.transformer), image_encoder=image_encoder)
+    timed = styled.bind(styled.style(reference), "all", num_inference_steps=3)
+    constant = xlabs.bind(xlabs.style(reference), "all")
+    assert timed.bindings[0].family == constant.bindings[0].family
+    for place in (styled, InstantStyle(styled.pipe)):
+        with pytest.raises(StyleError, match="keys and values are the same at all steps; here they change with"):
+            draw(place, constant)
+    for place in (xlabs, InstantStyle(flux)):
+        with pytest.raises(StyleError, match="keys and values change with the step; here they are the same at all"):
+            draw(place, timed)
+
+
+def test_adapters_of_other_kinds_are_refused_in_a_short_line(styled, tokenizer_folder):
+    """Widths of the small networks are the same, so that kinds alone tell them apart."""
+    flux = make_flux(tokenizer_folder)
+    timed, constant = "change with the step, as SD3.5's", "are the same at all steps"
+    refused = [
+        (styled.pipe, make_xlabs_adapter(flux.transformer), f"values {constant}, the network's {timed}; use an"),
+        (styled.pipe, make_instantx_adapter(flux.transformer), "it has no blocks with one stream, which this adapter"),
+        (flux, make_adapter(styled.pipe.transformer), f"values {timed}, the network's {constant}; use an adapter"),
+    ]
+    for pipe, adapter, message in refused:
+        with pytest.raises(CheckpointError) as caught:
+            InstantStyle(pipe, adapter=adapter)
+        assert message in str(caught.value)
+        assert len(str(caught.value)) < 250
+
+
 def test_what_does_not_fit_is_named(styled, reference, image_encoder):
     style = styled.style(reference)
     with pytest.raises(StyleError, match="num_inference_steps is 0; it must be a whole number from 1"):
@@ -175,6 +227,9 @@ def test_what_does_not_fit_is_named(styled, reference, image_encoder):
     del adapter["ip_adapter"]["1.norm_q.weight"]
     with pytest.raises(CheckpointError, match=r"missing ip_adapter\.1\.norm_q\.weight"):
         InstantStyle(styled.pipe, adapter=adapter, image_encoder=make_siglip())
+    truncated = {name: each for name, each in adapter["ip_adapter"].items() if not name.startswith("2.")}
+    with pytest.raises(CheckpointError, match=r"missing ip_adapter\.2\.norm_ip_k\.weight, expected \[16\]"):
+        InstantStyle(styled.pipe, adapter={**adapter, "ip_adapter": truncated}, image_encoder=make_siglip())
     with pytest.raises(CheckpointError, match=r"adapter \(timed\) needs patch features of width 24"):
         InstantStyle(styled.pipe, adapter=make_adapter(styled.pipe.transformer), image_encoder=image_encoder)
 

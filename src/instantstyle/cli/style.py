@@ -98,6 +98,8 @@ def run(
         raise JobError(f"--bind {bind} and --model {model} name different models; leave --model out.")
     if not bind and blocks != "style":
         raise JobError(f"--blocks {shorten(blocks)} selects the blocks to bind; add --bind MODEL, or leave it out.")
+    if not bind and steps is not None:
+        raise JobError("--steps is the number of steps for which a style is bound; add --bind MODEL, or leave it out.")
     if tuned_for not in (None, *get_args(Fuse)):
         raise JobError(f"--tuned-for is {shorten(tuned_for)}; it is one of {', '.join(get_args(Fuse))}.")
     path = output or Path(f"{references[0].name.partition('.')[0]}.style.safetensors")

@@ -171,6 +171,8 @@ def style_layers(builders: Builders, conditioning: StyleConditioning) -> StyleLa
 
 
 def _describe(builder: StyleBuilder) -> str:
+    if builder.adapter.checkpoint is None:
+        return f"adapters of {builder.adapter.family}"
     return f"adapter {shorten(builder.name)}" if builder.name else "the first adapter"
 
 

@@ -70,6 +70,14 @@ class BoundKeyValues:
         Raises:
             StyleError: Blocks are missing, or the layers belong to another network.
         """
+        # Networks of no known family share a name, and blocks of transformers have the same names in all of them.
+        if any(layer.is_timed != bool(self.timesteps) for layer in layers):
+            here, there = "are the same at all steps", "change with the step"
+            here, there = (here, there) if self.timesteps else (there, here)
+            raise StyleError(
+                f"{style} is bound for another network of the family {self.family}, in which keys and values {there}; "
+                f"here they {here}; bind it with this model."
+            )
         missing = {layer.block for layer in layers if layer.block and layer.block not in self.blocks}
         if missing:
             raise StyleError(

@@ -230,6 +230,23 @@ def find_changed_settings(settings: PipelineArguments) -> list[str]:
     return [name for name, value in settings.items() if not is_default(value, defaults[name])]
 
 
+def check_without_style(settings: PipelineArguments, crop: str = "center") -> None:
+    """Check that no setting is given that only a style would have.
+
+    Args:
+        settings: Fields of `StyleConditioning` beside the style.
+        crop: How reference images are made square.
+
+    Raises:
+        StyleError: There is one, which has no effect.
+    """
+    if idle := [*([] if crop == "center" else ["crop"]), *find_changed_settings(settings)]:
+        raise StyleError(
+            f"{idle[0]} is given, but style is None or has no reference, so that it has no effect; pass style=, or "
+            "give it to the LoraStyle, ReduxStyle or SharedAttention."
+        )
+
+
 def read_file_once(mask: object) -> object:
     """Read a mask that is a file, so that its content acts and is recorded as it is now; return others unchanged.
 

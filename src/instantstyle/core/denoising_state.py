@@ -139,7 +139,7 @@ class DenoisingState:
             scheduler, is_own_schedule = call.pipe.scheduler, True
         self.seen_parts |= {*self.row_layout}
         timestep = kwargs["timestep"] if "timestep" in kwargs else args[1]
-        self.timestep = float(torch.as_tensor(timestep).flatten()[0]) if self.needs_timestep else None
+        self.timestep = _read_timestep(timestep) if self.needs_timestep else None
         if self._progress is None:
             self._progress = self._share_in_schedule(timestep, scheduler, is_own_schedule)
 
@@ -301,3 +301,14 @@ class DenoisingState:
             return None
         self._num_steps = len(timesteps)
         return self._place / len(timesteps)
+
+
+def _read_timestep(timestep: Any) -> float:
+    """Return the timestep of a call; raises `StyleError` where its rows have several."""
+    rows = torch.as_tensor(timestep).flatten()
+    if bool((rows != rows[0]).any()):
+        raise StyleError(
+            f"The rows of a call have several timesteps, such as {float(rows[0]):g} and {float(rows[-1]):g}, and keys "
+            "and values of this adapter change with them; call the network for each alone."
+        )
+    return float(rows[0])

@@ -13,6 +13,7 @@ from ..errors import JobError, ModelError
 from ..utils.numbers import read_numbers
 from ..utils.text import shorten
 from .denoising_state import DenoisingState
+from .protocols import find_network, is_transformer
 from .row_layout import GUIDED, RowLayout, find_known_class, unknown_pipeline_error, uses_two_parts
 
 GuidanceInterval = tuple[float, float]
@@ -47,7 +48,7 @@ def validate_interval(pipe: object, interval: object, declared: RowLayout | None
 
     Raises:
         JobError: `interval` is not a pair of shares in order.
-        ModelError: The pipeline's batches are not known, or have other parts.
+        ModelError: The pipeline's batches are not known, or have other parts, or its network is a transformer.
     """
     numbers = read_numbers(interval) if isinstance(interval, Sequence) or hasattr(interval, "tolist") else None
     if numbers is None or len(numbers) != 2:
@@ -57,6 +58,10 @@ def validate_interval(pipe: object, interval: object, declared: RowLayout | None
         raise _interval_error(interval)
     if (start, end) == (0, 1):
         return None
+    if is_transformer(find_network(pipe)):
+        raise ModelError(
+            f"guidance_interval is for UNets, and {type(pipe).__name__} has a diffusion transformer; leave it out."
+        )
     name = find_known_class(type(pipe).__mro__)
     if name is None and declared is None:
         raise unknown_pipeline_error(type(pipe).__name__)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import ModelError
+from ..errors import ModelError, StyleError
 from ..imaging.loading import ImageLike
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import StateDictSource
@@ -15,11 +15,12 @@ from ..recipe_types import Combine, Crop, Removal
 from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, copy_spec
 from ..unet.probe_file import resolve_block_spec
+from ..utils.text import shorten
 from .adapters import assign_adapter, find_builder, find_named, fit_to_network, open_further, style_layers
 from .attention.decoupled import Fuse
 from .attention_maps import AttentionMaps
 from .call_rows import CallRows
-from .conditioning import MaskLike, StyleConditioning, as_conditionings, read_file_once
+from .conditioning import MaskLike, StyleConditioning, as_conditionings, check_without_style, read_file_once
 from .content_inputs import Content
 from .frame_weights import FrameWeights, copy_frame_weights
 from .guidance_checks import warn_of_fuse, warn_of_guidance
@@ -264,11 +265,12 @@ class InstantStyle:
             style: The style, or references of one.
             blocks: The blocks.
             num_inference_steps: For SD3.5, whose keys and values change with the step: the steps of the calls in which
-                the style will act. None is the model's default, or that of the pipeline.
+                the style will act. None is the model's default, or that of the pipeline; other adapters refuse it.
 
         Raises:
             BlockError: The network has no such block.
-            StyleError: The style is one of another encoder, or the schedule depends on more than the steps.
+            StyleError: The style is one of another encoder, the schedule depends on more than the steps, or keys and
+                values do not change with them.
         """
         ready = self.builder.as_style(style)
         builder = self._builder_of(ready)
@@ -277,6 +279,11 @@ class InstantStyle:
         if (checkpoint := builder.adapter.checkpoint) is not None and checkpoint.is_timed:
             default = self.defaults.get("num_inference_steps")
             timesteps = list_timesteps(self.pipe, default if num_inference_steps is None else num_inference_steps)
+        elif num_inference_steps is not None:
+            raise StyleError(
+                f"num_inference_steps (--steps) is {shorten(num_inference_steps)}, and keys and values of this "
+                "adapter are the same at all steps; leave it out."
+            )
         return ready.with_binding(builder.adapter.bind(ready, self._without_probe_file(blocks), timesteps))
 
     def minus(self, style: Style | ReferenceLike, content: Content, content_scale: float | None = None) -> Style:
@@ -323,10 +330,13 @@ class InstantStyle:
         redux, rest = split_redux(rest)
         check_methods(self.pipe, {"SharedAttention": shared is not None, "LoraStyle": bool(loras)})
         check_redux(self.pipe, redux)
-        styles = [] if rest is None else self.builder.as_styles(rest)
-        negative = None if negative_style is None else self._as_negative(negative_style, rest)
         settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve, "frames": frames}
-        settings |= {"blocks": blocks, "fuse": fuse, "negative_style": negative}
+        settings |= {"blocks": blocks, "fuse": fuse, "negative_style": negative_style}
+        if rest is None:
+            check_without_style(settings)
+        styles = [] if rest is None else self.builder.as_styles(rest)
+        if negative_style is not None:
+            settings["negative_style"] = self._as_negative(negative_style, rest)
         conditionings = self._as_conditionings(styles, settings) if rest is not None else []
         acting = PreparedLoras(self._read_files_of(loras), self.pipe, self.architecture)
         weights, tokens = prepare_tokens(redux, self.adapter)
@@ -485,9 +495,11 @@ class InstantStyle:
         shared, added = split_shared(style)
         loras, added = split_loras(added)
         redux, added = split_redux(added)
+        given = {"SharedAttention": shared is not None, "LoraStyle": bool(loras), "inversion": inversion is not None}
+        given |= {"latent_colours": latent_colours is not None, "hold_layout": bool(hold_layout)}
+        check_methods(self.pipe, given)
+        check_redux(self.pipe, redux)
         loras = self._read_files_of(loras)
-        given = {"inversion": inversion is not None, "latent_colours": latent_colours is not None}
-        check_methods(self.pipe, {"hold_layout": bool(hold_layout), **given})
         check_arguments(self.pipe, arguments, self.__call__, is_styled=added is not None)
         arguments = {**self.defaults, **fit_arguments(self.pipe, inversion, shared, arguments)}
         check_steps(self.pipe, arguments)
@@ -553,6 +565,8 @@ class InstantStyle:
     def _as_negative(self, negative: Style | ReferenceLike, style: object) -> Style:
         """Return a negative style; one of a reference is for the adapter of the style."""
         builder = self._builder_of(style)
+        # A style may be bound with a kind of adapter that is not here, which makes no style of a reference.
+        builder = self.builder if builder.adapter.checkpoint is None else builder
         ready = builder.as_style(negative)
         return assign_adapter(builder, ready) if builder.name and not isinstance(negative, Style) else ready
 

@@ -20,6 +20,7 @@ from ..loaders.state_dict import StateDictSource, open_state_dict
 from ..recipe_types import Crop
 from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, Layer, copy_spec, find_weight
+from ..utils.finite_check import is_finite
 from ..utils.text import shorten
 from .attention.token_weight import TokenWeight
 from .attention.weight import Weight
@@ -69,6 +70,7 @@ class ReduxStyle:
     """Factors on the scale over the steps, see `StyleConditioning`."""
 
     def __post_init__(self) -> None:
+        check_tokens(self.tokens)
         curve = check_strength(self.scale, self.start, self.end, self.curve)
         if any(factor < 0 for factor in (self.scale, *(curve or ()))):
             raise StyleError(
@@ -117,6 +119,21 @@ class ReduxStyle:
             raise StyleError(f"The weight of {layer.block} is {factor:g}; the weight of tokens is 0 or more.")
         mask = None if self.mask is None else load_mask(self.mask)
         return Weight(torch.tensor(self.scale * factor), mask, make_schedule(self.start, self.end, self.curve))
+
+
+def check_tokens(tokens: object) -> None:
+    """Check the tokens of a reference.
+
+    Raises:
+        StyleError: They are no tensor [tokens width] of finite floating-point numbers, or there is none.
+    """
+    if not (isinstance(tokens, Tensor) and tokens.ndim == 2 and tokens.numel() and tokens.is_floating_point()):
+        found = f"{tokens.dtype} {list(tokens.shape)}" if isinstance(tokens, Tensor) else shorten(tokens)
+        raise StyleError(
+            f"tokens is {found}; it is a floating-point tensor [tokens width], as ReduxStyle.encode computes it."
+        )
+    if not is_finite(tokens):
+        raise StyleError("tokens has numbers that are not finite; encode the reference again.")
 
 
 ReduxStyles = ReduxStyle | Sequence[ReduxStyle | StyleConditioning | Style | LoraStyle | SharedAttention]

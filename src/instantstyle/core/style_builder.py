@@ -19,7 +19,7 @@ from ..recipe_types import WORDLESS, Combine, Crop, Reference, Removal
 from ..utils.numbers import is_finite_number, read_numbers
 from ..utils.text import shorten
 from .colour_texture import COLOUR_SCALE, TEXTURE_SCALE
-from .conditioning import StyleConditioning, find_changed_settings
+from .conditioning import StyleConditioning, check_without_style
 from .content_inputs import Content, as_content_list, embed_contents, is_no_content
 from .ip_adapter import IPAdapter, missing_adapter_error
 from .protocols import ContentEncoder, Pipeline, PipelineArguments
@@ -207,12 +207,7 @@ class StyleBuilder:
         if style is None:
             if changes:
                 raise StyleError(f"{changes[0]} says what is removed from a style, but style is None.")
-            crops = [] if crop == "center" else ["crop"]
-            if idle := [*crops, *find_changed_settings(settings)]:
-                raise StyleError(
-                    f"{idle[0]} is given, but style is None or has no reference, so that it has no effect; pass "
-                    "style=, or give it to the LoraStyle or SharedAttention."
-                )
+            check_without_style(settings, crop)
             return None
         styles = self.as_styles(style, crop)
         return self.without_content_each(styles, *removes.values()) if changes else styles

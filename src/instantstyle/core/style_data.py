@@ -213,7 +213,7 @@ class StyleData:
         if self.uses_patch_features and is_words:
             raise StyleError(
                 f"Content cannot be removed from {self.name}: it consists of patch features, "
-                "and words have no embedding among those. Use a base adapter (not Plus, not full)."
+                "and words have no embedding among those. Pass a picture of the content, or use a base adapter."
             )
         if self.uses_patch_features and removal != "subtract":
             raise StyleError(

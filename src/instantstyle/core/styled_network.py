@@ -7,6 +7,7 @@ from, so that they can be removed in any order, and the UNet ends with the objec
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+import inspect
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from .guidance_interval import GuidanceInterval, skips_unconditional
 from .partial_batch import KeptRows, PartialBatch
 from .pipeline_call import find_pipeline_call, unwrap_compiled
 from .processor_checks import attention_layer, check_in_place, is_cross_attention
-from .protocols import Network
+from .protocols import Network, is_transformer
 from .row_layout import RowLayout
 from .text_tokens import TextTokens
 
@@ -143,6 +144,7 @@ class StyledNetwork:
             )
             self.state.needs_timestep = any(each.needs_timestep for each in self._active.values())
             call, is_own = find_pipeline_call(unet), named is not None
+            args, kwargs = _name_arguments(unet, args, kwargs)
             self.state.begin(args, kwargs, call, named or scheduler, declared, is_own_schedule=is_own)
             try:
                 for tokens in filter(None, (each.text_tokens for each in self._injections)):
@@ -252,3 +254,19 @@ class StyledNetwork:
 
     def _text_cache(self, name: str) -> StyledAttnProcessor:
         return self._text_caches.setdefault(name, StyledAttnProcessor([], self.state))
+
+
+def _name_arguments(
+    network: Network, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Return the arguments of a call of a transformer by name: their order differs between transformers.
+
+    UNets have one order, and calls of them are returned unchanged, as are those that the network itself refuses.
+    """
+    if not args or not is_transformer(network):
+        return args, kwargs
+    names = [*inspect.signature(type(unwrap_compiled(network)).forward).parameters][1:]
+    named = dict(zip(names, args, strict=False))
+    if len(named) < len(args) or named.keys() & kwargs.keys():
+        return args, kwargs
+    return (), {**named, **kwargs}

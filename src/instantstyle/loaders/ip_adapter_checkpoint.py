@@ -146,9 +146,7 @@ class IPAdapterCheckpoint:
 
     def list_layer_tensors(self, numbers: Iterable[int]) -> list[str]:
         """List the standard names of the keys and values of some layers, with their biases if they have any."""
-        if self.is_timed:
-            return [f"ip_adapter.{number}.{name}" for number in numbers for name in TIMED_NAMES]
-        return list_layer_tensors(numbers, self.has_biases)
+        return list_layer_tensors(numbers, self.has_biases, self.is_timed)
 
     def read_projection(self) -> dict[str, Tensor]:
         """Read the weights of the projection network.
@@ -248,11 +246,22 @@ class IPAdapterCheckpoint:
         self._state_dict.assign_layer_numbers(numbers)
         self._names_read.clear()
         dims = sorted({layer.cross_dim for layer in layers})
-        if self.cross_dim not in dims:
+        if not layers:
+            lacks = (
+                "blocks with one stream, which this adapter reaches" if self.reaches_all_blocks else "layers for it"
+            )
+            problems = [f"it has no {lacks}; use an adapter that was trained for it"]
+        elif self.cross_dim not in dims:
             # One line instead of a list of all tensors, which have other shapes throughout.
             wanted = " or ".join(_format_cross_dim(dim) for dim in dims)
             trained = _format_cross_dim(self.cross_dim, self.architecture)
             problems = [f"it was trained for cross dim {trained}; the network has {wanted}"]
+        elif self.is_timed != layers[0].is_timed:
+            here, there = "are the same at all steps", "change with the step, as SD3.5's"
+            here, there = (here, there) if self.is_timed else (there, here)
+            problems = [
+                f"the adapter's keys and values {there}, the network's {here}; use an adapter that was trained for it"
+            ]
         else:
             problems = self._compare_layers(layers)
         if problems:
@@ -304,7 +313,11 @@ class IPAdapterCheckpoint:
     def _timed_shapes(self, layer: Layer) -> dict[str, tuple[int, ...]]:
         """Return the shapes of a layer whose keys and values change with the timestep; heads are as wide as norms."""
         name, inner = f"ip_adapter.{layer.number}", self.projection.inner or 0
-        head = self.shapes.get(f"{name}.norm_ip_k.weight", (0,))
+        # The width of heads is read from the file, of any layer that has it.
+        norms = (f"{name}.norm_ip_k.weight", *self._names_in("ip_adapter"))
+        head = next(
+            (self.shapes[norm] for norm in norms if norm.endswith("norm_ip_k.weight") and norm in self.shapes), (0,)
+        )
         changed = 2 * layer.cross_dim
         return {
             f"{name}.norm_ip.linear.weight": (changed, inner),
@@ -331,8 +344,16 @@ def layer_tensor_names(number: int, end: Literal["weight", "bias"] = "weight") -
     return f"ip_adapter.{number}.to_k_ip.{end}", f"ip_adapter.{number}.to_v_ip.{end}"
 
 
-def list_layer_tensors(numbers: Iterable[int], has_biases: bool) -> list[str]:
-    """List the standard names of the keys and values of some layers, and of their biases."""
+def list_layer_tensors(numbers: Iterable[int], has_biases: bool, is_timed: bool = False) -> list[str]:
+    """List the standard names of the tensors of some layers.
+
+    Args:
+        numbers: The layers.
+        has_biases: Whether keys and values have biases.
+        is_timed: Whether keys and values change with the timestep.
+    """
+    if is_timed:
+        return [f"ip_adapter.{number}.{name}" for number in numbers for name in TIMED_NAMES]
     ends: tuple[Literal["weight", "bias"], ...] = ("weight", "bias") if has_biases else ("weight",)
     return [name for number in numbers for end in ends for name in layer_tensor_names(number, end)]
 

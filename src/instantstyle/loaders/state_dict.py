@@ -176,6 +176,14 @@ class InMemoryStateDict(LazyStateDict):
         return tensor
 
 
+def check_path(source: object) -> None:
+    """Raise `CheckpointError` for weights that are neither tensors in memory nor a path, such as a module."""
+    if not isinstance(source, str | os.PathLike):
+        raise CheckpointError(
+            f"The adapter is a {type(source).__name__}; pass a .safetensors or .bin file, or a state dict."
+        )
+
+
 def open_state_dict(source: StateDictSource) -> LazyStateDict:
     """Open a state dict without reading its tensors.
 
@@ -190,6 +198,7 @@ def open_state_dict(source: StateDictSource) -> LazyStateDict:
     """
     if isinstance(source, Mapping):
         return InMemoryStateDict(source, "the state dict")
+    check_path(source)
     path = Path(source)
     # Unlike `Path.is_file`, this raises nothing for a name that file systems refuse.
     if not os.path.isfile(path):

@@ -57,7 +57,7 @@ def missing_adapter_error(card: ModelCard) -> ModelError:
     """Make the error for a model without an adapter."""
     return ModelError(
         f"{card.name} names no IP-Adapter; pass adapter=, a file or the name of a model whose adapter is "
-        'for the same base, such as "sdxl" or "sd15".'
+        'for the same base, such as "sdxl", "sd15", "flux-dev" or "sd35-large".'
     )
 
 

@@ -139,7 +139,9 @@ def plan(
         dtype=dtype,
         device=device,
         blocks=selected,
-        tensors=list_layer_tensors(numbers, any(layer.has_bias for layer in layers)),
+        tensors=list_layer_tensors(
+            numbers, any(layer.has_bias for layer in layers), any(layer.is_timed for layer in layers)
+        ),
         adapter_bytes=adapter_bytes,
         # Keys and values, each for the conditional and the unconditional half of a batch.
         style_bytes=sum(2 * 2 * tokens * layer.width * dtype.itemsize for layer in layers),
