@@ -51,7 +51,7 @@ def test_the_command_writes_a_file_for_each_stage(tmp_path, capsys):
 
 def test_the_states_of_the_next_model_fit_its_networks(tmp_path):
     restore.main(["--folder", str(tmp_path)])
-    for name, module in (("vae", VaeStage().module), ("unet-16", NestedUNet())):
+    for name, module in (("vae", VaeStage().module), ("unet", NestedUNet())):
         state = load_state(tmp_path / f"{name}.pt")
         module.load_state_dict(state["averaged"])
         assert state["images"] == sum(leg["images"] for leg in state["earlier"]) > 0

@@ -14,6 +14,7 @@ from findings import study, tables
 from instantstyle.synthetic import FILLS, GROUNDS, LAYOUTS, MINI_SCOPE, OUTLINES, Scope
 from training.mini.checkpoint import STATES, read_record
 from training.mini.stage import Leg
+from training.mini.stages import STAGES
 from training.mini.table import format_table
 
 RESULTS = Path(__file__).parent / "results"
@@ -23,12 +24,12 @@ BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 
 def format_training(record: dict[str, list[Leg]]) -> str:
-    """Format a row for each leg of each stage."""
+    """Format a row for each leg of each stage, in the order of the stages."""
     lines = ["| stage | machine | images | minutes |", "|---|---|---|---|"]
     lines += [
         f"| {name} | {leg['machine']} | {leg['images']:,} | {leg['minutes']:.0f} |"
-        for name, legs in record.items()
-        for leg in legs
+        for name in STAGES
+        for leg in record.get(name, ())
     ]
     return "\n".join(lines)
 
@@ -71,7 +72,7 @@ def read_results(name: str) -> dict[str, Any]:
 
 def render_card() -> str:
     """Render the model card from its template and the results."""
-    table, ablations, next_needed = map(read_results, ("table", "needed", "needed-unet-16"))
+    table, ablations, next_needed = map(read_results, ("table", "needed", "needed-unet"))
     probe = study.read_results(study.RESULTS, ["blocks"])["blocks"]
     template = (Path(__file__).parent / "card.md").read_text()
     return template.format(
