@@ -24,12 +24,12 @@ BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 
 def format_training(record: dict[str, list[Leg]]) -> str:
-    """Format a row for each leg of each stage, in the order of the stages."""
+    """Format a row for each leg of each stage."""
     lines = ["| stage | machine | images | minutes |", "|---|---|---|---|"]
     lines += [
         f"| {name} | {leg['machine']} | {leg['images']:,} | {leg['minutes']:.0f} |"
-        for name in STAGES
-        for leg in record.get(name, ())
+        for name, legs in record.items()
+        for leg in legs
     ]
     return "\n".join(lines)
 
@@ -72,6 +72,7 @@ def read_results(name: str) -> dict[str, Any]:
 
 def render_card() -> str:
     """Render the model card from its template and the results."""
+    states = {name: legs for file in STATES.glob("*.safetensors") for name, legs in read_record(file).items()}
     table, ablations, next_needed = map(read_results, ("table", "needed", "needed-unet"))
     probe = study.read_results(study.RESULTS, ["blocks"])["blocks"]
     template = (Path(__file__).parent / "card.md").read_text()
@@ -89,9 +90,7 @@ def render_card() -> str:
         off=tables.format_blocks(probe["results"], "off"),
         ablations=ablations,
         ablation_rows=format_ablations(ablations),
-        next_training=format_training(
-            {stage: legs for file in STATES.glob("*.safetensors") for stage, legs in read_record(file).items()}
-        ),
+        next_training=format_training({name: states[name] for name in STAGES if name in states}),
         next_needed=next_needed,
         next_share=next_needed["without"]["deep"]["transformers"] / next_needed["whole"] - 1,
     )
