@@ -25,7 +25,7 @@ from ..unet.architectures import Architecture
 from ..unet.blocks import BlockOrLayer, BlockSpec, Layer, find_weight
 from ..utils.weight_fingerprint import fingerprint_weights
 from .attention.decoupled import StyleKeyValues
-from .attention.interface import LayerSettings
+from .attention.interface import LayerSettings, norm_heads
 from .attention.timed import TabulatedKeyValues, TimedKeyValues, TimedTokens
 from .attention.weight import Weight, overlap
 from .bound_style import BoundKeyValues, KeyValue, bind_command
@@ -430,12 +430,9 @@ def _project(
         F.linear(x, weight.to(x), None if bias is None else bias.to(x))
         for weight, bias in zip(weights, biases, strict=True)
     )
-    return (key, value) if normed_width is None else (_norm_heads(key, normed_width), _norm_heads(value, normed_width))
-
-
-def _norm_heads(x: Float[Tensor, "2 tokens width"], head_width: int) -> Float[Tensor, "2 tokens width"]:
-    """Divide each head by its root mean square (InstantX's `RMSNorm` without weights)."""
-    return F.rms_norm(x.unflatten(-1, (-1, head_width)), (head_width,), eps=RMS_EPSILON).flatten(-2)
+    if normed_width is None:
+        return key, value
+    return norm_heads(key, normed_width, RMS_EPSILON), norm_heads(value, normed_width, RMS_EPSILON)
 
 
 def missing_adapter_error(family: str, style: Style | None = None) -> StyleError:

@@ -8,6 +8,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, SupportsIndex, TypeVar, runtime_checkable
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -149,3 +150,10 @@ def _add_bias(attend: Attend, added: Tensor) -> Attend:
 def split_heads(x: Float[Tensor, "batch tokens width"], heads: int) -> Heads:
     """Split the width into attention heads."""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def norm_heads(
+    x: Float[Tensor, "*batch width"], head_width: int, epsilon: float, weight: Float[Tensor, " head"] | None = None
+) -> Float[Tensor, "*batch width"]:
+    """Divide each head by its root mean square, √(mean + epsilon), and multiply by a weight if there is one."""
+    return F.rms_norm(x.unflatten(-1, (-1, head_width)), (head_width,), weight, epsilon).flatten(-2)

@@ -15,7 +15,7 @@ from ...errors import StyleError
 from ..denoising_state import DenoisingState
 from ..image_projection import embed_timestep, timed_tokens
 from .decoupled import DecoupledAttention, StyleKeyValues
-from .interface import Heads, LayerInputs
+from .interface import Heads, LayerInputs, norm_heads
 from .weight import Weight
 
 RMS_EPSILON = LAYER_EPSILON = 1e-6
@@ -36,11 +36,6 @@ class TimedTokens:
     def __init__(self, weights: LayerWeights, features: Float[Tensor, "2 prompts references patches dim"]) -> None:
         self._weights, self._features = weights, features
         self._found: tuple[float, Tensor, Tensor] | None = None
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of all references of a style."""
-        return self._features.shape[2] * self._weights["latents"].shape[1]
 
     def to(self, x: Tensor) -> None:
         """Cast to the device and dtype of `x`; does nothing where they are."""
@@ -94,8 +89,8 @@ class TimedKeyValues:
             F.silu(embedded), weights["norm_ip.linear.weight"], weights["norm_ip.linear.bias"]
         ).chunk(2, dim=-1)
         tokens = F.layer_norm(tokens, tokens.shape[-1:], eps=LAYER_EPSILON) * (1 + scale) + shift
-        key = norm_heads(F.linear(tokens, weights["to_k_ip.weight"]), weights["norm_ip_k.weight"])
-        return key, F.linear(tokens, weights["to_v_ip.weight"])
+        key, norm = F.linear(tokens, weights["to_k_ip.weight"]), weights["norm_ip_k.weight"]
+        return norm_heads(key, len(norm), RMS_EPSILON, norm), F.linear(tokens, weights["to_v_ip.weight"])
 
 
 TIMESTEP_TOLERANCE = 0.5
@@ -140,11 +135,6 @@ class TabulatedKeyValues:
         return self.key[:, :, part], self.value[:, :, part]
 
 
-def norm_heads(x: Float[Tensor, "*batch width"], weight: Float[Tensor, " head"]) -> Float[Tensor, "*batch width"]:
-    """Divide each head by its root mean square, and multiply by a weight."""
-    return F.rms_norm(x.unflatten(-1, (-1, len(weight))), (len(weight),), weight, RMS_EPSILON).flatten(-2)
-
-
 class TimedAttention(DecoupledAttention):
     """Attends to the image's own keys and values and to a style's, with norms of its own.
 
@@ -164,7 +154,9 @@ class TimedAttention(DecoupledAttention):
             StyleError: The step is not known, or the style has a mask and the batch holds parts of an image.
         """
         super().prepare_step(state)
-        if state.timestep is not None:
+        acts = self._is_active and self.style.weight.factor(state) != 0
+        # A table costs nothing to read, and refuses timesteps that it lacks at every step.
+        if state.timestep is not None and (acts or isinstance(self.settings, TabulatedKeyValues)):
             key, value = self.settings.at(state.timestep)
             self.style, self._key_value = replace(self.style, key=key, value=value), None
 
