@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError, StyleError
 from ..imaging.loading import ImageLike, check_crop, open_reference
+from ..loaders.projection_config import infer_sizes
 from ..loaders.state_dict import StateDictSource, open_state_dict
 from ..recipe_types import Crop
 from ..unet.architectures import Architecture
@@ -111,14 +112,21 @@ class ReduxStyle:
         features = encoder.last_features([open_reference(image, "reference")], crop)[0]
         return cls(redux_tokens(weights, features), **settings)
 
-    def weigh(self, layer: Layer, architecture: Architecture) -> Weight:
-        """Return the weight of the tokens in one layer."""
+    def weigh(self, layers: Sequence[Layer], architecture: Architecture) -> list[Weight]:
+        """Return the weight of the tokens in each layer.
+
+        Raises:
+            BlockError: The network has no such block.
+            StyleError: A block's weight is negative.
+        """
         selected = architecture.select_in_all_rows(self.blocks, "a ReduxStyle")
-        factor = find_weight(selected, layer) if selected else 0.0
-        if factor < 0:
-            raise StyleError(f"The weight of {layer.block} is {factor:g}; the weight of tokens is 0 or more.")
+        factors = [find_weight(selected, layer) if selected else 0.0 for layer in layers]
+        for layer, factor in zip(layers, factors, strict=True):
+            if factor < 0:
+                raise StyleError(f"The weight of {layer.block} is {factor:g}; the weight of tokens is 0 or more.")
         mask = None if self.mask is None else load_mask(self.mask)
-        return Weight(torch.tensor(self.scale * factor), mask, make_schedule(self.start, self.end, self.curve))
+        schedule = make_schedule(self.start, self.end, self.curve)
+        return [Weight(torch.tensor(self.scale * factor), mask, schedule) for factor in factors]
 
 
 def check_tokens(tokens: object) -> None:
@@ -171,7 +179,7 @@ def prepare_tokens(styles: Sequence[ReduxStyle], adapter: IPAdapter) -> tuple[St
         )
     ends = [*accumulate(len(style.tokens) for style in styles)]
     total = ends[-1]
-    weights = [[style.weigh(layer, architecture) for layer in layers] for style in styles]
+    weights = [style.weigh(layers, architecture) for style in styles]
     by_layer: dict[str, tuple[TokenWeight, ...]] = {
         layer.name: tuple(
             TokenWeight(weights[number][place], end - len(style.tokens) - total, end - total)
@@ -202,13 +210,11 @@ def read_redux(source: StateDictSource, encoder: ImageEncoder) -> dict[str, Tens
     tensors = open_state_dict(source)
     if tensors.shapes.keys() != _SHAPES.keys():
         raise CheckpointError(f"{name} is not FLUX.1 Redux, which has {', '.join(_SHAPES)}.")
-    sizes: dict[str, int] = {}
+    sizes = infer_sizes(_SHAPES, tensors.shapes)
     for tensor, words in _SHAPES.items():
-        shape = tensors.shapes[tensor]
-        if len(shape) != len(words.split()) or any(
-            sizes.setdefault(word, size) != size for word, size in zip(words.split(), shape, strict=False)
-        ):
-            raise CheckpointError(f"{name} has {tensor} of {list(shape)}, which does not fit its other tensors.")
+        shape = list(tensors.shapes[tensor])
+        if shape != [sizes.get(word) for word in words.split()]:
+            raise CheckpointError(f"{name} has {tensor} of {shape}, which does not fit its other tensors.")
     if sizes["dim"] != encoder.hidden_size:
         raise CheckpointError(
             f"{name} reads patch features of width {sizes['dim']}, and {encoder.name} has {encoder.hidden_size}; use "

@@ -138,7 +138,7 @@ def detect_projection(shapes: Shapes, name: str) -> ProjectionConfig:
         )
     [projection_type] = types
     expected = _expected_shapes(projection_type, shapes)
-    sizes = _infer_sizes(expected, shapes)
+    sizes = infer_sizes(expected, shapes)
     problems = _compare_shapes(expected, shapes, sizes) or _check_proportions(projection_type, sizes)
     if problems:
         raise CheckpointError(f"{name} has an invalid projection ({projection_type}): {'; '.join(problems)}.")
@@ -156,7 +156,7 @@ def _expected_shapes(projection_type: ProjectionType, names: Iterable[str]) -> d
     return table | {f"layers.{depth}.{end}": shape for depth in layers for end, shape in layer.items()}
 
 
-def _infer_sizes(expected: Mapping[str, str], shapes: Shapes) -> dict[str, int]:
+def infer_sizes(expected: Mapping[str, str], shapes: Shapes) -> dict[str, int]:
     """Read each named size from the first tensor that has it."""
     sizes = {"1": 1}
     for tensor, words in expected.items():
