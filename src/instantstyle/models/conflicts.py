@@ -45,7 +45,7 @@ def find_conflicts(
     checkpoint = None
     try:
         checkpoint = None if source is None else IPAdapterCheckpoint.open(source)
-        network = find_network(card, all_blocks=None if checkpoint is None else checkpoint.reaches_all_blocks)
+        network = find_network(card, checkpoint)
         _check_adapter(card, checkpoint, network)
     except CheckpointError as error:
         yield error

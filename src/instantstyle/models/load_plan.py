@@ -150,7 +150,7 @@ def plan(
 
 def _find_layers(card: ModelCard, checkpoint: IPAdapterCheckpoint | None) -> tuple[Sequence[Layer], Architecture]:
     """Find layers and architecture of the network; of one that is not on this machine, by the adapter."""
-    network = find_network(card, all_blocks=None if checkpoint is None else checkpoint.reaches_all_blocks)
+    network = find_network(card, checkpoint)
     if network is not None:
         return network.layers, network.architecture.with_layers(layer.name for layer in network.layers)
     architecture = (checkpoint.architecture if checkpoint else None) or card.adapter_architecture

@@ -13,6 +13,7 @@ from ..core.ip_adapter import list_layers, projects_text
 from ..dit.families import TRANSFORMERS
 from ..dit.layers import joint_attention_layers, timed_layers
 from ..errors import CheckpointError
+from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..unet.architectures import Architecture
 from ..unet.blocks import Layer
 from ..utils.hub import find_cached_file
@@ -62,12 +63,12 @@ class Network:
     architecture: Architecture
 
 
-def find_network(card: ModelCard, *, all_blocks: bool | None = None) -> Network | None:
+def find_network(card: ModelCard, checkpoint: IPAdapterCheckpoint | None = None) -> Network | None:
     """Find the UNet or the transformer of a model.
 
     Args:
         card: The model.
-        all_blocks: Whether the adapter is one for all blocks of a transformer; None as the card's own.
+        checkpoint: The adapter, by which the layers of a transformer are chosen; None as the card's own.
 
     Returns:
         The network, from the table of the card's architecture or from the config of the UNet; None if neither
@@ -76,7 +77,7 @@ def find_network(card: ModelCard, *, all_blocks: bool | None = None) -> Network 
     Raises:
         CheckpointError: The config of the network cannot be read.
     """
-    own = card.architecture
+    own, all_blocks = card.architecture, None if checkpoint is None else checkpoint.reaches_all_blocks
     if own is not None and own.is_transformer and not own.is_timed and all_blocks not in (None, own.has_single_stream):
         own = next(family for family in TRANSFORMERS if family.has_single_stream == all_blocks)
     if own is not None and own.depths and own.cross_dim:
