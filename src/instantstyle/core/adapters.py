@@ -122,10 +122,8 @@ def assign_adapter(builder: StyleBuilder, style: Style) -> Style:
     bound = style.bound_for(builder.adapter.family)
     if bound is not None and builder.name and style.adapter != builder.name:
         if style.has_ingredients:
-            style, bound = (
-                replace(style, bindings=tuple(other for other in style.bindings if other is not bound)),
-                None,
-            )
+            style = replace(style, bindings=tuple(other for other in style.bindings if other is not bound))
+            bound = None
         elif bound.adapter != builder.adapter.fingerprint:
             bound = None
     if bound is None:

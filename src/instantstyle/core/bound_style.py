@@ -52,8 +52,8 @@ class BoundKeyValues:
     @property
     def size(self) -> int:
         """Size of all tensors in bytes."""
-        pairs = [*self.layers.values(), *self.shifts.values()]
-        return sum(tensor.nbytes for tensor in (*(each for pair in pairs for each in pair), *self.norms.values()))
+        groups = [*self.layers.values(), *self.shifts.values(), self.norms.values()]
+        return sum(tensor.nbytes for group in groups for tensor in group)
 
     def shift_for(self, key: str) -> KeyValue:
         """Return what token cleaning adds in a layer; zeros where the style is not cleaned."""
