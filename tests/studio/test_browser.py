@@ -218,11 +218,8 @@ def test_every_action_is_reached_by_the_keyboard(visit, ink, tmp_path):
     visitor.tab_to("generate")
     visitor.page.keyboard.press("Enter")
     visitor.wait_for_status("Generated in")
-    reached: set[str] = set()
-    for _ in range(80):
-        reached |= visitor.tab()
-    inputs = {"reference", "content", "suggestions", "prompt", "generate", "seeds", "lock"}
-    assert inputs | {"image", "download", "reuse", "compare", "sweep", "history", "clear"} <= reached
+    visitor.tab_to("reference", "content", "suggestions", "prompt", "generate", "seeds", "lock")
+    visitor.tab_to("image", "download", "reuse", "compare", "sweep", "history", "clear")
     visitor.tab_to("history")
     visitor.page.keyboard.press("Enter")
     visitor.tab_to("download")

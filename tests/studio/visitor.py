@@ -108,10 +108,14 @@ class Visitor:
         self.page.keyboard.press("Tab")
         return set(self.page.evaluate(FOCUSED_IDS))
 
-    def tab_to(self, element_id: str, limit: int = 80) -> None:
-        """Press Tab until the element has the focus, at most `limit` times."""
-        reached = any(element_id in self.tab() for _ in range(limit))
-        assert reached, f"the keyboard does not reach {element_id}"
+    def tab_to(self, *element_ids: str, limit: int = 300) -> None:
+        """Press Tab until each of the elements has had the focus, at most `limit` times."""
+        missing = set(element_ids)
+        for _ in range(limit):
+            missing -= self.tab()
+            if not missing:
+                return
+        raise AssertionError(f"the keyboard does not reach {', '.join(sorted(missing))}")
 
     def download(self, folder: Path) -> Path:
         """Download the displayed image into a folder."""
