@@ -8,12 +8,12 @@ from training.mini.nested_unet import NestedUNet
 from training.mini.stage import list_legs, load_state
 from training.mini.vae import VaeStage
 
-LEG = {"machine": "2 CPU cores", "images": 64, "minutes": 1.0}
+LEG = {"machine": "2 CPU cores", "images": 64, "minutes": 1.0, "lr": 1e-3}
 
 
 def make_state() -> dict:
     weights = {"a.weight": torch.randn(6, 5, 3, 3), "a.bias": torch.randn(6), "b.weight": torch.zeros(2, 3)}
-    own = {"images": 96, "seconds": 60.0, "machine": "2 CPU cores"}
+    own = {"images": 96, "seconds": 60.0, "machine": "2 CPU cores", "lr": 4e-4}
     return {"module": {}, "averaged": weights, "earlier": [LEG], **own}
 
 
@@ -37,7 +37,7 @@ def test_a_state_goes_on_from_its_file(tmp_path):
         for name, weight in state["averaged"].items():
             assert torch.allclose(found["averaged"][name], weight, atol=tolerance), name
         assert (found["images"], found["seconds"]) == (96, 0.0)
-        assert found["earlier"] == [LEG, {"machine": "2 CPU cores", "images": 32, "minutes": 1.0}]
+        assert found["earlier"] == [LEG, {**LEG, "images": 32, "lr": 4e-4}]
 
 
 def test_the_command_writes_a_file_for_each_stage(tmp_path, capsys):

@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     budgets = CUDA if training_device().type == "cuda" else CPU
     for name in args.stages or STAGES:
         budget = budgets[name]
-        budget = replace(budget, minutes=args.minutes or budget.minutes, batch=args.batch or budget.batch)
+        given = dict(minutes=args.minutes, batch=args.batch, lr=args.lr)
+        budget = replace(budget, **{name: value for name, value in given.items() if value})
         run_processes(args.processes, run_stage, name, args.folder, budget, args.steps)
 
 
@@ -43,6 +44,7 @@ def _argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="total training time of each named stage")
     parser.add_argument("--steps", type=int, help="maximum number of steps in total of each named stage")
     parser.add_argument("--batch", type=int, help="images a step, in each process")
+    parser.add_argument("--lr", type=float, help="peak learning rate; a restored state goes on at a lower one")
     parser.add_argument("--folder", type=Path, default=Path("build/mini"), help="folder of the states")
     parser.add_argument("--threads", type=int, help="torch's number of threads")
     parser.add_argument("--processes", type=int, default=1, help="that train together, each on its own cores")

@@ -20,7 +20,7 @@ SAVE_EVERY, REPORT_EVERY = 120, 30  # seconds
 
 Scalar = Float[Tensor, ""]
 Leg = dict[str, Any]
-"""The part of a stage's training that one machine did: its name, the number of images, the minutes."""
+"""The part of a stage's training that one machine did: its name, the number of images, the minutes, the peak learning rate."""
 Trained = TypeVar("Trained", bound=nn.Module)
 
 
@@ -102,6 +102,7 @@ class Run(Generic[Trained]):
             images=self.images,
             steps=self.steps,
             seconds=self.seconds,
+            lr=self.budget.lr,
             machine=describe_machine(),
             earlier=self.earlier,
         )
@@ -231,7 +232,12 @@ def list_legs(state: dict[str, Any]) -> list[Leg]:
     before = sum(leg["images"] for leg in state["earlier"])
     if state["images"] == before:
         return state["earlier"]
-    own = dict(machine=state["machine"], images=state["images"] - before, minutes=round(state["seconds"] / 60, 1))
+    own = dict(
+        machine=state["machine"],
+        images=state["images"] - before,
+        minutes=round(state["seconds"] / 60, 1),
+        lr=state["lr"],
+    )
     return [*state["earlier"], own]
 
 
