@@ -12,13 +12,13 @@ from instantstyle.synthetic import Scenes, sample_scenes
 from instantstyle.synthetic.render import signed_distances
 from instantstyle.synthetic.things import load_shape_fields
 from training.mini.clip import augment
-from training.mini.frozen_models import LatentCodec, resize_for_encoder
+from training.mini.frozen_models import LatentCodec
 from training.mini.precision import autocast_if_faster
-from training.mini.settings import ENCODER_IMAGE_SIZE, IMAGE_SIZE, TRAINING_SCOPE
+from training.mini.settings import IMAGE_SIZE, TRAINING_SCOPE
 from training.mini.stage import Scalar, Stage, sum_losses
 
 ATTRIBUTE_WEIGHTS = {"ground": 3, "fill": 3}  # the faintest attributes, and the last to be learned
-IMAGES_PER_DECODED = 8  # one of so many images passes through the autoencoder, as all classified images did
+IMAGES_PER_DECODED = 4  # one of so many images passes through the autoencoder, as all classified images did
 
 
 class ClassifierStage(Stage[SyntheticClassifier]):
@@ -33,8 +33,8 @@ class ClassifierStage(Stage[SyntheticClassifier]):
         # Includes held-out classes: otherwise the classifier learns that they do not occur.
         scenes = sample_scenes(batch, generator, TRAINING_SCOPE, held_out=None)
         count = batch // IMAGES_PER_DECODED
-        decoded = self.codec.decode(self.codec.encode(scenes[:count].render(IMAGE_SIZE, generator)))
-        images = torch.cat([resize_for_encoder(decoded), scenes[count:].render(ENCODER_IMAGE_SIZE, generator)])
+        images = scenes.render(IMAGE_SIZE, generator)
+        images[:count] = self.codec.decode(self.codec.encode(images[:count]))
         with autocast_if_faster():
             predictions = self.module(augment(images, generator))
         labels = attribute_labels(scenes)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -81,12 +82,25 @@ def load_encoders(model: Path) -> ClipModels:
     image = CLIPVisionModelWithProjection.from_pretrained(model / "image_encoder", torch_dtype=torch.float32)
     first = CLIPTextModel.from_pretrained(model / "text_encoder", torch_dtype=torch.float32)
     second = CLIPTextModelWithProjection.from_pretrained(model / "text_encoder_2", torch_dtype=torch.float32)
-    models.vision.load_state_dict(image.state_dict())
+    models.vision.load_state_dict(enlarge_patches(image.state_dict(), models.vision))
     tokens = match_tokens(CLIPTokenizer.from_pretrained(model / "tokenizer"), build_tokenizer())
     text_model = models.text_1.text_model
     text_model.load_state_dict(extend_weights(first.state_dict(), text_model, tokens))
     models.text_2.load_state_dict(extend_weights(second.state_dict(), models.text_2, tokens))
     return models
+
+
+def enlarge_patches(weights: Weights, encoder: CLIPVisionModelWithProjection) -> dict[str, Tensor]:
+    """Adapt the weights of an image encoder to larger images in as many, larger patches.
+
+    Returns:
+        Weights with which the encoder sees a larger image as the earlier one saw the image averaged down.
+    """
+    name = "vision_model.embeddings.patch_embedding.weight"
+    patches = weights[name]
+    factor = encoder.state_dict()[name].shape[-1] // patches.shape[-1]
+    enlarged = patches.repeat_interleave(factor, -1).repeat_interleave(factor, -2) / factor**2
+    return {**weights, name: enlarged}
 
 
 def match_tokens(old: CLIPTokenizer, new: CLIPTokenizer) -> RowPairs:
@@ -96,9 +110,10 @@ def match_tokens(old: CLIPTokenizer, new: CLIPTokenizer) -> RowPairs:
 
 
 def extend_weights(weights: Weights, module: nn.Module, tokens: RowPairs = ()) -> dict[str, Tensor]:
-    """Adapt weights to a module with more classes or tokens; the new rows are the module's own.
+    """Adapt weights to a module with more classes, tokens, inputs of a layer, or layers.
 
-    Lists of the synthetic dataset grow at their ends only, whereas a vocabulary is sorted.
+    New rows and layers are the module's own; new columns, which follow the earlier ones, are zeros, so that the
+    outputs do not change. Lists of the synthetic dataset grow at their ends only, whereas a vocabulary is sorted.
 
     Args:
         weights: Weights of the smaller module.
@@ -110,9 +125,15 @@ def extend_weights(weights: Weights, module: nn.Module, tokens: RowPairs = ()) -
     """
     extended = {}
     for name, own in module.state_dict().items():
+        if name not in weights:
+            extended[name] = own
+            continue
         rows = tokens if "token_embedding" in name else [(row, row) for row in range(len(weights[name]))]
         before, after = zip(*rows, strict=True)
-        extended[name] = own.index_copy(0, torch.tensor(after), weights[name][list(before)])
+        known = weights[name][list(before)]
+        if known.dim() == 2:
+            known = F.pad(known, (0, own.shape[1] - known.shape[1]))
+        extended[name] = own.index_copy(0, torch.tensor(after), known)
     return extended
 
 

@@ -40,8 +40,8 @@ COARSE_SCOPE = Scope(
 IMAGE_SIZE = 128
 """Side in px of generated images."""
 
-ENCODER_IMAGE_SIZE = 64
-"""Side in px of the images that the image encoder and the classifier take."""
+ENCODER_IMAGE_SIZE = 128
+"""Side in px of the images that the image encoder takes."""
 
 LATENT_CHANNELS, LATENT_SCALE = 4, 4
 """Channels of a latent, and px of a generated image for each latent along one side."""
@@ -122,7 +122,7 @@ IMAGE_ENCODER: dict[str, Any] = dict(
     num_hidden_layers=5,
     num_attention_heads=5,
     image_size=ENCODER_IMAGE_SIZE,
-    patch_size=8,
+    patch_size=16,
     projection_dim=EMBEDDING_DIM,
     hidden_act="gelu",
 )

@@ -183,6 +183,6 @@ def _requested_thing(prompt: str) -> int:
     return found[0]
 
 
-def _to_classifier_input(image: Image.Image) -> Float[Tensor, "3 64 64"]:
+def _to_classifier_input(image: Image.Image) -> Float[Tensor, "3 128 128"]:
     small = image.convert("RGB").resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BOX)
     return torch.from_numpy(np.array(small)).permute(2, 0, 1) / 255
