@@ -20,7 +20,7 @@ SAVE_EVERY, REPORT_EVERY = 120, 30  # seconds
 
 Scalar = Float[Tensor, ""]
 Leg = dict[str, Any]
-"""The part of a stage's training that one machine did: its name, the number of images, the minutes, the peak learning rate."""
+"""The part of a stage's training that one machine did: its name, the images, the minutes, the peak learning rate."""
 Trained = TypeVar("Trained", bound=nn.Module)
 
 
