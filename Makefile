@@ -2,8 +2,9 @@
 # make test            set up .venv with the development tools and run all tests
 # make check           run what CI runs: lint, format, types, layers, tests
 # make bench           measure docs/performance.md and docs/operations.md; needs 16 GB of memory
-# make findings        measure docs/findings.md, the model card and the README's table with the shipped weights
+# make findings        measure docs/findings.md and the model card with the shipped weights
 # make findings-quick  the same with few images and few steps, into build/findings-quick; run by CI
+# make docs            build the site of the documentation into build/site; a broken link fails
 # make screenshots     generate docs/images/studio*.png with the shipped weights; needs Debian's chromium
 
 PYTHON ?= python3
@@ -22,7 +23,7 @@ FIGURE_methods := --figure docs/images/methods.jpg
 QUICK := build/findings-quick
 FEW := --references 2 --asked 1 --steps 2 --work $(QUICK)
 
-.PHONY: demo test check bench findings findings-quick $(STUDIES) study-table screenshots format
+.PHONY: demo test check docs bench findings findings-quick $(STUDIES) study-table screenshots format
 
 demo: .venv/.installed
 	$(BIN)/instantstyle demo -o demo.png --force
@@ -38,6 +39,9 @@ check: .venv/.installed-dev
 	$(BIN)/lint-imports
 	$(PYTEST)
 	$(BIN)/pytest $(BROWSER)
+
+docs: .venv/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.bundled -o benchmarks/results/bundled.json

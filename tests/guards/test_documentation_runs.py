@@ -31,7 +31,8 @@ REASONS = {
 README, *DOCS = [page for page in PAGES if any(example.language in LANGUAGES for example in find_examples(page))]
 
 OUTPUT = {
-    "README.md": ["bit-identical", "8 of 8 images are in pictures, 0 failed"],
+    "README.md": ["bit-identical"],
+    "artist.md": ["bit-identical", "8 of 8 images are in pictures, 0 failed"],
     "batch.md": [
         "12 of 12 images are in pictures, 0 failed",
         "3 of 3 exist already",

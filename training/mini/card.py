@@ -1,4 +1,4 @@
-"""Render docs/mini.md and the README's table from results.
+"""Render docs/mini.md from results.
 
     python -m training.mini.card
 
@@ -18,9 +18,8 @@ from training.mini.stages import STAGES
 from training.mini.table import format_table
 
 RESULTS = Path(__file__).parent / "results"
-CARD, README = Path("docs/mini.md"), Path("README.md")
+CARD = Path("docs/mini.md")
 WIDTH = 126  # of a line of the card
-BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 
 def format_training(record: dict[str, list[Leg]]) -> str:
@@ -96,14 +95,6 @@ def render_card() -> str:
     )
 
 
-def insert_table(readme: str) -> str:
-    """Replace the table between the README's markers."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{format_table(read_results('table')['arms'])}\n{END}{after}"
-
-
 if __name__ == "__main__":
     CARD.write_text(render_card())
-    README.write_text(insert_table(README.read_text()))
-    print(CARD, README)
+    print(CARD)

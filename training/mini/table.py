@@ -1,4 +1,4 @@
-"""Measure the table of the model card and the README: every arm on held-out pairs, with 95 % intervals.
+"""Measure the table of the model card: every arm on held-out pairs, with 95 % intervals.
 
     python -m training.mini.table mini -o training/mini/results/table.json
 
@@ -84,7 +84,7 @@ def measure_classifier_accuracy(count: int, seed: int) -> dict[str, float]:
 
 
 def format_table(rows: dict[str, Row]) -> str:
-    """Format the rows as the Markdown table of README and model card."""
+    """Format the rows as the Markdown table of the model card."""
     titles = [SCORE_TITLES[score] for score in SCORES]
     lines = [f"| arm | {' | '.join(titles)} |", f"|---|{'---|' * len(titles)}"]
     for arm, scores in rows.items():
