@@ -3,13 +3,17 @@
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import numpy as np
 import pytest
 import torch
+from nbclient import NotebookClient
 from PIL import Image
 
 import instantstyle
+from instantstyle import InstantStyle, Style, StyleConditioning
 from instantstyle.synthetic import MINI_SCOPE, sample_scenes, to_pil_image
 
 from .cli.conftest import model  # noqa: F401
@@ -23,20 +27,86 @@ def test_every_example_has_fewer_than_forty_lines():
     assert {name: length for name, length in lengths.items() if length >= 40} == {}
 
 
-def test_a_strip_starts_in_one_style_and_ends_in_another(model, reference, tmp_path, monkeypatch):  # noqa: F811
+@pytest.fixture
+def run_example(model, reference, tmp_path, monkeypatch):  # noqa: F811
+    """Return a function that runs an example on the small random model, in a folder with two references."""
     reference.save(tmp_path / "ink.png")
     Image.new("RGB", (9, 9), "teal").save(tmp_path / "teal.png")
     monkeypatch.chdir(tmp_path)
-    arguments = ["strip.py", "a", "ink.png", "teal.png", "--steps", "3", "--model", str(model)]
-    monkeypatch.setattr(sys, "argv", arguments)
-    runpy.run_path(str(EXAMPLES / "strip.py"), run_name="__main__")
-    styled = instantstyle.load(model)
-    expected = [styled("a", style=name, seed=7).images[0] for name in ("ink.png", "teal.png")]
-    with Image.open("strip.png") as strip:
-        width = expected[0].width
-        ends = strip.crop((0, 0, width, strip.height)), strip.crop((2 * width, 0, 3 * width, strip.height))
-        assert strip.width == 3 * width
-    assert [end.tobytes() for end in ends] == [image.tobytes() for image in expected]
+
+    def run(name: str, *arguments: str) -> InstantStyle:
+        monkeypatch.setattr(sys, "argv", [name, *arguments, "--model", str(model)])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return instantstyle.load(model)
+
+    return run
+
+
+def read_columns(file: str, count: int) -> list[bytes]:
+    """Read the images of a row of images of one width."""
+    with Image.open(file) as sheet:
+        width = sheet.width // count
+        return [sheet.crop((k * width, 0, (k + 1) * width, sheet.height)).tobytes() for k in range(count)]
+
+
+def test_a_strip_starts_in_one_style_and_ends_in_another(run_example):
+    styled = run_example("strip.py", "a", "ink.png", "teal.png", "--steps", "3")
+    expected = [styled("a", style=name, seed=7).images[0].tobytes() for name in ("ink.png", "teal.png")]
+    start, middle, end = read_columns("strip.png", 3)
+    assert [start, end] == expected
+    assert middle not in expected
+
+
+def test_the_first_example_compares_four_different_images(run_example):
+    styled = run_example("first_style.py", "a", "ink.png", "b")
+    calls: list[dict[str, Any]] = [
+        {},
+        {"style": "ink.png", "blocks": "all"},
+        {"style": "ink.png"},
+        {"style": "ink.png", "content": "b"},
+    ]
+    expected = [styled("a", seed=7, **call).images[0].tobytes() for call in calls]
+    assert read_columns("compared.png", 4) == expected
+    assert len({*expected}) == 4
+
+
+def test_style_and_layout_come_from_two_references(run_example):
+    styled = run_example("style_and_layout.py", "a", "ink.png", "teal.png", "--scale", "0.5")
+    one, two = (styled.style(name) for name in ("ink.png", "teal.png"))
+    conditionings = [StyleConditioning(one, scale=0.5), StyleConditioning(two, blocks="layout")]
+    assert read_columns("both.png", 1) == [styled("a", style=conditionings, seed=7).images[0].tobytes()]
+
+
+def test_a_portable_style_needs_no_adapter(run_example):
+    styled = run_example("portable_style.py", "a", "ink.png", "--content", "b")
+    style = Style.load("ink.style.safetensors")
+    assert repr(style).startswith('Style(ink.png − "b"')
+    assert [bound.family for bound in style.bindings] == [styled.architecture.name]
+    plain = instantstyle.load(styled.recipe_fields["model"], plain=True)
+    expected = [plain("a", seed=7, **call).images[0].tobytes() for call in ({"style": style}, {})]
+    assert read_columns("portable.png", 1) == expected[:1]
+    assert expected[0] != expected[1]
+
+
+def test_the_loop_reports_each_step_and_leaves_the_pipeline_as_it_was(run_example, capsys):
+    styled = run_example("own_loop.py", "a", "b", "--style", "ink.png")
+    assert capsys.readouterr().out.count("latents of deviation") == 2 * 12
+    call = dict(num_inference_steps=12, guidance_scale=3.0)
+    expected = [styled(prompt, style="ink.png", scale=0.8, seed=7, **call).images[0] for prompt in "ab"]
+    assert [read_columns(f"{prompt}.png", 1)[0] for prompt in "ab"] == [image.tobytes() for image in expected]
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    """Every cell that ends with an expression shows an image or a style."""
+    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    notebook = nbformat.read(EXAMPLES / "style_sheet.ipynb", as_version=4)
+    assert all(cell.get("outputs", []) == [] for cell in notebook.cells), "commit the notebook without its outputs"
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    shown = [{kind for output in cell.outputs for kind in output.get("data", {})} for cell in cells]
+    assert sum("image/png" in kinds for kinds in shown) == 5
+    assert sum("text/html" in kinds for kinds in shown) == 1
 
 
 @pytest.mark.slow
