@@ -25,6 +25,7 @@ REASONS = {
     "needs a store in the network": 1,
     "needs a running server; tests/server/test_documented.py has one": 3,
     "trains for hours": 2,
+    "needs Docker; tests/server/test_container.py runs its steps": 1,
 }
 """Reasons for which an example is not run, with the largest number of examples that may have each."""
 
