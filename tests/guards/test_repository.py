@@ -1,0 +1,70 @@
+"""The files around the package agree with it: workflows, Makefile, citation, links of the pages in the root."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+import instantstyle
+
+from .documentation import ROOT
+
+MAKEFILE = (ROOT / "Makefile").read_text()
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+TARGETS = {*re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE)}
+
+
+def list_commands(workflow: Path) -> list[str]:
+    """List the commands of all jobs of a workflow."""
+    jobs = yaml.safe_load(workflow.read_text())["jobs"].values()
+    return [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+
+
+def find_missing_links(page: Path) -> set[str]:
+    """Return the relative links of a page whose files do not exist."""
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    return {link for link in links if "://" not in link and not (page.parent / link).exists()}
+
+
+def test_workflows_run_what_the_makefile_has():
+    commands = [command for workflow in WORKFLOWS for command in list_commands(workflow)]
+    made = [command.split() for command in commands if command.startswith("make ")]
+    targets = [word for words in made for word in words[1:] if "=" not in word]
+    assert [target for target in targets if target not in TARGETS] == []
+    others = [command for command in commands if not command.startswith("make ")]
+    assert [command for command in others if not command.startswith("sudo apt-get")] == []
+    assert len(targets) >= 7
+
+
+def test_ci_runs_what_the_makefile_has():
+    targets = re.findall(r"^(?:exec )?make (\S+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert {"check", "test-slow", "docs"} <= {*targets} <= TARGETS
+
+
+def test_the_makefile_says_what_each_target_does():
+    described = {*re.findall(r"^# make ([a-z][a-z-]*) ", MAKEFILE, re.MULTILINE)}
+    [phony] = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+    internal = {"study-table", "format"}
+    assert {name for name in phony.split() if "$" not in name} - internal == described
+
+
+def test_workflows_have_read_access_only():
+    permissions = {workflow.name: yaml.safe_load(workflow.read_text())["permissions"] for workflow in WORKFLOWS}
+    assert permissions == {workflow.name: {"contents": "read"} for workflow in WORKFLOWS}
+
+
+def test_the_citation_has_the_version_of_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == instantstyle.__version__
+    assert citation["preferred-citation"]["url"].endswith("2404.02733")
+
+
+def test_links_of_the_pages_in_the_root_lead_to_files():
+    pages = [*ROOT.glob("*.md"), ROOT / ".github" / "pull_request_template.md"]
+    assert {page.name: missing for page in pages if (missing := find_missing_links(page))} == {}
+
+
+def test_a_missing_link_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("[a](page.md#b) [c](https://example.org/d) [e](f.md)")
+    assert find_missing_links(page) == {"f.md"}
