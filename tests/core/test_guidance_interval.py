@@ -201,8 +201,10 @@ def test_guidance_rescale_has_no_effect_outside_of_the_interval(styled):
 def test_an_interval_works_with_a_masked_style_for_part_of_the_steps(styled, reference, batch_sizes):
     mask = reference.convert("L")
     inputs = {"style": reference, "mask": mask, "start": 0.5, "guidance_interval": MIDDLE_HALF}
-    assert generate(styled, **inputs).isfinite().all()
+    masked = generate(styled, **inputs)
     assert batch_sizes == [1, 2, 2, 1]
+    assert not masked.equal(generate(styled, **{**inputs, "mask": None}))
+    assert not masked.equal(generate(styled, guidance_interval=MIDDLE_HALF))
 
 
 @pytest.mark.usefixtures("own_pipe")

@@ -71,7 +71,7 @@ def test_another_processor_in_a_styled_layer_is_refused_by_name_and_kept(styled,
     with pytest.raises(StyleError, match=f"{STYLED_LAYER} has the processor {name}, which a style would replace"):
         generate(styled, reference)
     assert styled.pipe.unet.get_submodule(STYLED_LAYER).processor is processor
-    assert generate(styled, reference, blocks="layout").isfinite().all()
+    assert not generate(styled, reference, blocks="layout").equal(generate(styled))
     assert styled.pipe.unet.get_submodule(STYLED_LAYER).processor is processor
 
 
@@ -132,6 +132,7 @@ def test_two_instances_on_one_unet_wait_for_each_other(styled, reference):
 
 
 def test_a_thread_is_refused_where_another_has_a_using_block(styled, reference):
+    plain = generate(styled)
     errors: list[BaseException] = []
 
     def call() -> None:
@@ -146,7 +147,7 @@ def test_a_thread_is_refused_where_another_has_a_using_block(styled, reference):
         thread.join(timeout=60)
         assert not thread.is_alive()
     assert "styled by a `using` block of another thread (MainThread)" in str(errors[0])
-    assert generate(styled).isfinite().all()
+    assert generate(styled).equal(plain)
 
 
 def parts_of(styled: InstantStyle) -> list[Any]:
@@ -198,6 +199,7 @@ def test_offloaded_weights_give_the_same_images_and_styles(pipe, state, referenc
 def test_wrappers_that_split_a_batch_are_refused(styled, reference, kind):
     """They run one row after the other, to save memory."""
     unet = styled.pipe.unet
+    plain = generate(styled)
     if kind == "network":
         run = unet.forward
 
@@ -222,7 +224,7 @@ def test_wrappers_that_split_a_batch_are_refused(styled, reference, kind):
             )
 
         layer.forward = in_halves
-    assert generate(styled).isfinite().all()
+    assert_close(generate(styled), plain, rtol=1e-4, atol=1e-4)
     with pytest.raises(StyleError, match="A styled layer has 1 rows, and this call of the network 2 rows"):
         generate(styled, reference)
     with pytest.raises(StyleError, match="A styled layer has 1 rows"), styled.using(reference, end=0.0) as pipe:

@@ -29,11 +29,14 @@ def test_defaults_that_the_other_pipeline_does_not_accept_are_dropped(styled):
 def test_a_controlnet_can_be_added(styled, reference):
     torch.manual_seed(7)
     net = ControlNetModel.from_unet(styled.pipe.unet, conditioning_embedding_out_channels=(4, 8))
+    for weight in net.controlnet_mid_block.parameters():
+        torch.nn.init.normal_(weight)  # a new one has zeros, which change nothing
     other = image_to_image_pipeline(styled, "canny", net)
     assert type(other.pipe).__name__ == "StableDiffusionXLControlNetImg2ImgPipeline"
     arguments = {"image": PHOTO, "control_image": PHOTO, "strength": 1.0, "num_inference_steps": 2}
-    out = other("a", style=reference, seed=1, output_type="latent", height=16, width=16, **arguments)
-    assert out.images.isfinite().all()
+    call = dict(style=reference, seed=1, output_type="latent", height=16, width=16, **arguments)
+    drawn = [other("a", **call, controlnet_conditioning_scale=scale).images for scale in (0.0, 1.0)]
+    assert not drawn[0].equal(drawn[1])
 
 
 def test_a_family_without_a_controlnet_raises_an_error(styled, monkeypatch):
