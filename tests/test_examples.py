@@ -83,7 +83,7 @@ def test_a_portable_style_needs_no_adapter(run_example):
     assert repr(style).startswith('Style(ink.png − "b"')
     assert [bound.family for bound in style.bindings] == [styled.architecture.name]
     plain = instantstyle.load(styled.recipe_fields["model"], plain=True)
-    expected = [plain("a", seed=7, **call).images[0].tobytes() for call in ({"style": style}, {})]
+    expected = [plain("a", seed=7, style=given).images[0].tobytes() for given in (style, None)]
     assert read_columns("portable.png", 1) == expected[:1]
     assert expected[0] != expected[1]
 

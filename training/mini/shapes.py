@@ -42,7 +42,7 @@ def load_fonts(package: Path) -> dict[int, bytes]:
         font.flavor = None
         plain = BytesIO()
         font.save(plain)
-        fonts |= dict.fromkeys(font.getBestCmap(), plain.getvalue())
+        fonts |= dict.fromkeys(font.getBestCmap() or (), plain.getvalue())
     return fonts
 
 
@@ -56,7 +56,8 @@ def render_glyph(glyph: str, font: bytes) -> np.ndarray:
 
 def compute_signed_distance(inside: np.ndarray) -> np.ndarray:
     """Return the distance to the edge in pixels: positive inside, negative outside."""
-    return distance_transform_edt(inside) - distance_transform_edt(~inside)
+    within, outside = (np.asarray(distance_transform_edt(area)) for area in (inside, ~inside))
+    return within - outside
 
 
 def compute_fields(ink: np.ndarray) -> np.ndarray:
@@ -69,7 +70,7 @@ def compute_fields(ink: np.ndarray) -> np.ndarray:
         Silhouette (with holes filled) and line art, [2, FIELD, FIELD]; the longer side of the object spans
         [-1, 1].
     """
-    filled = binary_fill_holes(ink)
+    filled = np.asarray(binary_fill_holes(ink))
     ys, xs = np.where(filled)
     half = (max(np.ptp(ys), np.ptp(xs)) + 1) / 2
     steps = np.linspace(-EXTENT, EXTENT, FIELD) * half

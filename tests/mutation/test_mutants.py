@@ -1,0 +1,51 @@
+"""The mutants of the method's modules."""
+
+from pathlib import Path
+
+from .mutants import ROOT, list_mutants, list_skipped
+from .page import compute_interval, render_page
+
+
+def test_a_mutant_changes_its_line_and_the_module_can_still_be_compiled():
+    mutants = list_mutants()
+    assert len({(mutant.module, mutant.operator, mutant.occurrence) for mutant in mutants}) == len(mutants)
+    for mutant in mutants[:: len(mutants) // 40]:
+        source = (ROOT / mutant.module).read_text()
+        changed = mutant.change(source)
+        compile(changed, str(mutant.module), "exec")
+        lines = zip(source.splitlines(), changed.splitlines(), strict=False)
+        assert next(number for number, (one, other) in enumerate(lines, 1) if one != other) == mutant.line
+
+
+def test_annotations_decorators_and_blocks_for_type_checkers_are_left_out():
+    source = "@a(b=1)\ndef f(x: int | None = 1) -> int | str:\n    y: int = 2\n\nif TYPE_CHECKING:\n    z = 3\n"
+    lines = source.splitlines()
+    skipped = [lines[first[0] - 1][first[1] :].split("\n")[0] for first, _ in sorted(list_skipped(source))]
+    assert [text.split(")")[0].split(" =")[0] for text in skipped] == [
+        "a(b=1",
+        "int | None",
+        "int | str:",
+        "int",
+        "if TYPE_CHECKING:",
+    ]
+
+
+def test_the_page_lists_what_was_not_noticed():
+    rows = [
+        {"place": "core/a.py:1", "operator": "AddNot", "outcome": "killed"},
+        {
+            "place": "core/b.py:2",
+            "operator": "AddNot",
+            "outcome": "survived",
+            "diff": ["-    if a | b:", "+    if not a | b:"],
+        },
+    ]
+    page = render_page(dict(mutants=10, sample=2, seed=0, tested=rows), 60)
+    assert "| core/b.py:2 | `if a \\| b:` → `if not a \\| b:` | yes |" in page
+    assert "noticed | 1 (50%, 95 % interval 9%–91%)" in page
+    assert Path("core/a.py:1").name not in page
+
+
+def test_the_interval_of_a_share_is_wilsons():
+    low, high = compute_interval(8, 10)  # Newcombe 1998, method 3: 0.490 to 0.943
+    assert (round(low, 3), round(high, 3)) == (0.490, 0.943)
