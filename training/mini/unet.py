@@ -28,7 +28,7 @@ CAPTION_DROPOUT = 0.1  # for classifier-free guidance
 NOISE_BIAS = 1.3  # slight preference for high noise
 BOX_SHARE = 0.5  # share of images with the box in the size conditioning, so that layout is learned too
 POOLED_SHARE = 0.5  # share of images with the pooled embedding; the others rely on the attended states alone
-WORDS_SHARE = 0.3  # share of images whose words the transformers outside of the deep blocks read too
+WORDS_SHARE = {1: 0.3, 0: 0.7}  # by level: share of images whose words the transformers above the deep blocks read too
 WEIGHT_DECAY = 0.1  # ten times that of other stages: activations that grow drown the deep blocks
 COARSE_WEIGHT = 0.25  # of the predictions of inner levels, relative to the one that is used
 
@@ -94,7 +94,7 @@ class UnetStage(Stage[NestedUNet]):
         scenes, (latents, states, pooled) = self.cache.sample(batch, generator)
         uniform = torch.rand(4, batch, generator=generator)
         kept, with_box = uniform[0] >= CAPTION_DROPOUT, uniform[1] < BOX_SHARE
-        with_pooled, with_words = uniform[2] < POOLED_SHARE, uniform[3] < WORDS_SHARE
+        with_pooled, with_words = uniform[2] < POOLED_SHARE, uniform[3] < WORDS_SHARE.get(self.level, 0.0)
         timesteps = self.diffusion.sample_timesteps(batch, generator, bias=NOISE_BIAS)
         states, pooled = zero_dropped(states, pooled, kept)
         sizes = size_conditioning(scenes, self.size, with_box)
