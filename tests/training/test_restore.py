@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import CLIPVisionModelWithProjection
 
 import instantstyle
-from instantstyle.metrics import SyntheticClassifier
+from instantstyle.metrics import SyntheticClassifier, load_classifier
 from instantstyle.synthetic import THINGS
 from training.mini import frozen_models, restore, settings
 from training.mini.export import build_pipeline
 from training.mini.frozen_models import FrozenClip
-from training.mini.restore import extend_weights
+from training.mini.restore import extend_weights, load_encoders, load_float32
 from training.mini.settings import CPU
 from training.mini.stage import Run
 from training.mini.stages import build_stage
@@ -72,11 +73,26 @@ def test_known_words_and_classes_keep_their_weights_when_the_dataset_has_grown(f
     pipe: Any = instantstyle.load("mini").pipe
     shipped_states, *_ = pipe.encode_prompt(texts, do_classifier_free_guidance=False)
     assert torch.allclose(shipped_states.float(), states, atol=1e-2)
-    shipped = load_file(PACKAGE / "metrics/judge.safetensors")
-    restored = extend_weights({name: weight.float() for name, weight in shipped.items()}, SyntheticClassifier())
-    for name, weight in shipped.items():
-        assert restored[name][: len(weight)].equal(weight.float())
-    assert len(restored["facts.thing.bias"]) == len(THINGS)
+
+
+def test_a_grown_classifier_reads_what_the_shipped_one_reads():
+    """It has more classes, and levels for fine textures that at first add nothing."""
+    grown = SyntheticClassifier()
+    grown.load_state_dict(extend_weights(load_float32(PACKAGE / "metrics/judge.safetensors"), grown))
+    images = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    found, shipped = grown(images), load_classifier()(images)
+    for name, logits in shipped.logits.items():
+        assert torch.allclose(found.logits[name][:, : logits.shape[1]], logits, atol=1e-4), name
+    assert found.logits["thing"].shape == (2, len(THINGS))
+
+
+def test_an_encoder_of_larger_patches_sees_an_image_as_the_shipped_one_sees_it_averaged_down():
+    shipped = CLIPVisionModelWithProjection.from_pretrained(PACKAGE / "models/mini/image_encoder", dtype=torch.float32)
+    grown = load_encoders(PACKAGE / "models/mini").vision
+    side = shipped.config.image_size
+    images = torch.rand(2, 3, 2 * side, 2 * side, generator=torch.Generator().manual_seed(0))
+    small = torch.nn.functional.avg_pool2d(images, 2)
+    assert torch.allclose(grown(images).image_embeds, shipped(small).image_embeds, atol=1e-4)
 
 
 def test_the_restored_unet_is_the_shipped_one(folder):
