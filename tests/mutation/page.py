@@ -18,8 +18,8 @@ TEXT = """# What the tests notice
 
 `python -m tests.mutation.run --mutants {sample} --seed {seed}` changes the code of the method (`core/`, `recipe.py`)
 in one place at a time, and runs the tests that execute this line: a number is replaced by its neighbour, a condition
-negated, a sum becomes a difference, a loop runs zero times. A change that no test notices *survives*. Each change meets
-tests of `tests/core`, `tests/dit` and `tests/test_recipe.py`, at most {most} of them and no slow ones.
+negated, a sum becomes a difference, a loop runs zero times. A change that no test notices *survives*. Each change
+meets tests of `tests/core`, `tests/dit` and `tests/test_recipe.py`, at most {most} of them and no slow ones.
 
 | | |
 |---|---|
