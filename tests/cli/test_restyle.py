@@ -1,5 +1,7 @@
 """`instantstyle restyle`: an image in another style with its structure."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -120,6 +122,15 @@ def test_invalid_options_are_refused(restyle, words, reason):
 
 def test_a_missing_image_is_refused(run, model, ink):  # noqa: F811
     assert "nowhere.png does not exist" in refused(run("restyle", "nowhere.png", "--style", "ink.png"))
+
+
+def test_without_opencv_edges_are_refused_before_the_model_is_loaded(run, ink, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.setattr("instantstyle.generation.load.load_model", lambda *_, **__: pytest.fail("loaded"))
+    # --keep-content takes edges by itself where the family has no other ControlNet.
+    for words in (("--control", "canny"), ("--keep-content",)):
+        done = run("restyle", "ink.png", "--style", "ink.png", "--model", "sd15", *words, "-o", "out.png")
+        assert (done.code, "pip install 'instantstyle[control]', or set control to none." in done.err) == (2, True)
 
 
 def test_a_model_without_a_controlnet_is_refused(run, ink):  # noqa: F811

@@ -10,6 +10,7 @@ from ..unet.blocks import BlockSpec
 from ..utils.device import pick_device
 from .model_parts import ModelParts
 from .sources import SourceCache
+from .validate import check_packages
 
 if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
@@ -43,7 +44,11 @@ def load_for(
         ModelError: The model cannot be found or loaded.
         CheckpointError: The adapter or image encoder does not fit.
         JobError: There is no such device.
+        MissingExtra: A package is not installed that the recipes need; nothing is loaded.
     """
+    # Also where another machine has validated them.
+    for each in (recipe, *others):
+        check_packages(each)
     sources = SourceCache() if sources is None else sources
     if plain is None:
         plain = all(is_plain(each, sources) for each in (recipe, *others))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..architectures import ARCHITECTURES
 from ..errors import InstantStyleError, JobError, StyleError
-from ..imaging.control_image import check_draws_step
+from ..imaging.control_image import check_draws_step, require_library
 from ..recipe import BLOCK_FIELDS, Recipe
 from ..recipe_types import Lora
 from ..unet.architectures import Architecture
@@ -33,6 +33,7 @@ def validate(*recipes: Recipe, sources: SourceCache | None = None, count: int = 
             a method acts in the layers of a UNet, and the model has a diffusion transformer.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
         ModelError: There is no such scheduler, or no ControlNet for the model, where its family is known.
+        MissingExtra: ControlNet, LoRA or scheduler need a package that is not installed.
     """
     sources = SourceCache() if sources is None else sources
     check_request(*recipes, sources=sources, count=count)
@@ -54,6 +55,7 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
             a method acts in the layers of a UNet, and the model has a diffusion transformer.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
         ModelError: There is no such scheduler, or no ControlNet for the model, where its family is known.
+        MissingExtra: ControlNet, LoRA or scheduler need a package that is not installed.
     """
     sources = SourceCache() if sources is None else sources
     # Names in order of first use, so that the first error is that of the first file.
@@ -73,10 +75,27 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
         if recipe.image:
             _check_start(recipe)
         _check_methods(recipe)
-    for name in dict.fromkeys(recipe.scheduler for recipe in recipes if recipe.scheduler):
+    for recipe in recipes:
+        check_packages(recipe)
+
+
+def check_packages(recipe: Recipe) -> None:
+    """Check that the packages are installed which what a recipe asks for needs beside its model.
+
+    Raises:
+        MissingExtra: One is not installed.
+        ModelError: There is no such scheduler.
+    """
+    if recipe.image:
+        require_library(recipe.control)
+    if recipe.scheduler:
         from ..models.schedulers import validate_scheduler
 
-        validate_scheduler(name)
+        validate_scheduler(recipe.scheduler)
+    if recipe.loras:
+        from ..models.lora import require_peft
+
+        require_peft(recipe.loras)
 
 
 _UNET_FIELDS = ("hold_layout", "shared", "colour_transfer", "inversion")
