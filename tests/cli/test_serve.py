@@ -52,3 +52,13 @@ def test_a_missing_library_is_refused_with_the_install_command(run, monkeypatch,
     outcome = run("serve", "--model", "nowhere")
     assert outcome.code == 2
     assert f"The service needs {absent}, which is not installed: pip install 'instantstyle[server]'" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "reason"),
+    [("lms", "scheduler 'lms' needs the package scipy, which is not installed"), ("no", "There is no scheduler 'no'")],
+)
+def test_a_scheduler_that_cannot_be_built_is_refused_before_the_model_is_loaded(run, monkeypatch, scheduler, reason):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    outcome = run("serve", "--model", "nowhere", "--scheduler", scheduler)
+    assert (outcome.code, reason in outcome.err) == (2, True)
