@@ -111,13 +111,13 @@ def _check_methods(recipe: Recipe) -> None:
     """
     used = [name for name in _UNET_FIELDS if getattr(recipe, name)]
     used += ["A LoRA with blocks"] if recipe.styling_loras else []
-    if used and (architecture := _find_family(recipe.model)) and architecture.is_transformer:
+    if used and (architecture := find_family(recipe.model)) and architecture.is_transformer:
         raise StyleError(
             f"{used[0]} acts in the layers of a UNet, and {recipe.model} has a diffusion transformer; leave it out."
         )
     if (
         recipe.true_cfg_scale is not None
-        and (architecture := _find_family(recipe.model))
+        and (architecture := find_family(recipe.model))
         and not architecture.is_transformer
     ):
         raise JobError(
@@ -135,7 +135,7 @@ def _check_start(recipe: Recipe) -> None:
     """
     from ..models.image_to_image import check_control
 
-    architecture = _find_family(recipe.model)
+    architecture = find_family(recipe.model)
     if architecture is None:
         return
     check_control(recipe.control, architecture.name)
@@ -157,7 +157,7 @@ def _check_lora(lora: Lora, model: str) -> None:
     from ..loaders.lora_file import find_blocks, missing_layers_error
     from ..loaders.state_dict import open_state_dict
 
-    architecture, path = _find_family(model), Path(lora.name)
+    architecture, path = find_family(model), Path(lora.name)
     # A file that is missing is reported where it is read: a service may have read it before.
     if architecture is None or not lora.weight or not path.is_file():
         return
@@ -169,7 +169,7 @@ def _check_lora(lora: Lora, model: str) -> None:
 
 # Each request of a service asks for the same model, whose network is built without weights to find it.
 @lru_cache(maxsize=8)
-def _find_family(model: str) -> Architecture | None:
+def find_family(model: str) -> Architecture | None:
     """Find the family of a model; None where it is not known, or the model cannot be found, which loading reports.
 
     A service has loaded its model before it validates, and its folder may be gone.
