@@ -48,7 +48,7 @@ EXAMPLES = (
 )
 
 
-@with_recipe_options(*_OPTIONS)
+@with_recipe_options(*_OPTIONS, takes_fields=True)
 def run(
     *,
     jobs: Annotated[Path | None, Argument(help="A .jsonl, .csv or .yaml file, a recipe in each row.")] = None,
