@@ -183,3 +183,32 @@ def _fail_second_image():
             raise ValueError("no crowns today")
 
     return check
+
+
+@pytest.mark.parametrize(
+    ("package", "words", "message"),
+    [
+        (
+            "ray",
+            ("--backend", "ray"),
+            "--backend ray needs Ray, which is not installed: pip install 'instantstyle[ray]'",
+        ),
+        ("s3fs", ("--out", "s3://bucket"), "s3:// needs s3fs, which is not installed: pip install s3fs"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named_before_the_rows_are_read(run, monkeypatch, package, words, message):
+    monkeypatch.setitem(sys.modules, package, None)
+    done = run("batch", "nowhere.csv", *words)
+    assert (done.code, message in done.err) == (2, True)
+
+
+def test_edges_without_opencv_are_refused_with_the_rows_that_need_them(run, monkeypatch, reference, tmp_path):
+    reference.save(tmp_path / "ink.png")
+    (tmp_path / "jobs.jsonl").write_text('{"prompt": "a", "seed": 1, "image": "ink.png", "control": "canny"}\n')
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    done = run("batch", "jobs.jsonl", "--model", "sd15", "--out", "out")
+    assert (done.code, "line 1: control canny detects edges with OpenCV, which is not installed" in done.err) == (
+        2,
+        True,
+    )
+    assert not (tmp_path / "out").exists()

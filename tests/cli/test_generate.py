@@ -161,7 +161,7 @@ def test_an_unreadable_reference_is_refused_and_nothing_is_written(generate, tmp
         (("--style", "ink.png", "--content-scale", "-1"), "content_scale is -1"),
         (("--style", "ink.png", "--content-scale", "auto"), "can only act on content to remove"),
         (("--scale", "nan"), "scale is nan"),
-        (("--steps", 0), "num_inference_steps is 0"),
+        (("--steps", 0), "--steps is 0"),
         (("--seed", -1), "seed is -1"),
         (("--height", 17), "multiple of 8"),
         (("--content", "a cat"), "add a reference image"),

@@ -1,5 +1,7 @@
 """`instantstyle restyle`: an image in another style with its structure."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -120,6 +122,36 @@ def test_invalid_options_are_refused(restyle, words, reason):
 
 def test_a_missing_image_is_refused(run, model, ink):  # noqa: F811
     assert "nowhere.png does not exist" in refused(run("restyle", "nowhere.png", "--style", "ink.png"))
+
+
+def test_messages_name_the_parts_that_keep_content_stands_for(run, ink, restyle, monkeypatch):  # noqa: F811
+    part = "--keep-content stands for --inversion 3 here; add --inversion 0 to leave that part out."
+    for words, message in (
+        (("--strength", 0.5), "strength cannot act on an image that begins with an inversion"),
+        (("--scheduler", "euler"), "an inversion is drawn by DDIM, and scheduler is 'euler'"),
+        (("-n", 2), "so that all 2 would be equal; ask for one."),
+        (("--model", "flux-dev"), "inversion acts in the layers of a UNet, and flux-dev has a diffusion transformer"),
+    ):
+        done = restyle("--keep-content", *words, "-o", "out.png")
+        assert (done.code, message in done.err, done.err.endswith(f" {part}\n")) == (2, True, True), words
+        # Who has named the inversion is not told of another option.
+        named = restyle("--keep-content", "--inversion", 3, *words, "-o", "out.png")
+        assert (named.code, message in named.err, "stands for" in named.err) == (2, True, False), words
+    assert part in restyle("--keep-content", "--control", "none", "-o", "out.png").err
+    # A family's ControlNet that cannot be had.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("instantstyle.generation.load.load_model", lambda *_, **__: pytest.fail("loaded"))
+    done = run("restyle", "ink.png", "--style", "ink.png", "--model", "sdxl", "--keep-content", "-o", "other.png")
+    assert "--keep-content stands for --control tile here; add --control none to leave that part out." in done.err
+
+
+def test_without_opencv_edges_are_refused_before_the_model_is_loaded(run, ink, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.setattr("instantstyle.generation.load.load_model", lambda *_, **__: pytest.fail("loaded"))
+    # --keep-content takes edges by itself where the family has no other ControlNet.
+    for words in (("--control", "canny"), ("--keep-content",)):
+        done = run("restyle", "ink.png", "--style", "ink.png", "--model", "sd15", *words, "-o", "out.png")
+        assert (done.code, "pip install 'instantstyle[control]', or set control to none." in done.err) == (2, True)
 
 
 def test_a_model_without_a_controlnet_is_refused(run, ink):  # noqa: F811

@@ -52,3 +52,29 @@ def test_a_missing_library_is_refused_with_the_install_command(run, monkeypatch,
     outcome = run("serve", "--model", "nowhere")
     assert outcome.code == 2
     assert f"The service needs {absent}, which is not installed: pip install 'instantstyle[server]'" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "reason"),
+    [("lms", "scheduler 'lms' needs the package scipy, which is not installed"), ("no", "There is no scheduler 'no'")],
+)
+def test_a_scheduler_that_cannot_be_built_is_refused_before_the_model_is_loaded(run, monkeypatch, scheduler, reason):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    outcome = run("serve", "--model", "nowhere", "--scheduler", scheduler)
+    assert (outcome.code, reason in outcome.err) == (2, True)
+
+
+def test_controlnets_of_a_service_are_named_once_and_known(run, served):
+    assert run("serve", "--control", "tile", "--control", "canny", "--control", "tile").code == 0
+    assert served[0].controls == ("canny", "tile")
+    outcome = run("serve", "--control", "depth")
+    assert (outcome.code, "--control is 'depth'; give canny or tile." in outcome.err) == (2, True)
+
+
+def test_a_controlnet_that_the_model_has_not_is_refused_before_it_is_loaded(run, monkeypatch):
+    monkeypatch.setattr("instantstyle.generation.worker.load_model", lambda *_: pytest.fail("loaded"))
+    outcome = run("serve", "--control", "tile")
+    assert (outcome.code, "There is no tile ControlNet for mini" in outcome.err) == (2, True)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    outcome = run("serve", "--control", "canny")
+    assert (outcome.code, "OpenCV, which is not installed" in outcome.err) == (2, True)

@@ -48,3 +48,13 @@ def test_a_missing_gradio_is_refused_with_the_install_command(run, monkeypatch):
     outcome = run("studio", "--model", "nowhere")
     assert outcome.code == 2
     assert "The studio needs gradio, which is not installed: pip install 'instantstyle[studio]'" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "reason"),
+    [("lms", "scheduler 'lms' needs the package scipy, which is not installed"), ("no", "There is no scheduler 'no'")],
+)
+def test_a_scheduler_that_cannot_be_built_is_refused_before_the_model_is_loaded(run, monkeypatch, scheduler, reason):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    outcome = run("studio", "--model", "nowhere", "--scheduler", scheduler)
+    assert (outcome.code, reason in outcome.err) == (2, True)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.testing import assert_close
 
-from instantstyle import InstantStyle, Inversion, JobError, ModelError, SharedAttention, StyleError
+from instantstyle import InstantStyle, Inversion, JobError, ModelError, SharedAttention, StyleConditioning, StyleError
 from instantstyle.core.inverse_scheduler import InverseScheduler, build_ddim, find_coefficients
 from instantstyle.core.latent_colours import encode_picture
 from instantstyle.errors import RequestWarning
@@ -128,22 +128,54 @@ def test_more_iterations_give_it_back_better(model, picture, inversion):
 
 def test_all_images_begin_with_its_latents_and_the_pipeline_is_as_before(model, inversion):
     scheduler = model.pipe.scheduler
-    both = draw(model, ["a", "a"], inversion=inversion)
-    assert_close(both, draw(model, "a", inversion=inversion).expand_as(both), rtol=1e-4, atol=1e-4)
+    both = draw(model, ["a", "b"], inversion=inversion)
+    alone = torch.cat([draw(model, prompt, inversion=inversion) for prompt in "ab"])
+    assert_close(both, alone, rtol=1e-4, atol=1e-4)
     assert model.pipe.scheduler is scheduler
     with pytest.raises(JobError, match="a pipeline without a name"):
         model("a", inversion=inversion).recipe()
 
 
 def test_equal_images_of_a_prompt_are_refused_and_a_seed_without_effect_is_named(model, inversion):
-    with pytest.raises(JobError, match="all 2 would be equal; leave it out, or give several prompts"):
+    with pytest.raises(JobError, match="all 2 would be equal; leave it out, or give different prompts"):
         model("a", inversion=inversion, num_images_per_prompt=2)
+    twice = "Prompts 1 and 3 are the same, 'a', .* do not depend on a seed, so that both would be equal"
+    with pytest.raises(JobError, match=twice):
+        model(["a", "b", "a"], inversion=inversion)
+    with pytest.raises(JobError, match="Prompts 1 and 2 are the same, 'a'"):
+        model(["a", "a"], inversion=inversion, negative_prompt=["c", "c"], style=SharedAttention())
+    embeds = {name: torch.zeros(2, 77, 32) for name in ("prompt_embeds",)}
+    with pytest.raises(JobError, match="Prompts 1 and 2 are the same, and images"):
+        model(None, inversion=inversion, **embeds)
     with pytest.warns(RequestWarning, match="seed has no effect on images that begin with an inversion"):
         named = model("a", inversion=inversion, seed=5, output_type="latent").images
     assert_close(named, model("a", inversion=inversion, output_type="latent").images, rtol=0, atol=0)
     shared = SharedAttention(reference=inversion)
     pair = draw(model, "b", style=shared, num_images_per_prompt=2, seed=5)
     assert pair[0].ne(pair[1]).any()
+
+
+def test_equal_prompts_with_something_else_of_their_own_begin_with_one_inversion(model, inversion, picture):
+    first, second = model.style(picture), model.style(picture.transpose(Image.Transpose.ROTATE_90))
+    different: list[dict[str, Any]] = [
+        {"style": [first, second]},
+        {"style": StyleConditioning([first, second])},
+        {"negative_prompt": ["b", "c"], "guidance_scale": 3.0},
+    ]
+    for arguments in different:
+        pair = draw(model, ["a", "a"], inversion=inversion, **arguments)
+        assert pair[0].ne(pair[1]).any(), arguments
+    for equal in ([first, first], StyleConditioning([first, first])):
+        with pytest.raises(JobError, match="Prompts 1 and 2 are the same"):
+            draw(model, ["a", "a"], inversion=inversion, style=equal)
+
+
+def test_the_advice_of_shared_attention_with_one_image_can_be_followed(model, inversion):
+    with pytest.raises(StyleError) as refused:
+        model("a", style=SharedAttention(), inversion=inversion)
+    assert str(refused.value).endswith("several prompts, prompt=[…, …], or reference=styled.invert(picture).")
+    assert len(draw(model, ["a", "b"], style=SharedAttention(), inversion=inversion)) == 2
+    assert len(draw(model, "a", style=SharedAttention(reference=inversion), inversion=inversion)) == 1
 
 
 def test_the_first_row_replays_the_latents_and_is_not_returned(model, inversion):

@@ -195,8 +195,9 @@ def test_wrong_settings_are_refused(create: Any, message: str):
 
 
 def test_one_image_and_two_ways_are_refused(model, short):
-    with pytest.raises(StyleError, match="this call has one image: give several prompts"):
+    with pytest.raises(StyleError, match=r"give several prompts, prompt=\[…, …\], num_images_per_prompt=2, or"):
         generate(model, short, "a", style=SharedAttention())
+    assert len(generate(model, short, "a", style=SharedAttention(), num_images_per_prompt=2)) == 2
     with pytest.raises(StyleError, match="give one SharedAttention"):
         generate(model, short, style=[SharedAttention(), SharedAttention(scale=0.5)])
 

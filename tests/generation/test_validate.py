@@ -1,5 +1,6 @@
 """A request is validated before a model is loaded: its files, its blocks, and options without effect."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from instantstyle import Style, StyleError
-from instantstyle.errors import BlockError, ImageError, JobError, ModelError
+from instantstyle.errors import BlockError, ImageError, JobError, MissingExtra, ModelError
 from instantstyle.generation.idle_fields import check_request
+from instantstyle.generation.load import load_for
 from instantstyle.generation.validate import validate, validate_blocks, validate_inputs
 from instantstyle.recipe import Recipe
 
@@ -66,6 +68,33 @@ def test_a_controlnet_that_the_family_of_the_model_has_not_is_refused_before_loa
         validate(restyled.replace(control="tile", model="sd15"))
     validate(restyled.replace(control="tile", model="sdxl"))
     validate(restyled.replace(control="tile", model="some/model"))
+
+
+@pytest.mark.parametrize(
+    ("package", "fields", "message"),
+    [
+        ("cv2", {"image": {"name": "ink.png"}, "control": "canny", "model": "sd15"}, r"OpenCV.*\[control\]"),
+        ("peft", {"loras": [{"name": "ink.safetensors"}]}, r"Merging ink\.safetensors .* peft,.*\[lora\]"),
+        ("scipy", {"scheduler": "lms-karras"}, "'lms-karras' needs the package scipy,.*: pip install scipy"),
+        ("scipy", {"scheduler": "LMSDiscreteScheduler"}, "'LMSDiscreteScheduler' needs the package scipy"),
+        ("torchsde", {"scheduler": "DPMSolverSDEScheduler"}, "needs the package torchsde.*: pip install torchsde"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_refused_before_loading(monkeypatch, package, fields, message):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr("instantstyle.generation.load.load_model", lambda *_, **__: pytest.fail("loaded"))
+    recipe = PLAIN.replace(**fields)
+    # Images of batches, reproduced images and cells of a sweep; requests; and what another machine has validated.
+    for check in (validate_inputs, validate, load_for):
+        with pytest.raises(MissingExtra, match=message):
+            check(recipe)
+
+
+def test_packages_that_a_recipe_does_not_need_may_be_missing(monkeypatch):
+    for package in ("cv2", "peft", "scipy", "torchsde"):
+        monkeypatch.setitem(sys.modules, package, None)
+    validate(PLAIN.replace(image={"name": "ink.png"}, control="tile", model="sdxl", scheduler="euler"))
+    validate(PLAIN.replace(references=[{"name": "ink.png"}], loras=[{"name": "a.safetensors", "blocks": "style"}]))
 
 
 def test_a_strength_of_less_than_one_step_is_refused_before_loading():

@@ -3,6 +3,7 @@
 import gc
 import threading
 import weakref
+from functools import partial
 from threading import Event, current_thread
 
 import pytest
@@ -81,6 +82,29 @@ def test_a_recipe_with_an_image_runs_through_the_image_to_image_pipeline(worker,
     restyle = recipe.replace(image=image, strength=1.0, width=None, height=None)
     *_, finished = worker.stream([restyle], Event())
     assert finished.image.width > finished.image.height
+
+
+def test_a_controlnet_that_is_not_loaded_is_refused(worker, recipe, ink):
+    restyle = recipe.replace(image=ink, strength=1.0, width=None, height=None, control="tile")
+    with pytest.raises(JobError, match="The tile ControlNet is not loaded here; leave control at none"):
+        list(worker.stream([restyle], Event()))
+
+
+def test_controlnets_are_found_before_the_model_is_loaded_and_loaded_after_it(monkeypatch):
+    done: list[object] = []
+    for name in ("fetch_controlnets", "load_model", "load_controlnet"):
+        record = partial(lambda name, *words: done.append((name, *words)), name)
+        monkeypatch.setattr(f"instantstyle.generation.worker.{name}", record)
+
+    def start(_, styled, controlnets):
+        raise JobError(f"{styled} with {controlnets}")
+
+    monkeypatch.setattr(ModelWorker, "__init__", start)
+    parts = ModelParts("sd15")
+    with pytest.raises(JobError, match=r"None with \{'canny': None, 'tile': None\}"):
+        ModelWorker.load(parts, "cpu", controls=("canny", "tile"))
+    loads = [("load_controlnet", None, control) for control in ("canny", "tile")]
+    assert done == [("fetch_controlnets", ("canny", "tile"), "sd15"), ("load_model", parts, "cpu"), *loads]
 
 
 def test_cancellation_takes_effect_at_the_next_step(worker, recipe):

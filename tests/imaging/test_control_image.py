@@ -1,11 +1,18 @@
-import builtins
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from instantstyle import ImageError, MissingExtra
-from instantstyle.imaging.control_image import canny_edges, control_arguments, fit_size, resize_image, resize_to_area
+from instantstyle.imaging.control_image import (
+    canny_edges,
+    control_arguments,
+    fit_size,
+    require_library,
+    resize_image,
+    resize_to_area,
+)
 from instantstyle.recipe_types import MAX_SIDE
 
 
@@ -58,13 +65,21 @@ def test_a_controlnet_reads_edges_or_the_image_itself():
 
 
 def test_without_opencv_the_error_has_the_install_command(monkeypatch):
-    original = builtins.__import__
-
-    def import_without_opencv(name, *args, **kwargs):
-        if name == "cv2":
-            raise ModuleNotFoundError(name)
-        return original(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", import_without_opencv)
-    with pytest.raises(MissingExtra, match=r"pip install 'instantstyle\[control\]'"):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(MissingExtra, match=r"is not installed: pip install 'instantstyle\[control\]', or set control"):
         canny_edges(Image.new("RGB", (8, 8)))
+    with pytest.raises(MissingExtra, match="is not installed"):
+        require_library("canny")
+    require_library("tile")
+    require_library("none")
+
+
+def test_an_opencv_that_cannot_be_imported_is_an_error_with_its_reason(monkeypatch):
+    def fail(name):
+        raise ImportError("libGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr("instantstyle.imaging.control_image.import_module", fail)
+    with pytest.raises(
+        MissingExtra, match=r"cannot be imported \(libGL\.so\.1: .*pip install 'instantstyle\[control\]'"
+    ):
+        require_library("canny")

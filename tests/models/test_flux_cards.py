@@ -1,5 +1,6 @@
 """The rows of FLUX.1 and Chroma in the registry: loaded from a cache of small files, planned, and their dtype."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel
 
 import instantstyle
+from instantstyle import MissingExtra
 from instantstyle.dit.families import FLUX
 from instantstyle.models import CARDS
 from instantstyle.models.clip_sources import IMAGE_SOURCES, TEXT_SOURCES, LazyTextEncoder
+from instantstyle.models.conflicts import find_network_conflicts
 from instantstyle.models.load_plan import plan
 from instantstyle.models.network import choose_dtype
 from instantstyle.models.required_files import list_missing, list_required_files
+from instantstyle.models.resolve import resolve_card
 
 from ..cli.conftest import run as run
 from ..conftest import EMBEDDING_DIM, text_config
@@ -96,3 +100,27 @@ def test_a_folder_with_the_name_of_a_registered_model_is_named(hub, run):
     done = run("generate", "a", "--model", "chroma", "-o", "out.png")
     assert done.code == 2
     assert done.err.endswith("The folder of this name is ./chroma.\n")
+
+
+def test_the_packages_that_convert_a_tokenizer_of_t5_are_named_before_anything_is_loaded(hub, monkeypatch, tmp_path):
+    """transformers converts spiece.model by SentencePiece and protobuf; tokenizer.json needs neither."""
+    absent = {"sentencepiece", "google.protobuf"}
+    monkeypatch.setattr("instantstyle.models.conflicts.find_spec", lambda name: None if name in absent else name)
+    [error] = find_network_conflicts(CARDS["chroma"])
+    assert isinstance(error, MissingExtra)
+    assert str(error) == (
+        "chroma reads prompts with SentencePiece, for which sentencepiece and google.protobuf are not installed: pip "
+        "install 'instantstyle[kolors]' protobuf."
+    )
+    absent.remove("sentencepiece")
+    with pytest.raises(MissingExtra, match=r"for which google\.protobuf is not installed: pip install protobuf\.$"):
+        plan("chroma")
+    assert not [*find_network_conflicts(CARDS["kolors"])]
+    # The index of a folder names the class, and the folder has one form or the other.
+    index = {"_class_name": "ChromaPipeline", "tokenizer": ["transformers", "T5Tokenizer"], "transformer": ["a", "b"]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    card = resolve_card(str(tmp_path))[0]
+    assert [type(error) for error in find_network_conflicts(card)] == [MissingExtra]
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text("{}")
+    assert not [*find_network_conflicts(card)]

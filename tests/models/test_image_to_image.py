@@ -6,9 +6,11 @@ from diffusers import ControlNetModel
 from PIL import Image
 
 from instantstyle import ModelError
+from instantstyle.generation.load import load_for
 from instantstyle.models import image_to_image_pipeline
-from instantstyle.models.image_to_image import CONTROLNETS
-from instantstyle.recipe_types import Control
+from instantstyle.models.image_to_image import CONTROLNETS, load_controlnet
+from instantstyle.recipe import Recipe
+from instantstyle.recipe_types import Control, Reference
 
 PHOTO = Image.effect_noise((16, 16), 90).convert("RGB")
 
@@ -57,3 +59,25 @@ def test_an_unavailable_controlnet_is_named_in_the_error(styled, monkeypatch):
     for control, repo in repos.items():
         with pytest.raises(ModelError, match=rf"config\.json .*{repo}"):
             image_to_image_pipeline(styled, control)
+
+
+@pytest.mark.usefixtures("own_pipe")
+def test_a_controlnet_is_loaded_in_the_dtype_and_on_the_device_of_the_network(styled, monkeypatch, tmp_path):
+    """A pipeline that is made from another one leaves its components where they are."""
+    net = ControlNetModel.from_unet(styled.pipe.unet, conditioning_embedding_out_channels=(4, 8))
+    net.save_pretrained(tmp_path)
+    monkeypatch.setattr("instantstyle.models.image_to_image.fetch_file", lambda repo, file: tmp_path / file)
+    styled.pipe.unet.to(torch.float64)
+    loaded = load_controlnet(styled, "canny")
+    assert (loaded.dtype, loaded.device.type) == (torch.float64, "cpu")
+    styled.pipe.unet.to("meta")
+    assert load_controlnet(styled, "tile").device.type == "meta"
+
+
+@pytest.mark.parametrize("inversion", [None, 2])
+def test_an_unavailable_controlnet_is_an_error_before_the_model_is_loaded(monkeypatch, inversion):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("instantstyle.generation.load.load_model", lambda *_, **__: pytest.fail("loaded"))
+    recipe = Recipe(prompt="a", seed=1, model="sdxl", image=Reference(name="a.png"), control="tile")
+    with pytest.raises(ModelError, match=r"config\.json .*xinsir/controlnet-tile-sdxl-1\.0"):
+        load_for(recipe.replace(inversion=inversion))

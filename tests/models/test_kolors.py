@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 import instantstyle
-from instantstyle import CheckpointError, InstantStyle, ModelError, StyleError
+from instantstyle import CheckpointError, InstantStyle, MissingExtra, ModelError, StyleError
 from instantstyle.core.ip_adapter import cross_attention_layers
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from instantstyle.models import CARDS
@@ -205,7 +205,7 @@ def test_an_encoder_of_another_size_is_refused():
 
 def test_a_missing_tokenizer_package_is_named(kolors_folder, adapter_file, monkeypatch):
     monkeypatch.setattr("instantstyle.models.conflicts.find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"reads prompts with SentencePiece.*pip install 'instantstyle\[kolors\]'"):
+    with pytest.raises(MissingExtra, match=r"reads prompts with SentencePiece.*pip install 'instantstyle\[kolors\]'"):
         instantstyle.load(kolors_folder, adapter=adapter_file)
 
 

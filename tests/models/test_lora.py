@@ -1,5 +1,7 @@
 """LoRA files are merged into the weights as diffusers applies them; others are refused in one line."""
 
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import instantstyle
-from instantstyle import ModelError
+from instantstyle import MissingExtra, ModelError
 from instantstyle.models.lora import list_loras, merge_loras
 
 from ..conftest import make_pipe
@@ -152,3 +154,13 @@ def test_a_missing_file_and_another_format_are_refused(pipe, tmp_path, name, mes
     (tmp_path / "c.bin").write_bytes(b"x")
     with pytest.raises(ModelError, match=message):
         list_loras([tmp_path / name])
+
+
+def test_without_peft_a_file_is_refused_before_the_model_is_loaded(folder, monkeypatch, pipe, tmp_path):
+    path = save_lora(tmp_path / "a.safetensors", pipe.unet)
+    monkeypatch.setitem(sys.modules, "peft", None)
+    monkeypatch.setattr(import_module("instantstyle.models.load"), "load_pipeline", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(
+        MissingExtra, match=r"a\.safetensors .* peft, which is not installed: pip install 'instantstyle\["
+    ):
+        instantstyle.load(folder, loras=[path])

@@ -2,17 +2,22 @@
 
 import base64
 import json
+import sys
+from typing import cast
 
 import numpy as np
 import pytest
+import torch
+from diffusers import ControlNetModel
 from PIL import Image
+from torch import nn
 
 from instantstyle.errors import RequestWarning
 from instantstyle.generation.generate import generate as generate_images
 from instantstyle.generation.worker import ModelWorker
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.recipe import Recipe
-from instantstyle.recipe_types import Lora, Reference
+from instantstyle.recipe_types import Control, Lora, Reference
 from instantstyle.server.errors import ApiError
 from instantstyle.server.limits import Limits
 from instantstyle.server.model_defaults import ModelDefaults
@@ -244,6 +249,75 @@ def test_a_restyled_image_can_begin_with_its_inversion(client, ink):
     assert "calls of the network in num_inference_steps is 550" in error_message(refused)
 
 
+@pytest.fixture
+def controlled(serve, styled):
+    """Return a function that starts a service with ControlNets."""
+    torch.manual_seed(7)
+    net = ControlNetModel.from_unet(styled.pipe.unet, conditioning_embedding_out_channels=(4, 8))
+    with torch.no_grad():
+        # They are zero at first.
+        for convolution in cast(nn.ModuleList, net.controlnet_down_blocks):
+            nn.init.normal_(cast(nn.Conv2d, convolution).weight)
+
+    def start(*controls: Control, **settings):
+        return serve(lambda made: ModelWorker(made, dict.fromkeys(controls, net)), controls=controls, **settings)
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("fields", "strength"), [({}, 1.0), ({"strength": 0.5}, 0.5), ({"inversion": 1, "scheduler": "ddim"}, None)]
+)
+def test_a_controlnet_preserves_the_structure_of_the_image_to_restyle(controlled, ink, fields, strength):
+    client, fields = controlled("canny", "tile"), {"mode": "restyle", "num_inference_steps": 2, **fields}
+    wide = png(Image.effect_noise((64, 32), 90))
+    images = []
+    for control in ("none", "canny", "tile"):
+        [entry] = post_edit(client, ink, wide, **fields, control=control).json()["data"]
+        assert entry["recipe"]["control"] == control
+        images.append(decode(entry).tobytes())
+    assert len(set(images)) == 3
+    # The default depends on whether a ControlNet preserves the structure.
+    assert entry["recipe"].get("strength") == strength
+    [again] = post_edit(client, ink, wide, **fields, control="tile").json()["data"]
+    assert decode(again).tobytes() == images[-1]
+
+
+def test_a_controlnet_that_the_service_has_not_is_refused(client, controlled, ink):
+    fields = {"mode": "restyle", "control": "canny"}
+    refused = post_edit(client, ink, ink, **fields)
+    assert refused.status_code == 400
+    assert error_message(refused) == "control is 'canny', and this service has no ControlNet; leave it out."
+    refused = post_edit(controlled("tile"), ink, ink, **fields)
+    assert error_message(refused) == "control is 'canny', and this service has only tile; send tile, or leave it out."
+
+
+def test_edges_without_opencv_are_refused(controlled, ink, monkeypatch):
+    client = controlled("canny")
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    refused = post_edit(client, ink, ink, mode="restyle", control="canny")
+    assert (refused.status_code, "OpenCV, which is not installed" in error_message(refused)) == (400, True)
+
+
+def test_the_amounts_of_a_request_with_a_controlnet_are_limited(controlled, ink):
+    client = controlled("tile", limits={"steps": 7, "upload_pixels": 9000, "image_pixels": 16 * 16})
+    fields = {"mode": "restyle", "control": "tile"}
+    refused = post_edit(client, ink, ink, **fields, num_inference_steps=4)
+    assert "calls of the network in num_inference_steps is 8, at most 7" in error_message(refused)
+    refused = post_edit(client, ink, png(Image.new("RGB", (100, 100))), **fields)
+    assert "100×100 pixels, more than the limit of 9000" in error_message(refused)
+    refused = post_edit(client, ink, png(Image.new("RGB", (200, 20))), **fields)
+    assert "The image would be restyled at 48x8, whose pixels are 384, at most 256" in error_message(refused)
+    assert post_edit(client, ink, png(Image.new("RGB", (50, 50))), **fields, num_inference_steps=3).status_code == 200
+
+
+def test_the_schema_names_the_controlnets(client):
+    schema = client.get("/openapi.json").json()
+    form = schema["paths"][EDITS]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    control = form["properties"]["control"]
+    assert (control["enum"], control["default"]) == (["none", "canny", "tile"], "none")
+
+
 def test_a_stream_has_previews_and_then_the_finished_image(client):
     streamed = events(post_generation(client, stream=True, partial_images=2, num_inference_steps=6))
     assert [name for name, _ in streamed] == [
@@ -303,6 +377,8 @@ def test_an_invalid_generation_is_refused_with_the_reason(client, fields, expect
         (2, {"mode": "restyle", "size": "16x16"}, "size cannot be set in mode restyle"),
         (1, {"strength": 0.5}, 'add mode="restyle"'),
         (1, {"inversion": 2}, "inversion can act only on an image to restyle"),
+        (1, {"control": "tile"}, 'control can act only on an image to restyle; add mode="restyle"'),
+        (2, {"mode": "restyle", "control": "depth"}, "control is 'depth', should be 'none', 'canny' or 'tile'"),
         (1, {"blocks": "stile"}, "SDXL has no block stile"),
         (1, {"image": "https://example.org/ink.png"}, "URLs and paths are not read"),
     ],

@@ -64,6 +64,10 @@ def test_fields_that_are_left_out_count_by_the_model_and_the_scheduler_of_the_se
         # An inversion is drawn by DDIM, whatever the model's own scheduler is.
         (heun, {"steps": 36}, {**inversion, "inversion": 2}, ""),
         (heun, {"steps": 35}, {**inversion, "inversion": 2}, f"{steps} (by default 12) is 36, at most 35."),
+        # A ControlNet runs before each call of the network, also in an inversion.
+        (mini, {"steps": 24}, {"mode": "restyle", "control": "tile"}, ""),
+        (mini, {"steps": 23}, {"mode": "restyle", "control": "tile"}, f"{steps} (by default 12) is 24, at most 23."),
+        (mini, {"steps": 71}, {**inversion, "inversion": 2, "control": "canny"}, "is 72, at most 71."),
         (mini, {"image_pixels": 128 * 128}, {}, ""),
         (
             mini,

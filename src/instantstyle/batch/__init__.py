@@ -1,6 +1,7 @@
 """Generate many images into one folder or store: manifest, ledger, runner and backends."""
 
-from .backends import Backend, BatchTooLarge, create_backend
+from .backends import Backend, BatchTooLarge, check_backend, create_backend
+from .fsspec_store import open_store
 from .ledger import Ledger
 from .manifest import ManifestError, cross_product, parse_seeds, read_manifest
 from .progress import Progress
@@ -16,9 +17,11 @@ __all__ = [
     "ManifestError",
     "Outcome",
     "Progress",
+    "check_backend",
     "create_backend",
     "cross_product",
     "generate_rows",
+    "open_store",
     "parse_seeds",
     "read_manifest",
     "write_report",

@@ -48,7 +48,7 @@ EXAMPLES = (
 )
 
 
-@with_recipe_options(*_OPTIONS)
+@with_recipe_options(*_OPTIONS, takes_fields=True)
 def run(
     *,
     jobs: Annotated[Path | None, Argument(help="A .jsonl, .csv or .yaml file, a recipe in each row.")] = None,
@@ -110,11 +110,14 @@ def run(
     interrupted at any point is resumed by the same command. Exit code 0: all generated; 1: some failed
     or wait; 2: an error.
     """
-    from ..batch import Ledger, create_backend, write_report
+    from ..batch import Ledger, check_backend, create_backend, open_store, write_report
     from ..errors import JobError
 
     given = {"address": address, "cpus": cpus, "timeout": ray_timeout}
     ray_settings: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+    # Packages that are not installed are named before the rows are read, which hashes all of their files.
+    check_backend(backend)
+    open_store(output)
     rows = _read_rows(jobs, styles, prompts, seeds, recipe_fields(values))
     if ray_settings and backend != "ray":
         raise JobError(f"{' and '.join(ray_settings)} is for a Ray cluster; add --backend ray.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import JobError
 from . import options
+from .error_words import name_options, reword_messages
 
 if TYPE_CHECKING:
     from ..recipe import Recipe
@@ -197,7 +198,9 @@ SAMPLING = tuple(RECIPE_OPTIONS[name] for name in ("steps", "guidance", "height"
 """Options of the verbs that generate whole experiments."""
 
 
-def with_recipe_options(*chosen: RecipeOption) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_recipe_options(
+    *chosen: RecipeOption, takes_fields: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a verb options from the table: decorator of a verb's `run(…, values, …)`.
 
     typer reads the options of a verb from its signature. In the signature of the decorated function the
@@ -206,6 +209,8 @@ def with_recipe_options(*chosen: RecipeOption) -> Callable[[Callable[..., None]]
 
     Args:
         *chosen: Rows of `RECIPE_OPTIONS`, possibly with another default, in the order of `--help`.
+        takes_fields: Whether the verb is also given fields of recipes by name, as in rows of a batch. Else messages
+            name the options that stand for fields.
 
     Returns:
         The decorator.
@@ -225,7 +230,9 @@ def with_recipe_options(*chosen: RecipeOption) -> Callable[[Callable[..., None]]
         @wraps(run)
         def verb(**arguments: object) -> None:
             values = {option.name: arguments.pop(option.name) for option in chosen}
-            run(values=values, **arguments)
+            names = [] if takes_fields else [option.name for option in chosen]
+            with reword_messages(lambda message: name_options(message, names)):
+                run(values=values, **arguments)
 
         setattr(verb, "__signature__", Signature(parameters))  # noqa: B010 - a function has no such attribute
         return verb

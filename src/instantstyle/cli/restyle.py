@@ -1,9 +1,12 @@
 """`instantstyle restyle photo.jpg --style ink.png`: an image in another style, with its structure."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from . import options
 from .console import warn
+from .error_words import reword_messages
 from .generate_files import generate_to_files
 from .recipe_options import (
     RECIPE_OPTIONS,
@@ -52,6 +55,13 @@ _NAMES = (
 _OPEN = tuple(replace(RECIPE_OPTIONS[name], default=None) for name in ("scale", "control"))
 """Options whose defaults depend on --keep-content."""
 
+_PARTS: Mapping[str, tuple[str, object]] = {
+    "inversion": (r"\binversion\b", 0),
+    "image_scale": (r"\bimage_scale\b", 0),
+    "control": (r"(?i)\bcontrol(net)?\b", "none"),
+}
+"""Parts of --keep-content: how messages name them, and the value that leaves them out."""
+
 EXAMPLES = (
     'instantstyle restyle photo.jpg --style ink.png --prompt "a rocket" -o restyled.png',
     "instantstyle restyle photo.jpg --style ink.png --keep-content",
@@ -89,18 +99,43 @@ def run(
     from ..generation.keep_content import fill_in
     from ..generation.sources import resolve_image
 
-    values = fill_in(values, keep_content)
-    recipe = build_recipe(values, image=resolve_image(photo).as_reference())
-    generate_to_files(
-        recipe,
-        output=output,
-        title=f"{photo.stem} restyled",
-        number=number,
-        device=device,
-        force=force,
-        verbose=verbose,
-    )
+    given, values = values, fill_in(values, keep_content)
+    kept = {name: values[name] for name in _PARTS if keep_content and given[name] is None}
+
+    def name_parts(message: str) -> str:
+        return message + _name_parts(message, kept)
+
+    with reword_messages(name_parts):
+        recipe = build_recipe(values, image=resolve_image(photo).as_reference())
+        generate_to_files(
+            recipe,
+            output=output,
+            title=f"{photo.stem} restyled",
+            number=number,
+            device=device,
+            force=force,
+            verbose=verbose,
+        )
     if recipe.inversion and values["seed"] is not None:
         from ..core.replayed_row import SEEDLESS
 
-        warn(SEEDLESS)
+        warn(name_parts(SEEDLESS))
+
+
+def _name_parts(message: str, kept: Mapping[str, object]) -> str:
+    """Say which parts that a message is about --keep-content has chosen, as the user has not named them.
+
+    Args:
+        message: The message.
+        kept: The parts, by field of a recipe.
+
+    Returns:
+        What follows the message; empty where it is about none of them.
+    """
+    found = [name for name in kept if re.search(_PARTS[name][0], message)]
+    if not found:
+        return ""
+    flags = [f"--{name.replace('_', '-')}" for name in found]
+    chosen = " and ".join(f"{flag} {kept[name]}" for flag, name in zip(flags, found, strict=True))
+    without = " ".join(f"{flag} {_PARTS[name][1]}" for flag, name in zip(flags, found, strict=True))
+    return f" --keep-content stands for {chosen} here; add {without} to leave that part out."

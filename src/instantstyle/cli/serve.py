@@ -1,12 +1,16 @@
 """`instantstyle serve`: a server with OpenAI's Images API."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from . import options
 from .recipe_options import model_changes, read_second_adapter
+
+if TYPE_CHECKING:
+    from ..recipe_types import Control
 
 EXAMPLES = ("instantstyle serve --port 8000",)
 
@@ -20,6 +24,14 @@ def run(
     lora: options.LoraFiles = None,
     vae: options.Vae = None,
     scheduler: options.Scheduler = None,
+    control: Annotated[
+        list[str] | None,
+        Option(
+            metavar="canny|tile",
+            help="A ControlNet that requests to restyle can use; repeat for both.",
+            rich_help_panel=options.MODEL,
+        ),
+    ] = None,
     device: Annotated[
         list[str] | None,
         Option(help="cpu, cuda, cuda:1 or mps; repeat for a worker on each.", rich_help_panel=options.MODEL),
@@ -82,6 +94,7 @@ def run(
         second_adapter=read_second_adapter(second_adapter),
         second_image_encoder=second_image_encoder,
         **model_changes(lora, vae, scheduler),
+        controls=_read_controls(control or ()),
         devices=tuple(dict.fromkeys(device or [None])),
         host=host,
         port=port,
@@ -91,3 +104,18 @@ def run(
         limits=limits,
     )
     serve(settings)
+
+
+def _read_controls(names: Sequence[str]) -> "tuple[Control, ...]":
+    """Return the ControlNets that options name, each once.
+
+    Raises:
+        JobError: There is no such ControlNet.
+    """
+    from ..errors import JobError
+    from ..models.image_to_image import CONTROLNETS
+
+    known: list[Control] = [control for control in CONTROLNETS if control != "none"]
+    if unknown := [name for name in names if name not in known]:
+        raise JobError(f"--control is {unknown[0]!r}; give {' or '.join(known)}.")
+    return tuple(control for control in known if control in names)

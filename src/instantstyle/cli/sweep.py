@@ -37,7 +37,7 @@ EXAMPLES = (
 )
 
 
-@with_recipe_options(*TEXT_TO_IMAGE)
+@with_recipe_options(*TEXT_TO_IMAGE, takes_fields=True)
 def run(
     *,
     x: X,

@@ -10,7 +10,7 @@ from typing import Any
 
 from .inversion import Inversion
 from .latent_colours import OpenedColours, with_latent_colours
-from .pipeline_checks import call_inputs
+from .pipeline_checks import call_inputs, takes_several_images
 from .protocols import Pipeline, PipelineArguments
 from .replayed_row import ReplayedRow, begin_with, check_styles_beside
 from .row_layout import RowLayout
@@ -35,6 +35,7 @@ class CallRows:
     @classmethod
     def of(
         cls,
+        pipe: Pipeline,
         prompts: int,
         images: int,
         hold_layout: object,
@@ -47,6 +48,7 @@ class CallRows:
         """Check which rows a call has.
 
         Args:
+            pipe: The pipeline.
             prompts: Number of prompts.
             images: Images for each.
             hold_layout: Share of the steps in which twins hold the layout.
@@ -61,7 +63,8 @@ class CallRows:
             StyleError: There is nothing to share, or each prompt has a style of its own beside a replayed picture.
         """
         share = check_hold_layout(hold_layout, loras or styles, shared, arguments, prompts)
-        check_shared(shared, prompts * images)
+        # Images of a prompt that begin with an inversion would be equal.
+        check_shared(shared, prompts * images, several=inversion is None and takes_several_images(pipe))
         replayed = ReplayedRow.of(shared)
         check_styles_beside(replayed, styles)
         return cls(prompts, images, share, replayed, inversion)

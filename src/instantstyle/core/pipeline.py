@@ -54,7 +54,7 @@ from .protocols import ContentEncoder, Pipeline, PipelineArguments, network_of
 from .redux_style import ReduxStyles, prepare_tokens, split_redux
 from .reference_encoder import ContentScale, ReferenceEncoder
 from .reference_inputs import ReferenceLike
-from .replayed_row import check_seedless, fit_arguments
+from .replayed_row import check_distinct, check_seedless, fit_arguments
 from .representation import describe, tabulate_roles
 from .row_layout import Row, validate_row_layout
 from .shared_attention import Shared, split_shared
@@ -524,10 +524,11 @@ class InstantStyle:
         if isinstance(styles, list):
             styles = cast("list[Style] | list[StyleConditioning]", list(map(_with_mask_read, styles)))
         check_one_style_each(styles, prompts)
+        check_distinct(inversion, prompt, styles, arguments)
         conditionings = [] if styles is None else self._as_conditionings(styles, settings)
         for conditioning in conditionings:
             check_text_of_fuse(conditioning.fuse, [prompt] if isinstance(prompt, str) else prompt or ())
-        rows = CallRows.of(prompts, images, hold_layout, inversion, shared, styles, loras, arguments)
+        rows = CallRows.of(self.pipe, prompts, images, hold_layout, inversion, shared, styles, loras, arguments)
         acting: ReduxStyles = [*conditionings, *loras, *redux, *([] if shared is None else [shared])]
         styling = self.using(acting) if acting else nullcontext()
         record = CallRecord.of(

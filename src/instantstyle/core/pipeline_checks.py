@@ -266,6 +266,11 @@ def supported_arguments(pipe: Pipeline, arguments: PipelineArguments) -> dict[st
     return {name: value for name, value in arguments.items() if name in known}
 
 
+def takes_several_images(pipe: Pipeline) -> bool:
+    """Whether a pipeline generates several images of a prompt; those for videos and some editors do not."""
+    return "num_images_per_prompt" in _parameters(pipe.__call__) or _takes_any_name(pipe.__call__)
+
+
 def call_inputs(
     pipe: Pipeline, prompt: str | Sequence[str] | None, per_prompt: int, generators: dict[str, Any]
 ) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import JobError, RequestWarning, StyleError
 from ..utils.caller_warnings import warn_caller
+from ..utils.text import shorten
 from .inversion import Inversion, check_draws_from_latents
 from .pipeline_call import READ_ONLY, only_reads
 from .protocols import Pipeline, PipelineArguments, network_of
@@ -72,10 +73,54 @@ def check_seedless(inversion: Inversion | None, seed: object, images: int) -> No
     if images > 1:
         raise JobError(
             f"num_images_per_prompt is {images}, and images that begin with an inversion do not depend on a seed, so "
-            f"that all {images} would be equal; leave it out, or give several prompts."
+            f"that all {images} would be equal; leave it out, or give different prompts."
         )
     if seed is not None:
         warn_caller(SEEDLESS, RequestWarning)
+
+
+def check_distinct(inversion: Inversion | None, prompt: object, styles: object, arguments: PipelineArguments) -> None:
+    """Check that the images of a call which begins with an inversion differ in more than their seeds.
+
+    Args:
+        inversion: The inversion; None for noise.
+        prompt: One prompt or several; None for embeddings among the arguments.
+        styles: The styles: one for each prompt where there are several without a `StyleConditioning`.
+        arguments: Arguments of the pipeline, of which lists and tensors may have an entry for each prompt.
+
+    Raises:
+        JobError: Two of them would be equal.
+    """
+    given = arguments.get("prompt_embeds") if prompt is None else prompt
+    if inversion is None or isinstance(given, str) or not isinstance(given, list | tuple | Tensor):
+        return
+    listed = cast("Sequence[object]", styles if isinstance(styles, list | tuple) else [styles])
+    own = [each for each in listed if isinstance(each, Style)]
+    values = [given, own, *(getattr(each, "styles", None) for each in listed)]
+    values += [value for name, value in arguments.items() if name != "generator"]
+    entries = [
+        list(value) for value in values if isinstance(value, list | tuple | Tensor) and _count(value) == len(given)
+    ]
+    for second in range(len(given)):
+        for first in range(second):
+            if all(_is_same(each[first], each[second]) for each in entries):
+                which = "" if prompt is None else f", {shorten(given[first])}"
+                raise JobError(
+                    f"Prompts {first + 1} and {second + 1} are the same{which}, and images that begin with an "
+                    "inversion do not depend on a seed, so that both would be equal; leave one of them out."
+                )
+
+
+def _count(value: Sequence[object] | Tensor) -> int:
+    """Return the number of entries; 0 of a tensor that is a number."""
+    return 0 if isinstance(value, Tensor) and not value.ndim else len(value)
+
+
+def _is_same(first: object, second: object) -> bool:
+    """Whether two entries are one object, or equal words, numbers or tensors."""
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return torch.equal(first, second)
+    return first is second or (isinstance(first, str | int | float) and first == second)
 
 
 def begin_with(

@@ -207,10 +207,20 @@ def split_shared(style: object) -> tuple[SharedAttention | None, Any]:
     return next(iter(shared), None), rest
 
 
-def check_shared(shared: SharedAttention | None, images: int) -> None:
-    """Check that a call with shared self-attention has images to share it; raises `StyleError` for one image."""
+def check_shared(shared: SharedAttention | None, images: int, *, several: bool) -> None:
+    """Check that a call with shared self-attention has images to share it.
+
+    Args:
+        shared: Of the call; None for none.
+        images: Number of its images.
+        several: Whether a prompt can have several images.
+
+    Raises:
+        StyleError: There is one image.
+    """
     if shared is not None and shared.reference is None and images < 2:
+        more = ["prompt=[…, …]", *(["num_images_per_prompt=2"] if several else [])]
         raise StyleError(
             "SharedAttention gives the images of one call the look of the first, and this call has one image: give "
-            "several prompts, prompt=[…, …], num_images_per_prompt=2, or reference=styled.invert(picture)."
+            f"several prompts, {', '.join(more)}, or reference=styled.invert(picture)."
         )

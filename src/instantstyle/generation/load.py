@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..imaging.control_image import require_library
 from ..recipe import Recipe
-from ..recipe_types import Dtype, Reference
+from ..recipe_types import Control, Dtype, Reference
 from ..unet.blocks import BlockSpec
 from ..utils.device import pick_device
 from .model_parts import ModelParts
 from .sources import SourceCache
+from .validate import check_packages, find_family
 
 if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
@@ -43,7 +45,13 @@ def load_for(
         ModelError: The model cannot be found or loaded.
         CheckpointError: The adapter or image encoder does not fit.
         JobError: There is no such device.
+        MissingExtra: A package is not installed that the recipes need; nothing is loaded.
     """
+    # Also where another machine has validated them.
+    for each in (recipe, *others):
+        check_packages(each)
+    if recipe.image:
+        fetch_controlnets([recipe.control], recipe.model)
     sources = SourceCache() if sources is None else sources
     if plain is None:
         plain = all(is_plain(each, sources) for each in (recipe, *others))
@@ -90,6 +98,28 @@ def load_model(
         device=device,
         dtype=getattr(torch, dtype) if dtype else None,
     )
+
+
+def fetch_controlnets(controls: Sequence[Control], model: str) -> None:
+    """Fetch the ControlNets of a model before it is loaded, where its family is known; `"none"` stands for none.
+
+    Args:
+        controls: What they read.
+        model: Name of the model.
+
+    Raises:
+        ModelError: There is no such ControlNet for the model, or it is not available.
+        MissingExtra: The library is not installed that prepares what a ControlNet reads.
+    """
+    wanted: list[Control] = [control for control in controls if control != "none"]
+    for control in wanted:
+        require_library(control)
+    if not wanted or (architecture := find_family(model)) is None:
+        return
+    from ..models.image_to_image import fetch_controlnet
+
+    for control in wanted:
+        fetch_controlnet(control, architecture.name)
 
 
 def is_plain(recipe: Recipe, sources: SourceCache | None = None) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..architectures import ARCHITECTURES
 from ..errors import InstantStyleError, JobError, StyleError
-from ..imaging.control_image import check_draws_step
+from ..imaging.control_image import check_draws_step, require_library
 from ..recipe import BLOCK_FIELDS, Recipe
 from ..recipe_types import Lora
 from ..unet.architectures import Architecture
@@ -33,6 +33,7 @@ def validate(*recipes: Recipe, sources: SourceCache | None = None, count: int = 
             a method acts in the layers of a UNet, and the model has a diffusion transformer.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
         ModelError: There is no such scheduler, or no ControlNet for the model, where its family is known.
+        MissingExtra: ControlNet, LoRA or scheduler need a package that is not installed.
     """
     sources = SourceCache() if sources is None else sources
     check_request(*recipes, sources=sources, count=count)
@@ -54,6 +55,7 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
             a method acts in the layers of a UNet, and the model has a diffusion transformer.
         BlockError: A block selection is not valid, or the model, where known by name, has no such block.
         ModelError: There is no such scheduler, or no ControlNet for the model, where its family is known.
+        MissingExtra: ControlNet, LoRA or scheduler need a package that is not installed.
     """
     sources = SourceCache() if sources is None else sources
     # Names in order of first use, so that the first error is that of the first file.
@@ -73,10 +75,27 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
         if recipe.image:
             _check_start(recipe)
         _check_methods(recipe)
-    for name in dict.fromkeys(recipe.scheduler for recipe in recipes if recipe.scheduler):
+    for recipe in recipes:
+        check_packages(recipe)
+
+
+def check_packages(recipe: Recipe) -> None:
+    """Check that the packages are installed which what a recipe asks for needs beside its model.
+
+    Raises:
+        MissingExtra: One is not installed.
+        ModelError: There is no such scheduler.
+    """
+    if recipe.image:
+        require_library(recipe.control)
+    if recipe.scheduler:
         from ..models.schedulers import validate_scheduler
 
-        validate_scheduler(name)
+        validate_scheduler(recipe.scheduler)
+    if recipe.loras:
+        from ..models.lora import require_peft
+
+        require_peft(recipe.loras)
 
 
 _UNET_FIELDS = ("hold_layout", "shared", "colour_transfer", "inversion")
@@ -92,13 +111,13 @@ def _check_methods(recipe: Recipe) -> None:
     """
     used = [name for name in _UNET_FIELDS if getattr(recipe, name)]
     used += ["A LoRA with blocks"] if recipe.styling_loras else []
-    if used and (architecture := _find_family(recipe.model)) and architecture.is_transformer:
+    if used and (architecture := find_family(recipe.model)) and architecture.is_transformer:
         raise StyleError(
             f"{used[0]} acts in the layers of a UNet, and {recipe.model} has a diffusion transformer; leave it out."
         )
     if (
         recipe.true_cfg_scale is not None
-        and (architecture := _find_family(recipe.model))
+        and (architecture := find_family(recipe.model))
         and not architecture.is_transformer
     ):
         raise JobError(
@@ -116,7 +135,7 @@ def _check_start(recipe: Recipe) -> None:
     """
     from ..models.image_to_image import check_control
 
-    architecture = _find_family(recipe.model)
+    architecture = find_family(recipe.model)
     if architecture is None:
         return
     check_control(recipe.control, architecture.name)
@@ -138,7 +157,7 @@ def _check_lora(lora: Lora, model: str) -> None:
     from ..loaders.lora_file import find_blocks, missing_layers_error
     from ..loaders.state_dict import open_state_dict
 
-    architecture, path = _find_family(model), Path(lora.name)
+    architecture, path = find_family(model), Path(lora.name)
     # A file that is missing is reported where it is read: a service may have read it before.
     if architecture is None or not lora.weight or not path.is_file():
         return
@@ -150,7 +169,7 @@ def _check_lora(lora: Lora, model: str) -> None:
 
 # Each request of a service asks for the same model, whose network is built without weights to find it.
 @lru_cache(maxsize=8)
-def _find_family(model: str) -> Architecture | None:
+def find_family(model: str) -> Architecture | None:
     """Find the family of a model; None where it is not known, or the model cannot be found, which loading reports.
 
     A service has loaded its model before it validates, and its folder may be gone.

@@ -1,10 +1,10 @@
 """One model on one device, used by a single thread: the worker behind the server and the studio."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from queue import SimpleQueue
 from threading import Event
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -13,18 +13,21 @@ from ..core.pipeline_checks import find_least_steps
 from ..core.prompt_checks import EMPTY_PROMPT
 from ..core.style import Style
 from ..errors import JobError
-from ..models import image_to_image_pipeline
+from ..models.image_to_image import image_to_image_pipeline, load_controlnet, text_to_image_pipeline
 from ..recipe import Recipe
-from ..recipe_types import Lora
+from ..recipe_types import Control, Lora
 from ..utils.caller_warnings import collect_warnings
 from .callbacks import Preview
 from .generate import generate, prepare
 from .idle_fields import check_seeds
-from .load import load_model
+from .load import fetch_controlnets, load_model
 from .model_parts import ModelParts
 from .sources import SourceCache
 from .task_thread import TaskThread
 from .validate import validate
+
+if TYPE_CHECKING:
+    from diffusers import ControlNetModel
 
 
 class Cancelled(JobError):
@@ -84,35 +87,48 @@ class ModelWorker(TaskThread):
         styled: The model. Call it only in the worker's thread, by `run` or `submit`.
     """
 
-    def __init__(self, styled: InstantStyle) -> None:
+    def __init__(self, styled: InstantStyle, controlnets: "Mapping[Control, ControlNetModel] | None" = None) -> None:
         """Start the thread.
 
         Args:
             styled: The model, on its device. Its progress bar is disabled.
+            controlnets: ControlNets on that device, by what they read; None for none.
         """
         super().__init__("model worker")
         self.styled = _without_progress_bar(styled)
+        self._controlnets = {} if controlnets is None else controlnets
+        self._pipelines: dict[tuple[bool, Control], InstantStyle] = {}
         self._known_warnings: frozenset[str] = frozenset()
 
     @classmethod
-    def load(cls, parts: ModelParts, device: str | None = None, loras: Sequence[Lora] = ()) -> "ModelWorker":
+    def load(
+        cls,
+        parts: ModelParts,
+        device: str | None = None,
+        loras: Sequence[Lora] = (),
+        controls: Sequence[Control] = (),
+    ) -> "ModelWorker":
         """Load a model and warm it up, so that the first request takes no longer than later ones.
 
         Args:
             parts: The model and its parts.
             device: A device of torch; None for a GPU where there is one, else the CPU.
             loras: The LoRA files of all its recipes; the warm-up has those that act in blocks.
+            controls: What the ControlNets read that recipes can use.
 
         Returns:
             A worker that has generated one image of one step, or of as few as its scheduler has.
 
         Raises:
             BlockError: The network has no such block as a LoRA names.
-            ModelError: The model cannot be found or loaded, or a LoRA does not fit it.
+            ModelError: The model cannot be found or loaded, or a LoRA does not fit it, or it has no such ControlNet.
+            MissingExtra: A package is not installed; nothing is loaded.
             JobError: The device does not exist.
             StyleError: A LoRA has no layers in its blocks, or cannot act in this network.
         """
-        worker = cls(load_model(parts, device))
+        fetch_controlnets(controls, parts.model)
+        styled = load_model(parts, device)
+        worker = cls(styled, {control: load_controlnet(styled, control) for control in controls})
         # Not an empty prompt, which would be warned of.
         steps = find_least_steps(worker.styled.pipe)
         warm_up = Recipe(prompt="a cat", seed=0, model=parts.model, num_inference_steps=steps, loras=tuple(loras))
@@ -189,7 +205,7 @@ class ModelWorker(TaskThread):
 
             for recipe in recipes:
                 check()
-                styled = self._image_to_image if recipe.image and not recipe.inversion else self.styled
+                styled = self._find_pipeline(recipe)
                 check_seeds(recipe, count)
                 known = self._known_warnings | ({EMPTY_PROMPT} if recipe.image else set())
                 with collect_warnings() as warned:
@@ -239,10 +255,22 @@ class ModelWorker(TaskThread):
         finally:
             cancel.set()
 
-    @cached_property
-    def _image_to_image(self) -> InstantStyle:
-        """The image-to-image pipeline of the same modules; no weights are loaded again."""
-        return _without_progress_bar(image_to_image_pipeline(self.styled))
+    def _find_pipeline(self, recipe: Recipe) -> InstantStyle:
+        """Return the pipeline of a recipe; all are of the same modules, and no weights are loaded again.
+
+        Raises:
+            JobError: The recipe has a ControlNet that is not loaded.
+        """
+        if recipe.image is None:
+            return self.styled
+        if recipe.control != "none" and recipe.control not in self._controlnets:
+            raise JobError(f"The {recipe.control} ControlNet is not loaded here; leave control at none.")
+        key = bool(recipe.inversion), recipe.control
+        if key not in self._pipelines:
+            make = text_to_image_pipeline if recipe.inversion else image_to_image_pipeline
+            made = make(self.styled, recipe.control, self._controlnets.get(recipe.control))
+            self._pipelines[key] = _without_progress_bar(made)
+        return self._pipelines[key]
 
 
 def preview_steps(previews: int, num_steps: int) -> list[int]:

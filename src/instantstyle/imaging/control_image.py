@@ -1,13 +1,16 @@
 """Preparation of an image that is restyled: resizing to the model's area, and edges for a ControlNet."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from math import ceil, sqrt
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ..errors import ImageError, JobError, MissingExtra
 from ..recipe_types import MAX_SIDE
+from ..utils.text import one_line
 
 LATENT_STRIDE = 8  # px of an image per latent pixel
 
@@ -132,12 +135,25 @@ def control_arguments(image: Image.Image, control: str, name: str) -> dict[str, 
         What it reads and its strength; nothing without a ControlNet.
 
     Raises:
-        MissingExtra: OpenCV is not installed, which detects edges.
+        MissingExtra: As `require_library`.
     """
     if control == "none":
         return {}
     read = canny_edges(image) if control == "canny" else image
     return {name: read, "controlnet_conditioning_scale": CONTROL_SCALES[control]}
+
+
+def require_library(control: str) -> None:
+    """Check that the library is installed which prepares what a ControlNet reads, before a model is loaded.
+
+    Args:
+        control: As in `control_arguments`.
+
+    Raises:
+        MissingExtra: OpenCV, which detects edges, is not installed or cannot be imported.
+    """
+    if control == "canny":
+        _import_opencv()
 
 
 def canny_edges(image: Image.Image) -> Image.Image:
@@ -150,13 +166,20 @@ def canny_edges(image: Image.Image) -> Image.Image:
         RGB, edges white on black.
 
     Raises:
-        MissingExtra: OpenCV is not installed.
+        MissingExtra: As `require_library`.
     """
-    try:
-        import cv2
-    except ModuleNotFoundError:
-        raise MissingExtra(
-            "--control canny detects edges with OpenCV, which is not installed: pip install 'instantstyle[control]'"
-        ) from None
-    edges = cv2.Canny(np.asarray(image.convert("RGB")), CANNY_LOW, CANNY_HIGH)
+    edges = _import_opencv().Canny(np.asarray(image.convert("RGB")), CANNY_LOW, CANNY_HIGH)
     return Image.fromarray(edges).convert("RGB")
+
+
+def _import_opencv() -> Any:
+    try:
+        return import_module("cv2")
+    # Builds for a desktop are installed and cannot be imported where libGL is missing.
+    except ImportError as error:
+        is_absent = isinstance(error, ModuleNotFoundError) and error.name == "cv2"
+        why = "is not installed" if is_absent else f"cannot be imported ({one_line(error, 200)})"
+        raise MissingExtra(
+            f"control canny detects edges with OpenCV, which {why}: pip install 'instantstyle[control]', or set "
+            "control to none."
+        ) from None

@@ -1,23 +1,40 @@
 """Find what does not fit together in a model, an adapter and an image encoder, without reading weights."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from ..core.encoder_files import check_encoder_widths, read_encoder_widths
 from ..core.image_encoder import ImageEncoder
 from ..core.row_layout import ROW_LAYOUTS
-from ..errors import CheckpointError, InstantStyleError, ModelError
+from ..errors import CheckpointError, InstantStyleError, MissingExtra, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..unet.architectures import Architecture
 from ..unet.blocks import Layer
 from ..utils.text import shorten
 from .clip_sources import find_image_encoder_source, unknown_image_encoder_error
 from .network import Network, find_network, list_table_layers
-from .pipeline_files import PIPELINE_INDEX, find_pipeline_variant, list_components, list_outside_names, read_index
+from .pipeline_files import (
+    PIPELINE_INDEX,
+    Kind,
+    find_pipeline_variant,
+    list_components,
+    list_outside_names,
+    read_index,
+)
 from .registry import ModelCard
-from .required_files import RequiredFile
+from .required_files import RequiredFile, find_local_pipeline
 from .resolve import AdapterSource, ImageEncoderLike
+
+_TOKENIZER_PACKAGES: Mapping[Kind, Sequence[str]] = {
+    "SentencePiece": ("sentencepiece",),
+    # transformers converts spiece.model, which it parses as a message of protobuf.
+    "T5 tokenizer": ("sentencepiece", "google.protobuf"),
+}
+"""Packages that read tokenizers, beside those which this package depends on."""
+
+_INSTALL = {"sentencepiece": "'instantstyle[kolors]'", "google.protobuf": "protobuf"}
+"""What is to be installed for a package."""
 
 
 def find_conflicts(
@@ -61,11 +78,31 @@ def missing_adapter_error(card: ModelCard) -> ModelError:
     )
 
 
-def missing_tokenizer_error(card: ModelCard) -> ModelError:
-    """Make the error for a model whose tokenizer needs a package that is not installed."""
-    return ModelError(
-        f"{card.name} reads prompts with SentencePiece, which is not installed: pip install 'instantstyle[kolors]'."
-    )
+def _find_missing_packages(card: ModelCard, kinds: Mapping[str, Kind]) -> Iterator[MissingExtra]:
+    """Yield an error where the tokenizers of a model need packages that are not installed.
+
+    Args:
+        card: The model.
+        kinds: Kinds of its components by name.
+    """
+    local = find_local_pipeline(card) if "T5 tokenizer" in kinds.values() else None
+    needed: dict[str, None] = {}
+    for name, kind in kinds.items():
+        # The same in the format of the tokenizers package needs no other.
+        if kind == "SentencePiece" or local is None or not (local[0] / name / "tokenizer.json").is_file():
+            needed |= dict.fromkeys(_TOKENIZER_PACKAGES.get(kind, ()))
+    if missing := [package for package in needed if not _is_installed(package)]:
+        install = " ".join(_INSTALL[package] for package in missing)
+        yield MissingExtra(
+            f"{card.name} reads prompts with SentencePiece, for which {' and '.join(missing)} "
+            f"{'are' if missing[1:] else 'is'} not installed: pip install {install}."
+        )
+
+
+def _is_installed(package: str) -> bool:
+    parts = package.split(".")
+    # Of a package inside another, the outer one is imported to find it.
+    return all(find_spec(".".join(parts[: place + 1])) is not None for place in range(len(parts)))
 
 
 def find_network_conflicts(card: ModelCard) -> Iterator[InstantStyleError]:
@@ -73,8 +110,7 @@ def find_network_conflicts(card: ModelCard) -> Iterator[InstantStyleError]:
     folder = Path(card.pipeline)
     index = read_index(folder) if folder.is_dir() else {}
     if not index:
-        if "SentencePiece" in card.kinds.values() and find_spec("sentencepiece") is None:
-            yield missing_tokenizer_error(card)
+        yield from _find_missing_packages(card, card.kinds)
         if (folder / PIPELINE_INDEX).is_file():
             yield ModelError(f"{folder / PIPELINE_INDEX} is no index of a pipeline; download it again.")
         return
@@ -82,8 +118,7 @@ def find_network_conflicts(card: ModelCard) -> Iterator[InstantStyleError]:
         yield ModelError(
             f"{folder / file} names {shorten(name)}, which is outside its folder; download the model again."
         )
-    if any(each.kind == "SentencePiece" for each in list_components(index)) and find_spec("sentencepiece") is None:
-        yield missing_tokenizer_error(card)
+    yield from _find_missing_packages(card, {each.name: each.kind for each in list_components(index)})
     kind = index.get("_class_name")
     # An index without components, whose class is known, is one of which files are missing.
     known = kind is None or (isinstance(kind, str) and kind in ROW_LAYOUTS)

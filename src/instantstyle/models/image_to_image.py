@@ -1,12 +1,14 @@
 """Image-to-image pipelines from the components of a loaded model."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.pipeline import InstantStyle
 from ..core.protocols import network_of
 from ..errors import ModelError
 from ..recipe_types import Control
+from ..utils.device import execution_device
 from ..utils.hub import fetch_file
 from .load import disable_watermark, hide_progress_bars
 from .network import find_architecture, import_diffusers_class
@@ -76,12 +78,51 @@ def check_control(control: Control, family: str) -> None:
         _find_controlnet(control, family)
 
 
+def fetch_controlnet(control: Control, family: str) -> Path:
+    """Fetch the files of the ControlNet of a family where they are not on this machine.
+
+    Args:
+        control: What it reads, not `"none"`.
+        family: Name of the architecture.
+
+    Returns:
+        Their folder.
+
+    Raises:
+        ModelError: There is no such ControlNet, or it is not available.
+    """
+    repo = _find_controlnet(control, family)
+    # Both files are in one folder of the cache, as in the repository.
+    folder = fetch_file(repo, "config.json").parent
+    fetch_file(repo, "diffusion_pytorch_model.safetensors")
+    return folder
+
+
+def load_controlnet(styled: InstantStyle, control: Control) -> "ControlNetModel":
+    """Load the ControlNet of a model's family, in the dtype and on the device of its network.
+
+    Args:
+        styled: The model.
+        control: What the ControlNet reads, not `"none"`.
+
+    Raises:
+        ModelError: As in `fetch_controlnet`.
+    """
+    folder, network = fetch_controlnet(control, styled.architecture.name), network_of(styled.pipe)
+    with hide_progress_bars():
+        loaded = import_diffusers_class("ControlNetModel").from_pretrained(
+            folder, torch_dtype=network.dtype, local_files_only=True
+        )
+    # A pipeline made from another one moves no component.
+    return loaded.to(execution_device(network))
+
+
 def _from_pipe(
     styled: InstantStyle, auto_class: str, control: Control, controlnet: "ControlNetModel | None"
 ) -> InstantStyle:
     components: dict[str, object] = {}
     if control != "none":
-        components["controlnet"] = _load_controlnet(styled, control) if controlnet is None else controlnet
+        components["controlnet"] = load_controlnet(styled, control) if controlnet is None else controlnet
     with hide_progress_bars():
         pipe = import_diffusers_class(auto_class).from_pipe(styled.pipe, **components)
     return styled.with_pipeline(disable_watermark(pipe))
@@ -95,14 +136,3 @@ def _find_controlnet(control: Control, family: str) -> str:
     alone = "leave control at none, where the pixels of the image to start from preserve its structure"
     instead = f"there is {others}" if others else alone
     raise ModelError(f"There is no {control} ControlNet for {family}; {instead}.")
-
-
-def _load_controlnet(styled: InstantStyle, control: Control) -> "ControlNetModel":
-    repo = _find_controlnet(control, styled.architecture.name)
-    # Both files are in one folder of the cache, as in the repository.
-    folder = fetch_file(repo, "config.json").parent
-    fetch_file(repo, "diffusion_pytorch_model.safetensors")
-    with hide_progress_bars():
-        return import_diffusers_class("ControlNetModel").from_pretrained(
-            folder, torch_dtype=network_of(styled.pipe).dtype, local_files_only=True
-        )

@@ -83,6 +83,7 @@ def load(
         ModelError: A LoRA, VAE or motion adapter does not fit, or there is no such scheduler.
         CheckpointError: The adapter or image encoder does not fit.
         JobError: There is no such device, or a weight of a LoRA is out of range.
+        MissingExtra: A tokenizer, a LoRA or the scheduler needs a package that is not installed; nothing is loaded.
     """
     changes = PipelineChanges.of(loras, vae, scheduler, motion_adapter)
     if device is not None:

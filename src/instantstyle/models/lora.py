@@ -3,10 +3,11 @@
 import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelError
+from ..errors import MissingExtra, ModelError
 from ..loaders.lora_file import LoraFile, is_factor
 from ..loaders.weight_files import WeightFile, describe_mismatch, describe_weights, find_lora
 from ..recipe_types import Lora
@@ -32,8 +33,28 @@ def list_loras(loras: Sequence[LoraLike]) -> tuple[Lora, ...]:
     Raises:
         ModelError: There is no such file, or an entry has blocks.
         JobError: A weight is out of range.
+        MissingExtra: PEFT, which merges files, is not installed.
     """
-    return tuple(map(_describe, loras))
+    described = tuple(map(_describe, loras))
+    require_peft(described)
+    return described
+
+
+def require_peft(loras: Sequence[Lora]) -> None:
+    """Check that PEFT is installed if files are to be merged, before a model is loaded.
+
+    Args:
+        loras: Entries of a recipe; those with blocks act without PEFT.
+
+    Raises:
+        MissingExtra: It is not installed.
+    """
+    merged = [lora for lora in loras if lora.blocks is None]
+    if merged and find_spec("peft") is None:
+        raise MissingExtra(
+            f"Merging {merged[0].name} into the weights needs the package peft, which is not installed: pip install "
+            "'instantstyle[lora]'."
+        )
 
 
 def _describe(lora: LoraLike) -> Lora:
@@ -57,11 +78,12 @@ def merge_loras(pipe: Any, loras: Sequence[Lora]) -> None:
         loras: The files; one with a SHA-256 must have it.
 
     Raises:
-        ModelError: A file cannot be read, is another one, or was made for another base model; or PEFT is not
-            installed.
+        ModelError: A file cannot be read, is another one, or was made for another base model.
+        MissingExtra: PEFT is not installed.
     """
+    require_peft(loras)
     for lora in loras:
-        _require_peft(pipe)
+        _check_takes_loras(pipe)
         with _hide_remarks():
             path = _load(pipe, lora)
             pipe.set_adapters(_NAME, lora.weight)
@@ -204,10 +226,6 @@ def _components(pipe: Any) -> list[str]:
     return [name for name in pipe._lora_loadable_modules if getattr(pipe, name, None) is not None]
 
 
-def _require_peft(pipe: Any) -> None:
-    from diffusers.utils.import_utils import is_peft_available
-
+def _check_takes_loras(pipe: Any) -> None:
     if not hasattr(pipe, "load_lora_weights"):
         raise ModelError(f"{type(pipe).__name__} takes no LoRA; leave it out.")
-    if not is_peft_available():
-        raise ModelError("A LoRA needs the package peft: pip install 'instantstyle[lora]'.")

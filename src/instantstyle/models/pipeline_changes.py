@@ -43,6 +43,7 @@ class PipelineChanges:
         Raises:
             ModelError: A file or scheduler does not exist.
             JobError: The weight of a LoRA is out of range.
+            MissingExtra: A LoRA or the scheduler needs a package that is not installed.
         """
         if scheduler is not None:
             validate_scheduler(scheduler)

@@ -2,9 +2,10 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
-from ..errors import ModelError, suggest_nearest
+from ..errors import MissingExtra, ModelError, suggest_nearest
 from ..utils.text import one_line, shorten
 from .network import import_diffusers_class
 from .registry import SchedulerConfig
@@ -45,6 +46,13 @@ SCHEDULERS: Mapping[str, SchedulerConfig] = {
 """Schedulers of diffusers by the names of other programs, as its page "Schedulers" pairs them
 (huggingface.co/docs/diffusers/api/schedulers/overview); `euler-trailing` is the one of few-step models."""
 
+_PACKAGES: Mapping[str, str] = {
+    "LMSDiscreteScheduler": "scipy",
+    "DPMSolverSDEScheduler": "torchsde",
+    "CosineDPMSolverMultistepScheduler": "torchsde",
+}
+"""Packages without which diffusers has no such class."""
+
 _SUFFIX = "Scheduler"
 
 _FLOW_MATCHING = "FlowMatch"
@@ -52,16 +60,22 @@ _FLOW_MATCHING = "FlowMatch"
 
 
 def validate_scheduler(name: str) -> None:
-    """Check the name of a scheduler, as far as that is possible without diffusers.
+    """Check the name of a scheduler and the package that it needs, as far as that is possible without diffusers.
 
     Args:
         name: A name of `SCHEDULERS`, or a class of diffusers, which ends in "Scheduler".
 
     Raises:
         ModelError: There is no scheduler of this name.
+        MissingExtra: It needs a package that is not installed.
     """
     if name not in SCHEDULERS and not name.endswith(_SUFFIX):
         raise _unknown_error(name)
+    package = _PACKAGES.get(SCHEDULERS[name].name if name in SCHEDULERS else name)
+    if package is not None and find_spec(package) is None:
+        raise MissingExtra(
+            f"scheduler {shorten(name)} needs the package {package}, which is not installed: pip install {package}."
+        )
 
 
 def get_scheduler_config(name: str) -> SchedulerConfig:
@@ -94,8 +108,9 @@ def build_scheduler(pipe: Any, name: str) -> Any:
         The pipeline's own scheduler if `name` is its class; else a new one.
 
     Raises:
-        ModelError: There is no scheduler of this name, or it needs a library that is not installed, or it cannot have
-            the settings of the pipeline's own, or the model was trained with flow matching.
+        ModelError: There is no scheduler of this name, or it cannot have the settings of the pipeline's own, or the
+            model was trained with flow matching.
+        MissingExtra: It needs a package that is not installed.
     """
     validate_scheduler(name)
     if name == type(pipe.scheduler).__name__:

@@ -24,7 +24,8 @@ class Limits:
             attention is shared, there is another beside each.
         images: Images of a request, those beside them included; the default is OpenAI's limit of `n`.
         steps: Calls of the network for an image, see `ModelDefaults.count_calls`: schedulers of second order and true
-            guidance of a transformer make two a step, PNDM has one more, and an inversion adds its own.
+            guidance of a transformer make two a step, PNDM has one more, an inversion adds its own, and so does a
+            ControlNet.
         text_length: Characters of prompt, negative prompt and content together.
         connections: Connections open at once. Beyond that, the one that waits longest for its client is closed.
         head_seconds: Time for the head of a request, from the connection or from the last answer.

@@ -60,8 +60,13 @@ class ModelDefaults:
         """Count the calls of the network for an image.
 
         Args:
-            request: The request; None for one that leaves all fields out. Those of an inversion are added.
+            request: The request; None for one that leaves all fields out. Those of an inversion are added, and those
+                of a ControlNet, which runs before each call of the network.
         """
+        networks = 1 if getattr(request, "control", "none") == "none" else 2
+        return networks * self._count_own_calls(request)
+
+    def _count_own_calls(self, request: ImageRequest | None) -> int:
         steps = getattr(request, "num_inference_steps", None) or self.steps
         if inversion := getattr(request, "inversion", None):
             # The steps of an inversion come before those of the image; both are drawn by DDIM, with one call a step.

@@ -94,8 +94,9 @@ def build_recipe(
     """
     width, height = request.dimensions or (None, None)
     edit = {name: getattr(request, name, None) for name in ("strength", "inversion", "image_scale")}
+    control = getattr(request, "control", "none")
     if init_image and not edit["inversion"]:
-        edit["strength"] = edit["strength"] or default_strength(settings.model)
+        edit["strength"] = edit["strength"] or default_strength(settings.model, control)
     _check_of_service(request, settings)
     return Recipe(
         **{name: getattr(request, name) for name in _SHARED_FIELDS},
@@ -103,7 +104,7 @@ def build_recipe(
         texture_references=tuple(textures),
         content_references=tuple(contents),
         image=init_image,
-        **(edit if init_image else {}),
+        **({**edit, "control": control} if init_image else {}),
         **{name: getattr(settings, name) for name in MODEL_FIELDS},
         scheduler=request.scheduler or settings.scheduler,
         seed=secrets.randbelow(2**32) if request.seed is None else request.seed,
@@ -125,6 +126,12 @@ def _check_of_service(request: ImageRequest, settings: Settings) -> None:
             f'An inversion is drawn by DDIM, and {whose} is {scheduler!r}; send scheduler="ddim", or leave inversion '
             "out."
         )
+    control = getattr(request, "control", "none")
+    if control not in ("none", *settings.controls):
+        loaded = " and ".join(settings.controls)
+        has = f"only {loaded}" if loaded else "no ControlNet"
+        instead = f"send {' or '.join(settings.controls)}, or leave it out" if loaded else "leave it out"
+        raise JobError(f"control is {control!r}, and this service has {has}; {instead}.")
     second = {name: getattr(request, name) for name in ("second_blocks", "second_scale")}
     given = [name for name, value in second.items() if value != type(request).model_fields[name].default]
     if settings.second_adapter is None and given:
@@ -155,7 +162,9 @@ def split_images(request: EditRequest, images: Sequence[Reference]) -> tuple[lis
                 "strength applies only to restyling: it is how far the result may depart from the image; "
                 'add mode="restyle".'
             )
-        if given := [name for name in ("inversion", "image_scale") if getattr(request, name) is not None]:
+        acting = {"control": request.control != "none"}
+        acting |= {name: getattr(request, name) is not None for name in ("inversion", "image_scale")}
+        if given := [name for name, is_given in acting.items() if is_given]:
             raise JobError(f'{" and ".join(given)} can act only on an image to restyle; add mode="restyle".')
         return list(images), None
     if request.size != "auto":

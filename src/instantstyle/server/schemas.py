@@ -12,6 +12,7 @@ from ..generation.idle_fields import refuse_animation
 from ..recipe import FIELD_ALIASES
 from ..recipe_types import (
     ContentScale,
+    Control,
     Crop,
     Fraction,
     FractionInterval,
@@ -168,6 +169,9 @@ class EditRequest(ImageRequest):
     """`style`: all images are references; `restyle`: the last is restyled with the style of the others."""
     strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     """With `restyle`, how far the result may depart from the image."""
+    control: Control = "none"
+    """With `restyle`, the ControlNet that preserves the structure of the image: `canny` reads its edges, `tile` the
+    image itself. The service has those that it was started with."""
     inversion: Annotated[int, Field(ge=0, le=10)] | None = None
     """With `restyle`, evaluations at each step of the image's inversion, with which the result begins."""
     image_scale: Weight | None = None

@@ -12,6 +12,7 @@ from fastapi import Request
 
 from ..generation.model_parts import ModelParts
 from ..generation.worker import ModelWorker
+from ..models.schedulers import validate_scheduler
 from ..utils.text import shorten
 from .errors import ApiError
 from .job_queue import Job, JobQueue, run_jobs
@@ -77,10 +78,17 @@ class Service:
 
     @classmethod
     def load(cls, settings: Settings) -> "Service":
-        """Load and warm up a model on each device, one after the other to limit the peak of memory."""
+        """Load and warm up a model on each device, one after the other to limit the peak of memory.
+
+        Raises:
+            InstantStyleError: A model or ControlNet cannot be loaded, or the scheduler of the settings is not known.
+            MissingExtra: A package is not installed that the settings need; no model is loaded.
+        """
+        if settings.scheduler is not None:
+            validate_scheduler(settings.scheduler)
         parts = ModelParts.of(settings)
-        loras = settings.loras
-        return cls([ModelWorker.load(parts, device=device, loras=loras) for device in settings.devices], settings)
+        beside = {"loras": settings.loras, "controls": settings.controls}
+        return cls([ModelWorker.load(parts, device=device, **beside) for device in settings.devices], settings)
 
     @property
     def ready(self) -> bool:

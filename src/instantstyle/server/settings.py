@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..recipe_types import Lora, RecipeFields, Reference
+from ..recipe_types import Control, Lora, RecipeFields, Reference
 from .auth import Keys
 from .limits import Limits
 
@@ -21,6 +21,7 @@ class Settings:
         loras: LoRA files that are merged into the model.
         vae: VAE in place of the model's own.
         scheduler: Scheduler of requests that name none; None for the model's own.
+        controls: What the ControlNets read that are loaded beside the model, for requests with `control`.
         devices: One worker runs on each; None stands for a GPU where there is one, else the CPU.
         host: The address to listen on.
         port: The port to listen on; 0 for any free one.
@@ -38,6 +39,7 @@ class Settings:
     loras: tuple[Lora, ...] = ()
     vae: Reference | None = None
     scheduler: str | None = None
+    controls: tuple[Control, ...] = ()
     devices: tuple[str | None, ...] = (None,)
     host: str = "127.0.0.1"
     port: int = 8000

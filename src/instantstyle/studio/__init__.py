@@ -19,8 +19,8 @@ def run_studio(settings: Settings, on_open: Callable[[str], None] | None = None)
 
     Raises:
         JobError: The settings expose the studio without a sufficient password, or the port is in use.
-        MissingExtra: Gradio is not installed.
-        ModelError: The model cannot be loaded.
+        MissingExtra: Gradio, or the package of the scheduler, is not installed.
+        ModelError: There is no such scheduler, or the model cannot be loaded.
     """
     validate_settings(settings)
     try:
@@ -34,8 +34,11 @@ def run_studio(settings: Settings, on_open: Callable[[str], None] | None = None)
     del gradio
     from ..generation.model_parts import ModelParts
     from ..generation.worker import ModelWorker
+    from ..models.schedulers import validate_scheduler
     from .page import launch_page
 
+    if settings.scheduler is not None:
+        validate_scheduler(settings.scheduler)
     worker = ModelWorker.load(ModelParts.of(settings), device=settings.device, loras=settings.loras)
     try:
         page = launch_page(worker, settings)

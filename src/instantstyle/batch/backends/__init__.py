@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
-from ...errors import JobError, suggest_nearest
+from ...errors import JobError, MissingExtra, suggest_nearest
 from ...recipe import Recipe
 
 GeneratedImage = tuple[Image.Image, Recipe]
@@ -56,6 +57,24 @@ class Backend(Protocol):
         ...
 
 
+def check_backend(name: str) -> None:
+    """Check that a backend exists and that its package is installed, before rows are read.
+
+    Args:
+        name: `local` or `ray`.
+
+    Raises:
+        JobError: The name is unknown.
+        MissingExtra: The backend needs a package that is not installed.
+    """
+    if name not in BACKENDS:
+        raise JobError(
+            f"There is no backend {name}; choose from {', '.join(BACKENDS)}.{suggest_nearest(name, list(BACKENDS))}"
+        )
+    if name == "ray" and find_spec("ray") is None:
+        raise MissingExtra("--backend ray needs Ray, which is not installed: pip install 'instantstyle[ray]'")
+
+
 def create_backend(name: str, device: str | None = None, **settings: object) -> Backend:
     """Create a backend; it loads the model on first use.
 
@@ -71,9 +90,6 @@ def create_backend(name: str, device: str | None = None, **settings: object) -> 
         JobError: The name is unknown, or the backend cannot be set up.
         MissingExtra: The backend needs a package that is not installed.
     """
-    if name not in BACKENDS:
-        raise JobError(
-            f"There is no backend {name}; choose from {', '.join(BACKENDS)}.{suggest_nearest(name, list(BACKENDS))}"
-        )
+    check_backend(name)
     module, _, backend_class = BACKENDS[name].rpartition(".")
     return getattr(import_module(f".{module}", __name__), backend_class)(device, **settings)

@@ -11,9 +11,9 @@ from time import monotonic, sleep
 from types import ModuleType
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
-from ...errors import JobError, MissingExtra
+from ...errors import JobError
 from ...utils.text import cut, one_line
-from . import NoWorkers
+from . import NoWorkers, check_backend
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -69,12 +69,9 @@ def connect(address: str | None, timeout: float | None = None, on_message: OnMes
         MissingExtra: Ray is not installed.
         JobError: There is no cluster at the address, it does not start, or it does not answer in time.
     """
-    try:
-        import ray
-    except ModuleNotFoundError:
-        raise MissingExtra(
-            "--backend ray needs Ray, which is not installed: pip install 'instantstyle[ray]'"
-        ) from None
+    check_backend("ray")
+    import ray
+
     if ray.is_initialized():
         return ray
     # A cluster that exists for one run sends no usage statistics.
