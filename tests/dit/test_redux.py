@@ -13,7 +13,8 @@ from transformers import SiglipImageProcessor
 
 from instantstyle import BlockError, CheckpointError, InstantStyle, JobError, ReduxStyle, StyleConditioning, StyleError
 from instantstyle.core.image_encoder import ImageEncoder
-from instantstyle.core.redux_style import check_tokens, read_redux
+from instantstyle.core.redux_model import read_redux
+from instantstyle.core.redux_style import check_tokens
 
 from ..conftest import EMBEDDING_DIM
 from ..parity.flux import WIDTH, make_adapter, make_flux, make_pipeline, make_siglip

@@ -500,6 +500,7 @@ class InstantStyle:
         check_methods(self.pipe, given)
         check_redux(self.pipe, redux)
         loras = self._read_files_of(loras)
+        redux = [replace(each, mask=cast("MaskLike | None", read_file_once(each.mask))) for each in redux]
         check_arguments(self.pipe, arguments, self.__call__, is_styled=added is not None)
         arguments = {**self.defaults, **fit_arguments(self.pipe, inversion, shared, arguments)}
         check_steps(self.pipe, arguments)
@@ -532,12 +533,10 @@ class InstantStyle:
         styling = self.using(acting) if acting else nullcontext()
         record = CallRecord.of(
             *(self, prompt, styles, settings, guidance_interval, colours),
-            *(rows.twin_share, shared, loras, seeds, images, arguments),
+            *(rows.twin_share, shared, loras, redux, seeds, images, arguments),
         )
         if inversion is not None:
             record.changes["an inversion"] = None
-        if redux:
-            record.changes["a ReduxStyle"] = None
         with (
             StyledNetwork.of(network_of(self.pipe)).generating(),
             record.watch(arguments) as watched,

@@ -19,7 +19,7 @@ MAX_VALUES = 50
 """Largest number of values of an axis; more come from a mistyped step of a range."""
 
 EXCLUDED_FIELDS = {
-    **dict.fromkeys(MODEL_FIELDS, "one model generates the whole grid"),
+    **dict.fromkeys((*MODEL_FIELDS, "redux_model", "redux_image_encoder"), "one model generates the whole grid"),
     **dict.fromkeys(
         ("image", "strength", "control", "inversion", "image_scale"), "its images start from noise, not from an image"
     ),
