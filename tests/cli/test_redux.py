@@ -17,8 +17,7 @@ from instantstyle.models.redux_files import REDUX_PARTS, list_redux_files, takes
 from instantstyle.models.registry import CARDS, REDUX
 from instantstyle.recipe import REDUX_FIELDS, Recipe
 
-from ..conftest import EMBEDDING_DIM
-from ..parity.flux import WIDTH, make_flux, make_siglip
+from ..parity.flux import WIDTH, make_flux, save_redux
 
 SMALL = ("--width", 64, "--height", 48, "--steps", 2, "--seed", 1)
 
@@ -35,12 +34,7 @@ def flux(tmp_path_factory, tokenizer_folder) -> Path:
 
 @pytest.fixture(scope="module")
 def redux(tmp_path_factory) -> Path:
-    """A folder of diffusers with the weights of a small Redux and its image encoder."""
-    folder = tmp_path_factory.mktemp("redux")
-    torch.manual_seed(6)
-    ReduxImageEncoder(redux_dim=EMBEDDING_DIM, txt_in_features=WIDTH).save_pretrained(folder / "image_embedder")
-    make_siglip().save_pretrained(folder / "image_encoder")
-    return folder
+    return save_redux(tmp_path_factory.mktemp("redux"))
 
 
 @pytest.fixture
@@ -187,7 +181,7 @@ def test_what_does_not_fit_is_refused_in_one_line(run, words, flux, redux, ink, 
     start = ("generate", "a", "-o", "out.png", "--seed", 1)
     for model in ("mini", "sdxl", "chroma", "sd35-large"):
         done = run(*start, "--model", model, "--redux", ink)
-        assert f"redux_references act in FLUX.1, and {model} is another model" in done.err, done.err
+        assert f"acts in FLUX.1, and {model} is another model" in done.err, done.err
         assert (done.code, len(done.err.splitlines())) == (2, 1)
         assert not takes_redux(model)
     for added, message in (

@@ -63,6 +63,15 @@ def read_second_adapter(name: str | None) -> "Reference | None":
     return None if name is None else _read_weights("second_adapter", name)
 
 
+def read_redux_model(name: str | None) -> "Reference | None":
+    """Return the entry of a recipe for --redux-model; None without one.
+
+    Raises:
+        ModelError: There are no such weights.
+    """
+    return None if name is None else _read_weights("redux_model", name)
+
+
 def model_changes(lora: list[str] | None, vae: str | None, scheduler: str | None) -> dict[str, Any]:
     """Return the settings of a service or studio for options that change the model.
 
@@ -166,7 +175,7 @@ RECIPE_OPTIONS = {
         RecipeOption("redux_blocks", options.ReduxBlocks, "all"),
         RecipeOption("redux_scale", options.ReduxScale, 1.0),
         RecipeOption("redux_curve", options.ReduxCurve, convert=_split_interval),
-        RecipeOption("redux_model", options.ReduxModel, convert=partial(_read_weights, "redux_model")),
+        RecipeOption("redux_model", options.ReduxModel, convert=read_redux_model),
         RecipeOption("redux_image_encoder", options.ReduxImageEncoder),
         RecipeOption("lora", options.LoraFiles, convert=_read_loras),
         RecipeOption("vae", options.Vae, convert=partial(_read_weights, "vae")),

@@ -1,6 +1,5 @@
 """FLUX.1 Redux beside a model: whether it is for the model, its files, and the opened model."""
 
-from functools import lru_cache
 from pathlib import Path
 
 from ..core.redux_model import ReduxModel
@@ -9,6 +8,7 @@ from ..loaders.weight_files import find_redux, is_hub_id
 from ..recipe_types import Reference
 from ..utils.hub import describe_search_locations, why_unreachable
 from .clip_sources import SIGLIP_SOURCE
+from .load import hide_progress_bars
 from .network import find_network
 from .pipeline_files import PIPELINE_INDEX, read_index
 from .registry import CARDS, REDUX, HubFile, ModelCard
@@ -39,11 +39,14 @@ def find_redux_conflict(model: str) -> StyleError | None:
     except InstantStyleError:
         # Loading reports it.
         return None
-    if is_flux is not False:
-        return None
+    return _other_model_error(model) if is_flux is False else None
+
+
+def _other_model_error(model: str) -> StyleError:
     fitting = ", ".join(name for name, card in CARDS.items() if card.redux)
     return StyleError(
-        f"redux_references act in FLUX.1, and {model} is another model; leave them out, or use one of {fitting}."
+        f"FLUX.1 Redux (redux_references, --redux) acts in FLUX.1, and {model} is another model; leave it out, or use "
+        f"one of {fitting}."
     )
 
 
@@ -111,8 +114,26 @@ def validate_redux(weights: Reference | None = None, image_encoder: str | None =
         )
 
 
+def check_redux(model: str, weights: Reference, image_encoder: str | None) -> None:
+    """Check that Redux can act in the model of a service or studio, before that is loaded.
+
+    Args:
+        model: As in `load`.
+        weights: File, folder or hub id of the weights.
+        image_encoder: As in `open_redux`.
+
+    Raises:
+        CheckpointError: The folder of the image encoder cannot be read.
+        ModelError: Files are missing and cannot be downloaded.
+        StyleError: Redux is not for this model.
+    """
+    if error := find_redux_conflict(model):
+        raise error
+    validate_redux(weights, image_encoder)
+
+
 def open_redux(weights: Reference, image_encoder: str | None, device: str) -> ReduxModel:
-    """Open Redux with its image encoder; both stay in memory for the next references.
+    """Open Redux with its image encoder. On each device, the last one stays in memory for the next references.
 
     Args:
         weights: File, folder or hub id of the weights, with their SHA-256 if it is known.
@@ -123,25 +144,29 @@ def open_redux(weights: Reference, image_encoder: str | None, device: str) -> Re
         CheckpointError: The weights are others than Redux', do not fit the encoder, or cannot be read.
         ModelError: A file is missing, or the weights are others than those of `weights`.
     """
-    opened = _open(weights.name, image_encoder, device)
-    found = opened.file.sha256 if opened.file else None
-    if weights.sha256 in (None, found):
-        return opened
-    # The file may have changed since it was read.
-    _open.cache_clear()
-    opened = _open(weights.name, image_encoder, device)
-    found = opened.file.sha256 if opened.file else None
-    if weights.sha256 != found:
-        raise ModelError(
-            f"{weights.name} is another file than the image was generated with (its sha256 is {str(found)[:12]}…, "
-            f"expected {weights.sha256[:12]}…)."
-        )
-    return opened
-
-
-@lru_cache(maxsize=8)
-def _open(weights: str, image_encoder: str | None, device: str) -> ReduxModel:
     encoder = str(SIGLIP_SOURCE.fetch()[0].parent) if image_encoder is None else image_encoder
-    opened = ReduxModel.open(weights, encoder)
-    opened.encoder.model.to(device)
+    opened = _OPENED.get(device)
+    if opened is None or opened.encoder_name != encoder or not _is_file(opened, weights):
+        # First, so that there is memory for the next one.
+        _OPENED.pop(device, None)
+        with hide_progress_bars():
+            opened = ReduxModel.open(weights.name, encoder)
+        opened.encoder.model.to(device)
+        if not _is_file(opened, weights):
+            found = opened.file.sha256 if opened.file else None
+            raise ModelError(
+                f"{weights.name} is another file than the image was generated with (its sha256 is "
+                f"{str(found)[:12]}…, expected {str(weights.sha256)[:12]}…)."
+            )
+        _OPENED[device] = opened
     return opened
+
+
+_OPENED: dict[str, ReduxModel] = {}
+"""The last opened Redux on each device."""
+
+
+def _is_file(opened: ReduxModel, weights: Reference) -> bool:
+    """Whether an opened Redux has the weights of a recipe."""
+    file = opened.file
+    return file is not None and file.name == weights.name and weights.sha256 in (None, file.sha256)

@@ -12,6 +12,7 @@ from fastapi import Request
 
 from ..generation.model_parts import ModelParts
 from ..generation.worker import ModelWorker
+from ..models.redux_files import check_redux, open_redux
 from ..utils.text import shorten
 from .errors import ApiError
 from .job_queue import Job, JobQueue, run_jobs
@@ -77,10 +78,21 @@ class Service:
 
     @classmethod
     def load(cls, settings: Settings) -> "Service":
-        """Load and warm up a model on each device, one after the other to limit the peak of memory."""
+        """Load and warm up a model on each device, one after the other to limit the peak of memory.
+
+        Raises:
+            InstantStyleError: A file is missing or does not fit, or FLUX.1 Redux is not for this model.
+        """
+        if settings.redux_model is not None:
+            check_redux(settings.model, settings.redux_model, settings.redux_image_encoder)
         parts = ModelParts.of(settings)
         loras = settings.loras
-        return cls([ModelWorker.load(parts, device=device, loras=loras) for device in settings.devices], settings)
+        workers: list[ModelWorker] = []
+        for device in settings.devices:
+            workers.append(ModelWorker.load(parts, device=device, loras=loras))
+            if settings.redux_model is not None:
+                open_redux(settings.redux_model, settings.redux_image_encoder, workers[-1].device)
+        return cls(workers, settings)
 
     @property
     def ready(self) -> bool:

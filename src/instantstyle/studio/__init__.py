@@ -21,6 +21,7 @@ def run_studio(settings: Settings, on_open: Callable[[str], None] | None = None)
         JobError: The settings expose the studio without a sufficient password, or the port is in use.
         MissingExtra: Gradio is not installed.
         ModelError: The model cannot be loaded.
+        StyleError: The settings name weights of FLUX.1 Redux, and the model is another one.
     """
     validate_settings(settings)
     try:
@@ -34,8 +35,11 @@ def run_studio(settings: Settings, on_open: Callable[[str], None] | None = None)
     del gradio
     from ..generation.model_parts import ModelParts
     from ..generation.worker import ModelWorker
+    from ..models.redux_files import check_redux
     from .page import launch_page
 
+    if settings.redux_model is not None:
+        check_redux(settings.model, settings.redux_model, settings.redux_image_encoder)
     worker = ModelWorker.load(ModelParts.of(settings), device=settings.device, loras=settings.loras)
     try:
         page = launch_page(worker, settings)
