@@ -71,7 +71,7 @@ def test_an_image_is_generated_recorded_and_reproduced(run, words, redux, ink, r
     assert recipe.redux_blocks == "single_transformer_blocks.*"
     assert "bit-identical" in run("reproduce", "out.png").out
     with Image.open("out.png") as image:
-        text = image.text["parameters"]
+        text = image.info["parameters"]
     assert "Redux blocks: single_transformer_blocks.*, Redux scale: 0.5, Redux curve: 1 0.5" in text
     # The files are found by their hashes, in other folders and under other names.
     moved = tmp_path / "moved"
@@ -101,8 +101,8 @@ def test_each_setting_has_an_effect(run, words, ink):
 
 def test_a_recipe_of_python_is_that_of_the_command(run, words, flux, redux, ink):
     styled = load(flux, device="cpu", plain=True)
-    parts = {"redux": redux, "image_encoder": redux / "image_encoder"}
-    small = {"width": 64, "height": 48, "num_inference_steps": 2, "seed": 1}
+    parts: dict[str, Any] = {"redux": redux, "image_encoder": redux / "image_encoder"}
+    small: dict[str, Any] = {"width": 64, "height": 48, "num_inference_steps": 2, "seed": 1}
     look = ReduxStyle.encode(ink, **parts, scale=0.5, blocks=["transformer_blocks.1"], curve=[1, 0.5], start=0.1)
     styled("a", style=look, **small).save("python.png")
     done = run(
@@ -206,6 +206,19 @@ def test_what_does_not_fit_is_refused_in_one_line(run, words, flux, redux, ink, 
     assert "no block transformer_blocks.19" in done.err, done.err
     done = run("animate", "a", "--motion-adapter", "a/b", "--redux", ink)
     assert "No such option" in done.err
+
+
+def test_a_photo_is_restyled_by_it_alone(run, words, ink):
+    named = [words[place] for place in range(2, 10)]
+    done = run("restyle", ink, *named, "--prompt", "a", "--steps", 4, "--strength", 0.5, "-o", "restyled.png")
+    assert done.code == 0, done.err
+    recipe = read_recipe("restyled.png")
+    assert (len(recipe.redux_references), recipe.references, recipe.strength) == (1, (), 0.5)
+    assert "bit-identical" in run("reproduce", "restyled.png").out
+    explained = run("explain", "restyled.png")
+    assert "without a style beside references of FLUX.1 Redux, whose attention is not recorded" in explained.err
+    done = run("restyle", ink, "--model", "mini")
+    assert "There is no reference to restyle by; add --style IMAGE, or with FLUX.1 --redux IMAGE." in done.err
 
 
 def test_old_recipes_stay_readable():
