@@ -12,8 +12,10 @@ from safetensors.torch import save_file
 
 from instantstyle import ReduxStyle, load
 from instantstyle.errors import JobError
+from instantstyle.generation.sweep import Grid
+from instantstyle.generation.sweep_axis import SweepAxis
 from instantstyle.imaging.png_metadata import read_recipe
-from instantstyle.models.redux_files import REDUX_PARTS, list_redux_files, takes_redux
+from instantstyle.models.redux_files import REDUX_PARTS, find_redux_conflict, list_redux_files, takes_redux
 from instantstyle.models.registry import CARDS, REDUX
 from instantstyle.recipe import REDUX_FIELDS, Recipe
 
@@ -169,6 +171,12 @@ def test_rows_and_sweeps_have_it(run, words, flux, redux, ink):
     assert pixels("alone.png") in drawn.values()
     swept = run("sweep", *words[1:-2], "--x", "redux-scale=0.5,1", "--seed", 1, "-o", "sheet.png")
     assert swept.code == 0, swept.err
+    axes = SweepAxis.parse(f"redux={ink},"), SweepAxis.parse("redux_curve=1:0.5,")
+    grid = Grid(Recipe(prompt="a", seed=1), *axes)
+    assert [(len(cell.redux_references), cell.redux_curve) for cell in grid.cells] == [
+        *((1, (1, 0.5)), (0, (1, 0.5))),
+        *((1, ()), (0, ())),
+    ]
     bad = run("sweep", *words[1:-2], "--x", f"redux-model={redux}", "-o", "other.png")
     assert "one model generates the whole grid" in bad.err
 
@@ -219,6 +227,22 @@ def test_a_photo_is_restyled_by_it_alone(run, words, ink):
     assert "without a style beside references of FLUX.1 Redux, whose attention is not recorded" in explained.err
     done = run("restyle", ink, "--model", "mini")
     assert "There is no reference to restyle by; add --style IMAGE, or with FLUX.1 --redux IMAGE." in done.err
+
+
+def test_models_are_known_by_the_classes_of_their_pipelines(tmp_path, monkeypatch):
+    kinds = {"FluxPipeline": True, "FluxKontextPipeline": True, "Flux2Pipeline": False, "ChromaPipeline": False}
+    for kind, fits in kinds.items():
+        folder = tmp_path / kind
+        folder.mkdir()
+        (folder / "model_index.json").write_text(json.dumps({"_class_name": kind}))
+        assert takes_redux(str(folder)) == fits
+        assert (find_redux_conflict(str(folder)) is None) == fits
+        # A model of the hub is known once it is in the cache.
+        find = "instantstyle.models.redux_files.find_cached_file"
+        monkeypatch.setattr(find, lambda *_, folder=folder: folder / "model_index.json")
+        assert takes_redux("owner/name") == fits
+    monkeypatch.setattr(find, lambda *_: None)
+    assert (takes_redux("owner/name"), find_redux_conflict("owner/name")) == (False, None)
 
 
 def test_old_recipes_stay_readable():

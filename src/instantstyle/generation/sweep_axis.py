@@ -139,10 +139,10 @@ def _parse_value(field: str, text: str) -> object:
     if get_origin(kind) is not tuple:
         return text
     item, *rest = get_args(kind)
-    if rest != [...]:
-        return tuple(text.split(":"))
-    if not text:
+    if not text and rest == [...]:
         return ()
+    if rest != [...] or float in _flatten_type(item):
+        return tuple(text.split(":"))
     return (resolve_source(text).as_reference() if item is Reference else text,)
 
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from ..core.redux_model import ReduxModel
+from ..core.row_layout import ROW_LAYOUTS
 from ..errors import InstantStyleError, ModelError, StyleError
 from ..loaders.weight_files import find_redux, is_hub_id
 from ..recipe_types import Reference
-from ..utils.hub import describe_search_locations, why_unreachable
+from ..utils.hub import describe_search_locations, find_cached_file, why_unreachable
 from .clip_sources import SIGLIP_SOURCE
 from .load import hide_progress_bars
 from .network import find_network
@@ -65,9 +66,11 @@ def _is_flux(card: ModelCard) -> bool | None:
     if card.architecture is not None:
         return False
     folder = Path(card.pipeline)
-    kind = read_index(folder).get("_class_name") if (folder / PIPELINE_INDEX).is_file() else None
+    index = folder / PIPELINE_INDEX if folder.is_dir() else find_cached_file(card.pipeline, PIPELINE_INDEX)
+    kind = None if index is None else read_index(index.parent).get("_class_name")
     if isinstance(kind, str):
-        return kind.startswith("Flux")
+        # Of those that can be styled: FLUX.2 has other blocks and other text.
+        return kind.startswith("Flux") and kind in ROW_LAYOUTS
     network = find_network(card)
     return None if network is None or network.architecture.is_transformer else False
 
