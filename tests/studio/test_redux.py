@@ -17,6 +17,7 @@ from instantstyle.recipe import Recipe
 from instantstyle.recipe_types import Reference
 from instantstyle.studio import Settings, run_studio
 from instantstyle.studio.form_values import RESTORED_BLOCKS, FormValues, build_recipe
+from instantstyle.studio.html import render_caption
 from instantstyle.studio.image_store import strip_paths
 from instantstyle.studio.page import build_page
 from instantstyle.studio.restore_settings import restore_form
@@ -96,6 +97,7 @@ def test_an_image_is_generated_by_it_and_its_settings_are_restored(worker, setti
     [other] = [event for event in worker.stream([plain], Event()) if isinstance(event, Finished)]
     assert finished.image.tobytes() != other.image.tobytes()
     complete = strip_paths(finished.recipe)
+    assert "ink.png beside the prompt × 0.5" in render_caption(complete)
     restored = restore_form(complete, settings, store)
     assert restored.remarks == ()
     again = build_recipe(restored.values, settings, store)

@@ -547,7 +547,7 @@ class InstantStyle:
             output = self.pipe(**rows.build_arguments(self.pipe, prompt, generators, watched, colours))
         output = rows.select_returned(output)
         check_output(output[0], flagged_images(output), self.pipe)
-        warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours, loras, rows.twin_share)
+        warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours, loras, rows.twin_share, redux)
         warn_of_guidance(self.pipe, conditionings, arguments, guidance_interval)
         warn_of_fuse(conditionings)
         return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)
