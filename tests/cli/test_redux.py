@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from instantstyle import ReduxStyle, load
+from instantstyle.batch.backends.ray_worker import EncodedRecipe, PackedRecipe
 from instantstyle.errors import JobError
 from instantstyle.generation.sweep import Grid
 from instantstyle.generation.sweep_axis import SweepAxis
@@ -18,6 +19,7 @@ from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.models.redux_files import REDUX_PARTS, find_redux_conflict, list_redux_files, takes_redux
 from instantstyle.models.registry import CARDS, REDUX
 from instantstyle.recipe import REDUX_FIELDS, Recipe
+from instantstyle.recipe_types import Reference
 
 from ..parity.flux import WIDTH, make_flux, save_redux
 
@@ -179,6 +181,18 @@ def test_rows_and_sweeps_have_it(run, words, flux, redux, ink):
     ]
     bad = run("sweep", *words[1:-2], "--x", f"redux-model={redux}", "-o", "other.png")
     assert "one model generates the whole grid" in bad.err
+
+
+def test_a_worker_of_a_cluster_generates_what_another_has_encoded(run, words, flux):
+    assert run(*words, "--redux-scale", 0.5, "-o", "own.png").code == 0
+    recipe = read_recipe("own.png")
+    assert recipe.redux_model is not None
+    unnamed = recipe.replace(redux_model=Reference(name=recipe.redux_model.name))
+    styled = load(flux, device="cpu", plain=True)
+    encoded = EncodedRecipe.encode(styled, PackedRecipe.from_recipe(unnamed))
+    [(image, complete)] = encoded.with_model(styled).generate([recipe])
+    assert image.tobytes() == pixels("own.png")
+    assert complete.redux_model == recipe.redux_model
 
 
 def test_what_does_not_fit_is_refused_in_one_line(run, words, flux, redux, ink, tmp_path):

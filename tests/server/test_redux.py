@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from instantstyle import StyleError, load
+from instantstyle.core.redux_model import ReduxModel
 from instantstyle.generation.generate import generate
 from instantstyle.generation.weights import read_weights
 from instantstyle.generation.worker import ModelWorker
@@ -146,17 +148,31 @@ def test_the_fields_and_their_bounds_are_in_the_schema(serve, settings):
         assert (found["redux_scale"]["minimum"], found["redux_scale"]["maximum"]) == (0, 10)
 
 
-def test_it_is_checked_and_opened_before_the_first_request(settings, tmp_path, monkeypatch):
+def test_it_is_checked_and_opened_before_the_first_request(settings, ink, tmp_path, monkeypatch):
     opened: list[str] = []
-    monkeypatch.setattr("instantstyle.server.service.open_redux", lambda *parts: opened.append(parts[-1]))
-    monkeypatch.setattr(
-        ModelWorker, "load", lambda *_, **__: ModelWorker(load(settings.model, device="cpu", plain=True))
-    )
-    service = Service.load(settings)
+
+    def open_and_note(weights: Reference, encoder: str | None, device: str) -> ReduxModel:
+        opened.append(device)
+        return open_redux(weights, encoder, device)
+
+    monkeypatch.setattr("instantstyle.server.service.open_redux", open_and_note)
+    # The folder has no adapter.
+    service = Service.load(replace(settings, devices=("cpu",)))
     assert opened == ["cpu"]
-    service.stop()
+    encoded = base64.b64encode(ink).decode()
+    with TestClient(create_app(service), base_url="http://localhost") as client:
+        assert client.post(URL, json={**SMALL, "redux_image": encoded}).status_code == 200
+        response = client.post(URL, json={**SMALL, "style_image": encoded, "blocks": "all"})
+        assert response.status_code == 400
+        assert "adapter" in error_message(response)
     with pytest.raises(StyleError, match=r"acts in FLUX\.1, and mini is another model"):
         Service.load(Settings(redux_model=settings.redux_model, folder=tmp_path))
+
+
+def test_clients_see_hub_ids_and_no_folders(settings):
+    fields = replace(settings, vae=Reference(name="owner/vae")).public_model
+    assert fields["vae"] == Reference(name="owner/vae")
+    assert fields["redux_model"].name == Path(settings.redux_model.name).name
 
 
 def test_it_stays_open_until_its_weights_change(settings, tmp_path, redux):

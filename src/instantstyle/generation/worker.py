@@ -14,6 +14,7 @@ from ..core.prompt_checks import EMPTY_PROMPT
 from ..core.style import Style
 from ..errors import JobError
 from ..models import image_to_image_pipeline
+from ..models.resolve import find_card
 from ..recipe import Recipe
 from ..recipe_types import Lora
 from ..utils.caller_warnings import collect_warnings
@@ -95,13 +96,17 @@ class ModelWorker(TaskThread):
         self._known_warnings: frozenset[str] = frozenset()
 
     @classmethod
-    def load(cls, parts: ModelParts, device: str | None = None, loras: Sequence[Lora] = ()) -> "ModelWorker":
+    def load(
+        cls, parts: ModelParts, device: str | None = None, loras: Sequence[Lora] = (), *, with_redux: bool = False
+    ) -> "ModelWorker":
         """Load a model and warm it up, so that the first request takes no longer than later ones.
 
         Args:
             parts: The model and its parts.
             device: A device of torch; None for a GPU where there is one, else the CPU.
             loras: The LoRA files of all its recipes; the warm-up has those that act in blocks.
+            with_redux: Whether its recipes may have references of FLUX.1 Redux, so that a model without an adapter
+                is loaded too.
 
         Returns:
             A worker that has generated one image of one step, or of as few as its scheduler has.
@@ -112,7 +117,8 @@ class ModelWorker(TaskThread):
             JobError: The device does not exist.
             StyleError: A LoRA has no layers in its blocks, or cannot act in this network.
         """
-        worker = cls(load_model(parts, device))
+        plain = with_redux and parts.adapter is None and find_card(parts.model).adapter is None
+        worker = cls(load_model(parts, device, plain=plain))
         # Not an empty prompt, which would be warned of.
         steps = find_least_steps(worker.styled.pipe)
         warm_up = Recipe(prompt="a cat", seed=0, model=parts.model, num_inference_steps=steps, loras=tuple(loras))

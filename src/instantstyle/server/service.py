@@ -89,7 +89,9 @@ class Service:
         loras = settings.loras
         workers: list[ModelWorker] = []
         for device in settings.devices:
-            workers.append(ModelWorker.load(parts, device=device, loras=loras))
+            workers.append(
+                ModelWorker.load(parts, device=device, loras=loras, with_redux=settings.redux_model is not None)
+            )
             if settings.redux_model is not None:
                 open_redux(settings.redux_model, settings.redux_image_encoder, workers[-1].device)
         return cls(workers, settings)

@@ -35,12 +35,13 @@ def run_studio(settings: Settings, on_open: Callable[[str], None] | None = None)
     del gradio
     from ..generation.model_parts import ModelParts
     from ..generation.worker import ModelWorker
-    from ..models.redux_files import check_redux
+    from ..models.redux_files import check_redux, takes_redux
     from .page import launch_page
 
     if settings.redux_model is not None:
         check_redux(settings.model, settings.redux_model, settings.redux_image_encoder)
-    worker = ModelWorker.load(ModelParts.of(settings), device=settings.device, loras=settings.loras)
+    parts, with_redux = ModelParts.of(settings), takes_redux(settings.model)
+    worker = ModelWorker.load(parts, device=settings.device, loras=settings.loras, with_redux=with_redux)
     try:
         page = launch_page(worker, settings)
         if on_open:
