@@ -46,6 +46,7 @@ FIELD_ALIASES = {
     "guidance": "guidance_scale",
     "true_guidance": "true_cfg_scale",
     "lora": "loras",
+    "redux": "redux_references",
 }
 """Short names of fields, used by the options of the command and the axes of a sweep."""
 
@@ -123,6 +124,20 @@ class Recipe(StrictModel):
     """References of the second adapter; none for those of `references`, whose content it does not remove."""
     second_blocks: str | tuple[str, ...] | dict[str, Weight] = "all"
     second_scale: Weight = 1.0
+    redux_references: tuple[Reference, ...] = ()
+    """Images whose tokens by FLUX.1 Redux follow those of the text, at the places and steps of `mask`, `start` and
+    `end`; their weights are factors on `redux_scale`."""
+    redux_model: Reference | None = None
+    """File, folder or hub id of Redux' weights; None for those of black-forest-labs/FLUX.1-Redux-dev."""
+    redux_image_encoder: FileName | None = None
+    """Folder or file of the image encoder; None for SigLIP SO400M/14-384."""
+    redux_blocks: str | tuple[str, ...] | dict[str, Weight] = "all"
+    """Blocks in which these tokens are read, of all blocks of the transformer."""
+    redux_scale: Weight = 1.0
+    """Their weight: 1 is Redux as published, 0 no reference."""
+    redux_curve: Annotated[tuple[Weight, ...], Field(max_length=1024)] = ()
+    """Factors on `redux_scale` over the steps, from the first to the last, linearly interpolated between; none for 1
+    in all."""
     loras: tuple[Lora, ...] = ()
     """LoRA files: those without blocks are merged into the weights in this order, the others act as styles."""
     vae: Reference | None = None
@@ -243,7 +258,10 @@ class Recipe(StrictModel):
 
     def files(self) -> tuple[Reference, ...]:
         """List every image and style that the recipe names, in the order of `FILE_FIELDS`."""
-        return (*self.style_files(), *(file for file in (self.mask, self.image) if file))
+        return (
+            *(*self.style_files(), *self.redux_references),
+            *(file for file in (self.mask, self.image) if file),
+        )
 
     def style_files(self) -> tuple[Reference, ...]:
         """List the files that name a style or layout, images and saved styles alike."""
@@ -270,20 +288,20 @@ class Recipe(StrictModel):
 
 FILE_FIELDS = (
     *("references", "texture_references", "layout_references", "negative_references", "content_references"),
-    *("second_references", "mask", "image"),
+    *("second_references", "redux_references", "mask", "image"),
 )
-"""Fields of a recipe that name images and styles: six lists of references, and two single ones."""
+"""Fields of a recipe that name images and styles: seven lists of references, and two single ones."""
 
-WEIGHT_FIELDS = ("second_adapter", "loras", "vae", "motion_adapter")
+WEIGHT_FIELDS = ("second_adapter", "loras", "vae", "motion_adapter", "redux_model")
 """Fields of a recipe that name files of weights."""
 
 MODEL_FIELDS = (
     *("model", "adapter", "image_encoder", "second_image_encoder"),
-    *(name for name in WEIGHT_FIELDS if name != "motion_adapter"),
+    *(name for name in WEIGHT_FIELDS if name not in ("motion_adapter", "redux_model")),
 )
 """Fields of a recipe that determine which weights are loaded for an image."""
 
-_STILL_FIELDS = ("image", "colour_transfer", "hold_layout", "shared")
+_STILL_FIELDS = ("image", "colour_transfer", "hold_layout", "shared", "redux_references")
 """Fields of a recipe that no animation has."""
 
 SET_FIELDS = ("shared", "first_prompt", "first_seed")
@@ -295,11 +313,17 @@ INVERTIBLE = ("ddim", "DDIMScheduler")
 ANIMATION_FIELDS = ("motion_adapter", "frames", "fps", "frame_weights")
 """Fields of a recipe that only an animation has."""
 
-BLOCK_FIELDS = ("blocks", "second_blocks")
-"""Fields of a recipe that select blocks."""
+BLOCK_FIELDS = ("blocks", "second_blocks", "redux_blocks")
+"""Fields of a recipe that select blocks: those of the adapters, and of all blocks of the network for Redux."""
+
+REDUX_FIELDS = ("redux_model", "redux_image_encoder", "redux_blocks", "redux_scale", "redux_curve")
+"""Fields of a recipe that act on `redux_references`."""
 
 ACTING_FIELDS = ("mask", "start", "end", "hold_layout", "frame_weights")
 """Fields that say where and when styles act: those of references and LoRA files in blocks."""
+
+TOKEN_FIELDS = ("mask", "start", "end")
+"""Those of them that act on `redux_references` too."""
 
 STYLE_FIELDS = (
     *("texture_references", "colour_scale", "texture_scale", "negative_references", "combine", "crop"),

@@ -56,7 +56,7 @@ class StubWorker:
 
     def encode(self, packed, dtype):
         log("encodes", *packed.files)
-        return EncodedRecipe(packed.recipe, packed.plain, None, (), (), {})
+        return EncodedRecipe(packed.recipe, packed.plain, None, (), (), (), {})
 
     def generate(self, encoded, recipes):
         log("begins", recipes[0].prompt)

@@ -15,7 +15,7 @@ from .documentation import LANGUAGES, PAGES, ROOT, ExampleFailed, find_examples,
 REASONS = {
     "installs packages": 6,
     "needs SDXL's weights": 17,
-    "needs FLUX.1's weights": 6,
+    "needs FLUX.1's weights": 7,
     "needs SD3.5's weights": 1,
     "needs SDXL's weights and the package hidiffusion": 1,
     "needs the weights of SD1.5 and of a motion adapter": 3,
@@ -34,6 +34,7 @@ README, *DOCS = [page for page in PAGES if any(example.language in LANGUAGES for
 OUTPUT = {
     "README.md": ["bit-identical"],
     "artist.md": ["bit-identical", "8 of 8 images are in pictures, 0 failed"],
+    "flux.md": ["redux: MISSING", "redux: 1 reference, weight 0.2 in blocks style"],
     "batch.md": [
         "12 of 12 images are in pictures, 0 failed",
         "3 of 3 exist already",

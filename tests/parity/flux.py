@@ -13,6 +13,7 @@ from diffusers import (
     FluxPipeline,
     FluxTransformer2DModel,
 )
+from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
 from PIL import Image
 from transformers import (
     CLIPTextModel,
@@ -130,6 +131,14 @@ def make_siglip() -> SiglipVisionModel:
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.5)
     return model
+
+
+def save_redux(folder: Path) -> Path:
+    """Write a folder of diffusers with the weights of a small Redux and its image encoder, and return it."""
+    torch.manual_seed(6)
+    ReduxImageEncoder(redux_dim=EMBEDDING_DIM, txt_in_features=WIDTH).save_pretrained(folder / "image_embedder")
+    make_siglip().save_pretrained(folder / "image_encoder")
+    return folder
 
 
 def make_instantx_adapter(transformer: Any) -> dict[str, dict[str, torch.Tensor]]:

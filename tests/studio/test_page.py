@@ -53,7 +53,7 @@ def test_a_running_task_is_finished_when_the_page_ends(worker, settings, monkeyp
         raise KeyboardInterrupt
 
     page = SimpleNamespace(local_url="http://127.0.0.1:7860", block_thread=interrupt_during_a_task)
-    monkeypatch.setattr(ModelWorker, "load", lambda parts, device, loras: worker)
+    monkeypatch.setattr(ModelWorker, "load", lambda parts, device, loras, with_redux: worker)
     monkeypatch.setattr("instantstyle.studio.page.launch_page", lambda *args: page)
     with pytest.raises(KeyboardInterrupt):
         run_studio(settings)

@@ -16,8 +16,8 @@ FILE_LIST_FIELDS = tuple(name for name in FILE_FIELDS if get_origin(Recipe.model
 """Fields of a recipe that name any number of files; the rest of `FILE_FIELDS` name one."""
 
 _COMPOUND_FIELDS = (
-    *("style", *FILE_LIST_FIELDS, "loras", "content", "blocks", "second_blocks"),
-    *("guidance_interval", "colour_transfer_interval"),
+    *("style", *FILE_LIST_FIELDS, "loras", "content", *BLOCK_FIELDS),
+    *("guidance_interval", "colour_transfer_interval", "redux_curve"),
 )
 """Fields whose CSV cells may hold several values, or JSON."""
 

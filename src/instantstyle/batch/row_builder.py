@@ -16,12 +16,12 @@ from ..generation.idle_fields import (
     refuse_fields,
     refuse_with_files,
 )
-from ..generation.load import is_plain
+from ..generation.load import check_redux_files, is_plain
 from ..generation.model_parts import ModelParts
 from ..generation.sources import SourceCache
 from ..generation.validate import validate_inputs
 from ..generation.weights import parse_lora, weights_sha256
-from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, FILE_FIELDS, WEIGHT_FIELDS, Recipe
+from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, FILE_FIELDS, REDUX_FIELDS, WEIGHT_FIELDS, Recipe
 from ..recipe_types import Reference
 from ..unet.blocks import BlockSpec
 from ..unet.probe_file import names_probe_file, resolve_block_spec
@@ -55,7 +55,7 @@ class RowBuilder:
         recipe = self._build_recipe(manifest_row.fields)
         for name in BLOCK_FIELDS:
             if names_probe_file(blocks := getattr(recipe, name)):
-                found = self._resolve_blocks(blocks, recipe.model, name in manifest_row.fields)
+                found = self._resolve_blocks(blocks, recipe.model, name in manifest_row.fields, name in REDUX_FIELDS)
                 recipe = recipe.replace(**{name: found})
         for place, lora in enumerate(recipe.loras):
             if lora.blocks is not None and names_probe_file(lora.blocks):
@@ -150,19 +150,21 @@ class RowBuilder:
             self.weights[field, name] = weights_sha256(field, name)
         return self.weights[field, name]
 
-    def _resolve_blocks(self, blocks: BlockSpec, model: str, in_manifest: bool) -> BlockSpec:
+    def _resolve_blocks(self, blocks: BlockSpec, model: str, in_manifest: bool, is_redux: bool = False) -> BlockSpec:
         """Replace probe files by what they say now, so that the row's key depends on that.
 
         Args:
             blocks: Blocks of a recipe that name a probe file.
             model: The model of the recipe.
             in_manifest: Whether the row names it, so that its path may be relative to the manifest's folder.
+            is_redux: Whether they are the blocks of Redux.
         """
-        key = json.dumps(blocks), model, in_manifest
+        key = json.dumps(blocks), model, in_manifest, is_redux
         if key not in self.resolved_blocks:
             from ..models.network import find_architecture
 
-            architecture = find_architecture(model)
+            # A probe for the blocks of Redux may be of a network with another kind of adapter.
+            architecture = None if is_redux else find_architecture(model)
             folder = self.folder if in_manifest else None
             self.resolved_blocks[key] = resolve_block_spec(blocks, architecture, folder)
         return self.resolved_blocks[key]
@@ -173,6 +175,7 @@ class RowBuilder:
             validate_inputs(recipe, sources=self.sources)
             from ..models.load import validate_model
 
+            check_redux_files(recipe)
             validate_model(recipe.model, **ModelParts.of(recipe).adapters, plain=is_plain(recipe, self.sources))
         except InstantStyleError as error:
             return str(error)

@@ -82,6 +82,8 @@ def _print_report(report: "ModelReport") -> None:
         print(f"  to get: {remedy}")
     for file in report.optional:
         print(f"  only for --content: {file.file} of {file.location}, fetched when it is first needed")
+    for file in report.redux:
+        print(f"  only for --redux: {file.file} of {file.location}, fetched when it is first needed")
 
 
 def _report_to_json(report: "ModelReport") -> dict[str, object]:
@@ -94,6 +96,7 @@ def _report_to_json(report: "ModelReport") -> dict[str, object]:
         "broken": list(report.faults),
         "to_get": report.list_remedies(),
         "only_for_content": [_file_to_json(file) for file in report.optional],
+        "only_for_redux": [_file_to_json(file) for file in report.redux],
     }
 
 

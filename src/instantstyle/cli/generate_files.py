@@ -97,6 +97,7 @@ def load_for_recipes(
 
 def _print_details(recipe: "Recipe", styled: "InstantStyle", sources: "SourceCache") -> None:
     from ..core.style import Style
+    from ..recipe_types import format_selection
     from ..unet.blocks import format_blocks
     from ..unet.probe_file import resolve_block_spec
 
@@ -120,6 +121,12 @@ def _print_details(recipe: "Recipe", styled: "InstantStyle", sources: "SourceCac
         note(f"joined by {recipe.fuse}, layout held in {recipe.hold_layout:g} of the steps")
     for lora in recipe.loras:
         note(f"LoRA {lora.name}: weight {lora.weight:g}{lora.place or ', merged'}")
+    for reference in recipe.redux_references:
+        source = sources.read_image(reference.name)
+        note(f"Redux {reference.name}: {source.width}×{source.height}, made square by --crop {recipe.crop}")
+    if recipe.redux_references:
+        weight = f"{recipe.redux_scale:g}, blocks {format_selection(recipe.redux_blocks)}"
+        note(f"tokens by FLUX.1 Redux: weight {weight}")
     if recipe.image:
         note(f"image {recipe.image.name}: {', '.join(_describe_start(recipe))}")
     # The seed has no effect beside an inversion.

@@ -278,6 +278,39 @@ SecondStyle = Annotated[
 ]
 SecondBlocks = Annotated[str, Option(help="Where the second adapter acts, as --blocks.", rich_help_panel=REFERENCES)]
 SecondScale = Annotated[float, Option(help="Strength of the second adapter.", rich_help_panel=REFERENCES)]
+Redux = Annotated[
+    list[Path] | None,
+    Option(
+        "--redux",
+        help="With FLUX.1: image whose tokens by FLUX.1 Redux are read beside those of the prompt; may be repeated.",
+        rich_help_panel=REFERENCES,
+    ),
+]
+ReduxBlocks = Annotated[
+    str, Option(help="Where these tokens are read, as --blocks, of all blocks of FLUX.1.", rich_help_panel=REFERENCES)
+]
+ReduxScale = Annotated[
+    float, Option(help="Weight of these tokens: 1 is Redux as published, 0 none.", rich_help_panel=REFERENCES)
+]
+ReduxCurve = Annotated[
+    str | None,
+    Option(
+        metavar="FIRST:…:LAST",
+        help="Factors on --redux-scale over the steps, such as 0:1 for tokens that come in.",
+        rich_help_panel=REFERENCES,
+    ),
+]
+ReduxModel = Annotated[
+    str | None,
+    Option(
+        help="Weights of FLUX.1 Redux: a file, folder or hub id, instead of black-forest-labs/FLUX.1-Redux-dev.",
+        rich_help_panel=MODEL,
+    ),
+]
+ReduxImageEncoder = Annotated[
+    str | None,
+    Option(help="Folder or file of the image encoder of FLUX.1 Redux, instead of SigLIP's.", rich_help_panel=MODEL),
+]
 LoraFiles = Annotated[
     list[str] | None,
     Option(

@@ -8,7 +8,7 @@ from .recipe_options import OptionValues, build_recipe
 if TYPE_CHECKING:
     from ..models.load_plan import LoadPlan
 
-_HUB_OPTIONS = ("vae", "motion_adapter")
+_HUB_OPTIONS = ("vae", "motion_adapter", "redux_model")
 """Options whose recipe would hold a SHA-256, for which a hub id is downloaded: a plan needs none."""
 
 
@@ -51,16 +51,21 @@ def print_plan(values: OptionValues, device: str | None, count: int = 1) -> None
         print(f"{prefix}style: {format_size(each.style_bytes)} of keys and values")
     for lora in recipe.styling_loras:
         print(f"{lora.name}: blocks {format_selection(lora.blocks)}")
+    if recipe.redux_references:
+        count = len(recipe.redux_references)
+        blocks = f"{recipe.redux_scale:g} in blocks {format_selection(recipe.redux_blocks)}"
+        print(f"redux: {count} reference{'s' * (count > 1)}, weight {blocks}")
     print(f"memory: {format_size(plan.num_bytes)} for weights and style; activations come on top")
 
 
 def _print_missing(plan: "LoadPlan", model: str) -> None:
     """Print how many files are missing, and how to get them."""
     from ..models.load_plan import CHANGED_PARTS
+    from ..models.redux_files import REDUX_PARTS
     from ..models.required_files import download_commands, list_missing
 
     absent = list_missing([*plan.files, *(plan.second.files if plan.second else ())])
-    added = [file for file in absent if file.part in CHANGED_PARTS.values()]
+    added = [file for file in absent if file.part in (*CHANGED_PARTS.values(), *REDUX_PARTS)]
     if count := len(absent) - len(added):
         print(f"missing: {count} files; `instantstyle doctor {model}` lists them and how to get them")
     if added:

@@ -39,6 +39,10 @@ def _read_references(paths: Sequence[Path] | None, weights: Sequence[float] | No
     return [resolve_source(path).as_reference(weight) for path, weight in zip(paths, weights, strict=True)]
 
 
+def _read_images(paths: Sequence[Path]) -> list["Reference"]:
+    return [_read_image(path) for path in paths]
+
+
 def _read_loras(texts: Sequence[str]) -> list["Lora"]:
     from ..generation.weights import read_lora
 
@@ -58,6 +62,15 @@ def read_second_adapter(name: str | None) -> "Reference | None":
         ModelError: There is no such file or model.
     """
     return None if name is None else _read_weights("second_adapter", name)
+
+
+def read_redux_model(name: str | None) -> "Reference | None":
+    """Return the entry of a recipe for --redux-model; None without one.
+
+    Raises:
+        ModelError: There are no such weights.
+    """
+    return None if name is None else _read_weights("redux_model", name)
 
 
 def model_changes(lora: list[str] | None, vae: str | None, scheduler: str | None) -> dict[str, Any]:
@@ -159,6 +172,12 @@ RECIPE_OPTIONS = {
         RecipeOption("second_style", options.SecondStyle, convert=_read_references),
         RecipeOption("second_blocks", options.SecondBlocks, "all"),
         RecipeOption("second_scale", options.SecondScale, 1.0),
+        RecipeOption("redux", options.Redux, convert=_read_images),
+        RecipeOption("redux_blocks", options.ReduxBlocks, "all"),
+        RecipeOption("redux_scale", options.ReduxScale, 1.0),
+        RecipeOption("redux_curve", options.ReduxCurve, convert=_split_interval),
+        RecipeOption("redux_model", options.ReduxModel, convert=read_redux_model),
+        RecipeOption("redux_image_encoder", options.ReduxImageEncoder),
         RecipeOption("lora", options.LoraFiles, convert=_read_loras),
         RecipeOption("vae", options.Vae, convert=partial(_read_weights, "vae")),
         RecipeOption("scheduler", options.Scheduler),
@@ -180,6 +199,7 @@ _ANIMATION_OPTIONS = ("motion_adapter", "frames", "fps", "frame_weights")
 _STILL_OPTIONS = (
     *("colour_transfer", "colour_transfer_interval", "hold_layout"),
     *("shared", "first_prompt", "first_seed"),
+    *("redux", "redux_blocks", "redux_scale", "redux_curve", "redux_model", "redux_image_encoder"),
 )
 """Options that act on single images only."""
 

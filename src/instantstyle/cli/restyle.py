@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ..errors import JobError
 from . import options
 from .console import warn
 from .error_words import reword_messages
 from .generate_files import generate_to_files
 from .recipe_options import (
     RECIPE_OPTIONS,
-    REQUIRED,
     OptionValues,
     RecipeOption,
     build_recipe,
@@ -46,6 +46,12 @@ _NAMES = (
         "second_style",
         "second_blocks",
         "second_scale",
+        "redux",
+        "redux_blocks",
+        "redux_scale",
+        "redux_curve",
+        "redux_model",
+        "redux_image_encoder",
         "lora",
         "vae",
         "scheduler",
@@ -69,7 +75,7 @@ EXAMPLES = (
 
 
 @with_recipe_options(
-    replace(RECIPE_OPTIONS["style"], default=REQUIRED),
+    RECIPE_OPTIONS["style"],
     RecipeOption("prompt", options.PhotoPrompt, ""),
     *(RECIPE_OPTIONS[name] for name in _NAMES),
     *_OPEN,
@@ -85,7 +91,7 @@ def run(
     force: options.Force = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Restyle an image by a reference and preserve its structure.
+    """Restyle an image by a reference, --style or with FLUX.1 --redux, and preserve its structure.
 
     This is image-to-image: --strength says how far the result may depart from the image. It is 0.6 by
     default, 0.85 with mini, which keeps the image's colours below that, and 1 with --control canny or tile, where a
@@ -99,6 +105,8 @@ def run(
     from ..generation.keep_content import fill_in
     from ..generation.sources import resolve_image
 
+    if not (values["style"] or values["redux"]):
+        raise JobError("There is no reference to restyle by; add --style IMAGE, or with FLUX.1 --redux IMAGE.")
     given, values = values, fill_in(values, keep_content)
     kept = {name: values[name] for name in _PARTS if keep_content and given[name] is None}
 

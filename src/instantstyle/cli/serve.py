@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from . import options
-from .recipe_options import model_changes, read_second_adapter
+from .recipe_options import model_changes, read_redux_model, read_second_adapter
 
 if TYPE_CHECKING:
     from ..recipe_types import Control
@@ -21,6 +21,14 @@ def run(
     image_encoder: options.ImageEncoder = None,
     second_adapter: options.SecondAdapter = None,
     second_image_encoder: options.SecondImageEncoder = None,
+    redux_model: Annotated[
+        str | None,
+        Option(
+            help="Weights of FLUX.1 Redux, for requests with redux_image: a file, folder or hub id.",
+            rich_help_panel=options.MODEL,
+        ),
+    ] = None,
+    redux_image_encoder: options.ReduxImageEncoder = None,
     lora: options.LoraFiles = None,
     vae: options.Vae = None,
     scheduler: options.Scheduler = None,
@@ -93,6 +101,8 @@ def run(
         image_encoder=image_encoder,
         second_adapter=read_second_adapter(second_adapter),
         second_image_encoder=second_image_encoder,
+        redux_model=read_redux_model(redux_model),
+        redux_image_encoder=redux_image_encoder,
         **model_changes(lora, vae, scheduler),
         controls=_read_controls(control or ()),
         devices=tuple(dict.fromkeys(device or [None])),

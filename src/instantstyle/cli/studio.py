@@ -8,7 +8,7 @@ from typer import Option
 
 from . import options
 from .console import note
-from .recipe_options import model_changes, read_second_adapter
+from .recipe_options import model_changes, read_redux_model, read_second_adapter
 
 EXAMPLES = ("instantstyle studio --browser",)
 
@@ -19,6 +19,8 @@ def run(
     image_encoder: options.ImageEncoder = None,
     second_adapter: options.SecondAdapter = None,
     second_image_encoder: options.SecondImageEncoder = None,
+    redux_model: options.ReduxModel = None,
+    redux_image_encoder: options.ReduxImageEncoder = None,
     lora: options.LoraFiles = None,
     vae: options.Vae = None,
     scheduler: options.Scheduler = None,
@@ -49,6 +51,8 @@ def run(
         image_encoder=image_encoder,
         second_adapter=read_second_adapter(second_adapter),
         second_image_encoder=second_image_encoder,
+        redux_model=read_redux_model(redux_model),
+        redux_image_encoder=redux_image_encoder,
         **model_changes(lora, vae, scheduler),
         device=device,
         host=host,

@@ -24,7 +24,8 @@ from .lora_style import LoraStyle
 from .pipeline_call import only_reads
 from .pipeline_state import PipelineState, watch_callback
 from .protocols import PipelineArguments, network_of
-from .recipe_fields import call_fields, colour_fields, lora_fields, set_fields
+from .recipe_fields import call_fields, colour_fields, lora_fields, redux_fields, set_fields
+from .redux_style import ReduxStyle
 from .shared_attention import SharedAttention
 from .style import Style
 from .styled_network import StyledNetwork
@@ -65,6 +66,8 @@ class CallRecord:
     shared: SharedAttention | None
     loras: tuple[LoraStyle, ...]
     """The LoRA files that acted in blocks."""
+    redux: tuple[ReduxStyle, ...]
+    """The references whose tokens followed those of the text."""
     seeds: tuple[int, ...]
     num_images_per_prompt: int
     arguments: PipelineArguments
@@ -85,6 +88,7 @@ class CallRecord:
         hold_layout: float,
         shared: SharedAttention | None,
         loras: Sequence[LoraStyle],
+        redux: Sequence[ReduxStyle],
         seeds: Sequence[int],
         num_images_per_prompt: int,
         arguments: PipelineArguments,
@@ -102,6 +106,7 @@ class CallRecord:
             hold_layout,
             shared,
             tuple(loras),
+            tuple(redux),
             tuple(seeds),
             num_images_per_prompt,
             {name: list(value) if isinstance(value, list) else value for name, value in arguments.items()},
@@ -172,6 +177,8 @@ class CallRecord:
             fields |= call_fields(conditionings, self.settings, self.styled, missing)
         if self.loras:
             fields |= lora_fields(self.loras, fields, missing)
+        if self.redux:
+            fields |= redux_fields(self.redux, fields, missing)
         fields["hold_layout"] = self.hold_layout
         if self.shared is not None:
             styles = [each for each in self.styles if isinstance(each, Style)]

@@ -500,6 +500,7 @@ class InstantStyle:
         check_methods(self.pipe, given)
         check_redux(self.pipe, redux)
         loras = self._read_files_of(loras)
+        redux = [replace(each, mask=cast("MaskLike | None", read_file_once(each.mask))) for each in redux]
         check_arguments(self.pipe, arguments, self.__call__, is_styled=added is not None)
         arguments = {**self.defaults, **fit_arguments(self.pipe, inversion, shared, arguments)}
         check_steps(self.pipe, arguments)
@@ -533,12 +534,10 @@ class InstantStyle:
         styling = self.using(acting) if acting else nullcontext()
         record = CallRecord.of(
             *(self, prompt, styles, settings, guidance_interval, colours),
-            *(rows.twin_share, shared, loras, seeds, images, arguments),
+            *(rows.twin_share, shared, loras, redux, seeds, images, arguments),
         )
         if inversion is not None:
             record.changes["an inversion"] = None
-        if redux:
-            record.changes["a ReduxStyle"] = None
         with (
             StyledNetwork.of(network_of(self.pipe)).generating(),
             record.watch(arguments) as watched,
@@ -549,7 +548,7 @@ class InstantStyle:
             output = self.pipe(**rows.build_arguments(self.pipe, prompt, generators, watched, colours))
         output = rows.select_returned(output)
         check_output(output[0], flagged_images(output), self.pipe)
-        warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours, loras, rows.twin_share)
+        warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours, loras, rows.twin_share, redux)
         warn_of_guidance(self.pipe, conditionings, arguments, guidance_interval)
         warn_of_fuse(conditionings)
         return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)

@@ -14,6 +14,7 @@ from .frame_weights import FrameWeights
 from .latent_colours import NOISE, OpenedColours
 from .lora_style import LoraStyle
 from .protocols import PipelineArguments
+from .redux_style import ReduxStyle
 from .shared_attention import LATE_BLOCKS, SharedAttention, find_method
 from .style import Style
 from .style_source import blend_scales, content_identity, is_changed
@@ -97,11 +98,60 @@ def lora_fields(loras: Sequence[LoraStyle], fields: RecipeFields, missing: list[
             )
         )
         places.append({"start": each.start, "end": each.end, **_place_fields(each.mask, each.frames, missing)})
-    names = ("start", "end", "mask", "frame_weights")
-    others = [{name: part[name] for name in names if name in part} for part in (fields, *places) if "start" in part]
-    if any(other != others[0] for other in others):
+    if not _agree(fields, *places):
         missing.append("a LoraStyle with steps, mask or frames of its own")
     return {**places[0], "loras": (*fields.get("loras", ()), *entries)}
+
+
+def redux_fields(styles: Sequence[ReduxStyle], fields: RecipeFields, missing: list[str]) -> RecipeFields:
+    """Return the recipe's fields of the references of Redux in a call.
+
+    Args:
+        styles: The references with their settings. Those with scale 0 have no effect.
+        fields: The recipe's fields of the model and the styles of the call, with whose mask, steps and crop they
+            must act.
+        missing: Descriptions of what no field records; added to.
+    """
+    styles = [style for style in styles if style.scale]
+    if not styles:
+        return {}
+    # Tokens that were replaced in a copy are those of no source.
+    sources = [style.source for style in styles if style.source and style.source.tokens is style.tokens]
+    images = [source.image for source in sources if source.image is not None and source.is_named]
+    if len(images) < len(styles):
+        missing.append("a ReduxStyle whose reference, weights or image encoder is no file (pass their paths)")
+        return {}
+    first, source = styles[0], sources[0]
+    places = [{"start": style.start, "end": style.end, **_place_fields(style.mask, None, missing)} for style in styles]
+    settings = [(_block_names(style.blocks), style.curve) for style in styles]
+    made = [(each.weights and each.weights.sha256, each.encoder_name, each.crop) for each in sources]
+    if any(each != settings[0] for each in settings) or any(each != made[0] for each in made):
+        missing.append("ReduxStyles with other weights, encoders, crops, blocks or curves than the first one")
+    if not _agree(fields, *places) or ("crop" in fields and fields["crop"] != source.crop):
+        missing.append("a ReduxStyle with steps, mask or crop of its own")
+    scales = [style.scale for style in styles]
+    # A product of a common scale and a weight could be rounded.
+    is_common = len({*scales}) == 1
+    return {
+        **places[0],
+        "crop": source.crop,
+        "redux_references": tuple(
+            image.model_copy(update={"weight": 1.0 if is_common else scale})
+            for image, scale in zip(images, scales, strict=True)
+        ),
+        "redux_model": source.weights,
+        "redux_image_encoder": source.encoder_name,
+        "redux_blocks": settings[0][0],
+        "redux_scale": scales[0] if is_common else 1.0,
+        "redux_curve": first.curve or (),
+    }
+
+
+def _agree(*parts: RecipeFields) -> bool:
+    """Whether all parts of a call that have a place act at the same steps, places and frames."""
+    names = ("start", "end", "mask", "frame_weights")
+    places = [{name: part[name] for name in names if name in part} for part in parts if "start" in part]
+    return all(place == places[0] for place in places)
 
 
 def call_fields(

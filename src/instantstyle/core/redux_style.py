@@ -6,18 +6,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import CheckpointError, StyleError
-from ..imaging.loading import ImageLike, check_crop, open_reference
-from ..loaders.projection_config import infer_sizes
-from ..loaders.state_dict import StateDictSource, open_state_dict
+from ..errors import StyleError
+from ..imaging.loading import ImageLike
+from ..loaders.state_dict import StateDictSource
 from ..recipe_types import Crop
 from ..unet.architectures import Architecture
 from ..unet.blocks import BlockSpec, Layer, copy_spec, find_weight
@@ -26,23 +23,13 @@ from ..utils.text import shorten
 from .attention.token_weight import TokenWeight
 from .attention.weight import Weight
 from .conditioning import MaskLike, StyleConditioning, check_strength, load_mask, make_schedule, split_kind
-from .image_encoder import ImageEncoder
 from .injection import StyleLayers
 from .ip_adapter import IPAdapter
 from .lora_style import LoraStyle
+from .redux_model import ReduxModel, ReduxSource
 from .shared_attention import SharedAttention
 from .style import Style
 from .text_tokens import TextTokens
-
-_SHAPES = {
-    "redux_up.weight": "hidden dim",
-    "redux_up.bias": "hidden",
-    "redux_down.weight": "width hidden",
-    "redux_down.bias": "width",
-}
-
-FOLDER_FILES = ("image_embedder/diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors")
-"""Where a folder in diffusers' layout has the weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +56,8 @@ class ReduxStyle:
     end: float = 1.0
     curve: Sequence[float] | None = None
     """Factors on the scale over the steps, see `StyleConditioning`."""
+    source: ReduxSource | None = field(default=None, repr=False)
+    """What the tokens were computed from, for recipes; None where that is not known."""
 
     def __post_init__(self) -> None:
         check_tokens(self.tokens)
@@ -97,7 +86,8 @@ class ReduxStyle:
 
         Args:
             image: An image, its file or bytes.
-            redux: Redux' weights: flux1-redux-dev.safetensors, or a folder of FLUX.1-Redux-dev in diffusers' layout.
+            redux: Redux' weights: flux1-redux-dev.safetensors, a folder of FLUX.1-Redux-dev in diffusers' layout, or
+                its hub id. A recipe records files.
             image_encoder: SigLIP SO400M/14-384: a model, or its file or folder.
             crop: How the image is made square; diffusers' own is `"squash"`.
             settings: Fields of `ReduxStyle` beside the tokens.
@@ -105,12 +95,10 @@ class ReduxStyle:
         Raises:
             CheckpointError: The weights or the encoder cannot be read, or do not fit.
             ImageError: The image cannot be read.
+            ModelError: There are no such weights, or they have numbers that are not finite.
         """
-        check_crop(crop)
-        encoder = ImageEncoder.open(image_encoder)
-        weights = read_redux(redux, encoder)
-        features = encoder.last_features([open_reference(image, "reference")], crop)[0]
-        return cls(redux_tokens(weights, features), **settings)
+        tokens, source = ReduxModel.open(redux, image_encoder).encode(image, crop)
+        return cls(tokens, source=source, **settings)
 
     def weigh(self, layers: Sequence[Layer], architecture: Architecture) -> list[Weight]:
         """Return the weight of the tokens in each layer.
@@ -188,36 +176,3 @@ def prepare_tokens(styles: Sequence[ReduxStyle], adapter: IPAdapter) -> tuple[St
         for place, layer in enumerate(layers)
     }
     return by_layer, TextTokens([style.tokens for style in styles], [each[0] for each in weights])
-
-
-@torch.no_grad()
-def redux_tokens(weights: dict[str, Tensor], features: Float[Tensor, "patches dim"]) -> Float[Tensor, "patches width"]:
-    """Compute W_down silu(W_up x + b_up) + b_down, one token for each patch (diffusers' `ReduxImageEncoder`)."""
-    hidden = F.silu(F.linear(features, weights["redux_up.weight"], weights["redux_up.bias"]))
-    return F.linear(hidden, weights["redux_down.weight"], weights["redux_down.bias"])
-
-
-def read_redux(source: StateDictSource, encoder: ImageEncoder) -> dict[str, Tensor]:
-    """Read Redux' weights, in float32.
-
-    Raises:
-        CheckpointError: They cannot be read, are others than Redux', or read features of another width.
-    """
-    if isinstance(source, str | Path) and Path(source).is_dir():
-        folder = Path(source)
-        source = next((folder / name for name in FOLDER_FILES if (folder / name).is_file()), folder / FOLDER_FILES[0])
-    name = shorten(str(source)) if isinstance(source, str | Path) else "The state dict"
-    tensors = open_state_dict(source)
-    if tensors.shapes.keys() != _SHAPES.keys():
-        raise CheckpointError(f"{name} is not FLUX.1 Redux, which has {', '.join(_SHAPES)}.")
-    sizes = infer_sizes(_SHAPES, tensors.shapes)
-    for tensor, words in _SHAPES.items():
-        shape = list(tensors.shapes[tensor])
-        if shape != [sizes.get(word) for word in words.split()]:
-            raise CheckpointError(f"{name} has {tensor} of {shape}, which does not fit its other tensors.")
-    if sizes["dim"] != encoder.hidden_size:
-        raise CheckpointError(
-            f"{name} reads patch features of width {sizes['dim']}, and {encoder.name} has {encoder.hidden_size}; use "
-            "SigLIP SO400M/14-384, with which Redux was trained."
-        )
-    return {tensor: tensors.read(tensor).float() for tensor in _SHAPES}

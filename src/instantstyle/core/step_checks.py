@@ -9,6 +9,7 @@ from .conditioning import StyleConditioning
 from .guidance_interval import GuidanceInterval
 from .latent_colours import LatentColours
 from .lora_style import LoraStyle
+from .redux_style import ReduxStyle
 
 
 def warn_of_steps(
@@ -18,6 +19,7 @@ def warn_of_steps(
     colours: LatentColours | None,
     loras: Sequence[LoraStyle] = (),
     hold_layout: float = 0.0,
+    redux: Sequence[ReduxStyle] = (),
 ) -> None:
     """Warn the caller, after a call of the pipeline, of intervals without a step of that call, by `StepWarning`.
 
@@ -28,6 +30,7 @@ def warn_of_steps(
         colours: The colour transfer; None for none.
         loras: LoRA files that act in blocks.
         hold_layout: Share of the steps in which unstyled twins held the layout.
+        redux: References whose tokens followed those of the text.
     """
     steps = getattr(pipe, "num_timesteps", None)
     if not isinstance(steps, int) or steps < 1:
@@ -35,6 +38,7 @@ def warn_of_steps(
     # A list, because several conditionings may have the same style.
     acting = [(each.styles[0].label, each.start, each.end) for each in conditionings if each.scale]
     acting += [(each.label, each.start, each.end) for each in loras if each.scale]
+    acting += [("A reference of FLUX.1 Redux", each.start, each.end) for each in redux if each.scale]
     guidance = [] if guidance_interval is None else [("Guidance", guidance_interval[0], guidance_interval[1])]
     hints = [describe_interval(name, start, end, steps) for name, start, end in acting + guidance]
     if colours is not None and colours.guidance and colours.start == colours.end:

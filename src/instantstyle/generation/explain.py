@@ -101,7 +101,9 @@ def explain(
     """
     opened = OpenedRecipe.of(path, folders, device)
     if not (names := _name_styles(opened.before)):
-        raise JobError(f"{path} was generated without a style; there is nothing to explain.")
+        redux = " beside references of FLUX.1 Redux, whose attention is not recorded"
+        redux = redux if opened.before.redux_references else ""
+        raise JobError(f"{path} was generated without a style{redux}; there is nothing to explain.")
     conditionings = prepare(opened.styled, opened.recipe, opened.sources).conditionings
     with opened.styled.record_attention() as maps:
         image, _ = opened.generate(on_step)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from PIL import Image
 
 from ..imaging.animation_file import DEFAULT_FPS
-from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, INVERTIBLE, Recipe
+from ..recipe import ANIMATION_FIELDS, BLOCK_FIELDS, INVERTIBLE, REDUX_FIELDS, Recipe
 from ..recipe_types import RecipeFields
 from ..unet.probe_file import resolve_block_spec
 from ..utils.versions import library_versions
@@ -16,7 +16,7 @@ from .callbacks import OnPreview, OnStep, StepCallback, step_callback
 from .hints import warn_of_content
 from .idle_fields import check_seeds, refuse_animation
 from .keep_content import fill_in_strength
-from .recipe_styles import make_conditionings, make_lora_styles
+from .recipe_styles import make_conditionings, make_lora_styles, make_redux_styles, name_redux_model
 from .sources import SourceCache
 from .vae_tiling import tile_large_images
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..core.lora_style import LoraStyle
     from ..core.pipeline import InstantStyle
     from ..core.protocols import PipelineArguments
+    from ..core.redux_style import ReduxStyle
     from ..core.style import Style
     from ..unet.architectures import Architecture
 
@@ -102,6 +103,7 @@ class PreparedRecipe:
         conditionings: What the model is called with: the style in its blocks, and the style of
             `layout_references` in the layout blocks.
         loras: The LoRA files that act in blocks.
+        redux: The references whose tokens by FLUX.1 Redux follow those of the text.
         image_arguments: Arguments of an image-to-image pipeline; empty without `image`. In place of an inversion,
             which depends on the prompt, there is its picture.
     """
@@ -111,6 +113,7 @@ class PreparedRecipe:
     style: "Style | None"
     conditionings: "Sequence[StyleConditioning]"
     loras: "Sequence[LoraStyle]"
+    redux: "Sequence[ReduxStyle]"
     image_arguments: "PipelineArguments"
 
     def generate(
@@ -160,7 +163,7 @@ class PreparedRecipe:
         with use_scheduler(self.styled.pipe, scheduler), tile_large_images(self.styled.pipe, *size):
             output = self.styled(
                 [recipe.prompt for recipe in drawn],
-                style=_share([*self.conditionings, *self.loras], self.recipe if beside else None),
+                style=_share([*self.conditionings, *self.loras, *self.redux], self.recipe if beside else None),
                 generator=[Generator("cpu").manual_seed(recipe.seed) for recipe in drawn],
                 callback_on_step_end=step_callback(size, on_step, on_preview),
                 **self._invert(recipes[0], step_callback(size, on_step, on_preview, is_inversion=True)),
@@ -197,7 +200,7 @@ def list_beside(recipe: Recipe) -> list[Recipe]:
     return [recipe.replace(prompt=recipe.first_prompt, seed=recipe.first_seed)]
 
 
-def _share(styles: "Sequence[StyleConditioning | LoraStyle]", recipe: Recipe | None) -> "Any":
+def _share(styles: "Sequence[StyleConditioning | LoraStyle | ReduxStyle]", recipe: Recipe | None) -> "Any":
     """Return the style of a call: the styles, and the sharing of a recipe beside them."""
     if recipe is None or recipe.shared is None:
         return styles or None
@@ -226,17 +229,20 @@ def prepare(
     """
     warn_of_content(styled, recipe)
     sources = SourceCache() if sources is None else sources
-    recipe = fill_in_strength(resolve_blocks(recipe, styled.architecture))
+    recipe = name_redux_model(fill_in_strength(resolve_blocks(recipe, styled.architecture)))
     if recipe.shared and recipe.first_seed is None:
         recipe = recipe.replace(first_prompt=recipe.prompt, first_seed=recipe.seed)
     style, conditionings = make_conditionings(styled, recipe, sources, keep_grey=keep_grey)
     arguments = {**image_arguments(styled.pipe, recipe, sources), **colour_arguments(recipe, sources)}
-    return PreparedRecipe(styled, recipe, style, conditionings, make_lora_styles(recipe, sources), arguments)
+    loras, redux = make_lora_styles(recipe, sources), make_redux_styles(styled, recipe, sources)
+    return PreparedRecipe(styled, recipe, style, conditionings, loras, redux, arguments)
 
 
 def resolve_blocks(recipe: Recipe, architecture: "Architecture | None" = None) -> Recipe:
     """Replace the probe files in a recipe by the names of the blocks that they propose."""
-    specs = {name: resolve_block_spec(getattr(recipe, name), architecture) for name in BLOCK_FIELDS}
+    # Those of Redux are blocks of all of the network, of which a probe may know those of its adapter alone.
+    networks = {name: None if name in REDUX_FIELDS else architecture for name in BLOCK_FIELDS}
+    specs = {name: resolve_block_spec(getattr(recipe, name), network) for name, network in networks.items()}
     loras = [
         lora if lora.blocks is None else {**lora.model_dump(), "blocks": resolve_block_spec(lora.blocks, architecture)}
         for lora in recipe.loras

@@ -4,7 +4,16 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import JobError
-from ..recipe import ACTING_FIELDS, ANIMATION_FIELDS, FILE_FIELDS, SET_FIELDS, WEIGHT_FIELDS, Recipe
+from ..recipe import (
+    ACTING_FIELDS,
+    ANIMATION_FIELDS,
+    FILE_FIELDS,
+    REDUX_FIELDS,
+    SET_FIELDS,
+    TOKEN_FIELDS,
+    WEIGHT_FIELDS,
+    Recipe,
+)
 from ..recipe_types import WORDLESS, Reference
 
 if TYPE_CHECKING:
@@ -51,7 +60,7 @@ def find_idle_fields(recipe: Recipe) -> list[str]:
     The recipe of an existing image may have such fields: a sweep also generates cells without a reference, and sizes
     are recorded.
     """
-    names = _list_unused(recipe)
+    names = list_unused_fields(recipe)
     return [name for name in names if getattr(recipe, name) != Recipe.model_fields[name].default]
 
 
@@ -60,7 +69,7 @@ def drop_idle_fields(recipe: Recipe) -> Recipe:
     return recipe.replace(**{name: Recipe.model_fields[name].default for name in find_idle_fields(recipe)})
 
 
-def _list_unused(recipe: Recipe) -> list[str]:
+def list_unused_fields(recipe: Recipe) -> list[str]:
     """List the fields whose values have no effect, whatever they are."""
     names: list[str] = []
     if not recipe.references:
@@ -73,11 +82,14 @@ def _list_unused(recipe: Recipe) -> list[str]:
                 own += ACTING_FIELDS
         # An image that is a reference itself, in all blocks and at all steps.
         acting = _PHOTO_FIELDS if recipe.image and recipe.image_scale else ()
+        acting = (*acting, "crop", *TOKEN_FIELDS) if recipe.redux_references else acting
         names += [name for name in own if name not in acting]
     if recipe.second_adapter is None:
         names += _SECOND_FIELDS
     elif not recipe.references and not recipe.second_references:
         names += _SECOND_STYLE_FIELDS
+    if not recipe.redux_references:
+        names += REDUX_FIELDS
     if not recipe.colour_transfer:
         names += _TRANSFER_FIELDS
     if recipe.shared is None:
@@ -108,7 +120,8 @@ def find_idle_with_files(recipe: Recipe, sources: "SourceCache") -> list[str]:
     """
     images = [file for file in recipe.style_files() if sources.resolve(file.name).kind == "image"]
     crops = [file for file in images if file not in recipe.content_references]
-    takes_crop = bool(crops) or not recipe.style_files() or bool(recipe.image and recipe.image_scale)
+    takes_crop = bool(crops or recipe.redux_references) or not recipe.style_files()
+    takes_crop |= bool(recipe.image and recipe.image_scale)
     idle = [] if takes_crop or recipe.crop == Recipe.model_fields["crop"].default else ["crop"]
     if not recipe.references:
         return idle
@@ -165,7 +178,8 @@ def check_weights(recipe: Recipe) -> None:
         JobError: The file is alone, or is none that is weighted.
     """
     for name in (*FILE_FIELDS, *WEIGHT_FIELDS):
-        if name == "loras" or not (value := getattr(recipe, name)):
+        # Each of these has a factor of its own.
+        if name in ("loras", "redux_references") or not (value := getattr(recipe, name)):
             continue
         files: tuple[Reference, ...] = value if isinstance(value, tuple) else (value,)
         if name == "content_references":
@@ -246,7 +260,7 @@ def check_request(*recipes: Recipe, sources: "SourceCache | None" = None, count:
     """
     idle = dict.fromkeys(name for recipe in recipes for name in find_idle_fields(recipe))
     has_second = any(recipe.second_adapter for recipe in recipes)
-    refuse_fields([name for name in idle if all(name in _list_unused(recipe) for recipe in recipes)], has_second)
+    refuse_fields([name for name in idle if all(name in list_unused_fields(recipe) for recipe in recipes)], has_second)
     if find_equal_images(recipes):
         raise JobError(f"{_SEEDLESS}, so that several seeds give equal images; ask for one.")
     check_sets(*recipes, count=count)
@@ -258,7 +272,7 @@ def check_request(*recipes: Recipe, sources: "SourceCache | None" = None, count:
 
         def acts(name: str, recipe: Recipe, idle: Collection[str]) -> bool:
             is_given = getattr(recipe, name) != Recipe.model_fields[name].default
-            return is_given and name not in idle and name not in _list_unused(recipe)
+            return is_given and name not in idle and name not in list_unused_fields(recipe)
 
         given = dict.fromkeys(name for names in by_files for name in names)
         pairs = list(zip(recipes, by_files, strict=True))
@@ -278,10 +292,11 @@ def refuse_fields(names: Collection[str], has_second: bool = False) -> None:
     faults: list[str] = []
     of_style = (*_REFERENCE_FIELDS, *_SCALE_FIELDS, *_STYLE_FIELDS, *ACTING_FIELDS)
     if style := [name for name in names if name in of_style or (has_second and name in _SECOND_STYLE_FIELDS)]:
-        lora = "" if {*style} - {*ACTING_FIELDS} else ", or a LoRA with blocks"
+        others = "" if {*style} - {*ACTING_FIELDS} else ", or a LoRA with blocks"
+        others += "" if {*style} - {"crop", *TOKEN_FIELDS} else ", or with FLUX.1 redux_references"
         faults.append(
             f"{' and '.join(style)} can only act on the style of a reference, and there is none; add a reference "
-            f"image or a saved style{lora}."
+            f"image or a saved style{others}."
         )
     if second := [name for name in names if name in _SECOND_FIELDS and name not in style]:
         faults.append(
@@ -290,6 +305,11 @@ def refuse_fields(names: Collection[str], has_second: bool = False) -> None:
         )
     if transfer := [name for name in names if name in _TRANSFER_FIELDS]:
         faults.append(f"{transfer[0]} can only act with colour_transfer, which is not set; add it.")
+    if redux := [name for name in names if name in REDUX_FIELDS]:
+        faults.append(
+            f"{' and '.join(redux)} can only act on a reference of FLUX.1 Redux, and there is none; add "
+            "redux_references."
+        )
     if first := [name for name in names if name in _FIRST_FIELDS]:
         faults.append(f"{' and '.join(first)} can only act with shared, which is not set; add it.")
     if image := [name for name in names if name in _IMAGE_FIELDS]:

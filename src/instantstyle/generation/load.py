@@ -43,6 +43,7 @@ def load_for(
 
     Raises:
         ModelError: The model cannot be found or loaded.
+        ModelError: FLUX.1 Redux is missing and cannot be downloaded.
         CheckpointError: The adapter or image encoder does not fit.
         JobError: There is no such device.
         MissingExtra: A package is not installed that the recipes need; nothing is loaded.
@@ -53,6 +54,7 @@ def load_for(
     if recipe.image:
         fetch_controlnets([recipe.control], recipe.model)
     sources = SourceCache() if sources is None else sources
+    check_redux_files(recipe, *others)
     if plain is None:
         plain = all(is_plain(each, sources) for each in (recipe, *others))
     styled = load_model(ModelParts.of(recipe), device, plain=plain, dtype=recipe.dtype)
@@ -122,6 +124,20 @@ def fetch_controlnets(controls: Sequence[Control], model: str) -> None:
         fetch_controlnet(control, architecture.name)
 
 
+def check_redux_files(*recipes: Recipe) -> None:
+    """Check that the weights of FLUX.1 Redux that recipes act by, and its image encoder, can be loaded.
+
+    Raises:
+        CheckpointError: The folder of the image encoder cannot be read.
+        ModelError: Files are missing and cannot be downloaded.
+    """
+    acting = [recipe for recipe in recipes if recipe.redux_references and recipe.redux_scale]
+    for parts in dict.fromkeys((recipe.redux_model, recipe.redux_image_encoder) for recipe in acting):
+        from ..models.redux_files import validate_redux
+
+        validate_redux(*parts)
+
+
 def is_plain(recipe: Recipe, sources: SourceCache | None = None) -> bool:
     """Check whether a recipe needs neither adapter nor image encoder.
 
@@ -144,7 +160,7 @@ def is_plain(recipe: Recipe, sources: SourceCache | None = None) -> bool:
     sources = SourceCache() if sources is None else sources
     files = recipe.style_files()
     if not files:
-        return bool(recipe.styling_loras)
+        return bool(recipe.styling_loras or recipe.redux_references)
     if any(sources.resolve(file.name).kind == "image" for file in files):
         return False
     from ..models.network import find_architecture
@@ -190,7 +206,7 @@ def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":
         InstantStyleError: As in `load_for`, as far as it can be found without loading.
     """
     device = pick_device(device)
-    from ..models.load_plan import plan
+    from ..models.load_plan import add_redux_files, plan
 
     planned = plan(
         recipe.model,
@@ -202,6 +218,10 @@ def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":
         **{**ModelParts.of(recipe).changes, "loras": recipe.loras},
         plain=is_plain(recipe),
     )
+    if recipe.redux_references:
+        from ..models.redux_files import list_redux_files
+
+        planned = add_redux_files(planned, list_redux_files(recipe.redux_model, recipe.redux_image_encoder))
     if recipe.second_adapter is None:
         return planned
     second = plan(

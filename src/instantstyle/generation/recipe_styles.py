@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..core.conditioning import StyleConditioning
     from ..core.lora_style import LoraStyle
     from ..core.pipeline import InstantStyle
+    from ..core.redux_style import ReduxStyle
     from ..core.style import Style
     from ..loaders.lora_file import LoraFile
 
@@ -83,6 +84,51 @@ def make_lora_styles(recipe: Recipe, sources: SourceCache) -> "list[LoraStyle]":
         for lora in recipe.loras
         if (blocks := lora.blocks) is not None
     ]
+
+
+def make_redux_styles(styled: "InstantStyle", recipe: Recipe, sources: SourceCache) -> "list[ReduxStyle]":
+    """Encode the references of Redux.
+
+    Args:
+        styled: The model, on whose device they are encoded.
+        recipe: The recipe, with its `redux_model` named, and without probe files in its blocks.
+        sources: Cache with the decoded files.
+
+    Raises:
+        InstantStyleError: A file cannot be read, or is another one than the recipe names.
+    """
+    if recipe.redux_model is None or not recipe.redux_references or not recipe.redux_scale:
+        return []
+    from ..core.redux_style import ReduxStyle
+    from ..models.redux_files import open_redux
+
+    redux = open_redux(recipe.redux_model, recipe.redux_image_encoder, str(styled.pipe.device))
+    acting = {name: value for name, value in _acting_settings(recipe, sources).items() if name != "frames"}
+    return [
+        ReduxStyle(
+            redux.compute_tokens(sources.read_image(file), recipe.crop),
+            recipe.redux_blocks,
+            recipe.redux_scale * file.weight,
+            curve=recipe.redux_curve or None,
+            **acting,
+        )
+        for file in recipe.redux_references
+    ]
+
+
+def name_redux_model(recipe: Recipe) -> Recipe:
+    """Return the recipe with the file of Redux' weights and its SHA-256, where it has references for them.
+
+    Raises:
+        ModelError: There is no such file.
+    """
+    if not recipe.redux_references or not recipe.redux_scale or (recipe.redux_model and recipe.redux_model.sha256):
+        return recipe
+    from ..models.registry import REDUX
+    from .weights import weights_sha256
+
+    name = recipe.redux_model.name if recipe.redux_model else REDUX.repo
+    return recipe.replace(redux_model=Reference(name=name, sha256=weights_sha256("redux_model", name)))
 
 
 def _acting_settings(recipe: Recipe, sources: SourceCache) -> "dict[str, Any]":

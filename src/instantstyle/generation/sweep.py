@@ -12,11 +12,12 @@ from PIL import Image
 from ..errors import JobError
 from ..imaging.grid import TILE_SIDE, contact_sheet
 from ..imaging.png_metadata import read_png_text, save_png
-from ..recipe import ACTING_FIELDS, BLOCK_FIELDS, STYLE_FIELDS, Recipe
+from ..recipe import ACTING_FIELDS, BLOCK_FIELDS, REDUX_FIELDS, STYLE_FIELDS, TOKEN_FIELDS, Recipe
 from ..unet.probe_file import resolve_block_spec
 from ..utils.text import cut, one_line, shorten
 from ..utils.text_file import parse_json
 from .generate import PreparedRecipe, prepare, resolve_blocks
+from .idle_fields import list_unused_fields
 from .sources import SourceCache
 from .sweep_axis import SweepAxis
 
@@ -58,7 +59,8 @@ class Grid:
             raise JobError(f"Both axes sweep {self.x.display_name}; give --y another field, or leave it out.")
         if any(cell.references or cell.layout_references or cell.second_references for cell in self.cells):
             return
-        acting = ACTING_FIELDS if self.base.styling_loras else ()
+        acting = {*(ACTING_FIELDS if self.base.styling_loras else ())}
+        acting |= {"crop", *TOKEN_FIELDS} if any(cell.redux_references for cell in self.cells) else set()
         for axis in self.axes:
             if axis.field in STYLE_FIELDS and axis.field not in acting:
                 lora = ", or --lora FILE@BLOCKS" if axis.field in ACTING_FIELDS else ""
@@ -153,8 +155,10 @@ def sweep(
     sources = SourceCache() if sources is None else sources
     resolved = _name_first_image(_resolve_blocks(grid, styled))
     for recipe in resolved.cells:
-        for field in BLOCK_FIELDS:
-            styled.architecture.select(getattr(recipe, field))
+        unused = list_unused_fields(recipe)
+        for field in (name for name in BLOCK_FIELDS if name not in unused):
+            network = styled.adapter.all_blocks[1] if field in REDUX_FIELDS else styled.architecture
+            network.select(getattr(recipe, field))
     prepared: dict[str, PreparedRecipe] = {}
     images: list[Image.Image] = []
     base = resolved.base
@@ -191,7 +195,8 @@ def _resolve_blocks(grid: Grid, styled: "InstantStyle") -> Grid:
     def resolve(axis: SweepAxis) -> SweepAxis:
         if axis.field not in BLOCK_FIELDS:
             return axis
-        return replace(axis, values=tuple(resolve_block_spec(spec, styled.architecture) for spec in axis.values))
+        network = None if axis.field in REDUX_FIELDS else styled.architecture
+        return replace(axis, values=tuple(resolve_block_spec(spec, network) for spec in axis.values))
 
     return Grid(resolve_blocks(grid.base, styled.architecture), *map(resolve, grid.axes))
 

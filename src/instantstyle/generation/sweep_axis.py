@@ -19,7 +19,7 @@ MAX_VALUES = 50
 """Largest number of values of an axis; more come from a mistyped step of a range."""
 
 EXCLUDED_FIELDS = {
-    **dict.fromkeys(MODEL_FIELDS, "one model generates the whole grid"),
+    **dict.fromkeys((*MODEL_FIELDS, "redux_model", "redux_image_encoder"), "one model generates the whole grid"),
     **dict.fromkeys(
         ("image", "strength", "control", "inversion", "image_scale"), "its images start from noise, not from an image"
     ),
@@ -139,10 +139,10 @@ def _parse_value(field: str, text: str) -> object:
     if get_origin(kind) is not tuple:
         return text
     item, *rest = get_args(kind)
-    if rest != [...]:
-        return tuple(text.split(":"))
-    if not text:
+    if not text and rest == [...]:
         return ()
+    if rest != [...] or float in _flatten_type(item):
+        return tuple(text.split(":"))
     return (resolve_source(text).as_reference() if item is Reference else text,)
 
 

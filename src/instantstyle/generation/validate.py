@@ -4,14 +4,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..architectures import ARCHITECTURES
+from ..dit.families import FLUX, FLUX_INSTANTX
 from ..errors import InstantStyleError, JobError, StyleError
 from ..imaging.control_image import check_draws_step, require_library
-from ..recipe import BLOCK_FIELDS, Recipe
+from ..recipe import BLOCK_FIELDS, REDUX_FIELDS, Recipe
 from ..recipe_types import Lora
 from ..unet.architectures import Architecture
 from ..unet.blocks import Block, BlockSpec
 from ..unet.probe_file import resolve_block_spec
-from .idle_fields import check_request
+from .idle_fields import check_request, list_unused_fields
 from .keep_content import fill_in_strength
 from .sources import SourceCache
 
@@ -63,11 +64,16 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
         sources.read(file)
     readers = {"mask": sources.read_mask, "image": sources.read_image}
     images = [(getattr(recipe, field), read) for recipe in recipes for field, read in readers.items()]
+    images += [(file, sources.read_image) for recipe in recipes for file in recipe.redux_references]
     for file, read in dict.fromkeys((file, read) for file, read in images if file):
         read(file)
     for recipe in recipes:
-        for field in BLOCK_FIELDS:
+        # A default that has no effect may be a role that the model lacks.
+        unchecked = {*REDUX_FIELDS, *list_unused_fields(recipe)}
+        for field in (name for name in BLOCK_FIELDS if name not in unchecked):
             validate_blocks(getattr(recipe, field), recipe.model)
+        if recipe.redux_references:
+            _check_redux(recipe)
         for lora in recipe.loras:
             if lora.blocks is not None:
                 validate_blocks(lora.blocks, recipe.model)
@@ -124,6 +130,25 @@ def _check_methods(recipe: Recipe) -> None:
             f"true_cfg_scale is for diffusion transformers whose own guidance is distilled, and {recipe.model} has a "
             "UNet, whose guidance is guidance_scale; leave it out."
         )
+
+
+def _check_redux(recipe: Recipe) -> None:
+    """Check that the model is one that FLUX.1 Redux is for, and that it has the blocks, where that is known.
+
+    Raises:
+        BlockError: The selection is not valid, or the network has no such block or role.
+        JobError: A probe file cannot be read.
+        StyleError: It is another model.
+    """
+    from ..models.redux_files import find_redux_conflict
+
+    if error := find_redux_conflict(recipe.model):
+        raise error
+    blocks = resolve_block_spec(recipe.redux_blocks)
+    architecture = find_family(recipe.model)
+    # Redux acts in all blocks, also where the model's adapter does not.
+    if architecture is not None and architecture.name in (FLUX.name, FLUX_INSTANTX.name):
+        FLUX_INSTANTX.select_in_all_rows(blocks, "a ReduxStyle")
 
 
 def _check_start(recipe: Recipe) -> None:

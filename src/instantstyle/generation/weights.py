@@ -1,4 +1,4 @@
-"""LoRA files, VAEs, motion adapters and second adapters as users name them, and as entries of a recipe."""
+"""Files of weights as users name them, and as entries of a recipe: LoRA files, VAEs, adapters, Redux and others."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -52,8 +52,8 @@ def read_weights(field: str, name: str) -> Reference:
 
     Args:
         field: The field of the recipe: one of `WEIGHT_FIELDS` that holds one file.
-        name: A file; of a VAE or motion adapter also a folder in diffusers' layout or a hub id, of a second adapter
-            also a model of the registry, for the adapter of that one.
+        name: A file; of a VAE, of a motion adapter and of Redux also a folder in diffusers' layout or a hub id, of a
+            second adapter also a model of the registry, for the adapter of that one.
 
     Raises:
         ModelError: There is no such file, folder, repository or model.
@@ -113,11 +113,13 @@ def locate_weights(field: str, file: Reference, folders: Sequence[Path]) -> str:
 
 def _list_candidates(field: str, folders: Sequence[Path]) -> Iterator[str]:
     """Yield the files of weights in folders, the folders in diffusers' layout in them, and those that are one."""
-    from ..loaders.weight_files import COMPONENT_WEIGHTS, SUFFIXES
+    from ..loaders.weight_files import COMPONENT_WEIGHTS, REDUX_WEIGHTS, SUFFIXES
+
+    names = REDUX_WEIGHTS if field == "redux_model" else (COMPONENT_WEIGHTS,)
 
     for folder in folders:
         for path in (folder, *sorted(folder.glob("*"))):
-            if path.suffix in SUFFIXES[field] or (path / COMPONENT_WEIGHTS).is_file():
+            if path.suffix in SUFFIXES[field] or any((path / name).is_file() for name in names):
                 yield str(path)
 
 

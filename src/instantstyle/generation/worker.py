@@ -14,6 +14,7 @@ from ..core.prompt_checks import EMPTY_PROMPT
 from ..core.style import Style
 from ..errors import JobError
 from ..models.image_to_image import image_to_image_pipeline, load_controlnet, text_to_image_pipeline
+from ..models.resolve import find_card
 from ..recipe import Recipe
 from ..recipe_types import Control, Lora
 from ..utils.caller_warnings import collect_warnings
@@ -107,6 +108,8 @@ class ModelWorker(TaskThread):
         device: str | None = None,
         loras: Sequence[Lora] = (),
         controls: Sequence[Control] = (),
+        *,
+        with_redux: bool = False,
     ) -> "ModelWorker":
         """Load a model and warm it up, so that the first request takes no longer than later ones.
 
@@ -115,6 +118,8 @@ class ModelWorker(TaskThread):
             device: A device of torch; None for a GPU where there is one, else the CPU.
             loras: The LoRA files of all its recipes; the warm-up has those that act in blocks.
             controls: What the ControlNets read that recipes can use.
+            with_redux: Whether its recipes may have references of FLUX.1 Redux, so that a model without an adapter
+                is loaded too.
 
         Returns:
             A worker that has generated one image of one step, or of as few as its scheduler has.
@@ -127,7 +132,8 @@ class ModelWorker(TaskThread):
             StyleError: A LoRA has no layers in its blocks, or cannot act in this network.
         """
         fetch_controlnets(controls, parts.model)
-        styled = load_model(parts, device)
+        plain = with_redux and parts.adapter is None and find_card(parts.model).adapter is None
+        styled = load_model(parts, device, plain=plain)
         worker = cls(styled, {control: load_controlnet(styled, control) for control in controls})
         # Not an empty prompt, which would be warned of.
         steps = find_least_steps(worker.styled.pipe)

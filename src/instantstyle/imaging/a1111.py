@@ -29,6 +29,7 @@ def format_a1111(recipe: Recipe) -> str:
         "Inversion": (recipe.inversion or None) if recipe.image else None,
         "Image scale": (recipe.image_scale or None) if recipe.image else None,
         **_style_settings(recipe),
+        **_redux_settings(recipe),
         **_set_settings(recipe),
         "Version": recipe.versions.get("instantstyle"),
     }
@@ -47,7 +48,7 @@ def _second_settings(recipe: Recipe) -> dict[str, object]:
 
 def _style_settings(recipe: Recipe) -> dict[str, object]:
     if not any((recipe.references, recipe.layout_references, recipe.second_adapter and recipe.second_references)):
-        return _acting_settings(recipe) if recipe.styling_loras else {}
+        return _acting_settings(recipe) if recipe.styling_loras or recipe.redux_references else {}
     removes = bool(recipe.content or recipe.content_references) or recipe.removal in WORDLESS
     return {
         "Style reference": _join_names(recipe.references),
@@ -77,6 +78,18 @@ def _acting_settings(recipe: Recipe) -> dict[str, object]:
         "Style fuse": None if recipe.fuse == "add" else recipe.fuse,
         "Style hold layout": recipe.hold_layout or None,
         "Style frames": " ".join(f"{weight:g}" for weight in recipe.frame_weights) or None,
+    }
+
+
+def _redux_settings(recipe: Recipe) -> dict[str, object]:
+    if not recipe.redux_references:
+        return {}
+    return {
+        "Redux reference": _join_names(recipe.redux_references),
+        "Redux model": recipe.redux_model.name if recipe.redux_model else None,
+        "Redux blocks": format_selection(recipe.redux_blocks),
+        "Redux scale": recipe.redux_scale,
+        "Redux curve": " ".join(f"{factor:g}" for factor in recipe.redux_curve) or None,
     }
 
 

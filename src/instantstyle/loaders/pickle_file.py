@@ -5,8 +5,6 @@ import zipfile
 from io import BytesIO
 from pathlib import Path
 
-import torch
-
 from ..errors import CheckpointError
 from ..utils.text import one_line
 
@@ -22,6 +20,9 @@ def load_pickle(source: Path | bytes, name: str, mmap: bool = False) -> object:
     Raises:
         CheckpointError: The file contains other objects, or is incomplete.
     """
+    # Files are also named where nothing is loaded, and PyTorch takes a second to import.
+    import torch
+
     opened = BytesIO(source) if isinstance(source, bytes) else source
     try:
         if is_archive(source):

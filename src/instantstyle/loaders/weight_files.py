@@ -30,12 +30,16 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "vae": (SUFFIX,),
     "motion_adapter": (SUFFIX, ".ckpt"),
     "second_adapter": (SUFFIX, ".bin"),
+    "redux_model": (SUFFIX, ".bin"),
 }
 """Suffixes of the files of each field in `WEIGHT_FIELDS`. AnimateDiff's original motion modules are pickles, such as
 `mm_sd_v15_v2.ckpt`, and so are the official adapters; both are read with `weights_only`."""
 
 COMPONENT_WEIGHTS = f"diffusion_pytorch_model{SUFFIX}"
 """File of the weights in a folder or repository of diffusers."""
+
+REDUX_WEIGHTS = (f"image_embedder/{COMPONENT_WEIGHTS}", COMPONENT_WEIGHTS)
+"""Files of FLUX.1 Redux' weights in a folder of diffusers: of the pipeline, or of the component itself."""
 
 
 _OTHER_SHAPE = re.compile(
@@ -91,7 +95,7 @@ class WeightFile:
     """A file of weights that a recipe names.
 
     Attributes:
-        name: A LoRA, VAE or motion adapter as the caller names it.
+        name: The weights, such as a LoRA or a VAE, as the caller names them.
         path: The file.
         config: File of the settings beside it, where it is in diffusers' layout.
     """
@@ -225,11 +229,30 @@ def find_motion_adapter(name: str | Path) -> WeightFile:
     return _find_component(name, "motion adapter", "motion_adapter")
 
 
+def find_redux(name: str | Path) -> WeightFile:
+    """Find the weights of FLUX.1 Redux.
+
+    Args:
+        name: A file, a folder in diffusers' layout, or the hub id of one, which is downloaded.
+
+    Raises:
+        ModelError: There is no such file, folder or repository, or it has another format.
+    """
+    path = Path(name)
+    if path.is_dir():
+        path = next((path / file for file in REDUX_WEIGHTS if (path / file).is_file()), path / REDUX_WEIGHTS[0])
+    elif is_hub_id("redux_model", name):
+        path = fetch_file(str(name), REDUX_WEIGHTS[0])
+    _check_file(path, f"There are no weights of FLUX.1 Redux in {shorten(str(name))}", "redux_model")
+    return WeightFile(str(name), path)
+
+
 FINDERS: Mapping[str, Callable[[str | Path], WeightFile]] = {
     "loras": find_lora,
     "vae": find_vae,
     "motion_adapter": find_motion_adapter,
     "second_adapter": find_adapter,
+    "redux_model": find_redux,
 }
 """What finds the file of each field in `WEIGHT_FIELDS`."""
 
@@ -252,7 +275,7 @@ def describe_weights(field: str, entry: Entry) -> Entry:
 
 
 def is_hub_id(field: str, name: str | Path) -> bool:
-    """Return whether the name of a VAE or motion adapter is a hub id: `owner/name`, and no file or folder."""
+    """Return whether the name of weights, such as those of a VAE, is a hub id: `owner/name`, and no file or folder."""
     path = Path(name)
     is_path = str(name).startswith((".", "/", "~")) or path.suffix in SUFFIXES[field] or path.exists()
     return str(name).count("/") == 1 and not is_path

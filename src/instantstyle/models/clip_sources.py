@@ -67,7 +67,7 @@ _VIT_H = _image_source("OpenCLIP ViT-H/14", "models/image_encoder", WeightsSize(
 _BIGG = _image_source("OpenCLIP ViT-bigG/14", "sdxl_models/image_encoder", WeightsSize(1844.9))
 
 # The whole SigLIP, with its text encoder.
-_SIGLIP = EncoderSource(
+SIGLIP_SOURCE = EncoderSource(
     title="SigLIP SO400M/14-384",
     repo=SIGLIP_REPO,
     revision=SIGLIP_REVISION,
@@ -88,8 +88,8 @@ IMAGE_SOURCES: Mapping[tuple[Features, int], EncoderSource] = {
         files=("config.json", "model.safetensors"),
         weights=CLIP_L_WEIGHTS,
     ),
-    ("embeddings", 1152): _SIGLIP,
-    ("hidden states", 1152): _SIGLIP,
+    ("embeddings", 1152): SIGLIP_SOURCE,
+    ("hidden states", 1152): SIGLIP_SOURCE,
     # The whole CLIP at 336 px, openai/clip-vit-large-patch14-336, beside the adapter of Kolors.
     ("hidden states", 1024): EncoderSource(
         title="CLIP ViT-L/14-336",

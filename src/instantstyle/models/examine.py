@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .conflicts import find_conflicts
+from .redux_files import list_redux_files, takes_redux
 from .registry import ModelCard
 from .required_files import (
     RequiredFile,
@@ -25,12 +26,14 @@ class ModelReport:
         files: Every file that loading it opens, missing ones included.
         faults: What is wrong with files that are on this machine, or does not fit together; each one line.
         optional: Missing files that only content removal needs.
+        redux: Missing files that only FLUX.1 Redux needs, where it is for this model.
     """
 
     card: ModelCard
     files: Sequence[RequiredFile]
     faults: Sequence[str]
     optional: Sequence[RequiredFile]
+    redux: Sequence[RequiredFile] = ()
 
     @property
     def missing(self) -> list[RequiredFile]:
@@ -74,4 +77,5 @@ def examine_model(model: str, adapter: str | None = None, image_encoder: str | N
     conflicts = [str(error) for error in find_conflicts(card, source, image_encoder, files)]
     # An adapter that cannot be read is in both lists.
     faults = dict.fromkeys([*list_damaged(files), *conflicts])
-    return ModelReport(card, files, list(faults), list_missing(list_optional_files(card)))
+    redux = list_missing(list_redux_files()) if takes_redux(model) else []
+    return ModelReport(card, files, list(faults), list_missing(list_optional_files(card)), redux)

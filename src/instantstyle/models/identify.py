@@ -6,6 +6,7 @@ from math import isqrt
 from pathlib import Path
 
 from ..core.encoder_files import IMAGE_ENCODERS, SIGLIP_HEAD
+from ..core.redux_model import check_redux_shapes
 from ..errors import CheckpointError, ModelError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import LazyStateDict, open_state_dict
@@ -69,6 +70,8 @@ def identify_file(path: Path) -> IdentifiedFile:
     shapes = tensors.shapes
     if description := _describe(_TRANSFORMERS, [name.removeprefix(_LDM_PREFIX) for name in shapes]):
         return IdentifiedFile(path, description)
+    if any(name.startswith("redux_") for name in shapes):
+        return _identify_redux(path, shapes)
     if any(name.startswith(("ip_adapter.", "image_proj.")) or "double_blocks." in name for name in shapes):
         return _identify_adapter(path, tensors)
     found = _identify_image_encoder(path, shapes) or _identify_checkpoint(path, shapes)
@@ -99,6 +102,17 @@ def _identify_adapter(path: Path, tensors: LazyStateDict) -> IdentifiedFile:
         f"IP-Adapter ({checkpoint.projection_type}, {tokens}) for {network}; needs {encoder}",
         f"--adapter {path}",
     )
+
+
+def _identify_redux(path: Path, shapes: Shapes) -> IdentifiedFile:
+    try:
+        sizes = check_redux_shapes(shapes, path.name)
+    except CheckpointError as error:
+        return IdentifiedFile(path, str(error))
+    source = find_image_encoder_source("full", sizes["dim"])
+    encoder = source.title if source else f"an image encoder of width {sizes['dim']}"
+    description = f"FLUX.1 Redux, tokens of width {sizes['width']}; needs {encoder}"
+    return IdentifiedFile(path, description, f"--redux-model {path}")
 
 
 def _identify_image_encoder(path: Path, shapes: Shapes) -> IdentifiedFile | None:

@@ -148,6 +148,12 @@ def plan(
     )
 
 
+def add_redux_files(planned: LoadPlan, files: Sequence[RequiredFile]) -> LoadPlan:
+    """Add the files of FLUX.1 Redux to a plan. They are loaded in float32."""
+    weights = [_plan_file(file, torch.float32, None) for file in files if _has_weights(file)]
+    return replace(planned, files=[*planned.files, *files], weights=[*planned.weights, *weights])
+
+
 def _find_layers(card: ModelCard, checkpoint: IPAdapterCheckpoint | None) -> tuple[Sequence[Layer], Architecture]:
     """Find layers and architecture of the network; of one that is not on this machine, by the adapter."""
     network = find_network(card, checkpoint)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..dit.families import FLUX, FLUX_INSTANTX, SD35
+from ..loaders.weight_files import REDUX_WEIGHTS
 from ..unet.architectures import KOLORS, MINI, SD15, SDXL, Architecture
 from .pipeline_files import Kind
 
@@ -120,6 +121,7 @@ class ModelCard:
             found before the adapter is downloaded.
         defaults: Arguments of a call where the caller gives none.
         bundled: Whether the files come with the package.
+        redux: Weights of FLUX.1 Redux for this model; None for a model that it is not for.
     """
 
     name: str
@@ -142,6 +144,7 @@ class ModelCard:
     features: tuple[str, int] | None = None
     defaults: Mapping[str, object] = field(default_factory=dict[str, object])
     bundled: bool = False
+    redux: HubFile | None = None
 
 
 # Sizes: bytes of the files at the pinned revisions, divided by the bytes of a parameter.
@@ -209,6 +212,16 @@ _SD35_PARTS: Mapping[str, Weights] = {
     "vae": WeightsSize(83.8),
 }
 
+REDUX = HubFile(
+    "black-forest-labs/FLUX.1-Redux-dev",
+    REDUX_WEIGHTS[0],
+    # The main branch: no commit of it is known to us.
+    None,
+    # Products of the shapes of its tensors: from SigLIP's 1152 over 3 · 4096 to T5's 4096.
+    WeightsSize(64.5),
+)
+"""The published weights of FLUX.1 Redux."""
+
 # Parameters of adapters: products of the shapes of their tensors.
 _SDXL = ModelCard(
     name="sdxl",
@@ -264,6 +277,7 @@ _FLUX = ModelCard(
     features=("base", 768),
     # huggingface.co/black-forest-labs/FLUX.1-dev, its card's example: 1024 px, guidance 3.5, 50 steps.
     defaults={"num_inference_steps": 50, "guidance_scale": 3.5, "height": 1024, "width": 1024},
+    redux=REDUX,
 )
 
 _FLUX_INSTANTX = replace(
@@ -396,6 +410,8 @@ _CARDS = (
         pipeline_revision="0e0c60ece1e82b17cb7f77342d765ba5024c40c0",
         components=_CHROMA_PARTS,
         kinds={"tokenizer": "T5 tokenizer"},
+        # It masks tokens of its text, so that none can follow them.
+        redux=None,
         # huggingface.co/lodestones/Chroma1-HD, its card's example: guidance 3, 40 steps.
         defaults={"num_inference_steps": 40, "guidance_scale": 3.0, "height": 1024, "width": 1024},
     ),

@@ -13,7 +13,7 @@ from ..loaders.state_dict import open_state_dict
 from ..utils.hub import describe_search_locations, download_command, find_cached_file
 from ..utils.text import one_line
 from ..utils.text_file import read_text_file
-from .clip_sources import TEXT_SOURCES, find_image_encoder_source
+from .clip_sources import TEXT_SOURCES, EncoderSource, find_image_encoder_source
 from .pipeline_files import (
     IMAGE_ENCODER,
     PIPELINE_INDEX,
@@ -76,7 +76,7 @@ def list_required_files(
     files = _list_pipeline_files(card)
     if card.unet is not None:
         files = [file for file in files if not (file.part == "unet" and file.weights)]
-        files.append(_find_hub_file("unet", card.unet))
+        files.append(find_hub_file("unet", card.unet))
     adapter_files = _list_adapter_files(card, adapter)
     features = _read_features(adapter_files[0].path if adapter_files else adapter) or card.features
     encoder_files = _list_image_encoder_files(card, image_encoder, features)
@@ -111,7 +111,7 @@ def list_optional_files(card: ModelCard) -> list[RequiredFile]:
     if source is None:
         return []
     weights = HubFile(source.repo, source.files[1], source.revision, source.weights)
-    return [_find_hub_file("text encoder", weights)]
+    return [find_hub_file("text encoder", weights)]
 
 
 def missing_files_error(card: ModelCard, files: Sequence[RequiredFile]) -> ModelError:
@@ -243,7 +243,8 @@ def _find_pipeline_file(card: ModelCard, part: str, file: str, weights: WeightsS
     return RequiredFile(part, card.pipeline, file, path, card.pipeline_revision, weights)
 
 
-def _find_hub_file(part: str, file: HubFile) -> RequiredFile:
+def find_hub_file(part: str, file: HubFile) -> RequiredFile:
+    """Find a file of the hub in the local cache."""
     path = find_cached_file(file.repo, file.file, file.revision)
     return RequiredFile(part, file.repo, file.file, path, file.revision, file.weights)
 
@@ -268,7 +269,7 @@ def _list_adapter_files(card: ModelCard, adapter: AdapterSource | None) -> list[
     if card.adapter_repo is None:
         return [_find_local_file("adapter", Path(card.pipeline), card.adapter)]
     weights = card.adapter_weights or WeightsSize(0.0)
-    return [_find_hub_file("adapter", HubFile(card.adapter_repo, card.adapter, card.revision, weights))]
+    return [find_hub_file("adapter", HubFile(card.adapter_repo, card.adapter, card.revision, weights))]
 
 
 def _list_image_encoder_files(
@@ -276,16 +277,29 @@ def _list_image_encoder_files(
 ) -> list[RequiredFile]:
     if image_encoder is None and card.image_encoder is not None:
         image_encoder = Path(card.pipeline) / card.image_encoder
+    source = find_image_encoder_source(*features) if image_encoder is None and features else None
+    return list_image_encoder_files(image_encoder, source)
+
+
+def list_image_encoder_files(
+    image_encoder: ImageEncoderLike | None, source: EncoderSource | None, part: str = "image encoder"
+) -> list[RequiredFile]:
+    """List the files of an image encoder.
+
+    Args:
+        image_encoder: Its folder or file. One in memory needs no file.
+        source: Where it is on the hub, if `image_encoder` is None; None if that is not known.
+        part: The part that the files are of.
+    """
     if isinstance(image_encoder, str | Path):
         path = Path(image_encoder)
         if path.is_file():
-            return [_find_local_file("image encoder", path.parent, path.name)]
+            return [_find_local_file(part, path.parent, path.name)]
         variant = find_folder_variant(path, "transformers")
         names = ["config.json", *list_folder_weights(path, "transformers", variant)]
-        return [_find_local_file("image encoder", path.parent, f"{path.name}/{name}") for name in names]
-    source = find_image_encoder_source(*features) if image_encoder is None and features else None
-    if source is None:
+        return [_find_local_file(part, path.parent, f"{path.name}/{name}") for name in names]
+    if image_encoder is not None or source is None:
         return []
     files = [HubFile(source.repo, file, source.revision, WeightsSize(0.0)) for file in source.files]
     files[-1] = replace(files[-1], weights=source.weights)
-    return [_find_hub_file("image encoder", file) for file in files]
+    return [find_hub_file(part, file) for file in files]

@@ -43,12 +43,18 @@ _SHARED_FIELDS = (
     "first_seed",
     "second_blocks",
     "second_scale",
+    "redux_blocks",
+    "redux_scale",
+    "redux_curve",
     "start",
     "end",
     "num_inference_steps",
     "guidance_scale",
     "true_cfg_scale",
 )
+
+
+_REDUX_PARTS = ("redux_model", "redux_image_encoder")
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ def build_recipe(
     init_image: Reference | None = None,
     textures: Sequence[Reference] = (),
     contents: Sequence[Reference] = (),
+    redux: Sequence[Reference] = (),
 ) -> Recipe:
     """Build the recipe of a request.
 
@@ -85,6 +92,7 @@ def build_recipe(
         init_image: The image to restyle; None to generate from noise.
         textures: The references whose texture is used.
         contents: The images that show the content.
+        redux: The images whose tokens by FLUX.1 Redux are read.
 
     Returns:
         A recipe for the service's model, with a random seed below 2**32 if the request has none.
@@ -103,6 +111,8 @@ def build_recipe(
         references=tuple(references),
         texture_references=tuple(textures),
         content_references=tuple(contents),
+        redux_references=tuple(redux),
+        **({name: getattr(settings, name) for name in _REDUX_PARTS} if redux else {}),
         image=init_image,
         **({**edit, "control": control} if init_image else {}),
         **{name: getattr(settings, name) for name in MODEL_FIELDS},
@@ -132,13 +142,17 @@ def _check_of_service(request: ImageRequest, settings: Settings) -> None:
         has = f"only {loaded}" if loaded else "no ControlNet"
         instead = f"send {' or '.join(settings.controls)}, or leave it out" if loaded else "leave it out"
         raise JobError(f"control is {control!r}, and this service has {has}; {instead}.")
-    second = {name: getattr(request, name) for name in ("second_blocks", "second_scale")}
-    given = [name for name, value in second.items() if value != type(request).model_fields[name].default]
-    if settings.second_adapter is None and given:
-        raise JobError(
-            f"{' and '.join(given)} can only act with a second adapter, and this service has none; leave "
-            f"{'them' if given[1:] else 'it'} out."
-        )
+    needed = {
+        "second_adapter": (("second_blocks", "second_scale"), "a second adapter"),
+        "redux_model": (("redux_image", "redux_blocks", "redux_scale", "redux_curve"), "FLUX.1 Redux"),
+    }
+    for setting, (names, what) in needed.items():
+        given = [name for name in names if getattr(request, name) != type(request).model_fields[name].default]
+        if getattr(settings, setting) is None and given:
+            raise JobError(
+                f"{' and '.join(given)} can only act with {what}, and this service has none; leave "
+                f"{'them' if given[1:] else 'it'} out."
+            )
 
 
 def split_images(request: EditRequest, images: Sequence[Reference]) -> tuple[list[Reference], Reference | None]:
@@ -172,7 +186,7 @@ def split_images(request: EditRequest, images: Sequence[Reference]) -> tuple[lis
             "size cannot be set in mode restyle: the result has the image's proportions and the model's "
             "number of pixels."
         )
-    if len(images) == 1 and request.style is None:
+    if len(images) == 1 and request.style is None and request.redux_image is None:
         raise JobError("mode restyle needs a style: send two images, reference first, or one and a style.")
     return list(images[:-1]), images[-1]
 

@@ -17,7 +17,7 @@ from ..core.style_library import SUFFIX
 from ..errors import ImageError, InstantStyleError
 from ..generation.sources import SourceCache
 from ..imaging.loading import open_image
-from ..recipe import FILE_FIELDS, Recipe
+from ..recipe import FILE_FIELDS, REDUX_FIELDS, Recipe
 from ..recipe_types import Reference
 from ..utils.text import safe_file_name
 from .errors import ApiError
@@ -140,7 +140,10 @@ class RequestFiles:
         def rename(file: Reference) -> Reference:
             return file.model_copy(update={"name": self._client_names[file.name]})
 
-        return recipe.map_files(rename, FILE_FIELDS).replace(**public_model)
+        # Those of Redux are in the recipes that it acts in.
+        fields = {name: value for name, value in public_model.items() if name not in REDUX_FIELDS}
+        fields = dict(public_model) if recipe.redux_references else fields
+        return recipe.map_files(rename, FILE_FIELDS).replace(**fields)
 
     def public_text(self, text: str) -> str:
         """Return a text as the client may see it: with the client's names for the files of this request."""

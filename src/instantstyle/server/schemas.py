@@ -114,6 +114,14 @@ class ImageRequest(ApiRequest):
     second_blocks: BlockSelection = "all"
     """Where the second adapter acts, if the service has one."""
     second_scale: Weight = 1.0
+    redux_image: Annotated[str, Field(min_length=1)] | None = None
+    """An image in base64 whose tokens by FLUX.1 Redux follow those of the prompt, if the service has Redux."""
+    redux_blocks: BlockSelection = "all"
+    """Blocks in which they are read, of all blocks of FLUX.1."""
+    redux_scale: Weight = 1.0
+    """Their weight: 1 is Redux as published, 0 none."""
+    redux_curve: Annotated[tuple[Weight, ...], Field(max_length=1024)] = ()
+    """Factors on `redux_scale` over the steps, from the first to the last; none for 1 in all."""
     start: Fraction = 0.0
     end: Fraction = 1.0
     negative_prompt: Text = ""
@@ -135,6 +143,12 @@ class ImageRequest(ApiRequest):
     @classmethod
     def _refuse_second_files(cls, blocks: BlockSelection) -> BlockSelection:
         check_block_names(blocks, "second_blocks")
+        return blocks
+
+    @field_validator("redux_blocks")
+    @classmethod
+    def _refuse_redux_files(cls, blocks: BlockSelection) -> BlockSelection:
+        check_block_names(blocks, "redux_blocks")
         return blocks
 
     @field_validator("scheduler")

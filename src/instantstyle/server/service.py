@@ -12,6 +12,7 @@ from fastapi import Request
 
 from ..generation.model_parts import ModelParts
 from ..generation.worker import ModelWorker
+from ..models.redux_files import check_redux, open_redux
 from ..models.schedulers import validate_scheduler
 from ..utils.text import shorten
 from .errors import ApiError
@@ -81,14 +82,23 @@ class Service:
         """Load and warm up a model on each device, one after the other to limit the peak of memory.
 
         Raises:
-            InstantStyleError: A model or ControlNet cannot be loaded, or the scheduler of the settings is not known.
+            InstantStyleError: A file is missing or does not fit, a ControlNet cannot be loaded, the scheduler of the
+                settings is not known, or FLUX.1 Redux is not for this model.
             MissingExtra: A package is not installed that the settings need; no model is loaded.
         """
         if settings.scheduler is not None:
             validate_scheduler(settings.scheduler)
+        with_redux = settings.redux_model is not None
+        if settings.redux_model is not None:
+            check_redux(settings.model, settings.redux_model, settings.redux_image_encoder)
         parts = ModelParts.of(settings)
-        beside = {"loras": settings.loras, "controls": settings.controls}
-        return cls([ModelWorker.load(parts, device=device, **beside) for device in settings.devices], settings)
+        beside = {"loras": settings.loras, "controls": settings.controls, "with_redux": with_redux}
+        workers: list[ModelWorker] = []
+        for device in settings.devices:
+            workers.append(ModelWorker.load(parts, device=device, **beside))
+            if settings.redux_model is not None:
+                open_redux(settings.redux_model, settings.redux_image_encoder, workers[-1].device)
+        return cls(workers, settings)
 
     @property
     def ready(self) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..loaders.weight_files import is_hub_id
 from ..recipe_types import Control, Lora, RecipeFields, Reference
 from .auth import Keys
 from .limits import Limits
@@ -18,6 +19,8 @@ class Settings:
         image_encoder: Image encoder of the adapter; None for the model's own.
         second_adapter: Adapter that acts beside the first; None for none.
         second_image_encoder: Its image encoder; None for the one that it needs.
+        redux_model: Weights of FLUX.1 Redux; None for a service without.
+        redux_image_encoder: Its image encoder; None for SigLIP SO400M/14-384.
         loras: LoRA files that are merged into the model.
         vae: VAE in place of the model's own.
         scheduler: Scheduler of requests that name none; None for the model's own.
@@ -36,6 +39,8 @@ class Settings:
     image_encoder: str | None = None
     second_adapter: Reference | None = None
     second_image_encoder: str | None = None
+    redux_model: Reference | None = None
+    redux_image_encoder: str | None = None
     loras: tuple[Lora, ...] = ()
     vae: Reference | None = None
     scheduler: str | None = None
@@ -56,8 +61,8 @@ class Settings:
     @property
     def public_model(self) -> RecipeFields:
         """The recipe fields of the model as clients see them: without folders of this machine."""
-        names = ("adapter", "image_encoder", "second_image_encoder")
-        files = ("second_adapter", "vae")
+        names = ("adapter", "image_encoder", "second_image_encoder", "redux_image_encoder")
+        files = ("second_adapter", "vae", "redux_model")
         parts = {name: getattr(self, name) for name in names}
         weights: dict[str, Reference | None] = {name: getattr(self, name) for name in files}
         return {
@@ -65,7 +70,9 @@ class Settings:
             **{name: part and _last_part(part) for name, part in parts.items()},
             "loras": tuple(lora.model_copy(update={"name": _last_part(lora.name)}) for lora in self.loras),
             **{
-                name: file and file.model_copy(update={"name": _last_part(file.name)})
+                # A hub id is no folder of this machine, and the file is found by it alone.
+                name: file
+                and (file if is_hub_id("vae", file.name) else file.model_copy(update={"name": _last_part(file.name)}))
                 for name, file in weights.items()
             },
         }

@@ -21,6 +21,7 @@ def run_studio(settings: Settings, on_open: Callable[[str], None] | None = None)
         JobError: The settings expose the studio without a sufficient password, or the port is in use.
         MissingExtra: Gradio, or the package of the scheduler, is not installed.
         ModelError: There is no such scheduler, or the model cannot be loaded.
+        StyleError: The settings name weights of FLUX.1 Redux, and the model is another one.
     """
     validate_settings(settings)
     try:
@@ -34,12 +35,16 @@ def run_studio(settings: Settings, on_open: Callable[[str], None] | None = None)
     del gradio
     from ..generation.model_parts import ModelParts
     from ..generation.worker import ModelWorker
+    from ..models.redux_files import check_redux, takes_redux
     from ..models.schedulers import validate_scheduler
     from .page import launch_page
 
     if settings.scheduler is not None:
         validate_scheduler(settings.scheduler)
-    worker = ModelWorker.load(ModelParts.of(settings), device=settings.device, loras=settings.loras)
+    if settings.redux_model is not None:
+        check_redux(settings.model, settings.redux_model, settings.redux_image_encoder)
+    parts, with_redux = ModelParts.of(settings), takes_redux(settings.model)
+    worker = ModelWorker.load(parts, device=settings.device, loras=settings.loras, with_redux=with_redux)
     try:
         page = launch_page(worker, settings)
         if on_open:

@@ -203,9 +203,9 @@ class FormEvents:
         That is the restored recipe, the blocks that stand for those of that recipe, and the image of the content.
 
         Args:
-            *blocks: The blocks of the style, and those of a second adapter.
+            *blocks: The blocks of the style, those of a second adapter, and those of Redux.
         """
-        defaults = {self.form.blocks: "style", self.form.second_blocks: "all"}
+        defaults = {self.form.blocks: "style", self.form.second_blocks: "all", self.form.redux_blocks: "all"}
         kept = {
             component: default if value == RESTORED_BLOCKS else value
             for (component, default), value in zip(defaults.items(), blocks, strict=False)

@@ -75,6 +75,10 @@ class FormValues:
     second_scale: float = 1.0
     """Shown where the studio has a second adapter, as are its blocks."""
     second_blocks: str = "all"
+    redux: UploadedFile | None = None
+    """An image whose tokens by FLUX.1 Redux are read, shown with FLUX.1, as are their weight and blocks."""
+    redux_scale: float = 1.0
+    redux_blocks: str = "all"
     negative_prompt: str = ""
     seed: str = ""
     """As text, because numbers in a browser are exact up to 2⁵³ only."""
@@ -97,13 +101,26 @@ class FormValues:
         return replace(cls(), **{field.name: value for field, value in pairs if value is not None})
 
 
-SAME_FIELDS = (*("prompt", "scale", "crop", "start", "end", "fuse", "hold_layout", "second_scale", "negative_prompt"),)
+SAME_FIELDS = (
+    *(
+        "prompt",
+        "scale",
+        "crop",
+        "start",
+        "end",
+        "fuse",
+        "hold_layout",
+        "second_scale",
+        "redux_scale",
+        "negative_prompt",
+    ),
+)
 """Fields that have the same name and value on the page and in a recipe."""
 
 NUMBER_FIELDS = ("num_inference_steps", "guidance_scale", "width", "height")
 """Fields that hold a number of the recipe as text, or nothing."""
 
-UPLOAD_FIELDS = ("image", "texture", "content_image", "photo")
+UPLOAD_FIELDS = ("image", "texture", "content_image", "photo", "redux")
 """Fields that hold an uploaded image."""
 
 BLEND_FIELDS = ("colour_scale", "texture_scale", "colour_transfer")
@@ -115,7 +132,7 @@ TRANSFER_INTERVAL_FIELDS = ("colour_transfer_start", "colour_transfer_end")
 _FIELDS_WITHOUT_COMPONENT = (
     *("combine", "true_cfg_scale", "guidance_interval", "scheduler"),
     *("layout_references", "negative_references", "mask"),
-    *("second_references", *SET_FIELDS),
+    *("second_references", "redux_curve", *SET_FIELDS),
 )
 """Fields of a recipe that the page keeps from a restored one."""
 
@@ -135,6 +152,7 @@ def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> R
     restored = Recipe.from_json(values.restored_recipe) if values.restored_recipe else None
     kept = restored or Recipe(prompt="", seed=0, scheduler=settings.scheduler)
     references = _resolve_references(values, restored, store)
+    redux = _resolve_upload(values.redux, kept.redux_references, store)
     fields: RecipeFields = {
         **{name: getattr(kept, name) for name in _FIELDS_WITHOUT_COMPONENT},
         **{name: getattr(values, name) for name in SAME_FIELDS},
@@ -145,6 +163,9 @@ def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> R
         # They have no effect without references, also where they name a file.
         "blocks": _resolve_blocks("blocks", values, restored) if references else "style",
         "second_blocks": _resolve_blocks("second_blocks", values, restored) if settings.second_adapter else "all",
+        "redux_references": redux,
+        "redux_blocks": _resolve_blocks("redux_blocks", values, restored) if redux else "all",
+        **({name: getattr(settings, name) for name in ("redux_model", "redux_image_encoder")} if redux else {}),
         "content": tuple(values.content),
         "content_scale": _parse_content_scale(values.content_scale),
         "removal": values.removal or None,
@@ -222,7 +243,7 @@ def _resolve_blocks(
     """Accept roles, block names and patterns only, so that no file is opened because the page names it.
 
     Args:
-        name: `blocks` or `second_blocks`.
+        name: One of `BLOCK_FIELDS`.
         values: The page's values.
         restored: The recipe that was restored.
     """

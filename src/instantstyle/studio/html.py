@@ -42,5 +42,8 @@ def render_caption(recipe: Recipe) -> str:
         removed = f" − {', '.join(recipe.content)}" if recipe.content else ""
         blocks = recipe.blocks if isinstance(recipe.blocks, str) else "selected blocks"
         details += [f"{names}{removed}", f"{blocks} × {recipe.scale:g}"]
+    if recipe.redux_references:
+        names = " + ".join(display_name(reference.name) for reference in recipe.redux_references)
+        details.append(f"{names} beside the prompt × {recipe.redux_scale:g}")
     details += [f"{recipe.num_inference_steps} steps", f"{recipe.width} × {recipe.height}"]
     return render("studio/templates/caption.html.jinja", prompt=recipe.prompt or "…", details=details)

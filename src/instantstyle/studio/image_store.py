@@ -13,7 +13,8 @@ from ..core.style_library import SUFFIX, library_folder, list_names, path_of
 from ..errors import ImageError, StyleError
 from ..imaging.loading import file_sha256, open_reference, read_image_bytes
 from ..imaging.png_metadata import save_png
-from ..recipe import Recipe
+from ..loaders.weight_files import is_hub_id
+from ..recipe import FILE_FIELDS, WEIGHT_FIELDS, Recipe
 from ..recipe_types import Reference
 from ..utils.text import safe_file_name, slug
 
@@ -120,7 +121,15 @@ class ImageStore:
 
 def strip_paths(recipe: Recipe) -> Recipe:
     """Return the recipe with display names in place of this machine's paths, as it is written into images."""
-    return recipe.map_files(lambda file: file.model_copy(update={"name": display_name(file.name)}))
+
+    def strip(file: Reference) -> Reference:
+        return file.model_copy(update={"name": display_name(file.name)})
+
+    def strip_weights(file: Reference) -> Reference:
+        # A hub id is no path, and the file is found by it alone.
+        return file if is_hub_id("vae", file.name) else strip(file)
+
+    return recipe.map_files(strip, FILE_FIELDS).map_files(strip_weights, WEIGHT_FIELDS)
 
 
 def display_name(name: str) -> str:

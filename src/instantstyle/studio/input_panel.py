@@ -64,6 +64,9 @@ class Form:
     hold_layout: gr.Slider
     second_scale: gr.Slider
     second_blocks: gr.Dropdown
+    redux: gr.Image
+    redux_scale: gr.Slider
+    redux_blocks: gr.Dropdown
     negative_prompt: gr.Textbox
     seed: gr.Textbox
     locked: gr.Checkbox
@@ -119,8 +122,11 @@ def _build_row(*numbers: tuple[str, str, str]) -> FormParts:
         }
 
 
-def build_style_inputs() -> FormParts:
+def build_style_inputs(redux_blocks: Sequence[str] = ()) -> FormParts:
     """Build the components for style, content and prompt, and the buttons that start and cancel.
+
+    Args:
+        redux_blocks: Roles and blocks of FLUX.1 for FLUX.1 Redux, whose components are shown; none hides them.
 
     Returns:
         A part of the attributes of `Form`.
@@ -172,6 +178,7 @@ def build_style_inputs() -> FormParts:
             "effect; the prompt says what the photo shows.",
             placeholder="0.2",
         )
+    built |= _build_redux(redux_blocks)
     built["prompt"] = gr.Textbox(
         label="Prompt", placeholder="a sailboat", lines=1, max_lines=4, autofocus=True, elem_id="prompt"
     )
@@ -179,6 +186,33 @@ def build_style_inputs() -> FormParts:
         built["generate"] = gr.Button("Generate", variant="primary", scale=3, elem_id="generate")
         built["cancel"] = gr.Button("Cancel", interactive=False, scale=1, min_width=90, elem_id="cancel")
     built["status"] = gr.HTML(elem_id="status")
+    return built
+
+
+def _build_redux(blocks: Sequence[str]) -> FormParts:
+    """Build the components of FLUX.1 Redux, which are hidden without blocks."""
+    built: FormParts = {}
+    with gr.Accordion("An image beside the prompt (Redux)", open=False, visible=bool(blocks), elem_id="redux-from"):
+        hint = "Drop an image: FLUX.1 reads it beside the prompt"
+        built["redux"] = _build_upload("Image beside the prompt", hint, "redux")
+        built["redux_scale"] = gr.Slider(
+            0,
+            2,
+            1,
+            step=0.05,
+            label="Weight of the image",
+            info="1 is FLUX.1 Redux as published, where the tokens of the image outnumber those of the prompt. Less "
+            "leaves more to the prompt; 0 leaves the image out.",
+            elem_id="redux-scale",
+        )
+        built["redux_blocks"] = gr.Dropdown(
+            [*blocks],
+            value="all",
+            allow_custom_value=True,
+            label="Where the image is read",
+            info="Blocks of the network, whatever the adapter reaches",
+            elem_id="redux-blocks",
+        )
     return built
 
 

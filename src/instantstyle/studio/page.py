@@ -11,6 +11,8 @@ from gradio.events import Dependency
 
 from ..errors import JobError
 from ..generation.worker import ModelWorker
+from ..models.redux_files import takes_redux
+from ..unet.architectures import Architecture
 from ..utils.local_guard import LocalGuard
 from ..utils.text import one_line
 from .actions import Actions
@@ -122,12 +124,12 @@ def build_page(worker: ModelWorker, settings: Settings, store: ImageStore) -> gr
         gr.HTML(render_masthead(settings.model, worker.device))
         with gr.Row(elem_id="main", equal_height=False):
             with gr.Column(elem_id="inputs"):
-                style_inputs = build_style_inputs()
+                style_inputs = build_style_inputs(_list_redux_blocks(worker, settings))
             with gr.Column(elem_id="output"):
                 output = build_output_panel(store.remove_images)
             with gr.Column(elem_id="settings"):
                 architecture = worker.styled.architecture
-                blocks = [*architecture.roles, "all", *architecture.weights, *map(str, architecture.blocks)]
+                blocks = _list_blocks(architecture)
                 has_second = settings.second_adapter is not None
                 form = Form(**style_inputs, **build_settings_inputs(blocks, has_second_adapter=has_second))
         actions = Actions(worker, settings, store, form, output, build_history())
@@ -142,6 +144,16 @@ def build_page(worker: ModelWorker, settings: Settings, store: ImageStore) -> gr
         _connect_actions(page, actions, on_model)
         _connect_form_events(page, FormEvents(worker, settings, store, form), output, on_model)
     return page
+
+
+def _list_blocks(architecture: Architecture) -> list[str]:
+    """List the roles and blocks that can be selected on the page."""
+    return [*architecture.roles, "all", *architecture.weights, *map(str, architecture.blocks)]
+
+
+def _list_redux_blocks(worker: ModelWorker, settings: Settings) -> list[str]:
+    """List the roles and blocks for FLUX.1 Redux; none with another model."""
+    return _list_blocks(worker.styled.adapter.all_blocks[1]) if takes_redux(settings.model) else []
 
 
 def _connect_actions(page: gr.Blocks, actions: Actions, on_model: EventOptions) -> None:
@@ -224,7 +236,7 @@ def _connect_style_inputs(
 ) -> None:
     form = events.form
     # What belongs to one reference or style, and is cleared when another one is selected.
-    blocks = [form.blocks, form.second_blocks]
+    blocks = [form.blocks, form.second_blocks, form.redux_blocks]
     cleared = [form.status, form.restored_recipe, *blocks, form.content, form.content_image, form.suggestions]
     gr.on(
         [form.image.upload, form.image.clear],

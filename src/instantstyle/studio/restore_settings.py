@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from ..core.style_library import SUFFIX, list_names
 from ..errors import InstantStyleError
+from ..models.redux_files import takes_redux
 from ..recipe import FILE_FIELDS, MODEL_FIELDS, Recipe
 from ..recipe_types import WORDLESS, Lora, RecipeFields, Reference
 from ..utils.device import pick_device
@@ -60,7 +61,12 @@ def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> Resto
         The values and the remarks.
     """
     resolved, missing = _resolve_files(recipe, store)
-    shown = {name: _find_shown(getattr(resolved, name)) for name in ("texture_references", "content_references")}
+    if recipe.redux_references and not takes_redux(settings.model):
+        resolved = resolved.replace(redux_references=())
+    shown = {
+        name: _find_shown(getattr(resolved, name))
+        for name in ("texture_references", "content_references", "redux_references")
+    }
     remarks = [
         f"{display_name(file.name)} is not among the stored references; drop it as the "
         f"{'photo' if file == recipe.image else 'reference'}."
@@ -78,6 +84,8 @@ def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> Resto
         content=recipe.content,
         content_image=shown["content_references"],
         texture=shown["texture_references"],
+        redux=shown["redux_references"],
+        redux_blocks=recipe.redux_blocks if isinstance(recipe.redux_blocks, str) else RESTORED_BLOCKS,
         photo={"path": photo, "orig_name": Path(photo).name} if photo else None,
         image_scale=_as_text(resolved.image_scale or 0) if photo else "",
         **{name: _as_text(getattr(recipe, name)) for name in BLEND_FIELDS},
@@ -170,6 +178,8 @@ def _list_differences(recipe: Recipe, settings: Settings) -> Iterator[str]:
             f"It shares attention with the image of {shorten(recipe.first_prompt)}, seed {recipe.first_seed}; images "
             "with these settings do too, until another style is selected."
         )
+    if recipe.redux_references:
+        yield from _list_redux_differences(recipe, settings)
     if recipe.dtype not in (None, ours := _loaded_dtype(settings)):
         yield f"It was generated in {recipe.dtype}; here the model is loaded in {ours}."
     for name in MODEL_FIELDS:
@@ -177,6 +187,16 @@ def _list_differences(recipe: Recipe, settings: Settings) -> Iterator[str]:
         if theirs != ours:
             part = {"loras": "LoRA", "vae": "VAE"}.get(name, name.replace("_", " "))
             yield f"Its {part} was {theirs}; here it is {ours}."
+
+
+def _list_redux_differences(recipe: Recipe, settings: Settings) -> Iterator[str]:
+    if not takes_redux(settings.model):
+        names = " and ".join(display_name(file.name) for file in recipe.redux_references)
+        yield f"It was generated with {names} by FLUX.1 Redux, which acts in FLUX.1 alone; here it is left out."
+        return
+    theirs, ours = recipe.redux_model, settings.redux_model
+    if theirs and ours and theirs.sha256 != ours.sha256:
+        yield f"Its weights of FLUX.1 Redux were {_describe_part(theirs)}; here they are {_describe_part(ours)}."
 
 
 def _loaded_dtype(settings: Settings) -> str:

@@ -37,6 +37,9 @@ class Settings:
     image_encoder: str | None = None
     second_adapter: Reference | None = None
     second_image_encoder: str | None = None
+    redux_model: Reference | None = None
+    """Weights of FLUX.1 Redux, which is offered with FLUX.1; None for the published ones."""
+    redux_image_encoder: str | None = None
     loras: tuple[Lora, ...] = ()
     vae: Reference | None = None
     scheduler: str | None = None

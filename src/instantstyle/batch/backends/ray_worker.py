@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ...core.lora_style import LoraStyle
     from ...core.pipeline import InstantStyle
     from ...core.protocols import PipelineArguments
+    from ...core.redux_style import ReduxStyle
     from ...core.style import Style
     from ...recipe_types import Dtype
 
@@ -85,6 +86,7 @@ class EncodedRecipe:
         style: As in `PreparedRecipe`.
         conditionings: As in `PreparedRecipe`.
         loras: As in `PreparedRecipe`.
+        redux: As in `PreparedRecipe`.
         image_arguments: As in `PreparedRecipe`.
     """
 
@@ -93,6 +95,7 @@ class EncodedRecipe:
     style: "Style | None"
     conditionings: "Sequence[StyleConditioning]"
     loras: "Sequence[LoraStyle]"
+    redux: "Sequence[ReduxStyle]"
     image_arguments: "PipelineArguments"
 
     @classmethod
@@ -100,13 +103,14 @@ class EncodedRecipe:
         """Encode the files of a packed recipe with a model."""
         with packed.unpack() as recipe:
             prepared = prepare(styled, recipe)
-        recipe = packed.recipe.replace(**{name: getattr(prepared.recipe, name) for name in (*BLOCK_FIELDS, "loras")})
-        own = prepared.style, prepared.conditionings, prepared.loras, prepared.image_arguments
+        filled = (*BLOCK_FIELDS, "loras", "redux_model")
+        recipe = packed.recipe.replace(**{name: getattr(prepared.recipe, name) for name in filled})
+        own = prepared.style, prepared.conditionings, prepared.loras, prepared.redux, prepared.image_arguments
         return cls(recipe, packed.plain, *own)
 
     def with_model(self, styled: "InstantStyle") -> PreparedRecipe:
         """Return the prepared recipe for a model."""
-        own = self.style, self.conditionings, self.loras, self.image_arguments
+        own = self.style, self.conditionings, self.loras, self.redux, self.image_arguments
         return PreparedRecipe(styled, self.recipe, *own)
 
 

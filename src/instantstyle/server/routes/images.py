@@ -162,13 +162,14 @@ def _server_sent_event(name: str, content: dict[str, object]) -> str:
 
 def _further_files(
     service: Service, owner: str, body: ImageRequest, files: RequestFiles
-) -> tuple[list[Reference], list[Reference]]:
-    """Store the files that give the texture, and those that show the content."""
+) -> tuple[list[Reference], list[Reference], list[Reference]]:
+    """Store the files that give the texture, those that show the content, and those of FLUX.1 Redux."""
     textures = [files.add_style(service.store.read(owner, body.texture), body.texture)] if body.texture else []
     if body.texture_image:
         textures.append(files.add_base64(body.texture_image, "texture_image"))
     contents = [files.add_base64(body.content_image, "content_image")] if body.content_image else []
-    return textures, contents
+    redux = [files.add_base64(body.redux_image, "redux_image")] if body.redux_image else []
+    return textures, contents, redux
 
 
 def _stored_style(service: Service, owner: str, body: ImageRequest, files: RequestFiles) -> list[Reference]:
