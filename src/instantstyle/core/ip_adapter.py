@@ -275,7 +275,7 @@ class IPAdapter:
                     tables[0].timesteps,
                     rows.stack(0, layer.key),
                     rows.stack(1, layer.key),
-                    (tables[0].norms[layer.key][0], tables[0].norms[layer.key][1]),
+                    rows.norms(layer.key),
                     make_weight(layer),
                     conditioning.unconditional,
                 ),
