@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipTextConfig
 
+from instantstyle.core import encoder_files
 from instantstyle.core.encoder_files import read_encoder_widths
 from instantstyle.core.image_encoder import ImageEncoder
 from instantstyle.core.text_encoder import TextEncoder, find_text_encoder, missing_text_encoder_error
@@ -115,6 +116,27 @@ def test_a_weights_file_that_lacks_a_tensor_is_rejected_with_its_name(tmp_path, 
     save_file(tensors, tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match=r"lacks vision_model\.post_layernorm\.bias"):
         ImageEncoder.open(tmp_path / "a.safetensors")
+
+
+def test_a_weights_file_without_its_last_layers_or_of_integers_is_rejected(tmp_path, image_encoder, monkeypatch):
+    widths = HIDDEN, EMBEDDING_DIM
+    monkeypatch.setattr("instantstyle.core.encoder_files.ENCODER_CONFIGS", {widths: {"num_attention_heads": 2}})
+    tensors = image_encoder.state_dict()
+    depth = image_encoder.config.num_hidden_layers
+    last = f"vision_model.encoder.layers.{depth - 1}."
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(last)}
+    save_file(kept, tmp_path / "shallow.safetensors")
+    monkeypatch.setattr("instantstyle.core.encoder_files.ENCODER_LAYERS", {widths: depth})
+    with pytest.raises(CheckpointError, match=rf"lacks {last}.+ and \d+ more; download it again"):
+        ImageEncoder.open(tmp_path / "shallow.safetensors")
+    tensors["visual_projection.weight"] = tensors["visual_projection.weight"].long()
+    save_file(tensors, tmp_path / "integers.safetensors")
+    with pytest.raises(CheckpointError, match=r"not floating-point numbers: visual_projection\.weight \(i64\)"):
+        ImageEncoder.open(tmp_path / "integers.safetensors")
+
+
+def test_the_published_encoders_have_their_numbers_of_layers():
+    assert encoder_files.ENCODER_LAYERS.keys() == encoder_files.ENCODER_CONFIGS.keys()
 
 
 def test_a_weights_file_of_an_unknown_encoder_is_rejected(tmp_path, image_encoder):

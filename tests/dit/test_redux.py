@@ -178,6 +178,9 @@ def test_what_does_not_fit_is_refused(styled, tokenizer_folder, pipe, module, re
         InstantStyle(make_pipeline("ChromaPipeline", tokenizer_folder))("a", style=redux, seed=3, **CALL)
     with pytest.raises(CheckpointError, match=r"is not FLUX\.1 Redux"):
         read_redux({"redux_up.weight": torch.zeros(1)}, ImageEncoder(make_siglip()))
+    weights = module.state_dict()
+    with pytest.raises(CheckpointError, match=r"not floating-point numbers: redux_up\.bias \(int64\)"):
+        read_redux({**weights, "redux_up.bias": weights["redux_up.bias"].long()}, ImageEncoder(make_siglip()))
     with pytest.raises(CheckpointError, match="reads patch features of width 7, and SigLIP-24 has 24"):
         ReduxStyle.encode(
             Image.new("RGB", (8, 8)),

@@ -109,6 +109,11 @@ def _add_magnitudes(tensors: dict[str, torch.Tensor]) -> None:
     tensors[name.replace("lora_up.weight", "dora_scale")] = torch.ones(len(tensors[name]), 1)
 
 
+def _make_integers(tensors: dict[str, torch.Tensor]) -> None:
+    name = next(iter(sorted(tensors)))
+    tensors[name] = tensors[name].long()
+
+
 def _break_number(tensors: dict[str, torch.Tensor]) -> None:
     tensors[next(iter(sorted(tensors)))].view(-1)[0] = torch.nan
 
@@ -124,6 +129,7 @@ def test_a_file_of_which_a_part_would_be_dropped_or_made_up_is_refused(pipe, tmp
         "text": ("peft", _add_layer("te"), "layers that this model does not have, such as text_encoder.none.q_proj"),
         "prefix": ("peft", _add_layer("unknown"), "has LoRA layers that this model does not have"),
         "dora": ("kohya", _add_magnitudes, "is a DoRA of kohya's layout (lora_unet_"),
+        "integers": ("peft", _make_integers, "has tensors that are not floating-point numbers: unet."),
         "nan": ("peft", _break_number, "has numbers that are not finite in 1 of"),
     }  # fmt: skip
     before = {name: tensor.clone() for name, tensor in pipe.unet.state_dict().items()}

@@ -278,6 +278,12 @@ def test_what_does_not_fit_is_named(styled, reference, image_encoder):
     truncated = {name: each for name, each in adapter["ip_adapter"].items() if not name.startswith("2.")}
     with pytest.raises(CheckpointError, match=r"missing ip_adapter\.2\.norm_ip_k\.weight, expected \[16\]"):
         InstantStyle(styled.pipe, adapter={**adapter, "ip_adapter": truncated}, image_encoder=make_siglip())
+    shallow = {name: each for name, each in adapter["image_proj"].items() if not name.startswith("layers.3.")}
+    with pytest.raises(CheckpointError, match=r"\(timed\): missing image_proj\.layers\.3 \(13 tensors\)\.$"):
+        InstantStyle(styled.pipe, adapter={**adapter, "image_proj": shallow}, image_encoder=make_siglip())
+    integers = {**adapter["image_proj"], "latents": adapter["image_proj"]["latents"].long()}
+    with pytest.raises(CheckpointError, match=r"not floating-point numbers: image_proj\.latents \(int64\)"):
+        InstantStyle(styled.pipe, adapter={**adapter, "image_proj": integers}, image_encoder=make_siglip())
     with pytest.raises(CheckpointError, match=r"adapter \(timed\) needs patch features of width 24"):
         InstantStyle(styled.pipe, adapter=make_adapter(styled.pipe.transformer), image_encoder=image_encoder)
 

@@ -3,6 +3,7 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+import re
 from collections.abc import Mapping
 from math import isqrt
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..errors import CheckpointError
 from ..loaders.pretrained_files import find_folder_variant
 from ..loaders.projection_config import EMBEDDING_TYPES
 from ..loaders.state_dict import open_state_dict
-from ..utils.text import one_line
+from ..utils.text import join_first, one_line
 
 SIGLIP = "siglip_vision_model"
 """transformers' name of SigLIP's vision models."""
@@ -39,8 +40,11 @@ ENCODER_CONFIGS: Mapping[tuple[int, int], dict[str, Any]] = {
 }
 """Settings that no tensor's shape determines, for a weights file without its config.json."""
 
+ENCODER_LAYERS = {(1024, 768): 24, (1280, 1024): 32, (1664, 1280): 48, (1152, 1152): 27}
+"""Least number of layers, of the same files: one that lacks the last ones is otherwise an encoder with fewer."""
 
 _CLIP_KINDS, _SIGLIP_KINDS = ("clip", "clip_vision_model"), ("siglip", SIGLIP)
+_LAYER = re.compile(r"vision_model\.encoder\.layers\.(\d{1,3})\.")
 SIGLIP_HEAD = "vision_model.head.probe"
 """A tensor that only SigLIP's vision models have, at the start of their pooling."""
 
@@ -140,14 +144,16 @@ def _read_file(file: Path, dtype: torch.dtype) -> Any:
     # Versions of transformers differ in whether SigLIP's names begin with `vision_model.`.
     own = {name.removeprefix("vision_model."): name for name in model.state_dict()}
     stored = {name.removeprefix("vision_model."): name for name in tensors.shapes}
-    weights = {own[name]: tensors.read(stored[name]) for name in own.keys() & stored.keys()}
+    shared = own.keys() & stored.keys()
+    tensors.check_floating([stored[name] for name in shared if not name.endswith("position_ids")], str(file))
+    weights = {own[name]: tensors.read(stored[name]) for name in shared}
     try:
         missing = model.load_state_dict(weights, strict=False).missing_keys
     except RuntimeError as error:
         raise CheckpointError(f"The image encoder in {file} cannot be read: {error}") from None
     missing = [name for name in missing if not name.endswith("position_ids")]
     if missing:
-        raise CheckpointError(f"The image encoder in {file} lacks {', '.join(missing)}; download it again.")
+        raise CheckpointError(f"The image encoder in {file} lacks {join_first(missing)}; download it again.")
     return model.to(dtype).eval()
 
 
@@ -165,11 +171,11 @@ def _config_from_shapes(shapes: Mapping[str, tuple[int, ...]], file: Path) -> An
             f"{file} is none of the image encoders that are recognised by their tensors "
             f"({', '.join(IMAGE_ENCODERS.values())}); pass a folder with its config.json."
         )
-    layers = {name.split(".")[3] for name in shapes if name.startswith("vision_model.encoder.layers.")}
+    layers = [int(match[1]) for name in shapes if (match := _LAYER.match(name))]
     settings = {
         "hidden_size": widths[0],
         "intermediate_size": inner[0],
-        "num_hidden_layers": len(layers),
+        "num_hidden_layers": max([ENCODER_LAYERS.get(widths, 1), *(layer + 1 for layer in layers)]),
         "patch_size": patches[-1],
         # CLIP has a position for the class token too.
         "image_size": patches[-1] * isqrt(positions[0] - 1),

@@ -201,7 +201,8 @@ def read_redux(source: StateDictSource, encoder: ImageEncoder) -> dict[str, Tens
     """Read Redux' weights, in float32.
 
     Raises:
-        CheckpointError: They cannot be read, are others than Redux', or read features of another width.
+        CheckpointError: They cannot be read, are others than Redux' or no floating-point numbers, or read features of
+            another width.
     """
     if isinstance(source, str | Path) and Path(source).is_dir():
         folder = Path(source)
@@ -210,6 +211,7 @@ def read_redux(source: StateDictSource, encoder: ImageEncoder) -> dict[str, Tens
     tensors = open_state_dict(source)
     if tensors.shapes.keys() != _SHAPES.keys():
         raise CheckpointError(f"{name} is not FLUX.1 Redux, which has {', '.join(_SHAPES)}.")
+    tensors.check_floating(_SHAPES, name)
     sizes = infer_sizes(_SHAPES, tensors.shapes)
     for tensor, words in _SHAPES.items():
         shape = list(tensors.shapes[tensor])
