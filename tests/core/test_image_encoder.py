@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipTextConfig
 
 from instantstyle.core import encoder_files
-from instantstyle.core.encoder_files import read_encoder_widths
+from instantstyle.core.encoder_files import check_encoder_fits, read_encoder_sizes
 from instantstyle.core.image_encoder import ImageEncoder
 from instantstyle.core.text_encoder import TextEncoder, find_text_encoder, missing_text_encoder_error
 from instantstyle.errors import CheckpointError, ImageError, StyleError
@@ -77,6 +77,26 @@ def test_an_encoder_of_another_width_is_rejected_with_both_encoders_named(
 ):
     with pytest.raises(CheckpointError, match=message):
         encoder_of_size(**size).check_fits(projection_type, needed)
+
+
+def test_a_clip_of_the_width_of_siglip_is_rejected_by_its_kind(image_encoder):
+    clip = ImageEncoder(image_encoder)
+    for kind, width in (("mlp", clip.projection_dim), ("timed", clip.hidden_size)):
+        needs = rf"\({kind}\) needs .* of width {width} \(SigLIP\); the image encoder \(a CLIP\) has width {width}"
+        with pytest.raises(CheckpointError, match=f"{needs}, but is no SigLIP. Use the encoder that"):
+            clip.check_fits(kind, width)
+    siglip = ImageEncoder(make_siglip())
+    siglip.check_fits("mlp", siglip.projection_dim)
+    siglip.check_fits("timed", siglip.hidden_size)
+    with pytest.raises(CheckpointError, match=r"768 \(CLIP ViT-L/14\); the image encoder \(a SigLIP\) has width 24"):
+        siglip.check_fits("base", 768)
+
+
+def test_a_file_or_folder_of_a_clip_is_rejected_for_siglip_without_its_weights(tmp_path, image_encoder):
+    image_encoder.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="but is no SigLIP"):
+        check_encoder_fits(read_encoder_sizes(tmp_path), "mlp", EMBEDDING_DIM)
 
 
 def test_the_projection_type_decides_which_width_counts():
@@ -239,5 +259,5 @@ def test_a_whole_siglip_and_its_weights_alone_are_opened(tmp_path, reference, mo
     monkeypatch.setattr("instantstyle.core.encoder_files.ENCODER_CONFIGS", configs)
     save_file({f"vision_model.{name}": tensor for name, tensor in weights.items()}, tmp_path / "a.safetensors")
     assert_close(ImageEncoder.open(tmp_path / "a.safetensors").embed([reference]), expected)
-    assert read_encoder_widths(tmp_path / "a.safetensors") == (EMBEDDING_DIM, EMBEDDING_DIM)
-    assert read_encoder_widths(tmp_path / "siglip") == (EMBEDDING_DIM, EMBEDDING_DIM)
+    assert read_encoder_sizes(tmp_path / "a.safetensors") == (EMBEDDING_DIM, EMBEDDING_DIM, True)
+    assert read_encoder_sizes(tmp_path / "siglip") == (EMBEDDING_DIM, EMBEDDING_DIM, True)

@@ -150,7 +150,7 @@ def test_a_loop_of_ones_own_may_call_the_network_by_place(styled, flux, redux):
     assert difference(named, plain) > 1e-3
 
 
-def test_what_does_not_fit_is_refused(styled, tokenizer_folder, pipe, module, redux):
+def test_what_does_not_fit_is_refused(styled, tokenizer_folder, pipe, module, redux, image_encoder):
     for tokens in ([[1.0] * WIDTH], None, redux.tokens[None], redux.tokens.long()):
         with pytest.raises(StyleError, match=r"tokens is .*; it is a floating-point tensor \[tokens width\]"):
             check_tokens(tokens)
@@ -179,6 +179,8 @@ def test_what_does_not_fit_is_refused(styled, tokenizer_folder, pipe, module, re
     with pytest.raises(CheckpointError, match=r"is not FLUX\.1 Redux"):
         read_redux({"redux_up.weight": torch.zeros(1)}, ImageEncoder(make_siglip()))
     weights = module.state_dict()
+    with pytest.raises(CheckpointError, match="patch features of a SigLIP, and CLIP-24 is a CLIP; use SigLIP SO400M"):
+        read_redux(weights, ImageEncoder(image_encoder))
     with pytest.raises(CheckpointError, match=r"not floating-point numbers: redux_up\.bias \(int64\)"):
         read_redux({**weights, "redux_up.bias": weights["redux_up.bias"].long()}, ImageEncoder(make_siglip()))
     with pytest.raises(CheckpointError, match="reads patch features of width 7, and SigLIP-24 has 24"):

@@ -202,7 +202,7 @@ def read_redux(source: StateDictSource, encoder: ImageEncoder) -> dict[str, Tens
 
     Raises:
         CheckpointError: They cannot be read, are others than Redux' or no floating-point numbers, or read features of
-            another width.
+            another width or kind of encoder.
     """
     if isinstance(source, str | Path) and Path(source).is_dir():
         folder = Path(source)
@@ -217,6 +217,11 @@ def read_redux(source: StateDictSource, encoder: ImageEncoder) -> dict[str, Tens
         shape = list(tensors.shapes[tensor])
         if shape != [sizes.get(word) for word in words.split()]:
             raise CheckpointError(f"{name} has {tensor} of {shape}, which does not fit its other tensors.")
+    if not encoder.is_siglip:
+        raise CheckpointError(
+            f"{name} reads patch features of a SigLIP, and {encoder.name} is a CLIP; use SigLIP SO400M/14-384, with "
+            "which Redux was trained."
+        )
     if sizes["dim"] != encoder.hidden_size:
         raise CheckpointError(
             f"{name} reads patch features of width {sizes['dim']}, and {encoder.name} has {encoder.hidden_size}; use "

@@ -22,12 +22,15 @@ from all patch features; `timed`: a resampler whose tokens depend on the timeste
 EMBEDDING_TYPES: frozenset[str] = frozenset({"base", "mlp"})
 """Types that read the pooled image embedding; the others read patch features."""
 
+SIGLIP_TYPES: frozenset[str] = frozenset({"mlp", "timed"})
+"""Types of which all adapters are trained with SigLIP (InstantX's); adapters of the others are with CLIP as a rule."""
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 DEPTH = 4
 """Least number of layers of a resampler: that of all published ones (IP-Adapter's tutorial_train_plus.py, Kolors,
-InstantX), and the only one that diffusers loads. No tensor shows it: a file that lacks the last layers is otherwise one
-of a shallower resampler."""
+InstantX), and the only one that diffusers loads. No tensor shows it: without this a file that lacks its last layers is
+one of a shallower resampler."""
 
 HEAD_WIDTH = 64
 """Width of a resampler's attention heads (`dim_head` in IP-Adapter, diffusers). No tensor shape shows it."""
