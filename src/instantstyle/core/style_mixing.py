@@ -224,6 +224,21 @@ def mix_bound(parts: Sequence[tuple[BoundKeyValues, float]]) -> BoundKeyValues |
     return BoundKeyValues(first.family, first.adapter, layers, shifts, first.timesteps, norms)
 
 
+def lost_bindings(parts: Iterable["Style"], mixed: "Style") -> tuple[str, ...]:
+    """List the families for which a mix is bound in fewer layers than one of its parts, or not at all.
+
+    A mix of embeddings is bound for none: its keys and values are not the mean of those of its parts, as every
+    projection of an adapter ends in a LayerNorm.
+
+    Args:
+        parts: The styles of the mix.
+        mixed: The mix.
+    """
+    own = {bound.family: {*bound.layers} for bound in mixed.bindings}
+    before = [bound for style in parts for bound in style.bindings]
+    return tuple(dict.fromkeys(each.family for each in before if {*each.layers} - own.get(each.family, set[str]())))
+
+
 def _weighted_sum(shares: Sequence[tuple[KeyValue, float]]) -> KeyValue:
     key, value = (torch.stack([share * pair[i].float() for pair, share in shares]).sum(dim=0) for i in (0, 1))
     return key, value
