@@ -1,6 +1,7 @@
 """A second adapter in recipes, on the command line, in batches and sweeps, reproduced by its hash."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,45 @@ def test_a_batch_takes_a_second_adapter_by_row_with_its_hash(image, model, plus,
     [cells] = read_manifest(tmp_path / "table.csv")
     assert (cells.recipe.second_blocks, cells.recipe.second_scale) == (("style", "layout"), 0.3)
     assert cells.model_key != read_manifest(tmp_path / "good.jsonl")[0].key
+
+
+def test_a_batch_refuses_rows_whose_saved_styles_do_not_fit_an_adapter(model, plus, reference, tmp_path, layers):
+    state = {f"ip_adapter.{name}": tensor for name, tensor in layer_weights(layers).items()}
+    state |= {f"image_proj.{name}": tensor for name, tensor in base_projection().items()}
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, "other.safetensors")
+    reference.save("ink.png")
+    styled = instantstyle.load(model, adapter=[None, plus])
+    base, patches = styled.style("ink.png"), styled.style("ink.png", adapter="plus")
+    files = {"base": base, "patches": patches, "bound": styled.bind(base, "style").bound_only()}
+    for name, style in files.items():
+        style.save(f"{name}.style.safetensors")
+    second = {"style": "base", "second_adapter": str(plus)}
+    rows: list[tuple[dict[str, Any], str]] = [
+        ({"style": "base"}, ""),
+        ({"style": "patches"}, "is patch features of width 16; the adapter needs an embedding of width 24"),
+        ({"style": "bound"}, ""),
+        ({"style": "base", "second_adapter": "other.safetensors"}, ""),
+        (second, "which cannot use it: .* or set second_scale to 0"),
+        ({**second, "second_scale": 0}, ""),
+        ({**second, "second_references": "patches"}, ""),
+        ({**second, "second_references": "base"}, "adapter 'plus', which cannot use it"),
+        ({**second, "style": "patches"}, "through the first adapter, which cannot use it"),
+        ({**second, "second_adapter": "other.safetensors", "second_references": "bound"}, ""),
+        ({**second, "second_references": "bound"}, "is bound only"),
+    ]
+    wrong: dict[str, str] = {}
+    for fields, message in rows:
+        named = {key: f"{value}.style.safetensors" if value in files else value for key, value in fields.items()}
+        text = json.dumps({"prompt": "a", "seed": 1, "model": str(model), **named})
+        (tmp_path / "jobs.jsonl").write_text(text)
+        try:
+            read_manifest(tmp_path / "jobs.jsonl")
+            error = ""
+        except ManifestError as refused:
+            error = refused.errors[0]
+        if not (re.search(message, error) if message else not error):
+            wrong[text] = error
+    assert not wrong
 
 
 def test_faults_of_a_second_adapter_are_one_line(run, image, model, plus, tmp_path):

@@ -407,16 +407,7 @@ class IPAdapter:
         """
         if self.checkpoint is None:
             raise missing_adapter_error(self.family, style)
-        style.check_ingredients()
-        embeds = style.image_embeds
-        needed = not self.checkpoint.reads_embedding, self.checkpoint.embedding_dim
-        found = embeds.ndim == 3, embeds.shape[-1]
-        if found != needed:
-            needs, has = (
-                f"{'patch features' if patches else 'an embedding'} of width {width}"
-                for patches, width in (needed, found)
-            )
-            raise StyleError(f"{style!r} is {has}; the adapter needs {needs}. Make it with this adapter's encoder.")
+        style.check_read_by(self.checkpoint.reads_embedding, self.checkpoint.embedding_dim)
 
 
 def _project(

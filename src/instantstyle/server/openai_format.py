@@ -96,7 +96,11 @@ def build_recipe(
     edit = {name: getattr(request, name, None) for name in ("strength", "inversion", "image_scale")}
     if init_image and not edit["inversion"]:
         edit["strength"] = edit["strength"] or default_strength(settings.model)
-    _check_of_service(request, settings)
+    _check_of_service(request, settings, has_reference=bool(references))
+    of_service = {name: getattr(settings, name) for name in MODEL_FIELDS}
+    if not references:
+        # The service has it for all requests; a client that sends no reference has not asked for it.
+        of_service |= {"second_adapter": None, "second_image_encoder": None}
     return Recipe(
         **{name: getattr(request, name) for name in _SHARED_FIELDS},
         references=tuple(references),
@@ -104,7 +108,7 @@ def build_recipe(
         content_references=tuple(contents),
         image=init_image,
         **(edit if init_image else {}),
-        **{name: getattr(settings, name) for name in MODEL_FIELDS},
+        **of_service,
         scheduler=request.scheduler or settings.scheduler,
         seed=secrets.randbelow(2**32) if request.seed is None else request.seed,
         width=width,
@@ -112,8 +116,13 @@ def build_recipe(
     )
 
 
-def _check_of_service(request: ImageRequest, settings: Settings) -> None:
+def _check_of_service(request: ImageRequest, settings: Settings, *, has_reference: bool) -> None:
     """Check the fields that do not fit a setting of the service, which a client cannot change.
+
+    Args:
+        request: The request.
+        settings: The settings of the service.
+        has_reference: Whether the request has a reference, which its second adapter acts on.
 
     Raises:
         JobError: There is such a field; what the client can send is said.
@@ -131,6 +140,11 @@ def _check_of_service(request: ImageRequest, settings: Settings) -> None:
         raise JobError(
             f"{' and '.join(given)} can only act with a second adapter, and this service has none; leave "
             f"{'them' if given[1:] else 'it'} out."
+        )
+    if given and not has_reference:
+        raise JobError(
+            f"{' and '.join(given)} can only act on the style of a reference, and there is none; add a reference "
+            "image or a saved style."
         )
 
 
