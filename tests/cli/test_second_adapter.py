@@ -162,7 +162,10 @@ def test_a_batch_takes_a_second_adapter_by_row_with_its_hash(image, model, plus,
     assert cells.model_key != read_manifest(tmp_path / "good.jsonl")[0].key
 
 
-def test_a_batch_refuses_rows_whose_saved_styles_do_not_fit_an_adapter(model, plus, reference, tmp_path, layers):
+def test_a_batch_refuses_rows_whose_saved_styles_do_not_fit_an_adapter(
+    model, plus, reference, tmp_path, layers, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     state = {f"ip_adapter.{name}": tensor for name, tensor in layer_weights(layers).items()}
     state |= {f"image_proj.{name}": tensor for name, tensor in base_projection().items()}
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, "other.safetensors")
