@@ -14,6 +14,7 @@ from instantstyle import StyleConditioning
 from instantstyle.batch.manifest import ManifestError, read_manifest
 from instantstyle.errors import BlockError, JobError
 from instantstyle.generation.explain import explain
+from instantstyle.generation.idle_fields import check_request
 from instantstyle.imaging.a1111 import format_a1111
 from instantstyle.imaging.loading import file_sha256
 from instantstyle.imaging.png_metadata import read_recipe
@@ -180,6 +181,9 @@ def test_a_batch_refuses_rows_whose_saved_styles_do_not_fit_an_adapter(
         ({"style": "base"}, ""),
         ({"style": "patches"}, "is patch features of width 16; the adapter needs an embedding of width 24"),
         ({"style": "bound"}, ""),
+        ({"style": "bound", "blocks": "all"}, r"bound for up_blocks\.0\.attentions\.1 of sdxl, not for"),
+        ({"style": "bound", "blocks": "all", "scale": 0}, ""),
+        ({"style": "bound", "blocks": "up_blocks.7.attentions.0"}, "no block up_blocks"),
         ({"style": "base", "second_adapter": "other.safetensors"}, ""),
         (second, "which cannot use it: .* or set second_scale to 0"),
         ({**second, "second_scale": 0}, ""),
@@ -245,6 +249,10 @@ def test_service_and_studio_carry_the_second_adapter_and_hide_its_folder(plus):
     request = GenerationRequest(prompt="a", second_blocks={"ease-in": 0.5}, second_scale=0.3)
     recipe = build_recipe(request, settings, [Reference(name="ink.png")])
     assert (recipe.second_adapter, recipe.second_blocks, recipe.second_scale) == (adapter, {"ease-in": 0.5}, 0.3)
+    # The service has it for all requests, and one without a reference has not asked for it.
+    plain = build_recipe(GenerationRequest(prompt="a"), settings, [])
+    assert plain.second_adapter is None
+    check_request(plain)
     assert settings.public_model["second_adapter"] == adapter.model_copy(update={"name": plus.name})
     with pytest.raises(BlockError, match="opens no file"):
         GenerationRequest(prompt="a", second_blocks="found/probe.json")

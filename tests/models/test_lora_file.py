@@ -13,6 +13,8 @@ from torch import nn
 import instantstyle
 from instantstyle import ModelError
 from instantstyle.core.text_encoder import TextEncoder
+from instantstyle.loaders.lora_file import LoraFile
+from instantstyle.loaders.weight_files import find_lora
 from instantstyle.models.lora import list_loras, merge_loras
 
 from ..conftest import make_pipe
@@ -149,6 +151,14 @@ def test_a_file_of_which_a_part_would_be_dropped_or_made_up_is_refused(pipe, tmp
         if list(after) != list(before) or not all(torch.equal(after[key], before[key]) for key in before):
             wrong[name] = "changed the model"
     assert wrong == {}
+
+
+def test_alphas_of_integers_are_read(pipe, tmp_path):
+    path = save_lora(tmp_path / "a.safetensors", pipe.unet, "kohya")
+    tensors = load_file(path)
+    tensors |= {name.replace("lora_down.weight", "alpha"): torch.tensor(4) for name in tensors if "lora_down" in name}
+    save_file(tensors, path)
+    assert LoraFile.read(find_lora(path)).tensors.keys() == tensors.keys()
 
 
 @pytest.mark.parametrize(

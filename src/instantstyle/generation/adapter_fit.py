@@ -10,7 +10,7 @@ from ..loaders.projection_config import EMBEDDING_TYPES
 from ..recipe import Recipe
 from ..recipe_types import Reference
 from ..unet.architectures import Architecture
-from ..unet.blocks import BlockSpec
+from ..unet.blocks import BlockSpec, Layer, find_weight
 from ..unet.probe_file import resolve_block_spec
 from ..utils.text import shorten
 from .load import list_adapter_blocks
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 
 
+_CHANGING_FIELDS = (
+    *("content", "content_references", "content_scale", "removal", "mask_quantile"),
+    *("texture_references", "colour_scale", "texture_scale"),
+)
+"""Fields that change a style, which is then no longer bound."""
+
+
 @dataclass(frozen=True)
 class AdapterFacts:
     """What is known of an adapter without loading its model. What is not on this machine is None.
@@ -29,11 +36,18 @@ class AdapterFacts:
         architecture: The family of the network, with the blocks that the adapter reaches.
         features: Projection type, and width of what the adapter reads.
         checkpoint: Its file.
+        layers: The layers that it reaches; empty where the architecture is None.
     """
 
     architecture: Architecture | None = None
     features: tuple[str, int] | None = None
     checkpoint: "IPAdapterCheckpoint | None" = None
+    layers: Sequence[Layer] = ()
+
+    @property
+    def is_unet(self) -> bool:
+        """Whether the network is known, and a UNet."""
+        return self.architecture is not None and not self.architecture.is_transformer
 
 
 @dataclass
@@ -51,14 +65,16 @@ class FitChecker:
 
         Raises:
             BlockError: The network has no such block, or no blocks with such a role.
-            StyleError: An adapter does not read the embeddings of a saved style.
+            StyleError: An adapter does not read the embeddings of a saved style, or it is bound for other blocks.
         """
         first = self._look_at(recipe.model, recipe.adapter)
         own = (*recipe.references, *recipe.layout_references, *recipe.negative_references)
         saved = self._read_saved(own, sources)
-        # A bound style brings the blocks of the adapter that it was bound with.
-        if not any(style.bindings for style in saved):
+        # In transformers a bound style brings the blocks of the adapter that it was bound with.
+        if first.is_unet or not any(style.bindings for style in saved):
             _check_blocks(list_adapter_blocks(recipe), first.architecture)
+        if first.is_unet:
+            self._check_bound(recipe, first, sources)
         for style in saved:
             if not (style.bindings and _is_bound(style, first.architecture)):
                 _check_reads(style, first, "the first adapter" if recipe.second_adapter else "")
@@ -79,6 +95,20 @@ class FitChecker:
                 raise StyleError(
                     f"{error} Give images, which every adapter encodes, or set second_scale to 0."
                 ) from None
+
+    def _check_bound(self, recipe: Recipe, adapter: AdapterFacts, sources: SourceCache) -> None:
+        """Check that styles which act as they are bound are bound for the blocks that a recipe selects."""
+        family = adapter.architecture
+        changes = any(getattr(recipe, name) not in (None, ()) for name in _CHANGING_FIELDS)
+        if family is None or not recipe.scale or changes:
+            return
+        groups = [(recipe.references, recipe.blocks), (recipe.layout_references, "layout")]
+        for files, blocks in [*groups, (recipe.negative_references, recipe.blocks)]:
+            # A mix of several is bound for none.
+            for style in self._read_saved(files, sources) if len(files) == 1 else ():
+                if (bound := style.bound_for(family.name)) is not None:
+                    weights = family.select(resolve_block_spec(blocks, family))
+                    bound.check_covers([layer for layer in adapter.layers if find_weight(weights, layer)], style.label)
 
     def _look_at(self, model: str, adapter: str | None) -> AdapterFacts:
         """Find what is known of an adapter of a model; nothing where they cannot be found, which loading reports."""
@@ -105,7 +135,9 @@ def _find_facts(model: str, adapter: str | None) -> AdapterFacts:
     checkpoint = None if source is None else IPAdapterCheckpoint.open(source)
     network = find_network(card, checkpoint)
     features = card.features if checkpoint is None else (checkpoint.projection_type, checkpoint.embedding_dim)
-    return AdapterFacts(None if network is None else network.architecture, features, checkpoint)
+    if network is None:
+        return AdapterFacts(None, features, checkpoint)
+    return AdapterFacts(network.architecture, features, checkpoint, network.layers)
 
 
 def _check_blocks(specs: Sequence[BlockSpec], architecture: Architecture | None) -> None:
