@@ -43,7 +43,7 @@ def test_options_of_generate_apply_to_rows(batch, tmp_path, reference):
     (tmp_path / "jobs.csv").write_text("prompt,start\na rocket,\na crown,0.3\n")
     words = {
         "--style": "ink.png",
-        "--combine": "concat",
+        "--combine": "subtract",
         "--layout": "plan.png",
         "--negative-style": "neon.png",
         "--mask": "mask.png",
@@ -59,12 +59,14 @@ def test_options_of_generate_apply_to_rows(batch, tmp_path, reference):
         "--guidance-interval": "0.2:0.8",
         "--seed": 7,
     }
-    assert batch("jobs.csv", *(part for word in words.items() for part in word)).code == 0
+    several = ("--style", "plan.png")
+    done = batch("jobs.csv", *(part for word in words.items() for part in word), *several)
+    assert done.code == 0, done.err
     crown, rocket = (read_recipe(path) for path in sorted((tmp_path / "out").glob("a-*.png")))
     assert (rocket.start, crown.start) == (0.1, 0.3)
-    assert (rocket.combine, rocket.crop, rocket.end, rocket.scale) == ("concat", "pad", 0.9, 0.7)
+    assert (rocket.combine, rocket.crop, rocket.end, rocket.scale) == ("subtract", "pad", 0.9, 0.7)
     files = [file.name for file in rocket.files()]
-    assert files == ["ink.png", "plan.png", "neon.png", "mask.png"]
+    assert files == ["ink.png", "plan.png", "plan.png", "neon.png", "mask.png"]
     assert (rocket.content, rocket.removal, rocket.negative_prompt) == (("a cat",), "project", "blurred")
     assert (rocket.guidance_scale, rocket.guidance_interval, rocket.seed) == (3.5, (0.2, 0.8), 7)
 

@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from instantstyle import load
+from instantstyle.batch import ManifestError, read_manifest
 from instantstyle.errors import RequestWarning
 from instantstyle.imaging.png_metadata import read_recipe
 
@@ -60,6 +61,36 @@ def test_an_image_is_generated_and_reproduced(run, flux, ink):
     plain = run("generate", "a", "--model", flux, *SMALL, "-o", "plain.png")
     assert plain.code == 0, plain.err
     assert Path("plain.png").read_bytes() != Path("out.png").read_bytes()
+
+
+def test_words_without_a_text_encoder_are_refused_with_what_a_command_can_do(run, flux, ink):
+    """The width of the small encoder is that of no known one; a service loads its model in the same way."""
+    words = ("generate", "a", "--style", ink, "--blocks", "all", "--model", flux, *SMALL, "-o", "out.png")
+    refused = run(*words, "--content", "a cat")
+    assert refused.code == 2
+    assert "Give a picture of the content instead: content_image (--content-image), in Python" in refused.err
+    assert "text_encoder=" not in refused.err
+    done = run(*words, "--content-image", ink)
+    assert done.code == 0, done.err
+
+
+def test_a_batch_row_without_blocks_is_refused_where_no_block_has_a_role(flux, instantx, ink, tmp_path):
+    """FLUX.1 has no published roles, and the small transformer is of no known family."""
+    fields = {"prompt": "a", "seed": 1, "style": str(ink), "num_inference_steps": 1}
+    path = tmp_path / "jobs.jsonl"
+    for model in (flux, instantx):
+        for row in ({}, {"blocks": "transformer_blocks.9"}, {"blocks": "all", "layout_references": [str(ink)]}):
+            path.write_text(json.dumps({**fields, "model": str(model), **row}))
+            with pytest.raises(ManifestError, match="1 of 1 rows are invalid; no image was generated"):
+                read_manifest(path)
+        path.write_text(json.dumps({**fields, "model": str(model), "blocks": "all"}))
+        assert len(read_manifest(path)) == 1
+    only = {**fields, "blocks": "single_transformer_blocks.1"}
+    path.write_text(json.dumps({**only, "model": str(instantx)}))
+    assert len(read_manifest(path)) == 1
+    path.write_text(json.dumps({**only, "model": str(flux)}))
+    with pytest.raises(ManifestError, match=r"single_transformer_blocks\.1"):
+        read_manifest(path)
 
 
 def test_a_folder_with_instantx_adapter_works_alike(run, instantx, flux, ink):

@@ -1,6 +1,7 @@
 """A second adapter in recipes, on the command line, in batches and sweeps, reproduced by its hash."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from instantstyle import StyleConditioning
 from instantstyle.batch.manifest import ManifestError, read_manifest
 from instantstyle.errors import BlockError, JobError
 from instantstyle.generation.explain import explain
+from instantstyle.generation.idle_fields import check_request
 from instantstyle.imaging.a1111 import format_a1111
 from instantstyle.imaging.loading import file_sha256
 from instantstyle.imaging.png_metadata import read_recipe
@@ -161,6 +163,51 @@ def test_a_batch_takes_a_second_adapter_by_row_with_its_hash(image, model, plus,
     assert cells.model_key != read_manifest(tmp_path / "good.jsonl")[0].key
 
 
+def test_a_batch_refuses_rows_whose_saved_styles_do_not_fit_an_adapter(
+    model, plus, reference, tmp_path, layers, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    state = {f"ip_adapter.{name}": tensor for name, tensor in layer_weights(layers).items()}
+    state |= {f"image_proj.{name}": tensor for name, tensor in base_projection().items()}
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, "other.safetensors")
+    reference.save("ink.png")
+    styled = instantstyle.load(model, adapter=[None, plus])
+    base, patches = styled.style("ink.png"), styled.style("ink.png", adapter="plus")
+    files = {"base": base, "patches": patches, "bound": styled.bind(base, "style").bound_only()}
+    for name, style in files.items():
+        style.save(f"{name}.style.safetensors")
+    second = {"style": "base", "second_adapter": str(plus)}
+    rows: list[tuple[dict[str, Any], str]] = [
+        ({"style": "base"}, ""),
+        ({"style": "patches"}, "is patch features of width 16; the adapter needs an embedding of width 24"),
+        ({"style": "bound"}, ""),
+        ({"style": "bound", "blocks": "all"}, r"bound for up_blocks\.0\.attentions\.1 of sdxl, not for"),
+        ({"style": "bound", "blocks": "all", "scale": 0}, ""),
+        ({"style": "bound", "blocks": "up_blocks.7.attentions.0"}, "no block up_blocks"),
+        ({"style": "base", "second_adapter": "other.safetensors"}, ""),
+        (second, "which cannot use it: .* or set second_scale to 0"),
+        ({**second, "second_scale": 0}, ""),
+        ({**second, "second_references": "patches"}, ""),
+        ({**second, "second_references": "base"}, "adapter 'plus', which cannot use it"),
+        ({**second, "style": "patches"}, "through the first adapter, which cannot use it"),
+        ({**second, "second_adapter": "other.safetensors", "second_references": "bound"}, ""),
+        ({**second, "second_references": "bound"}, "is bound only"),
+    ]
+    wrong: dict[str, str] = {}
+    for fields, message in rows:
+        named = {key: f"{value}.style.safetensors" if value in files else value for key, value in fields.items()}
+        text = json.dumps({"prompt": "a", "seed": 1, "model": str(model), **named})
+        (tmp_path / "jobs.jsonl").write_text(text)
+        try:
+            read_manifest(tmp_path / "jobs.jsonl")
+            error = ""
+        except ManifestError as refused:
+            error = refused.errors[0]
+        if not (re.search(message, error) if message else not error):
+            wrong[text] = error
+    assert not wrong
+
+
 def test_faults_of_a_second_adapter_are_one_line(run, image, model, plus, tmp_path):
     words = ["generate", "a", "--model", model, "--style", "ink.png", *SMALL]
     refused = {
@@ -202,6 +249,10 @@ def test_service_and_studio_carry_the_second_adapter_and_hide_its_folder(plus):
     request = GenerationRequest(prompt="a", second_blocks={"ease-in": 0.5}, second_scale=0.3)
     recipe = build_recipe(request, settings, [Reference(name="ink.png")])
     assert (recipe.second_adapter, recipe.second_blocks, recipe.second_scale) == (adapter, {"ease-in": 0.5}, 0.3)
+    # The service has it for all requests, and one without a reference has not asked for it.
+    plain = build_recipe(GenerationRequest(prompt="a"), settings, [])
+    assert plain.second_adapter is None
+    check_request(plain)
     assert settings.public_model["second_adapter"] == adapter.model_copy(update={"name": plus.name})
     with pytest.raises(BlockError, match="opens no file"):
         GenerationRequest(prompt="a", second_blocks="found/probe.json")

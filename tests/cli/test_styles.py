@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+import torch
 from PIL import Image
 
 from instantstyle import Style
@@ -183,6 +184,42 @@ def test_styles_are_mixed_by_name_and_file(run, style, model, tmp_path):
     run("mix", "teal.style.safetensors=0.3", "ink=0.7", "-o", "htob.style.safetensors")
     both, other = ((tmp_path / f"{name}.style.safetensors").read_bytes() for name in ("both", "htob"))
     assert both == other
+
+
+def test_what_a_mix_is_no_longer_bound_for_is_named(run, style, model, tmp_path):
+    """The keys of a mixed embedding are not the mean of keys: a mix of embeddings cannot keep its bindings."""
+    Image.new("RGB", (9, 9), "teal").save(tmp_path / "teal.png")
+    files = {"ink": ("ink.png", "all"), "teal": ("teal.png", "style")}
+    for name, (image, blocks) in files.items():
+        assert run("style", image, "--bind", model, "--blocks", blocks, "-o", f"{name}.style.safetensors").code == 0
+    style("-o", "unbound.style.safetensors")
+    words = ("mix", "ink.style.safetensors=0.7", "teal.style.safetensors=0.3", "-o")
+    done = run(*words, "a.style.safetensors")
+    assert done.err == (
+        "a.style.safetensors is not bound for sdxl, as styles that it is made of are: it is made of their embeddings. "
+        "Bind it: instantstyle style a.style.safetensors --bind sdxl; or mix keys: --on keys.\n"
+    )
+    mixed, keys = Style.load("a.style.safetensors"), run(*words, "b.style.safetensors", "--on", "keys")
+    assert mixed.bindings == ()
+    assert keys.err == (
+        "b.style.safetensors is bound for sdxl in those layers only, if any, in which all of its styles are.\n"
+    )
+    [mean] = Style.load("b.style.safetensors").bindings
+    again = run("style", "a.style.safetensors", "--bind", model, "--blocks", "style", "-o", "c.style.safetensors")
+    assert (again.code, again.err) == (0, "")
+    [bound] = Style.load("c.style.safetensors").bindings
+    layer = next(iter(mean.layers))
+    assert not torch.allclose(mean.layers[layer][0][1], bound.layers[layer][0][1], rtol=0.01, atol=0.01)
+    silent = (
+        ("mix", "ink.style.safetensors", "teal.style.safetensors=0"),
+        ("mix", "unbound.style.safetensors", "unbound.style.safetensors"),
+        ("style", "ink.style.safetensors", "--model", model),
+    )
+    for place, command in enumerate(silent):
+        assert run(*command, "-o", f"{place}.style.safetensors").err == "", command
+    for command in (("ink.style.safetensors", "teal.style.safetensors"), ("ink.style.safetensors", "--content", "a")):
+        done = run("style", *command, "--model", model, "-o", "d.style.safetensors", "--force")
+        assert "d.style.safetensors is not bound for sdxl, as styles that it is made of are" in done.err, command
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipTextConfig
 
-from instantstyle.core.encoder_files import read_encoder_widths
+from instantstyle.core import encoder_files
+from instantstyle.core.encoder_files import check_encoder_fits, read_encoder_sizes
 from instantstyle.core.image_encoder import ImageEncoder
 from instantstyle.core.text_encoder import TextEncoder, find_text_encoder, missing_text_encoder_error
 from instantstyle.errors import CheckpointError, ImageError, StyleError
@@ -78,6 +79,26 @@ def test_an_encoder_of_another_width_is_rejected_with_both_encoders_named(
         encoder_of_size(**size).check_fits(projection_type, needed)
 
 
+def test_a_clip_of_the_width_of_siglip_is_rejected_by_its_kind(image_encoder):
+    clip = ImageEncoder(image_encoder)
+    for kind, width in (("mlp", clip.projection_dim), ("timed", clip.hidden_size)):
+        needs = rf"\({kind}\) needs .* of width {width} \(SigLIP\); the image encoder \(a CLIP\) has width {width}"
+        with pytest.raises(CheckpointError, match=f"{needs}, but is no SigLIP. Use the encoder that"):
+            clip.check_fits(kind, width)
+    siglip = ImageEncoder(make_siglip())
+    siglip.check_fits("mlp", siglip.projection_dim)
+    siglip.check_fits("timed", siglip.hidden_size)
+    with pytest.raises(CheckpointError, match=r"768 \(CLIP ViT-L/14\); the image encoder \(a SigLIP\) has width 24"):
+        siglip.check_fits("base", 768)
+
+
+def test_a_file_or_folder_of_a_clip_is_rejected_for_siglip_without_its_weights(tmp_path, image_encoder):
+    image_encoder.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="but is no SigLIP"):
+        check_encoder_fits(read_encoder_sizes(tmp_path), "mlp", EMBEDDING_DIM)
+
+
 def test_the_projection_type_decides_which_width_counts():
     """Patch features of ViT-H and embeddings of ViT-bigG both have width 1280."""
     encoder_of_size(**VIT_H).check_fits("plus", 1280)
@@ -115,6 +136,27 @@ def test_a_weights_file_that_lacks_a_tensor_is_rejected_with_its_name(tmp_path, 
     save_file(tensors, tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match=r"lacks vision_model\.post_layernorm\.bias"):
         ImageEncoder.open(tmp_path / "a.safetensors")
+
+
+def test_a_weights_file_without_its_last_layers_or_of_integers_is_rejected(tmp_path, image_encoder, monkeypatch):
+    widths = HIDDEN, EMBEDDING_DIM
+    monkeypatch.setattr("instantstyle.core.encoder_files.ENCODER_CONFIGS", {widths: {"num_attention_heads": 2}})
+    tensors = image_encoder.state_dict()
+    depth = image_encoder.config.num_hidden_layers
+    last = f"vision_model.encoder.layers.{depth - 1}."
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(last)}
+    save_file(kept, tmp_path / "shallow.safetensors")
+    monkeypatch.setattr("instantstyle.core.encoder_files.ENCODER_LAYERS", {widths: depth})
+    with pytest.raises(CheckpointError, match=rf"lacks {last}.+ and \d+ more; download it again"):
+        ImageEncoder.open(tmp_path / "shallow.safetensors")
+    tensors["visual_projection.weight"] = tensors["visual_projection.weight"].long()
+    save_file(tensors, tmp_path / "integers.safetensors")
+    with pytest.raises(CheckpointError, match=r"not floating-point numbers: visual_projection\.weight \(i64\)"):
+        ImageEncoder.open(tmp_path / "integers.safetensors")
+
+
+def test_the_published_encoders_have_their_numbers_of_layers():
+    assert encoder_files.ENCODER_LAYERS.keys() == encoder_files.ENCODER_CONFIGS.keys()
 
 
 def test_a_weights_file_of_an_unknown_encoder_is_rejected(tmp_path, image_encoder):
@@ -217,5 +259,5 @@ def test_a_whole_siglip_and_its_weights_alone_are_opened(tmp_path, reference, mo
     monkeypatch.setattr("instantstyle.core.encoder_files.ENCODER_CONFIGS", configs)
     save_file({f"vision_model.{name}": tensor for name, tensor in weights.items()}, tmp_path / "a.safetensors")
     assert_close(ImageEncoder.open(tmp_path / "a.safetensors").embed([reference]), expected)
-    assert read_encoder_widths(tmp_path / "a.safetensors") == (EMBEDDING_DIM, EMBEDDING_DIM)
-    assert read_encoder_widths(tmp_path / "siglip") == (EMBEDDING_DIM, EMBEDDING_DIM)
+    assert read_encoder_sizes(tmp_path / "a.safetensors") == (EMBEDDING_DIM, EMBEDDING_DIM, True)
+    assert read_encoder_sizes(tmp_path / "siglip") == (EMBEDDING_DIM, EMBEDDING_DIM, True)

@@ -8,6 +8,8 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, StableDiffusionXLImg2ImgPipeline
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -228,7 +230,11 @@ def test_a_file_gives_equal_bits_and_equal_bytes(inversion, tmp_path):
     (tmp_path / "c.safetensors").write_bytes(path.read_bytes()[:-9])
     other = path.read_bytes().replace(b"instantstyle inversion", b"instantstyle inversiom")
     (tmp_path / "d.safetensors").write_bytes(other)
-    for name, message in (("c", "not a complete file"), ("d", "is not an inversion"), ("e", "There is no file")):
+    with safe_open(path, framework="pt") as file:
+        tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file({**tensors, "trajectory": tensors["trajectory"].long()}, tmp_path / "f.safetensors", metadata)
+    refused = [("c", "not a complete file"), ("d", "is not an inversion"), ("e", "There is no file")]
+    for name, message in (*refused, ("f", "needs finite tensors .* of floats")):
         with pytest.raises(StyleError, match=message):
             Inversion.load(tmp_path / f"{name}.safetensors")
     with pytest.raises(JobError, match=r"should end in \.safetensors"):

@@ -217,7 +217,7 @@ def test_a_text_encoder_that_is_passed_is_used(pipe, state, image_encoder, refer
 
 
 def test_an_image_encoder_of_another_width_raises_an_error_with_both_widths(pipe, state):
-    with pytest.raises(CheckpointError, match="of width 24; the image encoder has width 12"):
+    with pytest.raises(CheckpointError, match=r"of width 24; the image encoder \(a CLIP\) has width 12"):
         InstantStyle(pipe, adapter=state, image_encoder=make_image_encoder(projection=12))
 
 

@@ -78,6 +78,49 @@ def test_a_weight_of_one_equals_tokens_behind_the_text(styled, flux, redux):
     assert difference(draw(styled, redux, blocks=BLOCKS), expected) < 1e-4
 
 
+def test_a_weight_of_one_leaves_the_processors_untouched_and_equals_diffusers_exactly(styled, flux, redux):
+    before = dict(flux.transformer.attn_processors)
+
+    def changed() -> set[str]:
+        return {name for name, each in flux.transformer.attn_processors.items() if each is not before[name]}
+
+    whole: list[dict[str, Any]] = [{}, {"blocks": BLOCKS}, {"scale": 0.5, "blocks": {"all": 2.0}}]
+    for settings in whole:
+        with styled.using(ReduxStyle(redux.tokens, **settings)):
+            assert changed() == set()
+    two = [redux, ReduxStyle(redux.tokens)]
+    for count, drawn in ((1, draw(styled, redux)), (2, styled("a", style=two, seed=3, **CALL).images)):
+
+        def append(module: Any, args: Any, kwargs: dict[str, Any], count: int = count) -> tuple[Any, dict[str, Any]]:
+            text = torch.cat([kwargs["encoder_hidden_states"], *[redux.tokens[None]] * count], dim=1)
+            ids = torch.cat([kwargs["txt_ids"], torch.zeros(count * len(redux.tokens), 3)])
+            return args, {**kwargs, "encoder_hidden_states": text, "txt_ids": ids}
+
+        hook = flux.transformer.register_forward_pre_hook(append, with_kwargs=True)
+        expected = flux("a", generator=torch.Generator().manual_seed(3), **CALL).images
+        hook.remove()
+        assert drawn.equal(expected), difference(drawn, expected)
+    # Where it is 1 in some layers, or not at all steps or places, the others have processors.
+    with styled.using(ReduxStyle(redux.tokens, blocks={"all": 1.0, "transformer_blocks.1": 0.5})):
+        assert changed() == {"transformer_blocks.1.attn.processor"}
+    parts: list[dict[str, Any]] = [{"start": 0.5}, {"mask": Image.new("L", (24, 16), 255)}, {"scale": 2}]
+    for settings in parts:
+        with styled.using(ReduxStyle(redux.tokens, **settings)):
+            assert changed() == {*before}
+    assert changed() == set()
+
+
+def test_styles_inside_a_using_block_of_redux_are_refused(styled, redux):
+    """Their processors would replace those that weigh the tokens, and their tokens move those of the block."""
+    plain = styled("a", seed=3, **CALL).images
+    with styled.using(redux):
+        assert not styled("a", seed=3, **CALL).images.equal(plain)
+        for other in (redux, ReduxStyle(redux.tokens, scale=0.5)):
+            with pytest.raises(StyleError, match=r"acts in a `using` block already, .* give both to one call"):
+                styled("a", style=other, seed=3, **CALL)
+    assert styled("a", seed=3, **CALL).images.equal(plain)
+
+
 def test_a_weight_of_two_equals_all_tokens_twice(styled, flux, redux):
     expected = draw_with_tokens(flux, redux.tokens, redux.tokens)
     assert difference(draw(styled, redux, scale=2), expected) < 1e-4
@@ -153,7 +196,7 @@ def test_a_loop_of_ones_own_may_call_the_network_by_place(styled, flux, redux):
     assert difference(named, plain) > 1e-3
 
 
-def test_what_does_not_fit_is_refused(styled, tokenizer_folder, pipe, module, redux):
+def test_what_does_not_fit_is_refused(styled, tokenizer_folder, pipe, module, redux, image_encoder):
     for tokens in ([[1.0] * WIDTH], None, redux.tokens[None], redux.tokens.long()):
         with pytest.raises(StyleError, match=r"tokens is .*; it is a floating-point tensor \[tokens width\]"):
             check_tokens(tokens)
@@ -181,6 +224,11 @@ def test_what_does_not_fit_is_refused(styled, tokenizer_folder, pipe, module, re
         InstantStyle(make_pipeline("ChromaPipeline", tokenizer_folder))("a", style=redux, seed=3, **CALL)
     with pytest.raises(CheckpointError, match=r"is not FLUX\.1 Redux"):
         read_redux({"redux_up.weight": torch.zeros(1)}, ImageEncoder(make_siglip()))
+    weights = module.state_dict()
+    with pytest.raises(CheckpointError, match="patch features of a SigLIP, and CLIP-24 is a CLIP; use SigLIP SO400M"):
+        read_redux(weights, ImageEncoder(image_encoder))
+    with pytest.raises(CheckpointError, match=r"not floating-point numbers: redux_up\.bias \(int64\)"):
+        read_redux({**weights, "redux_up.bias": weights["redux_up.bias"].long()}, ImageEncoder(make_siglip()))
     with pytest.raises(CheckpointError, match="reads patch features of width 7, and SigLIP-24 has 24"):
         ReduxStyle.encode(
             Image.new("RGB", (8, 8)),

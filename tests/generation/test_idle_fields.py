@@ -7,7 +7,7 @@ import pytest
 from instantstyle.batch import read_manifest
 from instantstyle.errors import JobError
 from instantstyle.generation.generate import prepare
-from instantstyle.generation.idle_fields import MAX_SEED, check_request, check_seeds, find_idle_fields
+from instantstyle.generation.idle_fields import MAX_SEED, check_request, check_seeds, find_idle_fields, refuse_fields
 from instantstyle.generation.sources import SourceCache
 from instantstyle.generation.sweep import Grid, sweep
 from instantstyle.generation.sweep_axis import SweepAxis
@@ -62,7 +62,7 @@ def test_fields_act_on_references_layouts_or_an_image():
     assert len(find_idle_fields(make(**photo, image=INK))) == len(photo)
     second = {"second_scale": 0.5, "second_image_encoder": "encoder"}
     assert find_idle_fields(make(**second)) == [*second][::-1]
-    assert find_idle_fields(make(**second, second_adapter=INK)) == ["second_scale"]
+    assert find_idle_fields(make(**second, second_adapter=INK)) == ["second_adapter", *[*second][::-1]]
     assert find_idle_fields(make(**second, second_adapter=INK, references=[INK])) == []
     # The image is resized to them.
     assert find_idle_fields(make(width=64, height=64, image=INK)) == []
@@ -154,8 +154,42 @@ def test_crop_acts_on_images_alone(files):
 def test_a_colour_transfer_needs_an_image(files):
     transfer = {"colour_transfer": 0.5}
     check_request(make(**transfer, references=[INK]), sources=files)
-    with pytest.raises(JobError, match=r"^colour_transfer takes the colours of an image, and the reference"):
+    with pytest.raises(
+        JobError, match=r"^colour_transfer takes the colours of an image, and .* is a saved style; give"
+    ):
         check_request(make(**transfer, references=[SAVED]), sources=files)
+    # One cell of a sweep would be refused after others are generated.
+    with pytest.raises(JobError, match=r"^colour_transfer takes the colours of an image"):
+        check_request(*(make(**transfer, references=[file]) for file in (INK, SAVED)), sources=files)
+
+
+def test_a_second_adapter_needs_a_reference(folder):
+    second = {"second_adapter": {"name": "plus.safetensors"}}
+    message = "^second_adapter and second_image_encoder can only act on the style of a reference, and there is none"
+    with pytest.raises(JobError, match=message):
+        check_request(make(**second, second_image_encoder="encoder"))
+    # One cell of a sweep has a reference.
+    check_request(make(**second), make(**second, references=[INK]))
+    for field in ("references", "second_references"):
+        check_request(make(**second, **{field: [INK]}))
+    (folder / "plus.safetensors").write_bytes(b"a")
+    with pytest.raises(JobError, match="second_adapter can only act on the style of a reference"):
+        read(folder, {"second_adapter": "plus.safetensors"})
+    # Without effect in all rows of a batch, as a default of which there is none to tell.
+    with pytest.raises(JobError, match="second_adapter can only act on the style of a reference"):
+        refuse_fields({"second_adapter"})
+
+
+def test_a_combination_needs_several_references(folder):
+    two = [INK, INK]
+    message = r"^combine can only act on several references, and there is one or none; add another reference"
+    for fields in ({}, {"references": [INK]}, {"references": [INK], "layout_references": two}):
+        with pytest.raises(JobError, match=message):
+            check_request(make(combine="concat", **fields))
+    check_request(make(combine="concat", references=two), make(combine="concat", references=[INK]))
+    check_request(make(combine="average", references=[INK]))
+    with pytest.raises(JobError, match="combine can only act on several references"):
+        read(folder, {"style": "ink.png", "combine": "concat"})
 
 
 def test_settings_of_the_second_adapter_need_references():
@@ -164,7 +198,6 @@ def test_settings_of_the_second_adapter_need_references():
         check_request(make(**second, **fields))
     with pytest.raises(JobError, match="second_blocks and second_scale can only act on the style of a reference"):
         check_request(make(**second))
-    check_request(make(second_adapter={"name": "plus.safetensors"}))
 
 
 def test_seeds_that_would_pass_the_largest_are_refused_before_an_image_is_drawn(styled):

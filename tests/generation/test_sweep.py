@@ -1,11 +1,13 @@
 """The cells of a grid differ in the fields of the axes and in nothing else."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 from PIL import Image
 
-from instantstyle.errors import BlockError, JobError
+from instantstyle.errors import BlockError, JobError, StyleError
 from instantstyle.generation.generate import generate
 from instantstyle.generation.sweep import MAX_TILE_SIDE, Grid, read_grid, save_grid, sweep
 from instantstyle.generation.sweep_axis import SweepAxis
@@ -53,6 +55,19 @@ def test_a_cell_of_a_set_is_drawn_again_by_its_own_recipe(styled, base, values):
     for down, row in enumerate(complete.rows):
         for across, recipe in enumerate(row):
             assert tile(sheet, down, across).tobytes() == alone(styled, recipe).tobytes(), (down, across)
+
+
+def test_all_cells_are_prepared_before_the_first_image(styled, base):
+    """A style of another width is refused where the references are encoded."""
+    styled.style("ink.png").save("ink.style.safetensors")
+    wide = replace(styled.style("ink.png"), image_embeds=torch.ones(1, 7), unconditional=torch.zeros(7))
+    wide.save("wide.style.safetensors")
+    values = tuple(({"name": name},) for name in ("ink.png", "ink.style.safetensors", "wide.style.safetensors"))
+    made: list[int] = []
+    content = base.replace(content=("a cat",))
+    with pytest.raises(StyleError, match="width"):
+        sweep(styled, Grid(content, SweepAxis("references", values)), lambda done, _: made.append(done))
+    assert made == []
 
 
 def test_empty_values_mean_none():

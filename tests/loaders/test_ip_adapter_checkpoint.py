@@ -187,6 +187,40 @@ def test_a_projection_with_missing_tensors_is_rejected_with_their_names(state):
         IPAdapterCheckpoint.open({**state, "image_proj": projection})
 
 
+def test_a_resampler_that_lacks_its_last_layers_is_rejected(state):
+    projection = {name: tensor for name, tensor in plus_projection().items() if not name.startswith("layers.3.")}
+    with pytest.raises(CheckpointError, match=r"missing image_proj\.layers\.3 \(11 tensors\)\.$"):
+        IPAdapterCheckpoint.open({**state, "image_proj": projection})
+    shallow = {name: tensor for name, tensor in projection.items() if not name.startswith("layers.")}
+    with pytest.raises(CheckpointError, match=r"layers\.0 \(11 tensors\); missing image_proj\.layers\.1"):
+        IPAdapterCheckpoint.open({**state, "image_proj": shallow})
+
+
+@pytest.mark.parametrize("make", [base_projection, full_projection, plus_projection])
+@pytest.mark.parametrize("suffix", ["safetensors", "bin", ""])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool])
+def test_tensors_of_integers_are_rejected_with_their_names(tmp_path, state, make, suffix, dtype):
+    for part, name in (("image_proj", list(make())[-1]), ("ip_adapter", "5.to_v_ip.weight")):
+        tensors = flat({**state, "image_proj": make()})
+        tensors[f"{part}.{name}"] = tensors[f"{part}.{name}"].to(dtype)
+        path = tmp_path / f"a.{suffix}"
+        {"safetensors": save_file, "bin": torch.save}.get(suffix, lambda *_: None)(tensors, path)
+        kind = str(dtype).removeprefix("torch.")
+        kind = {"int64": "i64", "uint8": "u8"}.get(kind, kind) if suffix == "safetensors" else kind
+        with pytest.raises(CheckpointError, match=rf"not floating-point numbers: {part}\.{name} \({kind}\); weights"):
+            IPAdapterCheckpoint.open(path if suffix else tensors)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])
+@pytest.mark.parametrize("suffix", ["safetensors", ""])
+def test_all_floating_dtypes_are_read(tmp_path, state, dtype, suffix):
+    tensors = {name: tensor.to(dtype) for name, tensor in flat(state).items()}
+    if suffix:
+        save_file(tensors, tmp_path / "a.safetensors")
+    file = IPAdapterCheckpoint.open(tmp_path / "a.safetensors" if suffix else tensors)
+    assert {tensor.dtype for tensor in file.read_projection().values()} == {dtype}
+
+
 def test_a_projection_of_an_unknown_type_is_rejected(state):
     with pytest.raises(CheckpointError, match="expected exactly one of"):
         IPAdapterCheckpoint.open({**state, "image_proj": {"something.weight": torch.zeros(1)}})

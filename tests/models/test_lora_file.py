@@ -13,6 +13,8 @@ from torch import nn
 import instantstyle
 from instantstyle import ModelError
 from instantstyle.core.text_encoder import TextEncoder
+from instantstyle.loaders.lora_file import LoraFile
+from instantstyle.loaders.weight_files import find_lora
 from instantstyle.models.lora import list_loras, merge_loras
 
 from ..conftest import make_pipe
@@ -109,6 +111,11 @@ def _add_magnitudes(tensors: dict[str, torch.Tensor]) -> None:
     tensors[name.replace("lora_up.weight", "dora_scale")] = torch.ones(len(tensors[name]), 1)
 
 
+def _make_integers(tensors: dict[str, torch.Tensor]) -> None:
+    name = next(iter(sorted(tensors)))
+    tensors[name] = tensors[name].long()
+
+
 def _break_number(tensors: dict[str, torch.Tensor]) -> None:
     tensors[next(iter(sorted(tensors)))].view(-1)[0] = torch.nan
 
@@ -124,6 +131,7 @@ def test_a_file_of_which_a_part_would_be_dropped_or_made_up_is_refused(pipe, tmp
         "text": ("peft", _add_layer("te"), "layers that this model does not have, such as text_encoder.none.q_proj"),
         "prefix": ("peft", _add_layer("unknown"), "has LoRA layers that this model does not have"),
         "dora": ("kohya", _add_magnitudes, "is a DoRA of kohya's layout (lora_unet_"),
+        "integers": ("peft", _make_integers, "has tensors that are not floating-point numbers: unet."),
         "nan": ("peft", _break_number, "has numbers that are not finite in 1 of"),
     }  # fmt: skip
     before = {name: tensor.clone() for name, tensor in pipe.unet.state_dict().items()}
@@ -143,6 +151,14 @@ def test_a_file_of_which_a_part_would_be_dropped_or_made_up_is_refused(pipe, tmp
         if list(after) != list(before) or not all(torch.equal(after[key], before[key]) for key in before):
             wrong[name] = "changed the model"
     assert wrong == {}
+
+
+def test_alphas_of_integers_are_read(pipe, tmp_path):
+    path = save_lora(tmp_path / "a.safetensors", pipe.unet, "kohya")
+    tensors = load_file(path)
+    tensors |= {name.replace("lora_down.weight", "alpha"): torch.tensor(4) for name in tensors if "lora_down" in name}
+    save_file(tensors, path)
+    assert LoraFile.read(find_lora(path)).tensors.keys() == tensors.keys()
 
 
 @pytest.mark.parametrize(

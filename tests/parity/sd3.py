@@ -72,7 +72,7 @@ def make_pipeline(name: str, tokenizer_folder: Path) -> Any:
     return pipe
 
 
-def make_adapter(transformer: Any) -> dict[str, dict[str, torch.Tensor]]:
+def make_adapter(transformer: Any, seed: int = 0) -> dict[str, dict[str, torch.Tensor]]:
     """Make an adapter under the names of InstantX's file."""
     layers: dict[str, torch.Tensor] = {}
     for layer in list_layers(transformer):
@@ -83,7 +83,9 @@ def make_adapter(transformer: Any) -> dict[str, dict[str, torch.Tensor]]:
             "to_v_ip.weight": (WIDTH, WIDTH),
             **{f"{norm}.weight": (HEAD,) for norm in ("norm_q", "norm_k", "norm_ip_k")},
         }
-        layers |= {f"{layer.number}.{name}": tensor for name, tensor in _fill(shapes, 100 * layer.number).items()}
+        layers |= {
+            f"{layer.number}.{name}": tensor for name, tensor in _fill(shapes, seed + 100 * layer.number).items()
+        }
     resampler = {
         "latents": (1, TOKENS, INNER),
         "proj_in.weight": (INNER, EMBEDDING_DIM),
@@ -114,7 +116,7 @@ def make_adapter(transformer: Any) -> dict[str, dict[str, torch.Tensor]]:
             f"layers.{number}.2.1.weight": (4 * INNER, INNER),
             f"layers.{number}.2.1.bias": (4 * INNER,),
         }
-    return {"image_proj": _fill(resampler, 1000), "ip_adapter": layers}
+    return {"image_proj": _fill(resampler, seed + 1000), "ip_adapter": layers}
 
 
 def _fill(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 from PIL import Image
 from torch import Tensor
-from transformers import SiglipImageProcessor, SiglipTextConfig, SiglipTextModel
+from transformers import CLIPTextModelWithProjection, SiglipImageProcessor, SiglipTextConfig, SiglipTextModel
 
 from instantstyle import CheckpointError, InstantStyle, StyleConditioning, StyleError
 from instantstyle.core.text_encoder import TextEncoder
@@ -16,6 +16,7 @@ from instantstyle.dit.families import FLUX, FLUX_INSTANTX
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from instantstyle.models.network import list_table_layers
 
+from ..conftest import text_config
 from .flux import (
     INPUTS,
     list_instantx_shapes,
@@ -167,11 +168,16 @@ def test_words_are_removed_in_the_space_of_siglip(styled, flux, reference):
 
 def test_what_does_not_fit_is_named(styled, flux, image_encoder, reference):
     adapter = make_instantx_adapter(flux.transformer)
+    with pytest.raises(CheckpointError, match=r"\(SigLIP\); the image encoder \(a CLIP\) has width 24, but is no"):
+        InstantStyle(flux, adapter=adapter, image_encoder=image_encoder)
+    clip = CLIPTextModelWithProjection(text_config()), flux.tokenizer
+    with pytest.raises(StyleError, match="text encoder is of a CLIP, the image encoder of a SigLIP: they do"):
+        InstantStyle(flux, adapter=adapter, image_encoder=make_siglip(), text_encoder=clip)
     with pytest.raises(StyleError, match=r"removal='clean', which adds to keys .* use removal='cleanstyle'"):
         styled("a", style=styled.style(reference, removal="clean"), blocks="all", seed=3, **CALL)
     del adapter["ip_adapter"]["4.to_k_ip.weight"]
     with pytest.raises(CheckpointError, match=r"missing ip_adapter\.4\.to_k_ip\.weight"):
-        InstantStyle(flux, adapter=adapter, image_encoder=image_encoder)
+        InstantStyle(flux, adapter=adapter, image_encoder=make_siglip())
 
 
 def test_styles_of_two_kinds_in_one_conditioning_are_refused_by_their_kinds(styled, flux, image_encoder, reference):

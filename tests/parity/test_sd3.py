@@ -1,5 +1,6 @@
 """SD3.5 with InstantX's adapter, whose keys and values change with the step, against diffusers' own."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 from transformers import SiglipImageProcessor
 
 from instantstyle import CheckpointError, InstantStyle, Style, StyleConditioning, StyleError
+from instantstyle.core.style_mixing import mix_bound
 from instantstyle.dit.families import FLUX, SD35
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from instantstyle.models.network import list_table_layers
@@ -180,6 +182,52 @@ def test_a_bound_style_equals_the_unbound_one(styled, reference, tmp_path):
         draw(styled, StyleConditioning(bound, blocks=blocks, negative_style=style))
 
 
+@torch.no_grad()
+def test_bound_styles_of_two_adapters_act_in_one_call_as_each_alone(styled, reference):
+    pipe = styled.pipe
+    other = InstantStyle(pipe, adapter=make_adapter(pipe.transformer, seed=5000), image_encoder=make_siglip())
+    places = (styled, other)
+    unbound = [place.style(reference) for place in places]
+    bound = [place.bind(style, "all", num_inference_steps=3) for place, style in zip(places, unbound, strict=True)]
+    key = next(iter(bound[0].bindings[0].norms))
+    assert difference(bound[0].bindings[0].norms[key], bound[1].bindings[0].norms[key]) > 1e-2
+    bare = InstantStyle(pipe)
+    for count in (1, 2):
+        arguments = {"blocks": "all", "num_images_per_prompt": count, **CALL}
+        pair = bare(["a", "b"], style=bound, seed=3, **arguments).images
+        alone = [
+            place(prompt, style=style, seed=seed, **arguments).images
+            for place, prompt, style, seed in zip(places, "ab", unbound, (3, 3 + count), strict=True)
+        ]
+        assert difference(pair, torch.cat(alone)) < 1e-4
+    timestep = bound[0].bindings[0].timesteps[1]
+    rows = {
+        "hidden_states": torch.ones(2, 16, 4, 4),
+        "encoder_hidden_states": torch.ones(2, 5, 32),
+        "pooled_projections": torch.ones(2, 48),
+        "timestep": torch.full((2,), timestep),
+    }
+    expected: list[torch.Tensor] = []
+    for place, style in zip(places, unbound, strict=True):
+        with place.using(style, blocks="all"):
+            expected.append(pipe.transformer(**rows).sample)
+    styles = {"style": bound[0], "negative_style": bound[1], "blocks": "all"}
+    with bare.using(**styles, row_layout=["unconditional", "conditional"]):
+        drawn = pipe.transformer(**rows).sample
+    assert difference(drawn, torch.stack([expected[1][0], expected[0][1]])) < 1e-4
+    assert difference(expected[0], expected[1]) > 1e-2
+
+
+def test_bound_styles_with_other_norms_are_not_mixed(styled, reference):
+    bound = styled.bind(styled.style(reference), "all", num_inference_steps=3)
+    [binding] = bound.bindings
+    norms = {key: 2 * norm for key, norm in binding.norms.items()}
+    other = bound.with_binding(replace(binding, norms=norms))
+    assert mix_bound([(binding, 1), (binding, 1)]) is not None
+    with pytest.raises(StyleError, match="cannot be mixed by their keys and values"):
+        Style.mix([(bound, 1), (other, 2)], on="keys")
+
+
 def test_a_style_bound_for_another_kind_of_transformer_is_refused(styled, tokenizer_folder, reference, image_encoder):
     """Small networks are of no known family, and blocks of both have the same names and widths."""
     flux = make_flux(tokenizer_folder)
@@ -230,6 +278,12 @@ def test_what_does_not_fit_is_named(styled, reference, image_encoder):
     truncated = {name: each for name, each in adapter["ip_adapter"].items() if not name.startswith("2.")}
     with pytest.raises(CheckpointError, match=r"missing ip_adapter\.2\.norm_ip_k\.weight, expected \[16\]"):
         InstantStyle(styled.pipe, adapter={**adapter, "ip_adapter": truncated}, image_encoder=make_siglip())
+    shallow = {name: each for name, each in adapter["image_proj"].items() if not name.startswith("layers.3.")}
+    with pytest.raises(CheckpointError, match=r"\(timed\): missing image_proj\.layers\.3 \(13 tensors\)\.$"):
+        InstantStyle(styled.pipe, adapter={**adapter, "image_proj": shallow}, image_encoder=make_siglip())
+    integers = {**adapter["image_proj"], "latents": adapter["image_proj"]["latents"].long()}
+    with pytest.raises(CheckpointError, match=r"not floating-point numbers: image_proj\.latents \(int64\)"):
+        InstantStyle(styled.pipe, adapter={**adapter, "image_proj": integers}, image_encoder=make_siglip())
     with pytest.raises(CheckpointError, match=r"adapter \(timed\) needs patch features of width 24"):
         InstantStyle(styled.pipe, adapter=make_adapter(styled.pipe.transformer), image_encoder=image_encoder)
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from instantstyle.server.schemas import JSON_FIELDS, EditRequest
+
 from .conftest import SHORT, error_message
 
 GENERATIONS, EDITS, STYLES = "/v1/images/generations", "/v1/images/edits", "/v1/styles"
@@ -110,6 +112,48 @@ def test_a_form_has_mappings_as_clients_write_them(client, ink):
     for message, fields in refused.items():
         response = post(**fields)
         assert (response.status_code, message in error_message(response)) == (400, True), error_message(response)
+
+
+def test_a_form_has_lists_and_mappings_as_json_texts_too(client, ink):
+    def post(**fields):
+        return client.post(EDITS, files=[("image", ("ink.png", ink))], data={"prompt": "a", **SHORT, **fields})
+
+    accepted = {
+        '{"style": 0.5, "all": 0.25}': {"style": 0.5, "all": 0.25},
+        ' ["style", "layout"]': ["style", "layout"],
+        '"all"': "all",
+    }
+    for text, blocks in accepted.items():
+        [entry] = post(blocks=text).json()["data"]
+        assert entry["recipe"]["blocks"] == blocks
+    fields = {"colour_transfer": "0.5", "colour_transfer_interval": "[0.0, 0.5]"}
+    [entry] = post(**fields).json()["data"]
+    assert entry["recipe"]["colour_transfer_interval"] == [0.0, 0.5]
+    # Words may begin in any way.
+    [entry] = post(content='["a cat"]').json()["data"]
+    assert entry["recipe"]["content"] == ['["a cat"]']
+    refused = {
+        "blocks cannot be read as JSON: it is not JSON": {"blocks": '{"style": 1'},
+        "blocks cannot be read as JSON: ": {"blocks": '{"style": 1, "style": 2}'},
+        "blocks cannot name 'probe.json' here": {"blocks": '{"probe.json": 1}'},
+        "blocks.style is": {"blocks": '{"style": "x"}'},
+        "is a boolean": {"blocks": '{"style": true}'},
+        "blocks is empty": {"blocks": "{}"},
+        "'blocks[style]' is there twice, or beside 'blocks'": {"blocks": '{"all": 1}', "blocks[style]": "1"},
+    }
+    for message, fields in refused.items():
+        response = post(**fields)
+        assert (response.status_code, message in error_message(response)) == (400, True), error_message(response)
+
+
+def test_json_texts_are_read_in_all_fields_of_lists_and_mappings_but_content():
+    """Annotations of such fields name a container; those that `ApiRequest` has for itself are none."""
+    containers = {
+        name
+        for name, field in EditRequest.model_fields.items()
+        if any(word in str(field.annotation) for word in ("tuple", "dict", "list"))
+    }
+    assert containers == {*JSON_FIELDS, "content"}
 
 
 @pytest.mark.parametrize("path", [EDITS, STYLES])

@@ -46,6 +46,19 @@ def events(response) -> list[tuple[str, dict]]:
     return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in lines]
 
 
+def test_settings_without_effect_are_refused_by_name(client):
+    refused = {
+        "partial_images can only act in a stream, and stream is not set; add it": {"partial_images": 1},
+        "output_compression can only act on jpeg and webp, and output_format is png": {"output_compression": 80},
+    }
+    for message, fields in refused.items():
+        response = post_generation(client, **fields)
+        assert (response.status_code, message in error_message(response)) == (400, True), error_message(response)
+    # What a client sends that writes all defaults.
+    same = {"partial_images": 0, "output_compression": 100, "stream": False, "output_format": "png"}
+    assert post_generation(client, **same).status_code == 200
+
+
 def test_an_image_equals_the_one_that_the_command_generates(client, styled):
     [entry] = post_generation(client).json()["data"]
     recipe = Recipe(prompt="a rocket", seed=7, num_inference_steps=2, height=16, width=16)
@@ -120,7 +133,8 @@ def test_each_image_has_a_random_seed_if_none_is_given(client):
 
 @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
 def test_an_image_has_the_requested_format(client, output_format):
-    response = post_generation(client, output_format=output_format, output_compression=50).json()
+    quality = {} if output_format == "png" else {"output_compression": 50}
+    response = post_generation(client, output_format=output_format, **quality).json()
     assert decode(response["data"][0]).format == output_format.upper()
 
 

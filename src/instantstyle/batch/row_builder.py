@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InstantStyleError, JobError
+from ..generation.adapter_fit import FitChecker
 from ..generation.idle_fields import (
+    check_colours,
     check_text,
     check_weights,
     find_idle_fields,
@@ -45,6 +47,7 @@ class RowBuilder:
     resolved_blocks: dict[object, BlockSpec] = field(default_factory=dict)
     weights: dict[tuple[str, str], str | None] = field(default_factory=dict)
     """SHA-256 of each file of weights, by field and name."""
+    fits: FitChecker = field(default_factory=FitChecker)
     idle_defaults: set[str] | None = None
     """Fields of `defaults` without effect in every row so far; None before the first row."""
 
@@ -72,6 +75,7 @@ class RowBuilder:
 
     def _check_effects(self, recipe: Recipe, fields: Mapping[str, object]) -> None:
         """Refuse fields that the row has itself and that have no effect; note those of the defaults."""
+        check_colours(recipe, self.sources)
         idle = find_idle_fields(recipe)
         # The recipe of an image, which has versions, records sizes, and may record idle fields.
         if not fields.get("versions"):
@@ -177,6 +181,7 @@ class RowBuilder:
 
             check_redux_files(recipe)
             validate_model(recipe.model, **ModelParts.of(recipe).adapters, plain=is_plain(recipe, self.sources))
+            self.fits.check(recipe, self.sources)
         except InstantStyleError as error:
             return str(error)
         return None

@@ -8,6 +8,7 @@ from typer import Argument, Option
 from ..errors import JobError
 from . import options
 from .console import note
+from .mix import note_lost_bindings
 
 Author = Annotated[str | None, Option(help="Author of the style.", rich_help_panel=options.OUTPUT)]
 Licence = Annotated[str | None, Option(help="Licence of the style.", rich_help_panel=options.OUTPUT)]
@@ -83,6 +84,7 @@ def run(
     """
     from dataclasses import replace
 
+    from ..core.style import Style
     from ..core.style_file import check_destination
     from ..generation.idle_fields import check_request
     from ..generation.load import load_model
@@ -145,4 +147,6 @@ def run(
         note(f"content scale: {style.content_scale:g}, chosen by auto")
     if bind:
         style = styled.bind(style, resolve_block_spec(blocks, styled.architecture), num_inference_steps=steps)
+    saved = [read for file in checked.references if isinstance(read := sources.read(file.name), Style)]
+    note_lost_bindings(saved, style, path)
     print(style.save(path, force=force))

@@ -3,19 +3,20 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+import re
 from collections.abc import Mapping
 from math import isqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 
 from ..errors import CheckpointError
 from ..loaders.pretrained_files import find_folder_variant
-from ..loaders.projection_config import EMBEDDING_TYPES
+from ..loaders.projection_config import EMBEDDING_TYPES, SIGLIP_TYPES
 from ..loaders.state_dict import open_state_dict
-from ..utils.text import one_line
+from ..utils.text import join_first, one_line
 
 SIGLIP = "siglip_vision_model"
 """transformers' name of SigLIP's vision models."""
@@ -39,27 +40,50 @@ ENCODER_CONFIGS: Mapping[tuple[int, int], dict[str, Any]] = {
 }
 """Settings that no tensor's shape determines, for a weights file without its config.json."""
 
+ENCODER_LAYERS = {(1024, 768): 24, (1280, 1024): 32, (1664, 1280): 48, (1152, 1152): 27}
+"""Least number of layers, of the same files: one that lacks the last ones is otherwise an encoder with fewer."""
 
 _CLIP_KINDS, _SIGLIP_KINDS = ("clip", "clip_vision_model"), ("siglip", SIGLIP)
+_LAYER = re.compile(r"vision_model\.encoder\.layers\.(\d{1,3})\.")
 SIGLIP_HEAD = "vision_model.head.probe"
 """A tensor that only SigLIP's vision models have, at the start of their pooling."""
 
 
-def read_encoder_widths(source: Path) -> tuple[int, int]:
+class EncoderSizes(NamedTuple):
+    """What of an image encoder decides whether it fits an adapter."""
+
+    hidden_size: int
+    """Width of its patch features."""
+    projection_dim: int
+    """Width of its embeddings."""
+    is_siglip: bool
+    """Whether it is a SigLIP, and not a CLIP."""
+
+    @classmethod
+    def of(cls, config: Any) -> "EncoderSizes":
+        """Read them from a config of transformers."""
+        return cls(config.hidden_size, embedding_width(config), config.model_type == SIGLIP)
+
+    @property
+    def title(self) -> str:
+        """Name for messages: `CLIP ViT-L/14`; for an encoder of other widths `a CLIP`."""
+        name = IMAGE_ENCODERS.get((self.hidden_size, self.projection_dim), "")
+        kind = "SigLIP" if self.is_siglip else "CLIP"
+        return name if kind in name else f"a {kind}"
+
+
+def read_encoder_sizes(source: Path) -> EncoderSizes:
     """Read the sizes of an image encoder without its weights.
 
     Args:
         source: A folder in transformers' layout, or a single file of weights.
-
-    Returns:
-        Width of its patch features, and of its embeddings.
 
     Raises:
         CheckpointError: The source is not an image encoder, or cannot be read.
     """
     is_file = source.is_file()
     config = _config_from_shapes(open_state_dict(source).shapes, source) if is_file else _read_config(source)
-    return config.hidden_size, embedding_width(config)
+    return EncoderSizes.of(config)
 
 
 def embedding_width(config: Any) -> int:
@@ -140,14 +164,16 @@ def _read_file(file: Path, dtype: torch.dtype) -> Any:
     # Versions of transformers differ in whether SigLIP's names begin with `vision_model.`.
     own = {name.removeprefix("vision_model."): name for name in model.state_dict()}
     stored = {name.removeprefix("vision_model."): name for name in tensors.shapes}
-    weights = {own[name]: tensors.read(stored[name]) for name in own.keys() & stored.keys()}
+    shared = own.keys() & stored.keys()
+    tensors.check_floating([stored[name] for name in shared if not name.endswith("position_ids")], str(file))
+    weights = {own[name]: tensors.read(stored[name]) for name in shared}
     try:
         missing = model.load_state_dict(weights, strict=False).missing_keys
     except RuntimeError as error:
         raise CheckpointError(f"The image encoder in {file} cannot be read: {error}") from None
     missing = [name for name in missing if not name.endswith("position_ids")]
     if missing:
-        raise CheckpointError(f"The image encoder in {file} lacks {', '.join(missing)}; download it again.")
+        raise CheckpointError(f"The image encoder in {file} lacks {join_first(missing)}; download it again.")
     return model.to(dtype).eval()
 
 
@@ -165,11 +191,11 @@ def _config_from_shapes(shapes: Mapping[str, tuple[int, ...]], file: Path) -> An
             f"{file} is none of the image encoders that are recognised by their tensors "
             f"({', '.join(IMAGE_ENCODERS.values())}); pass a folder with its config.json."
         )
-    layers = {name.split(".")[3] for name in shapes if name.startswith("vision_model.encoder.layers.")}
+    layers = [int(match[1]) for name in shapes if (match := _LAYER.match(name))]
     settings = {
         "hidden_size": widths[0],
         "intermediate_size": inner[0],
-        "num_hidden_layers": len(layers),
+        "num_hidden_layers": max([ENCODER_LAYERS.get(widths, 1), *(layer + 1 for layer in layers)]),
         "patch_size": patches[-1],
         # CLIP has a position for the class token too.
         "image_size": patches[-1] * isqrt(positions[0] - 1),
@@ -179,27 +205,27 @@ def _config_from_shapes(shapes: Mapping[str, tuple[int, ...]], file: Path) -> An
     return _config_class(SIGLIP if is_siglip else "clip")(**settings)
 
 
-def check_encoder_widths(hidden_size: int, projection_dim: int, projection_type: str, embedding_dim: int) -> None:
-    """Check that an image encoder of these widths fits an adapter, as `ImageEncoder.check_fits` does.
+def check_encoder_fits(encoder: EncoderSizes, projection_type: str, embedding_dim: int) -> None:
+    """Check that an image encoder fits an adapter, as `ImageEncoder.check_fits` does.
 
     Args:
-        hidden_size: Width of the encoder's patch features.
-        projection_dim: Width of its embeddings.
+        encoder: The encoder.
         projection_type: Type of the adapter's projection.
         embedding_dim: Width that the adapter reads.
 
     Raises:
-        CheckpointError: The widths differ.
+        CheckpointError: The widths differ, or the adapter is of a kind for SigLIP and this is a CLIP.
     """
     reads_embedding = projection_type in EMBEDDING_TYPES
-    width = projection_dim if reads_embedding else hidden_size
-    if width == embedding_dim:
+    width = encoder.projection_dim if reads_embedding else encoder.hidden_size
+    is_other_kind = projection_type in SIGLIP_TYPES and not encoder.is_siglip
+    if width == embedding_dim and not is_other_kind:
         return
     names = {widths[1 if reads_embedding else 0]: name for widths, name in IMAGE_ENCODERS.items()}
-    needed = f" ({names[embedding_dim]})" if embedding_dim in names else ""
-    own_name = IMAGE_ENCODERS.get((hidden_size, projection_dim))
+    needed = names.get(embedding_dim, "SigLIP" if projection_type in SIGLIP_TYPES else "")
     features = "image embeddings" if reads_embedding else "patch features"
     raise CheckpointError(
-        f"The adapter ({projection_type}) needs {features} of width {embedding_dim}{needed}; the image encoder"
-        f"{f' ({own_name})' if own_name else ''} has width {width}. Use the encoder that the adapter was trained with."
+        f"The adapter ({projection_type}) needs {features} of width {embedding_dim}{f' ({needed})' if needed else ''}"
+        f"; the image encoder ({encoder.title}) has width {width}{', but is no SigLIP' if is_other_kind else ''}. Use "
+        "the encoder that the adapter was trained with."
     )

@@ -19,7 +19,7 @@ from ..imaging.loading import fit
 from ..recipe_types import CROPS
 from ..utils.device import execution_device
 from ..utils.weight_fingerprint import fingerprint_weights
-from .encoder_files import SIGLIP, check_encoder_widths, embedding_width, read_image_encoder
+from .encoder_files import SIGLIP, EncoderSizes, check_encoder_fits, embedding_width, read_image_encoder
 
 # github.com/openai/CLIP, clip/clip.py; OpenCLIP's ViT-H and ViT-bigG were trained with the same.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -134,9 +134,10 @@ class ImageEncoder:
             embedding_dim: Width that the adapter reads.
 
         Raises:
-            CheckpointError: The widths differ.
+            CheckpointError: The widths differ, or the adapter is of a kind for SigLIP and this is a CLIP.
         """
-        check_encoder_widths(self.hidden_size, self.projection_dim, projection_type, embedding_dim)
+        sizes = EncoderSizes(self.hidden_size, self.projection_dim, self.is_siglip)
+        check_encoder_fits(sizes, projection_type, embedding_dim)
 
     @torch.no_grad()
     def embed(self, images: Sequence[Image.Image], crop: str = "center") -> Float[Tensor, "images dim"]:

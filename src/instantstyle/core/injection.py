@@ -50,7 +50,7 @@ def inject_attention_processors(
 
     Args:
         unet: The network, compiled or not.
-        styles: Keys and values by processor name; nothing is installed if it is empty.
+        styles: Keys and values by processor name; no processor is installed if it is empty.
         row_layout: Parts of a batch where no known pipeline is running; None: all rows are conditional.
         scheduler: The scheduler that the caller has named for a loop of their own, for styles that act at a part of
             the steps.
@@ -62,10 +62,11 @@ def inject_attention_processors(
     Raises:
         ModelError: `scheduler` has no timesteps.
         StyleError: diffusers' own IP-Adapter is loaded, which passes text and image tokens as a pair; a layer has a
-            processor of another kind, which a style would replace; another thread styles the network.
+            processor of another kind, which a style would replace; another thread styles the network, or a `using`
+            block with a ReduxStyle does.
     """
     check_scheduler(scheduler)
-    if not styles:
+    if not styles and text_tokens is None:
         yield
         return
     check_replaceable(unet, styles)

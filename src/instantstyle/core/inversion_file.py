@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 from safetensors import safe_open
 from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from ..errors import InstantStyleError, JobError, StyleError
 from ..utils.atomic_write import atomic_write, check_writable
@@ -83,7 +84,11 @@ def read_inversion(path: Path) -> dict[str, Any]:
         ) from None
     except Exception as error:  # safetensors' own error derives from nothing else
         raise StyleError(f"{name} is not a complete file of an inversion ({one_line(error, 200)}).") from None
-    if {*tensors} != {*TENSORS} or not all(each.isfinite().all() for each in tensors.values()):
-        raise StyleError(f"{name} is not an inversion: it needs finite tensors {' and '.join(TENSORS)}.")
+    if {*tensors} != {*TENSORS} or not all(map(_is_sound, tensors.values())):
+        raise StyleError(f"{name} is not an inversion: it needs finite tensors {' and '.join(TENSORS)} of floats.")
     own = {field: getattr(metadata, field) for field in FIELDS}
     return {**{key: tensor.float() for key, tensor in tensors.items()}, **own}
+
+
+def _is_sound(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and bool(tensor.isfinite().all())

@@ -275,7 +275,7 @@ class IPAdapter:
                     tables[0].timesteps,
                     rows.stack(0, layer.key),
                     rows.stack(1, layer.key),
-                    (tables[0].norms[layer.key][0], tables[0].norms[layer.key][1]),
+                    rows.norms(layer.key),
                     make_weight(layer),
                     conditioning.unconditional,
                 ),
@@ -407,16 +407,7 @@ class IPAdapter:
         """
         if self.checkpoint is None:
             raise missing_adapter_error(self.family, style)
-        style.check_ingredients()
-        embeds = style.image_embeds
-        needed = not self.checkpoint.reads_embedding, self.checkpoint.embedding_dim
-        found = embeds.ndim == 3, embeds.shape[-1]
-        if found != needed:
-            needs, has = (
-                f"{'patch features' if patches else 'an embedding'} of width {width}"
-                for patches, width in (needed, found)
-            )
-            raise StyleError(f"{style!r} is {has}; the adapter needs {needs}. Make it with this adapter's encoder.")
+        style.check_read_by(self.checkpoint.reads_embedding, self.checkpoint.embedding_dim)
 
 
 def _project(

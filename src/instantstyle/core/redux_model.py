@@ -124,10 +124,17 @@ def read_redux(source: StateDictSource, encoder: ImageEncoder, name: str = "The 
         name: Name of the weights in error messages.
 
     Raises:
-        CheckpointError: They cannot be read, are others than Redux', or read features of another width.
+        CheckpointError: They cannot be read, are others than Redux' or no floating-point numbers, or read features of
+            another width or kind of encoder.
     """
     tensors = open_state_dict(source)
     sizes = check_redux_shapes(tensors.shapes, name)
+    tensors.check_floating(_SHAPES, name)
+    if not encoder.is_siglip:
+        raise CheckpointError(
+            f"{name} reads patch features of a SigLIP, and {encoder.name} is a CLIP; use SigLIP SO400M/14-384, with "
+            "which Redux was trained."
+        )
     if sizes["dim"] != encoder.hidden_size:
         raise CheckpointError(
             f"{name} reads patch features of width {sizes['dim']}, and {encoder.name} has {encoder.hidden_size}; use "

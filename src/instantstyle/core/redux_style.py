@@ -149,7 +149,7 @@ def prepare_tokens(styles: Sequence[ReduxStyle], adapter: IPAdapter) -> tuple[St
         adapter: For the layers of all blocks, and the names of the blocks.
 
     Returns:
-        The weights by processor name, and the tokens; None without any that act.
+        The weights by processor name, of layers in which they are not 1, and the tokens; None without any that act.
 
     Raises:
         BlockError: The network has no such block.
@@ -172,7 +172,10 @@ def prepare_tokens(styles: Sequence[ReduxStyle], adapter: IPAdapter) -> tuple[St
         layer.name: tuple(
             TokenWeight(weights[number][place], end - len(style.tokens) - total, end - total)
             for number, (style, end) in enumerate(zip(styles, ends, strict=True))
+            # The logarithm of 1 is 0: the layer's own processor does that.
+            if not weights[number][place].is_one
         )
         for place, layer in enumerate(layers)
     }
+    by_layer = {name: settings for name, settings in by_layer.items() if settings}
     return by_layer, TextTokens([style.tokens for style in styles], [each[0] for each in weights])

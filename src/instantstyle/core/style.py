@@ -226,6 +226,8 @@ class Style(StyleData):
     def mix(parts: Any, *, on: str | None = None) -> "Style":
         """Mix styles by weight, in any order with the same result: `Style.mix({"ink": 0.7, "neon": 0.3})`.
 
+        A mix of embeddings is not bound, as an adapter is not linear in them; one of keys is bound where all are.
+
         Args:
             parts: A mapping or pairs of styles, style files or library names, and weights from 0.
             on: `"embeddings"` or `"keys"`, see `style_mixing.mixed_fields`; None selects embeddings where all styles

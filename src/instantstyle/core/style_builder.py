@@ -45,6 +45,8 @@ class StyleBuilder:
     text_encoder: ContentEncoder | None
     name: str = ""
     """Name of the adapter beside others; empty for the first."""
+    content_advice: str = ""
+    """What to do where words are to be removed and there is no text encoder; empty for one to pass from Python."""
 
     @classmethod
     def open(
@@ -67,7 +69,16 @@ class StyleBuilder:
         if checkpoint is None or not checkpoint.reads_embedding:
             return cls(adapter, reference_encoder, None)
         width = checkpoint.embedding_dim
+        is_siglip = reference_encoder is not None and reference_encoder.encoder.is_siglip
         encoder = find_text_encoder(pipe, width) if text_encoder is None else TextEncoder(*text_encoder)
+        if encoder is not None and encoder.is_siglip != is_siglip:
+            if text_encoder is None:
+                return cls(adapter, reference_encoder, None)
+            kinds = ("a CLIP", "a SigLIP") if is_siglip else ("a SigLIP", "a CLIP")
+            raise StyleError(
+                f"The text encoder is of {kinds[0]}, the image encoder of {kinds[1]}: they do not share a space. Pass "
+                "the text encoder that was trained with the image encoder."
+            )
         if encoder is not None and encoder.projection_dim != width:
             raise StyleError(
                 f"The text encoder projects to width {encoder.projection_dim}, the image encoder to {width}: "
@@ -321,7 +332,7 @@ class StyleBuilder:
             if self.adapter.checkpoint is None:
                 raise missing_adapter_error(self.adapter.family)
             if self.text_encoder is None:
-                raise missing_text_encoder_error(style.dim)
+                raise missing_text_encoder_error(style.dim, self.content_advice)
             return self.text_encoder
 
         style.check_ingredients()

@@ -199,6 +199,25 @@ class StyleData:
                 f"one here ({encoder.name} {encoder.fingerprint}); make it with this one, or bind it there."
             )
 
+    def check_read_by(self, reads_embedding: bool, width: int) -> None:
+        """Check that an adapter reads embeddings of this kind and width.
+
+        Args:
+            reads_embedding: Whether the adapter reads the pooled embedding of an image, or patch features.
+            width: Width of what it reads.
+
+        Raises:
+            StyleError: It does not, or the style has keys and values only.
+        """
+        self.check_ingredients()
+        needed, found = (not reads_embedding, width), (self.uses_patch_features, self.dim)
+        if found != needed:
+            needs, has = (
+                f"{'patch features' if patches else 'an embedding'} of width {width}"
+                for patches, width in (needed, found)
+            )
+            raise StyleError(f"{self!r} is {has}; the adapter needs {needs}. Make it with this adapter's encoder.")
+
     def check_ingredients(self) -> None:
         """Raise `StyleError` if the style has keys and values only."""
         if not self.has_ingredients:

@@ -204,13 +204,16 @@ def mix_bound(parts: Sequence[tuple[BoundKeyValues, float]]) -> BoundKeyValues |
     at weights 0 and 1. Token shifts are mixed alike; the shift of a part that is not cleaned is zero.
 
     Returns:
-        None where the parts share no layer, or come from different adapters, timesteps or numbers of tokens.
+        None where the parts share no layer, or come from different adapters, timesteps, norms or numbers of tokens.
     """
     first = parts[0][0]
     shared = [key for key in first.layers if all(key in bound.layers for bound, _ in parts)]
     if len({(bound.adapter, bound.timesteps) for bound, _ in parts}) > 1 or not shared:
         return None
     if any(len({bound.layers[key][0].shape for bound, _ in parts}) > 1 for key in shared):
+        return None
+    # Fingerprints are of the projection, which several adapters may share.
+    if any(not bound.norms[key].equal(first.norms[key]) for bound, _ in parts for key in shared if key in first.norms):
         return None
     total = sum(weight for _, weight in parts)
     shares = [(bound, weight / total) for bound, weight in parts]
@@ -219,6 +222,21 @@ def mix_bound(parts: Sequence[tuple[BoundKeyValues, float]]) -> BoundKeyValues |
     shifts = {key: _weighted_sum([(bound.shift_for(key), share) for bound, share in shares]) for key in cleaned}
     norms = {key: first.norms[key] for key in shared if key in first.norms}
     return BoundKeyValues(first.family, first.adapter, layers, shifts, first.timesteps, norms)
+
+
+def lost_bindings(parts: Iterable["Style"], mixed: "Style") -> tuple[str, ...]:
+    """List the families for which a mix is bound in fewer layers than one of its parts, or not at all.
+
+    A mix of embeddings is bound for none: its keys and values are not the mean of those of its parts, as every
+    projection of an adapter ends in a LayerNorm.
+
+    Args:
+        parts: The styles of the mix.
+        mixed: The mix.
+    """
+    own = {bound.family: {*bound.layers} for bound in mixed.bindings}
+    before = [bound for style in parts for bound in style.bindings]
+    return tuple(dict.fromkeys(each.family for each in before if {*each.layers} - own.get(each.family, set[str]())))
 
 
 def _weighted_sum(shares: Sequence[tuple[KeyValue, float]]) -> KeyValue:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import StyleError
 from .attention.key_value_shift import TailDecay, TokenShift
+from .attention.timed import Norms
 from .bound_style import BoundKeyValues, KeyValue
 from .cleanstyle import TAIL_EXPONENT, SingularTail, unconditional_keys
 from .content_removal import RATES
@@ -60,6 +61,22 @@ class StyleRows:
         """
         other = self.negative.layers[layer][which] if self.negative else None
         return stack_rows([one.layers[layer][which] for one in self.styles], other, self.unconditional)
+
+    def norms(self, layer: str) -> Norms:
+        """Return the adapters' norms of the image's queries and keys in a layer.
+
+        Styles of several adapters have several: one for each row of keys and values then.
+        """
+        bound = [*self.styles, *([self.negative] if self.negative else [])]
+        query, key = bound[0].norms[layer]
+        if all(each.norms[layer].equal(bound[0].norms[layer]) for each in bound):
+            return query, key
+        rows = [[norm.expand(2, 1, -1) for norm in each.norms[layer]] for each in bound]
+        negatives = rows.pop() if self.negative else (None, None)
+        query, key = (
+            stack_rows([pair[which] for pair in rows], negatives[which], self.unconditional) for which in (0, 1)
+        )
+        return query, key
 
     def shift(self, layer: str) -> TokenShift | TailDecay | None:
         """Build what cleaning adds to both rows of a layer over the steps; None where no style is cleaned.

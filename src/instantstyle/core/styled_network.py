@@ -110,10 +110,16 @@ class StyledNetwork:
         """Add an injection for the `with` block; in a layer that several select, the latest acts.
 
         Raises:
-            StyleError: Another thread styles the network.
+            StyleError: Another thread styles the network, or a `using` block with tokens beside the text's, whose
+                weights would be lost in the layers of this injection.
         """
         with self.lock:
             self._check_thread()
+            if (injection.processors or injection.text_tokens) and any(each.text_tokens for each in self._injections):
+                raise StyleError(
+                    "A ReduxStyle acts in a `using` block already, and a style inside of it would take the place of "
+                    "its weights; give both to one call or one using: style=[redux, …]."
+                )
             self._thread = threading.current_thread()
             self._intercept(cast(nn.Module, unet))
             self._injections.append(injection)

@@ -93,12 +93,20 @@ def find_text_encoder(pipe: object, embedding_dim: int) -> TextEncoder | None:
     return encoder if encoder.projection_dim == embedding_dim else None
 
 
-def missing_text_encoder_error(embedding_dim: int) -> StyleError:
-    """Build the error for content removal without a text encoder; it names the encoder to load."""
+def missing_text_encoder_error(embedding_dim: int, advice: str = "") -> StyleError:
+    """Build the error for words to remove without a text encoder.
+
+    Args:
+        embedding_dim: Width of the image encoder's embeddings.
+        advice: What to do instead; empty for the encoder to load, which only Python can pass.
+    """
+    needs = (
+        f"Removing content needs the text encoder that shares the image encoder's space, of width {embedding_dim}, "
+        "and the pipeline has none. "
+    )
+    if advice:
+        return StyleError(needs + advice)
     known = TEXT_ENCODERS.get(embedding_dim)
     model = "SiglipTextModel" if known and "siglip" in known else "CLIPTextModelWithProjection"
-    return StyleError(
-        f"Removing content needs the text encoder that shares the image encoder's space, of width {embedding_dim}, "
-        f"and the pipeline has none. Pass text_encoder=({model}, tokenizer)"
-        f"{f'; for this width that is {known}' if known else ''}."
-    )
+    which = f"; for this width that is {known}" if known else ""
+    return StyleError(f"{needs}Pass text_encoder=({model}, tokenizer){which}.")

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ..errors import JobError
 from ..recipe import Recipe
+from .idle_fields import check_colours
 from .sources import SourceCache
 
 if TYPE_CHECKING:
@@ -69,10 +69,7 @@ def colour_arguments(recipe: Recipe, sources: SourceCache) -> "PipelineArguments
     from ..core.latent_colours import INTERVAL, LatentColours
 
     [file] = recipe.references
-    if sources.resolve(file.name).kind == "style":
-        raise JobError(
-            f"colour_transfer takes the colours of an image, and {file.name} is a saved style; give an image."
-        )
+    check_colours(recipe, sources)
     start, end = recipe.colour_transfer_interval or INTERVAL
     return {"latent_colours": LatentColours(sources.read_image(file), recipe.colour_transfer, start, end)}
 

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 _REFERENCE_FIELDS = (
     *("texture_references", "colour_scale", "texture_scale", "content", "content_references", "content_scale"),
-    *("removal", "mask_quantile", "negative_references", "combine", "blocks", "colour_transfer"),
+    *("removal", "mask_quantile", "negative_references", "blocks", "colour_transfer"),
 )
 """Fields that act on `references` alone."""
+
+_SEVERAL_FIELDS = ("combine",)
+"""Fields that act on several of `references`."""
 
 _STYLE_FIELDS = ("crop", "fuse")
 """Fields that act on `references`, `layout_references` and those of a second adapter."""
@@ -37,8 +40,8 @@ _PHOTO_FIELDS = ("crop", "hold_layout")
 _SECOND_FIELDS = ("second_image_encoder", "second_references", "second_blocks", "second_scale")
 """Fields that act on `second_adapter`."""
 
-_SECOND_STYLE_FIELDS = ("second_blocks", "second_scale")
-"""Those fields that act on the style of its references, which may be those of the first."""
+_SECOND_STYLE_FIELDS = ("second_adapter", "second_image_encoder", "second_blocks", "second_scale")
+"""Fields that act on the style of the references of a second adapter, which may be those of the first."""
 
 _TRANSFER_FIELDS = ("colour_transfer_interval",)
 """Fields that act on `colour_transfer`."""
@@ -74,6 +77,8 @@ def list_unused_fields(recipe: Recipe) -> list[str]:
     names: list[str] = []
     if not recipe.references:
         names += _REFERENCE_FIELDS
+    if len(recipe.references) < 2:
+        names += _SEVERAL_FIELDS
     if not recipe.references and not recipe.layout_references:
         own = [*_SCALE_FIELDS]
         if not (recipe.second_adapter and recipe.second_references):
@@ -113,7 +118,7 @@ def find_idle_with_files(recipe: Recipe, sources: "SourceCache") -> list[str]:
 
     Returns:
         Fields of removal, where neither the recipe nor a saved style has content; scales of a blend, where neither
-        gives a texture; `colour_transfer`, where the reference is no image; and `crop`, where no file is one.
+        gives a texture; and `crop`, where no file is one.
 
     Raises:
         InstantStyleError: A saved style cannot be read.
@@ -125,8 +130,6 @@ def find_idle_with_files(recipe: Recipe, sources: "SourceCache") -> list[str]:
     idle = [] if takes_crop or recipe.crop == Recipe.model_fields["crop"].default else ["crop"]
     if not recipe.references:
         return idle
-    if recipe.colour_transfer and recipe.references[0] not in images:
-        idle.append("colour_transfer")
     return [*_find_idle_removal(recipe, sources), *_find_idle_blend(recipe, sources), *idle]
 
 
@@ -163,7 +166,6 @@ def refuse_with_files(names: Collection[str]) -> None:
             "can only act on a blend of colours and texture, and there is none; add texture_references, or give one "
             "saved blend as the only reference."
         ),
-        ("colour_transfer",): "takes the colours of an image, and the reference is a saved style; give an image.",
         ("crop",): "can only act on images, and all references are saved styles, which keep theirs; leave it out.",
     }
     given = {reason: [name for name in names if name in fields] for fields, reason in reasons.items()}
@@ -193,6 +195,19 @@ def check_weights(recipe: Recipe) -> None:
             raise JobError(
                 f"The weight {weighted[0].weight:g} of {weighted[0].name} in {name} cannot act: {why}; leave it out."
             )
+
+
+def check_colours(recipe: Recipe, sources: "SourceCache") -> None:
+    """Check that the reference whose colours a recipe transfers is an image; a saved style has no picture.
+
+    Raises:
+        JobError: It is a saved style.
+    """
+    styles = [file for file in recipe.references if sources.resolve(file.name).kind == "style"]
+    if recipe.colour_transfer and styles:
+        raise JobError(
+            f"colour_transfer takes the colours of an image, and {styles[0].name} is a saved style; give an image."
+        )
 
 
 def check_text(recipe: Recipe) -> None:
@@ -268,6 +283,8 @@ def check_request(*recipes: Recipe, sources: "SourceCache | None" = None, count:
         check_weights(recipe)
         check_text(recipe)
     if sources is not None:
+        for recipe in recipes:
+            check_colours(recipe, sources)
         by_files = [find_idle_with_files(recipe, sources) for recipe in recipes]
 
         def acts(name: str, recipe: Recipe, idle: Collection[str]) -> bool:
@@ -290,6 +307,7 @@ def refuse_fields(names: Collection[str], has_second: bool = False) -> None:
         JobError: There is at least one field.
     """
     faults: list[str] = []
+    has_second = has_second or "second_adapter" in names
     of_style = (*_REFERENCE_FIELDS, *_SCALE_FIELDS, *_STYLE_FIELDS, *ACTING_FIELDS)
     if style := [name for name in names if name in of_style or (has_second and name in _SECOND_STYLE_FIELDS)]:
         others = "" if {*style} - {*ACTING_FIELDS} else ", or a LoRA with blocks"
@@ -297,6 +315,11 @@ def refuse_fields(names: Collection[str], has_second: bool = False) -> None:
         faults.append(
             f"{' and '.join(style)} can only act on the style of a reference, and there is none; add a reference "
             f"image or a saved style{others}."
+        )
+    if several := [name for name in names if name in _SEVERAL_FIELDS]:
+        faults.append(
+            f"{' and '.join(several)} can only act on several references, and there is one or none; add another "
+            "reference, or leave it out."
         )
     if second := [name for name in names if name in _SECOND_FIELDS and name not in style]:
         faults.append(

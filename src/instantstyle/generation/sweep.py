@@ -149,8 +149,8 @@ def sweep(
         base, and with block names instead of probe files.
 
     Raises:
-        InstantStyleError: A recipe does not fit the model. All block selections are validated before the
-            first image is generated.
+        InstantStyleError: A recipe does not fit the model. All block selections are validated, and all references
+            encoded, before the first image is generated.
     """
     sources = SourceCache() if sources is None else sources
     resolved = _name_first_image(_resolve_blocks(grid, styled))
@@ -160,13 +160,14 @@ def sweep(
             network = styled.adapter.all_blocks[1] if field in REDUX_FIELDS else styled.architecture
             network.select(getattr(recipe, field))
     prepared: dict[str, PreparedRecipe] = {}
+    # All of them before the first image: one that does not fit would end the sweep in its middle.
+    for recipe in resolved.cells:
+        if (settings := _settings_key(recipe)) not in prepared:
+            prepared[settings] = prepare(styled, recipe, sources)
     images: list[Image.Image] = []
     base = resolved.base
     for recipe in resolved.cells:
-        settings = recipe.replace(prompt="", seed=0).to_json()
-        if settings not in prepared:
-            prepared[settings] = prepare(styled, recipe, sources)
-        [(image, complete)] = prepared[settings].generate([recipe])
+        [(image, complete)] = prepared[_settings_key(recipe)].generate([recipe])
         base = base if images else complete
         # Reduced at once: a grid of large images would need too much memory.
         image.thumbnail((MAX_TILE_SIDE, MAX_TILE_SIDE), Image.Resampling.LANCZOS)
@@ -179,6 +180,11 @@ def sweep(
     side = max(TILE_SIDE, *(max(image.size) for image in images))
     sheet = contact_sheet(grid.row_labels, grid.column_labels, rows, side)
     return sheet, replace(resolved, base=base.replace(**swept))
+
+
+def _settings_key(recipe: Recipe) -> str:
+    """Return all of a recipe except prompt and seed, which cells of one preparation share."""
+    return recipe.replace(prompt="", seed=0).to_json()
 
 
 def _name_first_image(grid: Grid) -> Grid:

@@ -43,8 +43,8 @@ class IPAdapterCheckpoint:
         name: Name of the file in error messages.
 
     Raises:
-        CheckpointError: The tensors are not an IP-Adapter, belong to an unsupported family, or have an
-            invalid projection.
+        CheckpointError: The tensors are not an IP-Adapter or no floating-point numbers, belong to an unsupported
+            family, or have an invalid projection.
     """
 
     def __init__(self, state_dict: LazyStateDict, name: str) -> None:
@@ -60,6 +60,7 @@ class IPAdapterCheckpoint:
             raise CheckpointError(
                 f"{name} is not an IP-Adapter: it has no {' and no '.join(absent)} tensors; it has {has}."
             )
+        state_dict.check_floating([name for part in PARTS for name in self._names_in(part)], name)
         shapes = {name.partition(".")[2]: self.shapes[name] for name in self._names_in("image_proj")}
         self.projection = detect_projection(shapes, name)
         """Type and sizes of the projection network."""

@@ -22,7 +22,15 @@ from all patch features; `timed`: a resampler whose tokens depend on the timeste
 EMBEDDING_TYPES: frozenset[str] = frozenset({"base", "mlp"})
 """Types that read the pooled image embedding; the others read patch features."""
 
+SIGLIP_TYPES: frozenset[str] = frozenset({"mlp", "timed"})
+"""Types of which all adapters are trained with SigLIP (InstantX's); adapters of the others are with CLIP as a rule."""
+
 Shapes = Mapping[str, tuple[int, ...]]
+
+DEPTH = 4
+"""Least number of layers of a resampler: that of all published ones (IP-Adapter's tutorial_train_plus.py, Kolors,
+InstantX), and the only one that diffusers loads. No tensor shows it: without this a file that lacks its last layers is
+one of a shallower resampler."""
 
 HEAD_WIDTH = 64
 """Width of a resampler's attention heads (`dim_head` in IP-Adapter, diffusers). No tensor shape shows it."""
@@ -147,11 +155,11 @@ def detect_projection(shapes: Shapes, name: str) -> ProjectionConfig:
 
 
 def _expected_shapes(projection_type: ProjectionType, names: Iterable[str]) -> dict[str, str]:
-    """Return the table of a type. A resampler has as many layers as the highest layer number in `names`."""
+    """Return the table of a type. A resampler has `DEPTH` layers, or as many as the highest number in `names`."""
     if projection_type not in ("plus", "timed"):
         return _TABLES[projection_type]
     depths = [int(match[1]) for name in names if (match := re.match(r"layers\.(\d{1,3})\.", name))]
-    layers = range(max(depths, default=0) + 1)
+    layers = range(max([DEPTH, *(depth + 1 for depth in depths)]))
     table, layer = (_PLUS, _PLUS_LAYER) if projection_type == "plus" else (_TIMED, _TIMED_LAYER)
     return table | {f"layers.{depth}.{end}": shape for depth in layers for end, shape in layer.items()}
 
@@ -167,7 +175,7 @@ def infer_sizes(expected: Mapping[str, str], shapes: Shapes) -> dict[str, int]:
 
 def _compare_shapes(expected: Mapping[str, str], shapes: Shapes, sizes: Mapping[str, int]) -> list[str]:
     """List missing, unexpected and misshapen tensors."""
-    missing = [f"missing image_proj.{tensor}" for tensor in expected if tensor not in shapes]
+    missing = [f"missing image_proj.{tensor}" for tensor in _name_missing(expected, shapes)]
     unexpected = [f"unexpected image_proj.{tensor}" for tensor in shapes if tensor not in expected]
     misshapen: list[str] = []
     for tensor, words in expected.items():
@@ -176,6 +184,20 @@ def _compare_shapes(expected: Mapping[str, str], shapes: Shapes, sizes: Mapping[
             found = list(shapes[tensor])
             misshapen.append(f"image_proj.{tensor} is {found}, expected {shape} from other tensors")
     return missing + unexpected + misshapen
+
+
+def _name_missing(expected: Iterable[str], shapes: Shapes) -> list[str]:
+    """List missing tensors; a layer of which there is none once, `layers.3 (13 tensors)`."""
+    by_layer: dict[str, list[str]] = {}
+    for tensor in expected:
+        layer = re.match(r"layers\.\d+", tensor)
+        by_layer.setdefault(layer[0] if layer else tensor, []).append(tensor)
+    missing: list[str] = []
+    for layer, tensors in by_layer.items():
+        absent = [tensor for tensor in tensors if tensor not in shapes]
+        is_whole = len(absent) == len(tensors) > 1
+        missing += [f"{layer} ({len(tensors)} tensors)"] if is_whole else absent
+    return missing
 
 
 def _check_proportions(projection_type: ProjectionType, sizes: Mapping[str, int]) -> list[str]:

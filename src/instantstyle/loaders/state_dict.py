@@ -9,7 +9,7 @@ File layouts:
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -61,8 +61,8 @@ class LazyStateDict(ABC):
     sizes: dict[str, int]
     """Number of bytes of each tensor."""
 
-    def __init__(self, shapes: Mapping[str, Shape], sizes: Mapping[str, int]) -> None:
-        self._stored_shapes, self._stored_sizes = shapes, sizes
+    def __init__(self, shapes: Mapping[str, Shape], sizes: Mapping[str, int], dtypes: Mapping[str, str]) -> None:
+        self._stored_shapes, self._stored_sizes, self._stored_dtypes = shapes, sizes, dtypes
         self.assign_layer_numbers()
 
     def assign_layer_numbers(self, numbers: Mapping[str, int] | None = None) -> None:
@@ -77,6 +77,24 @@ class LazyStateDict(ABC):
         self._stored_names = map_standard_names(self._stored_shapes, numbers)
         self.shapes = {name: self._stored_shapes[stored] for name, stored in self._stored_names.items()}
         self.sizes = {name: self._stored_sizes[stored] for name, stored in self._stored_names.items()}
+
+    def check_floating(self, names: Iterable[str], source: str) -> None:
+        """Check that tensors are weights: a cast would read integers as such without a word.
+
+        Args:
+            names: Their standard names.
+            source: Name of the file, for the message.
+
+        Raises:
+            CheckpointError: Some have another dtype than a floating-point one.
+        """
+        dtypes = {name: self._stored_dtypes[self._stored_names[name]].lower() for name in names}
+        # Names of safetensors (BF16, F8_E4M3) and of PyTorch (bfloat16, float8_e4m3fn).
+        if wrong := [f"{name} ({dtype})" for name, dtype in dtypes.items() if not dtype.startswith(("f", "bf"))]:
+            raise CheckpointError(
+                f"{source} has tensors that are not floating-point numbers: {join_first(wrong)}; weights are, so that "
+                "it is damaged or was converted wrongly. Use the file that was published."
+            )
 
     @property
     def has_layer_numbers(self) -> bool:
@@ -114,12 +132,14 @@ class SafetensorsStateDict(LazyStateDict):
             # First, because it limits the length of the header.
             self.header_bytes, sizes = _read_header(path)
             with _open_safetensors(path) as file:
-                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+                slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+                shapes = {name: tuple(each.get_shape()) for name, each in slices.items()}
+                dtypes = {name: each.get_dtype() for name, each in slices.items()}
         except _FILE_ERRORS as error:
             raise CheckpointError(
                 f"{_name(path)} is not a complete .safetensors file ({one_line(error, 200)}); download it again."
             ) from None
-        super().__init__(shapes, sizes)
+        super().__init__(shapes, sizes, dtypes)
 
     def _read(self, stored_name: str) -> Tensor:
         try:
@@ -167,7 +187,9 @@ class InMemoryStateDict(LazyStateDict):
                 "save them as dense tensors."
             )
         shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
-        super().__init__(shapes, {name: tensor.nbytes for name, tensor in self._tensors.items()})
+        sizes = {name: tensor.nbytes for name, tensor in self._tensors.items()}
+        dtypes = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in self._tensors.items()}
+        super().__init__(shapes, sizes, dtypes)
 
     def _read(self, stored_name: str) -> Tensor:
         tensor = self._tensors[stored_name].detach()
@@ -217,6 +239,7 @@ def open_state_dict(source: StateDictSource) -> LazyStateDict:
 @runtime_checkable
 class _SafetensorsSlice(Protocol):
     def get_shape(self) -> list[int]: ...
+    def get_dtype(self) -> str: ...
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from ..errors import JobError, ModelError, suggest_nearest
 from ..recipe_types import Reference
 from ..utils.hub import fetch_file
-from ..utils.text import cut, one_line, shorten
+from ..utils.text import cut, join_first, one_line, shorten
 from ..utils.text_file import read_text_file
 from .pickle_file import is_archive, load_pickle
 
@@ -129,7 +129,8 @@ class WeightFile:
 
         Raises:
             CheckpointError: A pickle contains other objects than tensors, or is incomplete.
-            ModelError: A file cannot be read, is another one, or has numbers that are not finite.
+            ModelError: A file cannot be read, is another one, or has numbers that are not finite or no floating-point
+                ones.
         """
         from ..utils.finite_check import is_finite
 
@@ -146,6 +147,16 @@ class WeightFile:
                 f"expected {str(expected)[:12]}…)."
             )
         tensors, metadata = self._parse(data)
+        # Trainers store alphas and counters as integers, and positions are indices.
+        if wrong := [
+            f"{one_line(name, 200)} ({str(tensor.dtype).removeprefix('torch.')})"
+            for name, tensor in tensors.items()
+            if not tensor.is_floating_point() and tensor.numel() > 1 and not name.endswith("position_ids")
+        ]:
+            raise ModelError(
+                f"{self.path} has tensors that are not floating-point numbers: {join_first(wrong)}; weights are, so "
+                "that it is damaged or was converted wrongly. Use the file that was published."
+            )
         if invalid := [name for name, tensor in tensors.items() if not is_finite(tensor)]:
             raise ModelError(
                 f"{self.path} has numbers that are not finite in {len(invalid)} of {len(tensors)} tensors, such as "

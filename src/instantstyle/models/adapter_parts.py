@@ -22,6 +22,9 @@ from .registry import CARDS, ModelCard
 from .required_files import RequiredFile, list_missing, list_required_files, missing_files_error
 from .resolve import AdapterSource, ImageEncoderLike, resolve_card
 
+CONTENT_ADVICE = "Give a picture of the content instead: content_image (--content-image), in Python content=Path(…)."
+"""How content can be removed without a text encoder, with a model that was loaded from its files."""
+
 AdapterLike = AdapterSource | Reference
 """An adapter as in `AdapterSource`, or the entry of a recipe for one, whose SHA-256 is compared."""
 
@@ -203,11 +206,14 @@ def second_adapter_fields(adapters: Sequence[AdapterParts]) -> RecipeFields | No
 
 
 def with_text_encoder(builder: StyleBuilder) -> StyleBuilder:
-    """Return a builder that fetches a text encoder when it is needed, where it has none and one is known."""
+    """Return a builder that fetches a text encoder when it is needed, where it has none and one is known.
+
+    Where none is known, the error says what all faces can do: only the constructor takes a text encoder.
+    """
     checkpoint, encoder = builder.adapter.checkpoint, builder.require_reference_encoder().encoder
     source = TEXT_SOURCES.get(checkpoint.embedding_dim) if checkpoint else None
     if checkpoint is None or source is None or builder.text_encoder or not checkpoint.reads_embedding:
-        return builder
+        return replace(builder, content_advice=CONTENT_ADVICE)
     text_encoder = LazyTextEncoder(source, checkpoint.embedding_dim, encoder.model.device)
     return replace(builder, text_encoder=text_encoder)
 

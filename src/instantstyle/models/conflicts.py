@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..core.encoder_files import check_encoder_widths, read_encoder_widths
+from ..core.encoder_files import check_encoder_fits, read_encoder_sizes
 from ..core.image_encoder import ImageEncoder
 from ..core.row_layout import ROW_LAYOUTS
 from ..errors import CheckpointError, InstantStyleError, MissingExtra, ModelError
@@ -175,7 +175,7 @@ def _check_image_encoder(
             path = Path(image_encoder)
             # What is missing is in the list of files.
             if path.is_file() or (path / "config.json").is_file():
-                check_encoder_widths(*read_encoder_widths(path), *needed)
+                check_encoder_fits(read_encoder_sizes(path), *needed)
         else:
             ImageEncoder.open(image_encoder).check_fits(*needed)
     except CheckpointError as error:

@@ -8,8 +8,9 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ..utils.text import shorten
+from ..utils.text_file import parse_json
 from .errors import ApiError
-from .schemas import ApiRequest
+from .schemas import JSON_FIELDS, ApiRequest
 
 MAX_IMAGES = 16
 """Images in a request, as in OpenAI's API."""
@@ -17,8 +18,8 @@ MAX_IMAGES = 16
 _ENTRY = re.compile(r"([^\[\]]+)\[([^\[\]]+)\]")
 """Name of an entry of a mapping, `blocks[style]`, as OpenAI's clients write it."""
 
-Fields = dict[str, str | list[str] | dict[str, str]]
-"""Fields of a form by name: a text, a list of a repeated field, or a mapping."""
+Fields = dict[str, object]
+"""Fields of a form by name: a text, a list of a repeated field, a mapping, or what a JSON text stands for."""
 
 Uploads = list[tuple[str | None, bytes]]
 """Uploaded images in their order: the client's file name, and the bytes."""
@@ -31,12 +32,12 @@ async def read_form(request: Request) -> tuple[Fields, Uploads]:
         request: The request.
 
     Returns:
-        The fields by name, where repeated fields (`name` or `name[]`) are lists and those with keys (`name[key]`)
-        mappings, and the images.
+        The fields by name, where repeated fields (`name` or `name[]`) are lists, those with keys (`name[key]`)
+        mappings, and JSON texts of `JSON_FIELDS` what they stand for; and the images.
 
     Raises:
         ApiError: The body is not multipart/form-data in UTF-8, there are too many images, a field other than `image`
-            is a file, or `image` is none, or a key of a mapping is there twice.
+            is a file, or `image` is none, a key of a mapping is there twice, or a JSON text cannot be read.
     """
     values: dict[str, list[str]] = {}
     images: Uploads = []
@@ -62,7 +63,7 @@ def _collect(values: dict[str, list[str]]) -> Fields:
     fields: Fields = {}
     for name, texts in values.items():
         if not (entry := _ENTRY.fullmatch(name)):
-            fields[name] = texts[0] if len(texts) == 1 else texts
+            fields[name] = _read_json(name, texts[0]) if len(texts) == 1 else texts
             continue
         field, key = entry.groups()
         mapping = fields.setdefault(field, {})
@@ -70,6 +71,16 @@ def _collect(values: dict[str, list[str]]) -> Fields:
             raise ApiError(f"{shorten(name)} is there twice, or beside {shorten(field)}; keep one of them.")
         cast("dict[str, str]", mapping)[key] = texts[0]
     return fields
+
+
+def _read_json(name: str, text: str) -> object:
+    """Return what a JSON text stands for; other texts as they are: no name of a block begins as one."""
+    if name not in JSON_FIELDS or not text.lstrip().startswith(("[", "{", '"')):
+        return text
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise ApiError(f"{name} cannot be read as JSON: {error}.") from None
 
 
 def openapi_form(model: type[ApiRequest]) -> dict[str, object]:

@@ -105,7 +105,11 @@ def build_recipe(
     control = getattr(request, "control", "none")
     if init_image and not edit["inversion"]:
         edit["strength"] = edit["strength"] or default_strength(settings.model, control)
-    _check_of_service(request, settings)
+    _check_of_service(request, settings, has_reference=bool(references))
+    of_service = {name: getattr(settings, name) for name in MODEL_FIELDS}
+    if not references:
+        # The service has it for all requests; a client that sends no reference has not asked for it.
+        of_service |= {"second_adapter": None, "second_image_encoder": None}
     return Recipe(
         **{name: getattr(request, name) for name in _SHARED_FIELDS},
         references=tuple(references),
@@ -115,7 +119,7 @@ def build_recipe(
         **({name: getattr(settings, name) for name in _REDUX_PARTS} if redux else {}),
         image=init_image,
         **({**edit, "control": control} if init_image else {}),
-        **{name: getattr(settings, name) for name in MODEL_FIELDS},
+        **of_service,
         scheduler=request.scheduler or settings.scheduler,
         seed=secrets.randbelow(2**32) if request.seed is None else request.seed,
         width=width,
@@ -123,8 +127,13 @@ def build_recipe(
     )
 
 
-def _check_of_service(request: ImageRequest, settings: Settings) -> None:
+def _check_of_service(request: ImageRequest, settings: Settings, *, has_reference: bool) -> None:
     """Check the fields that do not fit a setting of the service, which a client cannot change.
+
+    Args:
+        request: The request.
+        settings: The settings of the service.
+        has_reference: Whether the request has a reference, which its second adapter acts on.
 
     Raises:
         JobError: There is such a field; what the client can send is said.
@@ -152,6 +161,11 @@ def _check_of_service(request: ImageRequest, settings: Settings) -> None:
             raise JobError(
                 f"{' and '.join(given)} can only act with {what}, and this service has none; leave "
                 f"{'them' if given[1:] else 'it'} out."
+            )
+        if setting == "second_adapter" and given and not has_reference:
+            raise JobError(
+                f"{' and '.join(given)} can only act on the style of a reference, and there is none; add a reference "
+                "image or a saved style."
             )
 
 

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..core.style_library import normalize_style_name
-from ..errors import BlockError
+from ..errors import BlockError, JobError
 from ..generation.idle_fields import refuse_animation
 from ..recipe import FIELD_ALIASES
 from ..recipe_types import (
@@ -41,6 +41,10 @@ def _as_list(value: object) -> object:
 
 
 Phrases = Annotated[tuple[NonEmptyText, ...], BeforeValidator(_as_list)]
+
+
+JSON_FIELDS = ("blocks", "second_blocks", "colour_transfer_interval")
+"""Fields of lists and mappings that a form can also have as JSON text. Not `content`, which is any text."""
 
 
 class ApiRequest(StrictModel):
@@ -159,6 +163,17 @@ class ImageRequest(ApiRequest):
 
             get_scheduler_config(name)
         return name
+
+    @model_validator(mode="after")
+    def _refuse_idle(self) -> Self:
+        if self.partial_images and not self.stream:
+            raise JobError("partial_images can only act in a stream, and stream is not set; add it.")
+        if self.output_compression != 100 and self.output_format == "png":
+            raise JobError(
+                "output_compression can only act on jpeg and webp, and output_format is png; name one of them, or "
+                "leave it out."
+            )
+        return self
 
     @property
     def dimensions(self) -> tuple[int, int] | None:

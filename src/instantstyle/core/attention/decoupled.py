@@ -98,19 +98,37 @@ class StyleKeyValues:
         Raises:
             StyleError: The rows do not split evenly into parts and styles.
         """
-        prompts = self.key.shape[1]
-        images, rest = divmod(batch, len(layout) * prompts)
-        if rest:
-            raise StyleError(
-                f"A batch of {batch} rows does not split into {len(layout)} parts ({', '.join(layout)}) with "
-                f"{prompts} style{'s' * (prompts > 1)} each; give one style for each prompt."
-            )
         pair = self.key, self.value
         if shift is not None:
             pair = self.key + shift[0], self.value + shift[1]
-        rows = (_select_rows(x, layout) for x in pair)
-        key, value = (x if images == 1 else x.repeat_interleave(images, dim=1) for x in rows)
-        return key.flatten(0, 1), value.flatten(0, 1)
+        return repeat_for_batch(pair[0], batch, layout), repeat_for_batch(pair[1], batch, layout)
+
+
+def repeat_for_batch(
+    x: Float[Tensor, "2 prompts tokens width"], batch: int, layout: RowLayout
+) -> Float[Tensor, "batch tokens width"]:
+    """Repeat what styles have for the unconditional and the conditional half for the rows of a batch.
+
+    Args:
+        x: Row 0 serves the unconditional parts, row 1 the conditional ones; one entry for all prompts, or for each.
+        batch: Number of rows.
+        layout: The parts of the batch.
+
+    Returns:
+        A view where the batch is guided and each prompt has one image.
+
+    Raises:
+        StyleError: The rows do not split evenly into parts and styles.
+    """
+    prompts = x.shape[1]
+    images, rest = divmod(batch, len(layout) * prompts)
+    if rest:
+        raise StyleError(
+            f"A batch of {batch} rows does not split into {len(layout)} parts ({', '.join(layout)}) with "
+            f"{prompts} style{'s' * (prompts > 1)} each; give one style for each prompt."
+        )
+    rows = _select_rows(x, layout)
+    return (rows if images == 1 else rows.repeat_interleave(images, dim=1)).flatten(0, 1)
 
 
 def _select_rows(x: Float[Tensor, "2 prompts tokens width"], layout: RowLayout) -> Float[Tensor, "parts ..."]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...errors import StyleError
 from ..denoising_state import DenoisingState
 from ..image_projection import embed_timestep, timed_tokens
-from .decoupled import DecoupledAttention, StyleKeyValues
+from .decoupled import DecoupledAttention, StyleKeyValues, repeat_for_batch
 from .interface import Heads, LayerInputs, norm_heads
 from .weight import Weight
 
@@ -22,6 +22,10 @@ RMS_EPSILON = LAYER_EPSILON = 1e-6
 """Added to mean squares and variances, as diffusers' `SD3IPAdapterJointAttnProcessor2_0` does."""
 
 LayerWeights = Mapping[str, Tensor]
+Norms = tuple[Float[Tensor, "*rows head"], Float[Tensor, "*rows head"]]
+"""Weights of an adapter's norms of the image's queries and keys: one of each for all rows of a batch, [head], or those
+of each style where styles are of several adapters, [2 prompts 1 head], in the rows of `StyleKeyValues.key`."""
+
 KeyAndValue = tuple[Float[Tensor, "2 prompts tokens width"], Float[Tensor, "2 prompts tokens width"]]
 
 
@@ -76,7 +80,7 @@ class TimedKeyValues:
         return TimedAttention(self)
 
     @property
-    def norms(self) -> tuple[Float[Tensor, " head"], Float[Tensor, " head"]]:
+    def norms(self) -> Norms:
         """Weights of the adapter's norms of the image's queries and keys."""
         return self.layer["norm_q.weight"], self.layer["norm_k.weight"]
 
@@ -105,7 +109,7 @@ class TabulatedKeyValues:
     key: Float[Tensor, "2 prompts steps_tokens width"]
     """The tokens of all timesteps, one after another."""
     value: Float[Tensor, "2 prompts steps_tokens width"]
-    norms: tuple[Float[Tensor, " head"], Float[Tensor, " head"]]
+    norms: Norms
     weight: Weight
     unconditional: bool = False
 
@@ -174,7 +178,16 @@ class TimedAttention(DecoupledAttention):
         if style is None:
             return result
         style_key, style_value, weight = style
-        (query_norm, key_norm), width = self.settings.norms, (query.shape[-1],)
-        query, key = F.rms_norm(query, width, query_norm, RMS_EPSILON), F.rms_norm(key, width, key_norm, RMS_EPSILON)
+        query_norm, key_norm = self.settings.norms
+        query, key = _norm(query, query_norm, layer), _norm(key, key_norm, layer)
         keys, values = torch.cat([key, style_key], dim=-2), torch.cat([value, style_value], dim=-2)
         return result + (weight * F.scaled_dot_product_attention(query, keys, values)).to(result.dtype)
+
+
+def _norm(heads: Heads, weight: Float[Tensor, "*rows head"], layer: LayerInputs) -> Heads:
+    """Divide each head by its root mean square, and multiply by the weight of its row."""
+    width = weight.shape[-1:]
+    if weight.ndim == 1:
+        return F.rms_norm(heads, width, weight, RMS_EPSILON)
+    rows = repeat_for_batch(weight, len(heads), layer.state.parts)
+    return F.rms_norm(heads, width, None, RMS_EPSILON) * rows[:, None]

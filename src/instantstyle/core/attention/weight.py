@@ -38,6 +38,12 @@ class Weight:
         mask = None if self.mask is None else self.mask.to(x.device)
         return replace(self, scale=self.scale.to(x.device), mask=mask)
 
+    @property
+    def is_one(self) -> bool:
+        """Whether it is 1 everywhere, in all frames and parts of a batch, and at all steps."""
+        varies = self.curve is not None or self.frames is not None or self.mask is not None or self.positive_only
+        return not varies and float(self.scale) == 1
+
     def factor(self, state: DenoisingState) -> float:
         """Return the factor on the scale at the current step."""
         return 1.0 if self.curve is None else self.curve(state.progress)
