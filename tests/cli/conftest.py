@@ -1,17 +1,23 @@
 """The command called with words, with its exit code, stdout and stderr as the outcome."""
 
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from diffusers import StableDiffusionXLPipeline
 from safetensors.torch import save_file
 
 from instantstyle.cli import main
 
 from ..conftest import make_pipe
+
+STEPS = 8
+"""Steps of a command that names none; their number matters to no test."""
 
 
 @dataclass
@@ -37,6 +43,16 @@ def run(monkeypatch, capsys, tmp_path) -> Callable[..., Outcome]:
         return Outcome(code, *capsys.readouterr())
 
     return command
+
+
+@pytest.fixture(autouse=True)
+def _few_steps(monkeypatch) -> None:
+    """Let commands without a number of steps take a few instead of 50, the default of diffusers' SDXL."""
+    call: Any = inspect.unwrap(StableDiffusionXLPipeline.__call__)
+    parameters = inspect.signature(call).parameters.values()
+    defaults = [each for each in parameters if each.default is not inspect.Parameter.empty]
+    values = (STEPS if each.name == "num_inference_steps" else each.default for each in defaults)
+    monkeypatch.setattr(call, "__defaults__", tuple(values))
 
 
 @pytest.fixture(scope="session")

@@ -222,7 +222,7 @@ def test_what_does_not_fit_is_refused_in_one_line(run, words, flux, redux, ink, 
         assert len([line for line in done.err.splitlines() if "warning: " not in line]) == 1, done.err
     for name, value in {"scale": 0.5, "blocks": "style", "curve": "0:1", "model": redux}.items():
         done = run(*start, "--model", flux, f"--redux-{name}", value)
-        message = f"redux_{name} can only act on a reference of FLUX.1 Redux, and there is none; add redux_references."
+        message = f"redux_{name} can only act on a reference of FLUX.1 Redux, and there is none; add --redux."
         assert message in done.err, done.err
     done = run(*start, "--model", "flux-dev", "--redux", ink, "--redux-blocks", "transformer_blocks.19")
     assert "no block transformer_blocks.19" in done.err, done.err

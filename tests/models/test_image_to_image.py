@@ -1,5 +1,7 @@
 """A loaded model becomes an image-to-image pipeline without loading its components again."""
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import ControlNetModel
@@ -36,7 +38,7 @@ def test_a_controlnet_can_be_added(styled, reference):
     other = image_to_image_pipeline(styled, "canny", net)
     assert type(other.pipe).__name__ == "StableDiffusionXLControlNetImg2ImgPipeline"
     arguments = {"image": PHOTO, "control_image": PHOTO, "strength": 1.0, "num_inference_steps": 2}
-    call = dict(style=reference, seed=1, output_type="latent", height=16, width=16, **arguments)
+    call: dict[str, Any] = dict(style=reference, seed=1, output_type="latent", height=16, width=16, **arguments)
     drawn = [other("a", **call, controlnet_conditioning_scale=scale).images for scale in (0.0, 1.0)]
     assert not drawn[0].equal(drawn[1])
 

@@ -89,8 +89,9 @@ def test_a_grown_classifier_reads_what_the_shipped_one_reads():
 def test_an_encoder_of_larger_patches_sees_an_image_as_the_shipped_one_sees_it_averaged_down():
     shipped = CLIPVisionModelWithProjection.from_pretrained(PACKAGE / "models/mini/image_encoder", dtype=torch.float32)
     grown = load_encoders(PACKAGE / "models/mini").vision
-    side = shipped.config.image_size
-    images = torch.rand(2, 3, 2 * side, 2 * side, generator=torch.Generator().manual_seed(0))
+    side = settings.ENCODER_IMAGE_SIZE
+    assert side == 2 * shipped.config.image_size
+    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     small = torch.nn.functional.avg_pool2d(images, 2)
     assert torch.allclose(grown(images).image_embeds, shipped(small).image_embeds, atol=1e-4)
 

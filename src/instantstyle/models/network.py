@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -148,16 +149,36 @@ def import_diffusers_class(name: str) -> Any:
 
 
 def _build_network(config: Path, class_name: str, card: ModelCard, all_blocks: bool) -> Network:
-    """Build a UNet or a transformer on torch's meta device, which has shapes but no weights."""
-    network_class = import_diffusers_class(class_name)
+    """Describe the network of a config: a UNet or a transformer."""
     try:
-        with torch.device("meta"):
-            network = network_class.from_config(network_class.load_config(config))
-            layers = list_layers(network, all_blocks=all_blocks)
+        status = config.stat()
+        layers, projects = _read_layers(config, (status.st_mtime_ns, status.st_size), class_name, all_blocks)
     # What diffusers raises for damaged JSON and for sizes that do not fit together.
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         what = "UNet" if config.parent.name == "unet" else class_name
         raise CheckpointError(f"{config} does not describe a {what} ({one_line(error)}); download it again.") from None
     smallest, names = min((layer.cross_dim for layer in layers), default=None), [layer.name for layer in layers]
-    found = card.architecture or match_architecture(names, smallest, projects_text=projects_text(network.config))
-    return Network(layers, found.with_layers(names))
+    found = card.architecture or match_architecture(names, smallest, projects_text=projects)
+    return Network([*layers], found.with_layers(names))
+
+
+# Checks before loading ask several times for the same network, and building SDXL's takes a second.
+@lru_cache(maxsize=16)
+def _read_layers(
+    config: Path, stamp: tuple[int, int], class_name: str, all_blocks: bool
+) -> tuple[tuple[Layer, ...], bool]:
+    """List the layers of a config's network, built on torch's meta device, which has shapes but no weights.
+
+    Args:
+        config: The config's file.
+        stamp: Time of its last change in ns, and its size: a changed file is read again.
+        class_name: The network's class in diffusers.
+        all_blocks: As in `list_layers`.
+
+    Returns:
+        The layers, and whether the network projects the text.
+    """
+    network_class = import_diffusers_class(class_name)
+    with torch.device("meta"):
+        network = network_class.from_config(network_class.load_config(config))
+        return tuple(list_layers(network, all_blocks=all_blocks)), projects_text(network.config)
