@@ -49,6 +49,7 @@ def read_columns(file: str, count: int) -> list[bytes]:
         return [sheet.crop((k * width, 0, (k + 1) * width, sheet.height)).tobytes() for k in range(count)]
 
 
+@pytest.mark.slow
 def test_a_strip_starts_in_one_style_and_ends_in_another(run_example):
     styled = run_example("strip.py", "a", "ink.png", "teal.png", "--steps", "3")
     expected = [styled("a", style=name, seed=7).images[0].tobytes() for name in ("ink.png", "teal.png")]
@@ -57,6 +58,7 @@ def test_a_strip_starts_in_one_style_and_ends_in_another(run_example):
     assert middle not in expected
 
 
+@pytest.mark.slow
 def test_the_first_example_compares_four_different_images(run_example):
     styled = run_example("first_style.py", "a", "ink.png", "b")
     calls: list[dict[str, Any]] = [
@@ -70,6 +72,7 @@ def test_the_first_example_compares_four_different_images(run_example):
     assert len({*expected}) == 4
 
 
+@pytest.mark.slow
 def test_style_and_layout_come_from_two_references(run_example):
     styled = run_example("style_and_layout.py", "a", "ink.png", "teal.png", "--scale", "0.5")
     one, two = (styled.style(name) for name in ("ink.png", "teal.png"))
@@ -77,6 +80,7 @@ def test_style_and_layout_come_from_two_references(run_example):
     assert read_columns("both.png", 1) == [styled("a", style=conditionings, seed=7).images[0].tobytes()]
 
 
+@pytest.mark.slow
 def test_a_portable_style_needs_no_adapter(run_example):
     styled = run_example("portable_style.py", "a", "ink.png", "--content", "b")
     style = Style.load("ink.style.safetensors")
@@ -88,6 +92,7 @@ def test_a_portable_style_needs_no_adapter(run_example):
     assert expected[0] != expected[1]
 
 
+@pytest.mark.slow
 def test_the_loop_reports_each_step_and_leaves_the_pipeline_as_it_was(run_example, capsys):
     styled = run_example("own_loop.py", "a", "b", "--style", "ink.png")
     assert capsys.readouterr().out.count("latents of deviation") == 2 * 12

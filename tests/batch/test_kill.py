@@ -49,6 +49,7 @@ with Ledger.open(sys.argv[1]) as ledger:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("protocol", "point"),
     [

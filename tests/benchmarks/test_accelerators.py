@@ -7,6 +7,8 @@ from PIL import Image
 
 from benchmarks.accelerators import DEFAULT, SETTINGS, mean_difference, measure_settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def results(styled) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from benchmarks.sdxl import SDXL_UNET, create_meta_unet, embedding_dim
 from instantstyle.core.ip_adapter import cross_attention_layers
 from instantstyle.unet.architectures import SDXL
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> tuple[int, dict[str, Any]]:

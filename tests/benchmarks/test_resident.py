@@ -9,6 +9,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from benchmarks.resident import ARMS, VIT_BIGG, measure_arms, resident_bytes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def results() -> dict[str, Any]:

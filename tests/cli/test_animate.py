@@ -59,6 +59,7 @@ def animated(model, motion) -> InstantStyle:
     return styled
 
 
+@pytest.mark.slow
 def test_an_animation_carries_the_recipe_that_reproduces_it(run, model, motion, ink, tmp_path):
     moved = tmp_path / "motion.safetensors"
     moved.write_bytes((motion / "diffusion_pytorch_model.safetensors").read_bytes())
@@ -135,6 +136,7 @@ def test_a_file_alone_is_read_in_both_layouts(model, motion, animated, tmp_path,
     assert all(tensor.equal(expected[name]) for name, tensor in found.items())
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_ends_in_one_line(run, model, motion, ink, tmp_path):
     make_motion_adapter(block_out_channels=(8, 16, 16, 16)).save_pretrained(tmp_path / "sd15")
     (tmp_path / "empty").mkdir()
@@ -171,6 +173,7 @@ def test_what_does_not_fit_ends_in_one_line(run, model, motion, ink, tmp_path):
     assert not wrong
 
 
+@pytest.mark.slow
 def test_a_plan_counts_loras_motion_modules_and_another_vae(run, model, motion, tmp_path, monkeypatch):
     """Their files, and their memory: merged LoRA files take none, and a VAE takes the place of the model's own."""
     save_file({"a.lora_A.weight": torch.zeros(2, 2)}, tmp_path / "ink.safetensors")

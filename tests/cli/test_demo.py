@@ -41,6 +41,7 @@ def test_given_references_have_a_row_each(run, tmp_path, reference):
     assert grid("removed.png") == (1, 5)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_sheet(run, tmp_path):
     for name, seed in (("one.png", 3), ("two.png", 3), ("other.png", 4)):
         run("demo", "--seed", seed, "-o", name)

@@ -137,6 +137,7 @@ def test_steps_of_a_binding_without_effect_are_refused(run, flux, ink):
         assert len(done.err.splitlines()) == 1, done.err
 
 
+@pytest.mark.slow
 def test_true_guidance_gives_negatives_an_effect_and_is_reproduced(run, flux, ink):
     words = ("generate", "a", "--style", ink, "--blocks", "all", "--model", flux, *SMALL)
     pixels: dict[str, bytes] = {}

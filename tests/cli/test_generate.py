@@ -118,6 +118,7 @@ def test_a_progress_bar_is_shown_on_a_terminal_only(generate, monkeypatch):
     assert generate("-o", "b.png").code == 0
 
 
+@pytest.mark.slow
 def test_in_a_pipe_only_paths_are_printed(model, ink):
     code = "from instantstyle.cli import main; main()"
     words = ("generate", "a rocket", "--model", model, *SHORT, "--style", ink, "-o", ink.with_name("out.png"))
@@ -286,6 +287,7 @@ def test_invalid_combinations_are_refused(generate, words, reason):
     assert reason in refused(generate(*words, "-o", "out.png"))
 
 
+@pytest.mark.slow
 def test_a_size_far_from_that_of_the_model_is_warned_of(run):
     words = ("generate", "a rocket", "--steps", 1, "--seed", 7, "--device", "cpu", "--force")
     err = run(*words, "-o", "large.png", "--width", 256, "--height", 256).err

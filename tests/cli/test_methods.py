@@ -39,6 +39,7 @@ def pixels(path) -> np.ndarray:
         return np.asarray(image).astype(int)
 
 
+@pytest.mark.slow
 def test_a_fused_style_with_a_held_layout_is_reproduced(generate):
     words = ("a rocket", "--style", "ink.png", "--blocks", "all")
     done = generate(*words, "--fuse", "adain", "--hold-layout", 0.5, "-o", "out.png")
@@ -52,6 +53,7 @@ def test_a_fused_style_with_a_held_layout_is_reproduced(generate):
         assert not np.array_equal(pixels(f"{name}.png"), pixels("out.png")), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "method"), [("--shared", "align"), ("--swapped", "swap")])
 def test_each_image_of_a_set_is_reproduced_without_the_others(generate, option: str, method: str):
     prompts = ("a cat", "a rocket", "a fish")

@@ -135,6 +135,7 @@ def test_generating_without_the_files_is_refused_in_one_line(run, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_machine_without_network_gets_one_line_at_once(tmp_path):
     """Without HF_HUB_OFFLINE: huggingface_hub would repeat each request for half a minute and log it."""
     words = ("generate", "a rocket", "--model", "sdxl", "--device", "cpu")

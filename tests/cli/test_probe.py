@@ -159,6 +159,7 @@ def test_an_unreadable_image_is_skipped_only_with_skip_bad(call, model, images, 
     call(evaluate, "--model", model, *words, "--skip-bad")
 
 
+@pytest.mark.slow
 def test_progress_is_printed_in_a_pipe(run, model, images):
     words = ["--styles", "a.png", "b.png", "--prompts", "a", "-o", "found"]
     lines = run("probe", "--model", model, *words, *SMALL).err.splitlines()

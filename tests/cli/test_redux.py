@@ -230,6 +230,7 @@ def test_what_does_not_fit_is_refused_in_one_line(run, words, flux, redux, ink, 
     assert "No such option" in done.err
 
 
+@pytest.mark.slow
 def test_a_photo_is_restyled_by_it_alone(run, words, ink):
     named = [words[place] for place in range(2, 10)]
     done = run("restyle", ink, *named, "--prompt", "a", "--steps", 4, "--strength", 0.5, "-o", "restyled.png")

@@ -83,6 +83,7 @@ def test_style_and_strength_change_the_result(restyle):
     assert len(set(results)) == 3
 
 
+@pytest.mark.slow
 def test_kept_content_begins_with_the_inversion_and_each_part_can_be_left_out(restyle, run):
     results: list[object] = []
     for place, (words, expected) in enumerate(

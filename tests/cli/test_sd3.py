@@ -27,6 +27,7 @@ def folder(tmp_path_factory, tokenizer_folder) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_images_are_generated_planned_and_reproduced(run, folder, reference):
     reference.save("ink.png")
     words = ("generate", "a", "--blocks", "all", "--model", folder, *SMALL)

@@ -96,6 +96,7 @@ def test_both_kinds_of_images_are_reproduced_and_another_file_is_refused(run, im
         plus.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_saved_style_acts_through_both_adapters(run, model, plus, layers, reference, tmp_path):
     reference.save(tmp_path / "ink.png")
     state = {f"ip_adapter.{name}": -tensor.flip(0) for name, tensor in layer_weights(layers).items()}

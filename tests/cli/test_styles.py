@@ -241,6 +241,7 @@ def test_verbose_prints_a_saved_style(style, run, model):
     assert f"reference {FILE}: Style(ink.png, CLIP-24)" in done.err
 
 
+@pytest.mark.slow
 def test_a_blend_is_the_same_from_images_and_from_its_style_file(style, generate, tmp_path, run, model):
     Image.effect_noise((40, 30), 90).convert("RGB").save(tmp_path / "noise.png")
     words = ("--texture-from", "noise.png", "--colour-scale", 0.9, "--content-image", "noise.png")

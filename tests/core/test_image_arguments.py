@@ -144,6 +144,7 @@ def test_an_rgb_image_gives_the_latents_of_the_pipeline_itself(make, reference, 
         assert styled("a", seed=3, **inputs).images.equal(styled.pipe("a", generator=generator, **inputs).images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setup", [image_to_image, inpainting, one_controlnet, controlnet_image_to_image, t2i_adapter_pipeline]
 )

@@ -176,6 +176,7 @@ print(json.dumps([messages, equal]))
 """Runs in a process of its own, without the type checks of the tests, as users have it."""
 
 
+@pytest.mark.slow
 def test_near_misses_of_the_python_api_are_accepted_or_refused_in_one_line(tokenizer_folder, request):
     written = json.dumps([arguments for arguments, _ in NEAR_MISSES.values()])
     command = [sys.executable, "-c", SCRIPT, str(tokenizer_folder), written, json.dumps(ACCEPTED)]

@@ -22,6 +22,8 @@ from instantstyle.metrics import SCORE_TITLES, SyntheticScorer
 
 from ..conftest import make_pipe
 
+pytestmark = pytest.mark.slow
+
 REFERENCES = 2
 
 

@@ -72,6 +72,7 @@ def test_a_lora_may_name_blocks(text, weight, blocks, positive_only):
     assert parse_lora(text) == {"name": "ink.safetensors", "weight": weight, **named}
 
 
+@pytest.mark.slow
 def test_an_image_with_other_weights_is_reproduced_bit_by_bit(run, model, weights, tmp_path):
     changes = ("--lora", weights / "ink.safetensors=9", "--vae", weights / "vae.safetensors", "--scheduler", "euler")
     pixels = set()

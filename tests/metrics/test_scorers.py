@@ -75,6 +75,7 @@ def test_no_reference_shows_a_requested_thing():
     assert not {*prompts} & {reference.content for reference in references}
 
 
+@pytest.mark.slow
 def test_there_can_be_many_more_references_than_things():
     references, scenes, prompts = sample_synthetic_references(80, 2, seed=1)
     assert len(references) == len(scenes) == 80
@@ -88,6 +89,7 @@ def test_too_many_requested_things_are_an_error():
         sample_synthetic_references(4, MINI_SCOPE.things, seed=1)
 
 
+@pytest.mark.slow
 def test_references_off_centre_have_every_other_layout():
     _, centred, _ = sample_synthetic_references(60, 2, seed=1)
     _, scenes, _ = sample_synthetic_references(60, 2, seed=1, off_centre=True)

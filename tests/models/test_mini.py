@@ -32,6 +32,7 @@ def test_its_files_are_not_pickles():
     assert {file.suffix for file in MINI_FOLDER.rglob("*.*") if file.is_file()} <= {".json", ".safetensors"}
 
 
+@pytest.mark.slow
 def test_it_generates_the_requested_things_far_above_chance(mini):
     things = range(0, MINI_SCOPE.things, 2)
     prompts = [describe_thing(thing) for thing in things]
@@ -40,6 +41,7 @@ def test_it_generates_the_requested_things_far_above_chance(mini):
     assert (seen == torch.tensor(things)).float().mean() > 0.3  # chance: 1 / MINI_SCOPE.things
 
 
+@pytest.mark.slow
 def test_a_style_transfers_the_colours_of_the_reference(mini, references):
     """Colour distances fall by at least a fifth, on the mean of five references and four things each."""
     things = torch.tensor([THINGS.index(thing) for thing in ("fish", "tree", "cup", "bell")])

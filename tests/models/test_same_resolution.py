@@ -74,6 +74,7 @@ def test_all_three_accept_a_complete_folder(whole):
     assert verdicts(whole) == (True, True, True)
 
 
+@pytest.mark.slow
 def test_all_three_refuse_a_folder_that_lacks_any_file(whole, tmp_path):
     wrong = {}
     for lost in sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file()):
@@ -84,6 +85,7 @@ def test_all_three_refuse_a_folder_that_lacks_any_file(whole, tmp_path):
     assert wrong == {}
 
 
+@pytest.mark.slow
 def test_doctor_and_load_refuse_a_folder_with_any_file_cut_short(whole, tmp_path):
     wrong = {}
     for lost in sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file()):

@@ -61,6 +61,7 @@ def test_the_class_of_the_own_scheduler_keeps_its_settings(pipe):
 
 
 # diffusers' KDPM2DiscreteScheduler (0.42) passes torch tensors to numpy.
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_pipe")
 @pytest.mark.filterwarnings("ignore:__array_wrap__")
 def test_every_scheduler_generates_in_one_step_and_in_few(pipe):

@@ -148,6 +148,7 @@ def compare(
     return differences, compute_difference(plain, next(iter(expected.values())))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_latents_equal_diffusers(name, tokenizer_folder, image_encoder, reference):
     differences, effect = compare(name, tokenizer_folder, image_encoder, reference, CASES[name].cells[:1])

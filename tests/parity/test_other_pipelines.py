@@ -29,6 +29,8 @@ from instantstyle.core.ip_adapter import cross_attention_layers
 from ..conftest import CROSS_DIM, base_projection, layer_weights, make_pipe, text_config
 from .diffusers_path import SCALES, load_adapter, seeded_generators
 
+pytestmark = pytest.mark.slow
+
 Setup = tuple[Any, dict[str, Any]]
 """A pipeline and the further arguments of its call."""
 

@@ -116,6 +116,7 @@ def make_animatediff(folder: Any) -> Any:
     return quiet(AnimateDiffPipeline(**parts, motion_adapter=motion, scheduler=scheduler))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
 def test_latents_of_animatediff_equal_diffusers_in_all_frames(tokenizer_folder, image_encoder, reference, guidance):
     """Its motion modules have layers named as cross-attentions, which adapters neither have nor count."""

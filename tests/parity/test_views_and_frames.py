@@ -21,7 +21,7 @@ from ..core.test_lora_style import merged, save_lora
 from .test_other_pipelines import PHOTO, controlnet, make_sd15
 from .test_row_layouts import SHORT, adapter_state, make_animatediff, quiet
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning")]
 
 VIEW = {**SHORT, "height": 128, "width": 128}
 """The size of one view of a panorama, for a VAE of factor 2."""

@@ -37,6 +37,7 @@ def test_every_word_of_every_phrase_is_one_token():
         assert tokenizer.tokenize(phrase) == [f"{word}</w>" for word in re.findall(r"\w+|,", phrase)]
 
 
+@pytest.mark.slow
 def test_the_tokenizer_is_deterministic():
     words = sorted({word for phrase in list_phrases() for word in phrase.split()})
     merges = learn_merges(set(words))
