@@ -28,8 +28,8 @@ from .mutants import ROOT, Mutant, list_mutants
 WORK = ROOT / "build" / "mutation"
 TESTS = ("tests/core", "tests/dit", "tests/test_recipe.py")
 """The tests that mutants meet."""
-MOST_TESTS = 60
-LONGEST = 180
+MOST_TESTS = 20
+LONGEST = 300
 """Seconds after which the tests of a mutant are stopped; it is then *killed*, as by a loop without an end."""
 
 
