@@ -14,6 +14,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import hypothesis  # noqa: F401
+import pytest
+import torch
+import transformers.models.clip  # noqa: F401
 from coverage import CoverageData
+
+# Imported once here, as torch, transformers and Hypothesis, and not by each child.
+from diffusers import AnimateDiffPipeline, FluxPipeline, StableDiffusionXLPipeline  # noqa: F401
 
 from .mutants import ROOT, Mutant, list_mutants
 
@@ -54,9 +62,9 @@ def find_tests(data: CoverageData, mutant: Mutant) -> list[str]:
     return sorted(found, key=lambda test: (own not in test, test))[:MOST_TESTS]
 
 
-def make_copy(number: int) -> Path:
-    """Copy the repository for one worker."""
-    copy = WORK / f"copy-{number}"
+def make_copy() -> Path:
+    """Copy the repository, to change the copy."""
+    copy = WORK / "copy"
     shutil.rmtree(copy, ignore_errors=True)
     ignored = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", "*.jpg")
     shutil.copytree(ROOT, copy, ignore=ignored)
@@ -69,32 +77,74 @@ def run_tests(mutant: Mutant, tests: Sequence[str], copy: Path) -> str:
         return "not executed"
     file = copy / mutant.module
     source = file.read_text()
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(copy / "src"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     file.write_text(mutant.change(source))
     try:
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=LONGEST)
-    except subprocess.TimeoutExpired:
-        return "killed"
+        return "survived" if run_in_child(tests, copy) == 0 else "killed"
     finally:
         file.write_text(source)
-    return "survived" if done.returncode == 0 else "killed"
+
+
+class Passing:
+    """Tests that pass in a child process without a mutant; only these can notice one."""
+
+    def __init__(self, copy: Path) -> None:
+        self.copy, self.known = copy, dict[str, bool]()
+
+    def select(self, tests: Sequence[str]) -> list[str]:
+        """Return the tests that pass, after running those that have not run yet."""
+        new = [test for test in tests if test not in self.known]
+        if new:
+            passed = run_in_child(new, self.copy, stop=False) == 0
+            for test in new:
+                self.known[test] = passed or run_in_child([test], self.copy) == 0
+        return [test for test in tests if self.known[test]]
+
+
+def run_in_child(tests: Sequence[str], copy: Path, *, stop: bool = True) -> int | None:
+    """Run tests of a copy of the repository in a child process, which has torch and diffusers from this one.
+
+    Args:
+        tests: Their ids.
+        copy: Folder of the copy.
+        stop: Whether to stop at the first that fails.
+
+    Returns:
+        pytest's exit status; None where the tests have not ended after `LONGEST` seconds.
+    """
+    child = os.fork()
+    if child == 0:
+        with open(os.devnull, "w") as nowhere:
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(nowhere.fileno(), stream.fileno())
+        os.chdir(copy)
+        os.environ["PYTHONPATH"] = str(copy / "src")  # of processes that tests start
+        sys.path[:0] = [str(copy / "src"), str(copy)]
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "instantstyle")]:
+            del sys.modules[name]
+        os._exit(int(pytest.main(["-q", "-p", "no:cacheprovider", *(["-x"] if stop else []), *tests])))
+    end = time.monotonic() + LONGEST
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
 
 
 def run_mutants(mutants: Sequence[Mutant], minutes: float) -> list[dict[str, Any]]:
     """Test mutants one after another until the time is over; returns a row for each."""
     data = CoverageData(str(measure_coverage()))
     data.read()
-    copy, end, rows = make_copy(0), time.monotonic() + 60 * minutes, []
+    torch.set_num_threads(1)
+    sys.dont_write_bytecode = True
+    copy, end, rows = make_copy(), time.monotonic() + 60 * minutes, []
+    passing = Passing(copy)
     for mutant in mutants:
         if time.monotonic() > end:
             break
-        outcome = run_tests(mutant, find_tests(data, mutant), copy)
+        outcome = run_tests(mutant, passing.select(find_tests(data, mutant)), copy)
         place = f"{mutant.module.relative_to('src/instantstyle')}:{mutant.line}"
         rows.append(dict(place=place, operator=mutant.operator, outcome=outcome))
         if outcome != "killed":
