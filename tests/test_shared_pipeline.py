@@ -41,6 +41,7 @@ def shared(tokenizer_folder) -> SharedPipeline:
     return SharedPipeline(lambda: make_pipe(tokenizer_folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_change_is_named_and_the_pipeline_is_not_used_again(shared, change):
     act, name = CHANGES[change]

@@ -93,7 +93,7 @@ def test_a_controlnet_that_is_not_loaded_is_refused(worker, recipe, ink):
 def test_controlnets_are_found_before_the_model_is_loaded_and_loaded_after_it(monkeypatch):
     done: list[object] = []
     for name in ("fetch_controlnets", "load_model", "load_controlnet"):
-        record = partial(lambda name, *words: done.append((name, *words)), name)
+        record = partial(lambda name, *words, **options: done.append((name, *words)), name)
         monkeypatch.setattr(f"instantstyle.generation.worker.{name}", record)
 
     def start(_, styled, controlnets):

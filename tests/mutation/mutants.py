@@ -69,12 +69,15 @@ def list_mutants() -> list[Mutant]:
 
 def _list_mutants_of(file: Path) -> Iterator[Mutant]:
     source = file.read_text()
+    lines = source.splitlines()
     nodes, skipped = [*ast_nodes(get_ast(source))], list_skipped(source)
     for name in OPERATORS:
         operator = make_operator(name)
         positions = (start for node in nodes for start, _ in operator.mutation_positions(node))
         for occurrence, start in enumerate(positions):
-            if not any(first <= start < last for first, last in skipped):
+            # A negated assignment expression is not Python.
+            is_valid = name != "AddNot" or ":=" not in lines[start[0] - 1]
+            if is_valid and not any(first <= start < last for first, last in skipped):
                 yield Mutant(file.relative_to(ROOT), name, occurrence, start[0])
 
 

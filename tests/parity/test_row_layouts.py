@@ -77,6 +77,7 @@ PIPELINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [1, 2, 3])
 @pytest.mark.parametrize("name", PIPELINES)
 def test_latents_equal_diffusers_in_batches_of_other_parts(tokenizer_folder, image_encoder, reference, name, images):

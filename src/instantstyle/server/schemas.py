@@ -43,7 +43,7 @@ def _as_list(value: object) -> object:
 Phrases = Annotated[tuple[NonEmptyText, ...], BeforeValidator(_as_list)]
 
 
-JSON_FIELDS = ("blocks", "second_blocks", "colour_transfer_interval")
+JSON_FIELDS = ("blocks", "second_blocks", "redux_blocks", "redux_curve", "colour_transfer_interval")
 """Fields of lists and mappings that a form can also have as JSON text. Not `content`, which is any text."""
 
 
