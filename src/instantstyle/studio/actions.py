@@ -177,19 +177,25 @@ class Actions:
         }
         paths: list[Path] = []
         warnings: dict[str, None] = {}
+
+        def display_tiles() -> Updates:
+            tiles = [(str(path), label) for path, label in zip(paths, comparison.labels, strict=False)]
+            return {
+                output.comparison: gr.update(value=tiles, visible=True),
+                output.compared: [path.name for path in paths],
+            }
+
         for event in self.worker.stream(comparison.recipes, cancel, previews=0):
             if isinstance(event, Finished):
                 warnings |= dict.fromkeys(event.warnings)
                 paths.append(self.store.save_image(event.image, strip_paths(event.recipe)))
-                tiles = [(str(path), label) for path, label in zip(paths, comparison.labels, strict=False)]
-                yield {
-                    output.comparison: gr.update(value=tiles, visible=True),
-                    output.compared: [path.name for path in paths],
-                }
+                yield display_tiles()
             else:
                 progress = f"Image {event.index + 1} of {count}, step {event.step} of {event.num_steps}"
                 yield {form.status: render_status(progress)}
         yield {
+            # Again: a slow page may still have been building the gallery when the images came.
+            **display_tiles(),
             **self._display(paths[comparison.displayed].name),
             **self._end(f"{count} images from seed {recipe.seed}", warnings=[*warnings]),
             form.seed: str(recipe.seed),
