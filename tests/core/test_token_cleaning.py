@@ -1,6 +1,7 @@
 """Token cleaning: tokens are split by singular values, and the tail is held back over the steps."""
 
 from itertools import combinations
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from instantstyle import InstantStyle, Style, StyleConditioning, StyleError
+from instantstyle.core.attention.decoupled import DecoupledAttention
 from instantstyle.core.attention.key_value_shift import TokenShift
 from instantstyle.core.content_removal import (
     CENTRE,
@@ -78,6 +80,16 @@ def test_a_content_scale_of_one_half_shifts_tokens_half_as_far():
     tokens = torch.stack([UNCONDITIONAL, STYLE + CONTENT])
     halfway = torch.stack([0.5 * (UNCONDITIONAL + CONTENT), STYLE + 0.5 * CONTENT])
     assert_close(tokens + token_shift(tokens, 0.5), halfway)
+
+
+@torch.no_grad()
+def test_a_layer_adds_keys_to_keys_and_values_to_values():
+    style = key_values(shift=TokenShift(torch.randn(2, 1, 4, 16), torch.randn(2, 1, 4, 16), torch.zeros(2)))
+    attention, state = DecoupledAttention(style), denoising_state(GUIDED)
+    attention.prepare_step(state)
+    found = attention.key_value(SimpleNamespace(heads=1), torch.zeros(2, 9, 16), GUIDED)
+    assert_close(found[0][:, 0], (style.key + style.shift.key)[:, 0])
+    assert_close(found[1][:, 0], (style.value + style.shift.value)[:, 0])
 
 
 def test_the_shift_decays_at_the_rate_of_its_row():
