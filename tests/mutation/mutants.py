@@ -75,8 +75,14 @@ def _list_mutants_of(file: Path) -> Iterator[Mutant]:
         operator = make_operator(name)
         positions = (start for node in nodes for start, _ in operator.mutation_positions(node))
         for occurrence, start in enumerate(positions):
-            # A negated assignment expression is not Python.
-            is_valid = name != "AddNot" or ":=" not in lines[start[0] - 1]
+            rest = lines[start[0] - 1][start[1] :]
+            # A negated assignment expression is not Python, and `*` and `/` in a signature are none.
+            is_valid = not (name == "AddNot" and ":=" in lines[start[0] - 1]) and rest[:2] not in (
+                "*,",
+                "*)",
+                "/,",
+                "/)",
+            )
             if is_valid and not any(first <= start < last for first, last in skipped):
                 yield Mutant(file.relative_to(ROOT), name, occurrence, start[0])
 

@@ -16,10 +16,11 @@ PAGE = ROOT / "docs" / "mutation.md"
 
 TEXT = """# What the tests notice
 
-`python -m tests.mutation.run --mutants {sample} --seed {seed}` changes the code of the method (`core/`, `recipe.py`)
-in one place at a time, and runs the tests that execute this line: a number is replaced by its neighbour, a condition
-negated, a sum becomes a difference, a loop runs zero times. A change that no test notices *survives*. Each change
-meets tests of `tests/core`, `tests/dit` and `tests/test_recipe.py`, at most {most} of them and no slow ones.
+`python -m tests.mutation.run --mutants {sample} --minutes {minutes:g} --seed {seed}` changes the code of the method
+(`core/`, `recipe.py`) in one place at a time, and runs the tests that execute this line: a number is replaced by its
+neighbour, a condition negated, a sum becomes a difference, a loop runs zero times. A change that no test notices
+*survives*. Each change meets tests of `tests/core`, `tests/dit` and `tests/test_recipe.py`, at most {most} of them and
+no slow ones. Lines that run only when a module is imported count as not executed. This run was made at commit {commit}.
 
 | | |
 |---|---|
@@ -27,7 +28,7 @@ meets tests of `tests/core`, `tests/dit` and `tests/test_recipe.py`, at most {mo
 | tested, drawn at random | {tested} |
 | noticed | {killed} ({share:.0%}, 95 % interval {low:.0%}–{high:.0%}) |
 | survived | {survived} |
-| in lines that no test executes | {unexecuted} |
+| in lines that none of these tests execute | {unexecuted} |
 
 Some survivors change nothing that can be seen, such as the size of a cache; the others show where a test is missing.
 
@@ -58,7 +59,9 @@ def render_page(results: dict[str, Any], most: int) -> str:
     rows = [format_row(row) for row in sorted(tested, key=lambda row: row["place"]) if row["outcome"] != "killed"]
     return TEXT.format(
         sample=results["sample"],
+        minutes=results["minutes"],
         seed=results["seed"],
+        commit=results["commit"],
         mutants=results["mutants"],
         tested=len(tested),
         most=most,

@@ -167,7 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     everything = list_mutants()
     sample = random.Random(args.seed).sample(everything, args.mutants or len(everything))
     rows = run_mutants(sample, args.minutes)
-    result = dict(mutants=len(everything), sample=len(sample), seed=args.seed, most_tests=MOST_TESTS, tested=rows)
+    commit = subprocess.check_output(["git", "rev-parse", "--short=8", "HEAD"], cwd=ROOT, text=True).strip()
+    settings = dict(sample=len(sample), minutes=args.minutes, seed=args.seed, most_tests=MOST_TESTS, commit=commit)
+    result = dict(mutants=len(everything), **settings, tested=rows)
     args.output.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
 
 

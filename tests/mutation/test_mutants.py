@@ -40,7 +40,7 @@ def test_the_page_lists_what_was_not_noticed():
             "diff": ["-    if a | b:", "+    if not a | b:"],
         },
     ]
-    page = render_page(dict(mutants=10, sample=2, seed=0, tested=rows), 60)
+    page = render_page(dict(mutants=10, sample=2, minutes=1, seed=0, commit="abc", tested=rows), 60)
     assert "| core/b.py:2 | `if a \\| b:` → `if not a \\| b:` | yes |" in page
     assert "noticed | 1 (50%, 95 % interval 9%–91%)" in page
     assert Path("core/a.py:1").name not in page
