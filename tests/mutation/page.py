@@ -20,7 +20,7 @@ TEXT = """# What the tests notice
 (`core/`, `recipe.py`) in one place at a time, and runs the tests that execute this line: a number is replaced by its
 neighbour, a condition negated, a sum becomes a difference, a loop runs zero times. A change that no test notices
 *survives*. Each change meets tests of `tests/core`, `tests/dit` and `tests/test_recipe.py`, at most {most} of them and
-no slow ones. Lines that run only when a module is imported count as not executed. This run was made at commit {commit}.
+no slow ones. Lines that run only when a module is imported count as not executed. This run was of commit {commit}.
 
 | | |
 |---|---|
