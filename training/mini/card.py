@@ -72,7 +72,7 @@ def read_results(name: str) -> dict[str, Any]:
 def render_card() -> str:
     """Render the model card from its template and the results."""
     states = {name: legs for file in STATES.glob("*.safetensors") for name, legs in read_record(file).items()}
-    table, ablations, next_needed = map(read_results, ("table", "needed", "needed-unet"))
+    table, ablations, next_needed, drawn = map(read_results, ("table", "needed", "needed-unet", "progress"))
     probe = study.read_results(study.RESULTS, ["blocks"])["blocks"]
     template = (Path(__file__).parent / "card.md").read_text()
     return template.format(
@@ -91,6 +91,7 @@ def render_card() -> str:
         ablation_rows=format_ablations(ablations),
         next_training=format_training({name: states[name] for name in STAGES if name in states}),
         next_needed=next_needed,
+        drawn=drawn,
         next_share=next_needed["without"]["deep"]["transformers"] / next_needed["whole"] - 1,
     )
 
