@@ -2,6 +2,7 @@
 
 from itertools import combinations
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from instantstyle.core.content_removal import (
     head_and_tail,
     token_shift,
 )
+from instantstyle.core.protocols import AttentionModule
 from instantstyle.core.row_layout import GUIDED
 from instantstyle.generation.style_card import describe_style, render_style_card
 
@@ -84,12 +86,13 @@ def test_a_content_scale_of_one_half_shifts_tokens_half_as_far():
 
 @torch.no_grad()
 def test_a_layer_adds_keys_to_keys_and_values_to_values():
-    style = key_values(shift=TokenShift(torch.randn(2, 1, 4, 16), torch.randn(2, 1, 4, 16), torch.zeros(2)))
-    attention, state = DecoupledAttention(style), denoising_state(GUIDED)
-    attention.prepare_step(state)
-    found = attention.key_value(SimpleNamespace(heads=1), torch.zeros(2, 9, 16), GUIDED)
-    assert_close(found[0][:, 0], (style.key + style.shift.key)[:, 0])
-    assert_close(found[1][:, 0], (style.value + style.shift.value)[:, 0])
+    shift = TokenShift(torch.randn(2, 1, 4, 16), torch.randn(2, 1, 4, 16), torch.zeros(2))
+    style, attn = key_values(shift=shift), cast(AttentionModule, SimpleNamespace(heads=1))
+    attention = DecoupledAttention(style)
+    attention.prepare_step(denoising_state(GUIDED))
+    found = attention.key_value(attn, torch.zeros(2, 9, 16), GUIDED)
+    assert_close(found[0][:, 0], (style.key + shift.key)[:, 0])
+    assert_close(found[1][:, 0], (style.value + shift.value)[:, 0])
 
 
 def test_the_shift_decays_at_the_rate_of_its_row():

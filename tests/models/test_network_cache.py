@@ -1,6 +1,7 @@
 """Layers of a network are listed once for each config."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -22,14 +23,14 @@ def test_a_config_is_read_once_and_again_when_it_has_changed(model, tmp_path, mo
     monkeypatch.setattr(
         network, "list_layers", lambda *each, **options: built.append(1) or list_layers(*each, **options)
     )
-    found = [network.find_network(find_card(str(tmp_path))) for _ in range(3)]
+    found: list[Any] = [network.find_network(find_card(str(tmp_path))) for _ in range(3)]
     assert len(built) == 1
     assert found[0].layers == found[2].layers
     found[0].layers.clear()
     assert found[2].layers
     wider = {**json.loads(source), "cross_attention_dim": 64}
     config.write_text(json.dumps(wider))
-    changed = network.find_network(find_card(str(tmp_path)))
+    changed: Any = network.find_network(find_card(str(tmp_path)))
     assert {layer.cross_dim for layer in changed.layers} == {64}
     config.write_text("{")
     with pytest.raises(CheckpointError, match="does not describe a UNet"):

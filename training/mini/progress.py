@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
@@ -34,7 +35,7 @@ def draw(stage: UnetStage, scenes: Scenes, seed: int) -> Images:
     text = [torch.cat([part, torch.zeros_like(part)]) for part in stage.clip.encode_text(captions)]
     sizes = size_conditioning(scenes, IMAGE_SIZE, torch.zeros(count, dtype=torch.bool)).repeat(2, 1)
     latents = torch.randn(count, LATENT_CHANNELS, latent_size, latent_size, generator=seeded_generator(seed))
-    scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False)  # latents are not images
+    scheduler: Any = DDIMScheduler(**SCHEDULE, clip_sample=False)  # latents are not images
     scheduler.set_timesteps(STEPS)
     for timestep in scheduler.timesteps:
         velocity = stage.network(latents.repeat(2, 1, 1, 1), timestep.repeat(2 * count), *text, sizes)
