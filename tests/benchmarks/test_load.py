@@ -32,6 +32,7 @@ def test_latencies_become_a_rate_and_two_percentiles():
     assert summarize_latencies([], 40.0)["requests_a_minute"] == 0.0
 
 
+@pytest.mark.slow
 def test_answers_are_counted_and_rejected_ones_are_not_lost(tmp_path):
     settings = Settings(folder=tmp_path, limits=Limits(queue=1))
     service = Service([ModelWorker.load(ModelParts("mini"), device="cpu")], settings)

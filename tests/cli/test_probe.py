@@ -15,6 +15,8 @@ from instantstyle.errors import BlockError, ImageError, InstantStyleError, JobEr
 from instantstyle.unet.architectures import MINI
 from instantstyle.unet.blocks import Block
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--steps", 1, "--height", 16, "--width", 16]
 
 

@@ -102,6 +102,7 @@ def test_pictures_of_the_content_are_removed_beside_words(styled, files):
         styled("a", style=embedding, seed=7, **SHORT).recipe()
 
 
+@pytest.mark.slow
 def test_what_was_made_of_styles_in_memory_is_reproduced_bit_by_bit_or_refused_by_name(styled, files):
     """Weights of textures, and content that shares its name or its file with other content."""
     for folder, name in (("one", "warm"), ("two", "grey")):

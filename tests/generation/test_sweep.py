@@ -120,6 +120,7 @@ def test_large_images_are_reduced(styled, base):
     assert sheet.size == (LABEL_WIDTH + MAX_TILE_SIDE + 2 * GAP, HEADER_HEIGHT + MAX_TILE_SIDE + GAP)
 
 
+@pytest.mark.slow
 def test_the_image_carries_the_complete_base_recipe_and_axes(styled, base, tmp_path):
     grid = Grid(
         base.replace(num_inference_steps=None),

@@ -96,6 +96,7 @@ def test_an_image_with_other_weights_is_reproduced_bit_by_bit(run, model, weight
     assert (done.code, done.out) == (0, "bit-identical\n"), done.err
 
 
+@pytest.mark.slow
 def test_a_lora_in_blocks_is_a_style_of_its_recipe(run, model, weights, tmp_path):
     path = weights / "ink.safetensors"
     halves = (

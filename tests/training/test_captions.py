@@ -31,6 +31,7 @@ from ..helpers import seeded_generator
 SCENES = sample_scenes(64, seeded_generator(0), MINI_SCOPE)
 
 
+@pytest.mark.slow
 def test_every_word_of_every_phrase_is_one_token():
     tokenizer = build_tokenizer()
     for phrase in list_phrases():
