@@ -281,3 +281,21 @@ def reference() -> Image.Image:
 def short() -> dict[str, Any]:
     """Arguments of a short call that returns latents."""
     return {"num_inference_steps": 2, "output_type": "latent", "height": 16, "width": 16}
+
+
+@pytest.fixture(scope="module")
+def flux(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
+    """A folder with a small pipeline of FLUX.1, without an adapter."""
+    from .parity.flux import make_flux
+
+    folder = tmp_path_factory.mktemp("flux")
+    make_flux(tokenizer_folder).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def redux(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small weights of FLUX.1 Redux and their image encoder."""
+    from .parity.flux import save_redux
+
+    return save_redux(tmp_path_factory.mktemp("redux"))

@@ -21,24 +21,11 @@ from instantstyle.models.registry import CARDS, REDUX
 from instantstyle.recipe import REDUX_FIELDS, Recipe
 from instantstyle.recipe_types import Reference
 
-from ..parity.flux import WIDTH, make_flux, save_redux
+from ..parity.flux import WIDTH
 
 SMALL = ("--width", 64, "--height", 48, "--steps", 2, "--seed", 1)
 
 pytestmark = pytest.mark.filterwarnings("ignore:The model was trained on images of")
-
-
-@pytest.fixture(scope="module")
-def flux(tmp_path_factory, tokenizer_folder) -> Path:
-    """A folder with a small pipeline, without an adapter."""
-    folder = tmp_path_factory.mktemp("flux")
-    make_flux(tokenizer_folder).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def redux(tmp_path_factory) -> Path:
-    return save_redux(tmp_path_factory.mktemp("redux"))
 
 
 @pytest.fixture

@@ -22,25 +22,13 @@ from instantstyle.server import Settings
 from instantstyle.server.app import create_app
 from instantstyle.server.service import Service
 
-from ..parity.flux import make_flux, save_redux
+from ..parity.flux import save_redux
 from .conftest import decode, error_message
 
 URL = "/v1/images/generations"
 SMALL = {"size": "64x48", "num_inference_steps": 2, "seed": 1, "prompt": "a"}
 
 pytestmark = pytest.mark.filterwarnings("ignore:The model was trained on images of")
-
-
-@pytest.fixture(scope="module")
-def flux(tmp_path_factory, tokenizer_folder) -> Path:
-    folder = tmp_path_factory.mktemp("flux")
-    make_flux(tokenizer_folder).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def redux(tmp_path_factory) -> Path:
-    return save_redux(tmp_path_factory.mktemp("redux"))
 
 
 @pytest.fixture

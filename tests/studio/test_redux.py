@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -22,24 +21,11 @@ from instantstyle.studio.image_store import strip_paths
 from instantstyle.studio.page import build_page
 from instantstyle.studio.restore_settings import restore_form
 
-from ..parity.flux import make_flux, save_redux
 from .conftest import run_in_event_loop
 
 SIZES: dict[str, Any] = {"num_inference_steps": "2", "width": "64", "height": "48", "locked": True, "seed": "1"}
 
 pytestmark = pytest.mark.filterwarnings("ignore:The model was trained on images of")
-
-
-@pytest.fixture(scope="module")
-def flux(tmp_path_factory, tokenizer_folder) -> Path:
-    folder = tmp_path_factory.mktemp("flux")
-    make_flux(tokenizer_folder).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def redux(tmp_path_factory) -> Path:
-    return save_redux(tmp_path_factory.mktemp("redux"))
 
 
 @pytest.fixture

@@ -102,18 +102,8 @@ class FormValues:
 
 
 SAME_FIELDS = (
-    *(
-        "prompt",
-        "scale",
-        "crop",
-        "start",
-        "end",
-        "fuse",
-        "hold_layout",
-        "second_scale",
-        "redux_scale",
-        "negative_prompt",
-    ),
+    *("prompt", "negative_prompt", "scale", "crop", "start", "end", "fuse", "hold_layout"),
+    *("second_scale", "redux_scale"),
 )
 """Fields that have the same name and value on the page and in a recipe."""
 
