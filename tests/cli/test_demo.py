@@ -1,15 +1,17 @@
 """`instantstyle demo`: the comparison sheet, of the small random model in one step."""
 
+import json
 import os
 from dataclasses import replace
 
 import pytest
 from PIL import Image
 
-from instantstyle.cli.demo import _sample_held_out_rows
+from instantstyle.cli.demo import _list_rows
 from instantstyle.generation.comparison_sheet import LAYOUT, TILE_SIDE
 from instantstyle.models import CARDS
-from instantstyle.synthetic import THINGS
+from instantstyle.synthetic import THINGS, describe_thing
+from instantstyle.synthetic.demo_scenes import CHOICE, sample_demo_candidates
 
 
 @pytest.fixture(autouse=True)
@@ -65,10 +67,15 @@ def test_a_missing_reference_is_refused_in_one_line_and_nothing_is_written(run, 
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_no_default_reference_shows_a_prompted_thing(seed):
+def test_no_default_reference_shows_a_prompted_thing():
     prompted = [*THINGS[:10], "two cacti"]
-    rows = _sample_held_out_rows(", ".join(prompted), seed)
+    rows = _list_rows(", ".join(prompted))
     shown = [row.content.partition(" ")[2] for row in rows if row.content]
     assert len(shown) == 3
     assert not {*shown} & {*prompted, "cactus"}
+
+
+def test_the_references_of_the_default_prompt_are_the_chosen_scenes():
+    chosen = json.loads(CHOICE.read_text())["chosen"]
+    things = sample_demo_candidates().thing[chosen[:3]].tolist()
+    assert [row.content for row in _list_rows("a mushroom")] == [describe_thing(thing) for thing in things]

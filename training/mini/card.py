@@ -11,7 +11,8 @@ from textwrap import fill
 from typing import Any
 
 from findings import study, tables
-from instantstyle.synthetic import FILLS, GROUNDS, LAYOUTS, MINI_SCOPE, OUTLINES, Scope
+from instantstyle.metrics.classifier import ATTRIBUTES
+from instantstyle.synthetic import FILLS, GROUNDS, LAYOUTS, MINI_SCOPE, OUTLINES, Scope, demo_scenes
 from training.mini.checkpoint import STATES, read_record
 from training.mini.stage import Leg
 from training.mini.stages import STAGES
@@ -46,6 +47,16 @@ def format_ablations(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def format_readings(results: dict[str, dict[str, float]]) -> str:
+    """Format a row for each sampler, and one for the rendered scenes: what the classifier reads."""
+    titles = {name: "object" if name == "thing" else name for name in ATTRIBUTES}
+    lines = [f"| drawn by | {' | '.join(titles.values())} |", "|---" * (1 + len(titles)) + "|"]
+    lines += [
+        f"| {name} | {' | '.join(f'{shares[each]:.0%}' for each in titles)} |" for name, shares in results.items()
+    ]
+    return "\n".join(lines)
+
+
 def describe_scope(scope: Scope) -> str:
     """Describe what scenes of a scope show: '24 object classes, each on any of …'."""
     look, layouts = scope.looks, [number for number, often in enumerate(scope.layouts) if often]
@@ -74,10 +85,13 @@ def render_card() -> str:
     states = {name: legs for file in STATES.glob("*.safetensors") for name, legs in read_record(file).items()}
     table, ablations, next_needed, drawn = map(read_results, ("table", "needed", "needed-unet", "progress"))
     probe = study.read_results(study.RESULTS, ["blocks"])["blocks"]
+    demo = json.loads(demo_scenes.CHOICE.read_text())
     template = (Path(__file__).parent / "card.md").read_text()
     return template.format(
         scope=fill(describe_scope(MINI_SCOPE), WIDTH),
         known=MINI_SCOPE.things,
+        demo=demo,
+        demo_chosen=len(demo["chosen"]),
         training=format_training(read_results("training")),
         accuracy=", ".join(f"{name.replace('thing', 'object')} {share:.0%}" for name, share in table["judge"].items()),
         arms=format_table(table["arms"]),
@@ -91,7 +105,8 @@ def render_card() -> str:
         ablation_rows=format_ablations(ablations),
         next_training=format_training({name: states[name] for name in STAGES if name in states}),
         next_needed=next_needed,
-        drawn=drawn,
+        drawn=drawn["settings"],
+        readings=format_readings(drawn["read"]),
         next_share=next_needed["without"]["deep"]["transformers"] / next_needed["whole"] - 1,
     )
 

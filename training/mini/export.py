@@ -25,7 +25,7 @@ from training.mini.classifier import ClassifierStage
 from training.mini.clip import make_text_config
 from training.mini.controlnet import ControlNetStage
 from training.mini.frozen_models import FrozenClip, LatentCodec
-from training.mini.settings import CPU, SCHEDULE, TEXT_ENCODER_1, UNET
+from training.mini.settings import CPU, SAMPLER, TEXT_ENCODER_1, UNET
 from training.mini.stage import Leg, list_legs, load_averaged_module, load_averaged_part, load_state
 from training.mini.vae import fold_latent_statistics
 
@@ -65,7 +65,7 @@ def build_pipeline(folder: Path, unet_stage: str = "unet") -> StableDiffusionXLP
     models, codec = FrozenClip(folder).models, LatentCodec(folder)
     unet = UNet2DConditionModel(**UNET)
     unet.load_state_dict(load_averaged_part(unet_stage, "unet", folder))
-    scheduler: Any = DPMSolverMultistepScheduler(**SCHEDULE)
+    scheduler: Any = DPMSolverMultistepScheduler(**SAMPLER)
     return StableDiffusionXLPipeline(
         vae=fold_latent_statistics(codec.vae, codec.mean.flatten(), codec.std.flatten()),
         text_encoder=remove_projection(models.text_1),

@@ -3,7 +3,7 @@
     python -m training.mini.restore      # if there are no training states
     python -m training.mini.progress -o training/mini/results/progress.json
 
-The same scenes, rendered, show how often the classifier is right.
+Samplers and numbers of steps are compared. The same scenes, rendered, show how often the classifier is right.
 """
 
 import argparse
@@ -13,35 +13,43 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
 from instantstyle.metrics import attribute_labels, load_classifier
 from instantstyle.synthetic import Scenes, describe_scene, sample_scenes
 from training.mini.device import seeded_generator
 from training.mini.frozen_models import size_conditioning
-from training.mini.settings import IMAGE_SIZE, LATENT_CHANNELS, LATENT_SCALE, SCHEDULE, TRAINING_SCOPE
+from training.mini.settings import IMAGE_SIZE, LATENT_CHANNELS, LATENT_SCALE, SAMPLER, SCHEDULE, TRAINING_SCOPE
 from training.mini.stage import load_averaged_module
 from training.mini.unet import UnetStage
 from training.mini.vae import Images
 
-STEPS, GUIDANCE = 20, 3.0
+GUIDANCE = 3.0
+RENDERED = "rendered scenes"
+SAMPLERS: dict[str, tuple[Any, Sequence[int]]] = {
+    "DDIM": (DDIMScheduler(**SCHEDULE, clip_sample=False), [20]),  # latents are not images, which are clipped
+    "DPM-Solver++ (2M)": (DPMSolverMultistepScheduler(**SCHEDULE), [8, 20]),
+    "SDE-DPM-Solver++ (2M)": (DPMSolverMultistepScheduler(**SAMPLER), [4, 8, 12, 20]),
+}
+"""Schedulers of diffusers, and the numbers of steps with which each one is measured."""
 
 
 @torch.no_grad()
-def draw(stage: UnetStage, scenes: Scenes, seed: int) -> Images:
-    """Draw scenes from their full captions, by DDIM with classifier-free guidance."""
+def draw(stage: UnetStage, scenes: Scenes, seed: int, scheduler: Any, steps: int) -> Images:
+    """Draw scenes from their full captions, with classifier-free guidance."""
     count, latent_size = len(scenes), IMAGE_SIZE // LATENT_SCALE
     captions = [describe_scene(scenes, row, look=True) for row in range(count)]
     text = [torch.cat([part, torch.zeros_like(part)]) for part in stage.clip.encode_text(captions)]
     sizes = size_conditioning(scenes, IMAGE_SIZE, torch.zeros(count, dtype=torch.bool)).repeat(2, 1)
-    latents = torch.randn(count, LATENT_CHANNELS, latent_size, latent_size, generator=seeded_generator(seed))
-    scheduler: Any = DDIMScheduler(**SCHEDULE, clip_sample=False)  # latents are not images
-    scheduler.set_timesteps(STEPS)
+    generator = seeded_generator(seed)
+    latents = torch.randn(count, LATENT_CHANNELS, latent_size, latent_size, generator=generator)
+    noise = {} if isinstance(scheduler, DDIMScheduler) else {"generator": generator}  # DDIM here adds none
+    scheduler.set_timesteps(steps)
     for timestep in scheduler.timesteps:
         velocity = stage.network(latents.repeat(2, 1, 1, 1), timestep.repeat(2 * count), *text, sizes)
         with_text, without = velocity.chunk(2)
         guided = without + GUIDANCE * (with_text - without)
-        latents = scheduler.step(guided, timestep, latents).prev_sample
+        latents = scheduler.step(guided, timestep, latents, **noise).prev_sample
     return stage.codec.decode(latents)
 
 
@@ -53,10 +61,14 @@ def read_accuracy(images: Images, scenes: Scenes) -> dict[str, float]:
 
 
 def measure_progress(stage: UnetStage, images: int, seed: int) -> dict[str, dict[str, float]]:
-    """Measure drawn images and the rendered ones of the same scenes."""
+    """Measure the images that each sampler draws, and the rendered ones of the same scenes."""
     scenes = sample_scenes(images, seeded_generator(seed), TRAINING_SCOPE)
-    rendered = scenes.render(IMAGE_SIZE, seeded_generator(seed))
-    return {"drawn": read_accuracy(draw(stage, scenes, seed), scenes), "rendered": read_accuracy(rendered, scenes)}
+    drawn = {
+        f"{name}, {steps} steps": read_accuracy(draw(stage, scenes, seed, scheduler, steps), scenes)
+        for name, (scheduler, numbers) in SAMPLERS.items()
+        for steps in numbers
+    }
+    return {**drawn, RENDERED: read_accuracy(scenes.render(IMAGE_SIZE, seeded_generator(seed)), scenes)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,8 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     stage = UnetStage(args.folder)
     load_averaged_module(stage, args.folder)
-    settings = dict(images=args.images, seed=args.seed, steps=STEPS, guidance=GUIDANCE)
-    results = dict(settings=settings, **measure_progress(stage, args.images, args.seed))
+    settings = dict(images=args.images, seed=args.seed, guidance=GUIDANCE)
+    results = dict(settings=settings, read=measure_progress(stage, args.images, args.seed))
     args.output.write_text(json.dumps(results, indent=1) + "\n")
 
 

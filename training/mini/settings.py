@@ -181,5 +181,9 @@ SCHEDULE: dict[str, Any] = dict(
     timestep_spacing="trailing",
 )
 
+SAMPLER: dict[str, Any] = SCHEDULE | dict(algorithm_type="sde-dpmsolver++")
+"""The scheduler that `export` ships, diffusers' `DPMSolverMultistepScheduler`. The noise that it adds in each step
+corrects errors of the steps before; `training/mini/results/progress.json` has its figures."""
+
 IMAGE_TOKENS = 4
 """Tokens that the adapter makes of an image embedding."""

@@ -33,7 +33,9 @@ def run(
 ) -> None:
     """Generate a comparison sheet: reference, no reference, all blocks, style blocks, content removed.
 
-    Without --style the references are three images of the synthetic dataset in held-out styles.
+    Without --style the references are three images of the synthetic dataset in held-out styles, chosen by a rule: with
+    the prompt and the seed of this command's defaults, all blocks show the reference's object, and the style blocks
+    show what the prompt names.
     """
     from ..generation.comparison_sheet import ComparisonRow, render_comparison_sheet
     from ..imaging.loading import open_reference
@@ -45,7 +47,7 @@ def run(
     # The rule for this value is that of a recipe.
     checked = Recipe.model_validate({"prompt": prompt, "seed": 0, "crop": crop})
     rows = [ComparisonRow(open_reference(path), content) for path in style or ()]
-    rows = rows or _sample_held_out_rows(prompt, seed)
+    rows = rows or _list_rows(prompt)
     styled = load(model)
     styled.pipe.set_progress_bar_config(disable=True)
     with progress(unit="images") as on_image:
@@ -53,19 +55,13 @@ def run(
     print(save_png(sheet, output, force=force))
 
 
-def _sample_held_out_rows(prompt: str, seed: int) -> list["ComparisonRow"]:
+def _list_rows(prompt: str) -> list["ComparisonRow"]:
     """Render three references in styles that mini was not trained on, none of what the prompt names."""
-    import torch
-
     from ..generation.comparison_sheet import ComparisonRow
-    from ..synthetic import MINI_SCOPE, THINGS, describe_thing, sample_scenes, to_pil_image
-    from ..synthetic.vocabulary import find_known_things
+    from ..synthetic import describe_thing, to_pil_image
+    from ..synthetic.demo_scenes import list_demo_scenes
 
-    generator = torch.Generator().manual_seed(seed)
-    scenes = sample_scenes(200, generator, MINI_SCOPE, held_out=True)
-    requested = torch.tensor([THINGS.index(thing) for thing in find_known_things(prompt)])
-    fits = scenes.look.held_out & (scenes.layout.category == 0) & ~torch.isin(scenes.thing, requested)
-    chosen = scenes[fits.nonzero()[:3, 0]]
-    contents = map(describe_thing, chosen.thing.tolist())
-    images = map(to_pil_image, chosen.render(192))
+    scenes = list_demo_scenes(prompt, 3)
+    contents = map(describe_thing, scenes.thing.tolist())
+    images = map(to_pil_image, scenes.render(192))
     return [ComparisonRow(image, content) for image, content in zip(images, contents, strict=True)]
