@@ -8,10 +8,18 @@ from diffusers import UNet2DConditionModel
 
 from instantstyle.core.ip_adapter import cross_attention_layers
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
-from training.mini.adapter import install_adapter, make_initial_weights, to_standard_state_dict
-from training.mini.settings import CROSS_DIM, EMBEDDING_DIM, IMAGE_TOKENS
+from instantstyle.synthetic import sample_scenes
+from training.mini.adapter import (
+    MISNAMED_SHARE,
+    install_adapter,
+    make_initial_weights,
+    misname,
+    to_standard_state_dict,
+)
+from training.mini.settings import CROSS_DIM, EMBEDDING_DIM, IMAGE_TOKENS, TRAINING_SCOPE
 
 from ..conftest import make_unet
+from ..helpers import seeded_generator
 
 
 @pytest.fixture
@@ -70,3 +78,13 @@ def test_only_the_adapter_is_trained(unet):
     module = install_adapter(unet, make_initial_weights(unet))
     trained = {id(weight) for weight in unet.parameters() if weight.requires_grad}
     assert trained == {id(weight) for weight in module.parameters()}
+
+
+def test_a_share_of_the_scenes_is_named_as_another_object_and_otherwise_unchanged():
+    scenes = sample_scenes(2000, seeded_generator(0), TRAINING_SCOPE)
+    named = misname(scenes, seeded_generator(1))
+    share = (named.thing != scenes.thing).float().mean().item()
+    assert share == pytest.approx(MISNAMED_SHARE, abs=0.04)
+    assert {*named.thing.tolist()} == {*range(TRAINING_SCOPE.things)}
+    assert named.look is scenes.look
+    assert named.layout is scenes.layout

@@ -2,11 +2,13 @@
 
 The adapter acts in all eleven blocks. The reference is the image to be generated itself, or sometimes an
 abstract image in the same colours. Image and text are dropped independently, the text more often than
-guidance requires, so that the image has to convey what it shows. An adapter trained in this way transfers the
-object of the reference as well as its look: the content leakage that InstantStyle reduces.
+guidance requires, and some captions name another object, so that the image has to convey what it shows even where
+the text says otherwise. An adapter trained in this way transfers the object of the reference as well as its look: the
+content leakage that InstantStyle reduces.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +27,8 @@ from training.mini.settings import CROSS_DIM, EMBEDDING_DIM, IMAGE_SIZE, IMAGE_T
 from training.mini.stage import Scalar, Stage, load_averaged_module, masked_mean
 from training.mini.unet import UnetStage
 
-IMAGE_DROPOUT, CAPTION_DROPOUT = 0.1, 0.7
+IMAGE_DROPOUT, CAPTION_DROPOUT = 0.1, 0.5
+MISNAMED_SHARE = 0.3  # share of captions that name another object, as captions of the web are often wrong
 ABSTRACT_SHARE = 0.15  # share of references replaced by an abstract image in the same colours
 NOISE_BIAS = 1.5
 
@@ -68,8 +71,15 @@ class AdapterStage(Stage[nn.ModuleDict]):
         """
         abstract_images = render_abstract_images(scenes.look, IMAGE_SIZE, generator)
         embeds = self.unet.clip.encode_image(abstract_images)
-        captions = sample_captions(scenes, generator, thing=1.0, layout=0.3, look=0.0)
+        captions = sample_captions(misname(scenes, generator), generator, thing=1.0, layout=0.3, look=0.0)
         return embeds, *self.unet.clip.encode_text(captions.texts)
+
+
+def misname(scenes: Scenes, generator: Generator) -> Scenes:
+    """Replace the object of a share of the scenes by a random one, for their captions."""
+    others = torch.randint(TRAINING_SCOPE.things, (len(scenes),), generator=generator)
+    is_wrong = torch.rand(len(scenes), generator=generator) < MISNAMED_SHARE
+    return replace(scenes, thing=torch.where(is_wrong, others, scenes.thing))
 
 
 def make_initial_weights(unet: UNet2DConditionModel) -> AdapterWeights:
