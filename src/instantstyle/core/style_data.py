@@ -85,6 +85,8 @@ class StyleData:
     tuned_for: str | None = None
     """How its maker joined it to the text's attention, a value of `fuse`: a call that does otherwise warns. None for
     any."""
+    removed_from_parts: tuple[str, ...] = ()
+    """For a mix, the parts from which content was removed before they were mixed: `ink.png − "a cat" × 0.5`."""
     adapter: str = ""
     """Name of the adapter that it was made for, of those of one pipeline; empty for the first. Not saved."""
 
