@@ -28,14 +28,18 @@ class StrictModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    label: ClassVar[str] = ""
+    """What messages call the model; by default the name of its class."""
+
     aliases: ClassVar[Mapping[str, str]] = {}
     """Names by which users may call fields elsewhere, for hints on unknown fields."""
 
     @model_validator(mode="wrap")
     @classmethod
     def _raise_job_error(cls, fields: object, validate: Callable[[object], Self]) -> Self:
+        label = cls.label or cls.__name__
         if faults := list(islice(find_faults(fields, _list_flags(cls)), MAX_ERRORS)):
-            raise JobError(f"{cls.__name__} is invalid: {'; '.join(faults)}.")
+            raise JobError(f"{label} is invalid: {'; '.join(faults)}.")
         try:
             return validate(fields)
         except ValidationError as error:
@@ -43,7 +47,9 @@ class StrictModel(BaseModel):
             errors = _merge_alternatives(error.errors(include_url=False), fields)
             details = "; ".join(_describe_error(each, known, cls.aliases) for each in errors[:MAX_ERRORS])
             more = f"; and {len(errors) - MAX_ERRORS} more" if len(errors) > MAX_ERRORS else ""
-            raise JobError(f"{cls.__name__} is invalid: {details}{more}.") from None
+            refusal = JobError(f"{label} is invalid: {details}{more}.")
+            refusal.fields = tuple(dict.fromkeys(str(each["loc"][0]) for each in errors if each["loc"]))
+            raise refusal from None
 
 
 @cache
