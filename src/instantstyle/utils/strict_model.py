@@ -1,5 +1,6 @@
 """`StrictModel`: pydantic's model with errors of this package, in one line."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -120,4 +121,12 @@ def _describe_error(error: "ErrorDetails", known: list[str], aliases: Mapping[st
     if error["type"] == "missing":
         return f"{field} is missing"
     rule = error["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
-    return f"{field} is {shorten(error['input'])}, {rule}" if field else rule
+    return f"{field} is {shorten(error['input'])}, {rule}{_suggest_literal(error)}" if field else rule
+
+
+def _suggest_literal(error: "ErrorDetails") -> str:
+    """Suggest the allowed word that is most similar to one that is none of them; empty if none is."""
+    if error["type"] != "literal_error" or not isinstance(error["input"], str):
+        return ""
+    near = get_close_matches(error["input"], re.findall("'([^']*)'", error.get("ctx", {}).get("expected", "")), n=1)
+    return f" (perhaps {near[0]})" if near else ""
