@@ -82,8 +82,12 @@ def test_style_and_layout_come_from_two_references(run_example):
 
 @pytest.mark.slow
 def test_a_portable_style_needs_no_adapter(run_example):
+    """It writes files of its own, and a second time as well."""
+    Path("ink.style.safetensors").write_bytes(b"of docs/artist.md")
+    run_example("portable_style.py", "another", "ink.png")
     styled = run_example("portable_style.py", "a", "ink.png", "--content", "b")
-    style = Style.load("ink.style.safetensors")
+    assert Path("ink.style.safetensors").read_bytes() == b"of docs/artist.md"
+    style = Style.load("portable.style.safetensors")
     assert repr(style).startswith('Style(ink.png − "b"')
     assert [bound.family for bound in style.bindings] == [styled.architecture.name]
     plain = instantstyle.load(styled.recipe_fields["model"], plain=True)
@@ -105,6 +109,7 @@ def test_the_loop_reports_each_step_and_leaves_the_pipeline_as_it_was(run_exampl
 def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
     """Every cell that ends with an expression shows an image or a style."""
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    (tmp_path / "ink.style.safetensors").write_bytes(b"of an earlier run")
     notebook = nbformat.read(EXAMPLES / "style_sheet.ipynb", as_version=4)
     assert all(cell.get("outputs", []) == [] for cell in notebook.cells), "commit the notebook without its outputs"
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()

@@ -238,3 +238,17 @@ def test_a_value_that_fits_no_alternative_is_described_once_at_its_place(fields,
     with pytest.raises(JobError) as refusal:
         Recipe.model_validate({"prompt": "a", "seed": 1, **fields})
     assert str(refusal.value).startswith(f"Recipe is invalid: {message}")
+
+
+def test_a_typo_in_a_word_is_answered_with_the_nearest_one():
+    for field, wrong, near in (
+        ("removal", "claen", "clean"),
+        ("combine", "avrage", "average"),
+        ("crop", "centre", "center"),
+        ("fuse", "adian", "adain"),
+        ("shared", "swop", "swap"),
+    ):
+        with pytest.raises(JobError, match=rf"{field} is '{wrong}', should be .* \(perhaps {near}\)"):
+            Recipe.model_validate({"prompt": "a", "seed": 0, field: wrong})
+    with pytest.raises(JobError, match=r"'adain'\.$"):
+        Recipe.model_validate({"prompt": "a", "seed": 0, "fuse": "x"})

@@ -17,7 +17,13 @@ from difflib import get_close_matches
 
 
 class InstantStyleError(Exception):
-    """Base class: `except InstantStyleError` catches every error that a caller or user can cause."""
+    """Base class: `except InstantStyleError` catches every error that a caller or user can cause.
+
+    Attributes:
+        fields: Names of the fields of a recipe or request that are not valid, where they are known.
+    """
+
+    fields: tuple[str, ...] = ()
 
 
 class CheckpointError(InstantStyleError):

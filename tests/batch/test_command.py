@@ -214,3 +214,9 @@ def test_edges_without_opencv_are_refused_with_the_rows_that_need_them(run, monk
         True,
     )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--styles", "ink.png"), ("--seeds", "1:3")])
+def test_prompts_that_are_missing_are_asked_for(run, flag, value):
+    done = run("batch", flag, value)
+    assert (done.code, done.err) == (2, f"instantstyle: There are no prompts for {flag}; add --prompts.\n")

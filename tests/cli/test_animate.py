@@ -203,6 +203,26 @@ def test_a_plan_counts_loras_motion_modules_and_another_vae(run, model, motion, 
     assert "`hf download owner/motion config.json diffusion_pytorch_model.safetensors`" in absent
 
 
+def test_a_model_that_no_motion_adapter_extends_is_refused_before_anything_is_fetched(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("instantstyle.loaders.weight_files.fetch_file", None)
+    (tmp_path / "pixart").mkdir()
+    (tmp_path / "pixart" / "model_index.json").write_text('{"_class_name": "PixArtSigmaPipeline"}')
+    for model in (None, "flux-dev", "kolors", "pixart"):
+        words = ("animate", "a", "--motion-adapter", "owner/motion", *(("--model", model) if model else ()))
+        for more in ((), ("--plan",)):
+            done = run(*words, *more)
+            message = f"{model or 'mini'} cannot be animated: motion adapters extend SD1.5 and SDXL"
+            assert (done.code, done.err.count("\n"), message in done.err) == (2, 1, True), done.err
+
+
+def test_a_plan_refuses_files_of_another_kind(run, model):
+    save_file({"image_embeds": torch.zeros(1, 4)}, "ink.style.safetensors")
+    for verb, flag in (("animate", "--motion-adapter"), ("generate", "--vae"), ("generate", "--lora")):
+        done = run(verb, "a", "--model", model, "--device", "cpu", "--plan", flag, "ink.style.safetensors")
+        assert (done.code, done.err.count("\n")) == (2, 1), done.err
+        assert "no tensor has a name of one; it has image_embeds" in done.err
+
+
 def test_mp4_without_its_library_is_refused_before_the_model_is_loaded(run, model, motion, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     done = run("animate", "a", "--model", "no-model", "--motion-adapter", motion, "-o", "a.mp4")

@@ -79,3 +79,18 @@ def test_the_references_of_the_default_prompt_are_the_chosen_scenes():
     chosen = json.loads(CHOICE.read_text())["chosen"]
     things = sample_demo_candidates().thing[chosen[:3]].tolist()
     assert [row.content for row in _list_rows("a mushroom")] == [describe_thing(thing) for thing in things]
+
+
+def test_device_steps_and_guidance_reach_the_calls(run, monkeypatch):
+    given = {}
+
+    def render(styled, prompt, rows, **arguments):
+        given.update(arguments, device=styled.pipe.device.type)
+        return Image.new("RGB", (8, 8))
+
+    monkeypatch.setattr("instantstyle.generation.comparison_sheet.render_comparison_sheet", render)
+    assert run("demo", "--device", "cpu", "--steps", 2, "--guidance", 3).code == 0
+    assert (given["device"], given["num_inference_steps"], given["guidance_scale"]) == ("cpu", 2, 3)
+    done = run("demo", "--steps", 0, "--force")
+    assert (done.code, "--steps is 0" in done.err) == (2, True)
+    assert "no-device" in run("demo", "--device", "no-device", "--force").err

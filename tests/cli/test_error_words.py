@@ -4,7 +4,9 @@ import warnings
 from pathlib import Path
 
 import pytest
+import typer
 
+from instantstyle.cli import app
 from instantstyle.cli.error_words import name_options, reword_messages
 from instantstyle.cli.recipe_options import RECIPE_OPTIONS
 from instantstyle.errors import JobError, RequestWarning
@@ -31,6 +33,18 @@ def test_every_alias_is_an_option_of_the_field_that_it_names():
     assert {
         name: name in RECIPE_OPTIONS and field in Recipe.model_fields for name, field in FIELD_ALIASES.items()
     } == (dict.fromkeys(FIELD_ALIASES, True))
+
+
+def test_every_alias_is_named_by_a_flag_that_its_command_takes():
+    flags = {
+        flag
+        for command in typer.main.get_command(app).commands.values()
+        for option in command.params
+        for flag in option.opts
+    }
+    named = {field: name_options(field, [*RECIPE_OPTIONS]) for field in FIELD_ALIASES.values() if "_" in field}
+    assert {field: flag for field, flag in named.items() if flag not in flags} == {}
+    assert named["texture_references"] == "--texture-from"
 
 
 def test_errors_keep_their_class_and_warnings_of_libraries_their_text():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import pytest
 import typer
 
 from instantstyle import __version__
+from instantstyle.batch.backends.local import GPU_BATCH_SIZE
 from instantstyle.cli import app
+from instantstyle.evaluation.arms import ARMS, GROUPS
 
 COMMAND: Any = typer.main.get_command(app)
 VERBS = {
@@ -45,6 +48,29 @@ def test_every_option_is_in_a_group_and_explained():
         if param.param_type_name == "option" and not (getattr(param, "rich_help_panel", None) and param.help)
     ]
     assert wrong == []
+
+
+def test_help_names_only_options_of_its_own_verb():
+    wrong = {
+        f"{name} {param.name} {flag}"
+        for name, verb in VERBS.items()
+        for param in verb.params
+        for flag in re.findall(r"--[a-z][a-z-]*", getattr(param, "help", None) or "")
+        if flag not in {known for each in verb.params for known in (*each.opts, *each.secondary_opts)}
+    }
+    assert wrong == set()
+
+
+def test_help_says_what_defaults_depend_on_and_what_values_there_are():
+    texts = {(name, param.name): param.help for name, verb in VERBS.items() for param in verb.params if param.name}
+    assert "By default 1, with --keep-content 1.2" in texts["restyle", "scale"]
+    assert f"1 on a CPU, {GPU_BATCH_SIZE} on a GPU" in texts["batch", "batch"]
+    arms = texts["evaluate", "arms"]
+    missing = [
+        word for word in (*ARMS, *GROUPS, "all-subtract", "precise-style") if not re.search(re.escape(word), arms)
+    ]
+    assert missing == []
+    assert all("style" in texts["evaluate", name] for name in ("clip", "dino", "csd"))
 
 
 def test_the_version_is_printed_by_flag_and_verb(run):

@@ -163,11 +163,11 @@ def test_an_unreadable_image_is_skipped_only_with_skip_bad(call, model, images, 
 
 @pytest.mark.slow
 def test_progress_is_printed_in_a_pipe(run, model, images):
-    words = ["--styles", "a.png", "b.png", "--prompts", "a", "-o", "found"]
+    words = ["--styles", "a.png", "b.png", "--prompts", "a", "b", "-o", "found"]
     lines = run("probe", "--model", model, *words, *SMALL).err.splitlines()
-    counts = [line for line in lines if line.endswith(" cells")]
-    # 24 arms (no block, all, each of 11 alone and off) with 2 references.
-    assert counts == [f"{done} of 48 cells" for done in (5, 10, 15, 20, 24, 29, 34, 39, 44, 48)]
+    counts = [line for line in lines if line.endswith(" images")]
+    # 24 arms (no block, all, each of 11 alone and off) with 2 references and 2 prompts.
+    assert counts == [f"{2 * done} of 96 images" for done in (5, 10, 15, 20, 24, 29, 34, 39, 44, 48)]
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from instantstyle import Style, StyleError
+from instantstyle.generation.style_card import describe_style
 
 from ..helpers import seeded_generator
 from .test_style_file import are_equal, make_bound
@@ -151,11 +152,33 @@ def test_only_layers_that_all_parts_have_are_mixed():
     assert list(mixed.bindings[0].layers) == [name]
 
 
-def test_authors_and_licences_of_the_parts_are_combined():
-    mixed = Style.mix(
-        {make_style(0, author="Ada", licence="CC0"): 2, make_style(1, author="Bo", licence="CC0"): 1, make_style(2): 1}
+def test_the_parts_of_a_mix_that_name_no_author_or_licence_stay_unknown():
+    ink, neon = make_style(0), make_style(1, author="Ada", licence="CC0-1.0")
+    mixed = Style.mix({ink: 2, neon: 1})
+    assert (mixed.author, mixed.licence) == ("unknown, Ada", "unknown; CC0-1.0")
+    again = Style.mix({mixed: 2, make_style(2, author="Bo", licence="CC0-1.0"): 1, make_style(3): 0.5})
+    assert (again.author, again.licence) == ("unknown, Ada, Bo", "unknown; CC0-1.0")
+    assert {(each.author, each.licence) for each in (Style.mix({ink: 1, make_style(2): 1}), ink)} == {("", "")}
+
+
+def test_a_mix_says_what_was_removed_from_its_parts(tmp_path):
+    mixed = Style.mix({without_cat(make_style(0)): 2, make_style(1): 1})
+    assert mixed.removed_from_parts == ('a − "a cat" × 0.5',)
+    again = Style.mix({mixed: 2, without_cat(make_style(2), 0.3): 1, without_cat(make_style(3), 0): 1})
+    assert again.removed_from_parts == ('a − "a cat" × 0.5', 'c − "a cat" × 0.3')
+    loaded = Style.load(replace(again, name="own").save(tmp_path / "a.style.safetensors"))
+    found = [dict(describe_style(style, "1 kB"))["removed"] for style in (loaded, without_cat(mixed), make_style(0))]
+    listed = 'from its parts: a − "a cat" × 0.5'
+    assert found == [f'{listed}; c − "a cat" × 0.3', f"a cat (× 0.5, subtract); {listed}", "nothing"]
+
+
+def test_what_a_mix_still_removes_itself_is_not_listed_of_its_parts():
+    mixed = Style.mix({without_cat(make_style(0)): 1, without_cat(make_style(1)): 1})
+    assert (mixed.content, mixed.removed_from_parts) == (("a cat",), ())
+    keys = Style.mix(
+        [(without_cat(make_bound_style(0)).with_binding(make_bound()), 1), (make_bound_style(1), 1)], on="keys"
     )
-    assert (mixed.author, mixed.licence) == ("Ada, Bo", "CC0")
+    assert keys.removed_from_parts == ('a − "a cat" × 0.5',)
 
 
 def test_style_files_can_be_mixed_and_the_mix_saved(tmp_path):

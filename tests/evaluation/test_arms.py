@@ -4,10 +4,10 @@ import pytest
 
 from instantstyle.core.content_removal import CONTENT_SCALES
 from instantstyle.errors import BlockError, JobError
-from instantstyle.evaluation import parse_scales, select_arms
+from instantstyle.evaluation import describe_left_out, parse_scales, select_arms
 from instantstyle.evaluation.arms import REMOVAL_ARMS
 from instantstyle.evaluation.curves import COLOURS
-from instantstyle.unet.architectures import SDXL, Architecture
+from instantstyle.unet.architectures import MINI, SDXL, Architecture
 
 
 def arm_names(*names: str, architecture: Architecture = SDXL, contents=("a cat", None)) -> list[str]:
@@ -87,3 +87,14 @@ def test_a_network_without_roles_has_the_other_removal_arms():
         *(f"all blocks, {removal}" for removal in CONTENT_SCALES),
         "all blocks, away from the next",
     ]
+
+
+def test_what_is_left_out_is_described_by_its_reason():
+    [line] = describe_left_out(None, MINI, [None])
+    assert line.startswith("without the arm removed: content is removed, and it is not known what")
+    assert describe_left_out(None, MINI, ["a cat"]) == []
+    words, one = describe_left_out(["cures"], MINI, [None])
+    assert words.startswith("without the arms all-subtract, all-project, all-mask, style-subtract,")
+    assert one.startswith("without the arms all-negative, style-negative: the next reference would be")
+    # Those that are named alone are errors.
+    assert describe_left_out(["removed"], MINI, [None]) == []

@@ -1,8 +1,11 @@
 """The files around the package agree with it: workflows, Makefile, citation, links of the pages in the root."""
 
 import re
+import subprocess
+import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 import instantstyle
@@ -11,6 +14,9 @@ from .documentation import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text()
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+NOT_SHIPPED = {".", "..", ".venv", "build", "dist", "demo.png"}
+"""What `make` makes."""
+
 TARGETS = {*re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE)}
 
 
@@ -68,3 +74,24 @@ def test_a_missing_link_is_found(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("[a](page.md#b) [c](https://example.org/d) [e](f.md)")
     assert find_missing_links(page) == {"f.md"}
+
+
+def test_the_sdist_has_what_make_and_the_documentation_need():
+    """Also unpacked from the sdist, where what is missing is not here."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    included = {name.lstrip("/") for name in settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]}
+    assert [name for name in sorted(included) if not (ROOT / name).exists()] == []
+    read = MAKEFILE + (ROOT / "mkdocs.yml").read_text() + (ROOT / ".ci" / "run").read_text()
+    needed = {word for word in re.findall(r"[.\w-]+", read) if (ROOT / word).exists()} - NOT_SHIPPED
+    links = {link for page in ROOT.glob("docs/*.md") for link in re.findall(r"\]\(\.\./([.\w-]+)", page.read_text())}
+    assert {"constraints.txt", "tests", "docs"} <= needed
+    assert (needed | links) - included - {"pyproject.toml"} == set()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="an unpacked sdist has no history")
+def test_all_that_is_tracked_is_in_the_sdist():
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    included = {name.lstrip("/") for name in settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]}
+    # hatchling adds these two.
+    assert {name.partition("/")[0] for name in done.stdout.split()} - included == {"pyproject.toml", ".gitignore"}

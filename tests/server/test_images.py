@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import sys
 from typing import cast
 
@@ -359,7 +360,7 @@ def test_a_streamed_edit_has_its_own_event_types(client, ink):
     [
         ({"n": 0}, "n is 0, should be greater than or equal to 1"),
         ({"promt": "a cat"}, "there is no field promt (perhaps prompt)"),
-        ({"size": "17x16"}, "width is 17, should be a multiple of 8"),
+        ({"size": "17x16"}, "size is '17x16', should have sides that are multiples of 8"),
         ({"scale": 11}, "scale is 11, should be less than or equal to 10"),
         ({"response_format": "url"}, "response_format is 'url', should be 'b64_json'"),
         ({"scheduler": "eulr"}, "Did you mean euler?"),
@@ -414,7 +415,53 @@ def test_settings_that_cannot_act_on_a_stored_style_are_refused(client, serve, i
 def test_a_mask_is_refused(client, ink):
     files = {"image": ("ink.png", ink), "mask": ("mask.png", ink)}
     response = client.post(EDITS, data={"prompt": "a rocket"}, files=files)
-    assert "mask is not supported" in error_message(response)
+    assert error_message(response) == "mask is not supported: this service takes no mask; leave it out."
+    assert response.json()["error"]["param"] == "mask"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"foo": 1}, "foo"),
+        ({"size": "100x100"}, "size"),
+        ({"size": "big"}, "size"),
+        ({"size": "9000x9000"}, "size"),
+        ({"prompt": None}, "prompt"),
+        ({"content": [" "]}, "content"),
+        ({"n": 900}, "n"),
+        ({"model": "sdxl"}, "model"),
+        ({"style": "nowhere"}, "style"),
+        ({"texture": "nowhere"}, "texture"),
+        ({"blocks": "probe.json"}, "blocks"),
+        ({"partial_images": 1}, "partial_images"),
+        ({"redux_scale": 0.5}, "redux_scale"),
+        ({"first_seed": 1}, None),
+    ],
+)
+def test_an_error_names_the_field_that_it_is_about_and_no_class(client, fields, param):
+    response = post_generation(client, **fields)
+    assert response.json()["error"]["param"] == param
+    assert not re.search(r"GenerationRequest|Recipe", error_message(response))
+
+
+def test_the_forms_of_edits_and_styles_name_their_fields_too(client, ink):
+    files = [("image", ("ink.png", ink))]
+    answers = [
+        client.post(url, data=fields, files=files).json()["error"]
+        for url, fields in (
+            (EDITS, {"prompt": "a", "strength": "0.5"}),
+            (EDITS, {"prompt": "a", "control": "depth"}),
+            (EDITS, {"prompt": "a", "blocks": "["}),
+            ("/v1/styles", {"nam": "ink"}),
+        )
+    ]
+    assert [answer["param"] for answer in answers] == ["strength", "control", "blocks", "nam"]
+    assert answers[-1]["message"] == "This request is invalid: there is no field nam (perhaps name)."
+
+
+@pytest.mark.parametrize(("moderation", "status"), [("auto", 200), ("low", 200), ("high", 400)])
+def test_moderation_has_no_effect_but_its_values_are_those_of_openai(client, moderation, status):
+    assert post_generation(client, moderation=moderation).status_code == status
 
 
 def test_another_model_is_not_found(client):

@@ -40,7 +40,12 @@ def test_generate_returns_images_of_the_requested_size(client):
 
 def test_generate_accepts_the_fields_of_openai(client):
     answer = client.images.generate(
-        prompt="a rocket", response_format="b64_json", output_format="webp", output_compression=80, user="ada"
+        prompt="a rocket",
+        response_format="b64_json",
+        output_format="webp",
+        output_compression=80,
+        user="ada",
+        moderation="low",
     )
     assert answer.output_format == "webp"
     assert decode({"b64_json": answer.data[0].b64_json}).format == "WEBP"

@@ -57,6 +57,24 @@ def test_styles_are_listed_described_and_deleted(client, ink):
     assert client.get(f"{STYLES}/{first['id']}").status_code == 404
 
 
+def test_a_style_is_described_and_deleted_by_a_name_that_is_its_own(client, ink):
+    one, two, other = (add(client, ink, name=name).json()["id"] for name in ("ink", "ink", "néon"))
+    for request in (client.get, client.delete):
+        response = request(f"{STYLES}/ink")
+        assert (response.status_code, f"{one}, {two}" in error_message(response)) == (409, True)
+    assert client.get(f"{STYLES}/ne\u0301on").json()["id"] == other
+    assert client.delete(f"{STYLES}/néon").json() == {"id": other, "object": "style", "deleted": True}
+    client.delete(f"{STYLES}/{two}")
+    assert client.delete(f"{STYLES}/ink").json()["id"] == one
+    assert client.delete(f"{STYLES}/ink").status_code == 404
+
+
+def test_a_style_of_the_library_is_not_deleted(serve, styled, reference, library):
+    library.mkdir(exist_ok=True)
+    path = styled.style(reference).save(library / f"neon{SUFFIX}", force=True)
+    assert (serve(library=True).delete(f"{STYLES}/neon").status_code, path.is_file()) == (404, True)
+
+
 def test_another_key_can_neither_list_nor_use_a_style(serve, ink):
     client = serve(keys=Keys([ADA, BOB]))
     style = add(client, ink, bearer(ADA), name="ink").json()["id"]

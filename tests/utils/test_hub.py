@@ -25,6 +25,7 @@ def test_a_missing_file_is_reported_with_the_command_that_downloads_it():
     message = str(error.value)
     assert "`hf download owner/name weights.safetensors --revision abc123`" in message
     assert "\n" not in message
+    assert message.count("HF_HUB_OFFLINE") == 1
 
 
 def test_a_string_that_is_not_a_hub_id_is_rejected():
@@ -60,6 +61,7 @@ def test_a_hub_that_does_not_answer_is_asked_once_and_named_at_once(unreachable,
     with pytest.raises(ModelError, match=r"offline: http://127\.0\.0\.1:9 does not answer: Connect\w+\)") as error:
         fetch_file("owner/name", "weights.safetensors", "abc123")
     assert perf_counter() - start < 2
+    assert str(error.value).count("does not answer") == 1
     assert "`hf download owner/name weights.safetensors --revision abc123`" in str(error.value)
 
 

@@ -29,9 +29,12 @@ def run(
 ) -> None:
     """Generate an animation of a prompt in the style of a reference, with AnimateDiff's motion modules.
 
-    The model is one of SD1.5 or SDXL. The style acts alike in all frames, or as strongly as --frame-weights says. An
-    .mp4 needs the extra instantstyle[video].
+    --model names one of SD1.5 or SDXL; mini cannot be animated. The style acts alike in all frames, or as strongly as
+    --frame-weights says. An .mp4 needs the extra instantstyle[video].
     """
+    from ..models.motion_adapter import check_animatable
+
+    check_animatable(values["model"])
     if plan:
         print_plan(values, device)
         return

@@ -72,7 +72,7 @@ def run(
         int | None,
         Option(
             min=1,
-            help="Images generated at once, halved if memory runs out; by default 1 on a CPU.",
+            help="Images generated at once, halved if memory runs out; by default 1 on a CPU, 4 on a GPU.",
             rich_help_panel="Run",
         ),
     ] = None,
@@ -146,8 +146,12 @@ def _read_rows(
     from ..errors import JobError
     from ..generation.inputs import read_prompts
 
+    if jobs is None and prompts is None and (styles or seeds):
+        raise JobError(f"There are no prompts for {'--styles' if styles else '--seeds'}; add --prompts.")
     if (jobs is None) == (prompts is None) or (jobs and (styles or seeds)):
-        raise JobError("A batch is either a manifest, or --prompts with --styles and --seeds; give one of them.")
+        raise JobError(
+            "A batch is either a manifest, or --prompts, to which --styles and --seeds can be added; give one of them."
+        )
     try:
         if jobs:
             rows = read_manifest(jobs, defaults)

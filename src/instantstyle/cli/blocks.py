@@ -22,10 +22,11 @@ def run(
     --blocks selects by role or by name, several joined by +: style+layout, or
     up_blocks.0.attentions.1+mid_block.attentions.0. A pattern such as up_blocks.0.* selects all that match, and
     up_blocks.0.attentions.1.transformer_blocks.2-5 layers inside a block. Names of weights, such as ease-in, select
-    blocks with the weights that are stated beside them.
+    blocks with the weights that are stated beside them. Modes, such as precise-style, act in both halves of guidance.
     """
     from ..architectures import ARCHITECTURES
     from ..errors import ModelError, suggest_nearest
+    from ..unet.modes import MODES
 
     known = {architecture.name: architecture for architecture in ARCHITECTURES}
     # Further models of a family have its name in front: sdxl-turbo.
@@ -45,6 +46,7 @@ def run(
                     name: {str(block): weight for block, weight in weights.items()}
                     for name, weights in architecture.weights.items()
                 },
+                "modes": {name: MODES[name].source for name in architecture.modes},
                 "sources": {**architecture.sources, **architecture.weight_sources},
             }
         )
@@ -58,6 +60,11 @@ def run(
     for name, source in {**architecture.sources, **architecture.weight_sources}.items():
         weights = _format_weights(architecture.weights[name]) if name in architecture.tables else ""
         print(f"# {name}: {f'{weights} ({source})' if weights else source}")
+    print("# all: all of these blocks")
+    if {"style", "layout"} <= architecture.roles.keys():
+        print("# style+layout: the blocks of both roles; any names can be joined")
+    for name in architecture.modes:
+        print(f"# {name}: {MODES[name].source}")
 
 
 def _format_weights(weights: "BlockWeights") -> str:

@@ -97,13 +97,14 @@ def silence_libraries() -> None:
 
 @contextmanager
 def progress(
-    runs: int = 1, unit: str = "steps", *, lines: bool = False
+    runs: int = 1, unit: str = "steps", *, each: int = 1, lines: bool = False
 ) -> Iterator[Callable[[int, int], None] | None]:
     """Show a progress bar on stderr if it is a terminal; elsewhere print lines, if requested.
 
     Args:
         runs: Number of runs that the bar covers.
         unit: What is counted.
+        each: Number of units in a step.
         lines: Whether to print a line for each tenth of the work where there is no terminal.
 
     Yields:
@@ -111,7 +112,7 @@ def progress(
         no terminal and no line is to be printed.
     """
     if not sys.stderr.isatty():
-        yield partial(_note_tenths, unit) if lines else None
+        yield partial(_note_tenths, unit, each) if lines else None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -119,10 +120,10 @@ def progress(
     columns = BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("generating", total=None)
-        yield lambda done, steps: bar.update(task, advance=1, total=steps * runs)
+        yield lambda done, steps: bar.update(task, advance=each, total=steps * runs * each)
 
 
-def _note_tenths(unit: str, done: int, total: int) -> None:
+def _note_tenths(unit: str, each: int, done: int, total: int) -> None:
     """Print a line when another tenth of the work is done."""
     if done * 10 // total > (done - 1) * 10 // total:
-        note(f"{done} of {total} {unit}")
+        note(f"{done * each} of {total * each} {unit}")

@@ -7,6 +7,7 @@ from typer import Argument, Option
 
 from . import options
 from .console import progress
+from .error_words import name_options, reword_messages
 
 if TYPE_CHECKING:
     from ..generation.comparison_sheet import ComparisonRow
@@ -16,13 +17,22 @@ EXAMPLES = ('instantstyle demo "a crown" -o crown.png',)
 
 def run(
     prompt: Annotated[str, Argument(help="Text to generate images from.")] = "a mushroom",
-    style: options.Style = None,
+    style: Annotated[
+        list[Path] | None,
+        Option(
+            help="Reference image, saved style, or name of a style in the library; may be repeated.",
+            rich_help_panel=options.REFERENCES,
+        ),
+    ] = None,
     content: Annotated[
         str | None,
         Option(help="What the given references show and the result should not.", rich_help_panel=options.REFERENCES),
     ] = None,
     crop: options.Crop = "center",
+    steps: options.Steps = None,
+    guidance: options.Guidance = None,
     model: options.Model = "mini",
+    device: options.Device = None,
     seed: Annotated[
         int, Option(help="Seed of the first row; each row has the next one.", rich_help_panel=options.IMAGE)
     ] = 0,
@@ -38,20 +48,24 @@ def run(
     show what the prompt names.
     """
     from ..generation.comparison_sheet import ComparisonRow, render_comparison_sheet
+    from ..generation.load import load_model
+    from ..generation.model_parts import ModelParts
     from ..imaging.loading import open_reference
     from ..imaging.png_metadata import save_png, validate_output_path
-    from ..models import load
     from ..recipe import Recipe
 
     validate_output_path(output, force=force)
-    # The rule for this value is that of a recipe.
-    checked = Recipe.model_validate({"prompt": prompt, "seed": 0, "crop": crop})
+    # The rules for these values are those of a recipe.
+    sampling = {"num_inference_steps": steps, "guidance_scale": guidance}
+    with reword_messages(lambda message: name_options(message, ["steps", "guidance"])):
+        checked = Recipe.model_validate({"prompt": prompt, "seed": 0, "crop": crop, **sampling})
     rows = [ComparisonRow(open_reference(path), content) for path in style or ()]
     rows = rows or _list_rows(prompt)
-    styled = load(model)
+    styled = load_model(ModelParts(model), device)
     styled.pipe.set_progress_bar_config(disable=True)
     with progress(unit="images") as on_image:
-        sheet = render_comparison_sheet(styled, prompt, rows, seed=seed, crop=checked.crop, on_image=on_image)
+        given = {name: value for name, value in sampling.items() if value is not None}
+        sheet = render_comparison_sheet(styled, prompt, rows, seed=seed, crop=checked.crop, on_image=on_image, **given)
     print(save_png(sheet, output, force=force))
 
 

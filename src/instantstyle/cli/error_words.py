@@ -48,11 +48,10 @@ def name_options(message: str, options: Collection[str]) -> str:
         options: Names of the command's options, as in `RECIPE_OPTIONS`.
     """
     from ..recipe import FIELD_ALIASES
+    from .recipe_options import RECIPE_OPTIONS
 
     flags = {
-        field: f"--{name.replace('_', '-')}"
-        for name, field in FIELD_ALIASES.items()
-        if name in options and "_" in field
+        field: RECIPE_OPTIONS[name].flag for name, field in FIELD_ALIASES.items() if name in options and "_" in field
     }
     if not flags:
         return message

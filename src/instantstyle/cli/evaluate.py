@@ -7,7 +7,7 @@ from typer import Option
 
 from . import evaluation_options, options
 from .command import ListCommand as COMMAND
-from .console import progress
+from .console import note, progress
 from .recipe_options import SAMPLING, OptionValues, recipe_fields, with_recipe_options
 
 __all__ = ["COMMAND", "run"]
@@ -26,7 +26,8 @@ def run(
     arms: Annotated[
         list[str] | None,
         Option(
-            help="all, style, removed, style+layout (by default, if possible), or cures: every removal.",
+            help="By default none, all, style, removed and style+layout, if possible; cures: every method against "
+            "leakage; methods: AdaIN and the held layout; or single arms, such as all-subtract and precise-style.",
             rich_help_panel="Experiment",
         ),
     ] = None,
@@ -58,7 +59,7 @@ def run(
     What the references show is read from contents.json beside them: {"ink.png": "a cat"}.
     """
     from ..errors import JobError
-    from ..evaluation import evaluate, parse_scales, select_arms
+    from ..evaluation import describe_left_out, evaluate, parse_scales, select_arms
     from ..evaluation.experiment import Experiment
     from ..generation.inputs import read_prompts
     from ..generation.load import load_model
@@ -73,7 +74,10 @@ def run(
     styled.pipe.set_progress_bar_config(disable=True)
     if blocks:
         styled.adapter.architecture = apply_probed_roles(styled.architecture, blocks)
-    chosen = select_arms(arms, styled.architecture, [reference.content for reference in references])
+    contents = [reference.content for reference in references]
+    chosen = select_arms(arms, styled.architecture, contents)
+    for line in describe_left_out(arms, styled.architecture, contents):
+        note(line)
     experiment = Experiment(
         styled,
         references,
@@ -85,6 +89,6 @@ def run(
         batch,
         arguments=recipe_fields(values),
     )
-    with progress(unit="cells", lines=True) as on_cell:
+    with progress(unit="images", each=len(parsed_prompts), lines=True) as on_cell:
         evaluate(experiment, chosen, parsed_scales, on_cell)
     print(output / "report.html")

@@ -27,10 +27,18 @@ SkipBad = Annotated[
     bool, Option("--skip-bad", help="Leave out images that cannot be read.", rich_help_panel=REFERENCES)
 ]
 Clip = Annotated[
-    Path | None, Option(help="Folder of a CLIP or SigLIP: prompt fidelity, content leakage.", rich_help_panel=SCORERS)
+    Path | None,
+    Option(
+        help="Folder of a CLIP or SigLIP: prompt fidelity, content leakage; without --csd, style.",
+        rich_help_panel=SCORERS,
+    ),
 ]
 Dino = Annotated[
-    Path | None, Option(help="Folder of a DINOv2: content leakage by edge drawings.", rich_help_panel=SCORERS)
+    Path | None,
+    Option(
+        help="Folder of a DINOv2: content leakage by edge drawings; without --csd and --clip, style.",
+        rich_help_panel=SCORERS,
+    ),
 ]
 Csd = Annotated[Path | None, Option(help="File of CSD's weights: style.", rich_help_panel=SCORERS)]
 Batch = Annotated[

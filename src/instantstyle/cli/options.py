@@ -43,7 +43,7 @@ Style = Annotated[
 ]
 Weight = Annotated[
     list[float] | None,
-    Option("--weight", help="Weight of each reference, in the order of --style.", rich_help_panel=REFERENCES),
+    Option("--weight", help="Weight of each reference, in their order.", rich_help_panel=REFERENCES),
 ]
 Combine = Annotated[
     str,
@@ -53,7 +53,7 @@ Texture = Annotated[
     list[Path] | None,
     Option(
         "--texture-from",
-        help="Reference image or saved style whose texture is used, with the colours of --style; may be repeated.",
+        help="Reference image or saved style whose texture is used, with the references' colours; may be repeated.",
         rich_help_panel=REFERENCES,
     ),
 ]
@@ -231,7 +231,7 @@ TrueGuidance = Annotated[
         "--true-guidance",
         "--true-cfg-scale",
         help="Scale of classifier-free guidance with a model whose own guidance is distilled, such as FLUX.1; above "
-        "1, --negative and --negative-style act, in twice the time.",
+        "1, a negative prompt or style acts, in twice the time.",
         rich_help_panel=IMAGE,
     ),
 ]

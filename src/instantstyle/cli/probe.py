@@ -37,7 +37,7 @@ def run(
         str | None,
         Option(
             metavar="BLOCK",
-            help="Compare the layers inside these blocks instead of whole blocks; as --blocks, such as style.",
+            help="Compare the layers inside these blocks, such as style, instead of whole blocks.",
             rich_help_panel="Experiment",
         ),
     ] = None,
@@ -79,7 +79,7 @@ def run(
     experiment = Experiment(
         styled, images, prompts, scorers, output, model, seed, batch, arguments=recipe_fields(values)
     )
-    with progress(unit="cells", lines=True) as on_cell:
+    with progress(unit="images", each=len(prompts), lines=True) as on_cell:
         result = probe(experiment, on_cell, layers)
     for role, proposal in result.roles.items():
         certainty = "no confidence from a single reference"

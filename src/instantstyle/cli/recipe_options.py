@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from ..errors import JobError
 from . import options
@@ -112,6 +112,13 @@ class RecipeOption:
     annotation: object
     default: object = None
     convert: Callable[..., object] | None = None
+
+    @property
+    def flag(self) -> str:
+        """The flag, `--texture-from`: the first that typer is given, or else the name."""
+        # In an annotation typer takes the first flag as `default`.
+        declared = getattr(get_args(self.annotation)[1], "default", None)
+        return declared if isinstance(declared, str) else f"--{self.name.replace('_', '-')}"
 
 
 def _split_interval(text: str) -> list[str]:

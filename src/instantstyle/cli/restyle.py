@@ -3,6 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Annotated
+
+from typer import Option
 
 from ..errors import JobError
 from . import options
@@ -58,7 +61,14 @@ _NAMES = (
     ),
 )
 
-_OPEN = tuple(replace(RECIPE_OPTIONS[name], default=None) for name in ("scale", "control"))
+_Scale = Annotated[
+    float | None,
+    Option(
+        help="Strength of the style; 0 switches it off. By default 1, with --keep-content 1.2.",
+        rich_help_panel=options.REFERENCES,
+    ),
+]
+_OPEN = (RecipeOption("scale", _Scale), replace(RECIPE_OPTIONS["control"], default=None))
 """Options whose defaults depend on --keep-content."""
 
 _PARTS: Mapping[str, tuple[str, object]] = {

@@ -5,7 +5,7 @@ from typing import Annotated, get_args
 
 from typer import Argument, Option
 
-from ..errors import JobError
+from ..errors import JobError, suggest_nearest
 from . import options
 from .console import note
 from .mix import note_lost_bindings
@@ -103,7 +103,8 @@ def run(
     if not bind and steps is not None:
         raise JobError("--steps is the number of steps for which a style is bound; add --bind MODEL, or leave it out.")
     if tuned_for not in (None, *get_args(Fuse)):
-        raise JobError(f"--tuned-for is {shorten(tuned_for)}; it is one of {', '.join(get_args(Fuse))}.")
+        near = suggest_nearest(tuned_for, get_args(Fuse))
+        raise JobError(f"--tuned-for is {shorten(tuned_for)}; it is one of {', '.join(get_args(Fuse))}.{near}")
     path = output or Path(f"{references[0].name.partition('.')[0]}.style.safetensors")
     check_destination(path, force=force)
     # The rules for these values are those of a recipe.

@@ -1,8 +1,8 @@
 """CleanStyle's method (arXiv 2602.20721) on the keys and the values of a layer, as in the code of its authors.
 
-`content_removal.clean` is a variant on tokens. Here K is the keys, or the values, of one style in one layer,
-[tokens width], with singular value decomposition K = Σ uᵢσᵢvᵢᵀ, and t the share of the steps up to and including the
-current one:
+Removal `clean`, `content_removal.token_shift`, is a variant on tokens. Here K is the keys, or the values, of one style
+in one layer, [tokens width], with singular value decomposition K = Σ uᵢσᵢvᵢᵀ, and t the share of the steps up to and
+including the current one:
 
     conditional    σᵢ' = σᵢ·e^(−α(1 − s_t)σᵢ)  for i > k, σᵢ for i ≤ k;   s_t = S(γ(t − c)), S the logistic function
     unconditional  σᵢ' = σᵢ·e^(−0.2·σᵢ)        for all i, at all steps

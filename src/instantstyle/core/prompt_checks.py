@@ -131,7 +131,8 @@ def find_unread_text(text: str, tokenizer: Any) -> str:
         tokenizer: A tokenizer of transformers with `model_max_length`; None cuts nothing.
     """
     limit = getattr(tokenizer, "model_max_length", None)
-    # A word has one token or more; transformers sets 10³⁰ where a tokenizer has no limit.
+    # A character has at most four bytes, and so at most four tokens: a text of fewer characters than a quarter of the
+    # limit fits. transformers sets 10³⁰ where a tokenizer has no limit.
     if limit is None or limit > 10_000 or len(text) < limit // 4:
         return ""
     tokens = tokenizer(text, truncation=False, verbose=False).input_ids

@@ -39,7 +39,7 @@ class AttentionModule(Protocol):
 
 
 class ContentEncoder(Protocol):
-    """An encoder of words in the image encoder's space; `image_encoder.TextEncoder` is one."""
+    """An encoder of words in the image encoder's space; `text_encoder.TextEncoder` is one."""
 
     @property
     def projection_dim(self) -> int: ...

@@ -26,7 +26,8 @@ ContentScale = float | str
 """How much content is removed; `"auto"` selects `ReferenceEncoder.auto_content_scale`."""
 
 CACHE_SIZE = 64
-"""Images whose embeddings are kept: 5 kB each for a base adapter, at most 1.3 MB for patch features."""
+"""Images whose embeddings are kept: 5 kB each for a base adapter; for patch features in float32 1.3 MB (ViT-H,
+257 × 1280) to 3.4 MB (SigLIP at 384 px, 729 × 1152)."""
 
 AUTO_REMOVALS = ("subtract", "project")
 """Removals whose `"auto"` scale has a closed form."""

@@ -79,6 +79,7 @@ class StyleMetadata(BaseModel):
     content_kinds: tuple[ContentKind, ...] = ()
     texture: TextureMetadata | None = None
     tuned_for: Fuse | None = None
+    removed_from_parts: tuple[Text, ...] = ()
     author: Text = ""
     licence: Text = ""
     notes: Text = ""
@@ -86,7 +87,7 @@ class StyleMetadata(BaseModel):
 
 NEW_IN_2: dict[str, object] = {
     **{"mask_quantile": None, "content_kinds": (), "texture": None, "tuned_for": None},
-    "bound_timesteps": {},
+    **{"bound_timesteps": {}, "removed_from_parts": ()},
 }
 """Fields that version 2 of the format added, with the value that stands for their absence."""
 

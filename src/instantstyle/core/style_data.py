@@ -11,7 +11,7 @@ from typing import get_args
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import StyleError
+from ..errors import StyleError, suggest_nearest
 from ..recipe_types import WORDLESS, Fuse, Reference
 from ..utils.text import shorten
 from .bound_style import BoundKeyValues
@@ -85,6 +85,8 @@ class StyleData:
     tuned_for: str | None = None
     """How its maker joined it to the text's attention, a value of `fuse`: a call that does otherwise warns. None for
     any."""
+    removed_from_parts: tuple[str, ...] = ()
+    """For a mix, the parts from which content was removed before they were mixed: `ink.png − "a cat" × 0.5`."""
     adapter: str = ""
     """Name of the adapter that it was made for, of those of one pipeline; empty for the first. Not saved."""
 
@@ -92,7 +94,8 @@ class StyleData:
         check_removal(self.removal, self.content_scale)
         check_mask_quantile(self.mask_quantile, self.removal)
         if self.combine not in COMBINATIONS:
-            raise StyleError(f"combine cannot be {self.combine!r}; it is one of {', '.join(COMBINATIONS)}.")
+            near = suggest_nearest(str(self.combine), COMBINATIONS)
+            raise StyleError(f"combine cannot be {self.combine!r}; it is one of {', '.join(COMBINATIONS)}.{near}")
         if self.tuned_for not in (None, *get_args(Fuse)):
             raise StyleError(
                 f"tuned_for is {shorten(self.tuned_for)}; it is None or a value of fuse: {', '.join(get_args(Fuse))}."

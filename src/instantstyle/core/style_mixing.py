@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Part = tuple["Style", float]
 """A style and its weight."""
 
+UNKNOWN = "unknown"
+"""Author and licence, in a mix, of a part that names none."""
+
 NO_EMBEDDINGS: StyleFields = {
     "image_embeds": torch.zeros(0, 0),
     "unconditional": torch.zeros(0),
@@ -110,11 +113,14 @@ def mixed_fields(parts: Sequence[Part], on: str | None = None) -> StyleFields:
     if not isinstance(cast(object, on), str) or on not in methods:
         raise StyleError(f"A mix cannot be made on {shorten(on)}; on is embeddings or keys.")
     labels = [f"({style.label})" if " " in style.label else style.label for style in styles]
+    shared, own = shared_fields(styles), methods[on](parts)
+    if not own.get("content") and own.get("removal") not in WORDLESS:
+        shared["removed_from_parts"] = _removed_from_parts(styles)
     return {
         "name": " + ".join(f"{label} × {weight:g}" for label, (_, weight) in zip(labels, parts, strict=True)),
         "crop": styles[0].crop,
-        **shared_fields(styles),
-        **methods[on](parts),
+        **shared,
+        **own,
     }
 
 
@@ -122,13 +128,29 @@ def shared_fields(styles: Sequence["Style"]) -> StyleFields:
     """Return the fields that a style made of several has of all of them, and their encoder."""
     return {
         "thumbnail": combine_thumbnails([style.thumbnail for style in styles]),
-        "author": ", ".join(dict.fromkeys(style.author for style in styles if style.author)),
-        "licence": "; ".join(dict.fromkeys(style.licence for style in styles if style.licence)),
+        "author": _join_unless_unknown(", ", [style.author for style in styles]),
+        "licence": _join_unless_unknown("; ", [style.licence for style in styles]),
+        "removed_from_parts": tuple(dict.fromkeys(entry for style in styles for entry in style.removed_from_parts)),
         "encoder": styles[0].encoder,
         "encoder_fingerprint": styles[0].encoder_fingerprint,
         "adapter": _shared_adapter(styles),
         "tuned_for": styles[0].tuned_for if len({style.tuned_for for style in styles}) == 1 else None,
     }
+
+
+def _join_unless_unknown(separator: str, texts: Sequence[str]) -> str:
+    """Join the authors or licences of parts; those of parts that name none are unknown. Empty if no part names any."""
+    names = dict.fromkeys(name for text in texts for name in (text or UNKNOWN).split(separator))
+    return separator.join(names) if any(texts) else ""
+
+
+def _removed_from_parts(styles: Sequence["Style"]) -> tuple[str, ...]:
+    """Describe each style from which content is removed, as a mix no longer shows it: `ink.png − "a cat" × 0.5`."""
+    found = (
+        (*style.removed_from_parts, *([style.label] if style.removed_label and style.content_scale else []))
+        for style in styles
+    )
+    return tuple(dict.fromkeys(entry for entries in found for entry in entries))
 
 
 def _shared_adapter(styles: Sequence["Style"]) -> str:

@@ -106,6 +106,25 @@ def select_arms(names: Sequence[str] | None, architecture: Architecture, content
     return [arm for name, arm in known.items() if name in ("none", *names) or name in grouped]
 
 
+def describe_left_out(
+    names: Sequence[str] | None, architecture: Architecture, contents: Sequence[str | None]
+) -> list[str]:
+    """Describe the arms that `select_arms` leaves out, in a line for each reason.
+
+    Args:
+        names: As in `select_arms`.
+        architecture: As in `select_arms`.
+        contents: As in `select_arms`.
+    """
+    known = {**ARMS, **REMOVAL_ARMS, **METHOD_ARMS}
+    meant = ARMS if names is None else [arm for name in names for arm in GROUPS.get(name, ())]
+    left_out: dict[str, list[str]] = {}
+    for name in dict.fromkeys(meant):
+        if (why := _why_impossible(known[name], architecture, contents)) is not None:
+            left_out.setdefault(why, []).append(name)
+    return [f"without the arm{'s' * (len(arms) > 1)} {', '.join(arms)}: {why}" for why, arms in left_out.items()]
+
+
 def parse_scales(text: str) -> list[float]:
     """Parse the scales of an evaluation.
 
@@ -135,19 +154,30 @@ def combine_settings(arms: Sequence[Arm], scales: Sequence[float]) -> list[Setti
 
 
 def _check_possible(name: str, arm: Arm, architecture: Architecture, contents: Sequence[str | None]) -> None:
-    if arm.content and not any(contents):
-        raise JobError(
-            f"The arm {name!r} removes content, and it is not known what the references show; write it into "
-            'contents.json beside them: {"ink.png": "a cat"}.'
-        )
-    if arm.negative and len(contents) < 2:
-        raise JobError(f"The arm {name!r} needs the next reference as negative style, and there is one; give several.")
-    architecture.select(arm.arguments.get("blocks", "all"))
+    if why := _why_impossible(arm, architecture, contents):
+        error_class = BlockError if why == _missing_role(arm, architecture) else JobError
+        raise error_class(f"There can be no arm {name!r}: {why}")
 
 
 def _is_possible(arm: Arm, architecture: Architecture, contents: Sequence[str | None]) -> bool:
+    return _why_impossible(arm, architecture, contents) is None
+
+
+def _why_impossible(arm: Arm, architecture: Architecture, contents: Sequence[str | None]) -> str | None:
+    """Return why an arm cannot be generated; None if it can."""
+    if arm.content and not any(contents):
+        return (
+            "content is removed, and it is not known what the references show; write it into contents.json beside "
+            'them: {"ink.png": "a cat"}.'
+        )
+    if arm.negative and len(contents) < 2:
+        return "the next reference would be the negative style, and there is one; give several."
+    return _missing_role(arm, architecture)
+
+
+def _missing_role(arm: Arm, architecture: Architecture) -> str | None:
     try:
-        _check_possible("", arm, architecture, contents)
-    except (BlockError, JobError):
-        return False
-    return True
+        architecture.select(arm.arguments.get("blocks", "all"))
+    except BlockError as error:
+        return str(error)
+    return None

@@ -14,7 +14,7 @@ from ..errors import ImageError, JobError
 from ..imaging.decoding import decode_image
 from ..imaging.image_file import recompress
 from ..imaging.loading import file_sha256, open_reference, read_image_bytes
-from ..imaging.png_metadata import read_recipe_from_image
+from ..imaging.png_metadata import STILL_FORMATS, read_recipe_from_image, refuse_saved_style
 from ..recipe import FILE_FIELDS, WEIGHT_FIELDS, Recipe
 from ..recipe_types import Reference
 from .callbacks import OnStep
@@ -115,8 +115,9 @@ class OpenedRecipe:
     @classmethod
     def of(cls, path: Path, folders: Sequence[Path] = (), device: str | None = None) -> "OpenedRecipe":
         """Read an image's recipe, find its files and load its model; arguments and errors are those of `reproduce`."""
+        refuse_saved_style(path)
         data, name = read_image_bytes(path), str(path)
-        with decode_image(data, name) as opened:
+        with decode_image(data, name, STILL_FORMATS) as opened:
             before, image_format = read_recipe_from_image(opened, name), opened.format
         if before.motion_adapter is not None:
             raise JobError(

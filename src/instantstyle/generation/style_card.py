@@ -23,13 +23,11 @@ def describe_style(style: Style, size: str) -> list[tuple[str, str]]:
     """
     count = len(style.image_embeds)
     references = f"{count} image{'' if count == 1 else 's'}" if count else "none stored, only bound"
-    content = style.removed_label if style.removal in WORDLESS else ", ".join(style.content)
-    removed = f"{content} (× {style.content_scale:g}, {style.removal})"
     values = {
         "style": style.name,
         "references": f"{references}, crop {style.crop}",
         "weights": ", ".join(f"{weight:g}" for weight in style.weights) if len(style.weights) > 1 else "",
-        "removed": removed if style.removed_label else "nothing",
+        "removed": _describe_removed(style),
         "blend": _describe_blend(style),
         "tuned for": f"fuse {style.tuned_for}" if style.tuned_for else "",
         "encoder": f"{style.encoder} {style.encoder_fingerprint}".strip(),
@@ -52,6 +50,14 @@ def render_style_card(style: Style, size: str) -> Image.Image:
     lines = [f"{label}: {one_line(value)}" for label, value in describe_style(style, size)]
     thumbnail = decode_thumbnail(style.thumbnail) if style.thumbnail else None
     return text_card(lines, thumbnail, THUMBNAIL_SIDE)
+
+
+def _describe_removed(style: Style) -> str:
+    """Describe what is removed from a style, and what was from the parts of a mix."""
+    content = style.removed_label if style.removal in WORDLESS else ", ".join(style.content)
+    own = [f"{content} (× {style.content_scale:g}, {style.removal})"] if style.removed_label else []
+    parts = [f"from its parts: {'; '.join(style.removed_from_parts)}"] if style.removed_from_parts else []
+    return "; ".join([*own, *parts]) or "nothing"
 
 
 def _describe_blend(style: Style) -> str:

@@ -29,12 +29,13 @@ MAX_FILE_BYTES = 1_000_000_000
 
 
 @contextmanager
-def decode_image(source: Path | bytes, name: str) -> Iterator[Image.Image]:
+def decode_image(source: Path | bytes, name: str, formats: str | None = None) -> Iterator[Image.Image]:
     """Open an existing image file, or the bytes of one, with Pillow after checking its header.
 
     Args:
         source: The file or its bytes.
         name: Name of the image in error messages.
+        formats: The formats that an error advises to use; None for all that are decoded.
 
     Yields:
         The image; its pixels are decoded when they are first used. The `info` of a PNG has the texts before and after
@@ -49,7 +50,7 @@ def decode_image(source: Path | bytes, name: str) -> Iterator[Image.Image]:
         warnings.simplefilter("ignore")
         head = file.read(32)
         check_cost(file, head, name)
-        with _open_with_pillow(source, file, head, name) as image:
+        with _open_with_pillow(source, file, head, name, formats or join_with_or(FORMATS)) as image:
             size = f"{image.width}×{image.height} pixels"
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(name, size)
@@ -84,13 +85,15 @@ def _open_file(source: Path | bytes) -> Iterator[ByteFile]:
 
 
 @contextmanager
-def _open_with_pillow(source: Path | bytes, file: ByteFile, head: bytes, name: str) -> Iterator[Image.Image]:
+def _open_with_pillow(
+    source: Path | bytes, file: ByteFile, head: bytes, name: str, formats: str
+) -> Iterator[Image.Image]:
     """Open an image; of a PNG Pillow reads no other chunks than those that hold pixels."""
     if not head.startswith(SIGNATURE):
         try:
             image = Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
         except UnidentifiedImageError:
-            raise ImageError(f"{name} {describe_unsupported(head, join_with_or(FORMATS))}") from None
+            raise ImageError(f"{name} {describe_unsupported(head, formats)}") from None
         with image:
             yield image
         return

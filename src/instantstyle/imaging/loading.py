@@ -139,11 +139,12 @@ def _scale_levels(image: Image.Image, name: str, meaning: ArrayMeaning) -> Image
 
 
 @contextmanager
-def open_image(path: str | Path) -> Iterator[Image.Image]:
+def open_image(path: str | Path, formats: str | None = None) -> Iterator[Image.Image]:
     """Open an image file with Pillow after checking its header.
 
     Args:
         path: The file.
+        formats: What messages advise to use instead of a file that is no image; None for all formats.
 
     Yields:
         The image; its pixels are decoded when they are first used.
@@ -153,7 +154,7 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
     """
     path = Path(path)
     _check_is_file(path)
-    with decode_image(path, str(path)) as image:
+    with decode_image(path, str(path), formats) as image:
         yield image
 
 

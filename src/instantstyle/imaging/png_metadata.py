@@ -1,6 +1,7 @@
 """PNG files of generated images, which contain the recipe that made them and are written atomically."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import IO
@@ -21,6 +22,14 @@ from .xmp import parse_xmp
 
 RECIPE_KEY = "instantstyle"
 """PNG text key of the recipe as JSON. The key `parameters` holds the text that other tools show."""
+
+RECIPE_FORMATS = "PNG, JPEG, WebP, GIF or MP4"
+"""Formats of the files that carry a recipe, for messages."""
+
+STILL_FORMATS = "PNG, JPEG or WebP"
+"""Those of single images."""
+
+_STYLE_SUFFIX = ".style.safetensors"
 
 
 def validate_output_path(path: str | Path, *, force: bool = False) -> Path:
@@ -104,6 +113,23 @@ def make_png_info(image: Image.Image, recipe: Recipe | None = None, texts: Mappi
     return info
 
 
+def refuse_saved_style(path: str | Path) -> None:
+    """Raise `JobError` if a file in the place of a generated image is a saved style."""
+    if str(path).endswith(_STYLE_SUFFIX):
+        raise JobError(
+            f"{cut(str(path), 300)} is a saved style, which carries no recipe; describe it with `instantstyle styles "
+            "show`."
+        )
+
+
+@contextmanager
+def _open_generated(path: str | Path) -> Iterator[Image.Image]:
+    """Open an image that may carry a recipe; errors as in `read_recipe`."""
+    refuse_saved_style(path)
+    with open_image(path, RECIPE_FORMATS) as image:
+        yield image
+
+
 def read_recipe(path: str | Path) -> Recipe:
     """Read the recipe from a file of `save_png`, `image_file.save_image` or `animation_file.save_animation`.
 
@@ -117,7 +143,7 @@ def read_recipe(path: str | Path) -> Recipe:
     """
     if is_video_file(path):
         return read_recipe_from_video(read_image_bytes(path), str(path))
-    with open_image(path) as image:
+    with _open_generated(path) as image:
         return read_recipe_from_image(image, str(path))
 
 
@@ -145,7 +171,7 @@ def read_recipe_from_video(data: bytes, name: str) -> Recipe:
 
 def _parse_recipe(text: str | None, name: str) -> Recipe:
     if text is None:
-        raise JobError(f"{name} carries no recipe; only images as instantstyle wrote them do.")
+        raise JobError(f"{name} carries no recipe; only images ({RECIPE_FORMATS}) as instantstyle wrote them do.")
     try:
         return Recipe.from_json(text)
     except JobError as error:
@@ -164,7 +190,7 @@ def read_png_text(path: str | Path, key: str) -> str | None:
     """
     if is_video_file(path):
         return None
-    with open_image(path) as image:
+    with _open_generated(path) as image:
         return _read_text(image, key)
 
 

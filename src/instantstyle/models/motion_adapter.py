@@ -3,12 +3,16 @@
 import re
 from collections.abc import Mapping
 from inspect import signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError
+from ..errors import InstantStyleError, ModelError
 from ..loaders.weight_files import WeightFile, describe_mismatch, find_motion_adapter
 from ..recipe_types import RecipeFields, Reference
+from ..unet.architectures import SD15, SDXL
 from .network import import_diffusers_class
+from .pipeline_files import read_index
+from .resolve import find_card
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +41,28 @@ trained with linear betas (huggingface.co/docs/diffusers/api/pipelines/animatedi
 _NORM = re.compile(r"(down_blocks\.(\d+)|mid_block)\.motion_modules\.(\d+)\.norm\.weight$")
 _TRANSFORMER = re.compile(r"down_blocks\.0\.motion_modules\.0\.transformer_blocks\.(\d+)\.norm1\.weight$")
 _POSITIONS = re.compile(r"\.(?:pos_embed|pos_encoder)\.pe$")
+
+
+def check_animatable(model: str) -> None:
+    """Refuse a model that no motion adapter extends, by its card or its files, before anything is loaded or fetched.
+
+    Args:
+        model: As in `load`. One that cannot be found, or of which neither tells, is not refused: loading reports it.
+
+    Raises:
+        ModelError: It is another model.
+    """
+    try:
+        card = find_card(model)
+    except InstantStyleError:
+        return
+    folder = Path(card.pipeline)
+    kind = read_index(folder).get("_class_name") if card.architecture is None and folder.is_dir() else None
+    if card.architecture not in (None, SD15, SDXL) or (isinstance(kind, str) and kind not in PIPELINES):
+        raise ModelError(
+            f"{model} cannot be animated: motion adapters extend SD1.5 and SDXL; name such a model, for example "
+            "--model sd15."
+        )
 
 
 def add_motion_modules(pipe: Any, adapter: Reference, *, keeps_scheduler: bool = False) -> Any:

@@ -7,14 +7,16 @@ are used before it is known whether the libraries of the service are installed.
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import InstantStyleError, JobError
-from ..utils.text import one_line
+from ..utils.text import cut, one_line
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
     from starlette.responses import Response
+
+T = TypeVar("T", bound=InstantStyleError)
 
 MAX_MESSAGE_LENGTH = 600
 """Characters of an error message in an answer; a message can quote what was sent."""
@@ -28,6 +30,7 @@ class ApiError(JobError):
     Attributes:
         status: HTTP status code.
         code: Word for programs, `error.code` in the answer.
+        param: The field of the request that it is about, `error.param` in the answer; None if it is not of one.
         headers: HTTP headers of the answer.
     """
 
@@ -37,10 +40,17 @@ class ApiError(JobError):
         *,
         status: int = 400,
         code: str | None = None,
+        param: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
-        self.status, self.code, self.headers = status, code, dict(headers or {})
+        self.status, self.code, self.param, self.headers = status, code, param, dict(headers or {})
+
+
+def with_fields(error: T, *fields: str) -> T:
+    """Note the fields of a request that an error is about, and return the error."""
+    error.fields = fields
+    return error
 
 
 def queue_full(seconds: int) -> ApiError:
@@ -80,9 +90,16 @@ def client_disconnected() -> ApiError:
 _FIELDS = {"texture_references": "texture or texture_image", "content_references": "content_image"}
 """Fields of requests by the fields of a recipe that stand for them."""
 
+_PARAMS = {
+    **{"texture_references": "texture", "content_references": "content_image", "references": "style"},
+    **{"redux_references": "redux_image", "width": "size", "height": "size"},
+}
+"""The field of a request that `error.param` names, by the field of its recipe."""
+
 
 def _name_fields(message: str) -> str:
-    """Name the fields of a request in the message of an error of its recipe."""
+    """Name the fields of a request, and the request, in the message of an error of its recipe."""
+    message = re.sub(r"^Recipe is invalid\b", "This request is invalid", message)
     return re.sub(rf"\b({'|'.join(_FIELDS)})\b", lambda match: _FIELDS[match[1]], message)
 
 
@@ -99,7 +116,9 @@ def to_api_error(error: BaseException) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, InstantStyleError):
-        return ApiError(_name_fields(str(error)), code=type(error).__name__)
+        field = next(iter(error.fields), None)
+        param = None if field is None else _PARAMS.get(field, cut(field, 80))
+        return ApiError(_name_fields(str(error)), code=type(error).__name__, param=param)
     return ApiError("The service failed at this request; its log says why.", status=500, code="failed")
 
 
@@ -110,7 +129,7 @@ def error_body(error: BaseException) -> dict[str, object]:
     fields = {
         "message": one_line(api_error, MAX_MESSAGE_LENGTH),
         "type": _ERROR_TYPES.get(api_error.status, other),
-        "param": None,
+        "param": api_error.param,
         "code": api_error.code,
     }
     return {"error": fields}

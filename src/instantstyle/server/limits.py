@@ -81,14 +81,19 @@ class Limits:
             f"pixels of {size}{counted}": (pixels, self.image_pixels),
             "characters of text": (sum(map(len, text)), self.text_length),
         }
-        exceeded = [
-            f"{name} is {amount}, at most {limit}" for name, (amount, limit) in amounts.items() if amount > limit
+        params = ("n", "num_inference_steps", "size", "prompt")
+        too_large = [
+            (param, f"{name} is {amount}, at most {limit}")
+            for param, (name, (amount, limit)) in zip(params, amounts.items(), strict=True)
+            if amount > limit
         ]
+        exceeded = [description for _, description in too_large]
         if exceeded:
             advice = f" Send a smaller {' and '.join(open_fields)}." if open_fields else ""
             raise ApiError(
                 f"This request asks for more than this service allows: {'; '.join(exceeded)}.{advice}",
                 code="too_much",
+                param=too_large[0][0],
             )
 
     def check_restyled(self, request: ImageRequest, size: tuple[int, int], side: int) -> None:

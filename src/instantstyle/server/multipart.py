@@ -7,7 +7,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from ..utils.text import shorten
+from ..utils.text import cut, shorten
 from ..utils.text_file import parse_json
 from .errors import ApiError
 from .schemas import JSON_FIELDS, ApiRequest
@@ -54,7 +54,7 @@ async def read_form(request: Request) -> tuple[Fields, Uploads]:
     finally:
         await form.close()
     if len(images) > MAX_IMAGES:
-        raise ApiError(f"There are {len(images)} images; a request can have at most {MAX_IMAGES}.")
+        raise ApiError(f"There are {len(images)} images; a request can have at most {MAX_IMAGES}.", param="image")
     return _collect(values), images
 
 
@@ -68,7 +68,9 @@ def _collect(values: dict[str, list[str]]) -> Fields:
         field, key = entry.groups()
         mapping = fields.setdefault(field, {})
         if not isinstance(mapping, dict) or len(texts) > 1 or field in values:
-            raise ApiError(f"{shorten(name)} is there twice, or beside {shorten(field)}; keep one of them.")
+            raise ApiError(
+                f"{shorten(name)} is there twice, or beside {shorten(field)}; keep one of them.", param=cut(field, 80)
+            )
         cast("dict[str, str]", mapping)[key] = texts[0]
     return fields
 
@@ -80,7 +82,7 @@ def _read_json(name: str, text: str) -> object:
     try:
         return parse_json(text)
     except ValueError as error:
-        raise ApiError(f"{name} cannot be read as JSON: {error}.") from None
+        raise ApiError(f"{name} cannot be read as JSON: {error}.", param=name) from None
 
 
 def openapi_form(model: type[ApiRequest]) -> dict[str, object]:
@@ -145,7 +147,7 @@ def _decode_name(name: str | None) -> str | None:
 
 def _wrong_type(name: str) -> ApiError:
     if name == "mask":
-        return ApiError("mask is not supported: a style acts on the whole image.")
+        return ApiError("mask is not supported: this service takes no mask; leave it out.", param="mask")
     if name == "image":
-        return ApiError("image must be an image file; URLs and paths are not read.")
-    return ApiError(f"{shorten(name)} is a file, and only image can be one.")
+        return ApiError("image must be an image file; URLs and paths are not read.", param="image")
+    return ApiError(f"{shorten(name)} is a file, and only image can be one.", param=cut(name, 80))

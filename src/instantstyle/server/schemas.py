@@ -11,6 +11,7 @@ from ..errors import BlockError, JobError
 from ..generation.idle_fields import refuse_animation
 from ..recipe import FIELD_ALIASES
 from ..recipe_types import (
+    MAX_SIDE,
     ContentScale,
     Control,
     Crop,
@@ -26,6 +27,7 @@ from ..recipe_types import (
 )
 from ..utils.strict_model import StrictModel
 from ..utils.text import shorten
+from .errors import with_fields
 
 SIZE_PATTERN = r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
 
@@ -50,6 +52,7 @@ JSON_FIELDS = ("blocks", "second_blocks", "redux_blocks", "redux_curve", "colour
 class ApiRequest(StrictModel):
     """A request body. Unknown fields are errors; a null counts as a field that is left out."""
 
+    label: ClassVar = "This request"
     aliases: ClassVar = FIELD_ALIASES
 
     @model_validator(mode="before")
@@ -137,6 +140,14 @@ class ImageRequest(ApiRequest):
     scheduler: NonEmptyText | None = None
     """A name of `models.schedulers.SCHEDULERS`. Other weights cannot be requested: no field names a file here."""
 
+    @field_validator("size")
+    @classmethod
+    def _check_size(cls, size: str) -> str:
+        sides = [] if size == "auto" else [int(side) for side in size.split("x")]
+        if any(side % 8 or not 8 <= side <= MAX_SIDE for side in sides):
+            raise ValueError(f"should have sides that are multiples of 8, from 8 to {MAX_SIDE}")
+        return size
+
     @field_validator("blocks")
     @classmethod
     def _refuse_files(cls, blocks: BlockSelection) -> BlockSelection:
@@ -167,12 +178,14 @@ class ImageRequest(ApiRequest):
     @model_validator(mode="after")
     def _refuse_idle(self) -> Self:
         if self.partial_images and not self.stream:
-            raise JobError("partial_images can only act in a stream, and stream is not set; add it.")
+            refusal = JobError("partial_images can only act in a stream, and stream is not set; add it.")
+            raise with_fields(refusal, "partial_images")
         if self.output_compression != 100 and self.output_format == "png":
-            raise JobError(
+            refusal = JobError(
                 "output_compression can only act on jpeg and webp, and output_format is png; name one of them, or "
                 "leave it out."
             )
+            raise with_fields(refusal, "output_compression")
         return self
 
     @property
@@ -189,6 +202,8 @@ class GenerationRequest(ImageRequest):
 
     style_image: Annotated[str, Field(min_length=1)] | None = None
     """The reference image in base64."""
+    moderation: Literal["auto", "low"] = "auto"
+    """Accepted and ignored: nothing is moderated here."""
 
 
 class EditRequest(ImageRequest):
@@ -238,13 +253,14 @@ def check_block_names(blocks: BlockSelection, field: str) -> None:
     """
     entries = list(_texts(blocks))
     if not entries:
-        raise BlockError(f"{field} is empty; leave it out for its default, or name some.")
+        raise with_fields(BlockError(f"{field} is empty; leave it out for its default, or name some."), field)
     for name in (part.strip() for entry in entries for part in entry.split("+")):
         if not _BLOCK_NAME.fullmatch(name) or name.endswith(".json"):
-            raise BlockError(
+            refusal = BlockError(
                 f"{field} cannot name {shorten(name)} here; give roles (style, layout, all), blocks or patterns. "
                 "The service opens no file that a request names, such as a probe's."
             )
+            raise with_fields(refusal, field)
 
 
 def _texts(value: object) -> Iterable[str]:

@@ -115,7 +115,10 @@ class Service:
         served = self.settings.model_name
         if name != served:
             raise ApiError(
-                f"There is no model {shorten(name)} here; there is {served}.", status=404, code="model_not_found"
+                f"There is no model {shorten(name)} here; there is {served}.",
+                status=404,
+                code="model_not_found",
+                param="model",
             )
 
     def start(self) -> None:

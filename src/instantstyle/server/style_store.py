@@ -17,7 +17,7 @@ from platformdirs import user_data_path
 from ..core.style import Style
 from ..core.style_library import SUFFIX, find_library_file
 from ..errors import InstantStyleError
-from ..utils.text import one_line, shorten
+from ..utils.text import join_first, one_line, shorten
 from .errors import ApiError
 
 _ID = re.compile(r"style-[0-9a-f]{24}")
@@ -123,38 +123,48 @@ class StyleStore:
         stored = filter(None, map(_read_stored_style, self._paths(owner)))
         return sorted(stored, key=lambda style: (style.created_ns, style.id))
 
-    def get(self, owner: str, style_id: str) -> StoredStyle:
-        """Return one of an owner's styles by id.
+    def get(self, owner: str, name: str) -> StoredStyle:
+        """Return one of an owner's styles by id or name.
 
         Raises:
-            ApiError: The owner has no style with this id, or its file cannot be read (404).
+            ApiError: The owner has no style with this id or name, or its file cannot be read (404); or several of
+                this name (409).
         """
-        path = self._find_id(owner, style_id)
+        path = self._find_one(owner, name)
         stored = _read_stored_style(path) if path else None
         if stored is None:
-            raise self._not_found(style_id)
+            raise self._not_found(name)
         return stored
 
-    def delete(self, owner: str, style_id: str) -> None:
-        """Delete the file of a style, without reading it; requests that use it already have a copy.
+    def delete(self, owner: str, name: str) -> str:
+        """Delete the file of a style; requests that use it already have a copy.
+
+        Args:
+            owner: The owner.
+            name: The id, of which the file is not read, or the name.
+
+        Returns:
+            The id.
 
         Raises:
-            ApiError: The owner has no style with this id (404), or its file cannot be deleted (500).
+            ApiError: The owner has no style with this id or name (404), or several of this name (409), or the file
+                cannot be deleted (500).
         """
-        path = self._find_id(owner, style_id)
+        path = self._find_one(owner, name)
         if path is None:
-            raise self._not_found(style_id)
+            raise self._not_found(name)
         try:
             path.unlink()
         except FileNotFoundError:
-            raise self._not_found(style_id) from None
+            raise self._not_found(name) from None
         except OSError:
             _logger.exception("A style could not be deleted.")
             raise ApiError(
                 "The style could not be deleted; the service's log says why.", status=500, code="not_deleted"
             ) from None
+        return _id_of(path)
 
-    def read(self, owner: str, name: str) -> bytes:
+    def read(self, owner: str, name: str, field: str | None = None) -> bytes:
         """Read a style file by id or name.
 
         The name never becomes a path: ids have a fixed form, and names are compared with those of the stored
@@ -163,6 +173,7 @@ class StyleStore:
         Args:
             owner: The owner, whose styles precede those of the library.
             name: The id or the name of a style; of equal names the newest style is read.
+            field: The field of a request that has it, for an error.
 
         Returns:
             The style file.
@@ -178,19 +189,39 @@ class StyleStore:
                 continue
             except OSError as error:
                 _warn_once(path, one_line(error, 300))
-        raise self._not_found(name)
+        raise self._not_found(name, field)
 
     def _find(self, owner: str, name: str) -> Iterator[Path]:
         """Iterate over the files that a name means, the first choice first."""
         if path := self._find_id(owner, name):
             yield path
             return
-        wanted = unicodedata.normalize("NFC", name)
-        for stored in reversed(self.list_styles(owner)):
-            if unicodedata.normalize("NFC", stored.name) == wanted:
-                yield stored.path
+        yield from (stored.path for stored in reversed(self._find_named(owner, name)))
         if self.library and (path := find_library_file(name)):
             yield path
+
+    def _find_one(self, owner: str, name: str) -> Path | None:
+        """Find the file of an owner's style by id or name; None if there is none.
+
+        Raises:
+            ApiError: Several styles have this name (409).
+        """
+        if path := self._find_id(owner, name):
+            return path
+        named = self._find_named(owner, name)
+        if len(named) > 1:
+            raise ApiError(
+                f"{len(named)} stored styles have the name {shorten(name)}: {join_first([s.id for s in named])}; give "
+                "the id of one.",
+                status=409,
+                code="several_styles",
+            )
+        return named[0].path if named else None
+
+    def _find_named(self, owner: str, name: str) -> list[StoredStyle]:
+        """List an owner's styles of a name, the oldest first."""
+        wanted = unicodedata.normalize("NFC", name)
+        return [s for s in self.list_styles(owner) if unicodedata.normalize("NFC", s.name) == wanted]
 
     def _find_id(self, owner: str, style_id: str) -> Path | None:
         path = self._owner_folder(owner) / f"{style_id}{SUFFIX}"
@@ -212,12 +243,13 @@ class StyleStore:
     def _owner_folder(self, owner: str) -> Path:
         return self.folder / owner
 
-    def _not_found(self, name: str) -> ApiError:
+    def _not_found(self, name: str, field: str | None = None) -> ApiError:
         return ApiError(
             f"There is no style {shorten(name)} that can be read among your stored styles; GET /v1/styles lists "
             "them, POST /v1/styles adds one.",
             status=404,
             code="no_such_style",
+            param=field,
         )
 
 

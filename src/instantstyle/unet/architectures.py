@@ -94,6 +94,12 @@ class Architecture:
         return {**{name: table.source for name, table in self.tables.items()}, **eases}
 
     @property
+    def modes(self) -> list[str]:
+        """Names of `MODES` whose roles and tables the network has."""
+        known = {"all", *self.roles, *self.weights}
+        return [name for name, mode in MODES.items() if known >= {*mode.conditional, *mode.unconditional}]
+
+    @property
     def layers(self) -> dict[str, int]:
         """Width of each cross-attention layer by module path, in the order by which adapters number them."""
         return {
@@ -150,10 +156,9 @@ class Architecture:
         missing = {name: sorted({*mode.conditional, *mode.unconditional} - known) for name, mode in MODES.items()}
         for name, _ in split_spec(spec):
             if lacking := missing.get(name.strip()):
-                possible = [mode for mode, parts in missing.items() if not parts]
                 raise BlockError(
                     f"{self.title} has no mode {name.strip()}, which needs {' and '.join(lacking)}; its modes are "
-                    f"{', '.join(possible) or 'none'}."
+                    f"{', '.join(self.modes) or 'none'}."
                 )
 
     def with_roles(self, roles: Roles, source: str) -> "Architecture":

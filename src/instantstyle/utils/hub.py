@@ -53,8 +53,11 @@ def fetch_file(repo: str, file: str, revision: str | None = None) -> Path:
     if cached is not None:
         return cached
     version = f" at revision {revision}" if revision else ""
+    searched = describe_search_locations()
+    # A hub that does not answer is a part of it.
+    why = "" if reason is None or reason in searched else f" ({reason})"
     raise ModelError(
-        f"{file} of {repo}{version} was not found in {describe_search_locations()} ({reason}); on a machine with "
+        f"{file} of {repo}{version} was not found in {searched}{why}; on a machine with "
         f"network access, run `{download_command(repo, [file], revision)}`, or pass the path of a local file."
     )
 

@@ -1,5 +1,6 @@
 """`StrictModel`: pydantic's model with errors of this package, in one line."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -28,14 +29,18 @@ class StrictModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    label: ClassVar[str] = ""
+    """What messages call the model; by default the name of its class."""
+
     aliases: ClassVar[Mapping[str, str]] = {}
     """Names by which users may call fields elsewhere, for hints on unknown fields."""
 
     @model_validator(mode="wrap")
     @classmethod
     def _raise_job_error(cls, fields: object, validate: Callable[[object], Self]) -> Self:
+        label = cls.label or cls.__name__
         if faults := list(islice(find_faults(fields, _list_flags(cls)), MAX_ERRORS)):
-            raise JobError(f"{cls.__name__} is invalid: {'; '.join(faults)}.")
+            raise JobError(f"{label} is invalid: {'; '.join(faults)}.")
         try:
             return validate(fields)
         except ValidationError as error:
@@ -43,7 +48,9 @@ class StrictModel(BaseModel):
             errors = _merge_alternatives(error.errors(include_url=False), fields)
             details = "; ".join(_describe_error(each, known, cls.aliases) for each in errors[:MAX_ERRORS])
             more = f"; and {len(errors) - MAX_ERRORS} more" if len(errors) > MAX_ERRORS else ""
-            raise JobError(f"{cls.__name__} is invalid: {details}{more}.") from None
+            refusal = JobError(f"{label} is invalid: {details}{more}.")
+            refusal.fields = tuple(dict.fromkeys(str(each["loc"][0]) for each in errors if each["loc"]))
+            raise refusal from None
 
 
 @cache
@@ -114,4 +121,12 @@ def _describe_error(error: "ErrorDetails", known: list[str], aliases: Mapping[st
     if error["type"] == "missing":
         return f"{field} is missing"
     rule = error["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
-    return f"{field} is {shorten(error['input'])}, {rule}" if field else rule
+    return f"{field} is {shorten(error['input'])}, {rule}{_suggest_literal(error)}" if field else rule
+
+
+def _suggest_literal(error: "ErrorDetails") -> str:
+    """Suggest the allowed word that is most similar to one that is none of them; empty if none is."""
+    if error["type"] != "literal_error" or not isinstance(error["input"], str):
+        return ""
+    near = get_close_matches(error["input"], re.findall("'([^']*)'", error.get("ctx", {}).get("expected", "")), n=1)
+    return f" (perhaps {near[0]})" if near else ""

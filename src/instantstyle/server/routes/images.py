@@ -164,7 +164,9 @@ def _further_files(
     service: Service, owner: str, body: ImageRequest, files: RequestFiles
 ) -> tuple[list[Reference], list[Reference], list[Reference]]:
     """Store the files that give the texture, those that show the content, and those of FLUX.1 Redux."""
-    textures = [files.add_style(service.store.read(owner, body.texture), body.texture)] if body.texture else []
+    textures = (
+        [files.add_style(service.store.read(owner, body.texture, "texture"), body.texture)] if body.texture else []
+    )
     if body.texture_image:
         textures.append(files.add_base64(body.texture_image, "texture_image"))
     contents = [files.add_base64(body.content_image, "content_image")] if body.content_image else []
@@ -173,4 +175,4 @@ def _further_files(
 
 
 def _stored_style(service: Service, owner: str, body: ImageRequest, files: RequestFiles) -> list[Reference]:
-    return [files.add_style(service.store.read(owner, body.style), body.style)] if body.style else []
+    return [files.add_style(service.store.read(owner, body.style, "style"), body.style)] if body.style else []

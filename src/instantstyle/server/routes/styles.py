@@ -33,7 +33,7 @@ def style_routes(service: Service) -> APIRouter:
 
         def prepare(files: RequestFiles) -> RequestWork[Style]:
             if not uploads:
-                raise ApiError("image is missing: send an image whose style to store.")
+                raise ApiError("image is missing: send an image whose style to store.", param="image")
             # As a recipe, the request is validated by the same rules as a request for images.
             recipe = Recipe(
                 prompt="",
@@ -62,13 +62,13 @@ def style_routes(service: Service) -> APIRouter:
 
     @routes.get("/{style_id}")
     async def get_style(style_id: str, owner: Owner) -> dict[str, object]:
-        """Describe a stored style."""
+        """Describe a stored style, by its id or by a name that no other one has."""
         return (await asyncio.to_thread(store.get, owner, style_id)).to_json()
 
     @routes.delete("/{style_id}")
     async def delete_style(style_id: str, owner: Owner) -> dict[str, object]:
-        """Delete a stored style."""
-        await asyncio.to_thread(store.delete, owner, style_id)
-        return {"id": style_id, "object": "style", "deleted": True}
+        """Delete a stored style, by its id or by a name that no other one has."""
+        deleted = await asyncio.to_thread(store.delete, owner, style_id)
+        return {"id": deleted, "object": "style", "deleted": True}
 
     return routes
