@@ -56,7 +56,9 @@ def test_workflows_have_read_access_only():
 def test_the_citation_has_the_version_of_the_package():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == instantstyle.__version__
-    assert citation["preferred-citation"]["url"].endswith("2404.02733")
+    # A preferred citation would be shown instead of the software, and the message asks for both.
+    assert "preferred-citation" not in citation
+    assert [each["url"].rpartition("/")[2] for each in citation["references"]] == ["2404.02733", "2308.06721"]
 
 
 def read_install_section(page: Path) -> list[str]:
