@@ -100,7 +100,6 @@ bench: .venv/.installed-dev
 
 findings: .venv/.installed-dev
 	$(MAKE) -j2 study-table $(STUDIES)
-	$(BIN)/python -m findings.costs -o $(RESULTS)/costs.json
 	$(BIN)/python -m findings.demo
 	$(BIN)/python -m findings.page
 	$(BIN)/python -m training.mini.card
@@ -112,7 +111,6 @@ findings-quick: .venv/.installed-dev
 	rm -rf $(QUICK)
 	$(MAKE) -j2 $(STUDIES) RESULTS=$(QUICK)/results STUDY='$(FEW)' FIGURE_blend= FIGURE_methods=
 	$(BIN)/python -m findings.demo --tried 3 -o $(QUICK)/demo_scenes.json
-	$(BIN)/python -m findings.costs $(FEW) --rounds 1 -o $(QUICK)/results/costs.json
 	$(BIN)/python -m findings.page --results $(QUICK)/results -o $(QUICK)/findings.md
 
 $(STUDIES): study-%: .venv/.installed-dev

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rounds import RESULTS
+from benchmarks.rounds import RESULTS, format_machine
 from instantstyle.metrics import SCORE_TITLES
 
 PAGE = Path("docs/performance.md")
@@ -163,7 +163,9 @@ def format_commands(files: dict[str, dict[str, Any]]) -> str:
     lines = []
     for file in files.values():
         settings = file["settings"]
-        environment = f"{settings['machine']}; torch {settings['torch']}, diffusers {settings['diffusers']}"
+        environment = (
+            f"{format_machine(settings['machine'])}; torch {settings['torch']}, diffusers {settings['diffusers']}"
+        )
         lines.append(f"- `{settings['command']}`: {file['question']} ({environment})")
     return "\n".join(lines)
 

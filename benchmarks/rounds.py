@@ -79,10 +79,15 @@ def describe_environment(device: torch.device = CPU) -> dict[str, str]:
     """Return machine, torch and diffusers, on which the times depend."""
     threads = "" if device.type == "cuda" else f"{torch.get_num_threads()} threads of "
     return {
-        "machine": f"{threads}{find_device_name(device)}",
+        "machine": format_machine(f"{threads}{find_device_name(device)}"),
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
     }
+
+
+def format_machine(machine: str) -> str:
+    """Return a machine as results name it, with *thread* in the singular where it is one."""
+    return re.sub(r"^1 threads ", "1 thread ", machine)
 
 
 def create_parser(question: str | None, rounds: int) -> argparse.ArgumentParser:

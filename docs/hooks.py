@@ -1,10 +1,11 @@
-"""Hooks of MkDocs: the options of every command, and links from pages to source files."""
+"""Hooks of MkDocs: the options of every command, links from pages to source files, and a check of footnotes."""
 
 import re
 from typing import Any
 
 import typer.main
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
@@ -19,6 +20,19 @@ _SOURCE_LINK = re.compile(r"\[(`?[^\]`]+`?)\]\((?:\.\./)+src/[^)]*\)")
 def on_page_markdown(markdown: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Insert the commands, and turn links to files outside of the site into their names."""
     return _SOURCE_LINK.sub(r"\1", markdown.replace(COMMANDS, describe_commands()))
+
+
+def on_page_content(html: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Refuse a page with footnotes that were not rendered."""
+    if found := find_plain_footnotes(html):
+        raise PluginError(f"{page.file.src_uri} has footnotes that were not rendered: {', '.join(found)}.")
+    return html
+
+
+def find_plain_footnotes(html: str) -> list[str]:
+    """Find references to footnotes that are text of a page, outside of code."""
+    text = re.sub(r"<(code|pre)\b.*?</\1>", "", html, flags=re.DOTALL)
+    return sorted(set(re.findall(r"\[\^[\w-]+\]", text)))
 
 
 def describe_commands() -> str:

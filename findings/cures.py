@@ -3,7 +3,7 @@
     python -m findings.cures -o findings/results/cures.json
 
 Every removal and every negative reference, in all blocks and in the style blocks, with the same references,
-prompts and seeds. `findings.costs` measures their time.
+prompts and seeds.
 """
 
 from typing import Any

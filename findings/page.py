@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.rounds import format_machine
 from findings import blend, methods, tables, verdicts
 from findings.claims import format_claims
 from findings.evidence import estimate_mean
@@ -24,7 +25,7 @@ from instantstyle.metrics import SCORE_TITLES
 from instantstyle.utils.atomic_write import atomic_write
 
 PAGE = Path("docs/findings.md")
-STUDIES = ("cures", "scales", "blocks", "blend", "methods", "costs")
+STUDIES = ("cures", "scales", "blocks", "blend", "methods")
 CURVES = {"leak": "findings-leak.svg", "subject": "findings-subject.svg"}
 """The scores that the palette is plotted against, and the files in images/ beside the page."""
 
@@ -55,9 +56,7 @@ def render_page(files: Files) -> str:
         claims=format_claims({name: one["means"] for name, one in results.items() if "means" in one}),
         arms=tables.format_arms(means, [*means]),
         methods="\n\n".join(verdicts.summarize_methods(means, *place) for place in places.items()),
-        method_tables="\n\n".join(
-            tables.format_methods(means, plain, methods, results["costs"]) for plain, methods in places.items()
-        ),
+        method_tables="\n\n".join(tables.format_methods(means, *place) for place in places.items()),
         **_format_scales(results["scales"]),
         roles=verdicts.describe_roles(blocks),
         alone=tables.format_blocks(blocks, "alone"),
@@ -124,7 +123,9 @@ def _format_scales(results: Mapping[str, Any]) -> dict[str, str]:
 
 def _format_command(file: Mapping[str, Any]) -> str:
     settings = file["settings"]
-    environment = f"{settings['machine']}; torch {settings['torch']}, diffusers {settings['diffusers']}"
+    environment = (
+        f"{format_machine(settings['machine'])}; torch {settings['torch']}, diffusers {settings['diffusers']}"
+    )
     return f"- `{settings['command']}`: {file['question']} ({environment})"
 
 

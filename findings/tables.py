@@ -29,29 +29,21 @@ def format_arms(means: Means, names: Sequence[str], scores: Sequence[str] = ARM_
     return format_table(["arm", *(SCORE_TITLES[score] for score in scores)], rows)
 
 
-def format_methods(means: Means, plain: str, names: Sequence[str], times: Mapping[str, Mapping[str, float]]) -> str:
+def format_methods(means: Means, plain: str, names: Sequence[str]) -> str:
     """Format the methods against content leakage, compared with the same blocks without one.
 
     Args:
         means: Means of all arms.
         plain: The arm without a method.
         names: The arms with a method; shown in order of their content leakage.
-        times: `seconds` and `to_plain` of each arm.
 
     Returns:
         A Markdown table; all intervals hold together at 95 %.
     """
     differences = compare_arms(means, names, plain)
     order = sorted(names, key=lambda name: differences[name]["leak"].mean)
-    rows = [
-        [
-            name,
-            *(differences[name][score].format("+") for score in BETTER),
-            f"{times[name]['to_plain']:.2f}× ({times[name]['seconds']:.2f} s)",
-        ]
-        for name in order
-    ]
-    return format_table([f"against {plain}", *(SCORE_TITLES[score] for score in BETTER), "time per image"], rows)
+    rows = [[name, *(differences[name][score].format("+") for score in BETTER)] for name in order]
+    return format_table([f"against {plain}", *(SCORE_TITLES[score] for score in BETTER)], rows)
 
 
 def format_blocks(results: Mapping[str, Any], way: Literal["alone", "off"]) -> str:

@@ -1,6 +1,7 @@
 """Timing, comparing and reporting of benchmarks."""
 
 import json
+import re
 from functools import partial
 from time import sleep
 
@@ -11,6 +12,7 @@ from benchmarks.growth import COUNTS, growth_exponent, plot_curves
 from benchmarks.rounds import (
     create_parser,
     describe_environment,
+    format_machine,
     median_ratio,
     time_rounds,
     write_report,
@@ -52,7 +54,12 @@ def test_every_report_names_its_environment(capsys):
     write_report("Which?", create_parser("Which?", rounds=3).parse_args([]), {}, command=["benchmarks.x", "a b"])
     settings = json.loads(capsys.readouterr().out)["settings"]
     assert settings == {"command": "python -m benchmarks.x 'a b'", **describe_environment(), "rounds": 3}
-    assert settings["machine"].partition(" threads of ")[2]
+    assert re.match(r"(1 thread|\d+ threads) of .", settings["machine"])
+
+
+def test_one_thread_is_singular():
+    names = ["1 threads of AMD EPYC", "1 thread of AMD EPYC", "11 threads of AMD EPYC", "NVIDIA H200"]
+    assert [format_machine(name) for name in names] == ["1 thread of AMD EPYC", *names[1:]]
 
 
 def test_style_blocks_are_converted_to_diffusers_scales():

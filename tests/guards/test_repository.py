@@ -10,7 +10,7 @@ import yaml
 
 import instantstyle
 
-from .documentation import ROOT
+from .documentation import PAGES, ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text()
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -62,7 +62,29 @@ def test_workflows_have_read_access_only():
 def test_the_citation_has_the_version_of_the_package():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == instantstyle.__version__
-    assert citation["preferred-citation"]["url"].endswith("2404.02733")
+    # A preferred citation would be shown instead of the software, and the message asks for both.
+    assert "preferred-citation" not in citation
+    assert [each["url"].rpartition("/")[2] for each in citation["references"]] == ["2404.02733", "2308.06721"]
+
+
+def read_install_section(page: Path) -> list[str]:
+    """Return the paragraphs and blocks of a page between its heading *Install* and the next heading."""
+    [section] = re.findall(r"^## Install\n+(.*?)\n*(?=^## |\Z)", page.read_text(), re.MULTILINE | re.DOTALL)
+    return section.split("\n\n")
+
+
+def test_the_readme_and_the_first_page_install_alike():
+    first = read_install_section(ROOT / "docs" / "index.md")
+    assert read_install_section(ROOT / "README.md")[: len(first)] == first
+    assert len(first) > 3
+
+
+def test_pages_install_from_a_clone_until_there_is_a_release():
+    released = re.search(r"^## [\d.]+ \(\d{4}", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    lines = [line for page in PAGES for line in page.read_text().splitlines() if "pip install" in line]
+    own = [line for line in lines if re.search(r"pip install '?(\.|instantstyle)", line)]
+    assert len(own) >= 8
+    assert [line for line in own if ("install instantstyle" in line.replace("'", "")) != bool(released)] == []
 
 
 def test_links_of_the_pages_in_the_root_lead_to_files():

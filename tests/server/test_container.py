@@ -70,6 +70,13 @@ def test_compose_makes_what_the_image_does_not_write_read_only():
     assert KEYS_VARIABLE in COMPOSE["environment"]
 
 
+def test_a_device_is_chosen_when_the_container_starts_and_not_when_it_is_built():
+    assert COMPOSE["environment"]["DEVICE"] == "${DEVICE:-cpu}"
+    assert read_variables()["DEVICE"] == "${DEVICE}"
+    assert json.loads(read_instruction("ENTRYPOINT"))[2].count('--device "$DEVICE"') == 1
+    assert COMPOSE["build"]["args"].keys() & read_variables().keys() == set()
+
+
 @contextmanager
 def start(arguments: list[str], keys: str, folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
     """Run the image's entry point with a folder in place of /data and another port in place of 8000."""

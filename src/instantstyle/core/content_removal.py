@@ -67,10 +67,11 @@ RATES = (0.0, RATE)
 def subtract(
     embeds: Float[Tensor, "*images dim"], content: Float[Tensor, "phrases *features dim"], scale: float
 ) -> Float[Tensor, "*images dim"]:
-    """Compute e' = e − s · Σ t: image embedding minus content embedding (arXiv 2404.02733, section 3.3).
+    """Compute e' = e − s · Σ t: image embedding minus content embedding.
 
-    The paper has s = 1, and its Figure 13 raises it step by step. The sum over several phrases is an extension. t may
-    be the embedding of a picture as well (`neg_content_emb` of the authors' code), or its patch features.
+    arXiv 2404.02733, "Separating Content from Image", has s = 1, and its Figure 13 raises it step by step. The sum
+    over several phrases is an extension. t may be the embedding of a picture as well (`neg_content_emb` of the
+    authors' code), or its patch features.
     """
     return embeds - scale * content.sum(dim=0)
 

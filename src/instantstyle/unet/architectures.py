@@ -220,8 +220,8 @@ SDXL = Architecture(
         "strong-style": tuple(b for b in _SDXL_BLOCKS if str(b) != "down_blocks.2.attentions.1"),
     },
     sources={
-        "style": "arXiv 2404.02733, section 3.2 (its 'up block 0, attention 1')",
-        "layout": "arXiv 2404.02733, section 3.2 (its 'down block 2, attention 1')",
+        "style": "arXiv 2404.02733, 'Injecting into Style Blocks Only' (its 'up block 0, attention 1')",
+        "layout": "arXiv 2404.02733, 'Injecting into Style Blocks Only' (its 'down block 2, attention 1')",
         "strong-style": "ComfyUI IPAdapter Plus, 'strong style transfer': all blocks but the layout block",
     },
     tables=SDXL_TABLES,
