@@ -14,11 +14,12 @@ import instantstyle
 from instantstyle.metrics import SyntheticClassifier, load_classifier
 from instantstyle.synthetic import THINGS
 from training.mini import frozen_models, restore, settings
+from training.mini.checkpoint import write_checkpoint
 from training.mini.export import build_pipeline
 from training.mini.frozen_models import FrozenClip
-from training.mini.restore import extend_weights, load_encoders, load_float32
+from training.mini.restore import extend_weights, load_encoders, load_float32, load_shipped_weights
 from training.mini.settings import CPU
-from training.mini.stage import Run
+from training.mini.stage import Run, load_state
 from training.mini.stages import build_stage
 
 pytestmark = pytest.mark.slow
@@ -59,6 +60,19 @@ def test_networks_of_another_architecture_are_not_restored(tmp_path, monkeypatch
     assert {file.stem for file in tmp_path.iterdir()} == {"clip", "vision", "text", "judge"}
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["vae", "unet", "adapter"]
+
+
+def test_a_stage_that_was_trained_further_goes_on_from_its_state(tmp_path):
+    weights = load_shipped_weights(PACKAGE)["judge"]
+    state = {"averaged": {name: weight + 1 for name, weight in weights.items()}}
+    leg = {"machine": "2 CPU cores", "images": 7, "minutes": 1.0, "lr": 0.001}
+    file = tmp_path / "states" / "judge.safetensors"
+    write_checkpoint(state, {"judge": [leg]}, file, eight_bits=False)
+    restore.main(["--folder", str(tmp_path), "--states", str(file.parent)])
+    restored = load_state(tmp_path / "judge.pt")
+    assert restored["images"] == 7
+    name = min(weights)
+    assert restored["averaged"][name].equal((weights[name] + 1).half().float())
 
 
 def test_only_stages_with_published_counts_are_restored(folder):

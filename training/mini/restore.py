@@ -161,15 +161,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     trained = json.loads((Path(__file__).parent / "results" / "training.json").read_text())
     shipped = load_shipped_weights(args.package)
-    for file in sorted(args.states.glob("*.safetensors")):
-        for stage, state in read_checkpoint(file).items():
-            torch.save(state, args.folder / f"{stage}.pt")
+    later = {
+        name: state for file in args.states.glob("*.safetensors") for name, state in read_checkpoint(file).items()
+    }
+    for name, state in later.items():
+        torch.save(state, args.folder / f"{name}.pt")
     for name in ("vae", "unet", "adapter"):
-        if name not in shipped and not (args.folder / f"{name}.pt").exists():
+        if name not in shipped and name not in later:
             print(f"{name}: the shipped network has another architecture than settings.py; it is not restored.")
     for name, weights in shipped.items():
-        if not (earlier := trained.get(name)):
-            continue  # never trained: the package has no weights of its own for this stage
+        if name in later or not (earlier := trained.get(name)):
+            continue  # trained further, or never: the package has no weights of its own for that stage
         images = sum(leg["images"] for leg in earlier)
         state = dict(module=weights, averaged=weights, images=images, seconds=0.0, earlier=earlier)
         torch.save(state, args.folder / f"{name}.pt")
