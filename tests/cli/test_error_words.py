@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import typer
@@ -38,7 +39,7 @@ def test_every_alias_is_an_option_of_the_field_that_it_names():
 def test_every_alias_is_named_by_a_flag_that_its_command_takes():
     flags = {
         flag
-        for command in typer.main.get_command(app).commands.values()
+        for command in cast(Any, typer.main.get_command(app)).commands.values()
         for option in command.params
         for flag in option.opts
     }

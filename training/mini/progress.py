@@ -43,13 +43,12 @@ def draw(stage: UnetStage, scenes: Scenes, seed: int, scheduler: Any, steps: int
     sizes = size_conditioning(scenes, IMAGE_SIZE, torch.zeros(count, dtype=torch.bool)).repeat(2, 1)
     generator = seeded_generator(seed)
     latents = torch.randn(count, LATENT_CHANNELS, latent_size, latent_size, generator=generator)
-    noise = {} if isinstance(scheduler, DDIMScheduler) else {"generator": generator}  # DDIM here adds none
     scheduler.set_timesteps(steps)
     for timestep in scheduler.timesteps:
         velocity = stage.network(latents.repeat(2, 1, 1, 1), timestep.repeat(2 * count), *text, sizes)
         with_text, without = velocity.chunk(2)
         guided = without + GUIDANCE * (with_text - without)
-        latents = scheduler.step(guided, timestep, latents, **noise).prev_sample
+        latents = scheduler.step(guided, timestep, latents, generator=generator).prev_sample
     return stage.codec.decode(latents)
 
 
