@@ -17,13 +17,16 @@ from difflib import get_close_matches
 
 
 class InstantStyleError(Exception):
-    """Base class: `except InstantStyleError` catches every error that a caller or user can cause.
+    """Base class: `except InstantStyleError` catches every error that a caller or user can cause."""
 
-    Attributes:
-        fields: Names of the fields of a recipe or request that are not valid, where they are known.
-    """
-
-    fields: tuple[str, ...] = ()
+    def __init__(self, *args: object, fields: Iterable[str] = ()) -> None:
+        """
+        Args:
+            args: The message.
+            fields: Names of the fields of a recipe or request that are not valid, where they are known.
+        """
+        super().__init__(*args)
+        self.fields = tuple(fields)
 
 
 class CheckpointError(InstantStyleError):

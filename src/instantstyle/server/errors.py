@@ -7,7 +7,7 @@ are used before it is known whether the libraries of the service are installed.
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from ..errors import InstantStyleError, JobError
 from ..utils.text import cut, one_line
@@ -15,8 +15,6 @@ from ..utils.text import cut, one_line
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
     from starlette.responses import Response
-
-T = TypeVar("T", bound=InstantStyleError)
 
 MAX_MESSAGE_LENGTH = 600
 """Characters of an error message in an answer; a message can quote what was sent."""
@@ -45,12 +43,6 @@ class ApiError(JobError):
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.param, self.headers = status, code, param, dict(headers or {})
-
-
-def with_fields(error: T, *fields: str) -> T:
-    """Note the fields of a request that an error is about, and return the error."""
-    error.fields = fields
-    return error
 
 
 def queue_full(seconds: int) -> ApiError:

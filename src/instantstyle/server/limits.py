@@ -76,24 +76,22 @@ class Limits:
             open_fields += ["size"] if pixels > self.image_pixels else []
         text = request.prompt, request.negative_prompt, request.first_prompt or "", *request.content
         amounts = {
-            f"n{counted}": (together * request.n, self.images),
-            f"calls of the network in {steps}": (calls, self.steps),
-            f"pixels of {size}{counted}": (pixels, self.image_pixels),
-            "characters of text": (sum(map(len, text)), self.text_length),
+            "n": (f"n{counted}", together * request.n, self.images),
+            "num_inference_steps": (f"calls of the network in {steps}", calls, self.steps),
+            "size": (f"pixels of {size}{counted}", pixels, self.image_pixels),
+            "prompt": ("characters of text", sum(map(len, text)), self.text_length),
         }
-        params = ("n", "num_inference_steps", "size", "prompt")
-        too_large = [
-            (param, f"{name} is {amount}, at most {limit}")
-            for param, (name, (amount, limit)) in zip(params, amounts.items(), strict=True)
+        exceeded = {
+            param: f"{name} is {amount}, at most {limit}"
+            for param, (name, amount, limit) in amounts.items()
             if amount > limit
-        ]
-        exceeded = [description for _, description in too_large]
+        }
         if exceeded:
             advice = f" Send a smaller {' and '.join(open_fields)}." if open_fields else ""
             raise ApiError(
-                f"This request asks for more than this service allows: {'; '.join(exceeded)}.{advice}",
+                f"This request asks for more than this service allows: {'; '.join(exceeded.values())}.{advice}",
                 code="too_much",
-                param=too_large[0][0],
+                param=next(iter(exceeded)),
             )
 
     def check_restyled(self, request: ImageRequest, size: tuple[int, int], side: int) -> None:

@@ -15,7 +15,6 @@ from ..imaging.control_image import default_strength
 from ..imaging.png_metadata import write_png
 from ..recipe import INVERTIBLE, MODEL_FIELDS, Recipe
 from ..recipe_types import Reference
-from .errors import with_fields
 from .schemas import EditRequest, ImageRequest
 from .settings import Settings
 
@@ -151,8 +150,7 @@ def _check_of_service(request: ImageRequest, settings: Settings, *, has_referenc
         loaded = " and ".join(settings.controls)
         has = f"only {loaded}" if loaded else "no ControlNet"
         instead = f"send {' or '.join(settings.controls)}, or leave it out" if loaded else "leave it out"
-        refusal = JobError(f"control is {control!r}, and this service has {has}; {instead}.")
-        raise with_fields(refusal, "control")
+        raise JobError(f"control is {control!r}, and this service has {has}; {instead}.", fields=["control"])
     needed = {
         "second_adapter": (("second_blocks", "second_scale"), "a second adapter"),
         "redux_model": (("redux_image", "redux_blocks", "redux_scale", "redux_curve"), "FLUX.1 Redux"),
@@ -160,17 +158,17 @@ def _check_of_service(request: ImageRequest, settings: Settings, *, has_referenc
     for setting, (names, what) in needed.items():
         given = [name for name in names if getattr(request, name) != type(request).model_fields[name].default]
         if getattr(settings, setting) is None and given:
-            refusal = JobError(
+            raise JobError(
                 f"{' and '.join(given)} can only act with {what}, and this service has none; leave "
-                f"{'them' if given[1:] else 'it'} out."
+                f"{'them' if given[1:] else 'it'} out.",
+                fields=given,
             )
-            raise with_fields(refusal, *given)
         if setting == "second_adapter" and given and not has_reference:
-            refusal = JobError(
+            raise JobError(
                 f"{' and '.join(given)} can only act on the style of a reference, and there is none; add a reference "
-                "image or a saved style."
+                "image or a saved style.",
+                fields=given,
             )
-            raise with_fields(refusal, *given)
 
 
 def split_images(request: EditRequest, images: Sequence[Reference]) -> tuple[list[Reference], Reference | None]:
@@ -187,26 +185,27 @@ def split_images(request: EditRequest, images: Sequence[Reference]) -> tuple[lis
         JobError: There are too few images for the mode, or a field does not fit the mode.
     """
     if not images:
-        raise with_fields(JobError("image is missing: send an image whose style to apply."), "image")
+        raise JobError("image is missing: send an image whose style to apply.", fields=["image"])
     if request.mode == "style":
         if request.strength is not None:
-            refusal = JobError(
+            raise JobError(
                 "strength applies only to restyling: it is how far the result may depart from the image; "
-                'add mode="restyle".'
+                'add mode="restyle".',
+                fields=["strength"],
             )
-            raise with_fields(refusal, "strength")
         acting = {"control": request.control != "none"}
         acting |= {name: getattr(request, name) is not None for name in ("inversion", "image_scale")}
         if given := [name for name, is_given in acting.items() if is_given]:
-            refusal = JobError(f'{" and ".join(given)} can act only on an image to restyle; add mode="restyle".')
-            raise with_fields(refusal, *given)
+            raise JobError(
+                f'{" and ".join(given)} can act only on an image to restyle; add mode="restyle".', fields=given
+            )
         return list(images), None
     if request.size != "auto":
-        refusal = JobError(
+        raise JobError(
             "size cannot be set in mode restyle: the result has the image's proportions and the model's "
-            "number of pixels."
+            "number of pixels.",
+            fields=["size"],
         )
-        raise with_fields(refusal, "size")
     if len(images) == 1 and request.style is None and request.redux_image is None:
         raise JobError("mode restyle needs a style: send two images, reference first, or one and a style.")
     return list(images[:-1]), images[-1]

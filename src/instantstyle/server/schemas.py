@@ -27,7 +27,6 @@ from ..recipe_types import (
 )
 from ..utils.strict_model import StrictModel
 from ..utils.text import shorten
-from .errors import with_fields
 
 SIZE_PATTERN = r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
 
@@ -178,14 +177,15 @@ class ImageRequest(ApiRequest):
     @model_validator(mode="after")
     def _refuse_idle(self) -> Self:
         if self.partial_images and not self.stream:
-            refusal = JobError("partial_images can only act in a stream, and stream is not set; add it.")
-            raise with_fields(refusal, "partial_images")
-        if self.output_compression != 100 and self.output_format == "png":
-            refusal = JobError(
-                "output_compression can only act on jpeg and webp, and output_format is png; name one of them, or "
-                "leave it out."
+            raise JobError(
+                "partial_images can only act in a stream, and stream is not set; add it.", fields=["partial_images"]
             )
-            raise with_fields(refusal, "output_compression")
+        if self.output_compression != 100 and self.output_format == "png":
+            raise JobError(
+                "output_compression can only act on jpeg and webp, and output_format is png; name one of them, or "
+                "leave it out.",
+                fields=["output_compression"],
+            )
         return self
 
     @property
@@ -253,14 +253,14 @@ def check_block_names(blocks: BlockSelection, field: str) -> None:
     """
     entries = list(_texts(blocks))
     if not entries:
-        raise with_fields(BlockError(f"{field} is empty; leave it out for its default, or name some."), field)
+        raise BlockError(f"{field} is empty; leave it out for its default, or name some.", fields=[field])
     for name in (part.strip() for entry in entries for part in entry.split("+")):
         if not _BLOCK_NAME.fullmatch(name) or name.endswith(".json"):
-            refusal = BlockError(
+            raise BlockError(
                 f"{field} cannot name {shorten(name)} here; give roles (style, layout, all), blocks or patterns. "
-                "The service opens no file that a request names, such as a probe's."
+                "The service opens no file that a request names, such as a probe's.",
+                fields=[field],
             )
-            raise with_fields(refusal, field)
 
 
 def _texts(value: object) -> Iterable[str]:

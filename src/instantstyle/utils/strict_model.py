@@ -48,9 +48,8 @@ class StrictModel(BaseModel):
             errors = _merge_alternatives(error.errors(include_url=False), fields)
             details = "; ".join(_describe_error(each, known, cls.aliases) for each in errors[:MAX_ERRORS])
             more = f"; and {len(errors) - MAX_ERRORS} more" if len(errors) > MAX_ERRORS else ""
-            refusal = JobError(f"{label} is invalid: {details}{more}.")
-            refusal.fields = tuple(dict.fromkeys(str(each["loc"][0]) for each in errors if each["loc"]))
-            raise refusal from None
+            invalid = dict.fromkeys(str(each["loc"][0]) for each in errors if each["loc"])
+            raise JobError(f"{label} is invalid: {details}{more}.", fields=invalid) from None
 
 
 @cache

@@ -164,9 +164,7 @@ def _further_files(
     service: Service, owner: str, body: ImageRequest, files: RequestFiles
 ) -> tuple[list[Reference], list[Reference], list[Reference]]:
     """Store the files that give the texture, those that show the content, and those of FLUX.1 Redux."""
-    textures = (
-        [files.add_style(service.store.read(owner, body.texture, "texture"), body.texture)] if body.texture else []
-    )
+    textures = _stored_style(service, owner, body, files, "texture")
     if body.texture_image:
         textures.append(files.add_base64(body.texture_image, "texture_image"))
     contents = [files.add_base64(body.content_image, "content_image")] if body.content_image else []
@@ -174,5 +172,9 @@ def _further_files(
     return textures, contents, redux
 
 
-def _stored_style(service: Service, owner: str, body: ImageRequest, files: RequestFiles) -> list[Reference]:
-    return [files.add_style(service.store.read(owner, body.style, "style"), body.style)] if body.style else []
+def _stored_style(
+    service: Service, owner: str, body: ImageRequest, files: RequestFiles, field: str = "style"
+) -> list[Reference]:
+    """Store a copy of the owner's style that a field names, if it names one."""
+    name = getattr(body, field)
+    return [files.add_style(service.store.read(owner, name, field), name)] if name else []
