@@ -120,8 +120,8 @@ def describe_left_out(
     meant = ARMS if names is None else [arm for name in names for arm in GROUPS.get(name, ())]
     left_out: dict[str, list[str]] = {}
     for name in dict.fromkeys(meant):
-        if (why := _why_impossible(known[name], architecture, contents)) is not None:
-            left_out.setdefault(why, []).append(name)
+        if (obstacle := _find_obstacle(known[name], architecture, contents)) is not None:
+            left_out.setdefault(str(obstacle), []).append(name)
     return [f"without the arm{'s' * (len(arms) > 1)} {', '.join(arms)}: {why}" for why, arms in left_out.items()]
 
 
@@ -154,30 +154,27 @@ def combine_settings(arms: Sequence[Arm], scales: Sequence[float]) -> list[Setti
 
 
 def _check_possible(name: str, arm: Arm, architecture: Architecture, contents: Sequence[str | None]) -> None:
-    if why := _why_impossible(arm, architecture, contents):
-        error_class = BlockError if why == _missing_role(arm, architecture) else JobError
-        raise error_class(f"There can be no arm {name!r}: {why}")
+    if obstacle := _find_obstacle(arm, architecture, contents):
+        raise type(obstacle)(f"There can be no arm {name!r}: {obstacle}")
 
 
 def _is_possible(arm: Arm, architecture: Architecture, contents: Sequence[str | None]) -> bool:
-    return _why_impossible(arm, architecture, contents) is None
+    return _find_obstacle(arm, architecture, contents) is None
 
 
-def _why_impossible(arm: Arm, architecture: Architecture, contents: Sequence[str | None]) -> str | None:
-    """Return why an arm cannot be generated; None if it can."""
+def _find_obstacle(
+    arm: Arm, architecture: Architecture, contents: Sequence[str | None]
+) -> JobError | BlockError | None:
+    """Return, as an error, why an arm cannot be generated; None if it can."""
     if arm.content and not any(contents):
-        return (
+        return JobError(
             "content is removed, and it is not known what the references show; write it into contents.json beside "
             'them: {"ink.png": "a cat"}.'
         )
     if arm.negative and len(contents) < 2:
-        return "the next reference would be the negative style, and there is one; give several."
-    return _missing_role(arm, architecture)
-
-
-def _missing_role(arm: Arm, architecture: Architecture) -> str | None:
+        return JobError("the next reference would be the negative style, and there is one; give several.")
     try:
         architecture.select(arm.arguments.get("blocks", "all"))
     except BlockError as error:
-        return str(error)
+        return error
     return None

@@ -96,8 +96,12 @@ class Architecture:
     @property
     def modes(self) -> list[str]:
         """Names of `MODES` whose roles and tables the network has."""
+        return [name for name, lacking in self._list_lacking().items() if not lacking]
+
+    def _list_lacking(self) -> dict[str, list[str]]:
+        """List the roles and tables that each of `MODES` needs and the network has not."""
         known = {"all", *self.roles, *self.weights}
-        return [name for name, mode in MODES.items() if known >= {*mode.conditional, *mode.unconditional}]
+        return {name: sorted({*mode.conditional, *mode.unconditional} - known) for name, mode in MODES.items()}
 
     @property
     def layers(self) -> dict[str, int]:
@@ -152,8 +156,7 @@ class Architecture:
         Raises:
             BlockError: It is not a `BlockSpec`, or the family has not.
         """
-        known = {"all", *self.roles, *self.weights}
-        missing = {name: sorted({*mode.conditional, *mode.unconditional} - known) for name, mode in MODES.items()}
+        missing = self._list_lacking()
         for name, _ in split_spec(spec):
             if lacking := missing.get(name.strip()):
                 raise BlockError(
