@@ -42,7 +42,7 @@ def find_object(styled: InstantStyle, scene: Scenes, blocks: str, seed: int) -> 
 
 
 def choose_references(styled: InstantStyle, candidates: Scenes, count: int) -> tuple[list[int], int]:
-    """Find the first candidates with which all blocks show the reference's object and the style blocks do not.
+    """Find the first candidates with which all blocks show the reference's object, and the style blocks the prompted.
 
     Args:
         styled: The model.

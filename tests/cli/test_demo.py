@@ -3,10 +3,12 @@
 import json
 import os
 from dataclasses import replace
+from inspect import signature
 
 import pytest
 from PIL import Image
 
+from instantstyle.cli import demo
 from instantstyle.cli.demo import _list_rows
 from instantstyle.generation.comparison_sheet import LAYOUT, TILE_SIDE
 from instantstyle.models import CARDS
@@ -76,8 +78,10 @@ def test_no_default_reference_shows_a_prompted_thing():
 
 
 def test_the_references_of_the_default_prompt_are_the_chosen_scenes():
-    chosen = json.loads(CHOICE.read_text())["chosen"]
-    things = sample_demo_candidates().thing[chosen[:3]].tolist()
+    choice = json.loads(CHOICE.read_text())
+    parameters = signature(demo.run).parameters
+    assert choice["settings"] == {name: parameters[name].default for name in ("prompt", "seed")}
+    things = sample_demo_candidates().thing[choice["chosen"][:3]].tolist()
     assert [row.content for row in _list_rows("a mushroom")] == [describe_thing(thing) for thing in things]
 
 

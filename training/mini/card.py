@@ -21,6 +21,7 @@ from training.mini.table import format_table
 RESULTS = Path(__file__).parent / "results"
 CARD = Path("docs/mini.md")
 WIDTH = 126  # of a line of the card
+TITLES = {name: "object" if name == "thing" else name for name in ATTRIBUTES}
 
 
 def format_training(record: dict[str, list[Leg]]) -> str:
@@ -49,10 +50,9 @@ def format_ablations(results: dict[str, Any]) -> str:
 
 def format_readings(results: dict[str, dict[str, float]]) -> str:
     """Format a row for each sampler, and one for the rendered scenes: what the classifier reads."""
-    titles = {name: "object" if name == "thing" else name for name in ATTRIBUTES}
-    lines = [f"| drawn by | {' | '.join(titles.values())} |", "|---" * (1 + len(titles)) + "|"]
+    lines = [f"| drawn by | {' | '.join(TITLES.values())} |", "|---" * (1 + len(TITLES)) + "|"]
     lines += [
-        f"| {name} | {' | '.join(f'{shares[each]:.0%}' for each in titles)} |" for name, shares in results.items()
+        f"| {name} | {' | '.join(f'{shares[each]:.0%}' for each in TITLES)} |" for name, shares in results.items()
     ]
     return "\n".join(lines)
 
@@ -93,7 +93,7 @@ def render_card() -> str:
         demo=demo,
         demo_chosen=len(demo["chosen"]),
         training=format_training(read_results("training")),
-        accuracy=", ".join(f"{name.replace('thing', 'object')} {share:.0%}" for name, share in table["judge"].items()),
+        accuracy=", ".join(f"{TITLES[name]} {share:.0%}" for name, share in table["judge"].items()),
         arms=format_table(table["arms"]),
         table=table["settings"],
         pairs=table["settings"]["references"] * table["settings"]["asked"],

@@ -161,9 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     trained = json.loads((Path(__file__).parent / "results" / "training.json").read_text())
     shipped = load_shipped_weights(args.package)
-    later = {
-        name: state for file in args.states.glob("*.safetensors") for name, state in read_checkpoint(file).items()
-    }
+    files = sorted(args.states.glob("*.safetensors"))
+    later = {name: state for file in files for name, state in read_checkpoint(file).items()}
     for name, state in later.items():
         torch.save(state, args.folder / f"{name}.pt")
     for name in ("vae", "unet", "adapter"):

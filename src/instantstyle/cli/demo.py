@@ -44,8 +44,8 @@ def run(
     """Generate a comparison sheet: reference, no reference, all blocks, style blocks, content removed.
 
     Without --style the references are three images of the synthetic dataset in held-out styles, chosen by a rule: with
-    the prompt and the seed of this command's defaults, all blocks show the reference's object, and the style blocks
-    show what the prompt names.
+    the prompt and the seed of this command's defaults, a classifier reads the reference's object in the image of all
+    blocks, and what the prompt names in that of the style blocks.
     """
     from ..generation.comparison_sheet import ComparisonRow, render_comparison_sheet
     from ..generation.load import load_model
