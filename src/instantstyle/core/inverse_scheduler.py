@@ -11,9 +11,10 @@ With α = √ᾱ and σ = √(1 − ᾱ) of the scheduler's ᾱ, A and B follow 
     v_prediction   A = α_s α_t + σ_s σ_t      B = σ_s α_t − α_s σ_t
     sample         A = σ_s / σ_t              B = α_s − σ_s α_t / σ_t
 
-Inversion needs z_t of a known z_s. z_t ← (z_s − B·m(z_t, t)) / A is repeated from z_t = z_s on: once is the inversion
-of the DDIM paper, more often is the fixed-point iteration of ReNoise (arXiv 2403.14602, without its averages and its
-losses on the noise).
+Inversion needs z_t of a known z_s, a fixed point of f(z) = (z_s − B·m(z, t)) / A. z_t ← f(z_s) is the inversion of the
+DDIM paper. Further evaluations repeat z_t ← (z_t + f(z_t)) / 2, the Krasnosel'skii–Mann iteration. ReNoise
+(arXiv 2403.14602, without its averages and its losses on the noise) repeats z_t ← f(z_t), which diverges where f expands
+differences: of mini in 8 steps it loses the picture (`benchmarks/inversion.py`).
 """
 
 # torch's annotations are incomplete.
@@ -145,6 +146,8 @@ class InverseScheduler:
             self.trajectory.append(sample.float())
         factor, of_output = self.coefficients(int(timestep))
         found = (self.trajectory[-1] - of_output * model_output.float()) / factor
+        if self._calls % self.iterations:
+            found = (found + sample.float()) / 2
         self._calls += 1
         if self._calls % self.iterations == 0:
             self.trajectory.append(found)
