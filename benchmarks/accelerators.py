@@ -34,7 +34,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "style in 0–0.5": {"end": 0.5},
     "style in 0.2–1": {"start": 0.2},
     "guidance and style in 0–0.8": {"guidance_interval": (0.0, 0.8), "end": 0.8},
-    "8 steps": {"num_inference_steps": 8},
+    "4 steps": {"num_inference_steps": 4},
+    "12 steps": {"num_inference_steps": 12},
     "20 steps": {"num_inference_steps": 20},
 }
 """Arguments of the call beside prompt, style and seed, by the setting's name in the results."""

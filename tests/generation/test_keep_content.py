@@ -54,7 +54,7 @@ def test_each_part_has_the_setting_of_the_paper_and_can_be_left_out():
     kept = {"inversion": 3, "image_scale": 0.2, "scale": 1.2, "control": "none", "strength": None}
     expected = {
         (): kept,
-        ("inversion",): {**kept, "inversion": 0, "strength": 0.85},
+        ("inversion",): {**kept, "inversion": 0, "strength": 0.95},
         ("image_scale",): {**kept, "image_scale": 0},
         ("scale",): {**kept, "scale": 0},
     }
@@ -62,7 +62,7 @@ def test_each_part_has_the_setting_of_the_paper_and_can_be_left_out():
         found = fill_in({**OPEN, **dict.fromkeys(left_out, 0)}, True)
         assert {name: found[name] for name in kept} == fields, left_out
     plain = fill_in(OPEN, False)
-    assert (plain["strength"], plain["control"], plain["inversion"], plain["scale"]) == (0.85, "none", None, None)
+    assert (plain["strength"], plain["control"], plain["inversion"], plain["scale"]) == (0.95, "none", None, None)
     assert fill_in({**OPEN, "model": "sdxl"}, True)["control"] == "tile"
     assert fill_in({**OPEN, "model": "sd15"}, True)["control"] == "canny"
     assert fill_in({**OPEN, "model": "sdxl", "control": "none"}, True)["control"] == "none"

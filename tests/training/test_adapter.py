@@ -8,7 +8,7 @@ from diffusers import UNet2DConditionModel
 
 from instantstyle.core.ip_adapter import cross_attention_layers
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
-from instantstyle.synthetic import sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, sample_scenes
 from training.mini.adapter import (
     MISNAMED_SHARE,
     install_adapter,
@@ -16,7 +16,7 @@ from training.mini.adapter import (
     misname,
     to_standard_state_dict,
 )
-from training.mini.settings import CROSS_DIM, EMBEDDING_DIM, IMAGE_TOKENS, TRAINING_SCOPE
+from training.mini.settings import CROSS_DIM, EMBEDDING_DIM, IMAGE_TOKENS
 
 from ..conftest import make_unet
 from ..helpers import seeded_generator
@@ -81,10 +81,10 @@ def test_only_the_adapter_is_trained(unet):
 
 
 def test_a_share_of_the_scenes_is_named_as_another_object_and_otherwise_unchanged():
-    scenes = sample_scenes(2000, seeded_generator(0), TRAINING_SCOPE)
+    scenes = sample_scenes(2000, seeded_generator(0), MINI_SCOPE)
     named = misname(scenes, seeded_generator(1))
     share = (named.thing != scenes.thing).float().mean().item()
     assert share == pytest.approx(MISNAMED_SHARE, abs=0.04)
-    assert {*named.thing.tolist()} == {*range(TRAINING_SCOPE.things)}
+    assert {*named.thing.tolist()} == {*range(MINI_SCOPE.things)}
     assert named.look is scenes.look
     assert named.layout is scenes.layout

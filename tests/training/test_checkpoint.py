@@ -1,16 +1,10 @@
 """Training states as small files."""
 
 import torch
-from diffusers import UNet2DConditionModel
 
-from training.mini import checkpoint, restore
-from training.mini.adapter import install_adapter, make_initial_weights
+from training.mini import checkpoint
 from training.mini.checkpoint import quantise, read_checkpoint, read_record, write_checkpoint
-from training.mini.clip import ClipModels
-from training.mini.nested_unet import NestedUNet
-from training.mini.settings import UNET
-from training.mini.stage import list_legs, load_state
-from training.mini.vae import VaeStage
+from training.mini.stage import list_legs
 
 LEG = {"machine": "2 CPU cores", "images": 64, "minutes": 1.0, "lr": 1e-3}
 
@@ -51,15 +45,3 @@ def test_the_command_writes_a_file_for_each_stage(tmp_path, capsys):
     assert "vae.safetensors" in capsys.readouterr().out
     files = {file.stem: [*read_record(file)] for file in (tmp_path / "states").iterdir()}
     assert files == {"vae": ["vae"], "unet-16": ["unet-8", "unet-16"]}
-
-
-def test_the_states_of_the_next_model_fit_its_networks(tmp_path):
-    restore.main(["--folder", str(tmp_path)])
-    unet = UNet2DConditionModel(**UNET)
-    adapter = install_adapter(unet, make_initial_weights(unet))
-    modules = {"vae": VaeStage().module, "unet": NestedUNet(), "vision": ClipModels(), "adapter": adapter}
-    for name, module in modules.items():
-        state = load_state(tmp_path / f"{name}.pt")
-        module.load_state_dict(state["averaged"])
-        assert state["images"] == sum(leg["images"] for leg in state["earlier"]) > 0
-    assert load_state(tmp_path / "unet-8.pt")["images"] > 0

@@ -17,18 +17,18 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor
 from torch import Generator, Tensor, nn
 
-from instantstyle.synthetic import Scenes
+from instantstyle.synthetic import MINI_SCOPE, Scenes
 from training.mini.abstract_images import render_abstract_images
 from training.mini.captions import sample_captions
 from training.mini.device import seeded_generator
 from training.mini.frozen_models import size_conditioning, zero_dropped
 from training.mini.scene_cache import SceneCache
-from training.mini.settings import CROSS_DIM, EMBEDDING_DIM, IMAGE_SIZE, IMAGE_TOKENS, TRAINING_SCOPE
+from training.mini.settings import CROSS_DIM, EMBEDDING_DIM, IMAGE_SIZE, IMAGE_TOKENS
 from training.mini.stage import Scalar, Stage, load_averaged_module, masked_mean
 from training.mini.unet import UnetStage
 
 IMAGE_DROPOUT, CAPTION_DROPOUT = 0.1, 0.5
-MISNAMED_SHARE = 0.3  # share of captions that name another object, as captions of the web are often wrong
+MISNAMED_SHARE = 0.5  # share of captions that name another object, as captions of the web are often wrong
 ABSTRACT_SHARE = 0.15  # share of references replaced by an abstract image in the same colours
 NOISE_BIAS = 1.5
 
@@ -43,7 +43,7 @@ class AdapterStage(Stage[nn.ModuleDict]):
         self.name = name
         self.unet = UnetStage(folder)
         encoders = [self.unet.codec.encode, self.unet.clip.encode_image]
-        self.cache = SceneCache(TRAINING_SCOPE, encoders, self.encode_scenes)
+        self.cache = SceneCache(MINI_SCOPE, encoders, self.encode_scenes)
         unet = load_averaged_module(self.unet, folder).unet
         self.module = install_adapter(unet, make_initial_weights(unet))
 
@@ -77,7 +77,7 @@ class AdapterStage(Stage[nn.ModuleDict]):
 
 def misname(scenes: Scenes, generator: Generator) -> Scenes:
     """Replace the object of a share of the scenes by a random one, for their captions."""
-    others = torch.randint(TRAINING_SCOPE.things, (len(scenes),), generator=generator)
+    others = torch.randint(MINI_SCOPE.things, (len(scenes),), generator=generator)
     is_wrong = torch.rand(len(scenes), generator=generator) < MISNAMED_SHARE
     return replace(scenes, thing=torch.where(is_wrong, others, scenes.thing))
 

@@ -12,10 +12,9 @@ from typing import Any
 
 from findings import study, tables
 from instantstyle.metrics.classifier import ATTRIBUTES
+from instantstyle.models.registry import CARDS
 from instantstyle.synthetic import FILLS, GROUNDS, LAYOUTS, MINI_SCOPE, OUTLINES, Scope, demo_scenes
-from training.mini.checkpoint import STATES, read_record
 from training.mini.stage import Leg
-from training.mini.stages import STAGES
 from training.mini.table import format_table
 
 RESULTS = Path(__file__).parent / "results"
@@ -82,8 +81,7 @@ def read_results(name: str) -> dict[str, Any]:
 
 def render_card() -> str:
     """Render the model card from its template and the results."""
-    states = {name: legs for file in STATES.glob("*.safetensors") for name, legs in read_record(file).items()}
-    table, ablations, next_needed, drawn = map(read_results, ("table", "needed", "needed-unet", "progress"))
+    table, ablations, drawn = map(read_results, ("table", "needed", "progress"))
     probe = study.read_results(study.RESULTS, ["blocks"])["blocks"]
     demo = json.loads(demo_scenes.CHOICE.read_text())
     template = (Path(__file__).parent / "card.md").read_text()
@@ -103,11 +101,10 @@ def render_card() -> str:
         off=tables.format_blocks(probe["results"], "off"),
         ablations=ablations,
         ablation_rows=format_ablations(ablations),
-        next_training=format_training({name: states[name] for name in STAGES if name in states}),
-        next_needed=next_needed,
+        deep_share=ablations["without"]["deep"]["transformers"] / ablations["whole"] - 1,
         drawn=drawn["settings"],
         readings=format_readings(drawn["read"]),
-        next_share=next_needed["without"]["deep"]["transformers"] / next_needed["whole"] - 1,
+        steps=CARDS["mini"].defaults["num_inference_steps"],
     )
 
 

@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from instantstyle.metrics import SyntheticClassifier, attribute_labels
-from instantstyle.synthetic import Scenes, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
 from instantstyle.synthetic.render import signed_distances
 from instantstyle.synthetic.things import load_shape_fields
 from training.mini.clip import augment
 from training.mini.frozen_models import LatentCodec
 from training.mini.precision import autocast_if_faster
-from training.mini.settings import IMAGE_SIZE, TRAINING_SCOPE
+from training.mini.settings import IMAGE_SIZE
 from training.mini.stage import Scalar, Stage, sum_losses
 
 ATTRIBUTE_WEIGHTS = {"ground": 3, "fill": 3}  # the faintest attributes, and the last to be learned
@@ -31,7 +31,7 @@ class ClassifierStage(Stage[SyntheticClassifier]):
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         """Losses of all attributes, the palette and the object's area; accuracies are reported."""
         # Includes held-out classes: otherwise the classifier learns that they do not occur.
-        scenes = sample_scenes(batch, generator, TRAINING_SCOPE, held_out=None)
+        scenes = sample_scenes(batch, generator, MINI_SCOPE, held_out=None)
         count = batch // IMAGES_PER_DECODED
         images = scenes.render(IMAGE_SIZE, generator)
         images[:count] = self.codec.decode(self.codec.encode(images[:count]))

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from instantstyle.core.image_encoder import CLIP_MEAN, CLIP_STD
-from instantstyle.synthetic import FILLS, GROUNDS, Scenes, sample_scenes
+from instantstyle.synthetic import FILLS, GROUNDS, MINI_SCOPE, Scenes, sample_scenes
 from instantstyle.synthetic.render import signed_distances
 from instantstyle.synthetic.things import load_shape_fields
 from training.mini.abstract_images import render_abstract_images
@@ -33,7 +33,6 @@ from training.mini.settings import (
     MAX_TOKENS,
     TEXT_ENCODER_1,
     TEXT_ENCODER_2,
-    TRAINING_SCOPE,
 )
 from training.mini.stage import Scalar, Stage, load_averaged_weights, sum_losses
 from training.mini.vae import Images
@@ -108,7 +107,7 @@ class ClipStage(Stage[ClipModels]):
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         """Contrastive loss, losses of the heads, and a penalty on the length of the embeddings."""
-        scenes = sample_scenes(batch, generator, TRAINING_SCOPE)
+        scenes = sample_scenes(batch, generator, MINI_SCOPE)
         captions = sample_captions(scenes, generator, thing=0.75, layout=0.35, look=0.5)
         images = augment(scenes.render(ENCODER_IMAGE_SIZE, generator), generator)
         abstract_images = render_abstract_images(

@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from instantstyle.imaging.control_image import canny_edges
-from instantstyle.synthetic import Scenes, to_pil_image
+from instantstyle.synthetic import MINI_SCOPE, Scenes, to_pil_image
 from training.mini.captions import sample_captions
 from training.mini.frozen_models import TextConditioning, size_conditioning, zero_dropped
 from training.mini.precision import autocast_if_faster
 from training.mini.scene_cache import SceneCache
-from training.mini.settings import CONTROLNET, IMAGE_SIZE, TRAINING_SCOPE
+from training.mini.settings import CONTROLNET, IMAGE_SIZE
 from training.mini.stage import Scalar, Stage, load_averaged_module, masked_mean
 from training.mini.unet import UnetStage
 from training.mini.vae import Images
@@ -29,7 +29,7 @@ class ControlNetStage(Stage[ControlNetModel]):
         self.name, self.module = name, ControlNetModel(**CONTROLNET)
         self.unet = UnetStage(folder)
         load_averaged_module(self.unet, folder)
-        self.cache = SceneCache(TRAINING_SCOPE, [self.unet.codec.encode, detect_edges], self.encode_captions)
+        self.cache = SceneCache(MINI_SCOPE, [self.unet.codec.encode, detect_edges], self.encode_captions)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         """Mean squared error of the velocity; reported for images without words."""

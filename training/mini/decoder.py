@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Generator, nn
 from torch.func import functional_call
 
-from instantstyle.synthetic import Scenes, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
 from training.mini.captions import sample_captions
 from training.mini.frozen_models import size_conditioning
 from training.mini.nested_unet import LatentBatch
 from training.mini.precision import autocast_if_faster
-from training.mini.settings import IMAGE_SIZE, TRAINING_SCOPE
+from training.mini.settings import IMAGE_SIZE
 from training.mini.stage import Scalar, Stage, load_averaged_module
 from training.mini.unet import UnetStage
 from training.mini.vae import psnr, reconstruction_loss
@@ -58,7 +58,7 @@ class DecoderStage(Stage[nn.ModuleDict]):
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         """Reconstruction and adversarial loss of the decoder, plus the hinge loss of the discriminator."""
-        scenes = sample_scenes(batch, generator, TRAINING_SCOPE)
+        scenes = sample_scenes(batch, generator, MINI_SCOPE)
         images = scenes.render(IMAGE_SIZE, generator)
         latents = self.degrade_latents(self.codec.encode(images), scenes, generator)
         images = images * 2 - 1

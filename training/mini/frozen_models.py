@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from instantstyle.synthetic import Scenes, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
 from training.mini.captions import tokenize
 from training.mini.clip import ClipModels, ClipStage, normalize
 from training.mini.device import seeded_generator
-from training.mini.settings import ENCODER_IMAGE_SIZE, IMAGE_SIZE, SEED, TRAINING_SCOPE
+from training.mini.settings import ENCODER_IMAGE_SIZE, IMAGE_SIZE, SEED
 from training.mini.stage import load_averaged_module, load_averaged_part
 from training.mini.vae import Images, VaeStage, decode_latents, encode_posterior
 
@@ -32,7 +32,7 @@ class LatentCodec:
         self.vae = load_averaged_module(VaeStage(), folder)
         if (folder / "decoder.pt").exists():
             self.vae.load_state_dict(load_averaged_part("decoder", "vae", folder))
-        images = sample_scenes(STATISTICS_IMAGES, seeded_generator(SEED), TRAINING_SCOPE).render(IMAGE_SIZE)
+        images = sample_scenes(STATISTICS_IMAGES, seeded_generator(SEED), MINI_SCOPE).render(IMAGE_SIZE)
         raw = self._encode_raw(images)
         self.mean = raw.mean((0, 2, 3), keepdim=True)
         self.std = raw.std((0, 2, 3), keepdim=True)

@@ -16,10 +16,10 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
 from instantstyle.metrics import attribute_labels, load_classifier
-from instantstyle.synthetic import Scenes, describe_scene, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, Scenes, describe_scene, sample_scenes
 from training.mini.device import seeded_generator
 from training.mini.frozen_models import size_conditioning
-from training.mini.settings import IMAGE_SIZE, LATENT_CHANNELS, LATENT_SCALE, SAMPLER, SCHEDULE, TRAINING_SCOPE
+from training.mini.settings import IMAGE_SIZE, LATENT_CHANNELS, LATENT_SCALE, SAMPLER, SCHEDULE
 from training.mini.stage import load_averaged_module
 from training.mini.unet import UnetStage
 from training.mini.vae import Images
@@ -61,7 +61,7 @@ def read_accuracy(images: Images, scenes: Scenes) -> dict[str, float]:
 
 def measure_progress(stage: UnetStage, images: int, seed: int) -> dict[str, dict[str, float]]:
     """Measure the images that each sampler draws, and the rendered ones of the same scenes."""
-    scenes = sample_scenes(images, seeded_generator(seed), TRAINING_SCOPE)
+    scenes = sample_scenes(images, seeded_generator(seed), MINI_SCOPE)
     drawn = {
         f"{name}, {steps} steps": read_accuracy(draw(stage, scenes, seed, scheduler, steps), scenes)
         for name, (scheduler, numbers) in SAMPLERS.items()

@@ -82,25 +82,12 @@ def load_encoders(model: Path) -> ClipModels:
     image = CLIPVisionModelWithProjection.from_pretrained(model / "image_encoder", torch_dtype=torch.float32)
     first = CLIPTextModel.from_pretrained(model / "text_encoder", torch_dtype=torch.float32)
     second = CLIPTextModelWithProjection.from_pretrained(model / "text_encoder_2", torch_dtype=torch.float32)
-    models.vision.load_state_dict(enlarge_patches(image.state_dict(), models.vision))
+    models.vision.load_state_dict(image.state_dict())
     tokens = match_tokens(CLIPTokenizer.from_pretrained(model / "tokenizer"), build_tokenizer())
     text_model = models.text_1.text_model
     text_model.load_state_dict(extend_weights(first.state_dict(), text_model, tokens))
     models.text_2.load_state_dict(extend_weights(second.state_dict(), models.text_2, tokens))
     return models
-
-
-def enlarge_patches(weights: Weights, encoder: CLIPVisionModelWithProjection) -> dict[str, Tensor]:
-    """Adapt the weights of an image encoder to larger images in as many, larger patches.
-
-    Returns:
-        Weights with which the encoder sees a larger image as the earlier one saw the image averaged down.
-    """
-    name = "vision_model.embeddings.patch_embedding.weight"
-    patches = weights[name]
-    factor = encoder.state_dict()[name].shape[-1] // patches.shape[-1]
-    enlarged = patches.repeat_interleave(factor, -1).repeat_interleave(factor, -2) / factor**2
-    return {**weights, name: enlarged}
 
 
 def match_tokens(old: CLIPTokenizer, new: CLIPTokenizer) -> RowPairs:

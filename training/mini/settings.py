@@ -3,25 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from instantstyle.synthetic import FILLS, GROUNDS, MINI_SCOPE, OUTLINES, LookChoices, Scope
+from instantstyle.synthetic import MINI_SCOPE, LookChoices, Scope
 
 SEED = 20260401
 """Seed of everything that is sampled in training."""
-
-TRAINING_SCOPE = Scope(
-    things=MINI_SCOPE.things,
-    looks=LookChoices.from_names(
-        grounds=("plain", *GROUNDS),
-        fills=("flat", *FILLS),
-        outlines=OUTLINES,
-        grain=0.0,
-        ground_contrast=(0.08, 0.16),
-        body_contrast=(0.17, 0.29),
-    ),
-    layouts=MINI_SCOPE.layouts,
-)
-"""Scenes of the next mini: all looks almost equally often, with patterns that are visible at this size. `MINI_SCOPE`,
-which the shipped one was trained on, has flat fills in half of its scenes and fainter patterns."""
 
 COARSE_SCOPE = Scope(
     things=MINI_SCOPE.things,
@@ -30,8 +15,8 @@ COARSE_SCOPE = Scope(
         fills=("flat", "gradient"),
         outlines=("no outline", "thin outline", "bold outline"),
         grain=0.0,
-        ground_contrast=TRAINING_SCOPE.looks.ground_contrast,
-        body_contrast=TRAINING_SCOPE.looks.body_contrast,
+        ground_contrast=MINI_SCOPE.looks.ground_contrast,
+        body_contrast=MINI_SCOPE.looks.body_contrast,
     ),
     layouts=MINI_SCOPE.layouts,
 )

@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from instantstyle.synthetic import Scenes, sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, Scenes, sample_scenes
 from instantstyle.synthetic.layouts import Layouts
 from instantstyle.synthetic.render import pixel_grid, signed_distances
 from instantstyle.synthetic.things import load_shape_fields
 from training.mini.captions import sample_captions, tokenize
 from training.mini.clip import ClipModels, attribute_loss
 from training.mini.frozen_models import FrozenClip
-from training.mini.settings import TEXT_ENCODER_1, TRAINING_SCOPE
+from training.mini.settings import TEXT_ENCODER_1
 from training.mini.stage import Scalar, Stage
 
 CELLS, POINTS = 8, 4  # cells a side, as in the UNet's finest attention, and points a side of each cell
@@ -59,7 +59,7 @@ class TextStage(Stage[nn.ModuleDict]):
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         """Cross-entropies of the shapes, where the caption names the object, and of the attributes."""
-        scenes = sample_scenes(batch, generator, TRAINING_SCOPE)
+        scenes = sample_scenes(batch, generator, MINI_SCOPE)
         captions = sample_captions(scenes, generator, thing=0.95, layout=0.3, look=0.6)
         out = self.module["tower"](tokenize(captions.texts), output_hidden_states=True)
         heads = cast(nn.ModuleDict, self.module["facts"])

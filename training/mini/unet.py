@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Generator, Tensor
 
-from instantstyle.synthetic import Scenes, Scope
+from instantstyle.synthetic import MINI_SCOPE, Scenes, Scope
 from training.mini.captions import sample_captions
 from training.mini.frozen_models import (
     FrozenClip,
@@ -21,7 +21,7 @@ from training.mini.graphed_unet import GraphedUNet, TensorUNet
 from training.mini.muon import Muon
 from training.mini.nested_unet import DEEPEST, LatentBatch, NestedLevel, NestedUNet, SizeConditioning, Timesteps
 from training.mini.scene_cache import SceneCache
-from training.mini.settings import COARSE_SCOPE, IMAGE_SIZE, SCHEDULE, TRAINING_SCOPE
+from training.mini.settings import COARSE_SCOPE, IMAGE_SIZE, SCHEDULE
 from training.mini.stage import Scalar, Stage, load_averaged_weights, make_adamw, masked_mean, sum_losses
 
 CAPTION_DROPOUT = 0.1  # for classifier-free guidance
@@ -71,7 +71,7 @@ class UnetStage(Stage[NestedUNet]):
 
     def __init__(self, folder: Path, name: str = "unet") -> None:
         self.name, self.level = name, LEVELS[name]
-        self.scope: Scope = COARSE_SCOPE if self.level == DEEPEST else TRAINING_SCOPE
+        self.scope: Scope = COARSE_SCOPE if self.level == DEEPEST else MINI_SCOPE
         self.module = NestedUNet()
         # Fused attention has a slow backward pass in bfloat16 on CPUs.
         self.module.unet.set_attn_processor(AttnProcessor())

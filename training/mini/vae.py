@@ -14,9 +14,9 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from instantstyle.synthetic import sample_scenes
+from instantstyle.synthetic import MINI_SCOPE, sample_scenes
 from training.mini.precision import autocast_if_faster
-from training.mini.settings import IMAGE_SIZE, LATENT_SCALE, TRAINING_SCOPE, VAE
+from training.mini.settings import IMAGE_SIZE, LATENT_SCALE, VAE
 from training.mini.stage import Scalar, Stage
 
 KL_WEIGHT, EDGE_WEIGHT, LATENT_NOISE = 3e-4, 1.0, 0.1
@@ -70,8 +70,8 @@ def sample_images(count: int, generator: Generator) -> Images:
     """Render images of one size in 0..1: random parts of full images, or small whole ones."""
     if torch.rand(1, generator=generator).item() < SMALL_SHARE:
         size = SMALL_SIZES[int(torch.randint(len(SMALL_SIZES), (1,), generator=generator))]
-        return sample_scenes(count, generator, TRAINING_SCOPE).render(size, generator)
-    whole = sample_scenes(-(-count // CROPS_PER_IMAGE), generator, TRAINING_SCOPE).render(IMAGE_SIZE, generator)
+        return sample_scenes(count, generator, MINI_SCOPE).render(size, generator)
+    whole = sample_scenes(-(-count // CROPS_PER_IMAGE), generator, MINI_SCOPE).render(IMAGE_SIZE, generator)
     last = (IMAGE_SIZE - CROP_SIZE) // LATENT_SCALE
     corners = LATENT_SCALE * torch.randint(last + 1, (CROPS_PER_IMAGE, 2), generator=generator)
     crops = [whole[..., top : top + CROP_SIZE, left : left + CROP_SIZE] for top, left in corners.tolist()]

@@ -600,7 +600,7 @@ class InstantStyle:
         return self.with_pipeline(deepcopy(self.pipe, memo))
 
     def __repr__(self) -> str:
-        """`InstantStyle(StableDiffusionXLPipeline, mini, cpu float32, style up_blocks.1.attentions.2, …)`."""
+        """`InstantStyle(StableDiffusionXLPipeline, mini, cpu float32, style up_blocks.0.attentions.1–2, …)`."""
         return describe(self.pipe, self.architecture, cast("str | None", (self.recipe_fields or {}).get("model")))
 
     def _repr_html_(self) -> str:

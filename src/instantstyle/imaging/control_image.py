@@ -17,12 +17,12 @@ LATENT_STRIDE = 8  # px of an image per latent pixel
 DEFAULT_STRENGTH = 0.6
 """Default strength of image-to-image generation: 0 keeps the image, 1 ignores it."""
 
-STRENGTHS = {"mini": 0.85}
+STRENGTHS = {"mini": 0.95}
 """Default strength by model, where another one is needed.
 
-mini keeps the colours of the image up to 0.6. benchmarks/restyle_strength.py, 20 images and references of the
-synthetic dataset, with prompts: at 0.6, 0.75, 0.85 and 0.95 the palette is 0.01, 0.36, 0.67 and 0.76 of the
-reference's, and the image's layout remains in 1.00, 0.80, 0.75 and 0.70 of the results."""
+mini keeps the colours of the image up to 0.85, six of its eight steps. benchmarks/restyle_strength.py, 20 images and
+references of the synthetic dataset, with prompts: at 0.6, 0.75, 0.85, 0.95 and 1 the palette is -0.09, 0.09, 0.09, 0.58
+and 0.66 of the reference's, and the image's layout remains in 1.00, 0.90, 0.90, 0.80 and 0.70 of the results."""
 
 CANNY_LOW, CANNY_HIGH = 100, 200
 """Canny's thresholds, as in the model cards' example of the Canny ControlNets."""

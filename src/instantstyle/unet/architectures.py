@@ -287,22 +287,18 @@ MINI = Architecture(
     title="mini",
     cross_dim=None,
     blocks=_SDXL_BLOCKS,
-    # Not the blocks of SDXL's roles: in mini the adapter acts mostly through the last two blocks, on 8 × 8
-    # latents. The last but one determines the layout, the last the colours.
+    # SDXL's blocks, and the one after its style block: the former carries colours and ground, the latter outlines.
     roles={
-        "style": (Block.parse("up_blocks.1.attentions.2"),),
-        "layout": (Block.parse("up_blocks.1.attentions.1"),),
+        "style": (Block.parse("up_blocks.0.attentions.1"), Block.parse("up_blocks.0.attentions.2")),
+        "layout": (Block.parse("down_blocks.2.attentions.1"),),
     },
-    sources={
-        "style": "findings/results/blocks.json: each block alone, scored by the classifier",
-        "layout": "training/mini/results/table.json: the arm of this block, scored by the classifier",
-    },
+    sources=dict.fromkeys(("style", "layout"), "findings/results/blocks.json: proposed by the probe"),
     # training/mini/settings.py: UNET.
     depths={
         "down_blocks.1": (1, 64),
-        "down_blocks.2": (1, 128),
-        "mid_block": (1, 128),
-        "up_blocks.0": (1, 128),
+        "down_blocks.2": (2, 128),
+        "mid_block": (2, 128),
+        "up_blocks.0": (2, 128),
         "up_blocks.1": (1, 64),
     },
 )
