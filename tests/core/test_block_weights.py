@@ -105,10 +105,10 @@ EXPECTED: dict[str, dict[str, Expected]] = {
         **eases_of_16(),
     },
     "mini": {
-        "style": (of(1, 10), {}),
-        "layout": (of(1, 9), {}),
-        "precise-style": (of(1, 10), of(1, 9)),
-        "precise-layout": (of(1, 9), of(0.1, *range(9), 10)),
+        "style": (of(1, 6, 7), {}),
+        "layout": (of(1, 3), {}),
+        "precise-style": (of(1, 6, 7), of(1, 3)),
+        "precise-layout": (of(1, 3), of(0.1, *range(3), *range(4, 11))),
         **eases_of_11(),
     },
 }

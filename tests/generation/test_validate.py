@@ -124,7 +124,7 @@ def test_a_lora_file_without_layers_in_its_blocks_is_refused_before_loading():
     def chosen(blocks: object, **fields: object) -> Recipe:
         return PLAIN.replace(loras=[{"name": "ink.safetensors", "blocks": blocks, **fields}])
 
-    message = rf"ink\.safetensors has no layers in up_blocks\.1\.attentions\.2; it has layers in {block}: choose among"
+    message = rf"ink\.safetensors has no layers in up_blocks\.0\.attentions\.1–2; it has layers in {block}: choose"
     with pytest.raises(StyleError, match=message):
         validate(chosen("style"))
     for blocks in ("all", block, {"style": 1.0, block: 0.5}, f"{block}.transformer_blocks.0"):
