@@ -133,8 +133,8 @@ def test_the_empty_page_offers_an_example_whose_content_is_selected(visit):
     visitor.locate("#example").click()
     visitor.locate("#suggestions label").first.wait_for()
     expect(visitor.locate("#suggestions input:checked")).to_have_count(1)
-    expect(visitor.locate("#suggestions label:has(:checked)")).to_have_text(re.compile(r"a banana 0\.\d+"))
-    expect(visitor.locate("#content .token")).to_have_text(re.compile("a banana"))
+    expect(visitor.locate("#suggestions label:has(:checked)")).to_have_text(re.compile(r"a drum 0\.\d+"))
+    expect(visitor.locate("#content .token")).to_have_text(re.compile("a drum"))
     expect(visitor.locate("#example")).to_be_hidden()
     # Removed from the content, the phrase is no longer selected.
     visitor.locate("#content .token-remove").first.click()

@@ -48,7 +48,7 @@ def test_suggestions_have_their_similarity_in_descending_order_and_none_is_selec
 def test_the_example_fills_the_empty_form_and_its_content_is_selected(events, store):
     form, updates = events.form, events.show_example("style")
     assert updates[form.prompt] == "a mushroom"
-    assert updates[form.content]["value"] == updates[form.suggestions]["value"] == ["a banana"]
+    assert updates[form.content]["value"] == updates[form.suggestions]["value"] == ["a drum"]
     assert store.add_reference(Path(updates[form.image])).name == updates[form.image]
     assert updates[form.example]["visible"] is False
 
