@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import CLIPVisionModelWithProjection
 
 import instantstyle
 from instantstyle.metrics import SyntheticClassifier, load_classifier
@@ -16,7 +15,7 @@ from training.mini import frozen_models, restore, settings
 from training.mini.checkpoint import write_checkpoint
 from training.mini.export import build_pipeline
 from training.mini.frozen_models import FrozenClip
-from training.mini.restore import extend_weights, load_encoders, load_float32, load_shipped_weights
+from training.mini.restore import extend_weights, load_float32, load_shipped_weights
 from training.mini.settings import CPU
 from training.mini.stage import Run, load_state
 from training.mini.stages import build_stage
@@ -92,16 +91,6 @@ def test_a_grown_classifier_reads_what_the_shipped_one_reads():
     for name, logits in shipped.logits.items():
         assert torch.allclose(found.logits[name][:, : logits.shape[1]], logits, atol=1e-4), name
     assert found.logits["thing"].shape == (2, len(THINGS))
-
-
-def test_an_encoder_of_larger_patches_sees_an_image_as_the_shipped_one_sees_it_averaged_down():
-    shipped = CLIPVisionModelWithProjection.from_pretrained(PACKAGE / "models/mini/image_encoder", dtype=torch.float32)
-    grown = load_encoders(PACKAGE / "models/mini").vision
-    side = settings.ENCODER_IMAGE_SIZE
-    assert shipped.config.image_size == side // 2
-    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
-    small = torch.nn.functional.avg_pool2d(images, 2)
-    assert torch.allclose(grown(images).image_embeds, shipped(small).image_embeds, atol=1e-4)
 
 
 def test_the_restored_unet_is_the_shipped_one(folder):
