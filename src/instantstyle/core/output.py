@@ -19,6 +19,7 @@ from ..recipe import Recipe
 from ..recipe_types import Dtype, RecipeFields
 from ..utils.text import join_first, shorten
 from ..utils.versions import library_versions
+from .call_styles import CallStyles
 from .latent_colours import OpenedColours
 from .lora_style import LoraStyle
 from .pipeline_call import only_reads
@@ -86,9 +87,7 @@ class CallRecord:
         guidance_interval: Sequence[float] | None,
         colours: OpenedColours | None,
         hold_layout: float,
-        shared: SharedAttention | None,
-        loras: Sequence[LoraStyle],
-        redux: Sequence[ReduxStyle],
+        given: CallStyles,
         seeds: Sequence[int],
         num_images_per_prompt: int,
         arguments: PipelineArguments,
@@ -104,9 +103,9 @@ class CallRecord:
             None if guidance_interval is None else (float(start), float(end)),
             colours,
             hold_layout,
-            shared,
-            tuple(loras),
-            tuple(redux),
+            given.shared,
+            tuple(given.loras),
+            tuple(given.redux),
             tuple(seeds),
             num_images_per_prompt,
             {name: list(value) if isinstance(value, list) else value for name, value in arguments.items()},
