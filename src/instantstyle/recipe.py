@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from .errors import JobError
 from .recipe_types import (
+    MAX_ITERATIONS,
     WORDLESS,
     Combine,
     ContentScale,
@@ -108,7 +109,7 @@ class Recipe(StrictModel):
     """Image to start from (image-to-image)."""
     strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     """How far the result may depart from `image`."""
-    inversion: Annotated[int, Field(ge=0, le=50)] | None = None
+    inversion: Annotated[int, Field(ge=0, le=MAX_ITERATIONS)] | None = None
     """Evaluations of the network at each step of the DDIM inversion of `image`, with whose latents the result begins;
     None or 0 for `image` with noise, as `strength` says."""
     image_scale: Weight | None = None

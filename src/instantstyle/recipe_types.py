@@ -68,6 +68,8 @@ MAX_SIDE = 16384
 
 ImageSide = Annotated[int, Field(ge=8, le=MAX_SIDE, multiple_of=8)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+MAX_ITERATIONS = 50
+"""Most evaluations of the network at each step of an inversion."""
 FrameRate = Annotated[float, Field(ge=1, le=50, allow_inf_nan=False)]
 """Frames a second; a GIF has at most 50, by its unit of 1/100 second of which browsers need two."""
 Text = Annotated[str, Field(max_length=MAX_TEXT)]

@@ -533,10 +533,8 @@ class InstantStyle:
         styling = self.using(acting) if acting else nullcontext()
         record = CallRecord.of(
             *(self, prompt, styles, settings, guidance_interval, colours, rows.twin_share, given),
-            *(seeds, images, arguments),
+            *(inversion, seeds, images, arguments),
         )
-        if inversion is not None:
-            record.changes["an inversion"] = None
         with (
             StyledNetwork.of(network_of(self.pipe)).generating(),
             record.watch(arguments) as watched,
