@@ -35,9 +35,9 @@ from .guidance_checks import warn_of_fuse, warn_of_guidance
 from .guidance_interval import GuidanceInterval
 from .image_arguments import convert_images
 from .image_encoder import ImageEncoder
-from .injection import inject_attention_processors, limit_guidance, record_attention
+from .injection import check_fuses, inject_attention_processors, limit_guidance, merge_style_layers, record_attention
 from .inversion import ITERATIONS, Inversion, invert
-from .ip_adapter import IPAdapter, check_fuses, merge_style_layers
+from .ip_adapter import IPAdapter
 from .latent_colours import LatentColours, open_latent_colours
 from .lora_style import LoraStyles, PreparedLoras
 from .output import CallRecord, StyledOutput

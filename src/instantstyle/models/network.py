@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 
 from ..architectures import match_architecture
-from ..core.ip_adapter import list_layers, projects_text
+from ..core.adapter_layers import list_layers, projects_text
 from ..dit.families import TRANSFORMERS
 from ..dit.layers import joint_attention_layers, timed_layers
 from ..errors import CheckpointError
