@@ -131,7 +131,7 @@ def _find_facts(model: str, adapter: str | None) -> AdapterFacts:
 
     card, source = resolve_card(model, adapter)
     if source is None and card.adapter is not None and card.adapter_repo is None:
-        source = Path(card.pipeline) / card.adapter
+        source = card.folder / card.adapter
     checkpoint = None if source is None else IPAdapterCheckpoint.open(source)
     network = find_network(card, checkpoint)
     features = card.features if checkpoint is None else (checkpoint.projection_type, checkpoint.embedding_dim)

@@ -92,8 +92,9 @@ def load_model(
 
     from ..models import load
 
+    digest = parts.model_sha256
     return load(
-        parts.model,
+        Reference(name=parts.model, sha256=digest) if digest else parts.model,
         **parts.adapters,
         **parts.changes,
         plain=plain,
