@@ -151,10 +151,11 @@ def test_methods_that_act_in_a_unet_are_refused_for_a_transformer_before_loading
 
 
 def test_what_says_how_content_is_removed_needs_content_of_the_recipe_or_of_a_saved_style():
-    cat = {"content": ("a",), "content_embeds": torch.ones(1, 3)}
+    width = 128  # of mini's encoder
+    cat = {"content": ("a",), "content_embeds": torch.ones(1, width)}
     styles: dict[str, dict[str, Any]] = {"plain": {}, "cat": cat, "clean": {"removal": "clean"}}
     for name, fields in styles.items():
-        Style(torch.ones(1, 3), torch.zeros(3), **fields).save(f"{name}.style.safetensors")
+        Style(torch.ones(1, width), torch.zeros(width), **fields).save(f"{name}.style.safetensors")
     settings: list[dict[str, object]] = [
         *({"content_scale": 0.9}, {"removal": "project"}, {"removal": "mask", "mask_quantile": 0.5}),
         *({"removal": "subtract"}, {"removal": "clean", "content_scale": 0.9}),

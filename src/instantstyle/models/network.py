@@ -64,12 +64,15 @@ class Network:
     architecture: Architecture
 
 
-def find_network(card: ModelCard, checkpoint: IPAdapterCheckpoint | None = None) -> Network | None:
+def find_network(
+    card: ModelCard, checkpoint: IPAdapterCheckpoint | None = None, *, all_blocks: bool | None = None
+) -> Network | None:
     """Find the UNet or the transformer of a model.
 
     Args:
         card: The model.
         checkpoint: The adapter, by which the layers of a transformer are chosen; None as the card's own.
+        all_blocks: Whether these are the layers of all blocks, where the adapter is not to choose them.
 
     Returns:
         The network, from the table of the card's architecture or from the config of the UNet; None if neither
@@ -79,9 +82,10 @@ def find_network(card: ModelCard, checkpoint: IPAdapterCheckpoint | None = None)
         CheckpointError: The config of the network cannot be read.
     """
     own, trained_for = card.architecture, card.adapter_architecture
-    all_blocks = None if trained_for is None else trained_for.has_single_stream
-    if checkpoint is not None:
+    if all_blocks is None and checkpoint is not None:
         all_blocks = checkpoint.reaches_all_blocks
+    elif all_blocks is None and trained_for is not None:
+        all_blocks = trained_for.has_single_stream
     if own is not None and own.is_transformer and not own.is_timed and all_blocks not in (None, own.has_single_stream):
         own = next(family for family in TRANSFORMERS if family.has_single_stream == all_blocks)
     if own is not None and own.depths and own.cross_dim:
