@@ -145,6 +145,10 @@ def test_methods_that_act_in_a_unet_are_refused_for_a_transformer_before_loading
         recipe = PLAIN.replace(model="flux-dev", **fields)
         with pytest.raises(StyleError, match=f"^{name} acts in the layers of a UNet, and flux-dev has a diffusion tr"):
             validate(recipe)
+    with pytest.raises(
+        StyleError, match=r"^flux-dev has a diffusion transformer\. LoRA files are merged into UNets only"
+    ):
+        validate(PLAIN.replace(model="flux-dev", loras=[{"name": "ink.safetensors"}], **ink))
     validate(PLAIN.replace(model="flux-dev", true_cfg_scale=3, **ink))
     with pytest.raises(JobError, match=r"true_cfg_scale is for diffusion transformers .* and sdxl has a UNet"):
         validate(PLAIN.replace(model="sdxl", true_cfg_scale=3))

@@ -342,3 +342,12 @@ def test_a_file_in_the_folder_of_another_family_takes_the_registered_model(saved
     index = path.parent / "model_index.json"
     index.write_text(index.read_text().replace("ChromaPipeline", "FluxPipeline"))
     assert find_card(str(path)).base is CARDS["chroma"]
+
+
+def test_a_lora_is_not_merged_into_a_transformer(saved, tmp_path):
+    _, path = saved("flux-dev")
+    save_file({"transformer.x.lora_A.weight": torch.zeros(1, 1)}, tmp_path / "ink.safetensors")
+    with pytest.raises(
+        ModelError, match=r"FluxPipeline has a diffusion transformer\. LoRA files are merged into UNets"
+    ):
+        instantstyle.load(path, plain=True, dtype=torch.float32, loras=[tmp_path / "ink.safetensors"])

@@ -125,6 +125,11 @@ def _check_methods(recipe: Recipe) -> None:
         raise StyleError(
             f"{used[0]} acts in the layers of a UNet, and {recipe.model} has a diffusion transformer; leave it out."
         )
+    merged = [lora for lora in recipe.loras if lora.blocks is None]
+    if merged and (architecture := find_family(recipe.model)) and architecture.is_transformer:
+        from ..models.lora import TRANSFORMER_ADVICE
+
+        raise StyleError(f"{recipe.model} has a diffusion transformer. {TRANSFORMER_ADVICE}")
     if (
         recipe.true_cfg_scale is not None
         and (architecture := find_family(recipe.model))
