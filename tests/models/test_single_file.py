@@ -145,8 +145,8 @@ def test_what_is_missing_comes_from_the_registered_model(saved, snapshot, tmp_pa
         load_pipeline_of(path)
     assert str(error.value).startswith(f"{path} is incomplete: 16 files of black-forest-labs/FLUX.1-dev not found in ")
     assert str(error.value).endswith(
-        "The file has transformer only; the rest is taken from flux-dev, or from the file's own folder if that has a "
-        "model_index.json with the other parts, as a model in diffusers' layout does."
+        "The file has the weights of transformer only; the rest is taken from flux-dev, or from the file's own "
+        "folder if that has a model_index.json with the other parts, as a model in diffusers' layout does."
     )
     shutil.copytree(tmp_path / "folder", base, dirs_exist_ok=True)
     for file in ("vocab.json", "merges.txt"):

@@ -1,5 +1,6 @@
 """Single-file checkpoints: the family of one, the parts whose weights are in it, and the model that has the others."""
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -170,8 +171,9 @@ def describe_source(card: ModelCard) -> str:
     if card.base is None or "transformer" not in card.held:
         return ""
     return (
-        f" The file has {list_names(card.held)} only; the rest is taken from {card.base.name}, or from the file's own "
-        f"folder if that has a {PIPELINE_INDEX} with the other parts, as a model in diffusers' layout does."
+        f" The file has the weights of {list_names(card.held)} only; the rest is taken from {card.base.name}, or "
+        f"from the file's own folder if that has a {PIPELINE_INDEX} with the other parts, as a model in "
+        "diffusers' layout does."
     )
 
 
@@ -189,7 +191,8 @@ def find_digest(model: str | Path, expected: str | None = None) -> str | None:
         ModelError: The file cannot be read, or is another one; or a SHA-256 is given for a model that is no file.
     """
     path = Path(model)
-    if str(model) in CARDS or not path.is_file():
+    # Unlike `Path.is_file`, this raises nothing for a name that file systems refuse.
+    if str(model) in CARDS or not os.path.isfile(path):
         if expected is not None:
             raise ModelError(f"{model} is no file, and the image was generated with one (sha256 {expected[:12]}…).")
         return None
