@@ -16,6 +16,7 @@ from .recipe_types import (
     ContentScale,
     Control,
     Crop,
+    Digest,
     Dtype,
     FileName,
     Fraction,
@@ -116,6 +117,8 @@ class Recipe(StrictModel):
     """Scale at which `image` itself acts as a reference in all blocks (InstantStyle-Plus has 0.2); None for not."""
     control: Control = "none"
     model: FileName = "mini"
+    model_sha256: Digest | None = None
+    """SHA-256 of a model that is a single file, in hexadecimal; images record it. None for other models."""
     adapter: FileName | None = None
     image_encoder: FileName | None = None
     second_adapter: Reference | None = None

@@ -75,6 +75,8 @@ FrameRate = Annotated[float, Field(ge=1, le=50, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 NonEmptyText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_validate_words)]
 FileName = Annotated[str, Field(min_length=1), AfterValidator(validate_file_name)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+"""A SHA-256 in hexadecimal."""
 
 
 def _content_scale_tag(value: object) -> str:
@@ -103,7 +105,7 @@ class Reference(StrictModel):
     """
 
     name: FileName
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: Digest | None = None
     weight: Weight = 1.0
 
 
