@@ -156,8 +156,8 @@ def test_without_opencv_edges_are_refused_before_the_model_is_loaded(run, ink, m
 
 
 def test_a_model_without_a_controlnet_is_refused(run, ink):  # noqa: F811
-    done = run("restyle", "ink.png", "--style", "ink.png", "--control", "canny", "-o", "out.png")
-    assert "There is no canny ControlNet for mini" in refused(done)
+    done = run("restyle", "ink.png", "--style", "ink.png", "--control", "tile", "-o", "out.png")
+    assert "There is no tile ControlNet for mini; there is canny" in refused(done)
 
 
 def test_the_default_strength_depends_on_the_model_and_the_control():

@@ -58,14 +58,15 @@ def test_blocks_are_looked_up_if_the_model_is_an_architecture():
 
 def test_a_controlnet_that_the_family_of_the_model_has_not_is_refused_before_loading():
     restyled = PLAIN.replace(image={"name": "ink.png"}, strength=0.9)
-    for control, message in (
-        ("tile", "There is no tile ControlNet for mini; leave control at none, where the pixels of the image to"),
-        ("canny", "There is no canny ControlNet for mini; leave control at none"),
+    alone = "leave control at none, where the pixels of the image to"
+    for control, model, instead in (
+        ("tile", "mini", "there is canny"),
+        ("tile", "sd15", "there is canny"),
+        ("canny", "kolors", alone),
     ):
-        with pytest.raises(ModelError, match=message):
-            validate(restyled.replace(control=control))
-    with pytest.raises(ModelError, match="There is no tile ControlNet for sd15; there is canny"):
-        validate(restyled.replace(control="tile", model="sd15"))
+        with pytest.raises(ModelError, match=f"There is no {control} ControlNet for {model}; {instead}"):
+            validate(restyled.replace(control=control, model=model))
+    validate(restyled.replace(control="canny"))
     validate(restyled.replace(control="tile", model="sdxl"))
     validate(restyled.replace(control="tile", model="some/model"))
 

@@ -39,7 +39,7 @@ def _few_statistics_images(monkeypatch) -> None:
     monkeypatch.setattr(frozen_models, "STATISTICS_IMAGES", 16)
 
 
-@pytest.mark.parametrize("name", ["vae", "clip", "vision", "text", "unet", "adapter", "judge"])
+@pytest.mark.parametrize("name", ["vae", "clip", "vision", "text", "unet", "adapter", "controlnet", "judge"])
 def test_a_restored_stage_has_the_published_counts(folder, name):
     run = Run(build_stage(name, folder), folder, CPU[name])
     assert run.images > 0
@@ -52,7 +52,7 @@ def test_networks_of_another_architecture_are_not_restored(tmp_path, monkeypatch
     restore.main(["--folder", str(tmp_path), "--states", str(tmp_path)])
     assert {file.stem for file in tmp_path.iterdir()} == {"clip", "vision", "text", "judge"}
     lines = capsys.readouterr().out.splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["vae", "unet", "adapter"]
+    assert [line.partition(":")[0] for line in lines] == ["vae", "unet", "adapter", "controlnet"]
 
 
 def test_a_stage_that_was_trained_further_goes_on_from_its_state(tmp_path):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import (
@@ -66,7 +66,12 @@ def load_shipped_weights(package: Path) -> dict[str, Weights]:
     if "vae" in shipped and has_same_shapes(unet, nested.unet):
         nested.unet.load_state_dict(unet.state_dict())
         adapter = install_adapter(unet, load_adapter(model / "ip-adapter_mini.safetensors"))
-        shipped |= {"unet": nested.state_dict(), "adapter": adapter.state_dict()}
+        controlnet = ControlNetModel.from_pretrained(model / "controlnet", torch_dtype=torch.float32)
+        shipped |= {
+            "unet": nested.state_dict(),
+            "adapter": adapter.state_dict(),
+            "controlnet": controlnet.state_dict(),
+        }
     return shipped
 
 
@@ -152,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     later = {name: state for file in files for name, state in read_checkpoint(file).items()}
     for name, state in later.items():
         torch.save(state, args.folder / f"{name}.pt")
-    for name in ("vae", "unet", "adapter"):
+    for name in ("vae", "unet", "adapter", "controlnet"):
         if name not in shipped and name not in later:
             print(f"{name}: the shipped network has another architecture than settings.py; it is not restored.")
     for name, weights in shipped.items():

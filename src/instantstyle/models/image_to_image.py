@@ -12,17 +12,26 @@ from ..utils.device import execution_device
 from ..utils.hub import fetch_file
 from .load import disable_watermark, hide_progress_bars
 from .network import find_architecture, import_diffusers_class
+from .registry import MINI_FOLDER
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel
 
-CONTROLNETS: Mapping[Control, Mapping[str, str]] = {
+CONTROLNETS: Mapping[Control, Mapping[str, str | Path]] = {
     "none": {},
-    "canny": {"sdxl": "diffusers/controlnet-canny-sdxl-1.0", "sd15": "lllyasviel/sd-controlnet-canny"},
+    "canny": {
+        "sdxl": "diffusers/controlnet-canny-sdxl-1.0",
+        "sd15": "lllyasviel/sd-controlnet-canny",
+        "mini": MINI_FOLDER / "controlnet",
+    },
     "tile": {"sdxl": "xinsir/controlnet-tile-sdxl-1.0"},
 }
 """Hub ids of the ControlNets by what they read and by family: those of diffusers' guides, and that of the code of
-InstantStyle-Plus. Not pinned to a revision."""
+InstantStyle-Plus, not pinned to a revision; mini's own is part of the package."""
+
+KEEPING: Mapping[str, Control] = {"sdxl": "tile", "sd15": "canny"}
+"""What the ControlNet reads that keeps an image's content, by family: InstantStyle-Plus', or the one that there is.
+None for mini, which needs no further package by default: edges need OpenCV."""
 
 
 def image_to_image_pipeline(
@@ -52,16 +61,13 @@ def text_to_image_pipeline(
 
 
 def find_control(model: str) -> Control:
-    """Return what preserves most of an image's structure in the family of a model: `"tile"`, `"canny"` or `"none"`.
+    """Return what the ControlNet reads that keeps the content of an image in the family of a model, or `"none"`.
 
     Raises:
         InstantStyleError: The model cannot be found or read.
     """
     architecture = find_architecture(model)
-    controls: tuple[Control, ...] = ("tile", "canny")
-    family = None if architecture is None else architecture.name
-    known: list[Control] = [control for control in controls if family in CONTROLNETS[control]]
-    return known[0] if known else "none"
+    return "none" if architecture is None else KEEPING.get(architecture.name, "none")
 
 
 def check_control(control: Control, family: str) -> None:
@@ -92,6 +98,8 @@ def fetch_controlnet(control: Control, family: str) -> Path:
         ModelError: There is no such ControlNet, or it is not available.
     """
     repo = _find_controlnet(control, family)
+    if isinstance(repo, Path):
+        return repo
     # Both files are in one folder of the cache, as in the repository.
     folder = fetch_file(repo, "config.json").parent
     fetch_file(repo, "diffusion_pytorch_model.safetensors")
@@ -128,8 +136,8 @@ def _from_pipe(
     return styled.with_pipeline(disable_watermark(pipe))
 
 
-def _find_controlnet(control: Control, family: str) -> str:
-    """Return the hub id of the ControlNet of a family; raises `ModelError` if there is none."""
+def _find_controlnet(control: Control, family: str) -> str | Path:
+    """Return the hub id, or the folder, of the ControlNet of a family; raises `ModelError` if there is none."""
     if repo := CONTROLNETS[control].get(family):
         return repo
     others = " and ".join(other for other, known in CONTROLNETS.items() if family in known)
