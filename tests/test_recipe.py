@@ -188,7 +188,7 @@ def test_fields_of_files_and_of_a_style_are_fields_of_a_recipe():
         ({"prompt": "x" * 100_001}, r"prompt is 'x+\.\.\.x+', should have at most 100000 characters"),
         ({"mask": {"name": "x" * 256}}, r"name is 'x+\.\.\.x+', is too long for a file: a name has at most 255 bytes"),
         ({"model": "a/" * 2100}, r"model is .*, is too long for a file: .* a path 4095"),
-        ({"adapter": "é" * 128}, r"adapter is .*, is too long for a file"),
+        ({"adapter": "é" * 128}, r"name is .*, is too long for a file"),
         ({"image_encoder": "x" * 256}, r"image_encoder is .*, is too long for a file"),
         ({"content": ["x"] * 10_001}, r"content has too many values"),
         (

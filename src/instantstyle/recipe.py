@@ -23,6 +23,7 @@ from .recipe_types import (
     Fuse,
     ImageSide,
     Lora,
+    NamedFile,
     NonEmptyText,
     Reference,
     Removal,
@@ -115,7 +116,8 @@ class Recipe(StrictModel):
     """Scale at which `image` itself acts as a reference in all blocks (InstantStyle-Plus has 0.2); None for not."""
     control: Control = "none"
     model: FileName = "mini"
-    adapter: FileName | None = None
+    adapter: NamedFile | None = None
+    """File of the adapter, or the name of a model whose adapter it is; None for the model's own."""
     image_encoder: FileName | None = None
     second_adapter: Reference | None = None
     """An adapter that acts beside the first: its file, or the name of a model whose adapter it is."""
@@ -292,11 +294,11 @@ FILE_FIELDS = (
 )
 """Fields of a recipe that name images and styles: seven lists of references, and two single ones."""
 
-WEIGHT_FIELDS = ("second_adapter", "loras", "vae", "motion_adapter", "redux_model")
+WEIGHT_FIELDS = ("adapter", "second_adapter", "loras", "vae", "motion_adapter", "redux_model")
 """Fields of a recipe that name files of weights."""
 
 MODEL_FIELDS = (
-    *("model", "adapter", "image_encoder", "second_image_encoder"),
+    *("model", "image_encoder", "second_image_encoder"),
     *(name for name in WEIGHT_FIELDS if name not in ("motion_adapter", "redux_model")),
 )
 """Fields of a recipe that determine which weights are loaded for an image."""

@@ -55,6 +55,15 @@ def _read_weights(field: str, name: str) -> "Reference":
     return read_weights(field, name)
 
 
+def read_adapter(name: str | None) -> "Reference | None":
+    """Return the entry of a recipe for --adapter; None without one.
+
+    Raises:
+        ModelError: There is no such file or model.
+    """
+    return None if name is None else _read_weights("adapter", name)
+
+
 def read_second_adapter(name: str | None) -> "Reference | None":
     """Return the entry of a recipe for --second-adapter; None without one.
 
@@ -172,7 +181,7 @@ RECIPE_OPTIONS = {
         RecipeOption("height", options.Side),
         RecipeOption("width", options.Side),
         RecipeOption("model", options.Model, "mini"),
-        RecipeOption("adapter", options.Adapter),
+        RecipeOption("adapter", options.Adapter, convert=read_adapter),
         RecipeOption("image_encoder", options.ImageEncoder),
         RecipeOption("second_adapter", options.SecondAdapter, convert=read_second_adapter),
         RecipeOption("second_image_encoder", options.SecondImageEncoder),

@@ -172,6 +172,9 @@ class CallRecord:
             *self.changes,
         ]
         fields: RecipeFields = {**(self.recipe_fields or {})}
+        adapter = self.styled.builder.adapter.checkpoint
+        if adapter and adapter.file and fields.get("adapter"):
+            fields["adapter"] = adapter.file
         if style is not None:
             conditionings = (style,) if isinstance(style, Style) else self.styles
             fields |= call_fields(conditionings, self.settings, self.styled, missing)

@@ -67,7 +67,7 @@ class FitChecker:
             BlockError: The network has no such block, or no blocks with such a role.
             StyleError: An adapter does not read the embeddings of a saved style, or it is bound for other blocks.
         """
-        first = self._look_at(recipe.model, recipe.adapter)
+        first = self._look_at(recipe.model, recipe.adapter.name if recipe.adapter else None)
         own = (*recipe.references, *recipe.layout_references, *recipe.negative_references)
         saved = self._read_saved(own, sources)
         # In transformers a bound style brings the blocks of the adapter that it was bound with.

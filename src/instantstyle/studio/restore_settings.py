@@ -216,7 +216,8 @@ def _loaded_dtype(settings: Settings) -> str:
 
 def _describe_part(value: str | Reference | tuple[Lora, ...] | None) -> str:
     if isinstance(value, Reference):
-        return f"{display_name(value.name)} ({str(value.sha256)[:12]}…)"
+        digest = f" ({value.sha256[:12]}…)" if value.sha256 else ""
+        return f"{display_name(value.name)}{digest}"
     if isinstance(value, tuple):
         return " and ".join(f"{_describe_part(lora)} × {lora.weight:g}{lora.place}" for lora in value) or "none"
     return value or "the default"
