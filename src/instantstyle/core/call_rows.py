@@ -62,9 +62,10 @@ class CallRows:
             JobError: The pipeline's rows cannot be paired with twins.
             StyleError: There is nothing to share, or each prompt has a style of its own beside a replayed picture.
         """
-        share = check_hold_layout(hold_layout, loras or styles, shared, arguments, prompts)
+        is_several = takes_several_images(pipe)
+        share = check_hold_layout(hold_layout, loras or styles, shared, arguments, prompts, several=is_several)
         # Images of a prompt that begin with an inversion would be equal.
-        check_shared(shared, prompts * images, several=inversion is None and takes_several_images(pipe))
+        check_shared(shared, prompts * images, several=inversion is None and is_several)
         replayed = ReplayedRow.of(shared)
         check_styles_beside(replayed, styles)
         return cls(prompts, images, share, replayed, inversion)
