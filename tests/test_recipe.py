@@ -163,8 +163,8 @@ def test_a_boolean_is_no_number_in_a_recipe(name):
 
 def test_every_file_is_listed_and_can_be_changed():
     names = tuple(f"{number}.png" for number in range(len(FILE_FIELDS)))
-    lists = {name: [{"name": file}] for name, file in zip(FILE_FIELDS[:-2], names[:-2], strict=True)}
-    single = {name: {"name": file} for name, file in zip(FILE_FIELDS[-2:], names[-2:], strict=True)}
+    lists = {name: [{"name": file}] for name, file in zip(FILE_FIELDS[:-3], names[:-3], strict=True)}
+    single = {name: {"name": file} for name, file in zip(FILE_FIELDS[-3:], names[-3:], strict=True)}
     recipe = Recipe.model_validate({"prompt": "a", "seed": 1, **lists, **single})
     assert tuple(file.name for file in recipe.files()) == names
     moved = recipe.map_files(lambda file: file.model_copy(update={"name": f"x/{file.name}"}))

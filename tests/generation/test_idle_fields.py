@@ -161,6 +161,14 @@ def test_a_colour_transfer_needs_an_image(files):
     # One cell of a sweep would be refused after others are generated.
     with pytest.raises(JobError, match=r"^colour_transfer takes the colours of an image"):
         check_request(*(make(**transfer, references=[file]) for file in (INK, SAVED)), sources=files)
+    with pytest.raises(JobError, match=r"^colour_transfer can only act with the colours of an image, and there"):
+        check_request(make(**transfer), sources=files)
+    own = {"colour_image": INK}
+    for references in ([], [SAVED], [INK, SAVED]):
+        check_request(make(**transfer, **own, references=references), sources=files)
+    with pytest.raises(JobError, match=r"^colour_image can only act with colour_transfer, which is not set; add it"):
+        check_request(make(**own, references=[INK]), sources=files)
+    check_request(*(make(**transfer, **each) for each in (own, {"references": [INK]})), sources=files)
 
 
 def test_a_second_adapter_needs_a_reference(folder):

@@ -166,6 +166,7 @@ RECIPE_OPTIONS = {
         RecipeOption("first_prompt", options.FirstPrompt),
         RecipeOption("first_seed", options.FirstSeed),
         RecipeOption("colour_transfer", options.ColourTransfer),
+        RecipeOption("colour_image", options.ColourImage, convert=_read_image),
         RecipeOption("colour_transfer_interval", options.ColourTransferInterval, convert=_split_interval),
         RecipeOption("crop", options.Crop, "center"),
         RecipeOption("strength", options.Strength),
@@ -213,7 +214,7 @@ _IMAGE_OPTIONS = ("strength", "control", "inversion", "image_scale")
 _ANIMATION_OPTIONS = ("motion_adapter", "frames", "fps", "frame_weights")
 
 _STILL_OPTIONS = (
-    *("colour_transfer", "colour_transfer_interval", "hold_layout"),
+    *("colour_transfer", "colour_image", "colour_transfer_interval", "hold_layout"),
     *("shared", "first_prompt", "first_seed"),
     *("redux", "redux_blocks", "redux_scale", "redux_curve", "redux_model", "redux_image_encoder"),
 )

@@ -189,7 +189,7 @@ class CallRecord:
             same &= all(each is styles[0] for each in styles)
             fields |= set_fields(self.shared, self.prompts, self.seeds, same, missing)
         if self.colours is not None:
-            fields |= colour_fields(self.colours, fields, self.styled, missing)
+            fields |= colour_fields(self.colours, fields, missing)
         if "second_scale" not in fields:
             fields |= dict.fromkeys(("second_adapter", "second_image_encoder"))
         elif self.recipe_fields and not fields.get("second_adapter"):
