@@ -279,6 +279,19 @@ def test_an_adapter_is_recorded_by_its_hash_and_found_by_it(run, model, adapter,
     assert styled("a", style="ink.png", seed=7, num_inference_steps=2, height=16, width=16).recipe().adapter is None
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "The name of the adapter is empty"),
+        (".", r"\. is a folder; name the file"),
+        ("minii", "Did you mean mini"),
+    ],
+)
+def test_a_name_that_is_no_adapter_is_refused_with_what_to_give(name, message):
+    with pytest.raises(ModelError, match=message):
+        read_weights("adapter", name)
+
+
 def test_rows_of_a_batch_count_again_with_another_adapter_of_the_same_name(model, adapter, reference, tmp_path):
     reference.save(tmp_path / "ink.png")
     row = {"prompt": "a", "seed": 1, "model": str(model), "references": "ink.png", "adapter": "mine.safetensors"}

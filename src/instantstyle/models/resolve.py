@@ -111,6 +111,12 @@ def check_adapter_file(adapter: str | Path) -> None:
     Raises:
         ModelError: There is none.
     """
+    if not str(adapter).strip():
+        raise ModelError(
+            "The name of the adapter is empty; give a file, or the name of a model for the adapter of that."
+        )
+    if os.path.isdir(adapter):
+        raise ModelError(f"{adapter} is a folder; name the file of the adapter in it.")
     if not os.path.exists(adapter):
         nearest, folder = suggest_nearest(str(adapter), CARDS), Path(adapter).absolute().parent
         raise ModelError(f"There is no adapter file {adapter}; looked in {folder}.{nearest}")
