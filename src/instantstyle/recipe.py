@@ -186,6 +186,11 @@ class Recipe(StrictModel):
             raise JobError(
                 f"Recipe is invalid: mask_quantile acts on removal 'mask' only, and removal is {self.removal!r}."
             )
+        if self.content_scale == "auto" and self.removal not in (None, "subtract", "project"):
+            raise JobError(
+                f"Recipe is invalid: content_scale 'auto' is for removal 'subtract' and 'project', and removal is "
+                f"{self.removal!r}; give a number, or leave content_scale out."
+            )
         if self.colour_transfer and self.colour_image is None and len(self.references) > 1:
             raise JobError(
                 f"Recipe is invalid: colour_transfer takes the colours of one image, and there are "

@@ -189,6 +189,8 @@ def check_weights(recipe: Recipe) -> None:
         elif name == "references" and recipe.combine == "subtract":
             idle = [files[0], *(files[1:] if len(files) == 2 else ())]
             why = "it has no other beside it on its side of the difference"
+        elif name == "references" and recipe.combine == "concat" and len({file.weight for file in files}) > 1:
+            idle, why = list(files), "combine concat has the tokens of all images side by side"
         else:
             idle, why = list(files) if len(files) == 1 else [], "there is no other beside it"
         if weighted := [file for file in idle if file.weight != 1]:
@@ -211,6 +213,30 @@ def check_colours(recipe: Recipe, sources: "SourceCache") -> None:
             f"colour_transfer takes the colours of an image, and {styles[0].name} is a saved style; give an image, or "
             "name one as colour_image."
         )
+
+
+def check_references(recipe: Recipe, sources: "SourceCache") -> None:
+    """Check that the references of a recipe can be combined and changed as it says, which no model is needed for.
+
+    Raises:
+        JobError: They cannot.
+    """
+    files = (*recipe.references, *recipe.texture_references)
+    styles = [(file, sources.read_style(file)) for file in files if sources.resolve(file.name).kind == "style"]
+    if len(recipe.references) > 1 and recipe.combine != "average":
+        if saved := [file for file, _ in styles if file in recipe.references]:
+            raise JobError(
+                f"combine {recipe.combine} is for images, and {saved[0].name} is a saved style, which can be averaged "
+                "only; give images, or leave combine out."
+            )
+        negative = [sources.resolve(file.name).kind for file in recipe.negative_references]
+        if recipe.combine == "concat" and "image" in negative:
+            raise JobError(
+                "negative_references have the tokens of one image, and by combine concat the style has those of "
+                f"{len(recipe.references)}; leave one of them out."
+            )
+    if recipe.mask_quantile is not None and recipe.removal is None and "mask" not in [s.removal for _, s in styles]:
+        raise JobError("mask_quantile acts on removal mask only, and removal is not set; set it to mask.")
 
 
 def check_text(recipe: Recipe) -> None:
@@ -288,6 +314,7 @@ def check_request(*recipes: Recipe, sources: "SourceCache | None" = None, count:
     if sources is not None:
         for recipe in recipes:
             check_colours(recipe, sources)
+            check_references(recipe, sources)
         by_files = [find_idle_with_files(recipe, sources) for recipe in recipes]
 
         def acts(name: str, recipe: Recipe, idle: Collection[str]) -> bool:
