@@ -171,6 +171,25 @@ def test_every_file_is_listed_and_can_be_changed():
     assert tuple(file.name for file in moved.files()) == tuple(f"x/{name}" for name in names)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message", "field"),
+    [
+        ({"mask": 5}, "mask is 5, should be a valid dictionary", "mask"),
+        ({"adapter": ["a"]}, "adapter is ['a'], should be a valid dictionary", "adapter"),
+        ({"vae": {}}, "vae.name is missing", "vae"),
+        ({"references": [{"name": "a"}, {"name": ""}]}, "references.1.name is '', should have", "references"),
+        ({"references": [{"name": "a", "wieght": 2}]}, "no field references.0.wieght (perhaps weight)", "references"),
+        ({"loras": [{"name": "a", "weight": 99}]}, "loras.0.weight is 99, should be less than", "loras"),
+    ],
+)
+def test_a_fault_in_an_entry_is_described_with_its_field(fields, message, field):
+    with pytest.raises(JobError) as caught:
+        Recipe.model_validate({"prompt": "a", "seed": 1, **fields})
+    assert str(caught.value).startswith("Recipe is invalid: ")
+    assert message in str(caught.value)
+    assert tuple(caught.value.fields) == (field,)
+
+
 def test_fields_of_files_and_of_a_style_are_fields_of_a_recipe():
     assert set(FILE_FIELDS) | set(STYLE_FIELDS) <= set(Recipe.model_fields)
 
@@ -188,7 +207,7 @@ def test_fields_of_files_and_of_a_style_are_fields_of_a_recipe():
         ({"prompt": "x" * 100_001}, r"prompt is 'x+\.\.\.x+', should have at most 100000 characters"),
         ({"mask": {"name": "x" * 256}}, r"name is 'x+\.\.\.x+', is too long for a file: a name has at most 255 bytes"),
         ({"model": "a/" * 2100}, r"model is .*, is too long for a file: .* a path 4095"),
-        ({"adapter": "é" * 128}, r"name is .*, is too long for a file"),
+        ({"adapter": "é" * 128}, r"adapter is .*, is too long for a file"),
         ({"image_encoder": "x" * 256}, r"image_encoder is .*, is too long for a file"),
         ({"content": ["x"] * 10_001}, r"content has too many values"),
         (

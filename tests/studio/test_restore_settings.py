@@ -148,6 +148,11 @@ def test_an_image_of_a_set_gives_a_remark(restore):
 def test_another_model_gives_a_remark(restore):
     remarks = restore(Recipe(prompt="", seed=7, model="sdxl")).remarks
     assert remarks == ("Its model was sdxl; here it is small.",)
+    [remark] = restore(Recipe(prompt="", seed=7, model="small", adapter=Reference(name="sdxl-plus"))).remarks
+    assert remark == "Its adapter was sdxl-plus; here it is the default."
+    file = Reference(name="/home/ada/mine.bin", sha256="0" * 64)
+    [remark] = restore(Recipe(prompt="", seed=7, model="small", adapter=file)).remarks
+    assert remark == f"Its adapter was mine.bin ({'0' * 12}…); here it is the default."
 
 
 def test_the_image_of_image_to_image_gives_one_remark(restore):
