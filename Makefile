@@ -11,7 +11,6 @@
 # make constraints     write the versions in .venv into constraints.txt
 # make bench           measure docs/performance.md and docs/operations.md; needs 16 GB of memory
 # make findings        measure docs/findings.md and the model card with the shipped weights
-# make findings-quick  the same with few images and few steps, into build/findings-quick; run by CI
 # make screenshots     generate docs/images/studio*.png with the shipped weights; needs Debian's chromium
 #
 # `make … CONSTRAINTS=` installs the newest versions of the dependencies instead of those of constraints.txt.
@@ -29,13 +28,10 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL)
 GENERATING := cures scales blocks blend methods
 STUDIES := $(GENERATING:%=study-%)
 RESULTS := findings/results
-FIGURE_blend := --figure docs/images/blend.jpg
-FIGURE_methods := --figure docs/images/methods.jpg
-# Few images in few steps: a check that the studies run, without meaningful figures.
-QUICK := build/findings-quick
-FEW := --references 2 --asked 1 --steps 2 --work $(QUICK)
+OPTIONS_blend := --figure docs/images/blend.jpg
+OPTIONS_methods := --figure docs/images/methods.jpg
 
-.PHONY: demo test test-slow check docs coverage mutation wheel test-minimum test-diffusers-main constraints bench findings findings-quick $(STUDIES) study-table screenshots format
+.PHONY: demo test test-slow check docs coverage mutation wheel test-minimum test-diffusers-main constraints bench findings $(STUDIES) study-table screenshots format
 
 demo: .venv/.installed
 	$(BIN)/instantstyle demo -o demo.png --force
@@ -106,15 +102,8 @@ findings: .venv/.installed-dev
 	$(BIN)/python -m training.mini.samples -o docs/images/mini.jpg
 	$(BIN)/instantstyle demo -o docs/images/demo.png --force
 
-# Starts from an empty folder, so that no images of an earlier run are reused.
-findings-quick: .venv/.installed-dev
-	rm -rf $(QUICK)
-	$(MAKE) -j2 $(STUDIES) RESULTS=$(QUICK)/results STUDY='$(FEW)' FIGURE_blend= FIGURE_methods=
-	$(BIN)/python -m findings.demo --tried 3 -o $(QUICK)/demo_scenes.json
-	$(BIN)/python -m findings.page --results $(QUICK)/results -o $(QUICK)/findings.md
-
 $(STUDIES): study-%: .venv/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m findings.$* $(STUDY) $(FIGURE_$*) -o $(RESULTS)/$*.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m findings.$* $(STUDY) $(OPTIONS_$*) -o $(RESULTS)/$*.json
 
 study-table: .venv/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m training.mini.table mini -o training/mini/results/table.json \

@@ -41,9 +41,10 @@ from benchmarks.sdxl import (
     write_adapter,
 )
 from instantstyle import Style, StyleConditioning
+from instantstyle.core.adapter_layers import cross_attention_layers
 from instantstyle.core.attention.decoupled import StyleKeyValues
 from instantstyle.core.injection import inject_attention_processors
-from instantstyle.core.ip_adapter import IPAdapter, cross_attention_layers
+from instantstyle.core.ip_adapter import IPAdapter
 from instantstyle.core.row_layout import GUIDED
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 

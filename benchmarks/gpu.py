@@ -43,7 +43,7 @@ from benchmarks.sdxl import (
     write_adapter,
 )
 from instantstyle import Style
-from instantstyle.core.ip_adapter import cross_attention_layers
+from instantstyle.core.adapter_layers import cross_attention_layers
 
 ARMS = ("plain", "ours style", "diffusers style")
 

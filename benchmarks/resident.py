@@ -33,8 +33,9 @@ from benchmarks.full_size import AdapterPipeline
 from benchmarks.rounds import create_parser, write_report
 from benchmarks.sdxl import ADAPTER, SDXL_UNET, TINY_UNET, create_meta_unet, embedding_dim, write_adapter
 from instantstyle import Style, StyleConditioning
+from instantstyle.core.adapter_layers import cross_attention_layers
 from instantstyle.core.attention.decoupled import StyleKeyValues
-from instantstyle.core.ip_adapter import IPAdapter, cross_attention_layers
+from instantstyle.core.ip_adapter import IPAdapter
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 
 VIT_BIGG: dict[str, Any] = {

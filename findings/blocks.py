@@ -24,7 +24,7 @@ REFERENCES = 16
 
 
 def collect_results(experiment: Experiment, result: ProbeResult) -> dict[str, Any]:
-    """Collect the proposed and the shipped roles, the blocks, and the means of a finished probe's arms."""
+    """Collect the proposed roles, the blocks, and the means of a finished probe's arms."""
     architecture = experiment.styled.architecture
     arms = {arm.name: arm for arm in probe_arms(architecture.blocks)}
     return {
@@ -35,7 +35,6 @@ def collect_results(experiment: Experiment, result: ProbeResult) -> dict[str, An
             role: {"blocks": [str(block) for block in one.blocks], "confidence": one.confidence}
             for role, one in result.roles.items()
         },
-        "shipped": {role: [str(block) for block in blocks] for role, blocks in architecture.roles.items()},
         "means": compute_means(experiment, open_journal(experiment, "probe.json"), arms),
     }
 

@@ -22,6 +22,7 @@ from instantstyle.evaluation.arms import Setting
 from instantstyle.evaluation.curves import render_figure
 from instantstyle.evaluation.experiment import Arm
 from instantstyle.metrics import SCORE_TITLES
+from instantstyle.unet.architectures import MINI
 from instantstyle.utils.atomic_write import atomic_write
 
 PAGE = Path("docs/findings.md")
@@ -58,7 +59,7 @@ def render_page(files: Files) -> str:
         methods="\n\n".join(verdicts.summarize_methods(means, *place) for place in places.items()),
         method_tables="\n\n".join(tables.format_methods(means, *place) for place in places.items()),
         **_format_scales(results["scales"]),
-        roles=verdicts.describe_roles(blocks),
+        roles=verdicts.describe_roles(blocks, {role: [*map(str, own)] for role, own in MINI.roles.items()}),
         alone=tables.format_blocks(blocks, "alone"),
         off=tables.format_blocks(blocks, "off"),
         blend=blend.format_section(results["blend"]),

@@ -165,17 +165,18 @@ def describe_free_scales(means: Means, arm: str, scales: Sequence[float], plain:
     return f"- {arm}: no significant cost up to {free[-1]:g}; a significant cost at {scales[len(free)]:g}."
 
 
-def describe_roles(results: Mapping[str, Any]) -> str:
+def describe_roles(results: Mapping[str, Any], roles: Mapping[str, Sequence[str]]) -> str:
     """Describe which blocks the probe proposes, with what confidence, and whether they are those that ship.
 
     Args:
         results: Results of the study `blocks`.
+        roles: The blocks of each role that ship.
 
     Returns:
         A Markdown list.
     """
     lines = []
-    for role, shipped in results["shipped"].items():
+    for role, shipped in roles.items():
         proposed = results["proposed"].get(role)
         if proposed is None:
             lines.append(f"- {role}: no block's effect is significantly above zero; {_format_blocks(shipped)} ships.")

@@ -23,7 +23,7 @@ from transformers import (
 
 from instantstyle import InstantStyle
 from instantstyle.architectures import match_architecture
-from instantstyle.core.ip_adapter import cross_attention_layers
+from instantstyle.core.adapter_layers import cross_attention_layers
 from instantstyle.unet.blocks import Block, Layer
 
 from .shared_pipeline import SharedPipeline

@@ -10,11 +10,13 @@ from pydantic import Field, model_validator
 
 from .errors import JobError
 from .recipe_types import (
+    MAX_ITERATIONS,
     WORDLESS,
     Combine,
     ContentScale,
     Control,
     Crop,
+    Digest,
     Dtype,
     FileName,
     Fraction,
@@ -111,13 +113,15 @@ class Recipe(StrictModel):
     """Image to start from (image-to-image)."""
     strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     """How far the result may depart from `image`."""
-    inversion: Annotated[int, Field(ge=0, le=50)] | None = None
+    inversion: Annotated[int, Field(ge=0, le=MAX_ITERATIONS)] | None = None
     """Evaluations of the network at each step of the DDIM inversion of `image`, with whose latents the result begins;
     None or 0 for `image` with noise, as `strength` says."""
     image_scale: Weight | None = None
     """Scale at which `image` itself acts as a reference in all blocks (InstantStyle-Plus has 0.2); None for not."""
     control: Control = "none"
     model: FileName = "mini"
+    model_sha256: Digest | None = None
+    """SHA-256 of a model that is a single file, in hexadecimal; images record it. None for other models."""
     adapter: NamedFile | None = None
     """File of the adapter, or the name of a model whose adapter it is; None for the model's own."""
     image_encoder: FileName | None = None

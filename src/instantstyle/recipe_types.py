@@ -68,11 +68,15 @@ MAX_SIDE = 16384
 
 ImageSide = Annotated[int, Field(ge=8, le=MAX_SIDE, multiple_of=8)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+MAX_ITERATIONS = 50
+"""Most evaluations of the network at each step of an inversion."""
 FrameRate = Annotated[float, Field(ge=1, le=50, allow_inf_nan=False)]
 """Frames a second; a GIF has at most 50, by its unit of 1/100 second of which browsers need two."""
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 NonEmptyText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_validate_words)]
 FileName = Annotated[str, Field(min_length=1), AfterValidator(validate_file_name)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+"""A SHA-256 in hexadecimal."""
 
 
 def _content_scale_tag(value: object) -> str:
@@ -101,7 +105,7 @@ class Reference(StrictModel):
     """
 
     name: FileName
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: Digest | None = None
     weight: Weight = 1.0
 
 

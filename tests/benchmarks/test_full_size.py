@@ -9,7 +9,7 @@ import torch
 from benchmarks import full_size
 from benchmarks.full_size import is_equal, main
 from benchmarks.sdxl import SDXL_UNET, create_meta_unet, embedding_dim
-from instantstyle.core.ip_adapter import cross_attention_layers
+from instantstyle.core.adapter_layers import cross_attention_layers
 from instantstyle.unet.architectures import SDXL
 
 pytestmark = pytest.mark.slow

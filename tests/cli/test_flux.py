@@ -1,6 +1,7 @@
 """The command with a folder of FLUX.1."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,49 @@ def test_a_folder_with_instantx_adapter_works_alike(run, instantx, flux, ink):
         with Image.open("out.png") as one, Image.open(out) as other:
             assert max(abs(a - b) for a, b in zip(one.tobytes(), other.tobytes(), strict=True)) <= 4
     assert "bit-identical" in run("reproduce", "c.png").out
+
+
+def test_rows_whose_bound_style_lacks_their_blocks_are_refused(run, instantx, flux, ink, tmp_path):
+    """A style acts in the blocks of the kind of adapter that it was bound with, whichever the model has."""
+    for model, blocks in ((flux, "transformer_blocks.0-1"), (instantx, "single_transformer_blocks.1")):
+        bound = run("style", ink, "--bind", model, "--blocks", blocks, "-o", f"{model.name}.style.safetensors")
+        assert bound.code == 0, bound.err
+    path = tmp_path / "jobs.jsonl"
+    refused = r"bound for transformer_blocks\.0–1 of unknown, not for transformer_blocks\.2"
+    other = r"bound for single_transformer_blocks\.1 of unknown-instantx, not for single_transformer_blocks\.0"
+    for style, blocks, message in (
+        (flux, "transformer_blocks.0-1", None),
+        (flux, ["transformer_blocks.1"], None),
+        (flux, "transformer_blocks.1-2", refused),
+        (flux, "all", refused),
+        (flux, "style", "has no role 'style'"),
+        (instantx, "single_transformer_blocks.1", None),
+        (instantx, "single_transformer_blocks.0-1", other),
+        (instantx, "transformer_blocks.0", "not for transformer_blocks"),
+    ):
+        name = str(tmp_path / f"{style.name}.style.safetensors")
+        for model in (flux, instantx):
+            fields = {"prompt": "a", "seed": 1, "style": name, "blocks": blocks, "model": str(model)}
+            path.write_text(json.dumps({**fields, "num_inference_steps": 2}))
+            if message is None:
+                assert len(read_manifest(path)) == 1
+                continue
+            with pytest.raises(ManifestError, match=message):
+                read_manifest(path)
+
+
+def test_a_style_that_is_bound_for_a_unet_alone_is_refused_for_a_transformer(flux, ink, tmp_path):
+    styled = load("mini")
+    bound = styled.bind(styled.style(ink), "style")
+    name = tmp_path / "mini.style.safetensors"
+    replace(bound, image_embeds=bound.image_embeds[:0, :0], unconditional=bound.unconditional[:0], weights=()).save(
+        name
+    )
+    fields = {"prompt": "a", "seed": 1, "style": str(name), "blocks": "all", "model": str(flux)}
+    path = tmp_path / "jobs.jsonl"
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ManifestError, match=r"is bound only: without embeddings"):
+        read_manifest(path)
 
 
 def test_a_bound_style_generates_the_same(run, flux, ink):

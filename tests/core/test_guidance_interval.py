@@ -14,8 +14,8 @@ from torch._dynamo.testing import CompileCounter
 from torch.testing import assert_close
 
 from instantstyle import InstantStyle, JobError, ModelError
+from instantstyle.core.adapter_layers import cross_attention_layers
 from instantstyle.core.guidance_interval import validate_interval
-from instantstyle.core.ip_adapter import cross_attention_layers
 from instantstyle.core.styled_network import CALL
 from instantstyle.errors import RequestWarning
 

@@ -8,10 +8,11 @@ from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
+from instantstyle.core.adapter_layers import cross_attention_layers
 from instantstyle.core.attention_processor import StyledAttnProcessor
 from instantstyle.core.conditioning import StyleConditioning
 from instantstyle.core.injection import inject_attention_processors
-from instantstyle.core.ip_adapter import IPAdapter, cross_attention_layers
+from instantstyle.core.ip_adapter import IPAdapter
 from instantstyle.core.style import Style
 from instantstyle.errors import BlockError, CheckpointError, StyleError
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint

@@ -322,9 +322,23 @@ def test_what_is_missing_several_times_is_listed_once(generate, named, ink):
         output.recipe()
 
 
-def test_a_style_conditioning_is_refused_by_name(generate, named, ink):
-    output = generate(style=StyleConditioning(named.style(ink)))
-    with pytest.raises(JobError, match="does not record StyleConditioning;"):
+def test_one_style_conditioning_is_recorded_as_the_arguments_of_a_call_are(generate, named, ink):
+    style, settings = named.style(ink), {"blocks": "all", "scale": 0.5, "start": 0.25, "fuse": "adain"}
+    recipe = generate(style=StyleConditioning(style, **settings)).recipe()
+    assert recipe == generate(style=style, **settings).recipe()
+
+
+@pytest.mark.parametrize(
+    ("settings", "missing"),
+    [
+        ([{}, {}], "several StyleConditionings"),
+        ([{"curve": [1.0, 0.5]}], "an unconditional StyleConditioning, or one with a curve"),
+        ([{"unconditional": True}], "an unconditional StyleConditioning, or one with a curve"),
+    ],
+)
+def test_other_style_conditionings_are_refused_by_name(generate, named, ink, settings, missing):
+    output = generate(style=[StyleConditioning(named.style(ink), **each) for each in settings])
+    with pytest.raises(JobError, match=f"does not record {missing};"):
         output.recipe()
 
 

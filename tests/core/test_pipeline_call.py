@@ -28,8 +28,8 @@ from diffusers.loaders.ip_adapter import IPAdapterMixin
 from PIL import Image
 
 from instantstyle import InstantStyle, JobError, ModelError, StyleError
+from instantstyle.core.adapter_layers import cross_attention_layers
 from instantstyle.core.denoising_state import DenoisingState
-from instantstyle.core.ip_adapter import cross_attention_layers
 from instantstyle.core.pipeline_checks import find_least_steps
 from instantstyle.core.row_layout import ROW_LAYOUTS, find_known_class
 

@@ -149,7 +149,7 @@ import numpy as np
 from PIL import Image
 
 from instantstyle import InstantStyle, InstantStyleError
-from instantstyle.core.ip_adapter import cross_attention_layers
+from instantstyle.core.adapter_layers import cross_attention_layers
 from tests.conftest import base_projection, layer_weights, make_image_encoder, make_pipe
 
 pipe = make_pipe(Path(sys.argv[1]))

@@ -24,8 +24,9 @@ from instantstyle import (
     StyleConditioning,
     StyleError,
 )
+from instantstyle.core.adapter_layers import list_layers
 from instantstyle.core.guidance_checks import warn_of_guidance
-from instantstyle.core.ip_adapter import IPAdapter, list_layers
+from instantstyle.core.ip_adapter import IPAdapter
 from instantstyle.dit.families import FLUX
 from instantstyle.dit.layers import joint_attention_layers
 from instantstyle.errors import RequestWarning

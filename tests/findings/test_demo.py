@@ -33,6 +33,15 @@ def test_chosen_are_those_where_all_blocks_leak_and_style_blocks_do_not(monkeypa
     assert {*seeds} == {0}
 
 
+def test_the_command_writes_what_it_has_chosen(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(demo, "load_mini", lambda: None)
+    monkeypatch.setattr(demo, "choose_references", lambda styled, candidates, chosen: ([chosen], len(candidates)))
+    demo.main(["--tried", "3", "--chosen", "2", "-o", str(tmp_path / "scenes.json")])
+    written = json.loads((tmp_path / "scenes.json").read_text())
+    assert written == {"settings": {"prompt": f"a {demo.PROMPTED}", "seed": demo.SEED}, "tried": 3, "chosen": [2]}
+    assert capsys.readouterr().out == f"{tmp_path / 'scenes.json'}: 1 of 3\n"
+
+
 @pytest.mark.slow
 def test_the_shipped_choice_follows_the_rule():
     styled, choice = load_mini(), json.loads(CHOICE.read_text())

@@ -3,6 +3,9 @@
 import argparse
 import json
 import re
+import sys
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 from xml.etree import ElementTree
 
@@ -10,14 +13,13 @@ import pytest
 from diffusers import DDIMScheduler
 from PIL import Image
 
-from findings import blend, blocks, cures, methods, scales
+from findings import blend, methods, page, scales
 from findings.claims import CLAIMS
 from findings.page import CURVES, STUDIES, render_curves, render_page
-from findings.study import RESULTS, create_experiment, hash_weights, read_results, write_results
+from findings.study import RESULTS, create_experiment, hash_weights, read_results
 from findings.tables import ARM_SCORES
 from instantstyle import InstantStyle, JobError
 from instantstyle.core.style_blending import describe_grey
-from instantstyle.evaluation.probe import probe
 from instantstyle.metrics import SCORE_TITLES, SyntheticScorer
 
 from ..conftest import make_pipe
@@ -46,20 +48,27 @@ def args(tmp_path_factory) -> argparse.Namespace:
 @pytest.fixture(scope="module")
 def files(styled, args) -> dict[str, Any]:
     """The files that the studies' commands write."""
-    collect = {
-        "cures": cures.collect_results,
-        "scales": scales.collect_results,
-        "blocks": lambda experiment: blocks.collect_results(experiment, probe(experiment)),
-        "blend": lambda experiment: blend.collect_results(experiment, args.work / "blend.jpg"),
-        "methods": lambda experiment: methods.collect_results(experiment, 1, args.work / "methods.jpg"),
-    }
-    files = {}
+    work, own = (
+        args.work,
+        {
+            "blend": ["--figure", args.work / "blend.jpg"],
+            "methods": ["--figure", args.work / "methods.jpg", "--rounds", 1, "--lora-steps", 1],
+        },
+    )
+    common = ["--references", args.references, "--asked", args.asked, "--seed", args.seed, "--work", work]
     for name in STUDIES:
-        experiment = create_experiment(styled, args, name)
-        args.output = args.work / "results" / f"{name}.json"
-        write_results(f"What of {name}?", args, experiment, collect[name](experiment))
-        files[name] = json.loads(args.output.read_text())
-    return files
+        words = [*common, *own.get(name, []), "-o", work / "results" / f"{name}.json"]
+        run_study(name, styled, words)
+    return read_results(work / "results", STUDIES)
+
+
+def run_study(name: str, styled: InstantStyle, words: Sequence[object]) -> None:
+    """Run the command of a study with the small model in place of mini."""
+    module = import_module(f"findings.{name}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "load_mini", lambda **_: styled)
+        patch.setattr(sys, "argv", [f"findings/{name}.py", *map(str, words)])
+        module.main()
 
 
 def test_every_arm_has_a_mean_for_each_reference(files):
@@ -173,6 +182,16 @@ def test_without_pairs_of_images_the_page_omits_their_scores(files):
     assert statement not in text
     assert f"| {SCORE_TITLES['repetition']} |" in render_page(files)
     assert f"| {SCORE_TITLES['repetition']} |" not in text
+
+
+@pytest.mark.usefixtures("files")
+def test_the_command_writes_the_page_and_its_curves(args, monkeypatch, capsys):
+    page_file = args.work / "page" / "findings.md"
+    words = ["--results", args.work / "results", "-o", page_file]
+    monkeypatch.setattr(sys, "argv", ["findings/page.py", *map(str, words)])
+    page.main()
+    assert capsys.readouterr().out == f"{page_file}\n"
+    assert {file.name for file in page_file.parent.rglob("*.*")} == {"findings.md", *CURVES.values()}
 
 
 def test_results_of_different_weights_are_refused(files):

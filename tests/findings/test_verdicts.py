@@ -94,7 +94,7 @@ def test_proposed_roles_are_compared_with_the_shipped_ones():
         "style": {"blocks": ["b", "a"], "confidence": 0.914},
         "layout": {"blocks": ["d"], "confidence": None},
     }
-    style, layout, other = describe_roles({"shipped": shipped, "proposed": proposed}).splitlines()
+    style, layout, other = describe_roles({"proposed": proposed}, shipped).splitlines()
     assert style == "- style: `b`, `a` (first in 91% of resamples); as shipped."
     assert layout.endswith("not as shipped: `c`.")
     assert "no block's effect is significantly above zero" in other

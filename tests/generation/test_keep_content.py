@@ -1,15 +1,16 @@
 """Restyling that keeps content: its settings, its recipe, and images that begin with an inversion."""
 
+from copy import copy
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
-from diffusers import ControlNetModel
+from diffusers import ControlNetModel, DDIMScheduler
 from PIL import Image
 from torch import nn
 
-from instantstyle import InstantStyle, JobError, StyleConditioning
+from instantstyle import InstantStyle, Inversion, JobError, StyleConditioning
 from instantstyle.batch.rows import BatchRow
 from instantstyle.generation.generate import generate, prepare
 from instantstyle.generation.idle_fields import check_request
@@ -109,6 +110,46 @@ def test_an_image_that_begins_with_its_inversion_is_reproduced_by_its_recipe(sty
         assert draw(styled, recipe.replace(**change))[0] != image, change
     picture = prepare(styled, recipe).image_arguments["inversion"]
     assert picture.size == (image.width, image.height)
+
+
+@pytest.fixture
+def named(styled) -> InstantStyle:
+    """The same model with DDIM, and with a name by which recipes load it."""
+    pipe = copy(styled.pipe)
+    settings: Any = {"clip_sample": False}
+    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, **settings)
+    builder = styled.builder
+    return InstantStyle(
+        pipe,
+        adapter=builder.adapter.checkpoint,
+        image_encoder=builder.require_reference_encoder().encoder,
+        recipe_fields={"model": "small"},
+    )
+
+
+def test_a_call_in_python_that_begins_with_an_inversion_has_a_recipe_also_from_its_file(named, files):
+    inversion = named.invert("ink.png", "a", steps=2, iterations=2, width=64, height=64, crop="squash")
+    inversion.save("inversion.safetensors")
+    for each in (inversion, Inversion.load("inversion.safetensors")):
+        output = named("a", style="warm.png", scale=1.2, inversion=each, seed=None)
+        recipe = output.recipe()
+        assert (recipe.image, recipe.inversion, recipe.num_inference_steps) == (files["ink"], 2, 2)
+        assert draw(named, recipe)[0] == output.images[0]
+
+
+def test_inversions_that_a_recipe_would_not_find_again_are_named(named, files):
+    others: dict[str, dict[str, Any]] = {
+        "without a file, cropped": {"image": Image.open("ink.png")},
+        "cropped, or with further": {"image": "ink.png", "width": 64, "height": 128},
+        "another prompt than that of the image": {"image": "ink.png", "prompt": "b"},
+        "an inversion with guidance": {"image": "ink.png", "guidance_scale": 2.0},
+        "more than 50 iterations": {"image": "ink.png", "iterations": 51},
+    }
+    for message, given in others.items():
+        settings = {"prompt": "a", "steps": 1, "iterations": 1, **given}
+        inversion = named.invert(settings.pop("image"), settings.pop("prompt"), **settings)
+        with pytest.raises(JobError, match=message):
+            named("a", inversion=inversion).recipe()
 
 
 def test_the_colours_of_a_reference_are_given_to_an_image_that_begins_with_its_inversion(styled, files):

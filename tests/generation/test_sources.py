@@ -84,6 +84,8 @@ def test_validating_and_generating_decode_each_file_once(library, ink, styled, d
     recipe = Recipe.model_validate(
         {
             **{"prompt": "a", "seed": 1, **TINY, "mask": {"name": "mask.png"}},
+            # Not the default, whose adapter would be compared with the style.
+            "model": "owner/small",
             "references": [{"name": "ink.png"}, {"name": "saved"}, {"name": "ink.png", "weight": 0.5}],
         }
     )

@@ -145,16 +145,21 @@ def test_methods_that_act_in_a_unet_are_refused_for_a_transformer_before_loading
         recipe = PLAIN.replace(model="flux-dev", **fields)
         with pytest.raises(StyleError, match=f"^{name} acts in the layers of a UNet, and flux-dev has a diffusion tr"):
             validate(recipe)
+    with pytest.raises(
+        StyleError, match=r"^flux-dev has a diffusion transformer\. LoRA files are merged into UNets only"
+    ):
+        validate(PLAIN.replace(model="flux-dev", loras=[{"name": "ink.safetensors"}], **ink))
     validate(PLAIN.replace(model="flux-dev", true_cfg_scale=3, **ink))
     with pytest.raises(JobError, match=r"true_cfg_scale is for diffusion transformers .* and sdxl has a UNet"):
         validate(PLAIN.replace(model="sdxl", true_cfg_scale=3))
 
 
 def test_what_says_how_content_is_removed_needs_content_of_the_recipe_or_of_a_saved_style():
-    cat = {"content": ("a",), "content_embeds": torch.ones(1, 3)}
+    width = 128  # of mini's encoder
+    cat = {"content": ("a",), "content_embeds": torch.ones(1, width)}
     styles: dict[str, dict[str, Any]] = {"plain": {}, "cat": cat, "clean": {"removal": "clean"}}
     for name, fields in styles.items():
-        Style(torch.ones(1, 3), torch.zeros(3), **fields).save(f"{name}.style.safetensors")
+        Style(torch.ones(1, width), torch.zeros(width), **fields).save(f"{name}.style.safetensors")
     settings: list[dict[str, object]] = [
         *({"content_scale": 0.9}, {"removal": "project"}, {"removal": "mask", "mask_quantile": 0.5}),
         *({"removal": "subtract"}, {"removal": "clean", "content_scale": 0.9}),

@@ -12,7 +12,7 @@ from transformers import CLIPConfig, CLIPModel
 
 import instantstyle
 from instantstyle import MissingExtra
-from instantstyle.dit.families import FLUX
+from instantstyle.dit.families import FLUX, FLUX_INSTANTX
 from instantstyle.models import CARDS
 from instantstyle.models.clip_sources import IMAGE_SOURCES, TEXT_SOURCES, LazyTextEncoder
 from instantstyle.models.conflicts import find_network_conflicts
@@ -124,3 +124,20 @@ def test_the_packages_that_convert_a_tokenizer_of_t5_are_named_before_anything_i
     (tmp_path / "tokenizer").mkdir()
     (tmp_path / "tokenizer" / "tokenizer.json").write_text("{}")
     assert not [*find_network_conflicts(card)]
+
+
+def test_the_adapters_of_both_kinds_fit_all_models_of_flux(hub, tokenizer_folder, tmp_path):
+    """Also a folder, before the adapter is downloaded."""
+    for model in ("flux-dev", "flux-schnell", "chroma"):
+        card, _ = resolve_card(model, "flux-instantx")
+        assert card.architecture is FLUX_INSTANTX
+        planned = plan(model, adapter="flux-instantx", device="cuda")
+        assert planned.tensors == plan("flux-instantx", device="cuda").tensors
+    assert resolve_card("flux-instantx", "flux-schnell")[0].architecture is FLUX
+    config = {"_class_name": "FluxTransformer2DModel", "guidance_embeds": True}
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model_index.json").write_text(
+        json.dumps({"_class_name": "FluxPipeline", "transformer": ["diffusers", "FluxTransformer2DModel"]})
+    )
+    assert plan(str(tmp_path), adapter="flux-instantx").tensors == plan("flux-instantx").tensors

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from instantstyle import ModelError
 from instantstyle.models.identify import identify_file, identify_files
-from instantstyle.models.resolve import FAMILY_KEYS
+from instantstyle.models.single_file import FAMILIES
 from instantstyle.unet.architectures import SD15, SDXL
 
 from ..parity.flux import list_xlabs_shapes
@@ -36,6 +36,10 @@ def xlabs_adapter():
     return {name: torch.zeros(1).expand(shape) for name, shape in list_xlabs_shapes().items()}
 
 
+def named(*names):
+    return dict.fromkeys(names, torch.zeros(1))
+
+
 def unet(block, cross_dim):
     return {f"{block}.transformer_blocks.0.attn2.to_k.weight": torch.zeros(1).expand(640, cross_dim)}
 
@@ -49,8 +53,12 @@ def unet(block, cross_dim):
         (image_encoder(1280, 1024), "CLIP image encoder, OpenCLIP ViT-H/14", "--image-encoder"),
         (image_encoder(1664, 1280), "CLIP image encoder, OpenCLIP ViT-bigG/14", "--image-encoder"),
         (image_encoder(8, 4), "hidden width 8, projection 4", ""),
-        ({FAMILY_KEYS["sdxl"]: torch.zeros(1)}, "single-file checkpoint of SDXL", "--model"),
-        ({FAMILY_KEYS["sd15"]: torch.zeros(1)}, "single-file checkpoint of Stable Diffusion 1.5", "--model"),
+        (named(*FAMILIES["sdxl"].keys), "single-file checkpoint of SDXL", "--model"),
+        (
+            dict.fromkeys(FAMILIES["sd15"].keys, torch.zeros(1)),
+            "single-file checkpoint of Stable Diffusion 1.5",
+            "--model",
+        ),
         (
             unet("model.diffusion_model.input_blocks.4.1", 2048),
             "a UNet of SDXL (cross dim 2048) in the original (LDM)",
@@ -65,8 +73,12 @@ def unet(block, cross_dim):
             "single-file checkpoint with a UNet of Stable Diffusion 2.x (cross dim 1024), which is not supported",
             "",
         ),
-        ({"model.diffusion_model.double_blocks.0.img_attn.qkv.weight": torch.zeros(1)}, "the transformer of FLUX", ""),
-        ({"joint_blocks.0.x": torch.zeros(1)}, "the transformer of Stable Diffusion 3", ""),
+        (
+            named("model.diffusion_model.double_blocks.0.img_attn.qkv.weight"),
+            "a transformer of FLUX.1's blocks",
+            "",
+        ),
+        ({"joint_blocks.0.x": torch.zeros(1)}, "the transformer of SD3 or SD3.5 Medium", ""),
         ({"model.diffusion_model.x": torch.zeros(1)}, "a network of a family that is not supported", ""),
         ({"down_blocks.0.motion_modules.0.x": torch.zeros(1)}, "a motion module", ""),
         ({"down_blocks.0.x": torch.zeros(1), "controlnet_cond_embedding.x": torch.zeros(1)}, "a ControlNet", ""),

@@ -13,7 +13,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 import instantstyle
 from instantstyle import CheckpointError, InstantStyle, MissingExtra, ModelError, StyleError
-from instantstyle.core.ip_adapter import cross_attention_layers
+from instantstyle.core.adapter_layers import cross_attention_layers
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from instantstyle.models import CARDS
 from instantstyle.models.clip_sources import IMAGE_SOURCES

@@ -14,8 +14,9 @@ from instantstyle.models import CARDS, ModelCard
 from instantstyle.models.clip_sources import IMAGE_SOURCES, TEXT_SOURCES, EncoderSource, LazyTextEncoder
 from instantstyle.models.load import load_pipeline
 from instantstyle.models.registry import HubFile, WeightsSize
-from instantstyle.models.required_files import list_config_files
-from instantstyle.models.resolve import FAMILY_KEYS, find_card
+from instantstyle.models.required_files import list_base_files
+from instantstyle.models.resolve import find_card
+from instantstyle.models.single_file import FAMILIES
 
 from ..conftest import EMBEDDING_DIM, make_image_encoder, make_pipe, make_unet
 from ..loaders.test_ip_adapter_checkpoint import flat
@@ -186,12 +187,12 @@ def test_a_single_file_uses_the_configs_of_the_registered_model(
 ):
     """Check what is passed to diffusers, which converts the weights: config folder and dtype."""
     checkpoint = tmp_path / "anything.safetensors"
-    save_file({FAMILY_KEYS["sdxl"]: torch.zeros(1)}, checkpoint)
+    save_file(dict.fromkeys(FAMILIES["sdxl"].keys, torch.zeros(1)), checkpoint)
     card = CARDS["sdxl"]
     settings = snapshot(card.pipeline, card.pipeline_revision)
-    for file in list_config_files(card):
-        (settings / file).parent.mkdir(exist_ok=True)
-        (settings / file).write_text("{}")
+    for file in list_base_files(find_card(str(checkpoint))):
+        (settings / file.file).parent.mkdir(exist_ok=True)
+        (settings / file.file).write_text("{}")
     passed = {}
 
     def from_single_file(path, **arguments):

@@ -255,9 +255,9 @@ def test_the_image_encoder_is_loaded_and_counted_once(copy):
 
 
 def test_averaged_weights_of_training_are_not_counted(hub, tmp_path):
-    from instantstyle.models.resolve import FAMILY_KEYS
+    from instantstyle.models.single_file import FAMILIES
 
-    key = FAMILY_KEYS["sdxl"]
+    key = FAMILIES["sdxl"].keys[0]
     sizes = []
     for name, tensors in {"a": {}, "b": {"model_ema.diffusion_modelx": torch.zeros(1000)}}.items():
         save_file({key: torch.zeros(10), **tensors}, tmp_path / f"{name}.safetensors")

@@ -24,7 +24,7 @@ from transformers import (
     T5EncoderModel,
 )
 
-from instantstyle.core.ip_adapter import list_layers
+from instantstyle.core.adapter_layers import list_layers
 
 from ..conftest import EMBEDDING_DIM, TOKENS, text_config
 

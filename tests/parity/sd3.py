@@ -8,7 +8,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, SD3ControlNetModel, SD3Transformer2DModel
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
-from instantstyle.core.ip_adapter import list_layers
+from instantstyle.core.adapter_layers import list_layers
 
 from ..conftest import EMBEDDING_DIM, TOKENS, text_config
 from .flux import MASK, PHOTO, make_t5, make_vae, random_weights

@@ -11,7 +11,7 @@ import torch
 from numpy import ndarray
 
 from instantstyle import InstantStyle, JobError, ModelError
-from instantstyle.core.ip_adapter import cross_attention_layers
+from instantstyle.core.adapter_layers import cross_attention_layers
 from instantstyle.core.row_layout import REFUSED, ROW_LAYOUTS
 
 from ..conftest import layer_weights

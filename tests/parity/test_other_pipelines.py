@@ -24,7 +24,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from instantstyle import InstantStyle
-from instantstyle.core.ip_adapter import cross_attention_layers
+from instantstyle.core.adapter_layers import cross_attention_layers
 
 from ..conftest import CROSS_DIM, base_projection, layer_weights, make_pipe, text_config
 from .diffusers_path import SCALES, load_adapter, seeded_generators

@@ -20,7 +20,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from instantstyle import InstantStyle, ModelError, StyleError
-from instantstyle.core.ip_adapter import cross_attention_layers
+from instantstyle.core.adapter_layers import cross_attention_layers
 from instantstyle.core.row_layout import validate_row_layout
 
 from ..conftest import base_projection, layer_weights, make_pipe

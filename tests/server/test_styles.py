@@ -12,6 +12,7 @@ from instantstyle.server import Keys
 from instantstyle.server.errors import ApiError
 from instantstyle.server.style_store import StyleStore
 
+from ..cli.conftest import model as model
 from .conftest import SHORT, decode, error_message
 from .test_auth import ADA, BOB, bearer
 
@@ -99,6 +100,20 @@ def test_the_library_is_used_only_if_permitted(serve, styled, reference, library
     styled.style(reference).save(library / f"neon{SUFFIX}", force=True)
     response = serve(library=permitted).post(GENERATIONS, json={"prompt": "a", "style": "neon", **SHORT})
     assert response.status_code == (200 if permitted else 404)
+
+
+def test_a_style_of_another_encoder_is_refused_before_it_is_queued(
+    serve, styled, reference, library, model, monkeypatch
+):
+    """The service's model is found by its folder."""
+    library.mkdir(exist_ok=True)
+    other = replace(styled.style(reference), encoder_fingerprint="0" * 16)
+    other.save(library / f"neon{SUFFIX}", force=True)
+    monkeypatch.delattr("instantstyle.generation.worker.prepare")
+    client = serve(library=True, model=str(model))
+    response = client.post(GENERATIONS, json={"prompt": "a", "style": "neon", **SHORT})
+    assert response.status_code == 400
+    assert "was made with another image encoder" in error_message(response)
 
 
 def test_the_number_of_stored_styles_is_limited(serve, ink):

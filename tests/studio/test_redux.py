@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from instantstyle import StyleError, load
-from instantstyle.errors import BlockError
+from instantstyle.errors import BlockError, JobError
 from instantstyle.generation.weights import read_weights
 from instantstyle.generation.worker import Finished, ModelWorker
 from instantstyle.recipe import Recipe
@@ -67,7 +67,8 @@ def _list_labels(block: Any) -> list[str]:
 
 def test_its_fields_are_shown_with_flux_alone(find_labels, settings):
     shown = find_labels(settings)
-    assert {"Image beside the prompt", "Weight of the image", "Where the image is read"} <= {*shown}
+    labels = {"Image beside the prompt", "Weight of the image", "Where the image is read", "Weight over the steps"}
+    assert labels <= {*shown}
     assert find_labels(replace(settings, model="mini", redux_model=None)) == []
 
 
@@ -102,6 +103,21 @@ def test_weights_of_blocks_and_curves_are_kept_from_a_restored_image(settings, s
     assert (again.redux_blocks, again.redux_curve) == ({"transformer_blocks.1": 0.5}, (1, 0.5))
     with pytest.raises(BlockError, match=r"redux_blocks cannot be 'probe\.json' here"):
         build_recipe(replace(restored.values, redux_blocks="probe.json"), settings, store)
+
+
+def test_a_curve_is_typed_as_on_the_command_line(settings, store, uploaded):
+    values = FormValues(prompt="a", redux=uploaded, redux_curve=" 1:0.5 : 0", **SIZES)
+    recipe = build_recipe(values, settings, store)
+    assert recipe.redux_curve == (1, 0.5, 0)
+    assert build_recipe(replace(values, redux_curve=" "), settings, store).redux_curve == ()
+    # Without an image it has no effect, and is left out.
+    assert build_recipe(replace(values, redux=None), settings, store).redux_curve == ()
+    restored = restore_form(recipe, settings, store)
+    assert restored.values.redux_curve == "1.0:0.5:0.0"
+    assert build_recipe(restored.values, settings, store).redux_curve == recipe.redux_curve
+    for typed in ("much", "1::0", "1:11"):
+        with pytest.raises(JobError, match="redux_curve"):
+            build_recipe(replace(values, redux_curve=typed), settings, store)
 
 
 def test_what_cannot_be_restored_is_named(settings, store, uploaded):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from instantstyle.core.ip_adapter import cross_attention_layers
+from instantstyle.core.adapter_layers import cross_attention_layers
 from instantstyle.loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from instantstyle.synthetic import MINI_SCOPE, sample_scenes
 from training.mini.adapter import (

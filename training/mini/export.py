@@ -87,9 +87,17 @@ def remove_projection(encoder: CLIPTextModelWithProjection) -> CLIPTextModel:
 
 
 def update_training_record(folder: Path, before: dict[str, list[Leg]]) -> dict[str, list[Leg]]:
-    """Return how each stage was trained; stages without a state in `folder` stay as in `before`."""
+    """Return how each stage was trained.
+
+    Args:
+        folder: Folder of the training states.
+        before: The record of the weights that shipped. Stages without a state stay as in it, but for `decoder`, which
+            does not outlast the autoencoder that it went on from.
+    """
     trained = {file.stem: list_legs(load_state(file)) for file in folder.glob("*.pt")}
     merged = before | trained
+    if merged.get("vae") != before.get("vae") and "decoder" not in trained:
+        merged.pop("decoder", None)
     return {name: merged[name] for name in CPU if name in merged}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import InstantStyleError, JobError
+from ..errors import InstantStyleError, JobError, ModelError
 from ..generation.adapter_fit import FitChecker
 from ..generation.idle_fields import (
     check_colours,
@@ -116,9 +116,16 @@ class RowBuilder:
             recipe = Recipe.model_validate({**self.defaults, **fields, **_RESULT_FIELDS})
         except JobError as error:
             raise JobError(" ".join([*errors, str(error)])) from None
+        from ..models.single_file import find_digest
+
+        digest = None
+        try:
+            digest = find_digest(recipe.model, recipe.model_sha256)
+        except ModelError as error:
+            errors.append(str(error))
         if errors:
             raise JobError(" ".join(errors))
-        return recipe
+        return recipe.replace(model_sha256=digest)
 
     def _resolve_file(self, field: str, value: object, errors: list[str]) -> object:
         """Return an entry with path and SHA-256; append what is wrong with its file to `errors`.

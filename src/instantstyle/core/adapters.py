@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from ..errors import CheckpointError, ModelError, StyleError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
@@ -13,6 +14,7 @@ from .image_encoder import ImageEncoder
 from .injection import StyleLayers
 from .ip_adapter import IPAdapter
 from .protocols import Network, Pipeline, network_of
+from .reference_inputs import ReferenceLike
 from .style import Style
 from .style_builder import StyleBuilder
 
@@ -96,6 +98,21 @@ def find_builder(builders: Builders, style: Style) -> StyleBuilder:
     if style.adapter and not (bound and style.adapter not in (builder.name for builder in builders)):
         return find_named(builders, style.adapter)
     return bound or next((builder for builder in builders if _fits(builder, style)), first)
+
+
+def find_builder_of(builders: Builders, style: object) -> StyleBuilder:
+    """Return the adapter of a ready style, or of the first in a list; the first adapter for references."""
+    first = next(iter(cast("Sequence[object]", style)), None) if isinstance(style, list | tuple) else style
+    return find_builder(builders, first) if isinstance(first, Style) else builders[0]
+
+
+def as_negative(builders: Builders, negative: Style | ReferenceLike, style: object) -> Style:
+    """Return a negative style; one of a reference is for the adapter of the style beside it."""
+    builder = find_builder_of(builders, style)
+    # A style may be bound with a kind of adapter that is not here, which makes no style of a reference.
+    builder = builders[0] if builder.adapter.checkpoint is None else builder
+    ready = builder.as_style(negative)
+    return assign_adapter(builder, ready) if builder.name and not isinstance(negative, Style) else ready
 
 
 def _is_bound_for(style: Style, builder: StyleBuilder) -> bool:

@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from .call_styles import CallStyles
 from .inversion import Inversion
 from .latent_colours import OpenedColours, with_latent_colours
 from .pipeline_checks import call_inputs, takes_several_images
 from .protocols import Pipeline, PipelineArguments
 from .replayed_row import ReplayedRow, begin_with, check_styles_beside
 from .row_layout import RowLayout
-from .shared_attention import SharedAttention, check_shared
+from .shared_attention import check_shared
 from .twin_images import check_hold_layout, inject_twins, pair_generators
 
 
@@ -40,9 +41,8 @@ class CallRows:
         images: int,
         hold_layout: object,
         inversion: Inversion | None,
-        shared: SharedAttention | None,
+        given: CallStyles,
         styles: Any,
-        loras: Sequence[object],
         arguments: PipelineArguments,
     ) -> "CallRows":
         """Check which rows a call has.
@@ -53,9 +53,8 @@ class CallRows:
             images: Images for each.
             hold_layout: Share of the steps in which twins hold the layout.
             inversion: What the images begin with; None for noise.
-            shared: Self-attention that the images share; None for their own.
-            styles: The styles; None for none.
-            loras: The LoRAs that act in blocks.
+            given: What acts, by kind.
+            styles: The styles that were made of `given.rest`; None for none.
             arguments: Arguments of the pipeline.
 
         Raises:
@@ -63,10 +62,12 @@ class CallRows:
             StyleError: There is nothing to share, or each prompt has a style of its own beside a replayed picture.
         """
         is_several = takes_several_images(pipe)
-        share = check_hold_layout(hold_layout, loras or styles, shared, arguments, prompts, several=is_several)
+        share = check_hold_layout(
+            hold_layout, given.loras or styles, given.shared, arguments, prompts, several=is_several
+        )
         # Images of a prompt that begin with an inversion would be equal.
-        check_shared(shared, prompts * images, several=inversion is None and is_several)
-        replayed = ReplayedRow.of(shared)
+        check_shared(given.shared, prompts * images, several=inversion is None and is_several)
+        replayed = ReplayedRow.of(given.shared)
         check_styles_beside(replayed, styles)
         return cls(prompts, images, share, replayed, inversion)
 

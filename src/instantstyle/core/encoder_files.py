@@ -13,10 +13,11 @@ import torch
 from safetensors import SafetensorError
 
 from ..errors import CheckpointError
-from ..loaders.pretrained_files import find_folder_variant
+from ..loaders.pretrained_files import find_folder_variant, list_folder_weights
 from ..loaders.projection_config import EMBEDDING_TYPES, SIGLIP_TYPES
 from ..loaders.state_dict import open_state_dict
 from ..utils.text import join_first, one_line
+from ..utils.weight_fingerprint import fingerprint_weights
 
 SIGLIP = "siglip_vision_model"
 """transformers' name of SigLIP's vision models."""
@@ -84,6 +85,46 @@ def read_encoder_sizes(source: Path) -> EncoderSizes:
     is_file = source.is_file()
     config = _config_from_shapes(open_state_dict(source).shapes, source) if is_file else _read_config(source)
     return EncoderSizes.of(config)
+
+
+class EncoderIdentity(NamedTuple):
+    """What tells an image encoder from others of its widths."""
+
+    name: str
+    """`CLIP-1280` or `SigLIP-1152`, by the width of the embeddings."""
+    fingerprint: str
+    """Fingerprint of the projection or pooling, equal in all dtypes."""
+
+
+def read_encoder_identity(source: Path) -> EncoderIdentity:
+    """Read what tells an image encoder from others; of its weights only those of the projection or pooling.
+
+    Args:
+        source: As in `read_encoder_sizes`.
+
+    Raises:
+        CheckpointError: The source is not an image encoder, or cannot be read.
+    """
+    sizes, files = read_encoder_sizes(source), [source]
+    if not source.is_file():
+        names = list_folder_weights(source, "transformers", find_folder_variant(source, "transformers"))
+        files = [source / name for name in names if not name.endswith(".json")]
+    prefix = "head." if sizes.is_siglip else "visual_projection."
+    found: dict[str, Any] = {}
+    for file in files:
+        tensors = open_state_dict(file)
+        for name in tensors.shapes:
+            # Versions of transformers differ in whether SigLIP's names begin with `vision_model.`.
+            if (own := name.removeprefix("vision_model.")).startswith(prefix):
+                found[own.removeprefix(prefix)] = tensors.read(name).float()
+    if not found:
+        raise CheckpointError(f"The image encoder in {source} lacks {prefix}weight; download it again.")
+    return EncoderIdentity(encoder_name(sizes), fingerprint_weights(found))
+
+
+def encoder_name(sizes: EncoderSizes) -> str:
+    """Return `CLIP-1280` or `SigLIP-1152`, by the width of the embeddings."""
+    return f"{'SigLIP' if sizes.is_siglip else 'CLIP'}-{sizes.projection_dim}"
 
 
 def embedding_width(config: Any) -> int:

@@ -19,7 +19,14 @@ from ..imaging.loading import fit
 from ..recipe_types import CROPS
 from ..utils.device import execution_device
 from ..utils.weight_fingerprint import fingerprint_weights
-from .encoder_files import SIGLIP, EncoderSizes, check_encoder_fits, embedding_width, read_image_encoder
+from .encoder_files import (
+    SIGLIP,
+    EncoderSizes,
+    check_encoder_fits,
+    embedding_width,
+    encoder_name,
+    read_image_encoder,
+)
 
 # github.com/openai/CLIP, clip/clip.py; OpenCLIP's ViT-H and ViT-bigG were trained with the same.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -115,7 +122,7 @@ class ImageEncoder:
     @property
     def name(self) -> str:
         """`CLIP-1280` or `SigLIP-1152`, by the width of the embeddings."""
-        return f"{'SigLIP' if self.is_siglip else 'CLIP'}-{self.projection_dim}"
+        return encoder_name(self._sizes)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -136,8 +143,11 @@ class ImageEncoder:
         Raises:
             CheckpointError: The widths differ, or the adapter is of a kind for SigLIP and this is a CLIP.
         """
-        sizes = EncoderSizes(self.hidden_size, self.projection_dim, self.is_siglip)
-        check_encoder_fits(sizes, projection_type, embedding_dim)
+        check_encoder_fits(self._sizes, projection_type, embedding_dim)
+
+    @property
+    def _sizes(self) -> EncoderSizes:
+        return EncoderSizes(self.hidden_size, self.projection_dim, self.is_siglip)
 
     @torch.no_grad()
     def embed(self, images: Sequence[Image.Image], crop: str = "center") -> Float[Tensor, "images dim"]:

@@ -3,8 +3,9 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import combinations
 from typing import Any, cast
 
 import torch
@@ -17,6 +18,7 @@ from .attention.decoupled import StyleKeyValues
 from .attention.interface import AttentionInjection, LayerSettings, StyledProcessor
 from .attention.timed import TabulatedKeyValues, TimedKeyValues
 from .attention.token_weight import TokenWeight
+from .attention.weight import overlap
 from .attention_maps import AttentionMaps
 from .attention_processor import StyledAttnProcessor
 from .denoising_state import DenoisingState
@@ -147,3 +149,28 @@ def limit_guidance(
     injection = Injection(interval=validated, row_layout=row_layout, pipe_scheduler=pipe.scheduler)
     network = network_of(pipe)
     return StyledNetwork.of(network).injected(network, injection)
+
+
+def check_fuses(layers: StyleLayers) -> None:
+    """Check that no two styles give the text their statistics at the same place and step.
+
+    Raises:
+        StyleError: Two styles with `fuse="adain"` act in one layer at the same steps, without masks and frames.
+    """
+    for name, styles in layers.items():
+        adain = [each for each in styles if isinstance(each, StyleKeyValues) and each.fuse == "adain"]
+        if any(overlap(one.weight, other.weight) for one, other in combinations(adain, 2)):
+            raise StyleError(
+                f"Two styles with fuse='adain' act in {name.removesuffix('.attn2.processor')} at the same steps, "
+                "where the text gets the statistics of the last one only; give them other blocks, steps or masks, or "
+                "fuse='add'."
+            )
+
+
+def merge_style_layers(parts: Iterable[StyleLayers]) -> StyleLayers:
+    """Merge the keys and values of several conditionings; in a layer that they share, all act."""
+    merged: dict[str, tuple[LayerSettings, ...]] = {}
+    for part in parts:
+        for name, styles in part.items():
+            merged[name] = (*merged.get(name, ()), *styles)
+    return merged

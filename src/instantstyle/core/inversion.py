@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from ..errors import JobError, ModelError, StyleError
 from ..imaging.control_image import resize_image, resize_to_area
-from ..imaging.loading import ImageLike, check_crop, open_reference
+from ..imaging.loading import ImageLike, check_crop, decode_and_hash, open_reference
+from ..recipe_types import Reference
 from ..utils.numbers import is_finite_number, is_whole_number
 from ..utils.text import find_text_fault, shorten
 from ..utils.weight_fingerprint import fingerprint_weights
@@ -62,6 +63,9 @@ class Inversion:
     width: int
     """Of the picture in px."""
     height: int
+    picture: Reference | None = None
+    """Its file, where a recipe finds these latents again from it; None for a picture that is no file, or was cropped,
+    or was inverted with other arguments of the pipeline."""
 
     def __post_init__(self) -> None:
         shape = tuple(self.trajectory.shape)
@@ -181,7 +185,7 @@ def invert(
         if arguments.get(name) is not None:
             raise JobError(f"{name} cannot be given to an inversion: {why}; leave it out.")
     check_crop(crop)
-    picture = fit_picture(pipe, open_reference(image), width, height, crop)
+    picture, file = _open_picture(pipe, image, width, height, crop)
     scheduler = InverseScheduler(build_ddim(pipe.scheduler), iterations)
     if steps > scheduler.ddim.config.num_train_timesteps:
         raise JobError(f"steps is {steps}; the model has {scheduler.ddim.config.num_train_timesteps} timesteps.")
@@ -208,6 +212,7 @@ def invert(
     return Inversion(
         trajectory, _list_alphas(scheduler.ddim), scheduler.ddim.config.prediction_type, timesteps, prompt,
         float(guidance_scale), iterations, fingerprint_pipeline(pipe), picture.width, picture.height,
+        None if arguments else file,
     )  # fmt: skip
 
 
@@ -215,6 +220,22 @@ def _list_alphas(ddim: Any) -> Tensor:
     """Return ᾱ at each timestep, and the one after the last step."""
     alphas = ddim.alphas_cumprod[ddim.timesteps.tolist()], torch.as_tensor(ddim.final_alpha_cumprod).reshape(1)
     return torch.cat([each.float().cpu() for each in alphas])
+
+
+def _open_picture(
+    pipe: Any, image: ImageLike, width: int | None, height: int | None, crop: str
+) -> tuple[Image.Image, Reference | None]:
+    """Read a picture and fit it to the pipeline.
+
+    Returns:
+        The picture, and its file where a recipe, which crops nothing, makes the same picture of it.
+    """
+    if not isinstance(image, str | Path):
+        return fit_picture(pipe, open_reference(image), width, height, crop), None
+    opened, digest = decode_and_hash(image, open_reference)
+    picture = fit_picture(pipe, opened, width, height, crop)
+    is_whole = picture.tobytes() == resize_image(opened, 0, *picture.size).tobytes()
+    return picture, Reference(name=str(Path(image)), sha256=digest) if is_whole else None
 
 
 def fit_picture(pipe: Any, image: Image.Image, width: int | None, height: int | None, crop: str) -> Image.Image:

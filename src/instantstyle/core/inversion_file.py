@@ -14,6 +14,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..errors import InstantStyleError, JobError, StyleError
+from ..recipe_types import Reference
 from ..utils.atomic_write import atomic_write, check_writable
 from ..utils.strict_model import StrictModel
 from ..utils.text import cut, one_line
@@ -41,6 +42,7 @@ class InversionMetadata(StrictModel):
     fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
     width: Side
     height: Side
+    picture: Reference | None = None
 
 
 FIELDS = tuple(name for name in InversionMetadata.model_fields if name not in ("format", "version"))

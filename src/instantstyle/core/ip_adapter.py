@@ -3,12 +3,10 @@
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from itertools import combinations
-from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -16,84 +14,27 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..architectures import match_architecture
-from ..dit.layers import ONE_STREAM, joint_attention_layers, timed_layers
 from ..errors import StyleError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
-from ..recipe_types import WORDLESS
 from ..unet.architectures import Architecture
 from ..unet.blocks import BlockOrLayer, BlockSpec, Layer, find_weight
 from ..utils.weight_fingerprint import fingerprint_weights
+from .adapter_layers import list_layers, match_layers
 from .attention.decoupled import StyleKeyValues
-from .attention.interface import LayerSettings, norm_heads
-from .attention.timed import TabulatedKeyValues, TimedKeyValues, TimedTokens
-from .attention.weight import Weight, overlap
+from .attention.interface import norm_heads
+from .attention.weight import Weight
 from .bound_style import BoundKeyValues, KeyValue, bind_command
 from .conditioning import StyleConditioning, load_mask
 from .content_removal import token_shift
 from .image_projection import PROJECTIONS
 from .injection import StyleLayers
-from .processor_checks import is_cross_attention
 from .protocols import Network, is_transformer
 from .style import Style
-from .style_rows import StyleRows, stack_rows
+from .style_rows import StyleRows
+from .timed_styles import tabulate, tabulated_layers, timed_layers
 
 RMS_EPSILON = 1e-5
 """Added to the mean square of a head (huggingface.co/InstantX/FLUX.1-dev-IP-Adapter)."""
-
-
-def list_layers(network: Network, *, all_blocks: bool = False) -> list[Layer]:
-    """List the layers of a network that adapters have keys and values for, in the order by which they number them.
-
-    Args:
-        network: A UNet or a diffusion transformer.
-        all_blocks: Whether the adapter is one for all blocks of a transformer, as InstantX's.
-    """
-    if not is_transformer(network):
-        return cross_attention_layers(network)
-    config = network.config
-    width = config.num_attention_heads * config.attention_head_dim
-    if not hasattr(network, ONE_STREAM):
-        return [] if all_blocks else timed_layers(network.attn_processors, width)
-    return joint_attention_layers(
-        network.attn_processors, width, config.attention_head_dim, config.joint_attention_dim, all_blocks=all_blocks
-    )
-
-
-def cross_attention_layers(unet: Network) -> list[Layer]:
-    """List a UNet's cross-attention layers in diffusers' order (down, up, mid), by which adapters number tensors.
-
-    The motion modules of AnimateDiff are neither listed nor counted: adapters are trained without them.
-    """
-    layers: list[Layer] = []
-    names = [name for name in unet.attn_processors if "motion_modules" not in name]
-    for number, name in enumerate(names):
-        if is_cross_attention(unet, name):
-            attn = cast(Any, unet.get_submodule(name.removesuffix(".processor")))
-            layers.append(Layer(number, name, attn.inner_dim, attn.cross_attention_dim))
-    return layers
-
-
-def projects_text(config: Any) -> bool:
-    """Whether a UNet projects the hidden states of its text encoder to the width that its layers read, as Kolors does.
-
-    Args:
-        config: The UNet's config.
-    """
-    return getattr(config, "encoder_hid_dim_type", None) == "text_proj"
-
-
-def match_layers(layers: Sequence[Layer], unet: Network | None = None) -> Architecture:
-    """Find the family of a network by its layers.
-
-    Args:
-        layers: The layers, as `list_layers` returns them.
-        unet: The network, by whose config families with the same layers are distinguished; None for transformers.
-    """
-    names, widths = [layer.name for layer in layers], {layer.cross_dim for layer in layers}
-    projects = unet is not None and projects_text(unet.config)
-    found = match_architecture(names, min(widths, default=None), projects_text=projects)
-    return found.with_layers(names)
 
 
 class IPAdapter:
@@ -186,14 +127,14 @@ class IPAdapter:
         if conditioning.scale == 0 or not weights:
             return {}
         layers = [layer for layer in self.layers if find_weight(weights, layer)]
+        make_weight = self._weigh(conditioning, weights)
         if layers and layers[0].is_timed:
-            return self._timed_layers(conditioning, layers, weights)
+            return self._timed_layers(conditioning, layers, make_weight)
         rows = StyleRows.of(
             [(style, self._key_values(style, layers)) for style in conditioning.styles],
             (negative, self._key_values(negative, layers)) if negative else None,
             conditioning.unconditional,
         )
-        make_weight = self._weigh(conditioning, weights)
         return {
             layer.name: (
                 StyleKeyValues(
@@ -218,70 +159,19 @@ class IPAdapter:
         return lambda layer: Weight(scale * find_weight(weights, layer), mask, schedule, frames)
 
     def _timed_layers(
-        self, conditioning: StyleConditioning, layers: Sequence[Layer], weights: Mapping[BlockOrLayer, float]
+        self, conditioning: StyleConditioning, layers: Sequence[Layer], make_weight: Callable[[Layer], Weight]
     ) -> StyleLayers:
-        """Return what keys and values are computed from at each step, for adapters in which they change with it."""
-        negative = conditioning.negative_style
+        """Return what keys and values are computed from at each step, or those that the styles are bound with."""
         bound = [style.bound_for(self.family) for style in conditioning.all_styles]
         tables = [table for table in bound if table is not None]
-        if len(tables) == len(bound):
-            return self._tabulated_layers(conditioning, tables, layers, weights)
-        if tables:
+        if tables and len(tables) < len(bound):
             raise StyleError(
                 f"Of {' and '.join(style.name for style in conditioning.all_styles)} some are bound and some are not, "
                 "and keys and values change with the step; give each a StyleConditioning of its own."
             )
-        checkpoint = self._require_checkpoint()
-        if cleaned := next((style for style in conditioning.all_styles if style.removal in WORDLESS), None):
-            raise StyleError(
-                f"{cleaned.name} uses removal={cleaned.removal!r}, which changes keys and values that are the same at "
-                "all steps; those of this adapter change with the step. Use removal='subtract' with a picture."
-            )
-        embeds = [style.embeddings().float() for style in conditioning.styles]
-        # Without a reference features are zeros, as in diffusers.
-        halves = [torch.stack([torch.zeros_like(each), each]).flatten(1, 2) for each in embeds]
-        other = None if negative is None else negative.embeddings().float()
-        other = None if other is None else torch.stack([other, other]).flatten(1, 2)
-        features = stack_rows(halves, other, conditioning.unconditional).unflatten(2, embeds[0].shape[:2])
-        tokens = TimedTokens(self._projection_weights(), features)
-        make_weight = self._weigh(conditioning, weights)
-        return {
-            layer.name: (
-                TimedKeyValues(
-                    tokens, checkpoint.read_timed_layer(layer.number), make_weight(layer), conditioning.unconditional
-                ),
-            )
-            for layer in layers
-        }
-
-    def _tabulated_layers(
-        self,
-        conditioning: StyleConditioning,
-        tables: Sequence[BoundKeyValues],
-        layers: Sequence[Layer],
-        weights: Mapping[BlockOrLayer, float],
-    ) -> StyleLayers:
-        """Return keys and values at the timesteps for which the styles are bound; the negative style is the last."""
-        for table, style in zip(tables, conditioning.all_styles, strict=True):
-            table.check_covers(layers, style.label)
-        if len({table.timesteps for table in tables}) > 1:
-            raise StyleError("Styles of one call are bound for different steps; bind them for the same.")
-        negative = None if conditioning.negative_style is None else tables[-1]
-        rows = StyleRows(tables[: len(conditioning.styles)], negative, conditioning.unconditional, ())
-        make_weight = self._weigh(conditioning, weights)
-        return {
-            layer.name: (
-                TabulatedKeyValues(
-                    tables[0].timesteps,
-                    rows.stack(0, layer.key),
-                    rows.stack(1, layer.key),
-                    rows.norms(layer.key),
-                    make_weight(layer),
-                    conditioning.unconditional,
-                ),
-            )
-            for layer in layers
-        }
+        if tables:
+            return tabulated_layers(conditioning, tables, layers, make_weight)
+        return timed_layers(self._require_checkpoint(), self._projection_weights(), conditioning, layers, make_weight)
 
     def bind(
         self, style: Style, blocks: BlockSpec = "style", timesteps: Sequence[float] | None = None
@@ -301,35 +191,10 @@ class IPAdapter:
         self.check_made_for(style)
         weights = self.architecture.select(blocks)
         layers = [layer for layer in self.layers if find_weight(weights, layer)]
-        if self._require_checkpoint().is_timed:
-            return self._tabulate(StyleConditioning(style, blocks), layers, timesteps or ())
+        if (checkpoint := self._require_checkpoint()).is_timed:
+            tables, norms = tabulate(checkpoint, self._projection_weights(), style, layers, timesteps or ())
+            return BoundKeyValues(self.family, self.fingerprint, tables, {}, tuple(map(float, timesteps or ())), norms)
         return replace(self._compute(style, layers), adapter=self.fingerprint)
-
-    @torch.no_grad()
-    def _tabulate(
-        self, conditioning: StyleConditioning, layers: Sequence[Layer], timesteps: Sequence[float]
-    ) -> BoundKeyValues:
-        """Compute the keys and values of one style at each timestep."""
-        if not timesteps:
-            raise StyleError(
-                "Keys and values of this adapter change with the step; bind a style with the timesteps of a schedule."
-            )
-        unbound = replace(conditioning, style=replace(conditioning.styles[0], bindings=()))
-        ones: dict[BlockOrLayer, float] = {layer.block: 1.0 for layer in layers if layer.block}
-        found = {
-            name: cast(TimedKeyValues, each[0]) for name, each in self._timed_layers(unbound, layers, ones).items()
-        }
-        pairs: dict[str, list[KeyValue]] = {layer.key: [] for layer in layers}
-        for timestep in timesteps:
-            for layer in layers:
-                key, value = found[layer.name].at(timestep)
-                pairs[layer.key].append((key[:, 0], value[:, 0]))
-        tables: dict[str, KeyValue] = {
-            key: (torch.cat([pair[0] for pair in each], dim=1), torch.cat([pair[1] for pair in each], dim=1))
-            for key, each in pairs.items()
-        }
-        norms = {layer.key: torch.stack(found[layer.name].norms) for layer in layers}
-        return BoundKeyValues(self.family, self.fingerprint, tables, {}, tuple(map(float, timesteps)), norms)
 
     def tokens(self, style: Style) -> Float[Tensor, "2 tokens cross_dim"]:
         """Compute the style's image tokens, unconditional in row 0; those of several references side by side."""
@@ -436,28 +301,3 @@ def missing_adapter_error(family: str, style: Style | None = None) -> StyleError
         f"This pipeline has no adapter, so that it uses only styles bound for {family}{has}; "
         f"bind the style: {bind_command(family)}."
     )
-
-
-def check_fuses(layers: StyleLayers) -> None:
-    """Check that no two styles give the text their statistics at the same place and step.
-
-    Raises:
-        StyleError: Two styles with `fuse="adain"` act in one layer at the same steps, without masks and frames.
-    """
-    for name, styles in layers.items():
-        adain = [each for each in styles if isinstance(each, StyleKeyValues) and each.fuse == "adain"]
-        if any(overlap(one.weight, other.weight) for one, other in combinations(adain, 2)):
-            raise StyleError(
-                f"Two styles with fuse='adain' act in {name.removesuffix('.attn2.processor')} at the same steps, "
-                "where the text gets the statistics of the last one only; give them other blocks, steps or masks, or "
-                "fuse='add'."
-            )
-
-
-def merge_style_layers(parts: Iterable[StyleLayers]) -> StyleLayers:
-    """Merge the keys and values of several conditionings; in a layer that they share, all act."""
-    merged: dict[str, tuple[LayerSettings, ...]] = {}
-    for part in parts:
-        for name, styles in part.items():
-            merged[name] = (*merged.get(name, ()), *styles)
-    return merged

@@ -19,12 +19,14 @@ from ..recipe import Recipe
 from ..recipe_types import Dtype, RecipeFields
 from ..utils.text import join_first, shorten
 from ..utils.versions import library_versions
+from .call_styles import CallStyles
+from .inversion import Inversion
 from .latent_colours import OpenedColours
 from .lora_style import LoraStyle
 from .pipeline_call import only_reads
 from .pipeline_state import PipelineState, watch_callback
 from .protocols import PipelineArguments, network_of
-from .recipe_fields import call_fields, colour_fields, lora_fields, redux_fields, set_fields
+from .recipe_fields import call_fields, colour_fields, inversion_fields, lora_fields, redux_fields, set_fields
 from .redux_style import ReduxStyle
 from .shared_attention import SharedAttention
 from .style import Style
@@ -68,6 +70,8 @@ class CallRecord:
     """The LoRA files that acted in blocks."""
     redux: tuple[ReduxStyle, ...]
     """The references whose tokens followed those of the text."""
+    inversion: Inversion | None
+    """What the images began with."""
     seeds: tuple[int, ...]
     num_images_per_prompt: int
     arguments: PipelineArguments
@@ -86,9 +90,8 @@ class CallRecord:
         guidance_interval: Sequence[float] | None,
         colours: OpenedColours | None,
         hold_layout: float,
-        shared: SharedAttention | None,
-        loras: Sequence[LoraStyle],
-        redux: Sequence[ReduxStyle],
+        given: CallStyles,
+        inversion: Inversion | None,
         seeds: Sequence[int],
         num_images_per_prompt: int,
         arguments: PipelineArguments,
@@ -104,9 +107,10 @@ class CallRecord:
             None if guidance_interval is None else (float(start), float(end)),
             colours,
             hold_layout,
-            shared,
-            tuple(loras),
-            tuple(redux),
+            given.shared,
+            tuple(given.loras),
+            tuple(given.redux),
+            inversion,
             tuple(seeds),
             num_images_per_prompt,
             {name: list(value) if isinstance(value, list) else value for name, value in arguments.items()},
@@ -188,6 +192,8 @@ class CallRecord:
             same = isinstance(negatives, str | None) or len({*negatives}) == 1
             same &= all(each is styles[0] for each in styles)
             fields |= set_fields(self.shared, self.prompts, self.seeds, same, missing)
+        if self.inversion is not None:
+            fields |= inversion_fields(self.inversion, self.prompts[place] if self.prompts else None, missing)
         if self.colours is not None:
             fields |= colour_fields(self.colours, fields, missing)
         if "second_scale" not in fields:

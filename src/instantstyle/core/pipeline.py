@@ -3,7 +3,6 @@
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy, deepcopy
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,25 +12,34 @@ from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import StateDictSource
 from ..recipe_types import Combine, Crop, Removal
 from ..unet.architectures import Architecture
-from ..unet.blocks import BlockSpec, copy_spec
-from ..unet.probe_file import resolve_block_spec
+from ..unet.blocks import BlockSpec
 from ..utils.text import shorten
-from .adapters import assign_adapter, find_builder, find_named, fit_to_network, open_further, style_layers
+from .adapters import (
+    as_negative,
+    assign_adapter,
+    find_builder,
+    find_builder_of,
+    find_named,
+    fit_to_network,
+    open_further,
+    style_layers,
+)
 from .attention.decoupled import Fuse
 from .attention_maps import AttentionMaps
 from .call_rows import CallRows
-from .conditioning import MaskLike, StyleConditioning, as_conditionings, check_without_style, read_file_once
+from .call_styles import CallStyles, read_mask_of, resolve_blocks, resolve_conditionings
+from .conditioning import MaskLike, StyleConditioning, check_without_style, read_file_once
 from .content_inputs import Content
 from .frame_weights import FrameWeights, copy_frame_weights
 from .guidance_checks import warn_of_fuse, warn_of_guidance
 from .guidance_interval import GuidanceInterval
 from .image_arguments import convert_images
 from .image_encoder import ImageEncoder
-from .injection import inject_attention_processors, limit_guidance, record_attention
+from .injection import check_fuses, inject_attention_processors, limit_guidance, merge_style_layers, record_attention
 from .inversion import ITERATIONS, Inversion, invert
-from .ip_adapter import IPAdapter, check_fuses, merge_style_layers
+from .ip_adapter import IPAdapter
 from .latent_colours import LatentColours, open_latent_colours
-from .lora_style import LoraStyle, LoraStyles, PreparedLoras, split_loras
+from .lora_style import LoraStyles, PreparedLoras
 from .output import CallRecord, StyledOutput
 from .output_checks import check_output, flagged_images
 from .pipeline_call import unwrap_compiled
@@ -40,7 +48,6 @@ from .pipeline_checks import (
     check_methods,
     check_one_style_each,
     check_pipeline,
-    check_redux,
     check_steps,
     default_argument,
     list_timesteps,
@@ -51,13 +58,13 @@ from .pipeline_checks import (
 from .pipeline_state import PipelineState
 from .prompt_checks import check_text_of_fuse, warn_of_call
 from .protocols import ContentEncoder, Pipeline, PipelineArguments, network_of
-from .redux_style import ReduxStyles, prepare_tokens, split_redux
+from .redux_style import ReduxStyles, prepare_tokens
 from .reference_encoder import ContentScale, ReferenceEncoder
 from .reference_inputs import ReferenceLike
 from .replayed_row import check_distinct, check_seedless, fit_arguments
 from .representation import describe, tabulate_roles
 from .row_layout import Row, validate_row_layout
-from .shared_attention import Shared, split_shared
+from .shared_attention import Shared
 from .step_checks import warn_of_steps
 from .style import Style
 from .style_builder import References, StyleBuilder, StyleLike
@@ -239,7 +246,7 @@ class InstantStyle:
             ImageError: An image cannot be read.
             StyleError: Arguments do not fit together, or the pipeline has no encoder for them.
         """
-        builder = self._builder_of(reference) if adapter is None else find_named(self.builders, adapter)
+        builder = find_builder_of(self.builders, reference) if adapter is None else find_named(self.builders, adapter)
         style = builder.build(
             reference,
             content=content,
@@ -273,7 +280,7 @@ class InstantStyle:
                 values do not change with them.
         """
         ready = self.builder.as_style(style)
-        builder = self._builder_of(ready)
+        builder = find_builder_of(self.builders, ready)
         ready.check_encoder(builder.require_reference_encoder().encoder)
         timesteps = None
         if (checkpoint := builder.adapter.checkpoint) is not None and checkpoint.is_timed:
@@ -284,11 +291,11 @@ class InstantStyle:
                 f"num_inference_steps (--steps) is {shorten(num_inference_steps)}, and keys and values of this "
                 "adapter are the same at all steps; leave it out."
             )
-        return ready.with_binding(builder.adapter.bind(ready, self._without_probe_file(blocks), timesteps))
+        return ready.with_binding(builder.adapter.bind(ready, resolve_blocks(blocks, self.architecture), timesteps))
 
     def minus(self, style: Style | ReferenceLike, content: Content, content_scale: float | None = None) -> Style:
         """Remove this content beside any that is removed already; `content_scale` applies to all, None keeps it."""
-        return self._builder_of(style).minus(style, content, content_scale)
+        return find_builder_of(self.builders, style).minus(style, content, content_scale)
 
     @contextmanager
     def using(
@@ -325,21 +332,18 @@ class InstantStyle:
             ModelError: `row_layout` names other parts, or `scheduler` has no timesteps.
             StyleError: The style cannot be used here, or another thread styles the network.
         """
-        shared, rest = split_shared(style)
-        loras, rest = split_loras(rest)
-        redux, rest = split_redux(rest)
-        check_methods(self.pipe, {"SharedAttention": shared is not None, "LoraStyle": bool(loras)})
-        check_redux(self.pipe, redux)
+        given = CallStyles.of(self.pipe, self.architecture, style)
+        shared = given.shared
         settings = {"scale": scale, "mask": mask, "start": start, "end": end, "curve": curve, "frames": frames}
         settings |= {"blocks": blocks, "fuse": fuse, "negative_style": negative_style}
-        if rest is None:
+        if given.rest is None:
             check_without_style(settings)
-        styles = [] if rest is None else self.builder.as_styles(rest)
+        styles = [] if given.rest is None else self.builder.as_styles(given.rest)
         if negative_style is not None:
-            settings["negative_style"] = self._as_negative(negative_style, rest)
-        conditionings = self._as_conditionings(styles, settings) if rest is not None else []
-        acting = PreparedLoras(self._read_files_of(loras), self.pipe, self.architecture)
-        weights, tokens = prepare_tokens(redux, self.adapter)
+            settings["negative_style"] = as_negative(self.builders, negative_style, given.rest)
+        conditionings = [] if given.rest is None else resolve_conditionings(styles, settings, self.architecture)
+        acting = PreparedLoras(given.loras, self.pipe, self.architecture)
+        weights, tokens = prepare_tokens(given.redux, self.adapter)
         layers = merge_style_layers(
             [*acting.style_layers, *(style_layers(self.builders, each) for each in conditionings), weights]
         )
@@ -492,17 +496,11 @@ class InstantStyle:
             ModelError: An image is black or not finite, and the safety checker has not blacked it out.
             StyleError: The style cannot be used with these arguments.
         """
-        shared, added = split_shared(style)
-        loras, added = split_loras(added)
-        redux, added = split_redux(added)
-        given = {"SharedAttention": shared is not None, "LoraStyle": bool(loras), "inversion": inversion is not None}
-        given |= {"latent_colours": latent_colours is not None, "hold_layout": bool(hold_layout)}
-        check_methods(self.pipe, given)
-        check_redux(self.pipe, redux)
-        loras = self._read_files_of(loras)
-        redux = [replace(each, mask=cast("MaskLike | None", read_file_once(each.mask))) for each in redux]
-        check_arguments(self.pipe, arguments, self.__call__, is_styled=added is not None)
-        arguments = {**self.defaults, **fit_arguments(self.pipe, inversion, shared, arguments)}
+        given = CallStyles.of(self.pipe, self.architecture, style)
+        methods = {"inversion": inversion, "latent_colours": latent_colours, "hold_layout": hold_layout or None}
+        check_methods(self.pipe, {name: value is not None for name, value in methods.items()})
+        check_arguments(self.pipe, arguments, self.__call__, is_styled=given.rest is not None)
+        arguments = {**self.defaults, **fit_arguments(self.pipe, inversion, given.shared, arguments)}
         check_steps(self.pipe, arguments)
         arguments = convert_images(self.pipe, arguments)
         prompts, images = num_images(prompt, num_images_per_prompt, arguments)
@@ -512,32 +510,31 @@ class InstantStyle:
         warn_of_call(self.pipe, prompt, arguments, self.explain_prompt, has_image)
         guidance = limit_guidance(self.pipe, guidance_interval, self.row_layout)
         colours = open_latent_colours(latent_colours)
-        if added is not None and negative_style is not None:
-            negative_style = self._as_negative(negative_style, added)
+        if given.rest is not None and negative_style is not None:
+            negative_style = as_negative(self.builders, negative_style, given.rest)
         settings: PipelineArguments = {
-            **{"blocks": self._without_probe_file(blocks), "scale": scale, "mask": read_file_once(mask)},
+            **{"blocks": resolve_blocks(blocks, self.architecture), "scale": scale, "mask": read_file_once(mask)},
             **{"start": start, "end": end, "curve": curve, "frames": copy_frame_weights(frames)},
             **{"fuse": fuse, "negative_style": negative_style},
         }
-        styles = self._builder_of(added).for_call(
-            added, crop, content, content_scale, removal, mask_quantile, settings
+        styles = find_builder_of(self.builders, given.rest).for_call(
+            given.rest, crop, content, content_scale, removal, mask_quantile, settings
         )
         if isinstance(styles, list):
-            styles = cast("list[Style] | list[StyleConditioning]", list(map(_with_mask_read, styles)))
+            read = [each if isinstance(each, Style) else read_mask_of(each) for each in styles]
+            styles = cast("list[Style] | list[StyleConditioning]", read)
         check_one_style_each(styles, prompts)
         check_distinct(inversion, prompt, styles, arguments)
-        conditionings = [] if styles is None else self._as_conditionings(styles, settings)
+        conditionings = [] if styles is None else resolve_conditionings(styles, settings, self.architecture)
         for conditioning in conditionings:
             check_text_of_fuse(conditioning.fuse, [prompt] if isinstance(prompt, str) else prompt or ())
-        rows = CallRows.of(self.pipe, prompts, images, hold_layout, inversion, shared, styles, loras, arguments)
-        acting: ReduxStyles = [*conditionings, *loras, *redux, *([] if shared is None else [shared])]
+        rows = CallRows.of(self.pipe, prompts, images, hold_layout, inversion, given, styles, arguments)
+        acting = given.beside(conditionings)
         styling = self.using(acting) if acting else nullcontext()
         record = CallRecord.of(
-            *(self, prompt, styles, settings, guidance_interval, colours),
-            *(rows.twin_share, shared, loras, redux, seeds, images, arguments),
+            *(self, prompt, styles, settings, guidance_interval, colours, rows.twin_share, given),
+            *(inversion, seeds, images, arguments),
         )
-        if inversion is not None:
-            record.changes["an inversion"] = None
         with (
             StyledNetwork.of(network_of(self.pipe)).generating(),
             record.watch(arguments) as watched,
@@ -548,7 +545,7 @@ class InstantStyle:
             output = self.pipe(**rows.build_arguments(self.pipe, prompt, generators, watched, colours))
         output = rows.select_returned(output)
         check_output(output[0], flagged_images(output), self.pipe)
-        warn_of_steps(self.pipe, conditionings, guidance_interval, latent_colours, loras, rows.twin_share, redux)
+        warn_of_steps(self.pipe, conditionings, given, guidance_interval, latent_colours, rows.twin_share)
         warn_of_guidance(self.pipe, conditionings, arguments, guidance_interval)
         warn_of_fuse(conditionings)
         return cast(StyledOutput, output) if isinstance(output, tuple) else StyledOutput(output[0], output, record)
@@ -556,44 +553,6 @@ class InstantStyle:
     def adapter_of(self, style: Style) -> str:
         """Return the name of the adapter that a style acts through; empty for the first."""
         return find_builder(self.builders, style).name
-
-    def _builder_of(self, style: object) -> StyleBuilder:
-        """Return the adapter of a ready style, or of the first in a list; the first adapter for references."""
-        first = next(iter(cast("Sequence[object]", style)), None) if isinstance(style, list | tuple) else style
-        return find_builder(self.builders, first) if isinstance(first, Style) else self.builder
-
-    def _as_negative(self, negative: Style | ReferenceLike, style: object) -> Style:
-        """Return a negative style; one of a reference is for the adapter of the style."""
-        builder = self._builder_of(style)
-        # A style may be bound with a kind of adapter that is not here, which makes no style of a reference.
-        builder = self.builder if builder.adapter.checkpoint is None else builder
-        ready = builder.as_style(negative)
-        return assign_adapter(builder, ready) if builder.name and not isinstance(negative, Style) else ready
-
-    def _as_conditionings(
-        self, styles: Style | Sequence[Style] | Sequence[StyleConditioning], settings: PipelineArguments
-    ) -> list[StyleConditioning]:
-        """Convert styles to conditionings without modes and probe files; raises `BlockError` for unknown modes."""
-        entries = [styles] if isinstance(styles, Style) else styles
-        for spec in (settings["blocks"], *(each.blocks for each in entries if isinstance(each, StyleConditioning))):
-            self.architecture.check_modes(spec)
-        conditionings = as_conditionings(styles, **settings)
-        return [replace(each, blocks=self._without_probe_file(each.blocks)) for each in conditionings]
-
-    def _read_files_of(self, loras: Sequence[LoraStyle]) -> list[LoraStyle]:
-        """Return LoRA files with the blocks that their probe files name, and with their masks read."""
-        return [
-            replace(
-                each,
-                blocks=self._without_probe_file(each.blocks),
-                mask=cast("MaskLike | None", read_file_once(each.mask)),
-            )
-            for each in loras
-        ]
-
-    def _without_probe_file(self, blocks: BlockSpec) -> BlockSpec:
-        """Replace a probe file by the blocks that it names: `core` sees no probe file. Returns a copy."""
-        return copy_spec(resolve_block_spec(blocks, self.architecture) if ".json" in str(blocks) else blocks)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "InstantStyle":
         """Copy the pipeline; adapter and encoders are shared, see `with_pipeline`."""
@@ -606,10 +565,3 @@ class InstantStyle:
     def _repr_html_(self) -> str:
         """The blocks and their roles as a table, for notebooks."""
         return tabulate_roles(repr(self), self.architecture)
-
-
-def _with_mask_read(style: Style | StyleConditioning) -> Style | StyleConditioning:
-    """Return a conditioning with its mask read, where that is a file: what acts is then what a recipe records."""
-    if isinstance(style, Style):
-        return style
-    return replace(style, mask=cast("MaskLike | None", read_file_once(style.mask)))

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING
 
-from ..recipe_types import WORDLESS, Lora, RecipeFields
+from ..recipe_types import MAX_ITERATIONS, WORDLESS, Lora, RecipeFields
 from ..unet.blocks import BlockOrLayer, BlockSpec
 from .conditioning import MaskFile, StyleConditioning
 from .frame_weights import FrameWeights
+from .inversion import Inversion
 from .latent_colours import NOISE, OpenedColours
 from .lora_style import LoraStyle
 from .protocols import PipelineArguments
@@ -160,7 +161,7 @@ def call_fields(
     styled: "InstantStyle",
     missing: list[str],
 ) -> RecipeFields:
-    """Return the recipe's fields of the style of an image, or of its conditionings for two adapters.
+    """Return the recipe's fields of the style of an image, or of its conditioning, or of those for two adapters.
 
     Args:
         styles: The style, or the conditionings of the call.
@@ -177,8 +178,13 @@ def call_fields(
             by_adapter.setdefault(styled.adapter_of(style), []).append((style, own))
     further = [builder.name for builder in styled.further[:1] if builder.name in by_adapter]
     unrecorded = any(own.get("unconditional") or own["curve"] is not None for _, own in parts)
+    if len(parts) == 1 and "" in by_adapter and not unrecorded:
+        return style_fields(*by_adapter[""][0], missing)
     if not further or set(by_adapter) - {"", *further} or len(by_adapter) < len(parts) or unrecorded:
-        missing.append("StyleConditioning")
+        what = (
+            "an unconditional StyleConditioning, or one with a curve" if unrecorded else "several StyleConditionings"
+        )
+        missing.append(what)
         return {}
     fields = style_fields(*by_adapter[""][0], missing) if "" in by_adapter else {}
     return fields | _second_fields(*by_adapter[further[0]][0], fields, missing)
@@ -207,6 +213,25 @@ def colour_fields(colours: OpenedColours, fields: RecipeFields, missing: list[st
         "colour_image": None if is_reference else file,
         "colour_transfer_interval": (float(settings.start), float(settings.end)),
     }
+
+
+def inversion_fields(inversion: Inversion, prompt: str | None, missing: list[str]) -> RecipeFields:
+    """Return the recipe's fields of an image that begins with the inversion of a picture.
+
+    Args:
+        inversion: The inversion. A recipe makes it again of the whole picture, with the image's prompt, unguided.
+        prompt: Prompt of the image.
+        missing: Descriptions of what no field records; added to.
+    """
+    if inversion.picture is None:
+        missing.append("an inversion of a picture without a file, cropped, or with further arguments (pass its path)")
+    if prompt is not None and inversion.prompt != prompt:
+        missing.append("an inversion with another prompt than that of the image")
+    if inversion.guidance_scale != 1:
+        missing.append("an inversion with guidance")
+    if inversion.iterations > MAX_ITERATIONS:
+        missing.append(f"an inversion with more than {MAX_ITERATIONS} iterations")
+    return {"image": inversion.picture, "inversion": inversion.iterations}
 
 
 def set_fields(

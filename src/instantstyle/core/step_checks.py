@@ -5,40 +5,37 @@ from typing import Any
 
 from ..errors import StepWarning
 from ..utils.caller_warnings import warn_caller
+from .call_styles import CallStyles
 from .conditioning import StyleConditioning
 from .guidance_interval import GuidanceInterval
 from .latent_colours import LatentColours
-from .lora_style import LoraStyle
-from .redux_style import ReduxStyle
 
 
 def warn_of_steps(
     pipe: Any,
     conditionings: Sequence[StyleConditioning],
+    given: CallStyles,
     guidance_interval: GuidanceInterval | None,
     colours: LatentColours | None,
-    loras: Sequence[LoraStyle] = (),
-    hold_layout: float = 0.0,
-    redux: Sequence[ReduxStyle] = (),
+    hold_layout: float,
 ) -> None:
     """Warn the caller, after a call of the pipeline, of intervals without a step of that call, by `StepWarning`.
 
     Args:
         pipe: The pipeline, which counts the steps that it has drawn; of others nothing is known.
-        conditionings: The styles of the call, with their settings.
+        conditionings: The styles of the call that act through adapters, with their settings.
+        given: The others, by kind.
         guidance_interval: First and last share of the steps with guidance; None for all.
         colours: The colour transfer; None for none.
-        loras: LoRA files that act in blocks.
         hold_layout: Share of the steps in which unstyled twins held the layout.
-        redux: References whose tokens followed those of the text.
     """
     steps = getattr(pipe, "num_timesteps", None)
     if not isinstance(steps, int) or steps < 1:
         return
     # A list, because several conditionings may have the same style.
     acting = [(each.styles[0].label, each.start, each.end) for each in conditionings if each.scale]
-    acting += [(each.label, each.start, each.end) for each in loras if each.scale]
-    acting += [("A reference of FLUX.1 Redux", each.start, each.end) for each in redux if each.scale]
+    acting += [(each.label, each.start, each.end) for each in given.loras if each.scale]
+    acting += [("A reference of FLUX.1 Redux", each.start, each.end) for each in given.redux if each.scale]
     guidance = [] if guidance_interval is None else [("Guidance", guidance_interval[0], guidance_interval[1])]
     hints = [describe_interval(name, start, end, steps) for name, start, end in acting + guidance]
     if colours is not None and colours.guidance and colours.start == colours.end:

@@ -25,6 +25,7 @@ from .content_removal import (
     remove,
     weighted_mean,
 )
+from .encoder_files import EncoderIdentity
 from .image_encoder import ImageEncoder
 from .style_contents import ContentKind
 from .style_mixing import checked_weights
@@ -194,7 +195,7 @@ class StyleData:
             return embeds
         return remove(embeds, self.content_embeds, self.content_scale, self.removal, self.mask_quantile)
 
-    def check_encoder(self, encoder: ImageEncoder) -> None:
+    def check_encoder(self, encoder: ImageEncoder | EncoderIdentity) -> None:
         """Raise `StyleError` if the style was made with another encoder than this one, as far as that is known."""
         if self.encoder_fingerprint not in ("", encoder.fingerprint):
             raise StyleError(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -50,6 +51,8 @@ class Arm:
         shared: Self-attention that the images share with one more image, which is generated from the reference's
             caption, instead of its style. References without a caption are left out.
         inverted: Whether that image is the reference itself, by DDIM inversion, for which the pipeline needs DDIM.
+        make_style: Makes what acts in place of the reference's style, from the experiment and the reference's index: a
+            dataclass with a `scale`, as `LoraStyle`.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Arm:
     negative: bool = False
     shared: SharedAttention | None = None
     inverted: bool = False
+    make_style: "Callable[[Experiment, int], Any] | None" = None
 
 
 NO_REFERENCE = Arm("no reference", styled=False)
@@ -188,6 +192,9 @@ class Experiment:
             else:
                 first = [caption]
             arguments["style"] = shared
+        elif arm.make_style is not None:
+            made = arm.make_style(self, number)
+            arguments["style"] = replace(made, scale=arguments.pop("scale", made.scale))
         elif arm.styled:
             arguments["style"] = encode_style(number)
         if arm.negative:

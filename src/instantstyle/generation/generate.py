@@ -269,6 +269,7 @@ def _complete(
         fps=(recipe.fps or DEFAULT_FPS) if frames else None,
         scheduler=recipe.scheduler or type(styled.pipe.scheduler).__name__,
         dtype=styled.dtype_name,
+        model_sha256=(styled.recipe_fields or {}).get("model_sha256") or recipe.model_sha256,
         versions=library_versions(),
     )
 

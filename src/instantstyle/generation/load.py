@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from ..imaging.control_image import require_library
 from ..recipe import Recipe
 from ..recipe_types import Control, Dtype, Reference
-from ..unet.blocks import BlockSpec
 from ..utils.device import pick_device
+from .adapter_fit import list_adapter_blocks
 from .model_parts import ModelParts
 from .sources import SourceCache
 from .validate import check_packages, find_family
@@ -96,8 +96,9 @@ def load_model(
 
     from ..models import load
 
+    digest = parts.model_sha256
     return load(
-        parts.model,
+        Reference(name=parts.model, sha256=digest) if digest else parts.model,
         **parts.adapters,
         **parts.changes,
         plain=plain,
@@ -184,16 +185,6 @@ def _mix(references: tuple[Reference, ...], sources: SourceCache) -> "Style":
     from ..core.style import Style
 
     return Style.mix([(sources.read_style(reference), reference.weight) for reference in references])
-
-
-def list_adapter_blocks(recipe: Recipe) -> Sequence[BlockSpec]:
-    """List the selections of blocks in which the first adapter acts."""
-    acting: list[tuple[BlockSpec, object]] = [
-        (recipe.blocks, recipe.references),
-        ("layout", recipe.layout_references),
-        ("all", recipe.image and recipe.image_scale),
-    ]
-    return [spec for spec, given in acting if given]
 
 
 def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":

@@ -19,6 +19,7 @@ class ModelParts:
         loras: LoRA files to merge into the weights.
         vae: A VAE in place of the model's own.
         motion_adapter: Motion modules for animations; None for images.
+        model_sha256: The SHA-256 that a model in a single file must have; None for any.
     """
 
     model: str
@@ -29,6 +30,7 @@ class ModelParts:
     loras: tuple[Lora, ...] = ()
     vae: Reference | None = None
     motion_adapter: Reference | None = None
+    model_sha256: str | None = None
 
     @classmethod
     def of(cls, named: object) -> Self:

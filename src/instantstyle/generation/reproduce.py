@@ -139,7 +139,7 @@ class OpenedRecipe:
             InstantStyleError: The recipe does not fit the model.
         """
         [(image, after)] = generate(self.styled, self.recipe, on_step=on_step, sources=self.sources)
-        names = {name: getattr(self.before, name) for name in (*FILE_FIELDS, *WEIGHT_FIELDS)}
+        names = {name: getattr(self.before, name) for name in (*FILE_FIELDS, *WEIGHT_FIELDS, "model")}
         return image, after.replace(**names)
 
 
@@ -197,6 +197,9 @@ def locate_files(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
             return file
 
     located = recipe.map_files(locate, FILE_FIELDS)
+    if recipe.model_sha256 is not None:
+        model = locate_weight("model", Reference(name=recipe.model, sha256=recipe.model_sha256))
+        located = located.replace(model=model.name)
     for field in WEIGHT_FIELDS:
         located = located.map_files(lambda file, field=field: locate_weight(field, file), (field,))
     if errors:

@@ -48,7 +48,7 @@ def reproduce_animation(
     styled = load_for(recipe, device=device, sources=sources)
     styled.pipe.set_progress_bar_config(disable=True)
     frames, after = animate(styled, recipe, on_step=on_step, sources=sources)
-    after = after.replace(**{name: getattr(before, name) for name in (*FILE_FIELDS, *WEIGHT_FIELDS)})
+    after = after.replace(**{name: getattr(before, name) for name in (*FILE_FIELDS, *WEIGHT_FIELDS, "model")})
     new_frames = recompress_frames(frames, animation_format, before.fps or DEFAULT_FPS)
     return frames, after, compare_images(_stack(old_frames), _stack(new_frames), before, after)
 

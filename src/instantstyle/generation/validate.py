@@ -12,6 +12,7 @@ from ..recipe_types import Lora
 from ..unet.architectures import Architecture
 from ..unet.blocks import Block, BlockSpec
 from ..unet.probe_file import resolve_block_spec
+from .adapter_fit import FitChecker
 from .idle_fields import check_request, list_unused_fields
 from .keep_content import fill_in_strength
 from .sources import SourceCache
@@ -81,8 +82,11 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
         if recipe.image:
             _check_start(recipe)
         _check_methods(recipe)
+    fits = FitChecker()
     for recipe in recipes:
         check_packages(recipe)
+        if any(sources.resolve(file.name).kind == "style" for file in recipe.style_files()):
+            fits.check(recipe, sources)
 
 
 def check_packages(recipe: Recipe) -> None:
@@ -121,6 +125,11 @@ def _check_methods(recipe: Recipe) -> None:
         raise StyleError(
             f"{used[0]} acts in the layers of a UNet, and {recipe.model} has a diffusion transformer; leave it out."
         )
+    merged = [lora for lora in recipe.loras if lora.blocks is None]
+    if merged and (architecture := find_family(recipe.model)) and architecture.is_transformer:
+        from ..models.lora import TRANSFORMER_ADVICE
+
+        raise StyleError(f"{recipe.model} has a diffusion transformer. {TRANSFORMER_ADVICE}")
     if (
         recipe.true_cfg_scale is not None
         and (architecture := find_family(recipe.model))

@@ -29,12 +29,14 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "loras": (SUFFIX,),
     "vae": (SUFFIX,),
     "motion_adapter": (SUFFIX, ".ckpt"),
+    "model": (SUFFIX, ".ckpt"),
     "adapter": (SUFFIX, ".bin"),
     "second_adapter": (SUFFIX, ".bin"),
     "redux_model": (SUFFIX, ".bin"),
 }
-"""Suffixes of the files of each field in `WEIGHT_FIELDS`. AnimateDiff's original motion modules are pickles, such as
-`mm_sd_v15_v2.ckpt`, and so are the official adapters; both are read with `weights_only`."""
+"""Suffixes of the files of each field in `WEIGHT_FIELDS`, and of models in one file. AnimateDiff's original motion
+modules are pickles, such as `mm_sd_v15_v2.ckpt`, and so are the official adapters; both are read with
+`weights_only`."""
 
 COMPONENT_WEIGHTS = f"diffusion_pytorch_model{SUFFIX}"
 """File of the weights in a folder or repository of diffusers."""
@@ -224,6 +226,17 @@ def find_adapter(name: str | Path) -> WeightFile:
     return WeightFile(str(name), path)
 
 
+def find_model(name: str | Path) -> WeightFile:
+    """Find the file of a model in a single file.
+
+    Raises:
+        ModelError: There is no such file.
+    """
+    path = Path(name)
+    _check_exists(path, f"There is no model file {shorten(str(name))}")
+    return WeightFile(str(name), path)
+
+
 def find_vae(name: str | Path) -> WeightFile:
     """Find the weights of a VAE.
 
@@ -260,6 +273,7 @@ def find_redux(name: str | Path) -> WeightFile:
 
 
 FINDERS: Mapping[str, Callable[[str | Path], WeightFile]] = {
+    "model": find_model,
     "loras": find_lora,
     "vae": find_vae,
     "motion_adapter": find_motion_adapter,
@@ -267,7 +281,7 @@ FINDERS: Mapping[str, Callable[[str | Path], WeightFile]] = {
     "second_adapter": find_adapter,
     "redux_model": find_redux,
 }
-"""What finds the file of each field in `WEIGHT_FIELDS`."""
+"""What finds the file of each field in `WEIGHT_FIELDS`, and of a model in a single file."""
 
 
 def describe_weights(field: str, entry: Entry) -> Entry:

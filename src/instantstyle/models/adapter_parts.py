@@ -119,7 +119,7 @@ class AdapterParts:
             return IPAdapterCheckpoint.open(self.adapter)
         card = self.card
         if card.adapter_repo is None:
-            return IPAdapterCheckpoint.open(Path(card.pipeline) / str(card.adapter))
+            return IPAdapterCheckpoint.open(card.folder / str(card.adapter))
         return IPAdapterCheckpoint.open(fetch_file(card.adapter_repo, str(card.adapter), card.revision))
 
     def open_encoder(self, checkpoint: IPAdapterCheckpoint, dtype: torch.dtype) -> ImageEncoder:
@@ -132,7 +132,7 @@ class AdapterParts:
         needed, card = (checkpoint.projection_type, checkpoint.embedding_dim), self.card
         encoder = self.image_encoder
         if encoder is None and card.image_encoder is not None:
-            encoder = Path(card.pipeline) / card.image_encoder
+            encoder = card.folder / card.image_encoder
         if encoder is None:
             source = find_image_encoder_source(*needed)
             if source is None:

@@ -22,9 +22,10 @@ from .pipeline_files import (
     list_outside_names,
     read_index,
 )
-from .registry import ModelCard
+from .registry import CARDS, ModelCard
 from .required_files import RequiredFile, find_local_pipeline
 from .resolve import AdapterSource, ImageEncoderLike
+from .transformer_file import find_file_conflicts
 
 _TOKENIZER_PACKAGES: Mapping[Kind, Sequence[str]] = {
     "SentencePiece": ("sentencepiece",),
@@ -72,9 +73,11 @@ def find_conflicts(
 
 def missing_adapter_error(card: ModelCard) -> ModelError:
     """Make the error for a model without an adapter."""
+    known = card.base is not None and card.base.name in CARDS
+    fitting = f'"{card.base.name}"' if card.base and known else '"sdxl", "sd15", "flux-dev" or "sd35-large"'
     return ModelError(
         f"{card.name} names no IP-Adapter; pass adapter=, a file or the name of a model whose adapter is "
-        'for the same base, such as "sdxl", "sd15", "flux-dev" or "sd35-large".'
+        f"for the same base, such as {fitting}."
     )
 
 
@@ -107,6 +110,10 @@ def _is_installed(package: str) -> bool:
 
 def find_network_conflicts(card: ModelCard) -> Iterator[InstantStyleError]:
     """Find what `load` would refuse of a model without an adapter: a damaged index, names outside of it, no UNet."""
+    if card.base is not None:
+        yield from find_network_conflicts(card.base)
+        yield from find_file_conflicts(card)
+        return
     folder = Path(card.pipeline)
     index = read_index(folder) if folder.is_dir() else {}
     if not index:
@@ -165,7 +172,7 @@ def _check_image_encoder(
     """Yield an error for an image encoder that is not known, cannot be read or does not fit the adapter."""
     needed = checkpoint.projection_type, checkpoint.embedding_dim
     if image_encoder is None and card.image_encoder is not None:
-        image_encoder = Path(card.pipeline) / card.image_encoder
+        image_encoder = card.folder / card.image_encoder
     if image_encoder is None:
         if find_image_encoder_source(*needed) is None:
             yield unknown_image_encoder_error(*needed)

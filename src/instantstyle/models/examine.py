@@ -54,7 +54,7 @@ class ModelReport:
         """List what to do about missing files: shell commands, or advice where there is no command."""
         remedies = download_commands(self.missing)
         if any(not file.on_hub for file in self.missing):
-            remedies.append("reinstall instantstyle" if self.card.bundled else f"put them in {self.card.pipeline}")
+            remedies.append("reinstall instantstyle" if self.card.bundled else f"put them in {self.card.folder}")
         return remedies
 
 

@@ -12,15 +12,13 @@ from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import LazyStateDict, open_state_dict
 from ..unet.architectures import KOLORS, SDXL
 from .clip_sources import find_image_encoder_source
-from .resolve import detect_family
+from .single_file import FAMILIES, NETWORK_PREFIX, Shapes, describe_variant, detect_family, list_held
 
 DEFAULT_SIDE = 224
 """Side of the images of CLIP encoders whose names do not say it, in pixels."""
 
 WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 """Suffixes of files of weights."""
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -68,17 +66,17 @@ def identify_file(path: Path) -> IdentifiedFile:
     except CheckpointError as error:
         return IdentifiedFile(path, str(error))
     shapes = tensors.shapes
-    if description := _describe(_TRANSFORMERS, [name.removeprefix(_LDM_PREFIX) for name in shapes]):
-        return IdentifiedFile(path, description)
     if any(name.startswith("redux_") for name in shapes):
         return _identify_redux(path, shapes)
-    if any(name.startswith(("ip_adapter.", "image_proj.")) or "double_blocks." in name for name in shapes):
+    if any(name.startswith(("ip_adapter.", "image_proj.")) for name in shapes):
         return _identify_adapter(path, tensors)
     found = _identify_image_encoder(path, shapes) or _identify_checkpoint(path, shapes)
     if found is not None:
         return found
     description = (
-        _describe(_PARTS_OF_UNETS, shapes)
+        _describe(_PARTS_OF_NETWORKS, shapes)
+        or _describe_variant(shapes)
+        or _describe(_TRANSFORMERS, [name.removeprefix(NETWORK_PREFIX) for name in shapes])
         or _describe_unet(shapes)
         or _describe(_OTHERS, shapes)
         or f"unknown, by its {len(shapes)} tensors"
@@ -143,13 +141,20 @@ def _identify_checkpoint(path: Path, shapes: Shapes) -> IdentifiedFile | None:
     family = detect_family(shapes)
     if family is None:
         return None
-    title = {"sdxl": "SDXL", "sd15": "Stable Diffusion 1.5"}[family]
-    return IdentifiedFile(path, f"single-file checkpoint of {title}", f"--model {path} --adapter {family}")
+    described = FAMILIES[family]
+    kind = "transformer" if described.has_transformer and len(list_held(described, shapes)) == 1 else "checkpoint"
+    title = f"single-file {kind} of {described.title}"
+    return IdentifiedFile(path, title, f"--model {path} --adapter {family}")
+
+
+def _describe_variant(shapes: Shapes) -> str | None:
+    title = describe_variant(shapes)
+    return title and f"the transformer of {title}, which is not supported: no adapter reads its input"
 
 
 def _describe_unet(shapes: Shapes) -> str | None:
     """Describe a UNet without text encoders, or a checkpoint with the UNet of a family that is not supported."""
-    names = {name.removeprefix(_LDM_PREFIX): shape for name, shape in shapes.items()}
+    names = {name.removeprefix(NETWORK_PREFIX): shape for name, shape in shapes.items()}
     is_ldm = any(name.startswith("input_blocks.") for name in names)
     if not is_ldm and not any(name.startswith(("down_blocks.", "conv_in.")) for name in names):
         return None
@@ -173,33 +178,36 @@ def _describe(table: Mapping[str, Callable[[str], bool]], names: Collection[str]
 CROSS_DIMS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 1280: "the SDXL refiner", 2048: "SDXL"}
 """Families by the width of the text tokens that their UNets read."""
 
-_LDM_PREFIX = "model.diffusion_model."
-"""Prefix of the network's tensors in single-file checkpoints."""
-
 _TEXT_ENCODERS = ("cond_stage_model.", "conditioner.", "text_encoders.")
 """Prefixes of text encoders in single-file checkpoints."""
 
 _TRANSFORMERS: Mapping[str, Callable[[str], bool]] = {
     # As diffusers recognizes them, loaders/single_file_utils.py.
-    "the transformer of FLUX in one file; it is loaded from a folder of diffusers": lambda name: name.startswith(
+    "the transformer of FLUX.2, which is not supported": lambda name: name.startswith("single_stream_modulation."),
+    "a transformer of FLUX.1's blocks, which is not FLUX.1 or Chroma, or not whole": lambda name: name.startswith(
         "double_blocks.0.img_attn."
     ),
-    "the transformer of Stable Diffusion 3, which is not supported": lambda name: name.startswith("joint_blocks."),
+    "the transformer of SD3 or SD3.5 Medium, for which no adapter is published": lambda name: name.startswith(
+        "joint_blocks."
+    ),
+    "a transformer in diffusers' layout; put it in the folder transformer of a model in that layout": (
+        lambda name: name.startswith("transformer_blocks.0.attn.add_q_proj.")
+    ),
 }
-"""Tests of a tensor's name without `_LDM_PREFIX`, by the description of the file that has such a tensor."""
+"""Tests of a tensor's name without `NETWORK_PREFIX`, by the description of the file that has such a tensor."""
 
-_PARTS_OF_UNETS: Mapping[str, Callable[[str], bool]] = {
-    "a LoRA; load it with pipe.load_lora_weights": lambda name: ".lora_" in name or "lora_unet" in name,
+_PARTS_OF_NETWORKS: Mapping[str, Callable[[str], bool]] = {
+    "a LoRA; load it with pipe.load_lora_weights": lambda name: "lora_" in name or ".qkv_lora" in name,
     "a ControlNet": lambda name: name.startswith(("controlnet_", "control_model.")),
     "a motion module (AnimateDiff)": lambda name: ".motion_modules." in name,
 }
-"""The same of files whose other tensors are named as those of a UNet."""
+"""The same of files whose other tensors are named as those of a network."""
 
 _OTHERS: Mapping[str, Callable[[str], bool]] = {
     "a saved style; name it with --style": lambda name: name.startswith(("bound.", "image_embeds")),
     "the text encoder of Kolors (ChatGLM)": lambda name: "self_attention.query_key_value." in name,
     "a text encoder": lambda name: name.startswith("text_model."),
     "a VAE": lambda name: name.startswith(("encoder.down", "first_stage_model.")),
-    "a network of a family that is not supported": lambda name: name.startswith(_LDM_PREFIX),
+    "a network of a family that is not supported": lambda name: name.startswith(NETWORK_PREFIX),
 }
 """The same of all other files."""

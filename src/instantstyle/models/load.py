@@ -24,13 +24,15 @@ from .adapter_parts import (
 )
 from .conflicts import find_network_conflicts
 from .default_dtype import resolve_device
+from .file_pipeline import load_file
 from .lora import LoraLike
 from .network import choose_dtype, import_diffusers_class
 from .pipeline_changes import PipelineChanges
 from .pipeline_files import IMAGE_ENCODER, find_hub_variant
 from .registry import ModelCard
-from .required_files import find_config_card, find_local_pipeline, list_config_files, list_required_files
+from .required_files import find_local_pipeline, list_required_files
 from .resolve import ImageEncoderLike, drop_adapter, resolve_card
+from .single_file import find_digest
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def load(
-    model: str | Path,
+    model: str | Path | Reference,
     *,
     adapter: AdapterLike | Sequence[AdapterLike | None] | None = None,
     image_encoder: ImageEncoderLike | None = None,
@@ -54,7 +56,8 @@ def load(
     """Load a model with its IP-Adapter and image encoder.
 
     Args:
-        model: A name from `CARDS`, a folder in diffusers' layout, a hub id, or a single-file checkpoint.
+        model: A name from `CARDS`, a folder in diffusers' layout, a hub id, or a single-file checkpoint; as the entry
+            of a recipe, a file that must have its SHA-256.
         adapter: A file, a state dict, or a name from `CARDS` for the adapter of that model. None takes the
             model's own: the one in the registry, or `ip-adapter*.safetensors` or `.bin` in the folder. Of a list, the
             adapters after the first act beside it, see `InstantStyle.add_adapter`; their names are those of their
@@ -86,6 +89,7 @@ def load(
         MissingExtra: A tokenizer, a LoRA or the scheduler needs a package that is not installed; nothing is loaded.
     """
     changes = PipelineChanges.of(loras, vae, scheduler, motion_adapter)
+    model, expected = (model.name, model.sha256) if isinstance(model, Reference) else (model, None)
     if device is not None:
         device = resolve_device(device)
     if dtype is not None and not isinstance(cast(object, dtype), torch.dtype):
@@ -93,6 +97,7 @@ def load(
     if plain:
         card = drop_adapter(resolve_card(str(model))[0])
         _validate_plain(card)
+        digest = find_digest(model, expected)
         dtype = dtype or choose_dtype(card, device)
         with hide_progress_bars():
             pipe = changes.apply(load_pipeline(card, dtype), keeps_scheduler=card.scheduler is not None)
@@ -102,13 +107,14 @@ def load(
             pipe,
             architecture=card.architecture,
             defaults=card.defaults,
-            recipe_fields=_recipe_fields(model, adapter, image_encoder, changes),
+            recipe_fields=_recipe_fields(model, digest, adapter, image_encoder, changes),
             explain_prompt=explain_unknown_prompt if card.bundled else None,
         )
     adapters = list_adapters(str(model), adapter, image_encoder)
     first, card = adapters[0], adapters[0].card
     for parts in adapters:
         parts.validate(None if parts is first else first)
+    digest = find_digest(model, expected)
     dtype = dtype or choose_dtype(card, device)
     checkpoint = first.open_checkpoint()
     with hide_progress_bars():
@@ -128,7 +134,7 @@ def load(
         architecture=card.architecture,
         defaults=card.defaults,
         keep_encoder=keep_encoder,
-        recipe_fields=_recipe_fields(model, adapter, image_encoder, changes, adapters),
+        recipe_fields=_recipe_fields(model, digest, adapter, image_encoder, changes, adapters),
         explain_prompt=explain_unknown_prompt if card.bundled else None,
     )
     styled.builder = with_text_encoder(styled.builder)
@@ -161,6 +167,7 @@ def validate_model(
 
 def _recipe_fields(
     model: str | Path,
+    digest: str | None,
     adapter: object,
     image_encoder: object,
     changes: PipelineChanges,
@@ -177,7 +184,7 @@ def _recipe_fields(
         if part is not None and not isinstance(part, str | Path):
             return None
         fields[name] = None if part is None else str(part)
-    return fields
+    return fields if digest is None else {**fields, "model_sha256": digest}
 
 
 def _validate_plain(card: ModelCard) -> None:
@@ -195,7 +202,7 @@ def load_pipeline(card: ModelCard, dtype: torch.dtype) -> "DiffusionPipeline":
     with _hide_torchvision_warning():
         import_diffusers_class("StableDiffusionXLPipeline")
     try:
-        pipe = _load_file(card, dtype) if Path(card.pipeline).is_file() else _load_folder(card, dtype)
+        pipe = _load_folder(card, dtype) if card.base is None else load_file(card, card.base, dtype)
     except InstantStyleError:
         raise
     # diffusers, transformers, safetensors and pickle report damaged files as any of these.
@@ -240,16 +247,6 @@ def _find_source(card: ModelCard) -> tuple[str, str | None]:
     if local is not None:
         return str(local[0]), local[1]
     return card.pipeline, card.variant or find_hub_variant(card.pipeline, card.pipeline_revision)
-
-
-def _load_file(card: ModelCard, dtype: torch.dtype) -> "DiffusionPipeline":
-    """Load a single file of weights, with configs and tokenizers of its family's registered model."""
-    base = find_config_card(card)
-    index, *_ = [fetch_file(base.pipeline, file, base.pipeline_revision) for file in list_config_files(base)]
-    classes = {"sdxl": "StableDiffusionXLPipeline", "sd15": "StableDiffusionPipeline"}
-    return import_diffusers_class(classes[base.name]).from_single_file(
-        card.pipeline, config=str(index.parent), torch_dtype=dtype, local_files_only=True
-    )
 
 
 def _load_unet(card: ModelCard, dtype: torch.dtype) -> "UNet2DConditionModel":

@@ -68,6 +68,13 @@ def _describe(lora: LoraLike) -> Lora:
     return describe_weights("loras", lora)
 
 
+TRANSFORMER_ADVICE = (
+    "LoRA files are merged into UNets only; leave them out, or merge them yourself, by load_lora_weights and "
+    "fuse_lora of a pipeline of diffusers, and pass that to InstantStyle."
+)
+"""What can be done about LoRA files for a model that has a transformer."""
+
+
 def merge_loras(pipe: Any, loras: Sequence[Lora]) -> None:
     """Add the changes of LoRA files to the weights of a pipeline, W + Σ wᵢ αᵢ/rᵢ Bᵢ Aᵢ (arXiv 2106.09685).
 
@@ -229,3 +236,5 @@ def _components(pipe: Any) -> list[str]:
 def _check_takes_loras(pipe: Any) -> None:
     if not hasattr(pipe, "load_lora_weights"):
         raise ModelError(f"{type(pipe).__name__} takes no LoRA; leave it out.")
+    if getattr(pipe, "unet", None) is None:
+        raise ModelError(f"{type(pipe).__name__} has a diffusion transformer. {TRANSFORMER_ADVICE}")

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from inspect import signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InstantStyleError, ModelError
@@ -56,7 +55,7 @@ def check_animatable(model: str) -> None:
         card = find_card(model)
     except InstantStyleError:
         return
-    folder = Path(card.pipeline)
+    folder = card.folder
     kind = read_index(folder).get("_class_name") if card.architecture is None and folder.is_dir() else None
     if card.architecture not in (None, SD15, SDXL) or (isinstance(kind, str) and kind not in PIPELINES):
         raise ModelError(

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 
 from ..architectures import match_architecture
-from ..core.ip_adapter import list_layers, projects_text
+from ..core.adapter_layers import list_layers, projects_text
 from ..dit.families import TRANSFORMERS
 from ..dit.layers import joint_attention_layers, timed_layers
 from ..errors import CheckpointError
@@ -64,12 +64,15 @@ class Network:
     architecture: Architecture
 
 
-def find_network(card: ModelCard, checkpoint: IPAdapterCheckpoint | None = None) -> Network | None:
+def find_network(
+    card: ModelCard, checkpoint: IPAdapterCheckpoint | None = None, *, all_blocks: bool | None = None
+) -> Network | None:
     """Find the UNet or the transformer of a model.
 
     Args:
         card: The model.
         checkpoint: The adapter, by which the layers of a transformer are chosen; None as the card's own.
+        all_blocks: Whether these are the layers of all blocks, where the adapter is not to choose them.
 
     Returns:
         The network, from the table of the card's architecture or from the config of the UNet; None if neither
@@ -78,19 +81,29 @@ def find_network(card: ModelCard, checkpoint: IPAdapterCheckpoint | None = None)
     Raises:
         CheckpointError: The config of the network cannot be read.
     """
-    own, all_blocks = card.architecture, None if checkpoint is None else checkpoint.reaches_all_blocks
+    own, trained_for = card.architecture, card.adapter_architecture
+    if all_blocks is None and checkpoint is not None:
+        all_blocks = checkpoint.reaches_all_blocks
+    elif all_blocks is None and trained_for is not None:
+        all_blocks = trained_for.has_single_stream
     if own is not None and own.is_transformer and not own.is_timed and all_blocks not in (None, own.has_single_stream):
         own = next(family for family in TRANSFORMERS if family.has_single_stream == all_blocks)
     if own is not None and own.depths and own.cross_dim:
         return Network(list_table_layers(own), own)
-    if Path(card.pipeline).exists():
-        configs = [Path(card.pipeline) / name for name in NETWORK_CONFIGS]
-    else:
-        found = [find_cached_file(card.pipeline, name, card.pipeline_revision) for name in NETWORK_CONFIGS]
-        configs = [config for config in found if config is not None]
-    config = next(filter(Path.is_file, configs), None)
-    name = None if config is None else _find_class(config)
+    config = find_network_config(card)
+    name = None if config is None else find_network_class(config)
     return None if config is None or name is None else _build_network(config, name, card, all_blocks or False)
+
+
+def find_network_config(card: ModelCard) -> Path | None:
+    """Find the config of a model's network; None if it is not on this machine. That of a single file is its base's."""
+    base = card.base or card
+    if Path(base.pipeline).exists():
+        configs = [Path(base.pipeline) / name for name in NETWORK_CONFIGS]
+    else:
+        found = [find_cached_file(base.pipeline, name, base.pipeline_revision) for name in NETWORK_CONFIGS]
+        configs = [config for config in found if config is not None]
+    return next(filter(Path.is_file, configs), None)
 
 
 def choose_dtype(card: ModelCard, device: str | torch.device | None) -> torch.dtype:
@@ -131,7 +144,7 @@ def list_table_layers(architecture: Architecture, cross_dim: int | None = None) 
     return [Layer(number, name, width, width_of_tokens) for name, (number, width) in numbered]
 
 
-def _find_class(config: Path) -> str | None:
+def find_network_class(config: Path) -> str | None:
     """Return diffusers' class of a network by its config; None for a transformer that cannot be styled."""
     if config.parent.name == "unet":
         return "UNet2DConditionModel"
@@ -167,7 +180,7 @@ def _build_network(config: Path, class_name: str, card: ModelCard, all_blocks: b
 def _read_layers(
     config: Path, stamp: tuple[int, int], class_name: str, all_blocks: bool
 ) -> tuple[tuple[Layer, ...], bool]:
-    """List the layers of a config's network, built on torch's meta device, which has shapes but no weights.
+    """List the layers of a config's network.
 
     Args:
         config: The config's file.
@@ -178,7 +191,12 @@ def _read_layers(
     Returns:
         The layers, and whether the network projects the text.
     """
+    network = build_meta_network(config, class_name)
+    return tuple(list_layers(network, all_blocks=all_blocks)), projects_text(network.config)
+
+
+def build_meta_network(config: Path, class_name: str) -> Any:
+    """Build the network of a config on torch's meta device, which has shapes but no weights."""
     network_class = import_diffusers_class(class_name)
     with torch.device("meta"):
-        network = network_class.from_config(network_class.load_config(config))
-        return tuple(list_layers(network, all_blocks=all_blocks)), projects_text(network.config)
+        return network_class.from_config(network_class.load_config(config))

@@ -169,12 +169,13 @@ def list_components(index: Mapping[str, Any]) -> Iterator[Component]:
         yield Component(name, _kind_of_class(library, class_name))
 
 
-def list_pipeline_files(folder: Path, variant: str | None = None) -> list[tuple[str, str]]:
+def list_pipeline_files(folder: Path, variant: str | None = None, held: Collection[str] = ()) -> list[tuple[str, str]]:
     """List the files that loading a pipeline opens.
 
     Args:
         folder: Folder of the pipeline.
         variant: The variant with which it is loaded.
+        held: Components whose weights are elsewhere; only their other files are listed.
 
     Returns:
         Component and path in the folder of each file; for what is absent, the files that should be there.
@@ -184,7 +185,11 @@ def list_pipeline_files(folder: Path, variant: str | None = None) -> list[tuple[
         *(
             (component.name, f"{component.name}/{file}")
             for component in list_components(read_index(folder))
-            for file in component.list_files(folder / component.name, variant)
+            for file in (
+                component.list_small_files(list_names(folder / component.name))
+                if component.name in held
+                else component.list_files(folder / component.name, variant)
+            )
         ),
     ]
 

@@ -1,7 +1,5 @@
 """FLUX.1 Redux beside a model: whether it is for the model, its files, and the opened model."""
 
-from pathlib import Path
-
 from ..core.redux_model import ReduxModel
 from ..core.row_layout import ROW_LAYOUTS
 from ..errors import InstantStyleError, ModelError, StyleError
@@ -65,7 +63,7 @@ def _is_flux(card: ModelCard) -> bool | None:
         return True
     if card.architecture is not None:
         return False
-    folder = Path(card.pipeline)
+    folder = card.folder
     index = folder / PIPELINE_INDEX if folder.is_dir() else find_cached_file(card.pipeline, PIPELINE_INDEX)
     kind = None if index is None else read_index(index.parent).get("_class_name")
     if isinstance(kind, str):

@@ -122,6 +122,9 @@ class ModelCard:
         defaults: Arguments of a call where the caller gives none.
         bundled: Whether the files come with the package.
         redux: Weights of FLUX.1 Redux for this model; None for a model that it is not for.
+        base: The model that has what a single-file checkpoint lacks: configs, tokenizers and further parts; None for a
+            model that is no single file.
+        held: Components whose weights a single-file checkpoint has.
     """
 
     name: str
@@ -145,6 +148,13 @@ class ModelCard:
     defaults: Mapping[str, object] = field(default_factory=dict[str, object])
     bundled: bool = False
     redux: HubFile | None = None
+    base: "ModelCard | None" = None
+    held: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the model's other files; the path of none for those on the hub."""
+        return Path(self.pipeline if self.base is None else self.base.pipeline)
 
 
 # Sizes: bytes of the files at the pinned revisions, divided by the bytes of a parameter.

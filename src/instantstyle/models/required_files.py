@@ -1,7 +1,7 @@
 """List the files of a model and where they are, without downloads and without reading weights."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from .pipeline_files import (
     list_pipeline_files,
     name_component,
 )
-from .registry import CARDS, HubFile, ModelCard, Weights, WeightsSize
+from .registry import HubFile, ModelCard, Weights, WeightsSize
 from .resolve import AdapterSource, ImageEncoderLike, drop_adapter
+from .single_file import describe_source
 
 MAX_NAMES = 3
 """Number of missing files of a repository that an error names; the command in it names all of them."""
@@ -119,7 +120,8 @@ def missing_files_error(card: ModelCard, files: Sequence[RequiredFile]) -> Model
     if not all(file.on_hub for file in files):
         remedy = "reinstall it" if card.bundled else "fetch the folder again"
         missing = ", ".join(file.file for file in files)
-        return ModelError(f"{card.name} is incomplete: {card.pipeline} lacks {missing}; {remedy}.")
+        source = describe_source(card)
+        return ModelError(f"{card.name} is incomplete: {card.folder} lacks {missing}; {remedy}.{source}")
     by_repo: dict[str, list[str]] = {}
     for file in files:
         by_repo.setdefault(file.location, []).append(file.file)
@@ -127,7 +129,7 @@ def missing_files_error(card: ModelCard, files: Sequence[RequiredFile]) -> Model
         f"{', '.join(names) if len(names) <= MAX_NAMES else f'{len(names)} files'} of {repo}"
         for repo, names in by_repo.items()
     )
-    hint = f" The folder of this name is ./{card.name}." if Path(card.name).is_dir() else ""
+    hint = f" The folder of this name is ./{card.name}." if Path(card.name).is_dir() else describe_source(card)
     return ModelError(
         f"{card.name} is incomplete: {missing} not found in {describe_search_locations()}; "
         f"on a machine with network access, run `{' && '.join(download_commands(files))}`.{hint}"
@@ -141,17 +143,6 @@ def download_commands(files: Iterable[RequiredFile]) -> list[str]:
         if file.on_hub:
             by_repo.setdefault((file.location, file.revision), []).append(file.file)
     return [download_command(repo, names, revision) for (repo, revision), names in by_repo.items()]
-
-
-def find_config_card(card: ModelCard) -> ModelCard:
-    """Find the registered model whose configs and tokenizers a single-file checkpoint uses."""
-    return CARDS[card.architecture.name if card.architecture else "sdxl"]
-
-
-def list_config_files(card: ModelCard) -> list[str]:
-    """List the files of a registered pipeline that have no weights."""
-    small = [f"{part}/{file}" for part in card.components for file in _component(card, part).list_small_files()]
-    return [PIPELINE_INDEX, *small]
 
 
 def find_local_pipeline(card: ModelCard) -> tuple[Path, str | None] | None:
@@ -173,14 +164,25 @@ def find_local_pipeline(card: ModelCard) -> tuple[Path, str | None] | None:
     return index.parent, card.variant or find_pipeline_variant(index.parent)
 
 
-def _list_pipeline_files(card: ModelCard) -> list[RequiredFile]:
+def list_base_files(card: ModelCard) -> list[RequiredFile]:
+    """List the files that loading a single-file checkpoint opens beside it: configs, tokenizers, and further parts."""
+    return [] if card.base is None else _list_pipeline_files(card.base, card.held)
+
+
+def _list_pipeline_files(card: ModelCard, held: Collection[str] = ()) -> list[RequiredFile]:
+    """List the files of a pipeline.
+
+    Args:
+        card: The model.
+        held: Components of whose files only those without weights are listed.
+    """
     path = Path(card.pipeline)
-    if path.is_file():
-        base = find_config_card(card)
-        configs = [_find_pipeline_file(base, "settings", file) for file in list_config_files(base)]
-        return [RequiredFile("pipeline", str(path.parent), path.name, path, on_hub=False), *configs]
+    if card.base is not None:
+        part = "transformer" if "transformer" in card.held else "pipeline"
+        own = RequiredFile(part, str(path.parent), path.name, path if path.is_file() else None, on_hub=False)
+        return [own, *list_base_files(card)]
     if path.is_dir() or card.bundled:
-        return _list_folder_files(path, card, on_hub=False)
+        return _list_folder_files(path, card, held, on_hub=False)
     index = _find_pipeline_file(card, "pipeline", PIPELINE_INDEX)
     if card.components:
         parts = [_component(card, part) for part in card.components]
@@ -192,12 +194,13 @@ def _list_pipeline_files(card: ModelCard) -> list[RequiredFile]:
         weights = [
             _find_pipeline_file(card, part.name, f"{part.name}/{name}", size)
             for part in parts
+            if part.name not in held
             for name, size in _name_weights(part, card.components[part.name], card.variant)
         ]
         return [index, *small, *weights]
     if index.path is None:
         return [index]
-    return _list_folder_files(index.path.parent, card, on_hub=True)
+    return _list_folder_files(index.path.parent, card, held, on_hub=True)
 
 
 def _component(card: ModelCard, name: str) -> Component:
@@ -254,10 +257,10 @@ def _find_local_file(part: str, folder: Path, file: str) -> RequiredFile:
     return RequiredFile(part, str(folder), file, path if path.is_file() else None, on_hub=False)
 
 
-def _list_folder_files(folder: Path, card: ModelCard, *, on_hub: bool) -> list[RequiredFile]:
+def _list_folder_files(folder: Path, card: ModelCard, held: Collection[str], *, on_hub: bool) -> list[RequiredFile]:
     """List the files of a pipeline's folder that are opened."""
     variant = card.variant or find_pipeline_variant(folder)
-    files = [_find_local_file(part, folder, file) for part, file in list_pipeline_files(folder, variant)]
+    files = [_find_local_file(part, folder, file) for part, file in list_pipeline_files(folder, variant, held)]
     return [replace(file, location=card.pipeline, on_hub=on_hub, revision=card.pipeline_revision) for file in files]
 
 
@@ -267,7 +270,7 @@ def _list_adapter_files(card: ModelCard, adapter: AdapterSource | None) -> list[
     if adapter is not None or card.adapter is None:
         return []
     if card.adapter_repo is None:
-        return [_find_local_file("adapter", Path(card.pipeline), card.adapter)]
+        return [_find_local_file("adapter", card.folder, card.adapter)]
     weights = card.adapter_weights or WeightsSize(0.0)
     return [find_hub_file("adapter", HubFile(card.adapter_repo, card.adapter, card.revision, weights))]
 
@@ -276,7 +279,7 @@ def _list_image_encoder_files(
     card: ModelCard, image_encoder: ImageEncoderLike | None, features: tuple[str, int] | None
 ) -> list[RequiredFile]:
     if image_encoder is None and card.image_encoder is not None:
-        image_encoder = Path(card.pipeline) / card.image_encoder
+        image_encoder = card.folder / card.image_encoder
     source = find_image_encoder_source(*features) if image_encoder is None and features else None
     return list_image_encoder_files(image_encoder, source)
 

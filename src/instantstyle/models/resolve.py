@@ -1,15 +1,15 @@
 """Resolve what a user names as a model (a registry name, folder, hub id or file) to a card."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import CheckpointError, ModelError, suggest_nearest
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import StateDictSource, open_state_dict
-from ..unet.architectures import SD15, SDXL
+from ..unet.architectures import Architecture
 from .registry import CARDS, ModelCard
+from .single_file import SUPPORTED, make_file_card
 
 AdapterSource = StateDictSource | IPAdapterCheckpoint
 """An adapter: a file or registry name, a state dict, or an open checkpoint."""
@@ -19,13 +19,6 @@ ImageEncoderLike = object
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt")
 """Suffixes of single-file checkpoints."""
-
-FAMILY_KEYS = {
-    # As diffusers recognizes them, loaders/single_file_utils.py: keys that only this family's files have.
-    "sdxl": "conditioner.embedders.1.model.transformer.resblocks.9.mlp.c_proj.bias",
-    "sd15": "cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.weight",
-}
-"""Name of a tensor that identifies a single-file checkpoint, by family."""
 
 
 def find_card(model: str) -> ModelCard:
@@ -41,11 +34,10 @@ def find_card(model: str) -> ModelCard:
         raise ModelError(f"The model's name is empty; known are {', '.join(CARDS)}; or give a folder or a hub id.")
     path = Path(model)
     if path.is_dir():
-        encoder = "image_encoder" if (path / "image_encoder").is_dir() else None
-        adapters = _list_adapters(path, ".safetensors") or _list_adapters(path, ".bin")
+        adapters = _list_adapters(path)
         if len(adapters) > 1:
             raise ModelError(f"{path} has several adapters ({', '.join(adapters)}); pass adapter= to choose.")
-        return ModelCard(model, model, adapters[0] if adapters else None, encoder)
+        return _make_folder_card(model, adapters)
     if path.is_file():
         return _make_single_file_card(path)
     is_hub_id = model.count("/") == 1 and not model.startswith((".", "/", "~"))
@@ -57,9 +49,16 @@ def find_card(model: str) -> ModelCard:
     )
 
 
-def _list_adapters(folder: Path, suffix: str) -> list[str]:
-    """List the names of a folder's adapters in one format; InstantX's and Kolors' are published as .bin only."""
-    return sorted(file.name for file in folder.glob(f"ip-adapter*{suffix}"))
+def _make_folder_card(folder: str, adapters: list[str]) -> ModelCard:
+    encoder = "image_encoder" if (Path(folder) / "image_encoder").is_dir() else None
+    return ModelCard(folder, folder, adapters[0] if len(adapters) == 1 else None, encoder)
+
+
+def _list_adapters(folder: Path) -> list[str]:
+    """List the names of a folder's adapters; InstantX's and Kolors' are published as .bin only."""
+    names = sorted(file.name for file in folder.glob("ip-adapter*"))
+    formats = ([name for name in names if name.endswith(suffix)] for suffix in (".safetensors", ".bin"))
+    return next(filter(None, formats), [])
 
 
 def resolve_card(model: str, adapter: AdapterSource | None = None) -> tuple[ModelCard, AdapterSource | None]:
@@ -84,7 +83,7 @@ def resolve_card(model: str, adapter: AdapterSource | None = None) -> tuple[Mode
         return card, adapter
     if other.adapter_repo is None:
         raise ModelError(f"The adapter of {adapter} fits that model only; name another or give a file.")
-    if card.architecture and other.architecture and card.architecture.name != other.architecture.name:
+    if card.architecture and other.architecture and not _have_one_network(card.architecture, other.architecture):
         fitting = [
             name for name, each in CARDS.items() if each.adapter_repo and each.architecture == card.architecture
         ]
@@ -95,6 +94,8 @@ def resolve_card(model: str, adapter: AdapterSource | None = None) -> tuple[Mode
         )
     return replace(
         card,
+        # Adapters of the same network may reach other blocks of it.
+        architecture=card.architecture and (other.architecture or card.architecture),
         image_encoder=None,
         adapter=other.adapter,
         adapter_repo=other.adapter_repo,
@@ -122,6 +123,12 @@ def check_adapter_file(adapter: str | Path) -> None:
         raise ModelError(f"There is no adapter file {adapter}; looked in {folder}.{nearest}")
 
 
+def _have_one_network(one: Architecture, other: Architecture) -> bool:
+    """Whether two families are of the same network, as those of XLabs' and InstantX's adapters for FLUX.1 are."""
+    is_flux = one.is_transformer and other.is_transformer and not (one.is_timed or other.is_timed)
+    return is_flux or one.name == other.name
+
+
 def drop_adapter(card: ModelCard) -> ModelCard:
     """Return the card without adapter and image encoder, which bound styles do not need."""
     return replace(
@@ -135,20 +142,22 @@ def drop_adapter(card: ModelCard) -> ModelCard:
     )
 
 
-def detect_family(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Detect the family of a single-file checkpoint from its tensors: `sdxl`, `sd15`, or None for others."""
-    return next((family for family, key in FAMILY_KEYS.items() if key in shapes), None)
-
-
 def _make_single_file_card(path: Path) -> ModelCard:
+    if path.suffix.lower() == ".gguf":
+        raise ModelError(f"{path} is in the format GGUF, which is not read; use a .safetensors file of this model.")
     try:
-        family = detect_family(open_state_dict(path).shapes)
+        shapes = open_state_dict(path).shapes
     except CheckpointError as error:
         raise ModelError(f"{path} cannot be a model: {error}") from None
-    if family is None:
-        raise ModelError(
-            f"{path} is not a single-file checkpoint of SDXL or Stable Diffusion 1.5, by its tensors; "
-            f"`instantstyle doctor --look {path.parent}` says what it is."
-        )
-    architecture = {"sdxl": SDXL, "sd15": SD15}[family]
-    return ModelCard(str(path), str(path), None, architecture=architecture, defaults=CARDS[family].defaults)
+    folder = _make_folder_card(str(path.parent), _list_adapters(path.parent))
+    card = make_file_card(path, shapes, folder)
+    if card is not None:
+        return card
+    # Imported here, because it reads adapters and encoders, and most models are none.
+    from .identify import identify_file
+
+    found = identify_file(path).description.removesuffix(".")
+    raise ModelError(
+        f"{path} is not a single-file checkpoint of {SUPPORTED}, by its tensors: {found}; `instantstyle doctor --look "
+        f"{path.parent}` says what the other files there are."
+    )

@@ -79,6 +79,8 @@ class FormValues:
     """An image whose tokens by FLUX.1 Redux are read, shown with FLUX.1, as are their weight and blocks."""
     redux_scale: float = 1.0
     redux_blocks: str = "all"
+    redux_curve: str = ""
+    """Factors on the weight, as on the command line: `1:0.5:0`."""
     negative_prompt: str = ""
     seed: str = ""
     """As text, because numbers in a browser are exact up to 2⁵³ only."""
@@ -122,7 +124,7 @@ TRANSFER_INTERVAL_FIELDS = ("colour_transfer_start", "colour_transfer_end")
 _FIELDS_WITHOUT_COMPONENT = (
     *("combine", "true_cfg_scale", "guidance_interval", "scheduler"),
     *("layout_references", "negative_references", "mask", "colour_image"),
-    *("second_references", "redux_curve", *SET_FIELDS),
+    *("second_references", *SET_FIELDS),
 )
 """Fields of a recipe that the page keeps from a restored one."""
 
@@ -155,6 +157,7 @@ def build_recipe(values: FormValues, settings: Settings, store: ImageStore) -> R
         "second_blocks": _resolve_blocks("second_blocks", values, restored) if settings.second_adapter else "all",
         "redux_references": redux,
         "redux_blocks": _resolve_blocks("redux_blocks", values, restored) if redux else "all",
+        "redux_curve": values.redux_curve.split(":") if redux and values.redux_curve.strip() else (),
         **({name: getattr(settings, name) for name in ("redux_model", "redux_image_encoder")} if redux else {}),
         "content": tuple(values.content),
         "content_scale": _parse_content_scale(values.content_scale),

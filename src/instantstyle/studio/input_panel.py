@@ -67,6 +67,7 @@ class Form:
     redux: gr.Image
     redux_scale: gr.Slider
     redux_blocks: gr.Dropdown
+    redux_curve: gr.Textbox
     negative_prompt: gr.Textbox
     seed: gr.Textbox
     locked: gr.Checkbox
@@ -212,6 +213,12 @@ def _build_redux(blocks: Sequence[str]) -> FormParts:
             label="Where the image is read",
             info="Blocks of the network, whatever the adapter reaches",
             elem_id="redux-blocks",
+        )
+        built["redux_curve"] = gr.Textbox(
+            label="Weight over the steps",
+            info="Factors on the weight, from the first step to the last: 0:1 comes in, 1:0.5:0 goes out",
+            placeholder="1 in all",
+            elem_id="redux-curve",
         )
     return built
 

@@ -94,6 +94,7 @@ def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> Resto
         texture=shown["texture_references"],
         redux=shown["redux_references"],
         redux_blocks=recipe.redux_blocks if isinstance(recipe.redux_blocks, str) else RESTORED_BLOCKS,
+        redux_curve=":".join(map(str, recipe.redux_curve)),
         photo={"path": photo, "orig_name": Path(photo).name} if photo else None,
         image_scale=_as_text(resolved.image_scale or 0) if photo else "",
         **{name: _as_text(getattr(recipe, name)) for name in BLEND_FIELDS},
