@@ -70,7 +70,7 @@ def test_the_command_generates_with_both_adapters_and_records_the_second_by_hash
     output.save(tmp_path / "python.png")
     third = styled.add_adapter(plus, name="third")
     other = styled("a", style=styled.style(ink, adapter=third), seed=1, **TINY)
-    with pytest.raises(JobError, match="does not record StyleConditioning"):
+    with pytest.raises(JobError, match="does not record a style of a third adapter"):
         other.recipe()
 
 

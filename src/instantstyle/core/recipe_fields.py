@@ -181,10 +181,11 @@ def call_fields(
     if len(parts) == 1 and "" in by_adapter and not unrecorded:
         return style_fields(*by_adapter[""][0], missing)
     if not further or set(by_adapter) - {"", *further} or len(by_adapter) < len(parts) or unrecorded:
-        what = (
-            "an unconditional StyleConditioning, or one with a curve" if unrecorded else "several StyleConditionings"
-        )
-        missing.append(what)
+        if unrecorded:
+            missing.append("an unconditional StyleConditioning, or one with a curve")
+        else:
+            is_third = set(by_adapter) - {"", *further}
+            missing.append("a style of a third adapter" if is_third else "several StyleConditionings")
         return {}
     fields = style_fields(*by_adapter[""][0], missing) if "" in by_adapter else {}
     return fields | _second_fields(*by_adapter[further[0]][0], fields, missing)
