@@ -163,12 +163,31 @@ def test_a_boolean_is_no_number_in_a_recipe(name):
 
 def test_every_file_is_listed_and_can_be_changed():
     names = tuple(f"{number}.png" for number in range(len(FILE_FIELDS)))
-    lists = {name: [{"name": file}] for name, file in zip(FILE_FIELDS[:-2], names[:-2], strict=True)}
-    single = {name: {"name": file} for name, file in zip(FILE_FIELDS[-2:], names[-2:], strict=True)}
+    lists = {name: [{"name": file}] for name, file in zip(FILE_FIELDS[:-3], names[:-3], strict=True)}
+    single = {name: {"name": file} for name, file in zip(FILE_FIELDS[-3:], names[-3:], strict=True)}
     recipe = Recipe.model_validate({"prompt": "a", "seed": 1, **lists, **single})
     assert tuple(file.name for file in recipe.files()) == names
     moved = recipe.map_files(lambda file: file.model_copy(update={"name": f"x/{file.name}"}))
     assert tuple(file.name for file in moved.files()) == tuple(f"x/{name}" for name in names)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message", "field"),
+    [
+        ({"mask": 5}, "mask is 5, should be a valid dictionary", "mask"),
+        ({"adapter": ["a"]}, "adapter is ['a'], should be a valid dictionary", "adapter"),
+        ({"vae": {}}, "vae.name is missing", "vae"),
+        ({"references": [{"name": "a"}, {"name": ""}]}, "references.1.name is '', should have", "references"),
+        ({"references": [{"name": "a", "wieght": 2}]}, "no field references.0.wieght (perhaps weight)", "references"),
+        ({"loras": [{"name": "a", "weight": 99}]}, "loras.0.weight is 99, should be less than", "loras"),
+    ],
+)
+def test_a_fault_in_an_entry_is_described_with_its_field(fields, message, field):
+    with pytest.raises(JobError) as caught:
+        Recipe.model_validate({"prompt": "a", "seed": 1, **fields})
+    assert str(caught.value).startswith("Recipe is invalid: ")
+    assert message in str(caught.value)
+    assert tuple(caught.value.fields) == (field,)
 
 
 def test_fields_of_files_and_of_a_style_are_fields_of_a_recipe():

@@ -25,6 +25,7 @@ from .recipe_types import (
     Fuse,
     ImageSide,
     Lora,
+    NamedFile,
     NonEmptyText,
     Reference,
     Removal,
@@ -103,7 +104,9 @@ class Recipe(StrictModel):
     first_seed: Seed | None = None
     """Its seed."""
     colour_transfer: Fraction | None = None
-    """How far the latents are given the colours of `references`, which must be one image; None or 0 for not."""
+    """How far the latents are given the colours of an image; None or 0 for not."""
+    colour_image: Reference | None = None
+    """That image; None for the one of `references`, which must be one image then."""
     colour_transfer_interval: FractionInterval | None = None
     """Fractions of the steps between which they are; 0.2 to 0.3 by default."""
     image: Reference | None = None
@@ -119,7 +122,8 @@ class Recipe(StrictModel):
     model: FileName = "mini"
     model_sha256: Digest | None = None
     """SHA-256 of a model that is a single file, in hexadecimal; images record it. None for other models."""
-    adapter: FileName | None = None
+    adapter: NamedFile | None = None
+    """File of the adapter, or the name of a model whose adapter it is; None for the model's own."""
     image_encoder: FileName | None = None
     second_adapter: Reference | None = None
     """An adapter that acts beside the first: its file, or the name of a model whose adapter it is."""
@@ -186,10 +190,15 @@ class Recipe(StrictModel):
             raise JobError(
                 f"Recipe is invalid: mask_quantile acts on removal 'mask' only, and removal is {self.removal!r}."
             )
-        if self.colour_transfer and len(self.references) > 1:
+        if self.content_scale == "auto" and self.removal not in (None, "subtract", "project"):
+            raise JobError(
+                f"Recipe is invalid: content_scale 'auto' is for removal 'subtract' and 'project', and removal is "
+                f"{self.removal!r}; give a number, or leave content_scale out."
+            )
+        if self.colour_transfer and self.colour_image is None and len(self.references) > 1:
             raise JobError(
                 f"Recipe is invalid: colour_transfer takes the colours of one image, and there are "
-                f"{len(self.references)} references; give one, or leave colour_transfer out."
+                f"{len(self.references)} references; name it as colour_image, or leave colour_transfer out."
             )
         idle = [name for name in ANIMATION_FIELDS[1:] if getattr(self, name)]
         if idle and self.motion_adapter is None:
@@ -264,7 +273,7 @@ class Recipe(StrictModel):
         """List every image and style that the recipe names, in the order of `FILE_FIELDS`."""
         return (
             *(*self.style_files(), *self.redux_references),
-            *(file for file in (self.mask, self.image) if file),
+            *(file for file in (self.colour_image, self.mask, self.image) if file),
         )
 
     def style_files(self) -> tuple[Reference, ...]:
@@ -292,15 +301,15 @@ class Recipe(StrictModel):
 
 FILE_FIELDS = (
     *("references", "texture_references", "layout_references", "negative_references", "content_references"),
-    *("second_references", "redux_references", "mask", "image"),
+    *("second_references", "redux_references", "colour_image", "mask", "image"),
 )
-"""Fields of a recipe that name images and styles: seven lists of references, and two single ones."""
+"""Fields of a recipe that name images and styles: seven lists of references, and three single ones."""
 
-WEIGHT_FIELDS = ("second_adapter", "loras", "vae", "motion_adapter", "redux_model")
+WEIGHT_FIELDS = ("adapter", "second_adapter", "loras", "vae", "motion_adapter", "redux_model")
 """Fields of a recipe that name files of weights."""
 
 MODEL_FIELDS = (
-    *("model", "adapter", "image_encoder", "second_image_encoder"),
+    *("model", "image_encoder", "second_image_encoder"),
     *(name for name in WEIGHT_FIELDS if name not in ("motion_adapter", "redux_model")),
 )
 """Fields of a recipe that determine which weights are loaded for an image."""

@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from .errors import JobError
 from .utils.parsed_values import MAX_TEXT, validate_file_name
@@ -107,6 +107,14 @@ class Reference(StrictModel):
     name: FileName
     sha256: Digest | None = None
     weight: Weight = 1.0
+
+
+def _name_file(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+NamedFile = Annotated[Reference, BeforeValidator(_name_file)]
+"""A file, of which the name alone is read too, as early recipes have it."""
 
 
 class Lora(Reference):

@@ -10,6 +10,9 @@ from PIL import Image, ImageDraw
 from instantstyle.generation.explain import explain
 from instantstyle.imaging.loading import open_reference
 
+from ..conftest import make_pipe
+from ..models.test_lora import save_lora
+
 SHORT = ("--steps", 2, "--height", 32, "--width", 32, "--seed", 7)
 
 
@@ -91,3 +94,11 @@ def test_what_cannot_be_explained_ends_in_one_line(make, run, words, message):
     done = run("explain", "out.png", *words)
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert message in done.err
+
+
+def test_an_image_of_a_lora_in_blocks_says_that_it_has_no_maps(run, model, tokenizer_folder, tmp_path):
+    save_lora(tmp_path / "lora.safetensors", make_pipe(tokenizer_folder).unet)
+    words = ["--model", model, "--lora", "lora.safetensors@style", "--steps", 2, "--width", 16, "--height", 16]
+    assert run("generate", "a", *words, "-o", "lora.png").code == 0
+    done = run("explain", "lora.png")
+    assert (done.code, "without a style beside LoRA files in blocks, which have no" in done.err) == (2, True), done.err

@@ -14,7 +14,10 @@ FILES = {
     ),
     "blocks.jsonl": (b'{"prompt": "x", "blocks": "\\ud800"}', "line 1: Recipe is invalid: blocks is '\\\\ud800'"),
     "model.jsonl": (b'{"prompt": "x", "model": "/proc/self/mem"}', "line 1: /proc/self/mem cannot be"),
-    "style.jsonl": (b'{"prompt": "x", "style": "%s"}' % (b"x" * 300), "line 1: Reference is invalid: name is 'xxx"),
+    "style.jsonl": (
+        b'{"prompt": "x", "style": "%s"}' % (b"x" * 300),
+        "line 1: Recipe is invalid: references.0.name is 'xxx",
+    ),
     "nul.jsonl": (b'{"prompt": "x", "style": "a\\u0000.png"}', "line 1: Recipe is invalid: references.0.name is"),
     "deep.jsonl": (b'{"prompt": ' + b"[" * 990 + b"]" * 990 + b"}", "line 1: it is nested deeper than 32 levels."),
     "digits.jsonl": (b'{"prompt": "x", "seed": %s}' % (b"1" * 5000), "line 1: it has a number with too many digits."),

@@ -72,6 +72,15 @@ def test_a_bound_style_needs_no_adapter(run, model, ink, generate, plain_model):
     assert generate("--layout", FILE, "--scale", 0, "-o", "c.png", model=plain_model) != here
 
 
+def test_a_style_can_be_bound_with_an_adapter_of_its_own(style, run, model, ink, tmp_path):  # noqa: F811
+    adapter = tmp_path / "mine.safetensors"
+    adapter.write_bytes((model / "ip-adapter_small.safetensors").read_bytes())
+    style("--bind", model)
+    expected = Style.load("ink.style.safetensors")
+    style("--bind", model, "--adapter", adapter, "--force")
+    assert Style.load("ink.style.safetensors").bindings[0].adapter == expected.bindings[0].adapter
+
+
 def test_an_unbound_style_is_refused_without_an_adapter(style, run, plain_model):
     style()
     done = run("generate", "a", "--model", plain_model, "--style", FILE, *SHORT, "-o", "a.png")

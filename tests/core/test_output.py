@@ -159,7 +159,7 @@ def test_a_new_random_seed_is_recorded(generate):
 
 def test_the_recipe_names_the_model_that_loads_the_pipeline(generate):
     recipe = generate().recipe()
-    assert (recipe.model, recipe.adapter, recipe.image_encoder) == ("tiny", "tiny-adapter", None)
+    assert (recipe.model, recipe.adapter, recipe.image_encoder) == ("tiny", Reference(name="tiny-adapter"), None)
     assert recipe.references == ()
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,30 +186,36 @@ def test_a_call_with_the_colours_of_a_file_records_them(styled, files):
     colours = LatentColours("warm.png", 0.7, 0.0, 0.5)
     blend = styled.style("warm.png", texture="ink.png")
     plain = styled("a", seed=7, **SHORT).images[0].tobytes()
-    for style in (blend, None):
+    styled.style("ink.png").save("ink.style.safetensors")
+    saved = Reference(name="ink.style.safetensors", sha256=file_sha256(Path("ink.style.safetensors")))
+    warm, ink = files["warm"], files["ink"]
+    cases: list[tuple[Any, list[Any], Any]] = [
+        (blend, [warm], None),
+        (None, [], warm),
+        ("ink.png", [ink], warm),
+        (["warm.png", "ink.png"], [warm, ink], warm),
+        ("ink.style.safetensors", [saved], warm),
+    ]
+    for style, references, image in cases:
         output = styled("a", style=style, latent_colours=colours, seed=7, **SHORT)
         recipe = output.recipe()
-        assert recipe.references == (files["warm"],)
+        assert (recipe.references, recipe.colour_image) == (tuple(references), image)
         assert (recipe.colour_transfer, recipe.colour_transfer_interval) == (0.7, (0.0, 0.5))
         pixels = output.images[0].tobytes()
         assert generate_one(styled, recipe)[0] == pixels != plain
-    assert recipe.scale == 0
     unchanged = styled("a", latent_colours=LatentColours("warm.png", 0.0), seed=7, **SHORT)
     assert (unchanged.recipe().references, unchanged.recipe().colour_transfer) == ((), None)
     Path("ink.png").replace("warm.png")
     assert output.recipe() == recipe
+    with pytest.raises(JobError, match=r"warm\.png was changed after its recipe was made"):
+        generate_one(styled, recipe)
 
 
-def test_colours_that_no_field_records_are_named(styled, files, tokenizer_folder):
-    without_adapter = InstantStyle(make_pipe(tokenizer_folder), recipe_fields={"model": "small"})
-    other = "latent_colours of another picture than the one reference of the style"
+def test_colours_that_no_field_records_are_named(styled, files):
     warm, without_file = LatentColours("warm.png"), "image (a reference without a file; pass its path)"
     cases = [
         (styled, "warm.png", LatentColours(Path("warm.png").read_bytes())),
         (styled, "warm.png", LatentColours("warm.png", noise=0.1)),
-        (styled, "ink.png", warm),
-        (styled, ["warm.png", "ink.png"], warm),
-        (without_adapter, None, warm),
         (styled, Image.open("ink.png"), warm),
     ]
     named: list[str] = []
@@ -217,7 +224,7 @@ def test_colours_that_no_field_records_are_named(styled, files, tokenizer_folder
             model("a", style=style, latent_colours=colours, seed=7, **SHORT).recipe()
         named.append(str(refusal.value).removeprefix("A recipe does not record ").partition("; save the image")[0])
     noise = "latent_colours with another noise than 0.01"
-    assert named == ["latent_colours of a picture without a file (pass its path)", noise, *[other] * 3, without_file]
+    assert named == ["latent_colours of a picture without a file (pass its path)", noise, without_file]
 
 
 def test_the_colour_transfer_takes_one_image(styled, files):

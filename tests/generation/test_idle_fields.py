@@ -151,6 +151,47 @@ def test_crop_acts_on_images_alone(files):
             check_request(make(**pad, references=[SAVED], **fields), sources=files)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"references": [INK, SAVED], "combine": "concat"}, r"^combine concat is for images, and .* is a saved style"),
+        (
+            {"references": [SAVED, INK], "combine": "subtract"},
+            r"^combine subtract is for images, and .* is a saved style",
+        ),
+        (
+            {"references": [INK, INK], "combine": "concat", "negative_references": [INK]},
+            r"^negative_references have the tokens of one image, and by combine concat the style has those of 2",
+        ),
+        (
+            {"references": [INK, {**INK, "weight": 2}], "combine": "concat"},
+            r"^The weight 2 of .* in references cannot act: combine concat has the tokens of all images side by side",
+        ),
+        (
+            {"references": [INK], "content": ["a cat"], "mask_quantile": 0.5},
+            r"^mask_quantile acts on removal mask only, and removal is not set; set it to mask\.$",
+        ),
+        (
+            {"references": [INK], "content": ["a cat"], "content_scale": "auto", "removal": "mask"},
+            r"content_scale 'auto' is for removal 'subtract' and 'project', and removal is 'mask'",
+        ),
+    ],
+)
+def test_references_that_cannot_be_combined_so_are_refused_without_a_model(files, fields, message):
+    with pytest.raises(JobError, match=message):
+        check_request(make(**fields), sources=files)
+
+
+def test_references_that_can_be_combined_so_are_accepted(files):
+    for fields in (
+        {"references": [INK, SAVED]},
+        {"references": [INK, INK], "combine": "concat", "negative_references": [SAVED]},
+        {"references": [{**INK, "weight": 2}] * 2, "combine": "concat"},
+        {"references": [INK], "content": ["a cat"], "mask_quantile": 0.5, "removal": "mask"},
+    ):
+        check_request(make(**fields), sources=files)
+
+
 def test_a_colour_transfer_needs_an_image(files):
     transfer = {"colour_transfer": 0.5}
     check_request(make(**transfer, references=[INK]), sources=files)
@@ -161,6 +202,14 @@ def test_a_colour_transfer_needs_an_image(files):
     # One cell of a sweep would be refused after others are generated.
     with pytest.raises(JobError, match=r"^colour_transfer takes the colours of an image"):
         check_request(*(make(**transfer, references=[file]) for file in (INK, SAVED)), sources=files)
+    with pytest.raises(JobError, match=r"^colour_transfer can only act with the colours of an image, and there"):
+        check_request(make(**transfer), sources=files)
+    own = {"colour_image": INK}
+    for references in ([], [SAVED], [INK, SAVED]):
+        check_request(make(**transfer, **own, references=references), sources=files)
+    with pytest.raises(JobError, match=r"^colour_image can only act with colour_transfer, which is not set; add it"):
+        check_request(make(**own, references=[INK]), sources=files)
+    check_request(*(make(**transfer, **each) for each in (own, {"references": [INK]})), sources=files)
 
 
 def test_a_second_adapter_needs_a_reference(folder):

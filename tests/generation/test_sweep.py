@@ -75,6 +75,14 @@ def test_empty_values_mean_none():
     assert {SweepAxis.parse(f"{field}=,").values for field in fields} == {(None,)}
 
 
+def test_a_colour_transfer_of_an_image_of_its_own_is_swept_without_references(base):
+    plain = base.replace(references=(), colour_image={"name": "warm.png"}, colour_transfer=0.5)
+    grid = Grid(plain, SweepAxis("colour_transfer", (0.2, 0.8)))
+    assert [cell.colour_transfer for cell in grid.cells] == [0.2, 0.8]
+    with pytest.raises(JobError, match="colour_transfer can only act on a reference"):
+        Grid(plain.replace(colour_image=None), SweepAxis("colour_transfer", (0.2, 0.8)))
+
+
 def test_cells_differ_from_the_base_in_the_axes_alone(base):
     grid = Grid(base, SweepAxis("scale", (0.5, 1.0)), SweepAxis("blocks", ("style", "all")))
     settings = [(recipe.scale, recipe.blocks) for recipe in grid.cells]

@@ -14,13 +14,14 @@ from instantstyle.batch import BatchRow
 from instantstyle.batch.manifest import read_manifest
 from instantstyle.generation.load import load_for
 from instantstyle.generation.weights import locate_weights, parse_lora, read_weights
+from instantstyle.imaging.loading import file_sha256
 from instantstyle.imaging.png_metadata import read_recipe
 from instantstyle.models.vae import replace_vae
 from instantstyle.recipe import Recipe
 from instantstyle.recipe_types import Lora, Reference
 
 from ..cli.conftest import model, run
-from ..conftest import make_pipe
+from ..conftest import base_projection, layer_weights, make_pipe
 from ..models.test_lora import save_lora
 
 __all__ = ["model", "run"]
@@ -244,3 +245,65 @@ def test_a_folder_of_a_vae_is_known_by_its_settings_and_found_under_another_name
         locate_weights("vae", entry, [folder])
     with pytest.raises(ModelError, match=r"config\.json is another file than the image was generated with"):
         replace_vae(make_pipe(tokenizer_folder), entry.model_copy(update={"name": str(folder)}))
+
+
+@pytest.fixture
+def adapter(layers, tmp_path) -> Path:
+    """An adapter for the small random model, in a file of its own."""
+    state = {f"ip_adapter.{name}": -tensor.flip(0) for name, tensor in layer_weights(layers).items()}
+    state |= {f"image_proj.{name}": tensor for name, tensor in base_projection().items()}
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, tmp_path / "mine.safetensors")
+    return tmp_path / "mine.safetensors"
+
+
+def test_an_adapter_is_recorded_by_its_hash_and_found_by_it(run, model, adapter, reference, tmp_path):
+    reference.save(tmp_path / "ink.png")
+    words = ["--model", model, "--style", "ink.png", "--adapter", adapter, *SHORT]
+    assert run("generate", "a", *words, "-o", "mine.png").code == 0
+    entry = Reference(name=str(adapter), sha256=file_sha256(adapter))
+    assert read_recipe(tmp_path / "mine.png").adapter == entry
+    styled = instantstyle.load(model, adapter=adapter)
+    output = styled("a", style="ink.png", seed=7, num_inference_steps=2, height=16, width=16)
+    assert output.recipe().adapter == entry
+    assert output.images[0].tobytes() == Image.open("mine.png").convert("RGB").tobytes()
+    moved = tmp_path / "moved" / "other name.safetensors"
+    moved.parent.mkdir()
+    moved.write_bytes(adapter.read_bytes())
+    assert run("reproduce", "mine.png").code == 0
+    adapter.write_bytes(adapter.read_bytes() + b" ")
+    assert "mine.safetensors is another file than the image was" in run("reproduce", "mine.png").err
+    assert run("reproduce", "mine.png", "--references", moved.parent).code == 0
+    with pytest.raises(ModelError, match="another file than the image was generated with"):
+        load_for(read_recipe(tmp_path / "mine.png"), device="cpu")
+    styled = instantstyle.load(model)
+    assert styled("a", style="ink.png", seed=7, num_inference_steps=2, height=16, width=16).recipe().adapter is None
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "The name of the adapter is empty"),
+        (".", r"\. is a folder; name the file"),
+        ("minii", "Did you mean mini"),
+    ],
+)
+def test_a_name_that_is_no_adapter_is_refused_with_what_to_give(name, message):
+    with pytest.raises(ModelError, match=message):
+        read_weights("adapter", name)
+
+
+def test_rows_of_a_batch_count_again_with_another_adapter_of_the_same_name(model, adapter, reference, tmp_path):
+    reference.save(tmp_path / "ink.png")
+    row = {"prompt": "a", "seed": 1, "model": str(model), "references": "ink.png", "adapter": "mine.safetensors"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    [before] = read_manifest(tmp_path / "rows.jsonl", {})
+    save_file({name: 2 * tensor for name, tensor in load_file(adapter).items()}, adapter)
+    [after] = read_manifest(tmp_path / "rows.jsonl", {})
+    assert before.recipe.adapter
+    assert after.recipe.adapter
+    assert before.recipe.adapter.name == after.recipe.adapter.name == str(adapter)
+    assert before.key != after.key
+
+
+def test_the_adapter_of_early_recipes_is_a_name():
+    assert Recipe.model_validate({"prompt": "a", "seed": 1, "adapter": "a.bin"}).adapter == Reference(name="a.bin")

@@ -1,5 +1,6 @@
 """A plan contains exactly what would be loaded, and is made without reading weights."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,6 +51,17 @@ def test_a_plan_of_a_folder_has_the_memory_that_loading_it_takes(folder):
 def test_a_plan_reads_no_weights(folder, monkeypatch):
     monkeypatch.setattr("instantstyle.loaders.state_dict.SafetensorsStateDict._read", None)
     assert plan(folder).num_bytes > 0
+
+
+def test_a_second_adapter_is_counted_with_an_image_encoder_that_the_first_has_not(hub):
+    for model, parts in {"sdxl": {"adapter", "image encoder"}, "sdxl-vit-h": {"adapter"}}.items():
+        first, second = (plan(name, blocks=["style"], device="cuda") for name in (model, "sdxl-plus"))
+        both = replace(first, second=second)
+        assert {planned.file.part for planned in both.second_weights} == parts
+        assert not {file.file for file in both.second_files} & {file.file for file in first.files}
+        added = sum(planned.num_bytes for planned in second.weights if planned.file.part in parts)
+        assert both.num_bytes == first.num_bytes + added + second.style_bytes
+        assert added >= 1.2e9 * (model == "sdxl")
 
 
 def test_an_unknown_block_raises_an_error(hub):

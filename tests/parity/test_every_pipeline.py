@@ -183,6 +183,8 @@ def test_several_videos_of_a_prompt_are_refused_where_diffusers_generates_one(to
     pipe = make_pipeline("AnimateDiffPipeline", tokenizer_folder)
     with pytest.raises(JobError, match=r"AnimateDiffPipeline generates one video for each prompt; .*several times"):
         InstantStyle(pipe)("a", num_images_per_prompt=2, **STEPS)
+    with pytest.raises(JobError, match=r"num_videos_per_prompt=2 has no effect .*several times"):
+        InstantStyle(pipe)("a", num_videos_per_prompt=2, **STEPS)
 
 
 @pytest.mark.parametrize("name", REFUSED)

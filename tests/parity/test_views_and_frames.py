@@ -221,3 +221,11 @@ def test_edits_with_masks_within_a_using_block_name_the_options(editing, referen
         pytest.raises(StyleError, match=r"LEDITSCrossAttnProcessor.*use_cross_attn_mask.*use_intersect_mask"),
     ):
         pipe(editing_prompt=["b"], output_type="latent")
+
+
+def test_twins_are_refused_where_a_prompt_has_one_video_or_edit(video, editing, reference):
+    one = "hold_layout generates a twin beside each image, and this pipeline generates one image or video of a prompt"
+    edit = {"editing_prompt": ["b"], "use_intersect_mask": False}
+    for styled, prompt, options in ((video, "a", {**SHORT, "num_frames": 3}), (editing, None, edit)):
+        with pytest.raises(JobError, match=one):
+            styled(prompt, style=reference, hold_layout=0.5, **options)

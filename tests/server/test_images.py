@@ -152,13 +152,13 @@ def test_a_png_contains_its_recipe_with_the_clients_file_names(client, ink, tmp_
 def test_a_recipe_does_not_show_the_folders_of_the_model(serve):
     parts = {
         "model": "/srv/models/private",
-        "adapter": "/srv/private.safetensors",
+        "adapter": Reference(name="/srv/private.safetensors", sha256=64 * "0"),
         "image_encoder": "/srv/encoder",
     }
     [entry] = post_generation(serve(**parts)).json()["data"]
     assert {part: entry["recipe"][part] for part in parts} == {
         "model": "private",
-        "adapter": "private.safetensors",
+        "adapter": {"name": "private.safetensors", "sha256": 64 * "0", "weight": 1.0},
         "image_encoder": "encoder",
     }
 

@@ -105,6 +105,35 @@ def test_a_missing_reference_gives_a_remark_and_all_else_is_restored(restore):
     assert (restored.values.content, restored.values.image) == (("a cat",), None)
 
 
+@pytest.mark.parametrize(
+    ("field", "advice"),
+    [
+        ("texture_references", "drop it as the image of the texture"),
+        ("content_references", "drop it as the image of the content"),
+        ("layout_references", "the page has no field for it: it is left out"),
+        ("mask", "the page has no field for it: it is left out"),
+        ("colour_image", "the page has no field for it: it is left out"),
+    ],
+)
+def test_a_remark_says_where_a_missing_file_belongs(restore, store, settings, uploaded, field, advice):
+    recipe = build_recipe(FormValues(**VALUES, image=uploaded, colour_transfer="0.5"), settings, store)
+    missing = Reference(name="/home/ada/other.png", sha256="0" * 64)
+    lost = restore(recipe.replace(**{field: (missing,) if field.endswith("references") else missing}))
+    assert lost.remarks == (f"other.png is not among the stored references; {advice}.",)
+    # Without its own image, the transfer would take the colours of the reference.
+    kept = build_recipe(lost.values, settings, store)
+    assert kept.colour_transfer == (None if field == "colour_image" else 0.5)
+
+
+def test_the_image_of_a_colour_transfer_is_kept(restore, store, settings, uploaded):
+    recipe = build_recipe(FormValues(**VALUES, image=uploaded, colour_transfer="0.5"), settings, store)
+    recipe = recipe.replace(colour_image=recipe.references[0], references=())
+    for fields in (recipe, recipe.replace(references=(recipe.colour_image,) * 2)):
+        restored = restore(strip_paths(fields)).values
+        assert build_recipe(restored, settings, store).colour_image == recipe.colour_image
+        assert build_recipe(restored, settings, store).colour_transfer == 0.5
+
+
 def test_a_name_in_a_recipe_opens_no_file(restore, uploaded):
     restored = restore(Recipe(prompt="", seed=7, references=(Reference(name=uploaded["path"]),), model="small"))
     assert restored.values.image is None
@@ -119,6 +148,11 @@ def test_an_image_of_a_set_gives_a_remark(restore):
 def test_another_model_gives_a_remark(restore):
     remarks = restore(Recipe(prompt="", seed=7, model="sdxl")).remarks
     assert remarks == ("Its model was sdxl; here it is small.",)
+    [remark] = restore(Recipe(prompt="", seed=7, model="small", adapter=Reference(name="sdxl-plus"))).remarks
+    assert remark == "Its adapter was sdxl-plus; here it is the default."
+    file = Reference(name="/home/ada/mine.bin", sha256="0" * 64)
+    [remark] = restore(Recipe(prompt="", seed=7, model="small", adapter=file)).remarks
+    assert remark == f"Its adapter was mine.bin ({'0' * 12}…); here it is the default."
 
 
 def test_the_image_of_image_to_image_gives_one_remark(restore):

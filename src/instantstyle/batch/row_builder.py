@@ -10,6 +10,7 @@ from ..errors import InstantStyleError, JobError, ModelError
 from ..generation.adapter_fit import FitChecker
 from ..generation.idle_fields import (
     check_colours,
+    check_references,
     check_text,
     check_weights,
     find_idle_fields,
@@ -76,6 +77,7 @@ class RowBuilder:
     def _check_effects(self, recipe: Recipe, fields: Mapping[str, object]) -> None:
         """Refuse fields that the row has itself and that have no effect; note those of the defaults."""
         check_colours(recipe, self.sources)
+        check_references(recipe, self.sources)
         idle = find_idle_fields(recipe)
         # The recipe of an image, which has versions, records sizes, and may record idle fields.
         if not fields.get("versions"):

@@ -8,7 +8,7 @@ from typer import Option
 from . import evaluation_options, options
 from .command import ListCommand as COMMAND
 from .console import note, progress
-from .recipe_options import SAMPLING, OptionValues, recipe_fields, with_recipe_options
+from .recipe_options import SAMPLING, OptionValues, read_adapter, recipe_fields, with_recipe_options
 
 __all__ = ["COMMAND", "run"]
 
@@ -70,7 +70,7 @@ def run(
         raise JobError("An evaluation needs --styles, images or a folder, and --prompts, words or a file.")
     parsed_scales, parsed_prompts = parse_scales(scales), read_prompts(prompts)
     references = evaluation_options.read_references(styles, skip_bad)
-    styled = load_model(ModelParts(model, adapter, image_encoder), device)
+    styled = load_model(ModelParts(model, read_adapter(adapter), image_encoder), device)
     styled.pipe.set_progress_bar_config(disable=True)
     if blocks:
         styled.adapter.architecture = apply_probed_roles(styled.architecture, blocks)

@@ -68,8 +68,12 @@ TextureScale = Annotated[
 ColourTransfer = Annotated[
     float | None,
     Option(
-        help="How far the latents are given the colours of --style, 0 to 1; SADis has 0.5.", rich_help_panel=REFERENCES
+        help="How far the latents are given the colours of --style or --colour-image, 0 to 1; SADis has 0.5.",
+        rich_help_panel=REFERENCES,
     ),
+]
+ColourImage = Annotated[
+    Path | None, Option(help="Image whose colours they are given, instead of --style's.", rich_help_panel=REFERENCES)
 ]
 ColourTransferInterval = Annotated[
     str | None,

@@ -33,13 +33,11 @@ def print_plan(values: OptionValues, device: str | None, count: int = 1) -> None
     validate(recipe, count=count)
     plan = plan_for(recipe, device)
     print(f"device {plan.device}, dtype {str(plan.dtype).removeprefix('torch.')}")
-    for part in plan.weights:
-        where = str(part.file.path) if part.file.path else f"MISSING, {part.file.location}/{part.file.file}"
-        memory = f", {format_size(part.num_bytes)} in memory" if part.num_bytes else ""
-        print(f"{part.file.part}: {where} ({format_size(part.file.num_bytes)} on disk{memory})")
-    if plan.second:
-        for file in (file for file in plan.second.files if file.part == "adapter"):
-            print(f"second adapter: {file.path or f'MISSING, {file.location}/{file.file}'}")
+    for prefix, weights in {"": plan.weights, "second ": plan.second_weights}.items():
+        for part in weights:
+            where = str(part.file.path) if part.file.path else f"MISSING, {part.file.location}/{part.file.file}"
+            memory = f", {format_size(part.num_bytes)} in memory" if part.num_bytes else ""
+            print(f"{prefix}{part.file.part}: {where} ({format_size(part.file.num_bytes)} on disk{memory})")
     _print_missing(plan, recipe.model)
     for prefix, each in {"": plan, "second ": plan.second}.items():
         if each is None:
@@ -64,7 +62,7 @@ def _print_missing(plan: "LoadPlan", model: str) -> None:
     from ..models.redux_files import REDUX_PARTS
     from ..models.required_files import download_commands, list_missing
 
-    absent = list_missing([*plan.files, *(plan.second.files if plan.second else ())])
+    absent = list_missing([*plan.files, *plan.second_files])
     added = [file for file in absent if file.part in (*CHANGED_PARTS.values(), *REDUX_PARTS)]
     if count := len(absent) - len(added):
         print(f"missing: {count} files; `instantstyle doctor {model}` lists them and how to get them")

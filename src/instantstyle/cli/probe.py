@@ -8,7 +8,7 @@ from typer import Option
 from . import evaluation_options, options
 from .command import ListCommand as COMMAND
 from .console import note, progress
-from .recipe_options import SAMPLING, OptionValues, recipe_fields, with_recipe_options
+from .recipe_options import SAMPLING, OptionValues, read_adapter, recipe_fields, with_recipe_options
 
 __all__ = ["COMMAND", "run"]
 
@@ -74,7 +74,7 @@ def run(
     else:
         images, scenes, things = sample_synthetic_references(references, THINGS, seed, off_centre=True)
         prompts, scorers = read_prompts(prompts or things), [SyntheticScorer(scenes)]
-    styled = load_model(ModelParts(model, adapter, image_encoder), device)
+    styled = load_model(ModelParts(model, read_adapter(adapter), image_encoder), device)
     styled.pipe.set_progress_bar_config(disable=True)
     experiment = Experiment(
         styled, images, prompts, scorers, output, model, seed, batch, arguments=recipe_fields(values)

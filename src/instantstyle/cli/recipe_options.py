@@ -55,6 +55,15 @@ def _read_weights(field: str, name: str) -> "Reference":
     return read_weights(field, name)
 
 
+def read_adapter(name: str | None) -> "Reference | None":
+    """Return the entry of a recipe for --adapter; None without one.
+
+    Raises:
+        ModelError: There is no such file or model.
+    """
+    return None if name is None else _read_weights("adapter", name)
+
+
 def read_second_adapter(name: str | None) -> "Reference | None":
     """Return the entry of a recipe for --second-adapter; None without one.
 
@@ -157,6 +166,7 @@ RECIPE_OPTIONS = {
         RecipeOption("first_prompt", options.FirstPrompt),
         RecipeOption("first_seed", options.FirstSeed),
         RecipeOption("colour_transfer", options.ColourTransfer),
+        RecipeOption("colour_image", options.ColourImage, convert=_read_image),
         RecipeOption("colour_transfer_interval", options.ColourTransferInterval, convert=_split_interval),
         RecipeOption("crop", options.Crop, "center"),
         RecipeOption("strength", options.Strength),
@@ -172,7 +182,7 @@ RECIPE_OPTIONS = {
         RecipeOption("height", options.Side),
         RecipeOption("width", options.Side),
         RecipeOption("model", options.Model, "mini"),
-        RecipeOption("adapter", options.Adapter),
+        RecipeOption("adapter", options.Adapter, convert=read_adapter),
         RecipeOption("image_encoder", options.ImageEncoder),
         RecipeOption("second_adapter", options.SecondAdapter, convert=read_second_adapter),
         RecipeOption("second_image_encoder", options.SecondImageEncoder),
@@ -204,7 +214,7 @@ _IMAGE_OPTIONS = ("strength", "control", "inversion", "image_scale")
 _ANIMATION_OPTIONS = ("motion_adapter", "frames", "fps", "frame_weights")
 
 _STILL_OPTIONS = (
-    *("colour_transfer", "colour_transfer_interval", "hold_layout"),
+    *("colour_transfer", "colour_image", "colour_transfer_interval", "hold_layout"),
     *("shared", "first_prompt", "first_seed"),
     *("redux", "redux_blocks", "redux_scale", "redux_curve", "redux_model", "redux_image_encoder"),
 )

@@ -28,6 +28,7 @@ _NAMES = (
         "fuse",
         "hold_layout",
         "colour_transfer",
+        "colour_image",
         "colour_transfer_interval",
         "crop",
     ),

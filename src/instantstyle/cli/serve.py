@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from . import options
-from .recipe_options import model_changes, read_redux_model, read_second_adapter
+from .recipe_options import model_changes, read_adapter, read_redux_model, read_second_adapter
 
 if TYPE_CHECKING:
     from ..recipe_types import Control
@@ -97,7 +97,7 @@ def run(
     )
     settings = Settings(
         model=model,
-        adapter=adapter,
+        adapter=read_adapter(adapter),
         image_encoder=image_encoder,
         second_adapter=read_second_adapter(second_adapter),
         second_image_encoder=second_image_encoder,

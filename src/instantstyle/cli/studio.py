@@ -8,7 +8,7 @@ from typer import Option
 
 from . import options
 from .console import note
-from .recipe_options import model_changes, read_redux_model, read_second_adapter
+from .recipe_options import model_changes, read_adapter, read_redux_model, read_second_adapter
 
 EXAMPLES = ("instantstyle studio --browser",)
 
@@ -47,7 +47,7 @@ def run(
 
     settings = Settings(
         model=model,
-        adapter=adapter,
+        adapter=read_adapter(adapter),
         image_encoder=image_encoder,
         second_adapter=read_second_adapter(second_adapter),
         second_image_encoder=second_image_encoder,

@@ -9,6 +9,7 @@ from ..errors import JobError, suggest_nearest
 from . import options
 from .console import note
 from .mix import note_lost_bindings
+from .recipe_options import read_adapter
 
 Author = Annotated[str | None, Option(help="Author of the style.", rich_help_panel=options.OUTPUT)]
 Licence = Annotated[str | None, Option(help="Licence of the style.", rich_help_panel=options.OUTPUT)]
@@ -125,7 +126,7 @@ def run(
     check_request(checked, sources=sources)
     if bind:
         validate_blocks(blocks, bind)
-    styled = load_model(ModelParts(bind or model or "mini", adapter, image_encoder), device)
+    styled = load_model(ModelParts(bind or model or "mini", read_adapter(adapter), image_encoder), device)
     style = styled.style(
         references,
         content=[*(content or ()), *(content_image or ())] or None,

@@ -61,9 +61,12 @@ class CallRows:
             JobError: The pipeline's rows cannot be paired with twins.
             StyleError: There is nothing to share, or each prompt has a style of its own beside a replayed picture.
         """
-        share = check_hold_layout(hold_layout, given.loras or styles, given.shared, arguments, prompts)
+        is_several = takes_several_images(pipe)
+        share = check_hold_layout(
+            hold_layout, given.loras or styles, given.shared, arguments, prompts, several=is_several
+        )
         # Images of a prompt that begin with an inversion would be equal.
-        check_shared(given.shared, prompts * images, several=inversion is None and takes_several_images(pipe))
+        check_shared(given.shared, prompts * images, several=inversion is None and is_several)
         replayed = ReplayedRow.of(given.shared)
         check_styles_beside(replayed, styles)
         return cls(prompts, images, share, replayed, inversion)

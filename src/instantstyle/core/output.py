@@ -176,6 +176,9 @@ class CallRecord:
             *self.changes,
         ]
         fields: RecipeFields = {**(self.recipe_fields or {})}
+        adapter = self.styled.builder.adapter.checkpoint
+        if adapter and adapter.file and fields.get("adapter"):
+            fields["adapter"] = adapter.file
         if style is not None:
             conditionings = (style,) if isinstance(style, Style) else self.styles
             fields |= call_fields(conditionings, self.settings, self.styled, missing)
@@ -192,7 +195,7 @@ class CallRecord:
         if self.inversion is not None:
             fields |= inversion_fields(self.inversion, self.prompts[place] if self.prompts else None, missing)
         if self.colours is not None:
-            fields |= colour_fields(self.colours, fields, self.styled, missing)
+            fields |= colour_fields(self.colours, fields, missing)
         if "second_scale" not in fields:
             fields |= dict.fromkeys(("second_adapter", "second_image_encoder"))
         elif self.recipe_fields and not fields.get("second_adapter"):

@@ -359,11 +359,18 @@ def num_images(
         Number of prompts, and of images for each.
 
     Raises:
-        JobError: `prompt` is neither valid text nor a list of texts, or `per_prompt` is not a whole number from 1.
+        JobError: `prompt` is neither valid text nor a list of texts, `per_prompt` is not a whole number from 1, or
+            several videos of a prompt are asked for.
     """
     if not is_whole_number(per_prompt, at_least=1):
         raise JobError(f"num_images_per_prompt is {shorten(per_prompt)}; it must be a whole number from 1.")
     images = int(cast(int, per_prompt))
+    if (videos := arguments.get("num_videos_per_prompt")) not in (None, 1):
+        # diffusers' pipelines for videos set the number to 1 (0.42).
+        raise JobError(
+            f"num_videos_per_prompt={shorten(videos)} has no effect in diffusers, whose pipelines generate one video "
+            "for each prompt; leave it out, or give the prompt several times: prompt=[…, …]."
+        )
     if prompt is None:
         embeds = arguments.get("prompt_embeds")
         return 1 if embeds is None else len(embeds), images

@@ -181,25 +181,23 @@ def call_fields(
     if len(parts) == 1 and "" in by_adapter and not unrecorded:
         return style_fields(*by_adapter[""][0], missing)
     if not further or set(by_adapter) - {"", *further} or len(by_adapter) < len(parts) or unrecorded:
-        what = (
-            "an unconditional StyleConditioning, or one with a curve" if unrecorded else "several StyleConditionings"
-        )
-        missing.append(what)
+        if unrecorded:
+            missing.append("an unconditional StyleConditioning, or one with a curve")
+        else:
+            is_third = set(by_adapter) - {"", *further}
+            missing.append("a style of a third adapter" if is_third else "several StyleConditionings")
         return {}
     fields = style_fields(*by_adapter[""][0], missing) if "" in by_adapter else {}
     return fields | _second_fields(*by_adapter[further[0]][0], fields, missing)
 
 
-def colour_fields(
-    colours: OpenedColours, fields: RecipeFields, styled: "InstantStyle", missing: list[str]
-) -> RecipeFields:
-    """Return the recipe's fields of a colour transfer, which takes the colours of its one reference.
+def colour_fields(colours: OpenedColours, fields: RecipeFields, missing: list[str]) -> RecipeFields:
+    """Return the recipe's fields of a colour transfer.
 
     Args:
         colours: The transfer.
-        fields: The recipe's fields of the model and the styles of the call. Where no style has references, the picture
-            becomes the reference of a style with scale 0, which changes nothing.
-        styled: The model.
+        fields: The recipe's fields of the model and the styles of the call. The picture is named unless it is the
+            only one of their references.
         missing: Descriptions of what no field records; added to.
     """
     settings, file = colours.settings, colours.file
@@ -210,15 +208,12 @@ def colour_fields(
     if file is None:
         missing.append("latent_colours of a picture without a file (pass its path)")
         return {}
-    own: RecipeFields = {}
-    if "blocks" not in fields and "second_blocks" not in fields and styled.builder.reference_encoder is not None:
-        own = {"references": (file,), "blocks": "all", "scale": 0.0}
-    references = {**fields, **own}.get("references", ())
-    # References without a file are missing already.
-    if [reference.sha256 for reference in references] != [file.sha256] and (references or not missing):
-        missing.append("latent_colours of another picture than the one reference of the style")
-    interval = float(settings.start), float(settings.end)
-    return {**own, "colour_transfer": float(settings.guidance), "colour_transfer_interval": interval}
+    is_reference = [reference.sha256 for reference in fields.get("references", ())] == [file.sha256]
+    return {
+        "colour_transfer": float(settings.guidance),
+        "colour_image": None if is_reference else file,
+        "colour_transfer_interval": (float(settings.start), float(settings.end)),
+    }
 
 
 def inversion_fields(inversion: Inversion, prompt: str | None, missing: list[str]) -> RecipeFields:

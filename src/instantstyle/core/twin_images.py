@@ -18,7 +18,13 @@ from .row_layout import RowLayout
 
 
 def check_hold_layout(
-    share: object, styles: object, shared: object, arguments: PipelineArguments, prompts: int
+    share: object,
+    styles: object,
+    shared: object,
+    arguments: PipelineArguments,
+    prompts: int,
+    *,
+    several: bool,
 ) -> float:
     """Check the share of the steps in which unstyled twins hold the layout.
 
@@ -28,6 +34,7 @@ def check_hold_layout(
         shared: Its `SharedAttention`; None for none.
         arguments: Arguments of the pipeline.
         prompts: Number of prompts.
+        several: Whether the pipeline generates several images of a prompt.
 
     Returns:
         The share.
@@ -41,6 +48,11 @@ def check_hold_layout(
         return 0.0
     if shared is not None:
         raise JobError("hold_layout and SharedAttention both change self-attention; use one of them.")
+    if not several:
+        raise JobError(
+            "hold_layout generates a twin beside each image, and this pipeline generates one image or video of a "
+            "prompt; leave it out."
+        )
     if styles is None:
         raise JobError("hold_layout keeps the layout that an image has without its style, and there is no style.")
     if arguments.get("latents") is not None:

@@ -77,7 +77,7 @@ class FitChecker:
             StyleError: An adapter does not read the embeddings of a saved style, it was made with another image
                 encoder, or it is bound for other blocks.
         """
-        first = self._look_at(recipe.model, recipe.adapter, recipe.image_encoder)
+        first = self._look_at(recipe.model, recipe.adapter.name if recipe.adapter else None, recipe.image_encoder)
         # A style acts as it is bound with the other kind of adapter where there is no second adapter.
         kinds = first.list_kinds()[: 1 if recipe.second_adapter else None]
         own = (*recipe.references, *recipe.layout_references, *recipe.negative_references)

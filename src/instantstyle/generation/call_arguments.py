@@ -63,12 +63,12 @@ def image_arguments(pipe: "Pipeline", recipe: Recipe, sources: SourceCache) -> "
 
 
 def colour_arguments(recipe: Recipe, sources: SourceCache) -> "PipelineArguments":
-    """Return the argument that gives the colours of the reference to the latents."""
-    if not recipe.colour_transfer or not recipe.references:
+    """Return the argument that gives the colours of an image to the latents."""
+    if not recipe.colour_transfer or not (recipe.colour_image or recipe.references):
         return {}
     from ..core.latent_colours import INTERVAL, LatentColours
 
-    [file] = recipe.references
+    [file] = [recipe.colour_image] if recipe.colour_image else recipe.references
     check_colours(recipe, sources)
     start, end = recipe.colour_transfer_interval or INTERVAL
     return {"latent_colours": LatentColours(sources.read_image(file), recipe.colour_transfer, start, end)}

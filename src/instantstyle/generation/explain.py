@@ -101,9 +101,12 @@ def explain(
     """
     opened = OpenedRecipe.of(path, folders, device)
     if not (names := _name_styles(opened.before)):
-        redux = " beside references of FLUX.1 Redux, whose attention is not recorded"
-        redux = redux if opened.before.redux_references else ""
-        raise JobError(f"{path} was generated without a style{redux}; there is nothing to explain.")
+        others = {
+            "LoRA files in blocks, which have no attention of their own": opened.before.styling_loras,
+            "references of FLUX.1 Redux, whose attention is not recorded": opened.before.redux_references,
+        }
+        beside = "".join(f" beside {name}" for name, given in others.items() if given)
+        raise JobError(f"{path} was generated without a style{beside}; there is nothing to explain.")
     conditionings = prepare(opened.styled, opened.recipe, opened.sources).conditionings
     with opened.styled.record_attention() as maps:
         image, _ = opened.generate(on_step)

@@ -43,7 +43,7 @@ _SECOND_FIELDS = ("second_image_encoder", "second_references", "second_blocks", 
 _SECOND_STYLE_FIELDS = ("second_adapter", "second_image_encoder", "second_blocks", "second_scale")
 """Fields that act on the style of the references of a second adapter, which may be those of the first."""
 
-_TRANSFER_FIELDS = ("colour_transfer_interval",)
+_TRANSFER_FIELDS = ("colour_image", "colour_transfer_interval")
 """Fields that act on `colour_transfer`."""
 
 _FIRST_FIELDS = tuple(name for name in SET_FIELDS if name != "shared")
@@ -76,7 +76,7 @@ def list_unused_fields(recipe: Recipe) -> list[str]:
     """List the fields whose values have no effect, whatever they are."""
     names: list[str] = []
     if not recipe.references:
-        names += _REFERENCE_FIELDS
+        names += [name for name in _REFERENCE_FIELDS if name != "colour_transfer" or recipe.colour_image is None]
     if len(recipe.references) < 2:
         names += _SEVERAL_FIELDS
     if not recipe.references and not recipe.layout_references:
@@ -189,6 +189,8 @@ def check_weights(recipe: Recipe) -> None:
         elif name == "references" and recipe.combine == "subtract":
             idle = [files[0], *(files[1:] if len(files) == 2 else ())]
             why = "it has no other beside it on its side of the difference"
+        elif name == "references" and recipe.combine == "concat" and len({file.weight for file in files}) > 1:
+            idle, why = list(files), "combine concat has the tokens of all images side by side"
         else:
             idle, why = list(files) if len(files) == 1 else [], "there is no other beside it"
         if weighted := [file for file in idle if file.weight != 1]:
@@ -200,14 +202,41 @@ def check_weights(recipe: Recipe) -> None:
 def check_colours(recipe: Recipe, sources: "SourceCache") -> None:
     """Check that the reference whose colours a recipe transfers is an image; a saved style has no picture.
 
+    An image of its own is read as one, whatever its name.
+
     Raises:
         JobError: It is a saved style.
     """
     styles = [file for file in recipe.references if sources.resolve(file.name).kind == "style"]
-    if recipe.colour_transfer and styles:
+    if recipe.colour_transfer and recipe.colour_image is None and styles:
         raise JobError(
-            f"colour_transfer takes the colours of an image, and {styles[0].name} is a saved style; give an image."
+            f"colour_transfer takes the colours of an image, and {styles[0].name} is a saved style; give an image, or "
+            "name one as colour_image."
         )
+
+
+def check_references(recipe: Recipe, sources: "SourceCache") -> None:
+    """Check that the references of a recipe can be combined and changed as it says, which no model is needed for.
+
+    Raises:
+        JobError: They cannot.
+    """
+    files = (*recipe.references, *recipe.texture_references)
+    styles = [(file, sources.read_style(file)) for file in files if sources.resolve(file.name).kind == "style"]
+    if len(recipe.references) > 1 and recipe.combine != "average":
+        if saved := [file for file, _ in styles if file in recipe.references]:
+            raise JobError(
+                f"combine {recipe.combine} is for images, and {saved[0].name} is a saved style, which can be averaged "
+                "only; give images, or leave combine out."
+            )
+        negative = [sources.resolve(file.name).kind for file in recipe.negative_references]
+        if recipe.combine == "concat" and "image" in negative:
+            raise JobError(
+                "negative_references have the tokens of one image, and by combine concat the style has those of "
+                f"{len(recipe.references)}; leave one of them out."
+            )
+    if recipe.mask_quantile is not None and recipe.removal is None and "mask" not in [s.removal for _, s in styles]:
+        raise JobError("mask_quantile acts on removal mask only, and removal is not set; set it to mask.")
 
 
 def check_text(recipe: Recipe) -> None:
@@ -285,6 +314,7 @@ def check_request(*recipes: Recipe, sources: "SourceCache | None" = None, count:
     if sources is not None:
         for recipe in recipes:
             check_colours(recipe, sources)
+            check_references(recipe, sources)
         by_files = [find_idle_with_files(recipe, sources) for recipe in recipes]
 
         def acts(name: str, recipe: Recipe, idle: Collection[str]) -> bool:
@@ -308,7 +338,7 @@ def refuse_fields(names: Collection[str], has_second: bool = False) -> None:
     """
     faults: list[str] = []
     has_second = has_second or "second_adapter" in names
-    of_style = (*_REFERENCE_FIELDS, *_SCALE_FIELDS, *_STYLE_FIELDS, *ACTING_FIELDS)
+    of_style = {*_REFERENCE_FIELDS, *_SCALE_FIELDS, *_STYLE_FIELDS, *ACTING_FIELDS} - {"colour_transfer"}
     if style := [name for name in names if name in of_style or (has_second and name in _SECOND_STYLE_FIELDS)]:
         others = "" if {*style} - {*ACTING_FIELDS} else ", or a LoRA with blocks"
         others += "" if {*style} - {"crop", *TOKEN_FIELDS} else ", or with FLUX.1 redux_references"
@@ -326,8 +356,13 @@ def refuse_fields(names: Collection[str], has_second: bool = False) -> None:
             f"{' and '.join(second)} can only act with a second adapter and a reference, of which one is missing; add "
             "second_adapter, or a reference image or a saved style."
         )
+    if "colour_transfer" in names:
+        faults.append(
+            "colour_transfer can only act with the colours of an image, and there is none; add a reference image, or "
+            "colour_image."
+        )
     if transfer := [name for name in names if name in _TRANSFER_FIELDS]:
-        faults.append(f"{transfer[0]} can only act with colour_transfer, which is not set; add it.")
+        faults.append(f"{' and '.join(transfer)} can only act with colour_transfer, which is not set; add it.")
     if redux := [name for name in names if name in REDUX_FIELDS]:
         faults.append(
             f"{' and '.join(redux)} can only act on a reference of FLUX.1 Redux, and there is none; add "

@@ -12,6 +12,7 @@ from .adapter_fit import list_adapter_blocks
 from .model_parts import ModelParts
 from .sources import SourceCache
 from .validate import check_packages, find_family
+from .weights import check_weights
 
 if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
@@ -83,11 +84,14 @@ def load_model(
 
     Raises:
         ModelError: The model cannot be found or loaded.
-        ModelError: A LoRA, VAE or motion adapter does not fit, or is another file than the recipe was made with.
+        ModelError: A LoRA, VAE or motion adapter does not fit, or it or an adapter is another file than the recipe was
+            made with.
         CheckpointError: The adapter or image encoder does not fit.
         JobError: There is no such device.
     """
     device = pick_device(device)
+    if parts.adapter and not plain:
+        check_weights("adapter", parts.adapter)
     import torch
 
     from ..models import load
@@ -201,7 +205,7 @@ def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":
 
     planned = plan(
         recipe.model,
-        adapter=recipe.adapter,
+        adapter=recipe.adapter.name if recipe.adapter else None,
         image_encoder=recipe.image_encoder,
         blocks=list_adapter_blocks(recipe),
         device=device,

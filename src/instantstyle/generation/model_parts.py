@@ -23,7 +23,7 @@ class ModelParts:
     """
 
     model: str
-    adapter: str | None = None
+    adapter: Reference | None = None
     image_encoder: str | None = None
     second_adapter: Reference | None = None
     second_image_encoder: str | None = None
@@ -43,10 +43,11 @@ class ModelParts:
     @property
     def adapters(self) -> dict[str, Any]:
         """The arguments `adapter` and `image_encoder` of `models.load`: lists if there are two adapters."""
+        first = self.adapter.name if self.adapter else None
         if self.second_adapter is None:
-            return {"adapter": self.adapter, "image_encoder": self.image_encoder}
+            return {"adapter": first, "image_encoder": self.image_encoder}
         return {
-            "adapter": [self.adapter, self.second_adapter],
+            "adapter": [first, self.second_adapter],
             "image_encoder": [self.image_encoder, self.second_image_encoder],
         }
 

@@ -61,6 +61,8 @@ class Grid:
             return
         acting = {*(ACTING_FIELDS if self.base.styling_loras else ())}
         acting |= {"crop", *TOKEN_FIELDS} if any(cell.redux_references for cell in self.cells) else set()
+        if any(cell.colour_image for cell in self.cells):
+            acting |= {"colour_transfer", "colour_transfer_interval"}
         for axis in self.axes:
             if axis.field in STYLE_FIELDS and axis.field not in acting:
                 lora = ", or --lora FILE@BLOCKS" if axis.field in ACTING_FIELDS else ""

@@ -63,7 +63,7 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
     # Names in order of first use, so that the first error is that of the first file.
     for file in dict.fromkeys(file for recipe in recipes for file in recipe.style_files()):
         sources.read(file)
-    readers = {"mask": sources.read_mask, "image": sources.read_image}
+    readers = {"mask": sources.read_mask, "image": sources.read_image, "colour_image": sources.read_image}
     images = [(getattr(recipe, field), read) for recipe in recipes for field, read in readers.items()]
     images += [(file, sources.read_image) for recipe in recipes for file in recipe.redux_references]
     for file, read in dict.fromkeys((file, read) for file, read in images if file):

@@ -52,8 +52,8 @@ def read_weights(field: str, name: str) -> Reference:
 
     Args:
         field: The field of the recipe: one of `WEIGHT_FIELDS` that holds one file.
-        name: A file; of a VAE, of a motion adapter and of Redux also a folder in diffusers' layout or a hub id, of a
-            second adapter also a model of the registry, for the adapter of that one.
+        name: A file; of a VAE, of a motion adapter and of Redux also a folder in diffusers' layout or a hub id, of an
+            adapter also a model of the registry, for the adapter of that one.
 
     Raises:
         ModelError: There is no such file, folder, repository or model.
@@ -75,11 +75,33 @@ def weights_sha256(field: str, name: str) -> str | None:
         ModelError: There is no such file.
     """
     from ..loaders.weight_files import FINDERS
-    from ..models.registry import CARDS
 
-    if field == "second_adapter" and name in CARDS:
-        return None
+    if field in ("adapter", "second_adapter"):
+        from ..models.registry import CARDS
+        from ..models.resolve import check_adapter_file
+
+        if name in CARDS:
+            return None
+        check_adapter_file(name)
     return FINDERS[field](name).sha256()
+
+
+def check_weights(field: str, file: Reference) -> None:
+    """Check that a file of weights is the one that a recipe names.
+
+    Args:
+        field: The field of the recipe: one of `WEIGHT_FIELDS`.
+        file: The entry of the recipe.
+
+    Raises:
+        ModelError: There is no such file, or it has another SHA-256.
+    """
+    found = weights_sha256(field, file.name)
+    if file.sha256 not in (None, found):
+        raise ModelError(
+            f"{file.name} is another file than the image was generated with (its sha256 is {str(found)[:12]}…, "
+            f"expected {str(file.sha256)[:12]}…)."
+        )
 
 
 def locate_weights(field: str, file: Reference, folders: Sequence[Path]) -> str:

@@ -63,6 +63,7 @@ def _style_settings(recipe: Recipe) -> dict[str, object]:
         "Style removal": (recipe.removal or "subtract") if removes else None,
         "Style mask quantile": recipe.mask_quantile,
         "Style colour transfer": recipe.colour_transfer,
+        "Style colour image": recipe.colour_image.name if recipe.colour_image else None,
         "Style content scale": recipe.content_scale if removes else None,
         "Style blocks": format_selection(recipe.blocks),
         **(_second_settings(recipe) if recipe.second_adapter else {}),

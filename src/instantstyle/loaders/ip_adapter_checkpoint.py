@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..architectures import ARCHITECTURES, match_adapter_architecture
 from ..errors import CheckpointError
+from ..recipe_types import Reference
 from ..unet.architectures import AdapterInput, Architecture
 from ..unet.blocks import Layer
 from .projection_config import EMBEDDING_TYPES, ProjectionType, detect_projection
@@ -49,6 +50,8 @@ class IPAdapterCheckpoint:
 
     def __init__(self, state_dict: LazyStateDict, name: str) -> None:
         self.name = name
+        self.file: Reference | None = None
+        """Entry of a recipe for the file that was named; None for one of the registry, and for tensors in memory."""
         self._state_dict = state_dict
         # A dict as an ordered set.
         self._names_read: dict[str, None] = {}

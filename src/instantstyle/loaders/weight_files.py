@@ -30,6 +30,7 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "vae": (SUFFIX,),
     "motion_adapter": (SUFFIX, ".ckpt"),
     "model": (SUFFIX, ".ckpt"),
+    "adapter": (SUFFIX, ".bin"),
     "second_adapter": (SUFFIX, ".bin"),
     "redux_model": (SUFFIX, ".bin"),
 }
@@ -276,6 +277,7 @@ FINDERS: Mapping[str, Callable[[str | Path], WeightFile]] = {
     "loras": find_lora,
     "vae": find_vae,
     "motion_adapter": find_motion_adapter,
+    "adapter": find_adapter,
     "second_adapter": find_adapter,
     "redux_model": find_redux,
 }

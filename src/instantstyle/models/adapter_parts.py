@@ -110,6 +110,11 @@ class AdapterParts:
 
     def open_checkpoint(self) -> IPAdapterCheckpoint:
         """Open the adapter; fetch the registry's."""
+        if isinstance(self.adapter, str | Path):
+            checkpoint = IPAdapterCheckpoint.open(self.adapter)
+            name = str(self.adapter)
+            checkpoint.file = self.entry or Reference(name=name, sha256=find_adapter(name).sha256())
+            return checkpoint
         if self.adapter is not None:
             return IPAdapterCheckpoint.open(self.adapter)
         card = self.card

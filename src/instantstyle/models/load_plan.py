@@ -79,8 +79,21 @@ class LoadPlan:
     @property
     def num_bytes(self) -> int:
         """Memory of all weights, and of one style of each adapter. Activations are not included."""
-        second = (self.second.adapter_bytes or 0) + self.second.style_bytes if self.second else 0
-        return sum(planned.num_bytes for planned in self.weights) + self.style_bytes + second
+        styles = self.style_bytes + (self.second.style_bytes if self.second else 0)
+        return sum(planned.num_bytes for planned in (*self.weights, *self.second_weights)) + styles
+
+    @property
+    def second_files(self) -> Sequence[RequiredFile]:
+        """The files of the second adapter: its own, and those of an image encoder that the first has not."""
+        known = {(file.location, file.file) for file in self.files}
+        files = self.second.files if self.second else ()
+        return [file for file in files if file.part == "adapter" or (file.location, file.file) not in known]
+
+    @property
+    def second_weights(self) -> Sequence[PlannedFile]:
+        """Those of `second_files` with weights."""
+        weights = self.second.weights if self.second else ()
+        return [planned for planned in weights if planned.file in self.second_files]
 
 
 def plan(

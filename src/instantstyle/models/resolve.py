@@ -78,9 +78,8 @@ def resolve_card(model: str, adapter: AdapterSource | None = None) -> tuple[Mode
     card = find_card(model)
     other = CARDS.get(adapter) if isinstance(adapter, str) else None
     if other is None:
-        if isinstance(adapter, str | Path) and not os.path.exists(adapter):
-            nearest, folder = suggest_nearest(str(adapter), CARDS), Path(adapter).absolute().parent
-            raise ModelError(f"There is no adapter file {adapter}; looked in {folder}.{nearest}")
+        if isinstance(adapter, str | Path):
+            check_adapter_file(adapter)
         return card, adapter
     if other.adapter_repo is None:
         raise ModelError(f"The adapter of {adapter} fits that model only; name another or give a file.")
@@ -105,6 +104,23 @@ def resolve_card(model: str, adapter: AdapterSource | None = None) -> tuple[Mode
         adapter_architecture=other.architecture,
         features=other.features,
     ), None
+
+
+def check_adapter_file(adapter: str | Path) -> None:
+    """Check that there is a file of an adapter that is no name of the registry.
+
+    Raises:
+        ModelError: There is none.
+    """
+    if not str(adapter).strip():
+        raise ModelError(
+            "The name of the adapter is empty; give a file, or the name of a model for the adapter of that."
+        )
+    if os.path.isdir(adapter):
+        raise ModelError(f"{adapter} is a folder; name the file of the adapter in it.")
+    if not os.path.exists(adapter):
+        nearest, folder = suggest_nearest(str(adapter), CARDS), Path(adapter).absolute().parent
+        raise ModelError(f"There is no adapter file {adapter}; looked in {folder}.{nearest}")
 
 
 def _have_one_network(one: Architecture, other: Architecture) -> bool:

@@ -35,7 +35,7 @@ class Settings:
     """
 
     model: str = "mini"
-    adapter: str | None = None
+    adapter: Reference | None = None
     image_encoder: str | None = None
     second_adapter: Reference | None = None
     second_image_encoder: str | None = None
@@ -61,8 +61,8 @@ class Settings:
     @property
     def public_model(self) -> RecipeFields:
         """The recipe fields of the model as clients see them: without folders of this machine."""
-        names = ("adapter", "image_encoder", "second_image_encoder", "redux_image_encoder")
-        files = ("second_adapter", "vae", "redux_model")
+        names = ("image_encoder", "second_image_encoder", "redux_image_encoder")
+        files = ("adapter", "second_adapter", "vae", "redux_model")
         parts = {name: getattr(self, name) for name in names}
         weights: dict[str, Reference | None] = {name: getattr(self, name) for name in files}
         return {

@@ -123,7 +123,7 @@ TRANSFER_INTERVAL_FIELDS = ("colour_transfer_start", "colour_transfer_end")
 
 _FIELDS_WITHOUT_COMPONENT = (
     *("combine", "true_cfg_scale", "guidance_interval", "scheduler"),
-    *("layout_references", "negative_references", "mask"),
+    *("layout_references", "negative_references", "mask", "colour_image"),
     *("second_references", *SET_FIELDS),
 )
 """Fields of a recipe that the page keeps from a restored one."""

@@ -27,6 +27,15 @@ from .form_values import (
 from .image_store import ImageStore, display_name
 from .settings import Settings
 
+_DROPPED = {
+    "references": "reference",
+    "texture_references": "image of the texture",
+    "content_references": "image of the content",
+    "redux_references": "image beside the prompt",
+    "image": "photo",
+}
+"""What an image that is dropped on the page is, by the field of the recipe that it fills."""
+
 
 @dataclass(frozen=True)
 class RestoredForm:
@@ -67,11 +76,10 @@ def restore_form(recipe: Recipe, settings: Settings, store: ImageStore) -> Resto
         name: _find_shown(getattr(resolved, name))
         for name in ("texture_references", "content_references", "redux_references")
     }
-    remarks = [
-        f"{display_name(file.name)} is not among the stored references; drop it as the "
-        f"{'photo' if file == recipe.image else 'reference'}."
-        for file in missing
-    ]
+    remarks = [_describe_missing(file, recipe) for file in missing]
+    if recipe.colour_image in missing:
+        # Else the colours would be those of the reference.
+        recipe = recipe.replace(colour_image=None, colour_transfer=None, colour_transfer_interval=None)
     photo = resolved.image and resolved.image.name
     removes_content = bool(recipe.content or recipe.content_references) or recipe.removal in WORDLESS
     values = FormValues(
@@ -165,6 +173,16 @@ def _resolve_files(recipe: Recipe, store: ImageStore) -> tuple[Recipe, list[Refe
     return kept.map_files(lambda file: file.model_copy(update={"name": str(found[file])}), FILE_FIELDS), missing
 
 
+def _describe_missing(file: Reference, recipe: Recipe) -> str:
+    """Say where on the page a file that is not stored can be dropped."""
+    named = {name: getattr(recipe, name) for name in FILE_FIELDS}
+    field = next(name for name, value in named.items() if file in (value if isinstance(value, tuple) else (value,)))
+    advice = (
+        f"drop it as the {_DROPPED[field]}" if field in _DROPPED else "the page has no field for it: it is left out"
+    )
+    return f"{display_name(file.name)} is not among the stored references; {advice}."
+
+
 def _list_differences(recipe: Recipe, settings: Settings) -> Iterator[str]:
     if recipe.image and not recipe.inversion:
         name = display_name(recipe.image.name)
@@ -217,7 +235,8 @@ def _loaded_dtype(settings: Settings) -> str:
 
 def _describe_part(value: str | Reference | tuple[Lora, ...] | None) -> str:
     if isinstance(value, Reference):
-        return f"{display_name(value.name)} ({str(value.sha256)[:12]}…)"
+        digest = f" ({value.sha256[:12]}…)" if value.sha256 else ""
+        return f"{display_name(value.name)}{digest}"
     if isinstance(value, tuple):
         return " and ".join(f"{_describe_part(lora)} × {lora.weight:g}{lora.place}" for lora in value) or "none"
     return value or "the default"

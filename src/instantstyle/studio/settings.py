@@ -33,7 +33,7 @@ class Settings:
     """Model, address and files of a studio. By default it listens on the loopback address only."""
 
     model: str = "mini"
-    adapter: str | None = None
+    adapter: Reference | None = None
     image_encoder: str | None = None
     second_adapter: Reference | None = None
     second_image_encoder: str | None = None

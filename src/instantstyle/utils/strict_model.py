@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from difflib import get_close_matches
 from functools import cache
 from itertools import islice
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 MAX_ERRORS = 10
 """Largest number of errors of a recipe that a message describes."""
+
+
+_IS_NESTED: ContextVar[bool] = ContextVar("_IS_NESTED", default=False)
+"""Whether a model is being validated, so that those in it leave their errors to it."""
 
 
 class StrictModel(BaseModel):
@@ -38,18 +43,24 @@ class StrictModel(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _raise_job_error(cls, fields: object, validate: Callable[[object], Self]) -> Self:
+        if _IS_NESTED.get():
+            return validate(fields)
         label = cls.label or cls.__name__
         if faults := list(islice(find_faults(fields, _list_flags(cls)), MAX_ERRORS)):
             raise JobError(f"{label} is invalid: {'; '.join(faults)}.")
+        nested = _IS_NESTED.set(True)
         try:
             return validate(fields)
         except ValidationError as error:
-            known = list(cls.model_fields)
             errors = _merge_alternatives(error.errors(include_url=False), fields)
-            details = "; ".join(_describe_error(each, known, cls.aliases) for each in errors[:MAX_ERRORS])
+            details = "; ".join(
+                _describe_error(each, _list_known(cls, each["loc"]), cls.aliases) for each in errors[:MAX_ERRORS]
+            )
             more = f"; and {len(errors) - MAX_ERRORS} more" if len(errors) > MAX_ERRORS else ""
             invalid = dict.fromkeys(str(each["loc"][0]) for each in errors if each["loc"])
             raise JobError(f"{label} is invalid: {details}{more}.", fields=invalid) from None
+        finally:
+            _IS_NESTED.reset(nested)
 
 
 @cache
@@ -67,6 +78,14 @@ def _list_models(annotation: object) -> list[type[StrictModel]]:
     if isinstance(annotation, type) and issubclass(annotation, StrictModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _list_models(part)]
+
+
+def _list_known(model: type[StrictModel], place: tuple[int | str, ...]) -> list[str]:
+    """List the fields beside a place in a model: its own, or those of the models in one of them."""
+    field = model.model_fields.get(str(place[0])) if len(place) > 1 else None
+    if field is None:
+        return list(model.model_fields)
+    return [name for part in _list_models(field.annotation) for name in part.model_fields]
 
 
 def _merge_alternatives(errors: "Sequence[ErrorDetails]", fields: object) -> "list[ErrorDetails]":
@@ -115,7 +134,8 @@ def _describe_error(error: "ErrorDetails", known: list[str], aliases: Mapping[st
     if error["type"] == "extra_forbidden":
         # Short names are those of options and sweeps; files and requests have the names of fields.
         aliases = {alias: name for alias, name in aliases.items() if name in known}
-        near = [aliases[field]] if field in aliases else get_close_matches(field, [*known, *aliases], n=1)
+        name = str(error["loc"][-1])
+        near = [aliases[name]] if name in aliases else get_close_matches(name, [*known, *aliases], n=1)
         return f"there is no field {field}{f' (perhaps {aliases.get(near[0], near[0])})' if near else ''}"
     if error["type"] == "missing":
         return f"{field} is missing"
