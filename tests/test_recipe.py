@@ -74,7 +74,7 @@ def test_a_recipe_is_frozen():
         ({"version": 2}, "version is 2"),
         ({"guidance_interval": (0.8, 0.2)}, r"guidance_interval is \(0.8, 0.2\), should begin no later"),
         ({"guidance_interval": (0.8, 1.2)}, r"guidance_interval.1 is 1.2"),
-        ({"guidance_interval": (0.8,)}, r"guidance_interval.1 is missing"),
+        ({"guidance_interval": (0.8,)}, r"guidance_interval is \(0.8,\), should be two numbers, such as 0.2 and 0.8"),
         ({"start": 0.9, "end": 0.1}, "begin at 0.9 of the steps and end at 0.1; start must not be greater"),
         ({"removal": "clean"}, "'clean' reads no words, and content is given"),
         ({"num_inference_step": 3}, "no field num_inference_step .perhaps num_inference_steps"),
@@ -250,7 +250,7 @@ def test_json_beyond_the_limits_is_refused_in_a_short_line(text):
         ),
         ({"blocks": 3}, "blocks is 3, should be a valid string or a valid tuple or a valid dictionary."),
         ({"content_scale": 20.0}, "content_scale is 20.0, should be less than or equal to 10."),
-        ({"guidance_interval": [0.5]}, "guidance_interval.1 is missing."),
+        ({"guidance_interval": [0.5]}, "guidance_interval is [0.5], should be two numbers, such as 0.2 and 0.8."),
     ],
 )
 def test_a_value_that_fits_no_alternative_is_described_once_at_its_place(fields, message):

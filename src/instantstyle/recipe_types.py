@@ -1,7 +1,8 @@
 """Types of the fields of a `Recipe`: choices, ranges, and the files that it names."""
 
 import json
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
@@ -53,6 +54,13 @@ def _validate_order(interval: tuple[float, float]) -> tuple[float, float]:
     return interval
 
 
+def _validate_pair(interval: object) -> object:
+    given = cast("Sequence[object]", interval)
+    if isinstance(interval, list | tuple) and len(given) != 2:
+        raise ValueError("should be two numbers, such as 0.2 and 0.8")
+    return given
+
+
 def _validate_words(text: str) -> str:
     if not text.strip():
         raise ValueError("should have words, not only white space")
@@ -62,7 +70,9 @@ def _validate_words(text: str) -> str:
 # 10 is above every value known to be useful and low enough to catch a misplaced decimal point.
 Weight = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-FractionInterval = Annotated[tuple[Fraction, Fraction], AfterValidator(_validate_order)]
+FractionInterval = Annotated[
+    tuple[Fraction, Fraction], AfterValidator(_validate_order), BeforeValidator(_validate_pair)
+]
 MAX_SIDE = 16384
 """Largest width or height of an image, in px."""
 

@@ -268,8 +268,8 @@ def test_a_guidance_interval_changes_the_image_and_is_in_the_recipe(generate):
     ("words", "reason"),
     [
         (("--guidance-interval", "0.8:0.2"), "guidance_interval is ['0.8', '0.2'], should begin no later"),
-        (("--guidance-interval", "half"), "guidance_interval.0 is 'half'"),
-        (("--guidance-interval", "0.5"), "guidance_interval.1 is missing"),
+        (("--guidance-interval", "half"), "guidance_interval is ['half'], should be two numbers, such as 0.2 and 0.8"),
+        (("--guidance-interval", "0.5"), "guidance_interval is ['0.5'], should be two numbers, such as 0.2 and 0.8"),
         (("--style", "ink.png", "--weight", 1, "--weight", 2), "2 --weight for 1 --style"),
         (("--style", "ink.png", "--start", 0.9, "--end", 0.1), "begin at 0.9 of the steps and end at 0.1"),
         (("--style", "ink.png", "--mask", "nowhere.png"), "nowhere.png does not exist"),
