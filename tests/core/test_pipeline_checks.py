@@ -15,8 +15,9 @@ from PIL import Image
 from transformers import CLIPImageProcessorPil, CLIPTokenizer
 
 from instantstyle import InstantStyle, JobError, ModelError, StyleError
+from instantstyle.core.call_inputs import num_images
 from instantstyle.core.output_checks import check_output
-from instantstyle.core.pipeline_checks import num_images, supported_arguments
+from instantstyle.core.pipeline_checks import supported_arguments
 from instantstyle.core.prompt_checks import describe_size
 from instantstyle.core.text_encoder import expand_inverted_tokens
 from instantstyle.errors import PromptWarning, SizeWarning

@@ -15,7 +15,7 @@ from .documentation import LANGUAGES, PAGES, ROOT, ExampleFailed, find_examples,
 REASONS = {
     "installs packages": 6,
     "needs SDXL's weights": 17,
-    "needs FLUX.1's weights": 7,
+    "needs FLUX.1's weights": 8,
     "needs SD3.5's weights": 1,
     "needs SDXL's weights and the package hidiffusion": 1,
     "needs the weights of SD1.5 and of a motion adapter": 3,

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from .call_inputs import call_inputs, takes_several_images
 from .call_styles import CallStyles
 from .inversion import Inversion
 from .latent_colours import OpenedColours, with_latent_colours
-from .pipeline_checks import call_inputs, takes_several_images
 from .protocols import Pipeline, PipelineArguments
 from .replayed_row import ReplayedRow, begin_with, check_styles_beside
 from .row_layout import RowLayout

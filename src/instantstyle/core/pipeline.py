@@ -26,6 +26,7 @@ from .adapters import (
 )
 from .attention.decoupled import Fuse
 from .attention_maps import AttentionMaps
+from .call_inputs import check_one_style_each, make_generators, num_images
 from .call_rows import CallRows
 from .call_styles import CallStyles, read_mask_of, resolve_blocks, resolve_conditionings
 from .conditioning import MaskLike, StyleConditioning, check_without_style, read_file_once
@@ -46,13 +47,10 @@ from .pipeline_call import unwrap_compiled
 from .pipeline_checks import (
     check_arguments,
     check_methods,
-    check_one_style_each,
     check_pipeline,
     check_steps,
     default_argument,
     list_timesteps,
-    make_generators,
-    num_images,
     supported_arguments,
 )
 from .pipeline_state import PipelineState

@@ -1,25 +1,20 @@
-"""Checks before a call of a diffusers pipeline: its interface, its arguments and seeds."""
+"""Checks before a call of a diffusers pipeline: its interface, its arguments and steps."""
 
 # torch's annotations are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import inspect
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, cast
-
-import torch
 
 from ..errors import JobError, ModelError, StyleError, suggest_nearest
 from ..imaging.control_image import check_draws_step
 from ..unet.blocks import TRANSFORMER_STAGES
 from ..utils.numbers import is_finite_number, is_whole_number, read_numbers
 from ..utils.text import find_text_fault, shorten
-from .conditioning import StyleConditioning
 from .protocols import Pipeline, PipelineArguments, find_network, is_transformer, network_of
 from .row_layout import RowLayout, find_known_class, unknown_pipeline_error
-from .style import Style
 
 
 def check_pipeline(pipe: object, row_layout: RowLayout | None) -> None:
@@ -96,19 +91,19 @@ def check_arguments(
         JobError: The pipeline has no argument of a name, or a number is out of range.
         StyleError: An option of the pipeline replaces the processors of a style.
     """
-    known = _parameters(pipe.__call__)
+    known = list_parameters(pipe.__call__)
     for name, value in arguments.items():
         if "ip_adapter_image" in name and value is not None:
             raise JobError(f"{name} is for diffusers' own IP-Adapter; pass the reference as style=.")
-        if name not in known and not _takes_any_name(pipe.__call__):
-            others = [*known, *_parameters(own_call)]
+        if name not in known and not takes_any_name(pipe.__call__):
+            others = [*known, *list_parameters(own_call)]
             nearest = INSTEAD.get(name) or suggest_nearest(ALIASES.get(name, name), others)
             raise JobError(f"{type(pipe).__name__} has no argument {name!r}.{nearest}")
     if is_styled:
         _check_processor_options(pipe, arguments)
-    if _uses_free_noise(pipe) and isinstance(arguments.get("generator"), list | tuple):
-        raise _one_generator_error(pipe)
-    _check_texts(arguments)
+    if uses_free_noise(pipe) and isinstance(arguments.get("generator"), list | tuple):
+        raise one_generator_error(pipe)
+    check_texts(arguments)
     _check_numbers(pipe, arguments)
     _check_frames(pipe, arguments)
     steps = arguments.get("num_inference_steps")
@@ -150,25 +145,27 @@ def _check_frames(pipe: Pipeline, arguments: PipelineArguments) -> None:
             raise JobError(f"num_frames is {shorten(count)}; it must be a whole number from 1.")
     else:
         count = len(cast("Sequence[object]", video)) if isinstance(video, list | tuple) else 1
-    if count > limit and not _uses_free_noise(pipe):
+    if count > limit and not uses_free_noise(pipe):
         raise JobError(
             f"The video has {count} frames, and the motion adapter has positions for {limit}: generate at most "
             f"{limit}, or call pipe.enable_free_noise() for longer videos."
         )
 
 
-def _uses_free_noise(pipe: object) -> bool:
+def uses_free_noise(pipe: object) -> bool:
+    """Whether a pipeline generates long videos by FreeNoise, which diffusers turns on for a pipeline."""
     return bool(getattr(pipe, "free_noise_enabled", False))
 
 
-def _one_generator_error(pipe: object) -> JobError:
+def one_generator_error(pipe: object) -> JobError:
+    """Build the error for several videos or generators in a call with FreeNoise."""
     return JobError(
         f"{type(pipe).__name__} with FreeNoise takes one generator and one prompt: generate one video a call, with "
         "seed= or a generator that is not in a list."
     )
 
 
-def _check_texts(arguments: PipelineArguments) -> None:
+def check_texts(arguments: PipelineArguments) -> None:
     """Check the texts among the arguments, such as `negative_prompt`: tokenizers refuse half surrogates."""
     for name, value in arguments.items():
         texts = cast("list[object]", value) if isinstance(value, list | tuple) else [value]
@@ -262,155 +259,18 @@ def default_argument(pipe: Pipeline, name: str) -> Any:
 
 def supported_arguments(pipe: Pipeline, arguments: PipelineArguments) -> dict[str, Any]:
     """Keep the arguments that the pipeline has: image-to-image takes its size from the image, for example."""
-    known = _parameters(pipe.__call__)
+    known = list_parameters(pipe.__call__)
     return {name: value for name, value in arguments.items() if name in known}
 
 
-def takes_several_images(pipe: Pipeline) -> bool:
-    """Whether a pipeline generates several images of a prompt; those for videos and some editors do not."""
-    return "num_images_per_prompt" in _parameters(pipe.__call__) or _takes_any_name(pipe.__call__)
-
-
-def call_inputs(
-    pipe: Pipeline, prompt: str | Sequence[str] | None, per_prompt: int, generators: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the arguments of a call beside the caller's own, without those that the pipeline has not.
-
-    Args:
-        pipe: The pipeline to call.
-        prompt: One prompt or several; None for none.
-        per_prompt: Images for each prompt.
-        generators: `{"generator": [...]}`, or nothing where the caller passes a generator.
-
-    Raises:
-        JobError: The pipeline takes no prompt, or one image only.
-    """
-    if _uses_free_noise(pipe):
-        prompts = [prompt] if prompt is None or isinstance(prompt, str) else prompt
-        if len(prompts) * per_prompt > 1:
-            raise _one_generator_error(pipe)
-        # Equal to a list of this one generator, which torch.randperm does not take.
-        prompt, generators = prompts[0], {name: each[0] for name, each in generators.items()}
-    inputs = {"prompt": prompt, "num_images_per_prompt": per_prompt, **generators}
-    if _takes_any_name(pipe.__call__):
-        return inputs
-    known = _parameters(pipe.__call__)
-    missing = [name for name in inputs if name not in known]
-    if prompt is not None and "prompt" in missing:
-        raise JobError(f"{type(pipe).__name__} takes no prompt; leave it out.")
-    if per_prompt > 1 and "num_images_per_prompt" in missing and "num_videos_per_prompt" not in known:
-        raise JobError(f"{type(pipe).__name__} generates one image for each prompt; leave num_images_per_prompt out.")
-    if "num_videos_per_prompt" in known:
-        if per_prompt > 1:
-            # diffusers' pipelines for videos set the number to 1 (0.42).
-            raise JobError(
-                f"{type(pipe).__name__} generates one video for each prompt; leave num_images_per_prompt out, or give "
-                "the prompt several times: prompt=[…, …]."
-            )
-        inputs["num_videos_per_prompt"] = inputs.pop("num_images_per_prompt")
-    return {name: value for name, value in inputs.items() if name in known}
-
-
-def check_one_style_each(styles: object, prompts: int) -> None:
-    """Check that each prompt has its style, where there are several.
-
-    Args:
-        styles: A style, one for each prompt, or conditionings; None for none.
-        prompts: Number of prompts.
-
-    Raises:
-        StyleError: The numbers differ.
-    """
-    if styles is None or isinstance(styles, Style):
-        return
-    entries = cast("Sequence[Style | StyleConditioning]", styles)
-    groups = [each.styles for each in entries if isinstance(each, StyleConditioning)] or [entries]
-    for count in map(len, groups):
-        if count not in (1, prompts):
-            raise StyleError(
-                f"{prompts} prompt{'s' * (prompts > 1)} and {count} styles: give one style for each prompt, or one "
-                "for all; to mix styles, use Style.mix, or StyleConditioning to add them up."
-            )
-
-
-def _parameters(call: Callable[..., object]) -> list[str]:
+def list_parameters(call: Callable[..., object]) -> list[str]:
+    """List the names of the arguments of a call."""
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [name for name, parameter in inspect.signature(call).parameters.items() if parameter.kind in named]
 
 
-def _takes_any_name(call: Callable[..., object]) -> bool:
+def takes_any_name(call: Callable[..., object]) -> bool:
     """Whether a call has `**kwargs` that it uses: those of diffusers' pipelines hold deprecated names only."""
     kinds = (parameter.kind for parameter in inspect.signature(call).parameters.values())
     own = not (getattr(inspect.unwrap(call), "__module__", None) or "").startswith("diffusers.")
     return own and inspect.Parameter.VAR_KEYWORD in kinds
-
-
-def num_images(
-    prompt: str | Sequence[str] | None, per_prompt: object, arguments: PipelineArguments
-) -> tuple[int, int]:
-    """Count the images of a call.
-
-    Args:
-        prompt: One prompt or several; None where the caller passes `prompt_embeds`.
-        per_prompt: `num_images_per_prompt`, a whole number from 1.
-        arguments: The pipeline's other arguments.
-
-    Returns:
-        Number of prompts, and of images for each.
-
-    Raises:
-        JobError: `prompt` is neither valid text nor a list of texts, `per_prompt` is not a whole number from 1, or
-            several videos of a prompt are asked for.
-    """
-    if not is_whole_number(per_prompt, at_least=1):
-        raise JobError(f"num_images_per_prompt is {shorten(per_prompt)}; it must be a whole number from 1.")
-    images = int(cast(int, per_prompt))
-    if (videos := arguments.get("num_videos_per_prompt")) not in (None, 1):
-        # diffusers' pipelines for videos set the number to 1 (0.42).
-        raise JobError(
-            f"num_videos_per_prompt={shorten(videos)} has no effect in diffusers, whose pipelines generate one video "
-            "for each prompt; leave it out, or give the prompt several times: prompt=[…, …]."
-        )
-    if prompt is None:
-        embeds = arguments.get("prompt_embeds")
-        return 1 if embeds is None else len(embeds), images
-    if isinstance(prompt, Mapping):
-        raise JobError(
-            "prompt maps frames to words (FreeNoise), and a recipe holds one prompt for all frames: generate in a "
-            "using block, with styled.using(…) as pipe: pipe({0: …})."
-        )
-    texts = cast(object, [prompt] if isinstance(prompt, str) else prompt)
-    if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) for text in texts):
-        raise JobError(f"prompt is {shorten(prompt)}; it is words, or a list of these.")
-    _check_texts({"prompt": prompt})
-    return len(texts), images
-
-
-def make_generators(seed: object, arguments: PipelineArguments, count: int) -> tuple[list[int], dict[str, Any]]:
-    """Make one random generator for each image.
-
-    Generators are on the CPU, so that an image depends on neither batch nor device.
-
-    Args:
-        seed: Seed of the first image, 0 to 2⁶³ − 1; image i gets `seed + i`. None draws a new seed.
-        arguments: The pipeline's other arguments.
-        count: Number of images.
-
-    Returns:
-        The seeds, and `{"generator": [...]}` for the pipeline; both empty where the caller passes a generator.
-
-    Raises:
-        JobError: The seed is out of range, or there are a seed and a generator.
-    """
-    if arguments.get("generator") is not None:
-        if seed is not None:
-            raise JobError(f"seed={shorten(seed)} and a generator exclude each other; give one of them.")
-        return [], {}
-    if seed is None:
-        seed = secrets.randbelow(2**32)
-    elif not is_whole_number(seed, at_least=0) or (seed := int(cast(int, seed))) >= 2**63:
-        raise JobError(f"seed is {shorten(seed)}; it must be a whole number from 0 to 2⁶³ − 1, or None for a new one.")
-    if seed + count > 2**63:
-        raise JobError(f"seed {seed} and {count} images need seeds up to {seed + count - 1}; the largest is 2⁶³ − 1.")
-    seeds = [seed + i for i in range(count)]
-    return seeds, {"generator": [torch.Generator("cpu").manual_seed(each) for each in seeds]}
