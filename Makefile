@@ -107,7 +107,7 @@ $(STUDIES): study-%: .venv/.installed-dev
 
 study-table: .venv/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m training.mini.table mini -o training/mini/results/table.json \
-		--references 60 --asked 4
+		--references 100 --asked 5
 
 screenshots: .venv/.installed-dev
 	$(BIN)/python -m tests.studio.screenshots docs/images
