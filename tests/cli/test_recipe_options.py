@@ -14,7 +14,7 @@ from instantstyle.recipe import FIELD_ALIASES, Recipe
 def test_every_option_fills_a_field_of_a_recipe():
     fields = {FIELD_ALIASES.get(name, name) for name in RECIPE_OPTIONS if name != "weight"}
     # The image to start from is an argument of `restyle`; the rest is filled in when an image is generated.
-    assert Recipe.model_fields.keys() - fields == {"image", "version", "versions", "dtype"}
+    assert Recipe.model_fields.keys() - fields == {"image", "model_sha256", "version", "versions", "dtype"}
     assert fields <= Recipe.model_fields.keys()
 
 
