@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from instantstyle import load
 from instantstyle.batch import ManifestError, read_manifest
 from instantstyle.errors import RequestWarning
 from instantstyle.imaging.png_metadata import read_recipe
 
-from ..parity.flux import make_adapter, make_flux, make_instantx_adapter, make_siglip
+from ..parity.flux import make_flux, make_instantx_adapter, make_siglip, save_flux
 
 SMALL = ("--width", 64, "--height", 48, "--steps", 2, "--seed", 1)
 
@@ -25,12 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The model was trained on images 
 def flux(tmp_path_factory, tokenizer_folder, image_encoder) -> Path:
     """A folder with a small pipeline, an adapter of XLabs' kind and its image encoder."""
     folder = tmp_path_factory.mktemp("flux")
-    pipe = make_flux(tokenizer_folder)
-    pipe.save_pretrained(folder)
-    image_encoder.save_pretrained(folder / "image_encoder")
-    parts = make_adapter(pipe.transformer)
-    tensors = {f"{part}.{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
-    save_file(tensors, folder / "ip-adapter_flux.safetensors")
+    save_flux(folder, tokenizer_folder, image_encoder)
     return folder
 
 

@@ -14,7 +14,7 @@ from instantstyle.models.registry import CARDS
 
 from ..models.conftest import hub as hub
 from ..models.original_layout import narrow_conversion, write_flux
-from ..parity.flux import WIDTH, make_adapter, make_flux
+from ..parity.flux import WIDTH, save_flux
 
 SMALL = ("--width", 64, "--height", 48, "--steps", 2, "--seed", 1)
 
@@ -25,13 +25,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:The model was trained on images 
 def folder(tmp_path_factory, tokenizer_folder, image_encoder) -> Path:
     """A folder as FLUX.1-dev's with a single file for the transformer's weights, an adapter and its image encoder."""
     folder = tmp_path_factory.mktemp("flux")
-    pipe = make_flux(tokenizer_folder)
-    pipe.save_pretrained(folder)
+    pipe = save_flux(folder, tokenizer_folder, image_encoder)
     (folder / "transformer" / "diffusion_pytorch_model.safetensors").unlink()
-    image_encoder.save_pretrained(folder / "image_encoder")
-    parts = make_adapter(pipe.transformer)
-    tensors = {f"{part}.{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
-    save_file(tensors, folder / "ip-adapter_flux.safetensors")
     save_file(write_flux(pipe.transformer.state_dict()), folder / "flux1-dev.safetensors")
     return folder
 

@@ -15,6 +15,7 @@ from diffusers import (
 )
 from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
 from PIL import Image
+from safetensors.torch import save_file
 from transformers import (
     CLIPTextModel,
     CLIPTokenizer,
@@ -114,6 +115,17 @@ def make_adapter(transformer: Any) -> dict[str, dict[str, torch.Tensor]]:
         "norm.bias": random_weights(WIDTH, seed=103),
     }
     return {"image_proj": projection, "ip_adapter": layers}
+
+
+def save_flux(folder: Path, tokenizer_folder: Path, image_encoder: Any) -> FluxPipeline:
+    """Save a small pipeline with an adapter of XLabs' kind and its image encoder in one folder, and return it."""
+    pipe: Any = make_flux(tokenizer_folder)
+    pipe.save_pretrained(folder)
+    image_encoder.save_pretrained(folder / "image_encoder")
+    parts = make_adapter(pipe.transformer)
+    tensors = {f"{part}.{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
+    save_file(tensors, folder / "ip-adapter_flux.safetensors")
+    return pipe
 
 
 def make_siglip() -> SiglipVisionModel:

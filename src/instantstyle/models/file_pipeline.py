@@ -1,7 +1,5 @@
 """The pipeline of a single-file checkpoint, with the parts that the file lacks."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,6 +7,7 @@ from torch import nn
 
 from ..errors import ModelError
 from ..utils.hub import fetch_file
+from ..utils.library_logging import hide_warnings
 from ..utils.text import join_first
 from .network import import_diffusers_class
 from .pipeline_files import find_pipeline_variant, read_index
@@ -38,6 +37,8 @@ def load_file(card: ModelCard, base: ModelCard, dtype: torch.dtype) -> "Diffusio
         ModelError: The tensors of the file are not those of the base's transformer, or some are missing.
         Exception: Whatever diffusers raises for damaged files.
     """
+    from diffusers.utils import logging
+
     if base.folder.is_dir():
         folder = base.folder
         pipeline = import_diffusers_class(read_index(folder)["_class_name"])
@@ -49,7 +50,8 @@ def load_file(card: ModelCard, base: ModelCard, dtype: torch.dtype) -> "Diffusio
     for error in find_file_conflicts(card):
         raise error
     parts = _load_parts(card, base, folder, dtype) if "transformer" in card.held else {}
-    with _hide_warnings():
+    # Of modules to keep in float32, also where there are none, and of tensors that are not used.
+    with hide_warnings(logging):
         pipe = pipeline.from_single_file(
             card.pipeline, config=str(folder), torch_dtype=dtype, local_files_only=True, **parts
         )
@@ -77,16 +79,3 @@ def _load_parts(card: ModelCard, base: ModelCard, folder: "Path", dtype: torch.d
         **dict.fromkeys(card.held),
     )
     return {name: part for name, part in rest.components.items() if part is not None}
-
-
-@contextmanager
-def _hide_warnings() -> Iterator[None]:
-    """Hide what diffusers says of modules to keep in float32, also where there are none, and of unused tensors."""
-    from diffusers.utils import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)

@@ -12,6 +12,7 @@ from ..errors import InstantStyleError, ModelError
 from ..recipe_types import RecipeFields, Reference
 from ..synthetic.vocabulary import explain_unknown_prompt
 from ..utils.hub import fetch_file, why_unreachable
+from ..utils.library_logging import hide_warnings
 from ..utils.text import one_line
 from .adapter_parts import (
     AdapterLike,
@@ -199,7 +200,10 @@ def load_pipeline(card: ModelCard, dtype: torch.dtype) -> "DiffusionPipeline":
     Raises:
         ModelError: diffusers cannot load it.
     """
-    with _hide_torchvision_warning():
+    from transformers.utils import logging
+
+    # torchvision is not needed.
+    with hide_warnings(logging):
         import_diffusers_class("StableDiffusionXLPipeline")
     try:
         pipe = _load_folder(card, dtype) if card.base is None else load_file(card, card.base, dtype)
@@ -259,19 +263,6 @@ def _load_unet(card: ModelCard, dtype: torch.dtype) -> "UNet2DConditionModel":
     unet = unet_class.from_config(unet_class.load_config(config)).to(dtype)
     unet.load_state_dict(load_file(fetch_file(card.unet.repo, card.unet.file, card.unet.revision)))
     return unet.eval()
-
-
-@contextmanager
-def _hide_torchvision_warning() -> Iterator[None]:
-    """Hide the warning of transformers that torchvision, which is not needed, is missing."""
-    from transformers.utils import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 @contextmanager
