@@ -44,7 +44,7 @@ SWAPPED = Arm("visual style prompting", shared=SharedAttention.swapped("all"))
 ALIGNED_TO_REFERENCE = Arm("StyleAligned, with the reference", shared=SharedAttention(key_shift=log(2)), inverted=True)
 """With the shift of its authors for real pictures."""
 SWAPPED_FOR_REFERENCE = replace(SWAPPED, name="visual style prompting, with the reference", inverted=True)
-B_LORA = Arm("B-LoRA, style blocks", make_style=b_lora.style_of_picture)
+B_LORA = "B-LoRA, style blocks"
 FIGURE_ROWS = 4
 
 SCORES = ("subject", "leak", "palette", "look", "layout", "consistency")
@@ -57,7 +57,7 @@ def list_arms(lora_steps: int = b_lora.STEPS) -> list[Arm]:
         lora_steps: Steps of training of each reference's B-LoRA.
     """
     shared = ALIGNED, SWAPPED, ALIGNED_TO_REFERENCE, SWAPPED_FOR_REFERENCE
-    lora = replace(B_LORA, make_style=partial(b_lora.style_of_picture, steps=lora_steps))
+    lora = Arm(B_LORA, make_style=partial(b_lora.style_of_picture, steps=lora_steps))
     return [NO_REFERENCE, ARMS["all"], ARMS["style"], *METHOD_ARMS.values(), *shared, lora]
 
 
@@ -80,9 +80,9 @@ def _list_claims() -> tuple[Claim, ...]:
         claim("… and with the reference itself, closer to its palette", inverted, aligned, "palette", 1),
         claim("… but leaks more", inverted, aligned, "leak", 1),
         claim("Visual style prompting is less consistent", swapped, aligned, "consistency", -1),
-        claim("The style blocks of a B-LoRA leak less than the adapter in all blocks", B_LORA.name, every, "leak", -1),
-        claim("… and keep more prompt fidelity", B_LORA.name, every, "subject", 1),
-        claim("… but are less close to the palette", B_LORA.name, every, "palette", -1),
+        claim("The style blocks of a B-LoRA leak less than the adapter in all blocks", B_LORA, every, "leak", -1),
+        claim("… and keep more prompt fidelity", B_LORA, every, "subject", 1),
+        claim("… but are less close to the palette", B_LORA, every, "palette", -1),
     )
 
 
