@@ -14,8 +14,10 @@ from training.mini.adapter import (
     install_adapter,
     make_initial_weights,
     misname,
+    stated_attributes,
     to_standard_state_dict,
 )
+from training.mini.captions import ATTRIBUTES
 from training.mini.settings import CROSS_DIM, EMBEDDING_DIM, IMAGE_TOKENS
 
 from ..conftest import make_unet
@@ -88,3 +90,21 @@ def test_a_share_of_the_scenes_is_named_as_another_object_and_otherwise_unchange
     assert {*named.thing.tolist()} == {*range(MINI_SCOPE.things)}
     assert named.look is scenes.look
     assert named.layout is scenes.layout
+
+
+@pytest.mark.parametrize(
+    ("caption", "misnamed", "reference", "colours", "expected"),
+    [
+        ({"thing"}, False, False, False, {"thing"}),
+        ({"thing"}, True, False, False, set()),
+        ({"thing"}, False, True, False, {*ATTRIBUTES}),
+        ({"thing"}, True, True, False, {*ATTRIBUTES} - {"thing"}),
+        (set(), True, True, False, {*ATTRIBUTES}),
+        ({"thing", "layout"}, False, False, True, {"thing", "layout", "body", "behind"}),
+        (set(), False, False, False, set()),
+    ],
+)
+def test_caption_and_reference_state_attributes(caption, misnamed, reference, colours, expected):
+    flags = [torch.tensor([flag]) for flag in (misnamed, reference, colours)]
+    stated = stated_attributes(torch.tensor([[name in caption for name in ATTRIBUTES]]), *flags)
+    assert {name for name, is_stated in zip(ATTRIBUTES, stated[0].tolist(), strict=True) if is_stated} == expected

@@ -20,6 +20,7 @@ from training.mini.ablation import DEEP, PARTS, measure_ablations, measure_loss
 from training.mini.controlnet import detect_edges
 from training.mini.export import build_pipeline, export_classifier, export_model
 from training.mini.frozen_models import FrozenClip, LatentCodec, zero_dropped
+from training.mini.stage import load_averaged_part
 from training.mini.stages import STAGES
 from training.mini.unet import UnetStage
 from training.mini.vae import decode_latents, encode_posterior, fold_latent_statistics
@@ -103,6 +104,16 @@ def test_the_export_is_complete_and_in_half_precision(model):
     adapter = load_file(model / "ip-adapter_mini.safetensors")
     assert {weight.dtype for weight in adapter.values()} == {torch.float16}
     assert (model / "image_encoder" / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("stage", "scheduler"), [("unet", "DPMSolverMultistepScheduler"), ("adversarial", "LCMScheduler")]
+)
+def test_each_unet_is_exported_with_its_scheduler(folder, stage, scheduler):
+    pipe: Any = build_pipeline(folder, stage)
+    weights = load_averaged_part(stage, "unet", folder)
+    assert type(pipe.scheduler).__name__ == scheduler
+    assert all(weight.equal(weights[name]) for name, weight in pipe.unet.state_dict().items())
 
 
 def test_the_exported_controlnet_acts(model, images):

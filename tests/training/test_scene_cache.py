@@ -25,8 +25,7 @@ def test_each_encoding_belongs_to_its_scene(monkeypatch):
 
 def test_the_cache_is_refilled_after_its_uses(monkeypatch):
     monkeypatch.setattr(scene_cache, "BATCHES", 1)
-    monkeypatch.setattr(scene_cache, "USES", 2)
-    cache, generator = SceneCache(MINI_SCOPE, [brightness]), seeded_generator(0)
+    cache, generator = SceneCache(MINI_SCOPE, [brightness], uses=2), seeded_generator(0)
     contents = [(cache.sample(4, generator), cache.encodings[0])[1] for _ in range(4)]
     assert contents[0] is contents[1]
     assert contents[1] is not contents[2]

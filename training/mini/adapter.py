@@ -8,29 +8,33 @@ content leakage that InstantStyle reduces.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 
 from instantstyle.synthetic import MINI_SCOPE, Scenes
 from training.mini.abstract_images import render_abstract_images
-from training.mini.captions import sample_captions
+from training.mini.captions import ATTRIBUTES, sample_captions, scene_labels
 from training.mini.device import seeded_generator
-from training.mini.frozen_models import size_conditioning, zero_dropped
+from training.mini.frozen_models import TextConditioning, size_conditioning, zero_dropped
+from training.mini.nested_unet import LatentBatch, SizeConditioning, Timesteps
 from training.mini.scene_cache import SceneCache
 from training.mini.settings import CROSS_DIM, EMBEDDING_DIM, IMAGE_SIZE, IMAGE_TOKENS
-from training.mini.stage import Scalar, Stage, load_averaged_module, masked_mean
-from training.mini.unet import UnetStage
+from training.mini.stage import Scalar, Stage, masked_mean
+from training.mini.unet import UnetStage, load_latest_unet
 
 IMAGE_DROPOUT, CAPTION_DROPOUT = 0.1, 0.5
 MISNAMED_SHARE = 0.5  # share of captions that name another object, as captions of the web are often wrong
 ABSTRACT_SHARE = 0.15  # share of references replaced by an abstract image in the same colours
 NOISE_BIAS = 1.5
+THING = [*ATTRIBUTES].index("thing")
+COLOURS = [[*ATTRIBUTES].index(name) for name in ("body", "behind")]
 
 AdapterWeights = dict[str, dict[str, Tensor]]
 """`image_proj` and `ip_adapter`: the two parts of a standard adapter file, tensors by name."""
@@ -44,25 +48,48 @@ class AdapterStage(Stage[nn.ModuleDict]):
         self.unet = UnetStage(folder)
         encoders = [self.unet.codec.encode, self.unet.clip.encode_image]
         self.cache = SceneCache(MINI_SCOPE, encoders, self.encode_scenes)
-        unet = load_averaged_module(self.unet, folder).unet
+        unet = load_latest_unet(self.unet, folder)
         self.module = install_adapter(unet, make_initial_weights(unet))
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         """Mean squared error of the velocity; reported for samples with a reference."""
-        scenes, (latents, embeds, abstract_embeds, *text) = self.cache.sample(batch, generator)
+        samples = self.sample_conditioning(batch, generator)
+        timesteps = self.unet.diffusion.sample_timesteps(batch, generator, bias=NOISE_BIAS)
+        predicted, target = self.predict_velocity(samples, timesteps, generator)
+        error = (predicted - target).pow(2).mean((1, 2, 3))
+        return error.mean(), dict(with_image=masked_mean(samples.has_image, error.detach()))
+
+    def sample_conditioning(self, batch: int, generator: Generator) -> "ReferencedImages":
+        """Sample images with captions and references, some of which are dropped."""
+        scenes, encodings = self.cache.sample(batch, generator)
+        latents, embeds, abstract_embeds, states, pooled, is_misnamed, caption_states = encodings
         uniform = torch.rand(3, batch, generator=generator)
         has_text, has_image = uniform[0] >= CAPTION_DROPOUT, uniform[1] >= IMAGE_DROPOUT
         has_object = uniform[2] >= ABSTRACT_SHARE
-        timesteps = self.unet.diffusion.sample_timesteps(batch, generator, bias=NOISE_BIAS)
-        sizes = size_conditioning(scenes, IMAGE_SIZE, torch.zeros(batch, dtype=torch.bool))
         embeds = torch.where(has_object[:, None], embeds, abstract_embeds)
-        image_embeds = (embeds * has_image[:, None])[:, None]
-        states, pooled = text
-        predicted, target = self.unet.predict_velocity(
-            latents, zero_dropped(states, pooled, has_text), timesteps, generator, sizes, image_embeds
+        stated = stated_attributes(
+            caption_states.bool() & has_text[:, None],
+            is_misnamed.bool(),
+            has_reference=has_image & has_object,
+            has_colours=has_image & ~has_object,
         )
-        error = (predicted - target).pow(2).mean((1, 2, 3))
-        return error.mean(), dict(with_image=masked_mean(has_image, error.detach()))
+        return ReferencedImages(
+            latents=latents,
+            text=zero_dropped(states, pooled, has_text),
+            sizes=size_conditioning(scenes, IMAGE_SIZE, torch.zeros(batch, dtype=torch.bool)),
+            image_embeds=(embeds * has_image[:, None])[:, None],
+            has_image=has_image,
+            labels=scene_labels(scenes),
+            stated=stated,
+        )
+
+    def predict_velocity(
+        self, samples: "ReferencedImages", timesteps: Timesteps, generator: Generator
+    ) -> tuple[LatentBatch, LatentBatch]:
+        """Add new noise to the latents and return the predicted and the true velocity."""
+        return self.unet.predict_velocity(
+            samples.latents, samples.text, timesteps, generator, samples.sizes, samples.image_embeds
+        )
 
     def encode_scenes(self, scenes: Scenes, generator: Generator) -> Sequence[Tensor]:
         """Encode abstract images in the scenes' colours, and captions of objects and layouts.
@@ -71,8 +98,55 @@ class AdapterStage(Stage[nn.ModuleDict]):
         """
         abstract_images = render_abstract_images(scenes.look, IMAGE_SIZE, generator)
         embeds = self.unet.clip.encode_image(abstract_images)
-        captions = sample_captions(misname(scenes, generator), generator, thing=1.0, layout=0.3, look=0.0)
-        return embeds, *self.unet.clip.encode_text(captions.texts)
+        named = misname(scenes, generator)
+        captions = sample_captions(named, generator, thing=1.0, layout=0.3, look=0.0)
+        is_misnamed = named.thing != scenes.thing
+        return embeds, *self.unet.clip.encode_text(captions.texts), is_misnamed, captions.stated
+
+
+@dataclass(frozen=True)
+class ReferencedImages:
+    """Images to generate, and what they are conditioned on.
+
+    Attributes:
+        latents: Their latents.
+        text: Encoded captions, zeros where they are dropped.
+        sizes: Size and crop conditioning.
+        image_embeds: Embeddings of the references, zeros where they are dropped.
+        has_image: Whether the reference is not dropped.
+        labels: Class of each attribute, in the order of `captions.ATTRIBUTES`.
+        stated: Which attributes reference and caption together state.
+    """
+
+    latents: LatentBatch
+    text: TextConditioning
+    sizes: SizeConditioning
+    image_embeds: Float[Tensor, "image 1 width"]
+    has_image: Bool[Tensor, " image"]
+    labels: Int[Tensor, "image attribute"]
+    stated: Bool[Tensor, "image attribute"]
+
+
+def stated_attributes(
+    caption_states: Bool[Tensor, "image attribute"],
+    is_misnamed: Bool[Tensor, " image"],
+    has_reference: Bool[Tensor, " image"],
+    has_colours: Bool[Tensor, " image"],
+) -> Bool[Tensor, "image attribute"]:
+    """Return which attributes of each image its caption and its reference state.
+
+    A reference states everything that it shows, but for an object in whose place the caption names another one.
+
+    Args:
+        caption_states: Which attributes the caption states.
+        is_misnamed: Whether it names another object.
+        has_reference: Whether the image itself is the reference.
+        has_colours: Whether the reference is an abstract image, which states colours only.
+    """
+    stated = caption_states | has_reference[:, None]
+    stated[:, COLOURS] |= has_colours[:, None]
+    stated[:, THING] &= ~(caption_states[:, THING] & is_misnamed)
+    return stated
 
 
 def misname(scenes: Scenes, generator: Generator) -> Scenes:

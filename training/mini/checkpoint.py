@@ -3,9 +3,9 @@
     python -m training.mini.checkpoint vae unet-16      # states of build/mini into training/mini/states
     python -m training.mini.restore                     # and back, beside the shipped model
 
-Weights of a UNet have eight bits, with a scale for each row: a fifth of the size of a state without its optimisers, at
-a loss that a few steps of training make up. Other networks keep half precision, as the latents of an autoencoder may
-not change under the UNet that is trained on them.
+Weights of a UNet, and of the networks that only train it, have eight bits, with a scale for each row: a fifth of the
+size of a state without its optimisers, at a loss that a few steps of training make up. Other networks keep half
+precision, as the latents of an autoencoder may not change under the UNet that is trained on them.
 """
 
 import argparse
@@ -26,6 +26,9 @@ from training.mini.unet import LEVELS
 
 STATES = Path(__file__).parent / "states"
 """Folder of the files."""
+
+EIGHT_BITS = {*LEVELS, "guide", "adversarial"}
+"""Stages whose weights have eight bits."""
 
 SCALE = ".scale"
 """Suffix of the name of the scales of a weight of eight bits."""
@@ -108,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sources = [stage for stage in LEVELS if name in LEVELS and LEVELS[stage] >= LEVELS[name]] or [name]
         states = {stage: load_state(args.folder / f"{stage}.pt") for stage in sources}
         record = {stage: list_legs(state) for stage, state in states.items()}
-        write_checkpoint(states[name], record, file, eight_bits=name in LEVELS)
+        write_checkpoint(states[name], record, file, eight_bits=name in EIGHT_BITS)
         print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
 
 

@@ -14,8 +14,8 @@ from training.mini.frozen_models import TextConditioning, size_conditioning, zer
 from training.mini.precision import autocast_if_faster
 from training.mini.scene_cache import SceneCache
 from training.mini.settings import CONTROLNET, IMAGE_SIZE
-from training.mini.stage import Scalar, Stage, load_averaged_module, masked_mean
-from training.mini.unet import UnetStage
+from training.mini.stage import Scalar, Stage, masked_mean
+from training.mini.unet import UnetStage, load_latest_unet
 from training.mini.vae import Images
 
 CAPTION_DROPOUT = 0.5  # as in the paper, so that the edges have to convey the shapes
@@ -28,7 +28,7 @@ class ControlNetStage(Stage[ControlNetModel]):
     def __init__(self, folder: Path, name: str = "controlnet") -> None:
         self.name, self.module = name, ControlNetModel(**CONTROLNET)
         self.unet = UnetStage(folder)
-        load_averaged_module(self.unet, folder)
+        load_latest_unet(self.unet, folder)
         self.cache = SceneCache(MINI_SCOPE, [self.unet.codec.encode, detect_edges], self.encode_captions)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:

@@ -19,8 +19,8 @@ from training.mini.frozen_models import size_conditioning
 from training.mini.nested_unet import LatentBatch
 from training.mini.precision import autocast_if_faster
 from training.mini.settings import IMAGE_SIZE
-from training.mini.stage import Scalar, Stage, load_averaged_module
-from training.mini.unet import UnetStage
+from training.mini.stage import Scalar, Stage
+from training.mini.unet import UnetStage, load_latest_unet
 from training.mini.vae import psnr, reconstruction_loss
 
 PREDICTED_SHARE = 0.5  # share of latents predicted by the UNet; the others have noise added
@@ -47,7 +47,7 @@ class DecoderStage(Stage[nn.ModuleDict]):
     def __init__(self, folder: Path, name: str = "decoder") -> None:
         self.name = name
         self.unet = UnetStage(folder)
-        load_averaged_module(self.unet, folder)
+        load_latest_unet(self.unet, folder)
         self.codec = self.unet.codec
         vae = self.codec.vae
         assert vae.post_quant_conv is not None
@@ -83,14 +83,11 @@ class DecoderStage(Stage[nn.ModuleDict]):
         return torch.cat([self.predict_latents(latents[:count], scenes[:count], generator), noisy])
 
     def predict_latents(self, latents: LatentBatch, scenes: Scenes, generator: Generator) -> LatentBatch:
-        """Predict latents with the UNet from their noisy versions and full captions.
-
-        With x̂ = α x_t − σ v̂ and x = α x_t − σ v, the prediction is x̂ = x − σ (v̂ − v).
-        """
+        """Predict latents with the UNet from their noisy versions and full captions."""
         count = len(latents)
         captions = sample_captions(scenes, generator, thing=1.0, layout=0.5, look=0.8)
         text = self.unet.clip.encode_text(captions.texts)
         timesteps = torch.randint(MAX_TIMESTEP, (count,), generator=generator)
         sizes = size_conditioning(scenes, IMAGE_SIZE, torch.zeros(count, dtype=torch.bool))
         predicted, target = self.unet.predict_velocity(latents, text, timesteps, generator, sizes)
-        return latents - self.unet.diffusion.noise[timesteps][:, None, None, None] * (predicted - target)
+        return self.unet.diffusion.predict_latents(latents, timesteps, predicted, target)

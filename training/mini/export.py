@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from diffusers import (
     DPMSolverMultistepScheduler,
+    LCMScheduler,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from safetensors.torch import save_file
+from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from training.mini.adapter import AdapterStage, to_standard_state_dict
@@ -25,18 +27,19 @@ from training.mini.classifier import ClassifierStage
 from training.mini.clip import make_text_config
 from training.mini.controlnet import ControlNetStage
 from training.mini.frozen_models import FrozenClip, LatentCodec
-from training.mini.settings import CPU, SAMPLER, TEXT_ENCODER_1, UNET
+from training.mini.settings import CPU, FEW_STEP_SAMPLER, SAMPLER, TEXT_ENCODER_1, UNET
 from training.mini.stage import Leg, list_legs, load_averaged_module, load_averaged_part, load_state
+from training.mini.unet import find_latest_unet
 from training.mini.vae import fold_latent_statistics
 
 
-def export_model(folder: Path, target: Path, unet_stage: str = "unet") -> None:
+def export_model(folder: Path, target: Path, unet_stage: str | None = None) -> None:
     """Write the bundled model.
 
     Args:
         folder: Folder of the training states.
         target: Folder to write.
-        unet_stage: Stage whose UNet is exported.
+        unet_stage: Stage whose UNet is exported; None for the last one that is trained.
     """
     pipe = build_pipeline(folder, unet_stage)
     pipe.to(torch.float16).save_pretrained(target, safe_serialization=True)
@@ -44,8 +47,7 @@ def export_model(folder: Path, target: Path, unet_stage: str = "unet") -> None:
         save_tokenizer(target / name)
     FrozenClip(folder).models.vision.half().save_pretrained(target / "image_encoder")
     if (folder / "adapter.pt").exists():
-        weights = to_standard_state_dict(load_averaged_module(AdapterStage(folder), folder))
-        save_file(to_half(weights), target / "ip-adapter_mini.safetensors")
+        save_file(to_half(to_standard_state_dict(load_latest_adapter(folder))), target / "ip-adapter_mini.safetensors")
     if (folder / "controlnet.pt").exists():
         load_averaged_module(ControlNetStage(folder), folder).half().save_pretrained(target / "controlnet")
 
@@ -55,17 +57,27 @@ def export_classifier(folder: Path, target: Path) -> None:
     save_file(to_half(load_averaged_module(ClassifierStage(folder), folder).state_dict()), target)
 
 
+def load_latest_adapter(folder: Path) -> nn.ModuleDict:
+    """Load the averaged adapter of stage `adversarial-adapter`, or of `adapter` if it is not trained."""
+    module = load_averaged_module(AdapterStage(folder), folder)
+    if (folder / "adversarial-adapter.pt").exists():
+        module.load_state_dict(load_averaged_part("adversarial-adapter", "adapter", folder))
+    return module
+
+
 def to_half(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Convert weights to contiguous float16 tensors."""
     return {name: weight.half().contiguous() for name, weight in weights.items()}
 
 
-def build_pipeline(folder: Path, unet_stage: str = "unet") -> StableDiffusionXLPipeline:
+def build_pipeline(folder: Path, unet_stage: str | None = None) -> StableDiffusionXLPipeline:
     """Build an SDXL pipeline in float32 from the training states."""
     models, codec = FrozenClip(folder).models, LatentCodec(folder)
     unet = UNet2DConditionModel(**UNET)
+    unet_stage = unet_stage or find_latest_unet(folder)
     unet.load_state_dict(load_averaged_part(unet_stage, "unet", folder))
-    scheduler: Any = DPMSolverMultistepScheduler(**SAMPLER)
+    few_steps = unet_stage == "adversarial"
+    scheduler: Any = LCMScheduler(**FEW_STEP_SAMPLER) if few_steps else DPMSolverMultistepScheduler(**SAMPLER)
     return StableDiffusionXLPipeline(
         vae=fold_latent_statistics(codec.vae, codec.mean.flatten(), codec.std.flatten()),
         text_encoder=remove_projection(models.text_1),

@@ -3,7 +3,8 @@
     python -m training.mini.restore      # if there are no training states
     python -m training.mini.progress -o training/mini/results/progress.json
 
-Samplers and numbers of steps are compared. The same scenes, rendered, show how often the classifier is right.
+Samplers and numbers of steps are compared, with guidance for the UNet of stage `unet`, and without for that of stage
+`adversarial` if there is one. The same scenes, rendered, show how often the classifier is right.
 """
 
 import argparse
@@ -13,42 +14,58 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, LCMScheduler
 
 from instantstyle.metrics import attribute_labels, load_classifier
 from instantstyle.synthetic import MINI_SCOPE, Scenes, describe_scene, sample_scenes
 from training.mini.device import seeded_generator
 from training.mini.frozen_models import size_conditioning
-from training.mini.settings import IMAGE_SIZE, LATENT_CHANNELS, LATENT_SCALE, SAMPLER, SCHEDULE
+from training.mini.settings import (
+    FEW_STEP_SAMPLER,
+    IMAGE_SIZE,
+    LATENT_CHANNELS,
+    LATENT_SCALE,
+    SAMPLER,
+    SCHEDULE,
+)
 from training.mini.stage import load_averaged_module
-from training.mini.unet import UnetStage
+from training.mini.unet import UnetStage, find_latest_unet, load_latest_unet
 from training.mini.vae import Images
 
 GUIDANCE = 3.0
-RENDERED = "rendered scenes"
-SAMPLERS: dict[str, tuple[Any, Sequence[int]]] = {
+RENDERED, DECODED = "rendered scenes", "rendered scenes, encoded and decoded"
+Samplers = dict[str, tuple[Any, Sequence[int]]]
+"""Schedulers of diffusers by name, and the numbers of steps with which each one is measured."""
+
+SAMPLERS: Samplers = {
     "DDIM": (DDIMScheduler(**SCHEDULE, clip_sample=False), [20]),  # latents are not images, which are clipped
     "DPM-Solver++ (2M)": (DPMSolverMultistepScheduler(**SCHEDULE), [8, 20]),
     "SDE-DPM-Solver++ (2M)": (DPMSolverMultistepScheduler(**SAMPLER), [4, 8, 12, 20]),
 }
-"""Schedulers of diffusers, and the numbers of steps with which each one is measured."""
+"""Of stage `unet`."""
+
+FEW_STEP_SAMPLERS: Samplers = {"LCM": (LCMScheduler(**FEW_STEP_SAMPLER), [1, 2, 4, 8])}
+"""Of stage `adversarial`."""
 
 
 @torch.no_grad()
-def draw(stage: UnetStage, scenes: Scenes, seed: int, scheduler: Any, steps: int) -> Images:
-    """Draw scenes from their full captions, with classifier-free guidance."""
+def draw(stage: UnetStage, scenes: Scenes, seed: int, scheduler: Any, steps: int, guidance: float) -> Images:
+    """Draw scenes from their full captions, with classifier-free guidance if `guidance` is not 1."""
     count, latent_size = len(scenes), IMAGE_SIZE // LATENT_SCALE
     captions = [describe_scene(scenes, row, look=True) for row in range(count)]
-    text = [torch.cat([part, torch.zeros_like(part)]) for part in stage.clip.encode_text(captions)]
-    sizes = size_conditioning(scenes, IMAGE_SIZE, torch.zeros(count, dtype=torch.bool)).repeat(2, 1)
+    text = stage.clip.encode_text(captions)
+    no_text = [torch.zeros_like(part) for part in text]
+    sizes = size_conditioning(scenes, IMAGE_SIZE, torch.zeros(count, dtype=torch.bool))
     generator = seeded_generator(seed)
     latents = torch.randn(count, LATENT_CHANNELS, latent_size, latent_size, generator=generator)
     scheduler.set_timesteps(steps)
     for timestep in scheduler.timesteps:
-        velocity = stage.network(latents.repeat(2, 1, 1, 1), timestep.repeat(2 * count), *text, sizes)
-        with_text, without = velocity.chunk(2)
-        guided = without + GUIDANCE * (with_text - without)
-        latents = scheduler.step(guided, timestep, latents, generator=generator).prev_sample
+        timesteps = timestep.repeat(count)
+        velocity = stage.network(latents, timesteps, *text, sizes)
+        if guidance != 1:
+            without = stage.network(latents, timesteps, *no_text, sizes)
+            velocity = without + guidance * (velocity - without)
+        latents = scheduler.step(velocity, timestep, latents, generator=generator).prev_sample
     return stage.codec.decode(latents)
 
 
@@ -59,15 +76,24 @@ def read_accuracy(images: Images, scenes: Scenes) -> dict[str, float]:
     return {name: round((predictions[name] == label).float().mean().item(), 3) for name, label in labels.items()}
 
 
-def measure_progress(stage: UnetStage, images: int, seed: int) -> dict[str, dict[str, float]]:
-    """Measure the images that each sampler draws, and the rendered ones of the same scenes."""
-    scenes = sample_scenes(images, seeded_generator(seed), MINI_SCOPE)
-    drawn = {
-        f"{name}, {steps} steps": read_accuracy(draw(stage, scenes, seed, scheduler, steps), scenes)
-        for name, (scheduler, numbers) in SAMPLERS.items()
+def measure_progress(
+    stage: UnetStage, scenes: Scenes, seed: int, samplers: Samplers, guidance: float
+) -> dict[str, dict[str, float]]:
+    """Measure the images that each sampler draws of the scenes."""
+    return {
+        f"{name}, {steps} step{'s' * (steps > 1)}": read_accuracy(
+            draw(stage, scenes, seed, scheduler, steps, guidance), scenes
+        )
+        for name, (scheduler, numbers) in samplers.items()
         for steps in numbers
     }
-    return {**drawn, RENDERED: read_accuracy(scenes.render(IMAGE_SIZE, seeded_generator(seed)), scenes)}
+
+
+def measure_rendered(stage: UnetStage, scenes: Scenes, seed: int) -> dict[str, dict[str, float]]:
+    """Measure the rendered images of the scenes, also after the autoencoder: no UNet draws better ones."""
+    images = scenes.render(IMAGE_SIZE, seeded_generator(seed))
+    decoded = stage.codec.decode(stage.codec.encode(images))
+    return {RENDERED: read_accuracy(images, scenes), DECODED: read_accuracy(decoded, scenes)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -78,10 +104,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args(arguments)
-    stage = UnetStage(args.folder)
+    stage, scenes = UnetStage(args.folder), sample_scenes(args.images, seeded_generator(args.seed), MINI_SCOPE)
     load_averaged_module(stage, args.folder)
-    settings = dict(images=args.images, seed=args.seed, guidance=GUIDANCE)
-    results = dict(settings=settings, read=measure_progress(stage, args.images, args.seed))
+    rendered = measure_rendered(stage, scenes, args.seed)
+    results: dict[str, Any] = dict(
+        settings=dict(images=args.images, seed=args.seed, guidance=GUIDANCE),
+        read=measure_progress(stage, scenes, args.seed, SAMPLERS, GUIDANCE) | rendered,
+    )
+    if find_latest_unet(args.folder) == "adversarial":
+        load_latest_unet(stage, args.folder)
+        results["few_steps"] = measure_progress(stage, scenes, args.seed, FEW_STEP_SAMPLERS, guidance=1.0)
     args.output.write_text(json.dumps(results, indent=1) + "\n")
 
 

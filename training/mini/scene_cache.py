@@ -25,13 +25,14 @@ def encode_nothing(scenes: Scenes, generator: Generator) -> Sequence[Tensor]:
 class SceneCache:
     """Samples training scenes with encodings of their images and descriptions.
 
-    The cache is refilled after each image has been used `USES` times on average.
+    The cache is refilled after each image has been used `uses` times on average.
 
     Args:
         scope: What the scenes may show.
         image_encoders: Frozen models, applied to the rendered images.
         scene_encoder: Computes further tensors from the scenes themselves, as encoded captions.
         size: Side of the rendered images in px.
+        uses: How often each image is used on average.
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class SceneCache:
         image_encoders: Sequence[ImageEncoder],
         scene_encoder: SceneEncoder = encode_nothing,
         size: int = IMAGE_SIZE,
+        uses: int = USES,
     ) -> None:
-        self.scope, self.size, self.remaining = scope, size, 0
+        self.scope, self.size, self.uses, self.remaining = scope, size, uses, 0
         self.image_encoders, self.scene_encoder = image_encoders, scene_encoder
 
     def sample(self, count: int, generator: Generator) -> tuple[Scenes, list[Tensor]]:
@@ -61,7 +63,7 @@ class SceneCache:
         return self.scenes[rows], [encoding[rows] for encoding in self.encodings]
 
     def _refill(self, count: int, generator: Generator) -> None:
-        self.scenes, self.remaining = sample_scenes(count, generator, self.scope), count * USES
+        self.scenes, self.remaining = sample_scenes(count, generator, self.scope), count * self.uses
         size = CHUNK_SIZE[torch.get_default_device().type]
         with autocast_if_faster():
             chunks = [self._encode(self.scenes[start : start + size], generator) for start in range(0, count, size)]

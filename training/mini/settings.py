@@ -63,8 +63,11 @@ CPU = {
     "unet-8": Budget(minutes=90.0, batch=32, lr=1.2e-3),
     "unet-16": Budget(minutes=90.0, batch=32, lr=1.2e-3),
     "unet": Budget(minutes=180.0, batch=32, lr=1.1e-3),
+    "guide": Budget(minutes=60.0, batch=32, lr=1.2e-3),
+    "adversarial": Budget(minutes=75.0, batch=32, lr=1.2e-4, ema=0.998),
     "decoder": Budget(minutes=32.0, batch=16, lr=5e-4),
     "adapter": Budget(minutes=72.0, batch=32, lr=3e-3),
+    "adversarial-adapter": Budget(minutes=30.0, batch=32, lr=3e-4, ema=0.998),
     "controlnet": Budget(minutes=30.0, batch=32, lr=1e-3),
     "judge": Budget(minutes=50.0, batch=32, lr=1e-3),
 }
@@ -76,8 +79,11 @@ CUDA = {
     "unet-8": Budget(minutes=1.5, batch=256, lr=1.2e-3),
     "unet-16": Budget(minutes=2.0, batch=256, lr=1.2e-3),
     "unet": Budget(minutes=6.0, batch=256, lr=1.2e-3),
+    "guide": Budget(minutes=3.0, batch=512, lr=1.2e-3),
+    "adversarial": Budget(minutes=4.0, batch=256, lr=2e-4, ema=0.998),
     "decoder": Budget(minutes=2.5, batch=64, lr=5e-4),
     "adapter": Budget(minutes=5.3, batch=256, lr=3e-3),
+    "adversarial-adapter": Budget(minutes=3.0, batch=256, lr=5e-4, ema=0.998),
     "controlnet": Budget(minutes=2.5, batch=256, lr=1e-3),
     "judge": Budget(minutes=2.1, batch=512, lr=1e-3),
 }
@@ -169,6 +175,10 @@ SCHEDULE: dict[str, Any] = dict(
 SAMPLER: dict[str, Any] = SCHEDULE | dict(algorithm_type="sde-dpmsolver++")
 """The scheduler that `export` ships, diffusers' `DPMSolverMultistepScheduler`. The noise that it adds in each step
 corrects errors of the steps before; `training/mini/results/progress.json` has its figures."""
+
+FEW_STEP_SAMPLER: dict[str, Any] = SCHEDULE | dict(clip_sample=False)
+"""The scheduler of the UNet of stage `adversarial`, diffusers' `LCMScheduler`: it draws the predicted latents with new
+noise between the steps, and needs no guidance."""
 
 IMAGE_TOKENS = 4
 """Tokens that the adapter makes of an image embedding."""

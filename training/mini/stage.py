@@ -55,14 +55,23 @@ class Stage(ABC, Generic[Trained]):
         """Return the module's parameters that are trained."""
         return [weight for weight in self.module.parameters() if weight.requires_grad]
 
+    def parameter_groups(self) -> list[list[nn.Parameter]]:
+        """Return the trained parameters in groups; the norm of each group's gradient is limited."""
+        return [self.parameters()]
+
     def make_optimisers(self, lr: float) -> list[torch.optim.Optimizer]:
-        """Make the optimisers, which share the parameters and the learning rate `lr`."""
+        """Make the optimisers, which share the parameters; `lr` is the peak of the learning rate.
+
+        An optimiser that is made with another rate keeps its ratio to `lr` through the schedule.
+        """
         return [make_adamw(self.parameters(), lr)]
 
 
-def make_adamw(weights: list[nn.Parameter], lr: float, weight_decay: float = 0.01) -> torch.optim.AdamW:
+def make_adamw(
+    weights: list[nn.Parameter], lr: float, weight_decay: float = 0.01, betas: tuple[float, float] = (0.9, 0.99)
+) -> torch.optim.AdamW:
     """Make the optimiser of most stages."""
-    return torch.optim.AdamW(weights, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
+    return torch.optim.AdamW(weights, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
 
 
 class Run(Generic[Trained]):
@@ -72,6 +81,7 @@ class Run(Generic[Trained]):
         self.stage, self.budget, self.file = stage, budget, folder / f"{stage.name}.pt"
         self.averaged = deepcopy(stage.module).eval().requires_grad_(False)
         self.optimisers = stage.make_optimisers(budget.lr)
+        self.rates = [optimiser.param_groups[0]["lr"] / budget.lr for optimiser in self.optimisers]
         self.images, self.steps, self.seconds = 0, 0, 0.0
         self.earlier: list[Leg] = []
         if self.file.exists():
@@ -139,10 +149,11 @@ class Run(Generic[Trained]):
         self.stage.module.zero_grad(set_to_none=True)
         loss.backward()
         distributed.average_in_place([weight.grad for weight in self.stage.parameters() if weight.grad is not None])
-        nn.utils.clip_grad_norm_(self.stage.parameters(), 1.0)
-        for optimiser in self.optimisers:
+        for weights in self.stage.parameter_groups():
+            nn.utils.clip_grad_norm_(weights, 1.0)
+        for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
             for group in optimiser.param_groups:
-                group["lr"] = self.learning_rate()
+                group["lr"] = rate * self.learning_rate()
             optimiser.step()
 
     @torch.no_grad()

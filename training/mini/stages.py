@@ -17,8 +17,11 @@ STAGES = {
     "unet-8": "unet.UnetStage",
     "unet-16": "unet.UnetStage",
     "unet": "unet.UnetStage",
+    "guide": "guide.GuideStage",
+    "adversarial": "adversarial.AdversarialStage",
     "decoder": "decoder.DecoderStage",
     "adapter": "adapter.AdapterStage",
+    "adversarial-adapter": "adversarial_adapter.AdversarialAdapterStage",
     "controlnet": "controlnet.ControlNetStage",
     "judge": "classifier.ClassifierStage",
 }

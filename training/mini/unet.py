@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Generator, Tensor
 
@@ -22,7 +22,16 @@ from training.mini.muon import Muon
 from training.mini.nested_unet import DEEPEST, LatentBatch, NestedLevel, NestedUNet, SizeConditioning, Timesteps
 from training.mini.scene_cache import SceneCache
 from training.mini.settings import COARSE_SCOPE, IMAGE_SIZE, SCHEDULE
-from training.mini.stage import Scalar, Stage, load_averaged_weights, make_adamw, masked_mean, sum_losses
+from training.mini.stage import (
+    Scalar,
+    Stage,
+    load_averaged_module,
+    load_averaged_part,
+    load_averaged_weights,
+    make_adamw,
+    masked_mean,
+    sum_losses,
+)
 
 CAPTION_DROPOUT = 0.1  # for classifier-free guidance
 NOISE_BIAS = 1.3  # slight preference for high noise
@@ -56,6 +65,21 @@ class Diffusion:
         signal, sigma = (column[timesteps][:, None, None, None] for column in (self.signal, self.noise))
         return signal * latents + sigma * noise, signal * noise - sigma * latents
 
+    def predict_latents(
+        self, latents: LatentBatch, timesteps: Timesteps, predicted: LatentBatch, target: LatentBatch
+    ) -> LatentBatch:
+        """Return the latents that follow from a predicted velocity and the noisy latents it was predicted from.
+
+        With x̂ = α x_t − σ v̂ and x = α x_t − σ v, they are x̂ = x − σ (v̂ − v).
+
+        Args:
+            latents: The true latents, x.
+            timesteps: Timesteps of the noise.
+            predicted: The predicted velocity, v̂.
+            target: The true velocity, v.
+        """
+        return latents - self.noise[timesteps][:, None, None, None] * (predicted - target)
+
 
 def make_unet_optimisers(nested: NestedUNet, lr: float) -> list[torch.optim.Optimizer]:
     """Make the optimisers of a UNet: Muon for the matrices within its blocks, AdamW for all other weights."""
@@ -64,6 +88,26 @@ def make_unet_optimisers(nested: NestedUNet, lr: float) -> list[torch.optim.Opti
     others = [weight for name, weight in weights.items() if name not in set(matrices)]
     muon = Muon([weights[name] for name in matrices], lr, WEIGHT_DECAY)
     return [muon, make_adamw(others, lr, WEIGHT_DECAY)]
+
+
+def load_latest_unet(stage: "UnetStage", folder: Path) -> UNet2DConditionModel:
+    """Load the averaged weights of stage `adversarial`, or of `unet` if it is not trained, frozen.
+
+    Args:
+        stage: Stage `unet`, whose network gets the weights.
+        folder: Folder of the states.
+
+    Returns:
+        The UNet of the stage.
+    """
+    unet = load_averaged_module(stage, folder).unet
+    unet.load_state_dict(load_averaged_part(find_latest_unet(folder), "unet", folder))
+    return unet
+
+
+def find_latest_unet(folder: Path) -> str:
+    """Return the name of the last stage that has trained the whole UNet."""
+    return "adversarial" if (folder / "adversarial.pt").exists() else "unet"
 
 
 class UnetStage(Stage[NestedUNet]):

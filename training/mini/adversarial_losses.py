@@ -1,0 +1,101 @@
+"""Losses of a network that predicts latents against a discriminator and a classifier of decoded images."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Int
+from torch import Generator, Tensor
+from torch.func import functional_call
+
+from training.mini.captions import ATTRIBUTES
+from training.mini.clip import augment
+from training.mini.discriminator import Judgement, LatentDiscriminator
+from training.mini.frozen_models import LatentCodec
+from training.mini.guide import GuideStage, classification_loss
+from training.mini.nested_unet import LatentBatch
+from training.mini.precision import autocast_if_faster
+from training.mini.stage import Scalar, load_averaged_module, masked_mean, sum_losses
+
+DECODED_SHARE = 0.5  # share of images that are decoded for the guide, which takes longer than the UNet
+NOISE = 0.15  # added to latents before the discriminator, so that it does not see their finest detail
+ADVERSARIAL_WEIGHT, CLASS_WEIGHT, GUIDE_WEIGHT = 0.3, 0.15, 0.2
+"""Of the discriminator's scores, its classes, and the guide's classes, relative to the velocity's squared error."""
+
+DISCRIMINATOR_CLASS_WEIGHT = 0.3
+CLASS_WEIGHTS = {"thing": 0.5, "layout": 0.2, "fill": 2.0, "body": 0.3, "behind": 0.3}
+GUIDE_WEIGHTS = {"thing": 1.5, "layout": 0.3, "ground": 1.5, "fill": 2.5}
+
+Labels = Int[Tensor, "image attribute"]
+Stated = Bool[Tensor, "image attribute"]
+
+
+class AdversarialLosses:
+    """The two losses of adversarial training; each trains its own network only.
+
+    Args:
+        discriminator: Tells true latents from predicted ones.
+        codec: Decodes latents for the guide.
+        folder: Folder of the states, from which the guide is loaded.
+    """
+
+    def __init__(self, discriminator: LatentDiscriminator, codec: LatentCodec, folder: Path) -> None:
+        self.discriminator, self.codec = discriminator, codec
+        self.guide = load_averaged_module(GuideStage(folder), folder)
+
+    def generator_loss(
+        self, predicted: LatentBatch, labels: Labels, stated: Stated, generator: Generator
+    ) -> tuple[Scalar, dict[str, Scalar]]:
+        """Return the loss of predicted latents: how unlike true ones they are, and how unlike what is stated.
+
+        Args:
+            predicted: Predicted latents of unit variance.
+            labels: Class of each attribute, in the order of `ATTRIBUTES`.
+            stated: Which attributes the conditioning states; others have no influence.
+            generator: Source of random numbers.
+
+        Returns:
+            The loss, and the share of decoded images of which the guide reads each attribute as stated.
+        """
+        noisy = add_fine_noise(predicted, generator)
+        with autocast_if_faster():
+            detached = dict(self.discriminator.state_dict())
+            judged: Judgement = functional_call(self.discriminator, detached, (noisy, labels, stated))
+            count = int(DECODED_SHARE * len(predicted))
+            images = (self.codec.decode_unclamped(predicted[:count]) / 2 + 0.5).float()
+            read, _ = self.guide(augment(images, generator))
+        score = sum_losses(scores.mean() for scores in judged.scores) / len(judged.scores)
+        by_name, stated_by_name = name_columns(labels), name_columns(stated)
+        classes = classification_loss(judged.logits, by_name, stated_by_name, CLASS_WEIGHTS)
+        decoded, stated_decoded = name_columns(labels[:count]), name_columns(stated[:count])
+        guided = classification_loss(read, decoded, stated_decoded, GUIDE_WEIGHTS)
+        parts = {
+            f"read_{name}": masked_mean(stated_decoded[name], (logits.argmax(1) == decoded[name]).float())
+            for name, logits in read.items()
+        }
+        return CLASS_WEIGHT * classes + GUIDE_WEIGHT * guided - ADVERSARIAL_WEIGHT * score, parts
+
+    def discriminator_loss(
+        self, latents: LatentBatch, predicted: LatentBatch, labels: Labels, stated: Stated, generator: Generator
+    ) -> Scalar:
+        """Hinge loss of the scores of true and predicted latents, and the classes of the true ones."""
+        with autocast_if_faster():
+            real = self.discriminator(add_fine_noise(latents, generator), labels, stated)
+            fake = self.discriminator(add_fine_noise(predicted, generator), labels, stated)
+        hinge = sum_losses(
+            F.relu(1 - true).mean() + F.relu(1 + false).mean()
+            for true, false in zip(real.scores, fake.scores, strict=True)
+        )
+        everything = name_columns(torch.ones_like(stated))
+        classes = classification_loss(real.logits, name_columns(labels), everything, CLASS_WEIGHTS)
+        return hinge / len(real.scores) + DISCRIMINATOR_CLASS_WEIGHT * classes
+
+
+def add_fine_noise(latents: LatentBatch, generator: Generator) -> LatentBatch:
+    """Add noise that hides the finest detail of latents of unit variance."""
+    return latents + NOISE * torch.randn(latents.shape, generator=generator)
+
+
+def name_columns(table: Tensor) -> dict[str, Tensor]:
+    """Return the columns of a table by the names of `ATTRIBUTES`."""
+    return dict(zip(ATTRIBUTES, table.unbind(1), strict=True))
