@@ -6,17 +6,20 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
+from torch import nn
 
 import instantstyle
 from instantstyle.metrics import SyntheticClassifier, load_classifier
 from instantstyle.synthetic import THINGS
 from training.mini import frozen_models, restore, settings
 from training.mini.checkpoint import write_checkpoint
+from training.mini.discriminator import LatentDiscriminator
 from training.mini.export import build_pipeline
 from training.mini.frozen_models import FrozenClip
 from training.mini.restore import extend_weights, load_float32, load_shipped_weights
-from training.mini.settings import CPU
+from training.mini.settings import CPU, UNET
 from training.mini.stage import Run, load_state
 from training.mini.stages import build_stage
 
@@ -66,6 +69,20 @@ def test_a_stage_that_was_trained_further_goes_on_from_its_state(tmp_path):
     assert restored["images"] == 7
     name = min(weights)
     assert restored["averaged"][name].equal((weights[name] + 1).half().float())
+
+
+def test_adversarial_stages_go_on_from_the_shipped_networks():
+    weights = load_shipped_weights(PACKAGE)
+    adversarial = nn.ModuleDict({"unet": UNet2DConditionModel(**UNET), "discriminator": LatentDiscriminator()})
+    adversarial.load_state_dict(weights["adversarial"])
+    bias = adversarial.get_parameter("unet.conv_out.bias")
+    assert bias.equal(weights["unet"]["unet.conv_out.bias"])
+    adapter = {
+        name.removeprefix("adapter."): weight
+        for name, weight in weights["adversarial-adapter"].items()
+        if name.startswith("adapter.")
+    }
+    assert adapter.keys() == weights["adapter"].keys()
 
 
 def test_only_stages_with_published_counts_are_restored(folder):

@@ -4,7 +4,8 @@
 
 Writes states without the optimiser's moments, with the counts of `results/training.json` and with no minutes
 spent. The auxiliary heads of the encoders and of the UNet are not shipped: `vision`, `text` and `unet` learn them
-anew. The state of `vae` has the decoder of stage `decoder`; training it further changes the latents, so that
+anew, as do the stages `adversarial` their discriminators. Where these stages were trained, `unet` and `adapter` have
+their weights. The state of `vae` has the decoder of stage `decoder`; training it further changes the latents, so that
 `unet` must be trained again. Where the synthetic dataset has new words and classes, weights of the known
 ones are kept. A network of another architecture than that of `settings.py` is not restored, which is printed.
 """
@@ -31,6 +32,7 @@ from training.mini.adapter import AdapterWeights, install_adapter
 from training.mini.captions import build_tokenizer
 from training.mini.checkpoint import STATES, read_checkpoint
 from training.mini.clip import ClipModels
+from training.mini.discriminator import LatentDiscriminator
 from training.mini.nested_unet import NestedUNet
 from training.mini.text import build_text_module
 from training.mini.vae import VaeStage
@@ -64,7 +66,7 @@ def load_shipped_weights(package: Path) -> dict[str, Weights]:
     if has_same_shapes(vae, VaeStage().module):
         shipped["vae"] = vae.state_dict()
     if "vae" in shipped and has_same_shapes(unet, nested.unet):
-        nested.unet.load_state_dict(unet.state_dict())
+        nested.unet.load_state_dict(unet_weights := unet.state_dict())
         adapter = install_adapter(unet, load_adapter(model / "ip-adapter_mini.safetensors"))
         controlnet = ControlNetModel.from_pretrained(model / "controlnet", torch_dtype=torch.float32)
         shipped |= {
@@ -72,7 +74,18 @@ def load_shipped_weights(package: Path) -> dict[str, Weights]:
             "adapter": adapter.state_dict(),
             "controlnet": controlnet.state_dict(),
         }
+        # Discriminators are not shipped.
+        new = LatentDiscriminator().state_dict()
+        shipped |= {
+            "adversarial": join_weights(unet=unet_weights, discriminator=new),
+            "adversarial-adapter": join_weights(adapter=shipped["adapter"], discriminator=new),
+        }
     return shipped
+
+
+def join_weights(**parts: Weights) -> Weights:
+    """Return the weights of a module of the given parts."""
+    return {f"{part}.{name}": weight for part, weights in parts.items() for name, weight in weights.items()}
 
 
 def has_same_shapes(one: nn.Module, other: nn.Module) -> bool:
