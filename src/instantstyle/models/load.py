@@ -29,7 +29,7 @@ from .file_pipeline import load_file
 from .lora import LoraLike
 from .network import choose_dtype, import_diffusers_class
 from .pipeline_changes import PipelineChanges
-from .pipeline_files import IMAGE_ENCODER, find_hub_variant
+from .pipeline_files import IMAGE_ENCODER, find_hub_variant, list_left_out
 from .registry import ModelCard
 from .required_files import find_local_pipeline, list_required_files
 from .resolve import ImageEncoderLike, drop_adapter, resolve_card
@@ -239,6 +239,7 @@ def _load_folder(card: ModelCard, dtype: torch.dtype) -> "DiffusionPipeline":
         revision=card.pipeline_revision,
         local_files_only=Path(source).is_dir(),
         low_cpu_mem_usage=is_accelerate_available(),
+        **list_left_out(Path(source)),
         **({"unet": _load_unet(card, dtype)} if card.unet else {}),
     )
 
