@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..errors import CheckpointError, ModelError, suggest_nearest
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
-from ..loaders.state_dict import StateDictSource, open_state_dict
+from ..loaders.state_dict import SafetensorsStateDict, StateDictSource, open_state_dict
+from ..loaders.weight_files import SUFFIX
 from ..unet.architectures import Architecture
 from .registry import CARDS, ModelCard
 from .single_file import SUPPORTED, make_file_card
@@ -143,12 +144,17 @@ def drop_adapter(card: ModelCard) -> ModelCard:
 
 
 def _make_single_file_card(path: Path) -> ModelCard:
-    if path.suffix.lower() == ".gguf":
-        raise ModelError(f"{path} is in the format GGUF, which is not read; use a .safetensors file of this model.")
     try:
-        shapes = open_state_dict(path).shapes
+        tensors = open_state_dict(path)
     except CheckpointError as error:
         raise ModelError(f"{path} cannot be a model: {error}") from None
+    if isinstance(tensors, SafetensorsStateDict) and path.suffix != SUFFIX:
+        # diffusers chooses the reader by the suffix, after it has loaded the other parts.
+        raise ModelError(
+            f"{path} is in the format .safetensors, by its content, and models are read by their suffix; rename it to "
+            f"{path.stem}{SUFFIX}."
+        )
+    shapes = tensors.shapes
     folder = _make_folder_card(str(path.parent), _list_adapters(path.parent))
     card = make_file_card(path, shapes, folder)
     if card is not None:

@@ -10,7 +10,7 @@ import torch
 from ..errors import CheckpointError, ModelError
 from ..loaders.state_dict import open_state_dict
 from ..utils.text import join_first, one_line
-from .network import build_meta_network, find_network_class, find_network_config
+from .network import TRANSFORMER_CLASSES, build_meta_network, find_network_class, find_network_config
 from .registry import ModelCard
 from .single_file import NETWORK_PREFIX, Shapes
 
@@ -53,7 +53,13 @@ def find_file_conflicts(card: ModelCard) -> Iterator[ModelError]:
     # What is wrong with the config is reported where the layers of the network are found.
     except CheckpointError:
         return
-    if config is None or class_name is None:
+    if config is None:
+        return
+    if class_name is None:
+        yield ModelError(
+            f"{config} is the config of no transformer that is styled ({', '.join(TRANSFORMER_CLASSES)}), and "
+            f"{card.pipeline} needs one; download the config again."
+        )
         return
     if fault := _compare(tensors.shapes, config, class_name):
         base = "" if card.base is None else f" of {card.base.name}"
