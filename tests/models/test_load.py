@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ import instantstyle
 from instantstyle.errors import ModelError
 from instantstyle.models import CARDS, ModelCard
 from instantstyle.models.clip_sources import IMAGE_SOURCES, TEXT_SOURCES, EncoderSource, LazyTextEncoder
+from instantstyle.models.examine import examine_model
 from instantstyle.models.load import load_pipeline
+from instantstyle.models.load_plan import plan
 from instantstyle.models.registry import HubFile, WeightsSize
 from instantstyle.models.required_files import list_base_files
 from instantstyle.models.resolve import find_card
@@ -62,6 +65,19 @@ def test_an_incomplete_bundled_model_raises_an_error_that_names_the_missing_file
         ModelError, match=r"lacks model_index\.json, unet/config\.json, unet/.*, ip-adapter_mini\.safetensors"
     ):
         instantstyle.load("mini")
+
+
+def test_an_image_encoder_that_is_missing_or_incomplete_is_named_and_not_the_folder_of_the_model(folder, tmp_path):
+    message = rf"^There is no image encoder 'openai/clip'; looked in {Path('openai').absolute()}\. Name a folder with"
+    with pytest.raises(ModelError, match=message):
+        instantstyle.load(folder, image_encoder="openai/clip")
+    with pytest.raises(ModelError, match=message):
+        plan(folder, image_encoder="openai/clip")
+    with pytest.raises(ModelError, match=message):
+        examine_model(str(folder), image_encoder="openai/clip")
+    (tmp_path / "clip").mkdir()
+    with pytest.raises(ModelError, match=rf"is incomplete: {tmp_path} lacks clip/config\.json, clip/model"):
+        instantstyle.load(folder, image_encoder=tmp_path / "clip")
 
 
 def test_an_unknown_name_raises_an_error_with_the_nearest_known_one():
