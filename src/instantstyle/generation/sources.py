@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Literal
 from PIL import Image
 
 from ..core.style_library import find_style_file
-from ..errors import JobError
+from ..errors import ImageError, JobError
 from ..imaging.decoding import MAX_PIXELS
 from ..imaging.loading import file_sha256, open_mask, open_reference, read_image_bytes
+from ..loaders.weight_files import SUFFIX
 from ..recipe_types import Reference
 
 if TYPE_CHECKING:
@@ -176,7 +177,10 @@ class SourceCache:
             return self._images[key]
         data, expected = read_image_bytes(path), _sha256(name)
         check_unchanged(path, expected, data)
-        image = decode(data, str(path))
+        try:
+            image = decode(data, str(path))
+        except ImageError as error:
+            raise _explain(path) or error from None
         if expected:
             self._digests[path] = expected
         pixels = image.width * image.height
@@ -188,6 +192,19 @@ class SourceCache:
     def _is_checked(self, path: Path, name: str | Path | Reference) -> bool:
         """Whether what is kept of a file has the SHA-256 of the reference, or the reference has none."""
         return not isinstance(name, Reference) or name.sha256 in (None, self._digests.get(path))
+
+
+def _explain(path: Path) -> ImageError | None:
+    """Return an error for a file of weights in place of an image; None for other files."""
+    if path.suffix not in (SUFFIX, ".bin", ".ckpt"):
+        return None
+    from ..models.identify import identify_file
+
+    found = identify_file(path)
+    if not found.is_known:
+        return None
+    remedy = found.advice or "name an image or a saved style"
+    return ImageError(f"{path} is no image, by its tensors: {found.description}; {remedy}.")
 
 
 def check_unchanged(path: Path, expected: str | None, data: bytes | None = None) -> None:

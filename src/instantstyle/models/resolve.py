@@ -162,8 +162,10 @@ def _make_single_file_card(path: Path) -> ModelCard:
     # Imported here, because it reads adapters and encoders, and most models are none.
     from .identify import identify_file
 
-    found = identify_file(path).description.removesuffix(".")
+    found = identify_file(path)
+    advice = f"; {found.advice}" if found.advice else ""
     raise ModelError(
-        f"{path} is not a single-file checkpoint of {SUPPORTED}, by its tensors: {found}; `instantstyle doctor --look "
-        f"{path.parent}` says what the other files there are."
+        f"{path} is not a single-file checkpoint of {SUPPORTED}, by its tensors: "
+        f"{found.description.removesuffix('.')}{advice}; `instantstyle doctor --look {path.parent}` says what the "
+        "other files there are."
     )
