@@ -1,7 +1,9 @@
 """Resolve what a user names as a model (a registry name, folder, hub id or file) to a card."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from ..errors import CheckpointError, ModelError, suggest_nearest
@@ -9,6 +11,7 @@ from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..loaders.state_dict import SafetensorsStateDict, StateDictSource, open_state_dict
 from ..loaders.weight_files import SUFFIX
 from ..unet.architectures import Architecture
+from ..utils.file_stamp import Stamp, file_stamp
 from .registry import CARDS, ModelCard
 from .single_file import SUPPORTED, make_file_card
 
@@ -145,16 +148,15 @@ def drop_adapter(card: ModelCard) -> ModelCard:
 
 def _make_single_file_card(path: Path) -> ModelCard:
     try:
-        tensors = open_state_dict(path)
+        shapes, is_safetensors = _read_shapes(path, file_stamp(path))
     except CheckpointError as error:
         raise ModelError(f"{path} cannot be a model: {error}") from None
-    if isinstance(tensors, SafetensorsStateDict) and path.suffix != SUFFIX:
+    if is_safetensors and path.suffix != SUFFIX:
         # diffusers chooses the reader by the suffix, after it has loaded the other parts.
         raise ModelError(
             f"{path} is in the format .safetensors, by its content, and models are read by their suffix; rename it to "
             f"{path.stem}{SUFFIX}."
         )
-    shapes = tensors.shapes
     folder = _make_folder_card(str(path.parent), _list_adapters(path.parent))
     card = make_file_card(path, shapes, folder)
     if card is not None:
@@ -169,3 +171,16 @@ def _make_single_file_card(path: Path) -> ModelCard:
         f"{found.description.removesuffix('.')}{advice}; `instantstyle doctor --look {path.parent}` says what the "
         "other files there are."
     )
+
+
+# Checks before loading, and each request of a service, ask for the same model, whose header may have megabytes.
+@lru_cache(maxsize=4)
+def _read_shapes(path: Path, stamp: Stamp) -> tuple[Mapping[str, tuple[int, ...]], bool]:
+    """Return the shapes of the tensors of a file, and whether it is in the format .safetensors.
+
+    Args:
+        path: The file.
+        stamp: Its stamp: a changed file is read again.
+    """
+    tensors = open_state_dict(path)
+    return tensors.shapes, isinstance(tensors, SafetensorsStateDict)
