@@ -1,6 +1,6 @@
 """Resolve the names of reference images and styles to files, and decode each file once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -90,6 +90,7 @@ class SourceCache:
         self._digests: dict[Path, str] = {}
         self._files: dict[str, SourceFile] = {}
         self._styles: dict[Path, Style] = {}
+        self._mixes: dict[tuple[Reference, ...], Style] = {}
         self._images: dict[tuple[Path, bool], Image.Image] = {}  # by file, and whether it is a mask
         self._pixels = 0
 
@@ -139,6 +140,23 @@ class SourceCache:
                 self._digests[path] = expected
             self._styles[path] = style
         return self._styles[path]
+
+    def read_mix(self, references: Sequence[Reference]) -> "Style":
+        """Read saved styles, and mix several by their weights.
+
+        Args:
+            references: Style files, or names of styles in the library; at least one.
+
+        Raises:
+            JobError: A file has another SHA-256 than its reference.
+            StyleError: A style cannot be read, or the styles cannot be mixed.
+        """
+        key = tuple(references)
+        if key not in self._mixes:
+            from ..core.style import Style
+
+            self._mixes[key] = Style.mix([(self.read_style(file), file.weight) for file in references])
+        return self._mixes[key]
 
     def read_image(self, name: str | Path | Reference) -> Image.Image:
         """Decode an image file.
