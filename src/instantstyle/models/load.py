@@ -59,10 +59,10 @@ def load(
     Args:
         model: A name from `CARDS`, a folder in diffusers' layout, a hub id, or a single-file checkpoint; as the entry
             of a recipe, a file that must have its SHA-256.
-        adapter: A file, a state dict, or a name from `CARDS` for the adapter of that model. None takes the
-            model's own: the one in the registry, or `ip-adapter*.safetensors` or `.bin` in the folder. Of a list, the
-            adapters after the first act beside it, see `InstantStyle.add_adapter`; their names are those of their
-            models, or of their files without suffix.
+        adapter: A file, a state dict, or a name from `CARDS` for the adapter of that model; as the entry of a recipe,
+            a file that must have its SHA-256. None takes the model's own: the one in the registry, or
+            `ip-adapter*.safetensors` or `.bin` in the folder. Of a list, the adapters after the first act beside it,
+            see `InstantStyle.add_adapter`; their names are those of their models, or of their files without suffix.
         image_encoder: A model, its folder or its file. None takes the one beside the model, or else the one
             that the adapter needs. Of a list, one or None for each adapter; None shares the first one where it fits.
         dtype: None chooses float16 on a GPU, bfloat16 for transformers there, and on a CPU float32, or bfloat16
@@ -182,6 +182,7 @@ def _recipe_fields(
     parts = {"model": model, "adapter": adapter, "image_encoder": image_encoder}
     for name, given in parts.items():
         part = next(iter(cast("Sequence[object]", given)), None) if isinstance(given, list | tuple) else given
+        part = part.name if isinstance(part, Reference) else part
         if part is not None and not isinstance(part, str | Path):
             return None
         fields[name] = None if part is None else str(part)
