@@ -98,6 +98,7 @@ def load(
     if plain:
         card = drop_adapter(resolve_card(str(model))[0])
         _validate_plain(card)
+        changes.check_fits(card)
         digest = find_digest(model, expected)
         dtype = dtype or choose_dtype(card, device)
         with hide_progress_bars():
@@ -115,6 +116,7 @@ def load(
     first, card = adapters[0], adapters[0].card
     for parts in adapters:
         parts.validate(None if parts is first else first)
+    changes.check_fits(card)
     digest = find_digest(model, expected)
     dtype = dtype or choose_dtype(card, device)
     checkpoint = first.open_checkpoint()

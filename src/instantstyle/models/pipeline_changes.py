@@ -11,8 +11,9 @@ from ..recipe_types import Lora, RecipeFields, Reference
 from .file_kinds import check_weights_kind
 from .lora import LoraLike, change_second_text_encoder, list_loras, merge_loras
 from .motion_adapter import add_motion_modules
+from .registry import ModelCard
 from .schedulers import build_scheduler, validate_scheduler
-from .vae import replace_vae
+from .vae import check_vae_channels, replace_vae
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,16 @@ class PipelineChanges:
             check_weights_kind(field, entry.name)
         entries = {field: describe_weights(field, entry) for field, entry in named.items()}
         return cls(list_loras(loras), scheduler=scheduler, **entries)
+
+    def check_fits(self, card: ModelCard) -> None:
+        """Check what can be checked of the changes before a model is loaded.
+
+        Raises:
+            CheckpointError: The file of the VAE cannot be read.
+            ModelError: The VAE has latents of other channels.
+        """
+        if self.vae is not None:
+            check_vae_channels(card, self.vae)
 
     def copy_text_encoder(self, pipe: Any) -> tuple[Any, Any] | None:
         """Copy the second text encoder of a pipeline and its tokenizer before `apply` changes it.
