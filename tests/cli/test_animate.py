@@ -220,7 +220,7 @@ def test_a_plan_refuses_files_of_another_kind(run, model):
     for verb, flag in (("animate", "--motion-adapter"), ("generate", "--vae"), ("generate", "--lora")):
         done = run(verb, "a", "--model", model, "--device", "cpu", "--plan", flag, "ink.style.safetensors")
         assert (done.code, done.err.count("\n")) == (2, 1), done.err
-        assert "no tensor has a name of one; it has image_embeds" in done.err
+        assert "by its tensors: a saved style; name it as style (--style)." in done.err
 
 
 def test_mp4_without_its_library_is_refused_before_the_model_is_loaded(run, model, motion, monkeypatch):

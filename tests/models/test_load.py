@@ -2,6 +2,8 @@
 
 import shutil
 from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +14,14 @@ import instantstyle
 from instantstyle.errors import ModelError
 from instantstyle.models import CARDS, ModelCard
 from instantstyle.models.clip_sources import IMAGE_SOURCES, TEXT_SOURCES, EncoderSource, LazyTextEncoder
+from instantstyle.models.examine import examine_model
 from instantstyle.models.load import load_pipeline
+from instantstyle.models.load_plan import plan
 from instantstyle.models.registry import HubFile, WeightsSize
 from instantstyle.models.required_files import list_base_files
 from instantstyle.models.resolve import find_card
 from instantstyle.models.single_file import FAMILIES
+from instantstyle.recipe_types import Reference
 
 from ..conftest import EMBEDDING_DIM, make_image_encoder, make_pipe, make_unet
 from ..loaders.test_ip_adapter_checkpoint import flat
@@ -62,6 +67,32 @@ def test_an_incomplete_bundled_model_raises_an_error_that_names_the_missing_file
         ModelError, match=r"lacks model_index\.json, unet/config\.json, unet/.*, ip-adapter_mini\.safetensors"
     ):
         instantstyle.load("mini")
+
+
+def test_an_adapter_is_named_by_the_entry_of_a_recipe(folder, tmp_path, reference, short):
+    path = (folder / "ip-adapter_small.safetensors").rename(tmp_path / "other.safetensors")
+    entry = Reference(name=str(path), sha256=sha256(path.read_bytes()).hexdigest())
+    styled = instantstyle.load(folder, adapter=entry)
+    reference.save(tmp_path / "ink.png")
+    output = styled("a", style=tmp_path / "ink.png", seed=1, **{**short, "output_type": "pil"})
+    assert output.recipe().adapter == entry
+    for adapter in (entry.model_copy(update={"sha256": "0" * 64}), Reference(name="sdxl", sha256="0" * 64)):
+        with pytest.raises(ModelError, match=rf"^{adapter.name} is another file than the image was generated with"):
+            instantstyle.load(folder, adapter=adapter)
+    instantstyle.load(folder, adapter=[Reference(name=str(path)), entry])
+
+
+def test_an_image_encoder_that_is_missing_or_incomplete_is_named_and_not_the_folder_of_the_model(folder, tmp_path):
+    message = rf"^There is no image encoder 'openai/clip'; looked in {Path('openai').absolute()}\. Name a folder with"
+    with pytest.raises(ModelError, match=message):
+        instantstyle.load(folder, image_encoder="openai/clip")
+    with pytest.raises(ModelError, match=message):
+        plan(folder, image_encoder="openai/clip")
+    with pytest.raises(ModelError, match=message):
+        examine_model(str(folder), image_encoder="openai/clip")
+    (tmp_path / "clip").mkdir()
+    with pytest.raises(ModelError, match=rf"is incomplete: {tmp_path} lacks clip/config\.json, clip/model"):
+        instantstyle.load(folder, image_encoder=tmp_path / "clip")
 
 
 def test_an_unknown_name_raises_an_error_with_the_nearest_known_one():

@@ -107,12 +107,16 @@ def test_a_recipe_records_loras_and_loads_them_again(folder, tmp_path, unet):
         ({"lora_unet_a_attn2_to_k.lora_down.weight": torch.ones(2, 768)}, "is a LoRA of Stable Diffusion 1.5"),
         ({"unet.a.attn2.to_k.lora_A.weight": torch.ones(2, 2048)}, "is a LoRA of SDXL .* has 32"),
         ({"transformer.single_transformer_blocks.0.a.lora_A.weight": torch.ones(2, 2)}, "of a diffusion transformer"),
-        ({"a.b": torch.ones(2)}, "does not fit this model"),
+        ({"a.b": torch.ones(2)}, r"is no LoRA: no tensor has a name of one; it has a\.b"),
+        (
+            {f"unet.a.lora_{x}.weight": torch.ones(2, 2) for x in "AB"} | {"a.b": torch.ones(2)},
+            "does not fit this model",
+        ),
         (
             {"lora_unet_a.lora_down.weight": torch.ones(2, 2), "lora_unet_a.lora_up.weight": torch.ones(2, 2)},
             "has LoRA layers that this model does not have",
         ),
-        ({}, "has no LoRA layers of this model"),
+        ({}, "is no LoRA: no tensor has a name of one; it has no tensors"),
     ],
 )
 def test_a_lora_that_does_not_fit_is_refused_in_one_line_and_changes_nothing(pipe, tmp_path, tensors, message):

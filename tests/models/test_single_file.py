@@ -275,9 +275,40 @@ def test_an_incomplete_file_and_one_of_gguf_are_refused(saved):
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(ModelError, match=r"cannot be a model: .* is not a complete .safetensors file .*download it"):
         load_styled(path)
-    path.with_suffix(".gguf").write_bytes(b"GGUF")
-    with pytest.raises(ModelError, match=r"is in the format GGUF, which is not read; use a .safetensors file"):
-        load_styled(path.with_suffix(".gguf"))
+    for suffix in (".gguf", ".safetensors"):
+        path.with_suffix(suffix).write_bytes(b"GGUF" + bytes(20))
+        with pytest.raises(ModelError, match=r"is in the format GGUF, which is not read; use a .safetensors file"):
+            load_styled(path.with_suffix(suffix))
+
+
+@pytest.mark.parametrize("name", ["flux1-dev.sft", "flux1-dev", "flux1-dev.SAFETENSORS"])
+def test_a_file_that_diffusers_would_take_for_a_pickle_is_refused_before_other_parts_are_loaded(saved, name):
+    _, path = saved("flux-dev")
+    renamed = path.rename(path.parent / name)
+    with pytest.raises(ModelError, match=r"models are read by their suffix; rename it to flux1-dev\.safetensors\.$"):
+        find_card(str(renamed))
+
+
+def test_a_config_of_no_transformer_that_is_styled_is_refused(saved):
+    _, path = saved("flux-dev")
+    (path.parent / "transformer" / "config.json").write_text("{}")
+    [error] = find_file_conflicts(find_card(str(path)))
+    assert "config.json is the config of no transformer that is styled (FluxTransformer2DModel, " in str(error)
+
+
+@pytest.mark.slow
+def test_a_folder_of_sd35_that_was_saved_without_its_t5_is_loaded_and_serves_a_file(saved):
+    """diffusers documents that its pipeline needs none."""
+    pipe, path = saved("sd35-large")
+    pipe.register_modules(text_encoder_3=None, tokenizer_3=None)
+    for part in ("text_encoder_3", "tokenizer_3"):
+        shutil.rmtree(path.parent / part)
+    pipe.save_config(path.parent)
+    pipe.transformer.save_pretrained(path.parent / "transformer")
+    for model in (path, path.parent):
+        loaded = load_pipeline(find_card(str(model)), torch.float32)
+        assert loaded.text_encoder_3 is None
+        assert_same(loaded, pipe)
 
 
 def test_a_text_encoder_with_missing_tensors_is_refused(saved):

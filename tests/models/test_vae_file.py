@@ -1,5 +1,6 @@
 """A VAE from a file takes the place of the pipeline's own; one that does not fit is refused."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
+import instantstyle
 from instantstyle import ModelError
 from instantstyle.loaders.weight_files import describe_weights
 from instantstyle.models.vae import replace_vae
@@ -69,3 +71,20 @@ def test_a_vae_that_does_not_fit_is_refused_in_one_line(pipe, tmp_path, changes,
 def test_a_missing_vae_is_refused(tmp_path, name):
     with pytest.raises(ModelError, match="There is no VAE"):
         _describe(tmp_path / name)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_vae_with_latents_of_other_channels_is_refused_before_the_model_is_loaded(
+    folder, tmp_path, monkeypatch, plain
+):
+    def refuse(*_: object) -> None:
+        raise AssertionError("The model is loaded.")
+
+    monkeypatch.setattr(sys.modules["instantstyle.models.load"], "load_pipeline", refuse)
+    path = tmp_path / "vae.safetensors"
+    for prefix in ("", "first_stage_model."):
+        names = ("decoder.conv_in.weight", "encoder.down.0.a", "decoder.a")
+        save_file({f"{prefix}{name}": torch.zeros(8, 16, 1, 1) for name in names}, path)
+        message = rf"^{path} has latents of 16 channels, and those of {folder} have 4; use a VAE for this base\.$"
+        with pytest.raises(ModelError, match=message):
+            instantstyle.load(folder, vae=path, plain=plain)

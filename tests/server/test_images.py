@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import sys
+from hashlib import sha256
 from typing import cast
 
 import numpy as np
@@ -482,6 +483,34 @@ def test_a_bug_of_the_service_is_answered_without_details(serve):
     assert error_message(response) == expected
     [(name, content)] = events(post_generation(client, stream=True))
     assert (name, content["error"]["message"]) == ("error", expected)
+
+
+def test_the_colours_are_those_of_an_image_of_their_own(client):
+    noise = png(Image.effect_mandelbrot((40, 30), (-2, -1, 1, 1), 90).convert("RGB"))
+    ink = png(Image.merge("RGB", [Image.effect_noise((40, 30), spread) for spread in (20, 60, 120)]))
+    fields = {"colour_transfer": 0.5, "colour_transfer_interval": [0, 1], "seed": 1}
+    ink_64, noise_64 = (base64.b64encode(data).decode() for data in (ink, noise))
+    # Where it is the reference itself, nothing changes.
+    [own] = post_generation(client, style_image=ink_64, **fields).json()["data"]
+    [same] = post_generation(client, style_image=ink_64, colour_image=ink_64, **fields).json()["data"]
+    assert is_equal(decode(same), decode(own))
+    [other] = post_generation(client, style_image=ink_64, colour_image=noise_64, **fields).json()["data"]
+    assert not is_equal(decode(other), decode(own))
+    assert other["recipe"]["colour_image"] == {
+        "name": "colour_image",
+        "sha256": sha256(noise).hexdigest(),
+        "weight": 1.0,
+    }
+    form = {"colour_transfer": 0.5, "colour_transfer_interval": "[0, 1]", "seed": 1, "colour_image": noise_64}
+    response = post_edit(client, ink, **form, **{name: SHORT[name] for name in SHORT if name != "num_inference_steps"})
+    assert response.json()["data"][0]["recipe"]["colour_image"] == other["recipe"]["colour_image"]
+    for given, message in (
+        ({"colour_image": "a/b", **fields}, "colour_image is not base64"),
+        ({"colour_image": noise_64}, "colour_image can only act with colour_transfer"),
+    ):
+        response = post_generation(client, style_image=ink_64, **given)
+        assert response.status_code == 400
+        assert message in error_message(response)
 
 
 def test_a_texture_and_a_picture_of_the_content_are_uploaded_or_stored(client):

@@ -1,6 +1,7 @@
 """Conversion of a recipe to the page's values, and back to the same recipe."""
 
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from instantstyle.recipe_types import Lora, Reference
 from instantstyle.studio.form_values import IMAGE, MIX, RESTORED, SAVED, FormValues, build_recipe
 from instantstyle.studio.image_store import strip_paths
 from instantstyle.studio.restore_settings import restore_form
+from instantstyle.studio.settings import Settings
 
 
 @pytest.fixture
@@ -94,6 +96,28 @@ def test_settings_that_need_no_reference_are_restored_without_one(uploaded, sett
 def test_another_dtype_gives_a_remark(restore):
     [remark] = restore(Recipe(prompt="", seed=7, model="small", dtype="float64")).remarks
     assert remark == "It was generated in float64; here the model is loaded in float32."
+
+
+def test_another_file_of_a_model_gives_a_remark(settings, store, tmp_path):
+    path = tmp_path / "flux1-dev.safetensors"
+    path.write_bytes(b"weights")
+    own = replace(settings, model=str(path))
+    digest = sha256(b"weights").hexdigest()
+    other = f"flux1-dev.safetensors ({'0' * 12}…)"
+    ours = f"flux1-dev.safetensors ({digest[:12]}…)"
+
+    def list_remarks(settings: Settings, **fields: object) -> tuple[str, ...]:
+        recipe = Recipe.model_validate({"prompt": "", "seed": 7, **fields})
+        return restore_form(recipe, settings, store).remarks
+
+    assert list_remarks(own, model="/home/ada/flux1-dev.safetensors", model_sha256=digest) == ()
+    for model in (str(path), "/home/ada/flux1-dev.safetensors"):
+        assert list_remarks(own, model=model, model_sha256="0" * 64) == (f"Its model was {other}; here it is {ours}.",)
+    assert list_remarks(own, model="mini") == (f"Its model was mini; here it is {ours}.",)
+    [remark] = list_remarks(settings, model="small", model_sha256=digest)
+    assert remark == f"Its model was small ({digest[:12]}…); here it is small."
+    path.unlink()
+    assert list_remarks(own, model=str(path), model_sha256=digest) == (f"Its model was {ours}; here it is {path}.",)
 
 
 def test_a_missing_reference_gives_a_remark_and_all_else_is_restored(restore):

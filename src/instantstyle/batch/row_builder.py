@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InstantStyleError, JobError, ModelError
-from ..generation.adapter_fit import FitChecker
 from ..generation.idle_fields import (
     check_colours,
     check_references,
@@ -48,7 +47,6 @@ class RowBuilder:
     resolved_blocks: dict[object, BlockSpec] = field(default_factory=dict)
     weights: dict[tuple[str, str], str | None] = field(default_factory=dict)
     """SHA-256 of each file of weights, by field and name."""
-    fits: FitChecker = field(default_factory=FitChecker)
     idle_defaults: set[str] | None = None
     """Fields of `defaults` without effect in every row so far; None before the first row."""
 
@@ -190,7 +188,6 @@ class RowBuilder:
 
             check_redux_files(recipe)
             validate_model(recipe.model, **ModelParts.of(recipe).adapters, plain=is_plain(recipe, self.sources))
-            self.fits.check(recipe, self.sources)
         except InstantStyleError as error:
             return str(error)
         return None

@@ -16,6 +16,30 @@ KeyValue = tuple[Float[Tensor, "2 _ _"], Float[Tensor, "2 _ _"]]
 reference image), row 1 the style. Axes have no names, as layers differ in width."""
 
 
+TIMESTEP_TOLERANCE = 0.5
+"""Largest difference to a timestep of a table, of 1000: rounding in half precision is less."""
+
+
+def find_timestep(table: Sequence[float], timestep: float, style: str = "A style") -> int:
+    """Find the place of a timestep among those for which a style is bound.
+
+    Args:
+        table: The timesteps of the style.
+        timestep: The timestep, in 0..1000.
+        style: Label of the style, for the message.
+
+    Raises:
+        StyleError: It is not among them.
+    """
+    place = min(range(len(table)), key=lambda place: abs(table[place] - timestep))
+    if abs(table[place] - timestep) > TIMESTEP_TOLERANCE:
+        raise StyleError(
+            f"{style} is bound for a schedule of {len(table)} steps, which has no timestep {timestep:g}; generate "
+            f"with {len(table)} steps, or bind it for those of this call."
+        )
+    return place
+
+
 def bind_command(family: str) -> str:
     """Return the command that binds a style for a family, for messages; `MODEL` stands for one of no known family."""
     return f"instantstyle style … --bind {'MODEL' if family.startswith(UNKNOWN) else family}"
@@ -100,6 +124,19 @@ class BoundKeyValues:
                     f"{style} is bound for another network of the family {self.family}: it has {has} for "
                     f"{layer.key}, whose width is {layer.width}; bind it with this model."
                 )
+
+    def check_has_timesteps(self, timesteps: Sequence[float], style: str) -> None:
+        """Check that the style is bound for all timesteps of a call, where its keys and values change with them.
+
+        Args:
+            timesteps: The timesteps, in 0..1000.
+            style: Label of the style, for the message.
+
+        Raises:
+            StyleError: It is bound for those of another schedule.
+        """
+        for timestep in timesteps if self.timesteps else ():
+            find_timestep(self.timesteps, timestep, style)
 
     def _positions(self, block: Block) -> list[int]:
         """List the positions of the layers of a block that have keys and values."""

@@ -39,7 +39,7 @@ def blended_fields(colour: "Style", texture: "Style", colour_scale: float, textu
     Raises:
         StyleError: The styles cannot be blended.
     """
-    colour_grey, texture_grey = _blendable_grey(colour), _blendable_grey(texture)
+    colour_grey, texture_grey = blendable_grey(colour), blendable_grey(texture)
     check_same_encoder(colour, texture, "blended")
     if hint := describe_grey(colour, colour.name):
         warn_caller(hint, ReferenceWarning)
@@ -69,8 +69,11 @@ def describe_grey(style: "Style", name: str) -> str | None:
     return f"{name} is grey: it has no colour to take, and the blend has the other picture's texture only."
 
 
-def _blendable_grey(style: "Style") -> Tensor:
+def blendable_grey(style: "Style") -> Tensor:
     """Return the embeddings of a style's images made grey.
+
+    Args:
+        style: The style, of which a blend is to be made.
 
     Raises:
         StyleError: It has none, or cannot be blended.

@@ -16,7 +16,6 @@ from .weights import check_weights
 
 if TYPE_CHECKING:
     from ..core.pipeline import InstantStyle
-    from ..core.style import Style
     from ..models.load_plan import LoadPlan
 
 
@@ -172,19 +171,12 @@ def is_plain(recipe: Recipe, sources: SourceCache | None = None) -> bool:
 
     architecture = find_architecture(recipe.model)
     groups = (recipe.references, recipe.layout_references, recipe.negative_references)
-    styles = [_mix(group, sources) for group in groups if group]
+    styles = [sources.read_mix(group) for group in groups if group]
     if recipe.references:
         styles[0] = styles[0].with_removal(scale, recipe.removal, recipe.mask_quantile)
         if styles[0].texture:
             styles[0] = styles[0].with_blend(recipe.colour_scale, recipe.texture_scale)
     return architecture is not None and all(style.bound_for(architecture.name) is not None for style in styles)
-
-
-def _mix(references: tuple[Reference, ...], sources: SourceCache) -> "Style":
-    """Mix saved styles as `InstantStyle.style` does."""
-    from ..core.style import Style
-
-    return Style.mix([(sources.read_style(reference), reference.weight) for reference in references])
 
 
 def plan_for(recipe: Recipe, device: str | None = None) -> "LoadPlan":

@@ -1,6 +1,6 @@
 """Resolve the names of reference images and styles to files, and decode each file once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Literal
 from PIL import Image
 
 from ..core.style_library import find_style_file
-from ..errors import JobError
+from ..errors import ImageError, JobError
 from ..imaging.decoding import MAX_PIXELS
 from ..imaging.loading import file_sha256, open_mask, open_reference, read_image_bytes
+from ..loaders.weight_files import SUFFIX
 from ..recipe_types import Reference
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class SourceCache:
         self._digests: dict[Path, str] = {}
         self._files: dict[str, SourceFile] = {}
         self._styles: dict[Path, Style] = {}
+        self._mixes: dict[tuple[Reference, ...], Style] = {}
         self._images: dict[tuple[Path, bool], Image.Image] = {}  # by file, and whether it is a mask
         self._pixels = 0
 
@@ -139,6 +141,23 @@ class SourceCache:
             self._styles[path] = style
         return self._styles[path]
 
+    def read_mix(self, references: Sequence[Reference]) -> "Style":
+        """Read saved styles, and mix several by their weights.
+
+        Args:
+            references: Style files, or names of styles in the library; at least one.
+
+        Raises:
+            JobError: A file has another SHA-256 than its reference.
+            StyleError: A style cannot be read, or the styles cannot be mixed.
+        """
+        key = tuple(references)
+        if key not in self._mixes:
+            from ..core.style import Style
+
+            self._mixes[key] = Style.mix([(self.read_style(file), file.weight) for file in references])
+        return self._mixes[key]
+
     def read_image(self, name: str | Path | Reference) -> Image.Image:
         """Decode an image file.
 
@@ -176,7 +195,10 @@ class SourceCache:
             return self._images[key]
         data, expected = read_image_bytes(path), _sha256(name)
         check_unchanged(path, expected, data)
-        image = decode(data, str(path))
+        try:
+            image = decode(data, str(path))
+        except ImageError as error:
+            raise _explain(path) or error from None
         if expected:
             self._digests[path] = expected
         pixels = image.width * image.height
@@ -188,6 +210,19 @@ class SourceCache:
     def _is_checked(self, path: Path, name: str | Path | Reference) -> bool:
         """Whether what is kept of a file has the SHA-256 of the reference, or the reference has none."""
         return not isinstance(name, Reference) or name.sha256 in (None, self._digests.get(path))
+
+
+def _explain(path: Path) -> ImageError | None:
+    """Return an error for a file of weights in place of an image; None for other files."""
+    if path.suffix not in (SUFFIX, ".bin", ".ckpt"):
+        return None
+    from ..models.identify import identify_file
+
+    found = identify_file(path)
+    if not found.is_known:
+        return None
+    remedy = found.advice or "name an image or a saved style"
+    return ImageError(f"{path} is no image, by its tensors: {found.description}; {remedy}.")
 
 
 def check_unchanged(path: Path, expected: str | None, data: bytes | None = None) -> None:

@@ -5,14 +5,15 @@ from pathlib import Path
 
 from ..architectures import ARCHITECTURES
 from ..dit.families import FLUX, FLUX_INSTANTX
-from ..errors import InstantStyleError, JobError, StyleError
+from ..errors import InstantStyleError, JobError, ModelError, StyleError
 from ..imaging.control_image import check_draws_step, require_library
 from ..recipe import BLOCK_FIELDS, REDUX_FIELDS, Recipe
 from ..recipe_types import Lora
 from ..unet.architectures import Architecture
 from ..unet.blocks import Block, BlockSpec
 from ..unet.probe_file import resolve_block_spec
-from .adapter_fit import FitChecker
+from ..utils.text import shorten
+from .adapter_fit import check_fit
 from .idle_fields import check_request, list_unused_fields
 from .keep_content import fill_in_strength
 from .sources import SourceCache
@@ -82,11 +83,9 @@ def validate_inputs(*recipes: Recipe, sources: SourceCache | None = None) -> Non
         if recipe.image:
             _check_start(recipe)
         _check_methods(recipe)
-    fits = FitChecker()
     for recipe in recipes:
         check_packages(recipe)
-        if any(sources.resolve(file.name).kind == "style" for file in recipe.style_files()):
-            fits.check(recipe, sources)
+        check_fit(recipe, sources)
 
 
 def check_packages(recipe: Recipe) -> None:
@@ -117,6 +116,7 @@ def _check_methods(recipe: Recipe) -> None:
 
     Raises:
         JobError: It is a UNet, and the recipe has true guidance.
+        ModelError: It is a diffusion transformer, and the scheduler is one for noise prediction.
         StyleError: It is a diffusion transformer, and a method acts in the layers of a UNet.
     """
     used = [name for name in _UNET_FIELDS if getattr(recipe, name)]
@@ -130,6 +130,14 @@ def _check_methods(recipe: Recipe) -> None:
         from ..models.lora import TRANSFORMER_ADVICE
 
         raise StyleError(f"{recipe.model} has a diffusion transformer. {TRANSFORMER_ADVICE}")
+    if recipe.scheduler and (architecture := find_family(recipe.model)) and architecture.is_transformer:
+        from ..models.schedulers import FLOW_MATCHING
+
+        if not recipe.scheduler.startswith(FLOW_MATCHING):
+            raise ModelError(
+                f"scheduler {shorten(recipe.scheduler)} is for noise prediction, and {recipe.model} was trained with "
+                "flow matching. Leave scheduler out for its own."
+            )
     if (
         recipe.true_cfg_scale is not None
         and (architecture := find_family(recipe.model))

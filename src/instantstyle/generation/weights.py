@@ -40,10 +40,11 @@ def read_lora(text: str) -> Lora:
     """Return the entry of a recipe for a LoRA as in `parse_lora`.
 
     Raises:
-        ModelError: There is no such file.
+        ModelError: There is no such file, or it is of another kind.
         JobError: The weight is out of range.
     """
     fields = parse_lora(text)
+    _check_kind("loras", fields["name"])
     return Lora(**fields, sha256=weights_sha256("loras", fields["name"]))
 
 
@@ -56,9 +57,19 @@ def read_weights(field: str, name: str) -> Reference:
             adapter also a model of the registry, for the adapter of that one.
 
     Raises:
-        ModelError: There is no such file, folder, repository or model.
+        ModelError: There is no such file, folder, repository or model, or the file is of another kind.
     """
+    _check_kind(field, name)
     return Reference(name=name, sha256=weights_sha256(field, name))
+
+
+def _check_kind(field: str, name: str) -> None:
+    """Refuse a file of another kind, which is named in one line, before it is hashed and before a model is loaded."""
+    from ..models.file_kinds import check_weights_kind
+
+    # What an adapter does not have is reported where it is opened.
+    if field not in ("adapter", "second_adapter"):
+        check_weights_kind(field, name)
 
 
 def weights_sha256(field: str, name: str) -> str | None:

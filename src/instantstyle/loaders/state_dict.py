@@ -230,6 +230,10 @@ def open_state_dict(source: StateDictSource) -> LazyStateDict:
             head = file.read(9)
     except OSError as error:
         raise CheckpointError(f"{_name(path)} cannot be read ({error.strerror}).") from None
+    if head.startswith(b"GGUF"):
+        raise CheckpointError(
+            f"{_name(path)} is in the format GGUF, which is not read; use a .safetensors file of these weights."
+        )
     if head[8:] == b"{" or not head.startswith((b"PK", b"\x80")):
         return SafetensorsStateDict(path)
     # PyTorch can map zip archives only.

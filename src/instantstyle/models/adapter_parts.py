@@ -69,14 +69,28 @@ class AdapterParts:
             return cls(card, adapter, encoder, f"adapter {number}")
         is_registered = str(given) in CARDS
         digest = None if is_registered else find_adapter(given).sha256()
-        expected = source.sha256 if isinstance(source, Reference) else None
-        if expected not in (None, digest):
-            raise ModelError(
-                f"{given} is another file than the image was generated with (its sha256 is {str(digest)[:12]}…, "
-                f"expected {str(expected)[:12]}…)."
-            )
+        _check_entry(source, digest)
         name = str(given) if is_registered else Path(given).stem
         return cls(card, adapter, encoder, name, Reference(name=str(given), sha256=digest))
+
+    @classmethod
+    def of_first(cls, model: str, source: object, encoder: ImageEncoderLike | None) -> "AdapterParts":
+        """Find the first adapter of a model, without reading its tensors.
+
+        Args:
+            model: Name of the model.
+            source: The adapter, an `AdapterLike`; None for the model's own.
+            encoder: Its image encoder.
+
+        Raises:
+            ModelError: There is no such adapter, it is another file than a recipe says, or its model has another
+                network.
+        """
+        given = source.name if isinstance(source, Reference) else source
+        card, adapter = resolve_card(model, cast("AdapterSource | None", given))
+        if isinstance(source, Reference) and source.sha256 is not None:
+            _check_entry(source, None if source.name in CARDS else find_adapter(source.name).sha256())
+        return cls(card, adapter, encoder)
 
     def validate(self, first: "AdapterParts | None" = None) -> None:
         """Check that all files are there or can be downloaded, and that they fit together.
@@ -194,9 +208,18 @@ def list_adapters(model: str, adapter: object, image_encoder: object) -> list[Ad
     if not sources or len(encoders) > len(sources):
         raise ModelError(f"There are {len(encoders)} image encoders for {len(sources)} adapters; give one for each.")
     encoders += [None] * (len(sources) - len(encoders))
-    first = AdapterParts(*resolve_card(model, cast("AdapterSource | None", sources[0])), encoders[0])
+    first = AdapterParts.of_first(model, sources[0], encoders[0])
     further = zip(sources[1:], encoders[1:], strict=True)
     return [first, *(AdapterParts.of_further(model, number, *each) for number, each in enumerate(further, start=2))]
+
+
+def _check_entry(source: object, digest: str | None) -> None:
+    """Raise `ModelError` where the entry of a recipe has another SHA-256 than the file that it names."""
+    if isinstance(source, Reference) and source.sha256 not in (None, digest):
+        raise ModelError(
+            f"{source.name} is another file than the image was generated with (its sha256 is {str(digest)[:12]}…, "
+            f"expected {str(source.sha256)[:12]}…)."
+        )
 
 
 def second_adapter_fields(adapters: Sequence[AdapterParts]) -> RecipeFields | None:

@@ -1,5 +1,6 @@
 """Find what does not fit together in a model, an adapter and an image encoder, without reading weights."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..unet.architectures import Architecture
 from ..unet.blocks import Layer
 from ..utils.text import shorten
 from .clip_sources import find_image_encoder_source, unknown_image_encoder_error
+from .file_kinds import find_other_kind
 from .network import Network, find_network, list_table_layers
 from .pipeline_files import (
     PIPELINE_INDEX,
@@ -66,7 +68,7 @@ def find_conflicts(
         network = find_network(card, checkpoint)
         _check_adapter(card, checkpoint, network)
     except CheckpointError as error:
-        yield error
+        yield _explain("adapter", source, checkpoint is None) or error
     if checkpoint is not None:
         yield from _check_image_encoder(card, checkpoint, image_encoder)
 
@@ -186,4 +188,12 @@ def _check_image_encoder(
         else:
             ImageEncoder.open(image_encoder).check_fits(*needed)
     except CheckpointError as error:
-        yield error
+        yield _explain("image_encoder", image_encoder, True) or error
+
+
+def _explain(field: str, source: object, is_unread: bool) -> CheckpointError | None:
+    """Return an error for a file that is of another kind than a field names; None where there is no such file."""
+    if not is_unread or not isinstance(source, str | Path) or not os.path.isfile(source):
+        return None
+    error = find_other_kind(field, Path(source))
+    return error and CheckpointError(str(error))

@@ -10,7 +10,7 @@ from ..utils.hub import fetch_file
 from ..utils.library_logging import hide_warnings
 from ..utils.text import join_first
 from .network import import_diffusers_class
-from .pipeline_files import find_pipeline_variant, read_index
+from .pipeline_files import find_pipeline_variant, list_left_out, read_index
 from .registry import ModelCard
 from .required_files import list_base_files
 from .single_file import FAMILIES
@@ -76,6 +76,8 @@ def _load_parts(card: ModelCard, base: ModelCard, folder: "Path", dtype: torch.d
         variant=base.variant or find_pipeline_variant(folder),
         local_files_only=True,
         low_cpu_mem_usage=is_accelerate_available(),
+        **list_left_out(folder),
         **dict.fromkeys(card.held),
     )
-    return {name: part for name, part in rest.components.items() if part is not None}
+    # Those that the folder leaves out are given as None.
+    return {name: part for name, part in rest.components.items() if name not in card.held}

@@ -17,6 +17,18 @@ from .single_file import FAMILIES, NETWORK_PREFIX, Shapes, describe_variant, det
 DEFAULT_SIDE = 224
 """Side of the images of CLIP encoders whose names do not say it, in pixels."""
 
+FIELDS: Mapping[str, str] = {
+    "--model": "model",
+    "--adapter": "adapter",
+    "--image-encoder": "image_encoder",
+    "--redux-model": "redux_model",
+    "--lora": "loras",
+    "--vae": "vae",
+    "--motion-adapter": "motion_adapter",
+    "--style": "style",
+}
+"""Fields of a recipe, or arguments of `load`, by the command line option that names files of them."""
+
 WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 """Suffixes of files of weights."""
 
@@ -29,11 +41,23 @@ class IdentifiedFile:
         path: The file.
         description: What it is, or why it cannot be read.
         option: The command line option that uses the file, empty if there is none.
+        is_known: Whether it can be read, and its kind is known.
     """
 
     path: Path
     description: str
     option: str = ""
+    is_known: bool = True
+
+    @property
+    def field(self) -> str:
+        """The field of a recipe, or the argument of `load`, that names such files; empty if there is none."""
+        return FIELDS.get(self.option.partition(" ")[0], "")
+
+    @property
+    def advice(self) -> str:
+        """What to do with a file that is given as another kind; empty if there is nothing that uses it."""
+        return f"name it as {self.field} ({self.option.partition(' ')[0]})" if self.field else ""
 
 
 def identify_files(folder: Path) -> Iterator[IdentifiedFile]:
@@ -64,7 +88,7 @@ def identify_file(path: Path) -> IdentifiedFile:
     try:
         tensors = open_state_dict(path)
     except CheckpointError as error:
-        return IdentifiedFile(path, str(error))
+        return IdentifiedFile(path, str(error), is_known=False)
     shapes = tensors.shapes
     if any(name.startswith("redux_") for name in shapes):
         return _identify_redux(path, shapes)
@@ -74,21 +98,23 @@ def identify_file(path: Path) -> IdentifiedFile:
     if found is not None:
         return found
     description = (
-        _describe(_PARTS_OF_NETWORKS, shapes)
+        _look_up(_PARTS_OF_NETWORKS, shapes)
         or _describe_variant(shapes)
-        or _describe(_TRANSFORMERS, [name.removeprefix(NETWORK_PREFIX) for name in shapes])
+        or _look_up(_TRANSFORMERS, [name.removeprefix(NETWORK_PREFIX) for name in shapes])
         or _describe_unet(shapes)
-        or _describe(_OTHERS, shapes)
-        or f"unknown, by its {len(shapes)} tensors"
+        or _look_up(_OTHERS, shapes)
     )
-    return IdentifiedFile(path, description)
+    if description is None:
+        return IdentifiedFile(path, f"unknown, by its {len(shapes)} tensors", is_known=False)
+    option = _OPTIONS.get(description, "")
+    return IdentifiedFile(path, description, option and f"{option} {path}")
 
 
 def _identify_adapter(path: Path, tensors: LazyStateDict) -> IdentifiedFile:
     try:
         checkpoint = IPAdapterCheckpoint(tensors, path.name)
     except CheckpointError as error:
-        return IdentifiedFile(path, str(error))
+        return IdentifiedFile(path, str(error), is_known=False)
     network = f"an unknown network (cross dim {checkpoint.cross_dim})"
     if checkpoint.architecture:
         network = checkpoint.architecture.title
@@ -106,7 +132,7 @@ def _identify_redux(path: Path, shapes: Shapes) -> IdentifiedFile:
     try:
         sizes = check_redux_shapes(shapes, path.name)
     except CheckpointError as error:
-        return IdentifiedFile(path, str(error))
+        return IdentifiedFile(path, str(error), is_known=False)
     source = find_image_encoder_source("full", sizes["dim"])
     encoder = source.title if source else f"an image encoder of width {sizes['dim']}"
     description = f"FLUX.1 Redux, tokens of width {sizes['width']}; needs {encoder}"
@@ -171,7 +197,7 @@ def _describe_unet(shapes: Shapes) -> str | None:
     return f"{network} in {layout}, without text encoders; it cannot be loaded alone"
 
 
-def _describe(table: Mapping[str, Callable[[str], bool]], names: Collection[str]) -> str | None:
+def _look_up(table: Mapping[str, Callable[[str], bool]], names: Collection[str]) -> str | None:
     return next((description for description, matches in table.items() if any(map(matches, names))), None)
 
 
@@ -197,17 +223,25 @@ _TRANSFORMERS: Mapping[str, Callable[[str], bool]] = {
 """Tests of a tensor's name without `NETWORK_PREFIX`, by the description of the file that has such a tensor."""
 
 _PARTS_OF_NETWORKS: Mapping[str, Callable[[str], bool]] = {
-    "a LoRA; load it with pipe.load_lora_weights": lambda name: "lora_" in name or ".qkv_lora" in name,
+    "a LoRA": lambda name: "lora_" in name or ".qkv_lora" in name,
     "a ControlNet": lambda name: name.startswith(("controlnet_", "control_model.")),
     "a motion module (AnimateDiff)": lambda name: ".motion_modules." in name,
 }
 """The same of files whose other tensors are named as those of a network."""
 
 _OTHERS: Mapping[str, Callable[[str], bool]] = {
-    "a saved style; name it with --style": lambda name: name.startswith(("bound.", "image_embeds")),
+    "a saved style": lambda name: name.startswith(("bound.", "image_embeds")),
     "the text encoder of Kolors (ChatGLM)": lambda name: "self_attention.query_key_value." in name,
     "a text encoder": lambda name: name.startswith("text_model."),
     "a VAE": lambda name: name.startswith(("encoder.down", "first_stage_model.")),
     "a network of a family that is not supported": lambda name: name.startswith(NETWORK_PREFIX),
 }
 """The same of all other files."""
+
+_OPTIONS: Mapping[str, str] = {
+    "a LoRA": "--lora",
+    "a motion module (AnimateDiff)": "--motion-adapter",
+    "a saved style": "--style",
+    "a VAE": "--vae",
+}
+"""Command line options by the descriptions of the files that they name."""

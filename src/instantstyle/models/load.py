@@ -29,7 +29,7 @@ from .file_pipeline import load_file
 from .lora import LoraLike
 from .network import choose_dtype, import_diffusers_class
 from .pipeline_changes import PipelineChanges
-from .pipeline_files import IMAGE_ENCODER, find_hub_variant
+from .pipeline_files import IMAGE_ENCODER, find_hub_variant, list_left_out
 from .registry import ModelCard
 from .required_files import find_local_pipeline, list_required_files
 from .resolve import ImageEncoderLike, drop_adapter, resolve_card
@@ -59,10 +59,10 @@ def load(
     Args:
         model: A name from `CARDS`, a folder in diffusers' layout, a hub id, or a single-file checkpoint; as the entry
             of a recipe, a file that must have its SHA-256.
-        adapter: A file, a state dict, or a name from `CARDS` for the adapter of that model. None takes the
-            model's own: the one in the registry, or `ip-adapter*.safetensors` or `.bin` in the folder. Of a list, the
-            adapters after the first act beside it, see `InstantStyle.add_adapter`; their names are those of their
-            models, or of their files without suffix.
+        adapter: A file, a state dict, or a name from `CARDS` for the adapter of that model; as the entry of a recipe,
+            a file that must have its SHA-256. None takes the model's own: the one in the registry, or
+            `ip-adapter*.safetensors` or `.bin` in the folder. Of a list, the adapters after the first act beside it,
+            see `InstantStyle.add_adapter`; their names are those of their models, or of their files without suffix.
         image_encoder: A model, its folder or its file. None takes the one beside the model, or else the one
             that the adapter needs. Of a list, one or None for each adapter; None shares the first one where it fits.
         dtype: None chooses float16 on a GPU, bfloat16 for transformers there, and on a CPU float32, or bfloat16
@@ -98,6 +98,7 @@ def load(
     if plain:
         card = drop_adapter(resolve_card(str(model))[0])
         _validate_plain(card)
+        changes.check_fits(card)
         digest = find_digest(model, expected)
         dtype = dtype or choose_dtype(card, device)
         with hide_progress_bars():
@@ -115,6 +116,7 @@ def load(
     first, card = adapters[0], adapters[0].card
     for parts in adapters:
         parts.validate(None if parts is first else first)
+    changes.check_fits(card)
     digest = find_digest(model, expected)
     dtype = dtype or choose_dtype(card, device)
     checkpoint = first.open_checkpoint()
@@ -182,6 +184,7 @@ def _recipe_fields(
     parts = {"model": model, "adapter": adapter, "image_encoder": image_encoder}
     for name, given in parts.items():
         part = next(iter(cast("Sequence[object]", given)), None) if isinstance(given, list | tuple) else given
+        part = part.name if isinstance(part, Reference) else part
         if part is not None and not isinstance(part, str | Path):
             return None
         fields[name] = None if part is None else str(part)
@@ -239,6 +242,7 @@ def _load_folder(card: ModelCard, dtype: torch.dtype) -> "DiffusionPipeline":
         revision=card.pipeline_revision,
         local_files_only=Path(source).is_dir(),
         low_cpu_mem_usage=is_accelerate_available(),
+        **list_left_out(Path(source)),
         **({"unet": _load_unet(card, dtype)} if card.unet else {}),
     )
 

@@ -1,6 +1,5 @@
 """Plan what generating would load (files, tensors and memory) without loading it."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..errors import CheckpointError, ModelError
+from ..errors import CheckpointError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint, list_layer_tensors
 from ..loaders.state_dict import open_state_dict
 from ..loaders.weight_files import COMPONENT_WEIGHTS, FINDERS, WeightFile, is_hub_id
@@ -18,6 +17,7 @@ from ..unet.blocks import BlockSpec, BlockWeights, Layer, find_weight
 from ..unet.probe_file import resolve_block_spec
 from ..utils.hub import find_cached_file
 from .conflicts import find_conflicts, find_network_conflicts
+from .file_kinds import check_file_kind
 from .network import UNET_CONFIG, choose_dtype, find_network, list_table_layers
 from .pipeline_files import IMAGE_ENCODER
 from .registry import ModelCard
@@ -32,9 +32,6 @@ WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".ckpt")
 
 CHANGED_PARTS: Mapping[str, str] = {"loras": "lora", "vae": "replacing vae", "motion_adapter": "motion adapter"}
 """Part of a plan by the field of a recipe that changes a loaded model."""
-
-_MARKS: Mapping[str, str] = {"loras": "lora|lokr|hada", "vae": r"decoder\.", "motion_adapter": r"\.motion_modules\."}
-"""Part of a name that some tensor has in every file of a field, in all of its layouts."""
 
 
 @dataclass(frozen=True)
@@ -189,24 +186,9 @@ def _list_added(field: str, name: str) -> list[RequiredFile]:
         files = ("config.json", COMPONENT_WEIGHTS)
         return [RequiredFile(part, name, file, find_cached_file(name, file)) for file in files]
     found = FINDERS[field](name)
-    _check_names(field, found.path)
+    check_file_kind(field, found.path)
     paths = [path for path in (found.config, found.path) if path is not None]
     return [RequiredFile(part, str(path.parent), path.name, path, on_hub=False) for path in paths]
-
-
-def _check_names(field: str, path: Path) -> None:
-    """Refuse a file of another kind by the names of its tensors; a pickle is not opened for that.
-
-    Raises:
-        CheckpointError: It cannot be read.
-        ModelError: No tensor has a name as in a file of this field.
-    """
-    if path.suffix != ".safetensors":
-        return
-    names = open_state_dict(path).shapes
-    if not any(re.search(_MARKS[field], name, re.IGNORECASE) for name in names):
-        some = ", ".join(sorted(names)[:2]) or "no tensors"
-        raise ModelError(f"{path} is no file for {field}: no tensor has a name of one; it has {some}. Name another.")
 
 
 def _has_weights(file: RequiredFile) -> bool:

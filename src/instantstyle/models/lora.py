@@ -12,6 +12,7 @@ from ..loaders.lora_file import LoraFile, is_factor
 from ..loaders.weight_files import WeightFile, describe_mismatch, describe_weights, find_lora
 from ..recipe_types import Lora
 from ..utils.text import one_line
+from .file_kinds import check_weights_kind
 
 _NAME = "instantstyle"
 """Name of the PEFT adapter while a file is merged."""
@@ -31,7 +32,7 @@ def list_loras(loras: Sequence[LoraLike]) -> tuple[Lora, ...]:
         Entries with the SHA-256 of each file.
 
     Raises:
-        ModelError: There is no such file, or an entry has blocks.
+        ModelError: There is no such file, it is of another kind, or an entry has blocks.
         JobError: A weight is out of range.
         MissingExtra: PEFT, which merges files, is not installed.
     """
@@ -65,6 +66,7 @@ def _describe(lora: LoraLike) -> Lora:
         raise ModelError(
             f"{lora.name} has blocks, and loading a model merges whole files; call it with style=LoraStyle(…) instead."
         )
+    check_weights_kind("loras", lora.name)
     return describe_weights("loras", lora)
 
 

@@ -17,6 +17,7 @@ from ..errors import CheckpointError
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..unet.architectures import Architecture
 from ..unet.blocks import Layer
+from ..utils.file_stamp import Stamp, file_stamp
 from ..utils.hub import find_cached_file
 from ..utils.text import one_line
 from ..utils.text_file import parse_json
@@ -97,11 +98,16 @@ def find_network(
 
 def find_network_config(card: ModelCard) -> Path | None:
     """Find the config of a model's network; None if it is not on this machine. That of a single file is its base's."""
+    return find_config(card, NETWORK_CONFIGS)
+
+
+def find_config(card: ModelCard, names: Sequence[str]) -> Path | None:
+    """Find the first of several files of a model's folder or repository; None if none is on this machine."""
     base = card.base or card
     if Path(base.pipeline).exists():
-        configs = [Path(base.pipeline) / name for name in NETWORK_CONFIGS]
+        configs = [Path(base.pipeline) / name for name in names]
     else:
-        found = [find_cached_file(base.pipeline, name, base.pipeline_revision) for name in NETWORK_CONFIGS]
+        found = [find_cached_file(base.pipeline, name, base.pipeline_revision) for name in names]
         configs = [config for config in found if config is not None]
     return next(filter(Path.is_file, configs), None)
 
@@ -164,8 +170,7 @@ def import_diffusers_class(name: str) -> Any:
 def _build_network(config: Path, class_name: str, card: ModelCard, all_blocks: bool) -> Network:
     """Describe the network of a config: a UNet or a transformer."""
     try:
-        status = config.stat()
-        layers, projects = _read_layers(config, (status.st_mtime_ns, status.st_size), class_name, all_blocks)
+        layers, projects = _read_layers(config, file_stamp(config), class_name, all_blocks)
     # What diffusers raises for damaged JSON and for sizes that do not fit together.
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         what = "UNet" if config.parent.name == "unet" else class_name
@@ -177,9 +182,7 @@ def _build_network(config: Path, class_name: str, card: ModelCard, all_blocks: b
 
 # Checks before loading ask several times for the same network, and building SDXL's takes a second.
 @lru_cache(maxsize=16)
-def _read_layers(
-    config: Path, stamp: tuple[int, int], class_name: str, all_blocks: bool
-) -> tuple[tuple[Layer, ...], bool]:
+def _read_layers(config: Path, stamp: Stamp, class_name: str, all_blocks: bool) -> tuple[tuple[Layer, ...], bool]:
     """List the layers of a config's network.
 
     Args:

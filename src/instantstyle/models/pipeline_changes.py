@@ -8,10 +8,12 @@ from typing import Any
 
 from ..loaders.weight_files import describe_weights
 from ..recipe_types import Lora, RecipeFields, Reference
+from .file_kinds import check_weights_kind
 from .lora import LoraLike, change_second_text_encoder, list_loras, merge_loras
 from .motion_adapter import add_motion_modules
+from .registry import ModelCard
 from .schedulers import build_scheduler, validate_scheduler
-from .vae import replace_vae
+from .vae import check_vae_channels, replace_vae
 
 
 @dataclass(frozen=True)
@@ -41,19 +43,32 @@ class PipelineChanges:
         """Find the files of the changes, without reading their tensors; the arguments are those of `load`.
 
         Raises:
-            ModelError: A file or scheduler does not exist.
+            ModelError: A file or scheduler does not exist, or a file is of another kind.
             JobError: The weight of a LoRA is out of range.
             MissingExtra: A LoRA or the scheduler needs a package that is not installed.
         """
         if scheduler is not None:
             validate_scheduler(scheduler)
         parts = {"vae": vae, "motion_adapter": motion_adapter}
-        entries = {
-            field: describe_weights(field, part if isinstance(part, Reference) else Reference(name=str(part)))
+        named = {
+            field: part if isinstance(part, Reference) else Reference(name=str(part))
             for field, part in parts.items()
             if part is not None
         }
+        for field, entry in named.items():
+            check_weights_kind(field, entry.name)
+        entries = {field: describe_weights(field, entry) for field, entry in named.items()}
         return cls(list_loras(loras), scheduler=scheduler, **entries)
+
+    def check_fits(self, card: ModelCard) -> None:
+        """Check what can be checked of the changes before a model is loaded.
+
+        Raises:
+            CheckpointError: The file of the VAE cannot be read.
+            ModelError: The VAE has latents of other channels.
+        """
+        if self.vae is not None:
+            check_vae_channels(card, self.vae)
 
     def copy_text_encoder(self, pipe: Any) -> tuple[Any, Any] | None:
         """Copy the second text encoder of a pipeline and its tokenizer before `apply` changes it.

@@ -26,6 +26,10 @@ PIPELINE_INDEX = "model_index.json"
 IMAGE_ENCODER = "image_encoder"
 """Component that does not stay in memory: the adapter's image encoder is loaded apart from the pipeline."""
 
+_DISPENSABLE = ("text_encoder_3", "tokenizer_3")
+"""Components without which their pipeline generates: the T5 of SD3.5, which diffusers' page leaves out to save memory
+(huggingface.co/docs/diffusers/api/pipelines/stable_diffusion/stable_diffusion_3)."""
+
 Kind = Literal[
     "diffusers",
     "transformers",
@@ -148,6 +152,15 @@ def list_outside_names(folder: Path, variant: str | None = None) -> list[tuple[s
             shards = list_shards(folder / component.name, file) if ".index." in file else []
             found += [(f"{component.name}/{file}", name) for name in shards if not is_inside(name)]
     return found
+
+
+def list_left_out(folder: Path) -> dict[str, None]:
+    """List the components that a pipeline was saved without, as arguments of `from_pretrained`.
+
+    diffusers (0.42) loads such a folder only where each of them is named as None.
+    """
+    index = read_index(folder)
+    return {name: None for name in _DISPENSABLE if index.get(name) == [None, None]}
 
 
 def list_components(index: Mapping[str, Any]) -> Iterator[Component]:

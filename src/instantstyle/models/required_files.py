@@ -1,6 +1,7 @@
 """List the files of a model and where they are, without downloads and without reading weights."""
 
 import json
+import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from ..loaders.pretrained_files import default_weights, find_folder_variant, lis
 from ..loaders.projection_config import EMBEDDING_TYPES
 from ..loaders.state_dict import open_state_dict
 from ..utils.hub import describe_search_locations, download_command, find_cached_file
-from ..utils.text import one_line
+from ..utils.text import one_line, shorten
 from ..utils.text_file import read_text_file
 from .clip_sources import TEXT_SOURCES, EncoderSource, find_image_encoder_source
 from .pipeline_files import (
@@ -73,6 +74,9 @@ def list_required_files(
     Returns:
         The files that are opened, and those that are missing; of several formats and precisions of the same
         weights only the one that is opened. Whether they fit together is checked by `find_conflicts`.
+
+    Raises:
+        ModelError: There is no such image encoder.
     """
     files = _list_pipeline_files(card)
     if card.unet is not None:
@@ -119,9 +123,11 @@ def missing_files_error(card: ModelCard, files: Sequence[RequiredFile]) -> Model
     """Make the error for missing files: which, where they were searched, and how to get them, in one line."""
     if not all(file.on_hub for file in files):
         remedy = "reinstall it" if card.bundled else "fetch the folder again"
-        missing = ", ".join(file.file for file in files)
-        source = describe_source(card)
-        return ModelError(f"{card.name} is incomplete: {card.folder} lacks {missing}; {remedy}.{source}")
+        by_folder: dict[str, list[str]] = {}
+        for file in files:
+            by_folder.setdefault(file.location, []).append(file.file)
+        missing = "; ".join(f"{folder} lacks {', '.join(names)}" for folder, names in by_folder.items())
+        return ModelError(f"{card.name} is incomplete: {missing}; {remedy}.{describe_source(card)}")
     by_repo: dict[str, list[str]] = {}
     for file in files:
         by_repo.setdefault(file.location, []).append(file.file)
@@ -278,6 +284,12 @@ def _list_adapter_files(card: ModelCard, adapter: AdapterSource | None) -> list[
 def _list_image_encoder_files(
     card: ModelCard, image_encoder: ImageEncoderLike | None, features: tuple[str, int] | None
 ) -> list[RequiredFile]:
+    if isinstance(image_encoder, str | Path) and not os.path.exists(image_encoder):
+        raise ModelError(
+            f"There is no image encoder {shorten(str(image_encoder))}; looked in "
+            f"{Path(image_encoder).absolute().parent}. Name a folder with its config.json, or a file of its weights; "
+            "one of the hub is downloaded first."
+        )
     if image_encoder is None and card.image_encoder is not None:
         image_encoder = card.folder / card.image_encoder
     source = find_image_encoder_source(*features) if image_encoder is None and features else None

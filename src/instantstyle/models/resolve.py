@@ -1,13 +1,17 @@
 """Resolve what a user names as a model (a registry name, folder, hub id or file) to a card."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from ..errors import CheckpointError, ModelError, suggest_nearest
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
-from ..loaders.state_dict import StateDictSource, open_state_dict
+from ..loaders.state_dict import SafetensorsStateDict, StateDictSource, open_state_dict
+from ..loaders.weight_files import SUFFIX
 from ..unet.architectures import Architecture
+from ..utils.file_stamp import Stamp, file_stamp
 from .registry import CARDS, ModelCard
 from .single_file import SUPPORTED, make_file_card
 
@@ -143,12 +147,16 @@ def drop_adapter(card: ModelCard) -> ModelCard:
 
 
 def _make_single_file_card(path: Path) -> ModelCard:
-    if path.suffix.lower() == ".gguf":
-        raise ModelError(f"{path} is in the format GGUF, which is not read; use a .safetensors file of this model.")
     try:
-        shapes = open_state_dict(path).shapes
+        shapes, is_safetensors = _read_shapes(path, file_stamp(path))
     except CheckpointError as error:
         raise ModelError(f"{path} cannot be a model: {error}") from None
+    if is_safetensors and path.suffix != SUFFIX:
+        # diffusers chooses the reader by the suffix, after it has loaded the other parts.
+        raise ModelError(
+            f"{path} is in the format .safetensors, by its content, and models are read by their suffix; rename it to "
+            f"{path.stem}{SUFFIX}."
+        )
     folder = _make_folder_card(str(path.parent), _list_adapters(path.parent))
     card = make_file_card(path, shapes, folder)
     if card is not None:
@@ -156,8 +164,23 @@ def _make_single_file_card(path: Path) -> ModelCard:
     # Imported here, because it reads adapters and encoders, and most models are none.
     from .identify import identify_file
 
-    found = identify_file(path).description.removesuffix(".")
+    found = identify_file(path)
+    advice = f"; {found.advice}" if found.advice else ""
     raise ModelError(
-        f"{path} is not a single-file checkpoint of {SUPPORTED}, by its tensors: {found}; `instantstyle doctor --look "
-        f"{path.parent}` says what the other files there are."
+        f"{path} is not a single-file checkpoint of {SUPPORTED}, by its tensors: "
+        f"{found.description.removesuffix('.')}{advice}; `instantstyle doctor --look {path.parent}` says what the "
+        "other files there are."
     )
+
+
+# Checks before loading, and each request of a service, ask for the same model, whose header may have megabytes.
+@lru_cache(maxsize=4)
+def _read_shapes(path: Path, stamp: Stamp) -> tuple[Mapping[str, tuple[int, ...]], bool]:
+    """Return the shapes of the tensors of a file, and whether it is in the format .safetensors.
+
+    Args:
+        path: The file.
+        stamp: Its stamp: a changed file is read again.
+    """
+    tensors = open_state_dict(path)
+    return tensors.shapes, isinstance(tensors, SafetensorsStateDict)

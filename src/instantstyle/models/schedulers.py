@@ -3,12 +3,16 @@
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
+from ..core.pipeline_checks import default_argument
 from ..errors import MissingExtra, ModelError, suggest_nearest
 from ..utils.text import one_line, shorten
-from .network import import_diffusers_class
+from ..utils.text_file import parse_json
+from .network import find_config, import_diffusers_class
+from .pipeline_files import PIPELINE_INDEX, read_index
 from .registry import SchedulerConfig
+from .resolve import find_card
 
 _KARRAS = {"use_karras_sigmas": True}
 
@@ -55,7 +59,9 @@ _PACKAGES: Mapping[str, str] = {
 
 _SUFFIX = "Scheduler"
 
-_FLOW_MATCHING = "FlowMatch"
+_SCHEDULER_CONFIG = "scheduler/scheduler_config.json"
+
+FLOW_MATCHING = "FlowMatch"
 """Prefix of the schedulers of models that were trained with flow matching."""
 
 
@@ -89,6 +95,44 @@ def get_scheduler_config(name: str) -> SchedulerConfig:
     return SCHEDULERS[name]
 
 
+def find_timesteps(model: str, steps: int | None, scheduler: str | None = None) -> list[float] | None:
+    """List the timesteps of a schedule of a model that was trained with flow matching, without loading it.
+
+    Args:
+        model: As in `load`.
+        steps: Number of steps; None for the model's own.
+        scheduler: A name as in `validate_scheduler`; None for the model's own.
+
+    Returns:
+        The timesteps in 0..1000; None where the config of its scheduler or the number of steps is not known here, the
+        schedule depends on the image's size, or another scheduler is named.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    card = find_card(model)
+    config, index = (find_config(card, [name]) for name in (_SCHEDULER_CONFIG, PIPELINE_INDEX))
+    if config is None:
+        return None
+    try:
+        settings = cast("dict[str, Any]", parse_json(config.read_text(encoding="utf-8")))
+        name: str = settings["_class_name"]
+        if scheduler not in (None, name) or not name.startswith(FLOW_MATCHING) or settings.get("use_dynamic_shifting"):
+            return None
+        number: object = steps or card.defaults.get("num_inference_steps")
+        if number is None and index is not None:
+            pipeline = import_diffusers_class(read_index(index.parent)["_class_name"])
+            number = default_argument(pipeline, "num_inference_steps")
+        if not isinstance(number, int):
+            return None
+        own = import_diffusers_class(name).from_config(settings)
+        own.set_timesteps(number)
+        return own.timesteps.tolist()
+    # What damaged JSON and settings that do not fit raise: loading reports them.
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
+        return None
+
+
 def describe_scheduler(scheduler: Any) -> SchedulerConfig:
     """Return the class of a scheduler, with the calls of the network in its steps."""
     name, order = type(scheduler).__name__, getattr(scheduler, "order", 1)
@@ -115,7 +159,7 @@ def build_scheduler(pipe: Any, name: str) -> Any:
     validate_scheduler(name)
     if name == type(pipe.scheduler).__name__:
         return pipe.scheduler
-    if type(pipe.scheduler).__name__.startswith(_FLOW_MATCHING):
+    if type(pipe.scheduler).__name__.startswith(FLOW_MATCHING):
         raise ModelError(
             f"scheduler {shorten(name)} is for noise prediction, and this model was trained with flow matching. "
             f"Leave scheduler out for its own {type(pipe.scheduler).__name__}."

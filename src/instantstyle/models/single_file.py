@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import ModelError
 from ..loaders.weight_files import find_model
+from ..utils.file_stamp import Stamp, file_stamp
 from .pipeline_files import PIPELINE_INDEX, list_components, name_component, read_index
 from .registry import CARDS, ModelCard
 
@@ -196,8 +197,7 @@ def find_digest(model: str | Path, expected: str | None = None) -> str | None:
         if expected is not None:
             raise ModelError(f"{model} is no file, and the image was generated with one (sha256 {expected[:12]}…).")
         return None
-    status = path.stat()
-    digest = _hash(path, (status.st_mtime_ns, status.st_size))
+    digest = _hash(path, file_stamp(path))
     if expected not in (None, digest):
         raise ModelError(
             f"{model} is another file than the image was generated with (its sha256 is {digest[:12]}…, expected "
@@ -208,7 +208,7 @@ def find_digest(model: str | Path, expected: str | None = None) -> str | None:
 
 # A service loads its model once for each device.
 @lru_cache(maxsize=8)
-def _hash(path: Path, stamp: tuple[int, int]) -> str:
+def _hash(path: Path, stamp: Stamp) -> str:
     return find_model(path).sha256()
 
 

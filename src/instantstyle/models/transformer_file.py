@@ -9,8 +9,9 @@ import torch
 
 from ..errors import CheckpointError, ModelError
 from ..loaders.state_dict import open_state_dict
+from ..utils.file_stamp import Stamp, file_stamp
 from ..utils.text import join_first, one_line
-from .network import build_meta_network, find_network_class, find_network_config
+from .network import TRANSFORMER_CLASSES, build_meta_network, find_network_class, find_network_config
 from .registry import ModelCard
 from .single_file import NETWORK_PREFIX, Shapes
 
@@ -53,7 +54,13 @@ def find_file_conflicts(card: ModelCard) -> Iterator[ModelError]:
     # What is wrong with the config is reported where the layers of the network are found.
     except CheckpointError:
         return
-    if config is None or class_name is None:
+    if config is None:
+        return
+    if class_name is None:
+        yield ModelError(
+            f"{config} is the config of no transformer that is styled ({', '.join(TRANSFORMER_CLASSES)}), and "
+            f"{card.pipeline} needs one; download the config again."
+        )
         return
     if fault := _compare(tensors.shapes, config, class_name):
         base = "" if card.base is None else f" of {card.base.name}"
@@ -64,9 +71,8 @@ def _compare(shapes: Shapes, config: Path, class_name: str) -> str | None:
     """Describe what of a file differs from the network of a config; None if nothing does."""
     from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 
-    status = config.stat()
     try:
-        settings, expected = _read_expected(config, (status.st_mtime_ns, status.st_size), class_name)
+        settings, expected = _read_expected(config, file_stamp(config), class_name)
     # What diffusers raises for damaged JSON and for sizes that do not fit together: reported as above.
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError):
         return None
@@ -94,7 +100,7 @@ def _compare(shapes: Shapes, config: Path, class_name: str) -> str | None:
 
 @lru_cache(maxsize=4)
 def _read_expected(
-    config: Path, stamp: tuple[int, int], class_name: str
+    config: Path, stamp: Stamp, class_name: str
 ) -> tuple[Mapping[str, Any], Mapping[str, tuple[int, ...]]]:
     """Return the settings of a config, and the shapes of the tensors of its network.
 

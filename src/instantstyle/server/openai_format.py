@@ -82,6 +82,7 @@ def build_recipe(
     textures: Sequence[Reference] = (),
     contents: Sequence[Reference] = (),
     redux: Sequence[Reference] = (),
+    colour_image: Reference | None = None,
 ) -> Recipe:
     """Build the recipe of a request.
 
@@ -93,6 +94,7 @@ def build_recipe(
         textures: The references whose texture is used.
         contents: The images that show the content.
         redux: The images whose tokens by FLUX.1 Redux are read.
+        colour_image: The image whose colours the latents get; None for the one reference.
 
     Returns:
         A recipe for the service's model, with a random seed below 2**32 if the request has none.
@@ -116,6 +118,7 @@ def build_recipe(
         texture_references=tuple(textures),
         content_references=tuple(contents),
         redux_references=tuple(redux),
+        colour_image=colour_image,
         **({name: getattr(settings, name) for name in _REDUX_PARTS} if redux else {}),
         image=init_image,
         **({**edit, "control": control} if init_image else {}),

@@ -106,6 +106,8 @@ class ImageRequest(ApiRequest):
     texture_scale: Weight | None = None
     colour_transfer: Fraction | None = None
     colour_transfer_interval: FractionInterval | None = None
+    colour_image: Annotated[str, Field(min_length=1)] | None = None
+    """The image in base64 whose colours the latents get by `colour_transfer`; None for the one reference."""
     crop: Crop = "center"
     blocks: BlockSelection = "style"
     scale: Weight = 1.0

@@ -8,6 +8,7 @@ from typing import TypedDict
 from ..core.style_library import SUFFIX, list_names
 from ..errors import InstantStyleError
 from ..models.redux_files import takes_redux
+from ..models.single_file import find_digest
 from ..recipe import FILE_FIELDS, MODEL_FIELDS, Recipe
 from ..recipe_types import WORDLESS, Lora, RecipeFields, Reference
 from ..utils.device import pick_device
@@ -201,11 +202,29 @@ def _list_differences(recipe: Recipe, settings: Settings) -> Iterator[str]:
         yield from _list_redux_differences(recipe, settings)
     if recipe.dtype not in (None, ours := _loaded_dtype(settings)):
         yield f"It was generated in {recipe.dtype}; here the model is loaded in {ours}."
-    for name in MODEL_FIELDS:
+    yield from _list_model_differences(recipe, settings)
+    for name in (name for name in MODEL_FIELDS if name != "model"):
         theirs, ours = (_describe_part(getattr(each, name)) for each in (recipe, settings))
         if theirs != ours:
             part = {"loras": "LoRA", "vae": "VAE"}.get(name, name.replace("_", " "))
             yield f"Its {part} was {theirs}; here it is {ours}."
+
+
+def _list_model_differences(recipe: Recipe, settings: Settings) -> Iterator[str]:
+    """Yield a remark where the model is another one: by its SHA-256 where it is a single file, else by its name."""
+    try:
+        # Loading the model has computed it.
+        digest = find_digest(settings.model)
+    except (InstantStyleError, OSError):
+        # Its file was moved since the studio loaded it.
+        digest = None
+    if recipe.model_sha256 == digest if digest else recipe.model == settings.model and recipe.model_sha256 is None:
+        return
+    theirs, ours = (
+        _describe_part(Reference(name=name, sha256=sha256) if sha256 else name)
+        for name, sha256 in ((recipe.model, recipe.model_sha256), (settings.model, digest))
+    )
+    yield f"Its model was {theirs}; here it is {ours}."
 
 
 def _list_redux_differences(recipe: Recipe, settings: Settings) -> Iterator[str]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ...errors import StyleError
+from ..bound_style import find_timestep
 from ..denoising_state import DenoisingState
 from ..image_projection import embed_timestep, timed_tokens
 from .decoupled import DecoupledAttention, StyleKeyValues, repeat_for_batch
@@ -97,10 +97,6 @@ class TimedKeyValues:
         return norm_heads(key, len(norm), RMS_EPSILON, norm), F.linear(tokens, weights["to_v_ip.weight"])
 
 
-TIMESTEP_TOLERANCE = 0.5
-"""Largest difference to a timestep of a table, of 1000: rounding in half precision is less."""
-
-
 @dataclass(frozen=True, eq=False)
 class TabulatedKeyValues:
     """Keys and values of styles in one layer that were computed at the timesteps of one schedule."""
@@ -128,12 +124,7 @@ class TabulatedKeyValues:
         Raises:
             StyleError: The table has none.
         """
-        place = min(range(len(self.timesteps)), key=lambda place: abs(self.timesteps[place] - timestep))
-        if abs(self.timesteps[place] - timestep) > TIMESTEP_TOLERANCE:
-            raise StyleError(
-                f"A style is bound for a schedule of {len(self.timesteps)} steps, which has no timestep {timestep:g}; "
-                f"generate with {len(self.timesteps)} steps, or bind it for those of this call."
-            )
+        place = find_timestep(self.timesteps, timestep)
         tokens = self.key.shape[2] // len(self.timesteps)
         part = slice(place * tokens, (place + 1) * tokens)
         return self.key[:, :, part], self.value[:, :, part]

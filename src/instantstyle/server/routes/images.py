@@ -162,14 +162,15 @@ def _server_sent_event(name: str, content: dict[str, object]) -> str:
 
 def _further_files(
     service: Service, owner: str, body: ImageRequest, files: RequestFiles
-) -> tuple[list[Reference], list[Reference], list[Reference]]:
-    """Store the files that give the texture, those that show the content, and those of FLUX.1 Redux."""
+) -> tuple[list[Reference], list[Reference], list[Reference], Reference | None]:
+    """Store the images of the texture, the content and FLUX.1 Redux, and that whose colours the latents get."""
     textures = _stored_style(service, owner, body, files, "texture")
     if body.texture_image:
         textures.append(files.add_base64(body.texture_image, "texture_image"))
     contents = [files.add_base64(body.content_image, "content_image")] if body.content_image else []
     redux = [files.add_base64(body.redux_image, "redux_image")] if body.redux_image else []
-    return textures, contents, redux
+    colours = files.add_base64(body.colour_image, "colour_image") if body.colour_image else None
+    return textures, contents, redux, colours
 
 
 def _stored_style(
