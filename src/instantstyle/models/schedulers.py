@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from ..errors import MissingExtra, ModelError, suggest_nearest
+from ..errors import ModelError, suggest_nearest
+from ..utils.missing_package import missing_package_error
 from ..utils.text import one_line, shorten
 from .network import import_diffusers_class
 from .registry import SchedulerConfig
@@ -73,9 +74,7 @@ def validate_scheduler(name: str) -> None:
         raise _unknown_error(name)
     package = _PACKAGES.get(SCHEDULERS[name].name if name in SCHEDULERS else name)
     if package is not None and find_spec(package) is None:
-        raise MissingExtra(
-            f"scheduler {shorten(name)} needs the package {package}, which is not installed: pip install {package}."
-        )
+        raise missing_package_error(f"scheduler {shorten(name)} needs the package {package}", package)
 
 
 def get_scheduler_config(name: str) -> SchedulerConfig:
