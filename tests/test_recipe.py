@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instantstyle import JobError
-from instantstyle.generation.idle_fields import check_request
+from instantstyle.generation.request_checks import check_request
 from instantstyle.imaging.a1111 import format_a1111
 from instantstyle.recipe import FILE_FIELDS, STYLE_FIELDS, Recipe
 from instantstyle.recipe_types import Lora

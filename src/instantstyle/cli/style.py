@@ -87,9 +87,9 @@ def run(
 
     from ..core.style import Style
     from ..core.style_file import check_destination
-    from ..generation.idle_fields import check_request
     from ..generation.load import load_model
     from ..generation.model_parts import ModelParts
+    from ..generation.request_checks import check_request
     from ..generation.sources import SourceCache
     from ..generation.validate import validate_blocks
     from ..recipe import Recipe

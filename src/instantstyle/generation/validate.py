@@ -13,8 +13,9 @@ from ..unet.architectures import Architecture
 from ..unet.blocks import Block, BlockSpec
 from ..unet.probe_file import resolve_block_spec
 from .adapter_fit import FitChecker
-from .idle_fields import check_request, list_unused_fields
+from .idle_fields import list_unused_fields
 from .keep_content import fill_in_strength
+from .request_checks import check_request
 from .sources import SourceCache
 
 
