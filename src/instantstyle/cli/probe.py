@@ -56,8 +56,9 @@ def run(
     properties. With mini this finds its style and layout blocks. With --layers, layers take the place of blocks.
     """
     from ..errors import JobError
-    from ..evaluation.experiment import Experiment, sample_synthetic_references
+    from ..evaluation.experiment import Experiment
     from ..evaluation.probe import probe
+    from ..evaluation.synthetic_references import sample_synthetic_references
     from ..generation.inputs import read_prompts
     from ..generation.load import load_model
     from ..generation.model_parts import ModelParts
