@@ -8,8 +8,8 @@ from typer import Argument, Option
 from ..errors import JobError, suggest_nearest
 from . import options
 from .console import note
+from .file_options import read_adapter
 from .mix import note_lost_bindings
-from .recipe_options import read_adapter
 
 Author = Annotated[str | None, Option(help="Author of the style.", rich_help_panel=options.OUTPUT)]
 Licence = Annotated[str | None, Option(help="Licence of the style.", rich_help_panel=options.OUTPUT)]
