@@ -280,4 +280,4 @@ def test_the_place_of_a_lora_is_where_it_acts_and_nothing_where_it_is_merged():
         ({"blocks": "style"}, " in style"),
         ({"blocks": {"style": 0.5}, "positive_only": True}, ' in {"style": 0.5} (positive only)'),
     ):
-        assert Lora(name="a.safetensors", **fields).place == place
+        assert Lora.model_validate({"name": "a.safetensors", **fields}).place == place
