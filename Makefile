@@ -23,6 +23,8 @@ PIP_INSTALL = -m pip install --disable-pip-version-check --quiet $(if $(CONSTRAI
 BROWSER := tests/studio/test_browser.py
 # One thread per worker, because the tests run in parallel processes.
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal --durations 30 --ignore $(BROWSER)
+# Lowest versions of some dependencies use what the newest versions of others deprecate.
+DEPRECATED := -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL)
 # The studies that generate images. Two at once with one thread each are faster than one with two threads.
 GENERATING := cures scales blocks blend methods
@@ -70,7 +72,7 @@ test-minimum:
 	$(PYTHON) -m venv build/minimum
 	build/minimum/bin/python -m pip install --disable-pip-version-check --quiet uv
 	build/minimum/bin/uv pip install --python build/minimum --resolution lowest-direct --editable '.[dev]'
-	OMP_NUM_THREADS=1 build/minimum/bin/pytest $(PARALLEL) -m "not slow"
+	OMP_NUM_THREADS=1 build/minimum/bin/pytest $(PARALLEL) $(DEPRECATED) -m "not slow"
 
 test-diffusers-main: .venv/.installed-dev
 	$(BIN)/python -m pip install --quiet git+https://github.com/huggingface/diffusers

@@ -18,7 +18,7 @@ from PIL import Image
 import instantstyle
 from benchmarks.bundled import PROMPT, load_mini
 from benchmarks.rounds import create_parser, median_ratio, time_rounds, write_report
-from instantstyle.evaluation.experiment import sample_synthetic_references
+from instantstyle.evaluation.synthetic_references import sample_synthetic_references
 from instantstyle.generation.inputs import ReferenceImage
 from instantstyle.metrics import ScoringCase, SyntheticScorer
 from instantstyle.synthetic import Scenes

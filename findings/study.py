@@ -25,9 +25,9 @@ from instantstyle.evaluation.experiment import (
     Arm,
     Experiment,
     open_journal,
-    sample_synthetic_references,
     scores_by_reference,
 )
+from instantstyle.evaluation.synthetic_references import sample_synthetic_references
 from instantstyle.imaging.grid import contact_sheet
 from instantstyle.metrics import SyntheticScorer
 from instantstyle.models.registry import MINI_FOLDER

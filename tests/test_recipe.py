@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instantstyle import JobError
-from instantstyle.generation.idle_fields import check_request
+from instantstyle.generation.request_checks import check_request
 from instantstyle.imaging.a1111 import format_a1111
 from instantstyle.recipe import FILE_FIELDS, STYLE_FIELDS, Recipe
+from instantstyle.recipe_types import Lora
 
 WHOLE = {
     "prompt": "a rocket",
@@ -271,3 +272,12 @@ def test_a_typo_in_a_word_is_answered_with_the_nearest_one():
             Recipe.model_validate({"prompt": "a", "seed": 0, field: wrong})
     with pytest.raises(JobError, match=r"'adain'\.$"):
         Recipe.model_validate({"prompt": "a", "seed": 0, "fuse": "x"})
+
+
+def test_the_place_of_a_lora_is_where_it_acts_and_nothing_where_it_is_merged():
+    for fields, place in (
+        ({}, ""),
+        ({"blocks": "style"}, " in style"),
+        ({"blocks": {"style": 0.5}, "positive_only": True}, ' in {"style": 0.5} (positive only)'),
+    ):
+        assert Lora.model_validate({"name": "a.safetensors", **fields}).place == place

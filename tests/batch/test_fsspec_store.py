@@ -192,7 +192,7 @@ def test_a_missing_package_is_named_with_its_install_command(url, package, ledge
     monkeypatch.delitem(sys.modules, "fsspec.implementations.sftp", raising=False)
     protocol = url.partition(":")[0]
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, protocol, raising=False)
-    with pytest.raises(MissingExtra, match=rf"^{protocol}:// needs {package}, .*: pip install {package}$"):
+    with pytest.raises(MissingExtra, match=rf"^{protocol}:// needs {package}, .*: pip install {package}\.$"):
         generate_into(url, make_rows(1), StubBackend())
     assert not ledgers.exists()
 

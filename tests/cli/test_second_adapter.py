@@ -14,7 +14,7 @@ from instantstyle import StyleConditioning
 from instantstyle.batch.manifest import ManifestError, read_manifest
 from instantstyle.errors import BlockError, JobError
 from instantstyle.generation.explain import explain
-from instantstyle.generation.idle_fields import check_request
+from instantstyle.generation.request_checks import check_request
 from instantstyle.imaging.a1111 import format_a1111
 from instantstyle.imaging.loading import file_sha256
 from instantstyle.imaging.png_metadata import read_recipe

@@ -120,6 +120,8 @@ def test_labels_and_thumbnail_are_in_the_style_file(style):
         (("--weight", 1, "--weight", 2), "2 weights"),
         (("--removal", "divide", "--content", "a cat"), "'subtract', 'project'"),
         (("--blocks", "layout"), "--blocks 'layout' selects the blocks to bind; add --bind MODEL"),
+        (("--steps", 4), "--steps is the number of steps for which a style is bound; add --bind MODEL"),
+        (("--tuned-for", "adian"), "--tuned-for is 'adian'; it is one of add, adain. Did you mean adain?"),
         (("--weight", 2), "The weight 2 of ink.png in references cannot act"),
         (("--content-scale", 0.3), "content_scale can only act on content to remove"),
         (("--texture-scale", 0.3), "texture_scale can only act on a blend of colours and texture"),

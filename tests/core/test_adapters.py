@@ -9,6 +9,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from instantstyle import InstantStyle, JobError, ModelError, Style, StyleConditioning, StyleError
+from instantstyle.core.recipe_fields import call_fields
 from instantstyle.errors import CheckpointError
 
 from ..conftest import base_projection, layer_weights, make_image_encoder, make_pipe, plus_projection
@@ -109,6 +110,17 @@ def test_more_than_two_adapters_are_named_where_a_recipe_cannot_record_them(styl
     output = styled("a", style=styled.style(reference, adapter="other"), seed=1, **{**short, "output_type": "pil"})
     with pytest.raises(JobError, match="does not record a pipeline with more than two adapters"):
         output.recipe()
+
+
+def test_a_recipe_records_one_style_for_each_of_two_adapters(styled, reference):
+    first, plus, other = (StyleConditioning(styled.style(reference, adapter=name)) for name in (None, "plus", "other"))
+    assert "second_references" in call_fields([first, plus], {}, styled, [])
+    for styles, expected in (
+        ([first, first, plus], "several StyleConditionings"),
+        ([plus, other], "a style of a third adapter"),
+    ):
+        missing: list[str] = []
+        assert (call_fields(styles, {}, styled, missing), missing) == ({}, [expected])
 
 
 def test_a_style_is_bound_with_its_own_adapter(styled, reference, short):

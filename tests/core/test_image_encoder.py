@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch.testing import assert_close
-from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipTextConfig
+from transformers import CLIPImageProcessorPil, SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipTextConfig
 
 from instantstyle.core import encoder_files
 from instantstyle.core.encoder_files import check_encoder_fits, read_encoder_sizes
@@ -218,6 +218,13 @@ def test_embeddings_are_float32_in_every_dtype_of_the_encoder(reference):
     model: Any = make_image_encoder()
     encoder = ImageEncoder(model.to(torch.bfloat16))
     assert encoder.embed([reference]).dtype == torch.float32
+
+
+def test_images_are_read_as_clip_reads_them(encoder, reference):
+    side = encoder.image_size
+    processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    expected = processor(reference, return_tensors="pt").pixel_values
+    assert_close(encoder.pixels([reference]), expected, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()

@@ -60,10 +60,11 @@ def test_after_a_step_in_the_interval_the_latents_are_a_mean_with_the_coloured_o
 
 def test_the_picture_is_encoded_as_diffusers_encodes_an_image_to_start_from(plain, picture):
     pipe = StableDiffusionXLImg2ImgPipeline.from_pipe(plain.pipe)
-    resized = picture.resize((16, 16), Image.Resampling.BICUBIC)
-    pixels = pipe.image_processor.preprocess(resized)
-    expected = pipe.vae.encode(pixels).latent_dist.mode() * pipe.vae.config.scaling_factor
-    assert_close(encode_picture(pipe, picture, (8, 8)), expected)
+    for height, width in ((8, 8), (6, 10)):
+        resized = picture.resize((2 * width, 2 * height), Image.Resampling.BICUBIC)
+        pixels = pipe.image_processor.preprocess(resized)
+        expected = pipe.vae.encode(pixels).latent_dist.mode() * pipe.vae.config.scaling_factor
+        assert_close(encode_picture(pipe, picture, (height, width)), expected)
 
 
 @pytest.mark.parametrize(("steps", "interval", "expected"), [(10, (0.2, 0.3), [2]), (4, (0.0, 0.6), [0, 1, 2])])

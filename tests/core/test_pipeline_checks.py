@@ -72,7 +72,8 @@ def test_an_overflow_of_the_unet_is_detected(styled, short):
         styled("a", seed=1, **short)
 
 
-def test_prompt_embeddings_are_counted_as_prompts():
+def test_prompt_embeddings_are_counted_as_prompts_and_no_prompt_is_one():
+    assert num_images(None, 2, {}) == (1, 2)
     assert num_images(None, 2, {"prompt_embeds": torch.zeros(3, 4, 4)}) == (3, 2)
     assert num_images(["a", "b"], 2, {}) == (2, 2)
 

@@ -6,6 +6,7 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler
 
 from instantstyle import InstantStyle, JobError, Style
-from instantstyle.core.pipeline_state import PipelineState
+from instantstyle.core.pipeline_state import PipelineState, watch_callback
 
 from .test_output import Generate, as_reference, generate, ink, named, saved, teal  # noqa: F401
 
@@ -193,6 +194,15 @@ def test_a_callback_that_only_reads_or_reports_is_recorded_as_no_callback(genera
     output, plain = generate(callback_on_step_end=report, guidance_scale=3), generate(guidance_scale=3)
     assert output.recipe() == plain.recipe()
     assert (output.recipe().guidance_scale, seen) == (3.0, [0, 1])
+
+
+def test_what_is_no_tensor_is_changed_where_another_object_takes_its_place():
+    """Without guidance SD1.5's pipeline passes None as the embeddings of the negative prompt."""
+    pipe, given = SimpleNamespace(), {"latents": torch.zeros(1), "negative_prompt_embeds": None}
+    for returned, expected in (({}, []), ({"negative_prompt_embeds": 1}, ["negative_prompt_embeds"])):
+        changed: list[str] = []
+        watch_callback(lambda *_, returned=returned: returned, changed.append)(pipe, 0, 1, {**given})
+        assert changed == expected
 
 
 def test_a_style_around_the_call_is_named(generate: Generate, named: InstantStyle, ink: Any, teal: Any):

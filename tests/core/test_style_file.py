@@ -308,6 +308,7 @@ def test_arbitrary_bytes_raise_an_error_in_one_line(tmp_path_factory, content, l
         (lambda fields, _: fields.pop("content_scale"), "content_scale: Field required"),
         (lambda fields, _: fields.update(weights=[1]), "1 weights for image_embeds"),
         (lambda fields, _: fields.update(weights=[0, 0]), "not all 0"),
+        (lambda fields, _: fields.update(weights=[1, float("inf")]), "weights.1: Input should be a finite number"),
         (lambda fields, _: fields.update(content=[]), "content_embeds [1, 6] for 0 phrases"),
         (lambda fields, _: fields.update(bound={}), "extra bound.sdxl."),
         (lambda fields, _: fields["bound"].update(mini=""), "nothing bound for mini"),

@@ -57,7 +57,7 @@ def test_an_existing_name_is_replaced_only_if_forced(empty_library, style_file):
     "name",
     [
         *("", ".", "..", "../ink", "a/b", "-x", "x" * 200, "a\nb", "墨" * 80, "\u0301a"),
-        *("a\0b", "\ud800", "a\u202eb", "ink\u200d"),
+        *("a\0b", "\ud800", "a\u202eb", "ink\u200d", "क्ष\u200d", "aم\u200cx"),
     ],
 )
 def test_an_invalid_name_raises_an_error(empty_library, style_file, name):
@@ -101,6 +101,7 @@ NAMES = {
     "วาดเขียน": "วาดเขียน",
     "墨絵 2": "墨絵 2",
     "می\u200cخواهم": "می\u200cخواهم",
+    "क्\u200dष": "क्\u200dष",
     "cafe\u0301": "caf\u00e9",
     " ink_1.0+x-y ": "ink_1.0+x-y",
     f"ink{SUFFIX}": "ink",

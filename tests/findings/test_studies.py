@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 from xml.etree import ElementTree
@@ -23,6 +24,7 @@ from instantstyle.core.style_blending import describe_grey
 from instantstyle.metrics import SCORE_TITLES, SyntheticScorer
 
 from ..conftest import make_pipe
+from ..helpers import run_once, shared_folder
 
 pytestmark = pytest.mark.slow
 
@@ -41,13 +43,13 @@ def styled(tokenizer_folder, state, image_encoder) -> InstantStyle:
 
 @pytest.fixture(scope="module")
 def args(tmp_path_factory) -> argparse.Namespace:
-    work = tmp_path_factory.mktemp("findings")
+    work = shared_folder(tmp_path_factory, "findings")
     return argparse.Namespace(references=REFERENCES, asked=2, steps=None, seed=3, work=work)
 
 
 @pytest.fixture(scope="module")
 def files(styled, args) -> dict[str, Any]:
-    """The files that the studies' commands write."""
+    """The files that the studies' commands write; with several workers each runs some of the studies."""
     work, own = (
         args.work,
         {
@@ -56,9 +58,8 @@ def files(styled, args) -> dict[str, Any]:
         },
     )
     common = ["--references", args.references, "--asked", args.asked, "--seed", args.seed, "--work", work]
-    for name in STUDIES:
-        words = [*common, *own.get(name, []), "-o", work / "results" / f"{name}.json"]
-        run_study(name, styled, words)
+    words = {name: [*common, *own.get(name, []), "-o", work / "results" / f"{name}.json"] for name in STUDIES}
+    run_once(work, {name: partial(run_study, name, styled, words[name]) for name in STUDIES})
     return read_results(work / "results", STUDIES)
 
 

@@ -7,7 +7,8 @@ import pytest
 from instantstyle.batch import read_manifest
 from instantstyle.errors import JobError
 from instantstyle.generation.generate import prepare
-from instantstyle.generation.idle_fields import MAX_SEED, check_request, check_seeds, find_idle_fields, refuse_fields
+from instantstyle.generation.idle_fields import find_idle_fields, refuse_fields
+from instantstyle.generation.request_checks import MAX_SEED, check_request, check_seeds
 from instantstyle.generation.sources import SourceCache
 from instantstyle.generation.sweep import Grid, sweep
 from instantstyle.generation.sweep_axis import SweepAxis

@@ -13,9 +13,9 @@ from torch import nn
 from instantstyle import InstantStyle, Inversion, JobError, StyleConditioning
 from instantstyle.batch.rows import BatchRow
 from instantstyle.generation.generate import generate, prepare
-from instantstyle.generation.idle_fields import check_request
 from instantstyle.generation.keep_content import fill_in, fill_in_strength
 from instantstyle.generation.load import load_for
+from instantstyle.generation.request_checks import check_request
 from instantstyle.imaging.control_image import default_strength
 from instantstyle.imaging.loading import file_sha256
 from instantstyle.models.image_to_image import image_to_image_pipeline, text_to_image_pipeline

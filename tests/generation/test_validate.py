@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 
 from instantstyle import Style, StyleError
 from instantstyle.errors import BlockError, ImageError, JobError, MissingExtra, ModelError
-from instantstyle.generation.idle_fields import check_request
 from instantstyle.generation.load import load_for
+from instantstyle.generation.request_checks import check_request
 from instantstyle.generation.validate import validate, validate_blocks, validate_inputs
 from instantstyle.recipe import Recipe
 

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from instantstyle.errors import JobError
-from instantstyle.evaluation.experiment import sample_synthetic_references
+from instantstyle.evaluation.synthetic_references import sample_synthetic_references
 from instantstyle.metrics import PixelScorer, ScoringCase, SyntheticScorer, compute_scores, score_synthetic
 from instantstyle.synthetic import LAYOUTS, MINI_SCOPE, THINGS, describe_thing, sample_scenes, to_pil_image
 

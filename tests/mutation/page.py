@@ -19,8 +19,10 @@ TEXT = """# What the tests notice
 `python -m tests.mutation.run --mutants {sample} --minutes {minutes:g} --seed {seed}` changes the code of the method
 (`core/`, `recipe.py`) in one place at a time, and runs the tests that execute this line: a number is replaced by its
 neighbour, a condition negated, a sum becomes a difference, a loop runs zero times. A change that no test notices
-*survives*. Each change meets tests of `tests/core`, `tests/dit` and `tests/test_recipe.py`, at most {most} of them and
-no slow ones. Lines that run only when a module is imported count as not executed. This run was of commit {commit}.
+*survives*. Each change meets tests of `tests/core`, `tests/dit` and `tests/test_recipe.py`, no slow ones and at most
+{most}: first those of the module's own test file and those that execute the fewest lines, then others drawn at random.
+A line that runs only when its module is imported meets tests of the module's other lines. This run was of commit
+{commit}.
 
 | | |
 |---|---|

@@ -5,8 +5,8 @@
     python -m tests.mutation.page                        # docs/mutation.md from the results
 
 First the tests run once, to know which of them execute each line. Each mutant is then made in a copy of the repository
-and meets the tests of its line in a process of its own, at most `MOST_TESTS`; those of the module's own test file come
-first. A mutant that none of them notices *survives*.
+and meets tests of its line in a process of its own, at most `MOST_TESTS`; see `LineTests.find`. A mutant that none of
+them notices *survives*.
 """
 
 import argparse
@@ -18,7 +18,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,41 @@ def measure_coverage() -> Path:
     return file
 
 
-def find_tests(data: CoverageData, mutant: Mutant) -> list[str]:
-    """Return the tests that execute the line of a mutant, those of its module's own file first."""
-    contexts = data.contexts_by_lineno(str(ROOT / mutant.module)).get(mutant.line, [])
-    found = sorted({context.partition("|")[0] for context in contexts if context})
-    random.Random(0).shuffle(found)  # the others from many files
-    own = f"test_{mutant.module.stem}.py"
-    return sorted(found, key=lambda test: own not in test)[:MOST_TESTS]
+class LineTests:
+    """The tests that execute each line, from the coverage of a run."""
+
+    def __init__(self, data: CoverageData) -> None:
+        self.data = data
+        self.sizes = Counter[str]()
+        """Number of lines that each test executes."""
+        for file in data.measured_files():
+            for contexts in data.contexts_by_lineno(file).values():
+                self.sizes.update(_name_tests(contexts))
+
+    def find(self, mutant: Mutant) -> list[str]:
+        """Return tests that execute the line of a mutant, at most `MOST_TESTS`.
+
+        A line that runs only when its module is imported, such as a default or a constant, meets the tests that
+        execute any other line of the module.
+
+        Returns:
+            The first half are those of the module's own file and, of the others, those that execute the fewest lines,
+            which check what is near. The rest are drawn at random from all files.
+        """
+        lines = self.data.contexts_by_lineno(str(ROOT / mutant.module))
+        names = _name_tests(lines.get(mutant.line, []))
+        if not names and mutant.line in lines:
+            names = set[str]().union(*map(_name_tests, lines.values()))
+        found = sorted(names)
+        random.Random(0).shuffle(found)
+        own = f"test_{mutant.module.stem}.py"
+        near = sorted(found, key=lambda test: (own not in test, self.sizes[test]))[: MOST_TESTS // 2]
+        return [*near, *(test for test in found if test not in near)][:MOST_TESTS]
+
+
+def _name_tests(contexts: Iterable[str]) -> set[str]:
+    """Return the tests of contexts such as `tests/a.py::test_b|run`; that of imports is empty."""
+    return {context.partition("|")[0] for context in contexts if context}
 
 
 def make_copy() -> Path:
@@ -143,11 +172,11 @@ def run_mutants(mutants: Sequence[Mutant], minutes: float) -> list[dict[str, Any
     torch.set_num_threads(1)
     sys.dont_write_bytecode = True
     copy, end, rows = make_copy(), time.monotonic() + 60 * minutes, []
-    passing = Passing(copy)
+    passing, line_tests = Passing(copy), LineTests(data)
     for mutant in mutants:
         if time.monotonic() > end:
             break
-        outcome = run_tests(mutant, passing.select(find_tests(data, mutant)), copy)
+        outcome = run_tests(mutant, passing.select(line_tests.find(mutant)), copy)
         place = f"{mutant.module.relative_to('src/instantstyle')}:{mutant.line}"
         rows.append(dict(place=place, operator=mutant.operator, outcome=outcome))
         if outcome != "killed":

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
-from .mutants import ROOT, list_mutants, list_skipped
+from coverage import CoverageData
+
+from .mutants import PACKAGE, ROOT, Mutant, list_mutants, list_skipped
 from .page import compute_interval, render_page
+from .run import MOST_TESTS, LineTests
 
 
 def test_a_mutant_changes_its_line_and_the_module_can_still_be_compiled():
@@ -28,6 +31,25 @@ def test_annotations_decorators_and_blocks_for_type_checkers_are_left_out():
         "int",
         "if TYPE_CHECKING:",
     ]
+
+
+def test_a_mutant_meets_tests_of_its_own_file_small_ones_and_others_and_a_constant_those_of_its_module():
+    data, file = CoverageData(no_disk=True), PACKAGE / "core" / "a.py"
+    # Line 1 runs at import, line 9 never.
+    data.add_lines({str(ROOT / file): [1]})
+    small, large = ([f"tests/test_{size}.py::test_{i:02}" for i in range(40)] for size in ("small", "large"))
+    own = ["tests/core/test_a.py::test_own"]
+    for test, lines in [*((each, [2]) for each in [*small, *own]), *((each, [2, 3, 4, 5]) for each in large)]:
+        data.set_context(f"{test}|run")
+        data.add_lines({str(ROOT / file): lines})
+    data.set_context("")
+    tests = LineTests(data)
+    found, constant, only_large, never = (tests.find(Mutant(file, "AddNot", 0, line)) for line in (2, 1, 3, 9))
+    assert found == constant
+    assert (found[0], len({*found}), never) == (own[0], MOST_TESTS, [])
+    assert {*found[1 : MOST_TESTS // 2]} < {*small}
+    assert {*found[MOST_TESTS // 2 :]} & {*large}
+    assert {*only_large} < {*large}
 
 
 def test_the_page_lists_what_was_not_noticed():

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from python_multipart.exceptions import MultipartParseError
+from starlette.formparsers import MultiPartParser
 
 from instantstyle.server.schemas import JSON_FIELDS, EditRequest
 
@@ -170,6 +172,16 @@ def test_a_damaged_form_says_what_to_do(client, path, content_type, body, messag
     assert response.status_code == 400
     assert message in error_message(response)
     assert "let an HTTP library write it" in error_message(response)
+
+
+def test_a_damaged_form_is_refused_where_starlette_passes_on_the_error_of_its_parser(client, monkeypatch):
+    async def fail(parser: MultiPartParser) -> None:
+        raise MultipartParseError("Expected boundary character 45, got 110 at index 2")
+
+    monkeypatch.setattr(MultiPartParser, "parse", fail)
+    response = client.post(EDITS, content=b"a", headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert response.status_code == 400
+    assert "(Invalid multipart data); let an HTTP library write it" in error_message(response)
 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "application/json", "text/plain"])

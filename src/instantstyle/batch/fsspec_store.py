@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
 
-from ..errors import JobError, MissingExtra, suggest_nearest
+from ..errors import JobError, suggest_nearest
 from ..imaging.decoding import decode_image
 from ..imaging.png_check import HEAD_BYTES, TAIL, has_all_texts, read_texts_of_ends
 from ..utils.atomic_write import atomic_write, is_draft_name, make_draft_name
+from ..utils.missing_package import missing_package_error
 from .store import LocalStore, Store, StoredFile
 from .store_url import StoreUrl
 
@@ -228,9 +229,7 @@ def _open_file_system(url: StoreUrl) -> "tuple[AbstractFileSystem, str]":
         return url_to_fs(url.url)
     except ImportError as error:
         package = _missing_package(url.protocol, error)
-        raise MissingExtra(
-            f"{url.protocol}:// needs {package}, which is not installed: pip install {package}"
-        ) from None
+        raise missing_package_error(f"{url.protocol}:// needs {package}", package) from None
     # Some file systems connect here and raise exceptions of their libraries.
     except Exception as error:
         raise JobError(f"{url} cannot be opened ({url.describe_error(error)}).") from None

@@ -11,8 +11,9 @@ from pathlib import Path
 from ..core.style_library import SUFFIX as STYLE_SUFFIX
 from ..core.style_library import find_style_file
 from ..errors import InstantStyleError, JobError
-from ..generation.idle_fields import find_equal_images, refuse_fields
+from ..generation.idle_fields import refuse_fields
 from ..generation.inputs import list_images_with_content
+from ..generation.request_checks import find_equal_images
 from ..imaging.loading import IMAGE_SUFFIXES
 from ..utils.text import cut, join_first, one_line, shorten
 from .manifest_formats import ManifestRow, read_rows

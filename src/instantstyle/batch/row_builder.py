@@ -8,10 +8,6 @@ from pathlib import Path
 
 from ..errors import InstantStyleError, JobError, ModelError
 from ..generation.idle_fields import (
-    check_colours,
-    check_references,
-    check_text,
-    check_weights,
     find_idle_fields,
     find_idle_with_files,
     refuse_animation,
@@ -20,6 +16,7 @@ from ..generation.idle_fields import (
 )
 from ..generation.load import check_redux_files, is_plain
 from ..generation.model_parts import ModelParts
+from ..generation.request_checks import check_colours, check_references, check_text, check_weights
 from ..generation.sources import SourceCache
 from ..generation.validate import validate_inputs
 from ..generation.weights import parse_lora, weights_sha256

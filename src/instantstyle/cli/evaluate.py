@@ -8,7 +8,8 @@ from typer import Option
 from . import evaluation_options, options
 from .command import ListCommand as COMMAND
 from .console import note, progress
-from .recipe_options import SAMPLING, OptionValues, read_adapter, recipe_fields, with_recipe_options
+from .file_options import read_adapter
+from .recipe_options import SAMPLING, OptionValues, recipe_fields, with_recipe_options
 
 __all__ = ["COMMAND", "run"]
 

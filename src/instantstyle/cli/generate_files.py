@@ -43,7 +43,7 @@ def generate_to_files(
         InstantStyleError: The recipe or a path is not valid, or the model cannot be loaded.
     """
     from ..generation.generate import generate
-    from ..generation.idle_fields import check_seeds
+    from ..generation.request_checks import check_seeds
     from ..generation.sources import SourceCache
     from ..imaging.image_file import save_image, validate_image_path
 

@@ -8,7 +8,8 @@ from typer import Option
 from . import evaluation_options, options
 from .command import ListCommand as COMMAND
 from .console import note, progress
-from .recipe_options import SAMPLING, OptionValues, read_adapter, recipe_fields, with_recipe_options
+from .file_options import read_adapter
+from .recipe_options import SAMPLING, OptionValues, recipe_fields, with_recipe_options
 
 __all__ = ["COMMAND", "run"]
 
@@ -56,8 +57,9 @@ def run(
     properties. With mini this finds its style and layout blocks. With --layers, layers take the place of blocks.
     """
     from ..errors import JobError
-    from ..evaluation.experiment import Experiment, sample_synthetic_references
+    from ..evaluation.experiment import Experiment
     from ..evaluation.probe import probe
+    from ..evaluation.synthetic_references import sample_synthetic_references
     from ..generation.inputs import read_prompts
     from ..generation.load import load_model
     from ..generation.model_parts import ModelParts

@@ -1,108 +1,34 @@
 """The table of options that fill the fields of a `Recipe`, and the verbs' signatures made from it."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial, wraps
 from inspect import Parameter, Signature, signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from ..errors import JobError
 from . import options
 from .error_words import name_options, reword_messages
+from .file_options import (
+    read_adapter,
+    read_image,
+    read_images,
+    read_loras,
+    read_redux_model,
+    read_references,
+    read_second_adapter,
+    read_weights,
+)
 
 if TYPE_CHECKING:
     from ..recipe import Recipe
-    from ..recipe_types import Lora, RecipeFields, Reference, Shared
+    from ..recipe_types import RecipeFields, Shared
 
 OptionValues = Mapping[str, Any]
 """Parsed values of recipe options by option name; None for an option without a default that is not given."""
 
 REQUIRED = Parameter.empty
 """Default of an option that must be given."""
-
-
-def _read_image(path: Path) -> "Reference":
-    from ..generation.sources import resolve_image
-
-    return resolve_image(path).as_reference()
-
-
-def _read_references(paths: Sequence[Path] | None, weights: Sequence[float] | None = None) -> list["Reference"]:
-    from ..generation.sources import resolve_source
-
-    paths = paths or []
-    weights = weights or [1.0] * len(paths)
-    if len(weights) != len(paths):
-        raise JobError(f"There are {len(weights)} --weight for {len(paths)} --style; give one for each.")
-    return [resolve_source(path).as_reference(weight) for path, weight in zip(paths, weights, strict=True)]
-
-
-def _read_images(paths: Sequence[Path]) -> list["Reference"]:
-    return [_read_image(path) for path in paths]
-
-
-def _read_loras(texts: Sequence[str]) -> list["Lora"]:
-    from ..generation.weights import read_lora
-
-    return [read_lora(text) for text in texts]
-
-
-def _read_weights(field: str, name: str) -> "Reference":
-    from ..generation.weights import read_weights
-
-    return read_weights(field, name)
-
-
-def read_adapter(name: str | None) -> "Reference | None":
-    """Return the entry of a recipe for --adapter; None without one.
-
-    Raises:
-        ModelError: There is no such file or model.
-    """
-    return None if name is None else _read_weights("adapter", name)
-
-
-def read_second_adapter(name: str | None) -> "Reference | None":
-    """Return the entry of a recipe for --second-adapter; None without one.
-
-    Raises:
-        ModelError: There is no such file or model.
-    """
-    return None if name is None else _read_weights("second_adapter", name)
-
-
-def read_redux_model(name: str | None) -> "Reference | None":
-    """Return the entry of a recipe for --redux-model; None without one.
-
-    Raises:
-        ModelError: There are no such weights.
-    """
-    return None if name is None else _read_weights("redux_model", name)
-
-
-def model_changes(lora: list[str] | None, vae: str | None, scheduler: str | None) -> dict[str, Any]:
-    """Return the settings of a service or studio for options that change the model.
-
-    Args:
-        lora: Values of --lora.
-        vae: Value of --vae.
-        scheduler: Value of --scheduler.
-
-    Raises:
-        ModelError: There is no such file or scheduler.
-        JobError: The weight of a LoRA is out of range.
-    """
-    if scheduler is not None:
-        from ..models.schedulers import validate_scheduler
-
-        validate_scheduler(scheduler)
-    return {
-        "loras": tuple(_read_loras(lora or ())),
-        "vae": None if vae is None else _read_weights("vae", vae),
-        "scheduler": scheduler,
-    }
 
 
 @dataclass(frozen=True)
@@ -142,22 +68,22 @@ RECIPE_OPTIONS = {
     option.name: option
     for option in (
         RecipeOption("prompt", options.Prompt, REQUIRED),
-        RecipeOption("style", options.Style, convert=_read_references),
+        RecipeOption("style", options.Style, convert=read_references),
         RecipeOption("weight", options.Weight),
         RecipeOption("combine", options.Combine, "average"),
-        RecipeOption("texture", options.Texture, convert=_read_references),
+        RecipeOption("texture", options.Texture, convert=read_references),
         RecipeOption("colour_scale", options.ColourScale),
         RecipeOption("texture_scale", options.TextureScale),
-        RecipeOption("layout", options.Layout, convert=_read_references),
-        RecipeOption("negative_style", options.NegativeStyle, convert=_read_references),
+        RecipeOption("layout", options.Layout, convert=read_references),
+        RecipeOption("negative_style", options.NegativeStyle, convert=read_references),
         RecipeOption("content", options.Content, convert=tuple),
-        RecipeOption("content_image", options.ContentImage, convert=_read_references),
+        RecipeOption("content_image", options.ContentImage, convert=read_references),
         RecipeOption("content_scale", options.ContentScale),
         RecipeOption("removal", options.Removal),
         RecipeOption("mask_quantile", options.MaskQuantile),
         RecipeOption("blocks", options.Blocks, "style"),
         RecipeOption("scale", options.Scale, 1.0),
-        RecipeOption("mask", options.Mask, convert=_read_image),
+        RecipeOption("mask", options.Mask, convert=read_image),
         RecipeOption("start", options.Start, 0.0),
         RecipeOption("end", options.End, 1.0),
         RecipeOption("fuse", options.Fuse, "add"),
@@ -166,7 +92,7 @@ RECIPE_OPTIONS = {
         RecipeOption("first_prompt", options.FirstPrompt),
         RecipeOption("first_seed", options.FirstSeed),
         RecipeOption("colour_transfer", options.ColourTransfer),
-        RecipeOption("colour_image", options.ColourImage, convert=_read_image),
+        RecipeOption("colour_image", options.ColourImage, convert=read_image),
         RecipeOption("colour_transfer_interval", options.ColourTransferInterval, convert=_split_interval),
         RecipeOption("crop", options.Crop, "center"),
         RecipeOption("strength", options.Strength),
@@ -186,20 +112,20 @@ RECIPE_OPTIONS = {
         RecipeOption("image_encoder", options.ImageEncoder),
         RecipeOption("second_adapter", options.SecondAdapter, convert=read_second_adapter),
         RecipeOption("second_image_encoder", options.SecondImageEncoder),
-        RecipeOption("second_style", options.SecondStyle, convert=_read_references),
+        RecipeOption("second_style", options.SecondStyle, convert=read_references),
         RecipeOption("second_blocks", options.SecondBlocks, "all"),
         RecipeOption("second_scale", options.SecondScale, 1.0),
-        RecipeOption("redux", options.Redux, convert=_read_images),
+        RecipeOption("redux", options.Redux, convert=read_images),
         RecipeOption("redux_blocks", options.ReduxBlocks, "all"),
         RecipeOption("redux_scale", options.ReduxScale, 1.0),
         RecipeOption("redux_curve", options.ReduxCurve, convert=_split_interval),
         RecipeOption("redux_model", options.ReduxModel, convert=read_redux_model),
         RecipeOption("redux_image_encoder", options.ReduxImageEncoder),
-        RecipeOption("lora", options.LoraFiles, convert=_read_loras),
-        RecipeOption("vae", options.Vae, convert=partial(_read_weights, "vae")),
+        RecipeOption("lora", options.LoraFiles, convert=read_loras),
+        RecipeOption("vae", options.Vae, convert=partial(read_weights, "vae")),
         RecipeOption("scheduler", options.Scheduler),
         RecipeOption(
-            "motion_adapter", options.MotionAdapter, REQUIRED, convert=partial(_read_weights, "motion_adapter")
+            "motion_adapter", options.MotionAdapter, REQUIRED, convert=partial(read_weights, "motion_adapter")
         ),
         RecipeOption("frames", options.Frames),
         RecipeOption("fps", options.Fps),
@@ -295,7 +221,7 @@ def recipe_fields(values: OptionValues) -> "RecipeFields":
 
     fields: RecipeFields = {}
     if values.get("weight"):
-        fields["references"] = _read_references(values.get("style"), values["weight"])
+        fields["references"] = read_references(values.get("style"), values["weight"])
     for name, value in values.items():
         field = FIELD_ALIASES.get(name, name)
         if name == "weight" or field in fields or value is None or value == []:

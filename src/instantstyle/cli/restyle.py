@@ -12,13 +12,7 @@ from . import options
 from .console import warn
 from .error_words import reword_messages
 from .generate_files import generate_to_files
-from .recipe_options import (
-    RECIPE_OPTIONS,
-    OptionValues,
-    RecipeOption,
-    build_recipe,
-    with_recipe_options,
-)
+from .recipe_options import RECIPE_OPTIONS, OptionValues, RecipeOption, build_recipe, with_recipe_options
 
 _NAMES = (
     *("weight", "texture", "colour_scale", "texture_scale", "content", "content_image", "content_scale", "removal"),

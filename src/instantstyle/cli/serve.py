@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from . import options
-from .recipe_options import model_changes, read_adapter, read_redux_model, read_second_adapter
+from .file_options import model_changes, read_adapter, read_redux_model, read_second_adapter
 
 if TYPE_CHECKING:
     from ..recipe_types import Control

@@ -8,7 +8,7 @@ from typer import Option
 
 from . import options
 from .console import note
-from .recipe_options import model_changes, read_adapter, read_redux_model, read_second_adapter
+from .file_options import model_changes, read_adapter, read_redux_model, read_second_adapter
 
 EXAMPLES = ("instantstyle studio --browser",)
 

@@ -1,15 +1,19 @@
 """`instantstyle style ink.png --content "a cat" -o ink.style.safetensors`: a style as a file."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from typer import Argument, Option
 
 from ..errors import JobError, suggest_nearest
 from . import options
 from .console import note
+from .file_options import read_adapter
 from .mix import note_lost_bindings
-from .recipe_options import read_adapter
+
+if TYPE_CHECKING:
+    from ..recipe import Recipe
 
 Author = Annotated[str | None, Option(help="Author of the style.", rich_help_panel=options.OUTPUT)]
 Licence = Annotated[str | None, Option(help="Licence of the style.", rich_help_panel=options.OUTPUT)]
@@ -87,38 +91,29 @@ def run(
 
     from ..core.style import Style
     from ..core.style_file import check_destination
-    from ..generation.idle_fields import check_request
     from ..generation.load import load_model
     from ..generation.model_parts import ModelParts
+    from ..generation.request_checks import check_request
     from ..generation.sources import SourceCache
     from ..generation.validate import validate_blocks
-    from ..recipe import Recipe
-    from ..recipe_types import Fuse
     from ..unet.probe_file import resolve_block_spec
-    from ..utils.text import shorten
 
-    if bind and model not in (None, bind):
-        raise JobError(f"--bind {bind} and --model {model} name different models; leave --model out.")
-    if not bind and blocks != "style":
-        raise JobError(f"--blocks {shorten(blocks)} selects the blocks to bind; add --bind MODEL, or leave it out.")
-    if not bind and steps is not None:
-        raise JobError("--steps is the number of steps for which a style is bound; add --bind MODEL, or leave it out.")
-    if tuned_for not in (None, *get_args(Fuse)):
-        near = suggest_nearest(tuned_for, get_args(Fuse))
-        raise JobError(f"--tuned-for is {shorten(tuned_for)}; it is one of {', '.join(get_args(Fuse))}.{near}")
+    _check_binding(bind, model, blocks, steps)
+    _check_fuse(tuned_for)
     path = output or Path(f"{references[0].name.partition('.')[0]}.style.safetensors")
     check_destination(path, force=force)
-    # The rules for these values are those of a recipe.
-    if weight and len(weight) != len(references):
-        raise JobError(f"{len(references)} references have {len(weight)} weights; give one --weight for each.")
-    weights = weight or [1.0] * len(references)
-    fields = {"crop": crop, "combine": combine, "removal": removal, "content": content or ()}
-    scales = {"colour_scale": colour_scale, "texture_scale": texture_scale, "mask_quantile": mask_quantile}
-    named = [{"name": str(path), "weight": share} for path, share in zip(references, weights, strict=True)]
-    others = {"texture_references": texture or (), "content_references": content_image or ()}
-    fields |= {field: [{"name": str(path)} for path in paths] for field, paths in others.items()}
-    checked = Recipe.model_validate(
-        {"prompt": "", "seed": 0, "references": named, "content_scale": content_scale, **scales, **fields}
+    checked = _build_recipe(
+        references,
+        weight,
+        {"texture_references": texture or (), "content_references": content_image or ()},
+        content=content or (),
+        content_scale=content_scale,
+        removal=removal,
+        mask_quantile=mask_quantile,
+        colour_scale=colour_scale,
+        texture_scale=texture_scale,
+        combine=combine,
+        crop=crop,
     )
     sources = SourceCache()
     for file in checked.style_files():
@@ -152,3 +147,56 @@ def run(
     saved = [read for file in checked.references if isinstance(read := sources.read(file.name), Style)]
     note_lost_bindings(saved, style, path)
     print(style.save(path, force=force))
+
+
+def _check_binding(bind: str | None, model: str | None, blocks: str, steps: int | None) -> None:
+    """Check that the options of a binding have a model to bind to, which is that of the encoder.
+
+    Raises:
+        JobError: They do not.
+    """
+    from ..utils.text import shorten
+
+    if bind and model not in (None, bind):
+        raise JobError(f"--bind {bind} and --model {model} name different models; leave --model out.")
+    if not bind and blocks != "style":
+        raise JobError(f"--blocks {shorten(blocks)} selects the blocks to bind; add --bind MODEL, or leave it out.")
+    if not bind and steps is not None:
+        raise JobError("--steps is the number of steps for which a style is bound; add --bind MODEL, or leave it out.")
+
+
+def _check_fuse(tuned_for: str | None) -> None:
+    """Raise `JobError` where --tuned-for is no way to fuse."""
+    from ..recipe_types import Fuse
+    from ..utils.text import shorten
+
+    if tuned_for not in (None, *get_args(Fuse)):
+        near = suggest_nearest(tuned_for, get_args(Fuse))
+        raise JobError(f"--tuned-for is {shorten(tuned_for)}; it is one of {', '.join(get_args(Fuse))}.{near}")
+
+
+def _build_recipe(
+    references: Sequence[Path],
+    weights: Sequence[float] | None,
+    others: Mapping[str, Sequence[Path]],
+    **fields: object,
+) -> "Recipe":
+    """Build the recipe of which the options of a style are fields: they have its rules.
+
+    Args:
+        references: The references.
+        weights: Weight of each; None for 1.
+        others: Paths of other fields that name files.
+        **fields: The other fields.
+
+    Raises:
+        JobError: A field is not valid, or the weights are more or fewer than the references.
+    """
+    from ..recipe import Recipe
+
+    if weights and len(weights) != len(references):
+        raise JobError(f"{len(references)} references have {len(weights)} weights; give one --weight for each.")
+    shares = weights or [1.0] * len(references)
+    named = [{"name": str(path), "weight": share} for path, share in zip(references, shares, strict=True)]
+    files = {field: [{"name": str(path)} for path in paths] for field, paths in others.items()}
+    return Recipe.model_validate({"prompt": "", "seed": 0, "references": named, **files, **fields})

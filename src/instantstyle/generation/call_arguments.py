@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ..recipe import Recipe
-from .idle_fields import check_colours
+from .request_checks import check_colours
 from .sources import SourceCache
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from ..utils.versions import library_versions
 from .call_arguments import colour_arguments, default_size, default_steps, image_arguments, pipeline_arguments
 from .callbacks import OnPreview, OnStep, StepCallback, step_callback
 from .hints import warn_of_content
-from .idle_fields import check_seeds, refuse_animation
+from .idle_fields import refuse_animation
 from .keep_content import fill_in_strength
 from .recipe_styles import make_conditionings, make_lora_styles, make_redux_styles, name_redux_model
+from .request_checks import check_seeds
 from .sources import SourceCache
 from .vae_tiling import tile_large_images
 

@@ -14,8 +14,9 @@ from ..unet.blocks import Block, BlockSpec
 from ..unet.probe_file import resolve_block_spec
 from ..utils.text import shorten
 from .adapter_fit import check_fit
-from .idle_fields import check_request, list_unused_fields
+from .idle_fields import list_unused_fields
 from .keep_content import fill_in_strength
+from .request_checks import check_request
 from .sources import SourceCache
 
 

@@ -20,9 +20,9 @@ from ..recipe_types import Control, Lora
 from ..utils.caller_warnings import collect_warnings
 from .callbacks import Preview
 from .generate import generate, prepare
-from .idle_fields import check_seeds
 from .load import fetch_controlnets, load_model
 from .model_parts import ModelParts
+from .request_checks import check_seeds
 from .sources import SourceCache
 from .task_thread import TaskThread
 from .validate import validate

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..errors import ImageError, JobError, MissingExtra
+from ..errors import ImageError, JobError
 from ..recipe_types import MAX_SIDE
+from ..utils.missing_package import missing_package_error
 from ..utils.text import one_line
 
 LATENT_STRIDE = 8  # px of an image per latent pixel
@@ -179,7 +180,9 @@ def _import_opencv() -> Any:
     except ImportError as error:
         is_absent = isinstance(error, ModuleNotFoundError) and error.name == "cv2"
         why = "is not installed" if is_absent else f"cannot be imported ({one_line(error, 200)})"
-        raise MissingExtra(
-            f"control canny detects edges with OpenCV, which {why}: pip install 'instantstyle[control]', or set "
-            "control to none."
+        raise missing_package_error(
+            "control canny detects edges with OpenCV",
+            "instantstyle[control]",
+            why=why,
+            otherwise=", or set control to none",
         ) from None

@@ -10,7 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from ..errors import ImageError, MissingExtra
+from ..errors import ImageError
+from ..utils.missing_package import missing_package_error
 from ..utils.text import one_line
 from .decoding import MAX_PIXELS
 
@@ -44,9 +45,10 @@ def require_av() -> Any:
     try:
         return import_module("av")
     except ModuleNotFoundError:
-        raise MissingExtra(
-            "MP4 files need the package av, which is not installed: pip install 'instantstyle[video]'. Formats .gif, "
-            ".webp and .png need nothing."
+        raise missing_package_error(
+            "MP4 files need the package av",
+            "instantstyle[video]",
+            otherwise=", or take .gif, .webp or .png, which need none",
         ) from None
 
 

@@ -1,7 +1,6 @@
 """Encoders from folders in transformers' layout: CLIP and SigLIP (image and text), DINOv2 (image only)."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from ..core.image_encoder import CLIP_MEAN, CLIP_STD
 from ..errors import JobError, ModelError
 from ..imaging.loading import fit
+from ..utils.library_logging import hide_progress_bars
 from ..utils.text import one_line
 from ..utils.text_file import parse_json, read_text_file
 
@@ -95,7 +95,7 @@ def load_image_encoder(folder: str | Path) -> ImageScoreEncoder:
             "such as a download of openai/clip-vit-large-patch14 or facebook/dinov2-base."
         )
     try:
-        with _without_progress_bar():
+        with hide_progress_bars():
             model: Any = AutoModel.from_pretrained(folder, local_files_only=True).eval()
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"The encoder in {folder} cannot be read: {one_line(error, 200)}") from None
@@ -151,20 +151,6 @@ def load_clip(folder: str | Path) -> tuple[ImageScoreEncoder, TextScoreEncoder]:
     except (OSError, ValueError) as error:
         raise ModelError(f"The tokenizer in {folder} cannot be read: {one_line(error, 200)}") from None
     return image_encoder, TextScoreEncoder(image_encoder.model, tokenizer)
-
-
-@contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    """Disable transformers' progress bar inside the block."""
-    from transformers.utils import logging
-
-    enabled = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if enabled:
-            logging.enable_progress_bar()
 
 
 def _pooled(out: Any) -> Tensor:

@@ -12,6 +12,7 @@ from ..errors import CheckpointError, InstantStyleError, MissingExtra, ModelErro
 from ..loaders.ip_adapter_checkpoint import IPAdapterCheckpoint
 from ..unet.architectures import Architecture
 from ..unet.blocks import Layer
+from ..utils.missing_package import format_install
 from ..utils.text import shorten
 from .clip_sources import find_image_encoder_source, unknown_image_encoder_error
 from .file_kinds import find_other_kind
@@ -36,7 +37,7 @@ _TOKENIZER_PACKAGES: Mapping[Kind, Sequence[str]] = {
 }
 """Packages that read tokenizers, beside those which this package depends on."""
 
-_INSTALL = {"sentencepiece": "'instantstyle[kolors]'", "google.protobuf": "protobuf"}
+_INSTALL = {"sentencepiece": "instantstyle[kolors]", "google.protobuf": "protobuf"}
 """What is to be installed for a package."""
 
 
@@ -97,10 +98,10 @@ def _find_missing_packages(card: ModelCard, kinds: Mapping[str, Kind]) -> Iterat
         if kind == "SentencePiece" or local is None or not (local[0] / name / "tokenizer.json").is_file():
             needed |= dict.fromkeys(_TOKENIZER_PACKAGES.get(kind, ()))
     if missing := [package for package in needed if not _is_installed(package)]:
-        install = " ".join(_INSTALL[package] for package in missing)
+        install = format_install(*(_INSTALL[package] for package in missing))
         yield MissingExtra(
             f"{card.name} reads prompts with SentencePiece, for which {' and '.join(missing)} "
-            f"{'are' if missing[1:] else 'is'} not installed: pip install {install}."
+            f"{'are' if missing[1:] else 'is'} not installed: {install}."
         )
 
 

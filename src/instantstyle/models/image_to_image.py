@@ -10,7 +10,8 @@ from ..errors import ModelError
 from ..recipe_types import Control
 from ..utils.device import execution_device
 from ..utils.hub import fetch_file
-from .load import disable_watermark, hide_progress_bars
+from ..utils.library_logging import hide_progress_bars
+from .load import disable_watermark
 from .network import find_architecture, import_diffusers_class
 from .registry import MINI_FOLDER
 

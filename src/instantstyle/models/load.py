@@ -1,7 +1,6 @@
 """Load a ready `InstantStyle` from a registry name, a folder, a hub id or a single file."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -12,7 +11,7 @@ from ..errors import InstantStyleError, ModelError
 from ..recipe_types import RecipeFields, Reference
 from ..synthetic.vocabulary import explain_unknown_prompt
 from ..utils.hub import fetch_file, why_unreachable
-from ..utils.library_logging import hide_warnings
+from ..utils.library_logging import hide_progress_bars, hide_warnings
 from ..utils.text import one_line
 from .adapter_parts import (
     AdapterLike,
@@ -267,20 +266,3 @@ def _load_unet(card: ModelCard, dtype: torch.dtype) -> "UNet2DConditionModel":
     unet = unet_class.from_config(unet_class.load_config(config)).to(dtype)
     unet.load_state_dict(load_file(fetch_file(card.unet.repo, card.unet.file, card.unet.revision)))
     return unet.eval()
-
-
-@contextmanager
-def hide_progress_bars() -> Iterator[None]:
-    """Hide the progress bars of diffusers and transformers while a model is loaded."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    libraries = (diffusers_logging, transformers_logging)
-    enabled = [library for library in libraries if library.is_progress_bar_enabled()]
-    for library in enabled:
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library in enabled:
-            library.enable_progress_bar()

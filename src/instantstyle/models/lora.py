@@ -7,10 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtra, ModelError
+from ..errors import ModelError
 from ..loaders.lora_file import LoraFile, is_factor
 from ..loaders.weight_files import WeightFile, describe_mismatch, describe_weights, find_lora
 from ..recipe_types import Lora
+from ..utils.missing_package import missing_package_error
 from ..utils.text import one_line
 from .file_kinds import check_weights_kind
 
@@ -52,10 +53,8 @@ def require_peft(loras: Sequence[Lora]) -> None:
     """
     merged = [lora for lora in loras if lora.blocks is None]
     if merged and find_spec("peft") is None:
-        raise MissingExtra(
-            f"Merging {merged[0].name} into the weights needs the package peft, which is not installed: pip install "
-            "'instantstyle[lora]'."
-        )
+        needs = f"Merging {merged[0].name} into the weights needs the package peft"
+        raise missing_package_error(needs, "instantstyle[lora]")
 
 
 def _describe(lora: LoraLike) -> Lora:

@@ -6,8 +6,8 @@ from ..errors import InstantStyleError, ModelError, StyleError
 from ..loaders.weight_files import find_redux, is_hub_id
 from ..recipe_types import Reference
 from ..utils.hub import describe_search_locations, find_cached_file, why_unreachable
+from ..utils.library_logging import hide_progress_bars
 from .clip_sources import SIGLIP_SOURCE
-from .load import hide_progress_bars
 from .network import find_network
 from .pipeline_files import PIPELINE_INDEX, read_index
 from .registry import CARDS, REDUX, HubFile, ModelCard

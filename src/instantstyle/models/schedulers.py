@@ -6,7 +6,8 @@ from importlib.util import find_spec
 from typing import Any, cast
 
 from ..core.pipeline_checks import default_argument
-from ..errors import MissingExtra, ModelError, suggest_nearest
+from ..errors import ModelError, suggest_nearest
+from ..utils.missing_package import missing_package_error
 from ..utils.text import one_line, shorten
 from ..utils.text_file import parse_json
 from .network import find_config, import_diffusers_class
@@ -79,9 +80,7 @@ def validate_scheduler(name: str) -> None:
         raise _unknown_error(name)
     package = _PACKAGES.get(SCHEDULERS[name].name if name in SCHEDULERS else name)
     if package is not None and find_spec(package) is None:
-        raise MissingExtra(
-            f"scheduler {shorten(name)} needs the package {package}, which is not installed: pip install {package}."
-        )
+        raise missing_package_error(f"scheduler {shorten(name)} needs the package {package}", package)
 
 
 def get_scheduler_config(name: str) -> SchedulerConfig:

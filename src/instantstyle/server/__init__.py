@@ -30,11 +30,9 @@ def serve(settings: Settings) -> None:
         import python_multipart
         import uvicorn
     except ModuleNotFoundError as error:
-        from ..errors import MissingExtra
+        from ..utils.missing_package import missing_package_error
 
-        raise MissingExtra(
-            f"The service needs {error.name}, which is not installed: pip install 'instantstyle[server]'"
-        ) from None
+        raise missing_package_error(f"The service needs {error.name}", "instantstyle[server]") from None
     del fastapi, fastapi_offline, prometheus_client, python_multipart, uvicorn
     from .http_server import create_server
     from .service import Service

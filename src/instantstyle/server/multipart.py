@@ -4,6 +4,7 @@ import re
 from typing import cast
 
 from fastapi import Request
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -107,8 +108,9 @@ class _Parser(MultiPartParser):
     async def parse(self) -> FormData:
         try:
             return await super().parse()
-        except MultiPartException as error:
-            reason = error.message.rstrip(".")
+        # Older versions of Starlette, such as 0.40, pass on the errors of python_multipart.
+        except (MultiPartException, FormParserError) as error:
+            reason = error.message.rstrip(".") if isinstance(error, MultiPartException) else "Invalid multipart data"
             raise ApiError(
                 f"The body is not a valid form of multipart/form-data ({reason}); let an HTTP library write it, which "
                 "also sets the boundary in Content-Type."

@@ -27,11 +27,9 @@ def run_studio(settings: Settings, on_open: Callable[[str], None] | None = None)
     try:
         import gradio
     except ModuleNotFoundError as error:
-        from ..errors import MissingExtra
+        from ..utils.missing_package import missing_package_error
 
-        raise MissingExtra(
-            f"The studio needs {error.name}, which is not installed: pip install 'instantstyle[studio]'"
-        ) from None
+        raise missing_package_error(f"The studio needs {error.name}", "instantstyle[studio]") from None
     del gradio
     from ..generation.model_parts import ModelParts
     from ..generation.worker import ModelWorker

@@ -7,8 +7,9 @@ from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
-from ...errors import JobError, MissingExtra, suggest_nearest
+from ...errors import JobError, suggest_nearest
 from ...recipe import Recipe
+from ...utils.missing_package import missing_package_error
 
 GeneratedImage = tuple[Image.Image, Recipe]
 """An image, and the complete recipe that reproduces it."""
@@ -72,7 +73,7 @@ def check_backend(name: str) -> None:
             f"There is no backend {name}; choose from {', '.join(BACKENDS)}.{suggest_nearest(name, list(BACKENDS))}"
         )
     if name == "ray" and find_spec("ray") is None:
-        raise MissingExtra("--backend ray needs Ray, which is not installed: pip install 'instantstyle[ray]'")
+        raise missing_package_error("--backend ray needs Ray", "instantstyle[ray]")
 
 
 def create_backend(name: str, device: str | None = None, **settings: object) -> Backend:

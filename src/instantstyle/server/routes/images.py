@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from ...core.replayed_row import SEEDLESS
 from ...errors import InstantStyleError
 from ...generation.call_arguments import model_side
-from ...generation.idle_fields import check_request, check_seeds
+from ...generation.request_checks import check_request, check_seeds
 from ...generation.validate import validate
 from ...generation.worker import Finished, ModelWorker, Progress, preview_steps
 from ...imaging.control_image import fit_size
