@@ -223,7 +223,7 @@ def test_what_does_not_fit_is_refused_in_one_line(run, flux, ink, tmp_path):
         (("--blocks", "all", "--width", 72, "--height", 50), "height is 50, should be a multiple of 8"),
         (("--blocks", "all", "--hold-layout", 0.4), "hold_layout acts in the layers of a UNet"),
         (("--blocks", "all", "--fuse", "adain"), "has no attention of its own for the text"),
-        (("--blocks", "all", "--scheduler", "ddim"), "this model was trained with flow matching. Leave scheduler out"),
+        (("--blocks", "all", "--scheduler", "ddim"), "was trained with flow matching. Leave scheduler out"),
     ):
         done = run(*words, *added)
         assert done.code == 2, added
