@@ -23,8 +23,8 @@ ADVERSARIAL_WEIGHT, CLASS_WEIGHT, GUIDE_WEIGHT = 0.3, 0.15, 0.2
 """Of the discriminator's scores, its classes, and the guide's classes, relative to the velocity's squared error."""
 
 DISCRIMINATOR_CLASS_WEIGHT = 0.3
-CLASS_WEIGHTS = {"thing": 0.5, "layout": 0.2, "fill": 2.0, "body": 0.3, "behind": 0.3}
-GUIDE_WEIGHTS = {"thing": 1.5, "layout": 0.3, "ground": 1.5, "fill": 2.5}
+CLASS_WEIGHTS = {"thing": 1.5, "layout": 0.2, "fill": 2.0, "body": 0.3, "behind": 0.3}
+GUIDE_WEIGHTS = {"thing": 4.0, "layout": 0.3, "ground": 1.5, "fill": 2.5}
 
 Labels = Int[Tensor, "image attribute"]
 Stated = Bool[Tensor, "image attribute"]
