@@ -14,6 +14,7 @@ from findings import study, tables
 from instantstyle.metrics.classifier import ATTRIBUTES
 from instantstyle.models.registry import CARDS
 from instantstyle.synthetic import FILLS, GROUNDS, LAYOUTS, MINI_SCOPE, OUTLINES, Scope, demo_scenes
+from training.mini.checkpoint import STATES, read_record
 from training.mini.stage import Leg
 from training.mini.table import format_table
 
@@ -79,6 +80,19 @@ def read_results(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
+def read_states() -> dict[str, list[Leg]]:
+    """Read the legs of training, by stage, of the states that are not shipped yet."""
+    legs: dict[str, list[Leg]] = {}
+    for file in STATES.glob("*.safetensors"):
+        legs |= read_record(file)
+    return legs
+
+
+def count_images(stage: str) -> int:
+    """Count the images on which the state of a stage was trained that is not shipped yet."""
+    return sum(leg["images"] for leg in read_states()[stage])
+
+
 def render_card() -> str:
     """Render the model card from its template and the results."""
     table, ablations, drawn = map(read_results, ("table", "needed", "progress"))
@@ -104,6 +118,10 @@ def render_card() -> str:
         deep_share=ablations["without"]["deep"]["transformers"] / ablations["whole"] - 1,
         drawn=drawn["settings"],
         readings=format_readings(drawn["read"]),
+        few_steps=format_readings(drawn["few_steps"]),
+        guide_images=count_images("guide"),
+        adversarial_images=count_images("adversarial"),
+        adversarial_minutes=sum(leg["minutes"] for leg in read_states()["adversarial"]),
         steps=CARDS["mini"].defaults["num_inference_steps"],
     )
 
