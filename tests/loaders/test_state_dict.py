@@ -26,6 +26,13 @@ def test_a_bin_file_of_tensors_is_read(tmp_path, state, layers, legacy):
     assert file.read_layer(3)[1].equal(state["ip_adapter"]["3.to_v_ip.weight"])
 
 
+def test_tensors_that_a_trainer_stored_beside_its_own_state_are_read(tmp_path, state, layers):
+    torch.save({"epoch": 1, "global_step": 3, "state_dict": state}, tmp_path / "a.ckpt")
+    file = IPAdapterCheckpoint.open(tmp_path / "a.ckpt")
+    file.validate_layers(layers)
+    assert file.read_layer(3)[1].equal(state["ip_adapter"]["3.to_v_ip.weight"])
+
+
 def test_the_format_is_detected_from_the_content_not_from_the_suffix(saved, layers):
     IPAdapterCheckpoint.open(saved.rename(saved.with_suffix(".bin"))).validate_layers(layers)
 

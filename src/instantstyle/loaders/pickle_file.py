@@ -2,8 +2,10 @@
 
 import pickle
 import zipfile
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 from ..errors import CheckpointError
 from ..utils.text import one_line
@@ -39,6 +41,15 @@ def load_pickle(source: Path | bytes, name: str, mmap: bool = False) -> object:
         reason = f" ({one_line(error, 200)})" if is_of_file else ""
         suffix = Path(name).suffix or ".bin"
         raise CheckpointError(f"{name} is not a complete {suffix} file{reason}; download it again.") from None
+
+
+def unwrap_state_dict(state: object) -> object:
+    """Return the tensors of a pickled checkpoint, which a trainer may store as `state_dict` beside its own state."""
+    if isinstance(state, Mapping):
+        inner = cast("Mapping[object, object]", state).get("state_dict")
+        if isinstance(inner, Mapping):
+            return cast("Mapping[object, object]", inner)
+    return cast(object, state)
 
 
 def is_archive(source: Path | bytes) -> bool:

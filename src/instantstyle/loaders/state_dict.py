@@ -22,7 +22,7 @@ from ..errors import CheckpointError
 from ..utils.text import cut, join_first, one_line, shorten
 from ..utils.text_file import parse_json
 from .key_mapping import has_module_paths, map_standard_names
-from .pickle_file import load_pickle
+from .pickle_file import load_pickle, unwrap_state_dict
 
 Shape = tuple[int, ...]
 
@@ -237,7 +237,8 @@ def open_state_dict(source: StateDictSource) -> LazyStateDict:
     if head[8:] == b"{" or not head.startswith((b"PK", b"\x80")):
         return SafetensorsStateDict(path)
     # PyTorch can map zip archives only.
-    return InMemoryStateDict(load_pickle(path, _name(path), mmap=head.startswith(b"PK")), _name(path))
+    state = unwrap_state_dict(load_pickle(path, _name(path), mmap=head.startswith(b"PK")))
+    return InMemoryStateDict(state, _name(path))
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from ..recipe_types import Reference
 from ..utils.hub import fetch_file
 from ..utils.text import cut, join_first, one_line, shorten
 from ..utils.text_file import read_text_file
-from .pickle_file import is_archive, load_pickle
+from .pickle_file import is_archive, load_pickle, unwrap_state_dict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -346,8 +346,7 @@ def _select_tensors(state: object, path: Path) -> "Mapping[str, Tensor]":
     """Return the tensors of a pickled state dict, which a trainer may store beside its own state."""
     from torch import Tensor
 
-    if isinstance(state, Mapping):
-        state = cast("Mapping[object, object]", state).get("state_dict", cast(object, state))
+    state = unwrap_state_dict(state)
     if not isinstance(state, Mapping):
         raise ModelError(f"{path} contains a {type(state).__name__}, not a dictionary of tensors.")
     named = cast("Mapping[object, object]", state)
