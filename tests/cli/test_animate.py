@@ -156,7 +156,11 @@ def test_what_does_not_fit_ends_in_one_line(run, model, motion, ink, tmp_path):
         ("--motion-adapter", "sd15"): r"is a motion adapter of one with blocks of 8, 16, 16, 16, and this "
         r"model is one with blocks of 8, 16, 16;",
         ("--motion-adapter", "empty"): r"'empty' is no motion adapter: it has no diffusion_pytorch_model.safetensors",
-        ("--motion-adapter", "vae.safetensors"): r"is no motion adapter: no tensor has a name of one; it has decoder.conv_in.weight",
+        (
+            "--motion-adapter",
+            "vae.safetensors",
+        ): r"is no motion adapter: no tensor has a name of one; it has "
+        r"decoder.conv_in.weight",
         ("--motion-adapter", "cut"): r"is no whole motion adapter: \d+ tensors are missing and 0 are unknown",
         ("--motion-adapter", "pia.safetensors"): r"is a motion adapter of PIA, which animates a given image",
         ("--motion-adapter", "none.safetensors"): r"There is no motion adapter 'none.safetensors'",
