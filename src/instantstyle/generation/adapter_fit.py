@@ -43,9 +43,8 @@ def check_fit(recipe: Recipe, sources: SourceCache) -> None:
     kinds = first.list_kinds()[: 1 if recipe.second_adapter else None]
     groups = [(recipe.references, recipe.blocks), (recipe.layout_references, "layout")]
     groups.append((recipe.negative_references, recipe.blocks))
-    acting = [
-        (style, blocks, files) for files, blocks in groups for style in _read_acting(files, sources, first.encoder)
-    ]
+    encoder = first.encoder
+    acting = [(style, blocks, files) for files, blocks in groups for style in _read_acting(files, sources, encoder)]
     # In transformers a bound style brings the blocks of the adapter that it was bound with.
     if first.is_unet or not any(style.bindings for style, *_ in acting):
         _check_blocks(list_adapter_blocks(recipe), first.architecture)
@@ -56,11 +55,11 @@ def check_fit(recipe: Recipe, sources: SourceCache) -> None:
             continue
         if is_changed or not style.bindings or not _is_bound(style, kinds):
             _check_reads(style, first, "the first adapter" if recipe.second_adapter else "")
-        if first.encoder is not None:
-            style.check_encoder(first.encoder)
-    for style in _read_acting(recipe.texture_references, sources, first.encoder):
-        if first.encoder is not None:
-            style.check_encoder(first.encoder)
+        if encoder is not None:
+            style.check_encoder(encoder)
+    for style in _read_acting(recipe.texture_references, sources, encoder):
+        if encoder is not None:
+            style.check_encoder(encoder)
     _check_second(recipe, first, sources)
 
 
