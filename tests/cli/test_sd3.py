@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from instantstyle.imaging.png_metadata import read_recipe
 
-from ..parity.flux import make_siglip
-from ..parity.sd3 import make_adapter, make_pipeline
+from ..parity.sd3 import save_sd3
 
 SMALL = ("--width", 64, "--height", 48, "--steps", 2, "--seed", 1)
 
@@ -20,10 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The model was trained on images 
 def folder(tmp_path_factory, tokenizer_folder) -> Path:
     """A folder with a small pipeline, an adapter of InstantX's kind and its image encoder."""
     folder = tmp_path_factory.mktemp("sd3")
-    pipe = make_pipeline("StableDiffusion3Pipeline", tokenizer_folder)
-    pipe.save_pretrained(folder)
-    make_siglip().save_pretrained(folder / "image_encoder")
-    torch.save(make_adapter(pipe.transformer), folder / "ip-adapter.bin")
+    save_sd3(folder, tokenizer_folder)
     return folder
 
 

@@ -21,17 +21,14 @@ from instantstyle.recipe import Recipe
 from instantstyle.recipe_types import Reference
 
 from ..cli.conftest import model as model
-from ..parity.flux import make_siglip, save_flux
-from ..parity.sd3 import make_adapter, make_pipeline
+from ..parity.flux import save_flux
+from ..parity.sd3 import save_sd3
 
 
 @pytest.fixture(scope="module")
 def sd3(tmp_path_factory, tokenizer_folder) -> Path:
     folder = tmp_path_factory.mktemp("sd3")
-    pipe = make_pipeline("StableDiffusion3Pipeline", tokenizer_folder)
-    pipe.save_pretrained(folder)
-    make_siglip().save_pretrained(folder / "image_encoder")
-    torch.save(make_adapter(pipe.transformer), folder / "ip-adapter.bin")
+    save_sd3(folder, tokenizer_folder)
     return folder
 
 

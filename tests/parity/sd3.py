@@ -11,7 +11,7 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 from instantstyle.core.adapter_layers import list_layers
 
 from ..conftest import EMBEDDING_DIM, TOKENS, text_config
-from .flux import MASK, PHOTO, make_t5, make_vae, random_weights
+from .flux import MASK, PHOTO, make_siglip, make_t5, make_vae, random_weights
 
 HEADS, HEAD = 2, 16
 WIDTH = HEADS * HEAD
@@ -70,6 +70,14 @@ def make_pipeline(name: str, tokenizer_folder: Path) -> Any:
     pipe = getattr(diffusers, name)(**parts)
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def save_sd3(folder: Path, tokenizer_folder: Path) -> None:
+    """Save a small pipeline with an adapter of InstantX's kind and its image encoder in one folder."""
+    pipe = make_pipeline("StableDiffusion3Pipeline", tokenizer_folder)
+    pipe.save_pretrained(folder)
+    make_siglip().save_pretrained(folder / "image_encoder")
+    torch.save(make_adapter(pipe.transformer), folder / "ip-adapter.bin")
 
 
 def make_adapter(transformer: Any, seed: int = 0) -> dict[str, dict[str, torch.Tensor]]:
