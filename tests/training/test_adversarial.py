@@ -12,11 +12,10 @@ from training.mini.captions import ATTRIBUTES
 from training.mini.discriminator import LatentDiscriminator
 from training.mini.settings import CPU
 from training.mini.stage import Run, load_averaged_part
-from training.mini.stages import build_stage
 from training.mini.unet import UnetStage, load_latest_unet
 
 from ..helpers import seeded_generator
-from .test_every_stage import tiny_networks
+from .test_every_stage import untrained_states
 
 pytestmark = pytest.mark.slow
 
@@ -24,11 +23,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Iterator[Path]:
     """A folder with untrained states of the earlier stages."""
-    folder = tmp_path_factory.mktemp("before")
-    torch.manual_seed(0)
-    with tiny_networks():
-        for name in ("vae", "clip", "unet", "guide"):
-            Run(build_stage(name, folder), folder, CPU[name]).save()
+    with untrained_states(tmp_path_factory.mktemp("before"), "vae", "clip", "unet", "guide") as folder:
         yield folder
 
 

@@ -11,10 +11,9 @@ from training.mini.adversarial_adapter import AdversarialAdapterStage
 from training.mini.export import load_latest_adapter
 from training.mini.settings import CPU
 from training.mini.stage import Run
-from training.mini.stages import build_stage
 
 from ..helpers import seeded_generator
-from .test_every_stage import tiny_networks
+from .test_every_stage import untrained_states
 
 pytestmark = pytest.mark.slow
 
@@ -22,11 +21,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Iterator[Path]:
     """A folder with untrained states of the earlier stages."""
-    folder = tmp_path_factory.mktemp("before")
-    torch.manual_seed(0)
-    with tiny_networks():
-        for name in ("vae", "clip", "unet", "guide", "adversarial", "adapter"):
-            Run(build_stage(name, folder), folder, CPU[name]).save()
+    with untrained_states(
+        tmp_path_factory.mktemp("before"), "vae", "clip", "unet", "guide", "adversarial", "adapter"
+    ) as folder:
         yield folder
 
 

@@ -12,10 +12,9 @@ from training.mini.decoder import PREDICTED_SHARE, DecoderStage
 from training.mini.frozen_models import LatentCodec
 from training.mini.settings import CPU, IMAGE_SIZE
 from training.mini.stage import Run
-from training.mini.stages import build_stage
 
 from ..helpers import seeded_generator
-from .test_every_stage import tiny_networks
+from .test_every_stage import untrained_states
 
 pytestmark = pytest.mark.slow
 
@@ -25,11 +24,7 @@ SCENES = sample_scenes(4, seeded_generator(0), MINI_SCOPE)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Iterator[Path]:
     """A folder with untrained states of the earlier stages."""
-    folder = tmp_path_factory.mktemp("before")
-    torch.manual_seed(0)
-    with tiny_networks():
-        for name in ("vae", "clip", "unet"):
-            Run(build_stage(name, folder), folder, CPU[name]).save()
+    with untrained_states(tmp_path_factory.mktemp("before"), "vae", "clip", "unet") as folder:
         yield folder
 
 

@@ -20,8 +20,8 @@ from training.mini.ablation import DEEP, PARTS, measure_ablations, measure_loss
 from training.mini.controlnet import detect_edges
 from training.mini.export import build_pipeline, export_classifier, export_model
 from training.mini.frozen_models import FrozenClip, LatentCodec, zero_dropped
-from training.mini.stage import load_averaged_part
-from training.mini.stages import STAGES
+from training.mini.stage import Run, load_averaged_part
+from training.mini.stages import STAGES, build_stage
 from training.mini.unet import UnetStage
 from training.mini.vae import decode_latents, encode_posterior, fold_latent_statistics
 
@@ -54,6 +54,16 @@ def tiny_networks() -> Iterator[None]:
             for size, value in sizes.items():
                 patch.setitem(getattr(settings, name), size, value)
         yield
+
+
+@contextmanager
+def untrained_states(folder: Path, *names: str) -> Iterator[Path]:
+    """Save untrained states of stages, in this order, and build every network at tiny size within the `with` block."""
+    torch.manual_seed(0)
+    with tiny_networks():
+        for name in names:
+            Run(build_stage(name, folder), folder, settings.CPU[name]).save()
+        yield folder
 
 
 @pytest.fixture(scope="module")

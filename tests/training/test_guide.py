@@ -2,7 +2,8 @@
 
 import torch
 
-from training.mini.guide import GuideClassifier, classification_loss, equalise_contrast, mean_and_deviation
+from instantstyle.metrics.classifier import normalize_local_contrast
+from training.mini.guide import MIN_VARIANCE, GuideClassifier, classification_loss, mean_and_deviation
 
 from ..helpers import seeded_generator
 
@@ -17,9 +18,9 @@ def test_the_gradient_is_finite_where_an_image_is_flat():
 
 def test_contrast_is_equalised_locally():
     wave = torch.sin(torch.arange(64.0))[None, None, None].expand(1, 3, 64, 64)
-    faint, strong = (equalise_contrast(0.5 + amount * wave) for amount in (0.1, 0.4))
+    faint, strong = (normalize_local_contrast(0.5 + amount * wave, MIN_VARIANCE) for amount in (0.1, 0.4))
     assert 0.5 < (faint.std() / strong.std()).item() < 1
-    assert equalise_contrast(torch.full((1, 3, 64, 64), 0.7)).abs().max() < 1e-3
+    assert normalize_local_contrast(torch.full((1, 3, 64, 64), 0.7), MIN_VARIANCE).abs().max() < 1e-3
 
 
 def test_textures_are_those_inside_the_object():

@@ -15,12 +15,12 @@ from typing import Any, cast
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
 from instantstyle.synthetic import MINI_SCOPE, Scenes
 from training.mini.abstract_images import render_abstract_images
-from training.mini.captions import ATTRIBUTES, sample_captions, scene_labels
+from training.mini.captions import ATTRIBUTES, sample_captions
 from training.mini.device import seeded_generator
 from training.mini.frozen_models import TextConditioning, size_conditioning, zero_dropped
 from training.mini.nested_unet import LatentBatch, SizeConditioning, Timesteps
@@ -74,12 +74,12 @@ class AdapterStage(Stage[nn.ModuleDict]):
             has_colours=has_image & ~has_object,
         )
         return ReferencedImages(
+            scenes=scenes,
             latents=latents,
             text=zero_dropped(states, pooled, has_text),
             sizes=size_conditioning(scenes, IMAGE_SIZE, torch.zeros(batch, dtype=torch.bool)),
             image_embeds=(embeds * has_image[:, None])[:, None],
             has_image=has_image,
-            labels=scene_labels(scenes),
             stated=stated,
         )
 
@@ -109,21 +109,21 @@ class ReferencedImages:
     """Images to generate, and what they are conditioned on.
 
     Attributes:
+        scenes: What they show.
         latents: Their latents.
         text: Encoded captions, zeros where they are dropped.
         sizes: Size and crop conditioning.
         image_embeds: Embeddings of the references, zeros where they are dropped.
         has_image: Whether the reference is not dropped.
-        labels: Class of each attribute, in the order of `captions.ATTRIBUTES`.
-        stated: Which attributes reference and caption together state.
+        stated: Which attributes of `captions.ATTRIBUTES` reference and caption together state.
     """
 
+    scenes: Scenes
     latents: LatentBatch
     text: TextConditioning
     sizes: SizeConditioning
     image_embeds: Float[Tensor, "image 1 width"]
     has_image: Bool[Tensor, " image"]
-    labels: Int[Tensor, "image attribute"]
     stated: Bool[Tensor, "image attribute"]
 
 

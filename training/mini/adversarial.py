@@ -35,7 +35,23 @@ DISCRIMINATOR_RATE = 5.0  # relative to the learning rate of the network that pr
 LabelledText = tuple[Float[Tensor, "image token cross"], Float[Tensor, "image width"], Tensor, Tensor]
 
 
-class AdversarialStage(Stage[nn.ModuleDict]):
+class AdversarialTraining(Stage[nn.ModuleDict]):
+    """A stage whose module has two parts: a network that predicts latents, and the discriminator."""
+
+    def parameter_groups(self) -> list[list[nn.Parameter]]:
+        """Return the weights of each part, whose gradients are limited apart."""
+        return [[*part.parameters()] for part in self.module.values()]
+
+    def make_optimisers(self, lr: float) -> list[torch.optim.Optimizer]:
+        """Make an optimiser for the network that predicts, and a faster one for the discriminator."""
+        predicting, discriminator = self.parameter_groups()
+        return [
+            make_adamw(predicting, lr, betas=BETAS),
+            make_adamw(discriminator, DISCRIMINATOR_RATE * lr, betas=BETAS),
+        ]
+
+
+class AdversarialStage(AdversarialTraining):
     """Trains UNet and discriminator in one step; each receives gradients from its own losses only."""
 
     def __init__(self, folder: Path, name: str = "adversarial") -> None:
@@ -44,16 +60,8 @@ class AdversarialStage(Stage[nn.ModuleDict]):
         unet = load_averaged_module(self.before, folder).unet.requires_grad_(True)
         unet.set_attn_processor(AttnProcessor())
         self.module = nn.ModuleDict({"unet": unet, "discriminator": (discriminator := LatentDiscriminator())})
-        self.losses = AdversarialLosses(discriminator, self.before.codec, folder)
+        self.losses = AdversarialLosses(discriminator, self.before, folder)
         self.cache = SceneCache(MINI_SCOPE, [self.before.codec.encode], self.encode_captions, uses=USES)
-
-    def parameter_groups(self) -> list[list[nn.Parameter]]:
-        """Return the weights of the UNet and those of the discriminator, whose gradients are limited apart."""
-        return [[*part.parameters()] for part in self.module.values()]
-
-    def make_optimisers(self, lr: float) -> list[torch.optim.Optimizer]:
-        """Make an optimiser for the UNet and one for the discriminator."""
-        return make_adversarial_optimisers(self, lr)
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         """Losses of the UNet plus those of the discriminator."""
@@ -63,14 +71,10 @@ class AdversarialStage(Stage[nn.ModuleDict]):
         labels, stated = labels.long(), (stated * kept[:, None]).bool()
         timesteps = sample_late_timesteps(uniform[2])
         sizes = size_conditioning(scenes, IMAGE_SIZE, uniform[1] < BOX_SHARE)
-        velocity, target = self.before.predict_velocity(
+        velocities = self.before.predict_velocity(
             latents, zero_dropped(states, pooled, kept), timesteps, generator, sizes
         )
-        predicted = self.before.diffusion.predict_latents(latents, timesteps, velocity, target)
-        error = (velocity - target).pow(2).mean()
-        unet, parts = self.losses.generator_loss(predicted, labels, stated, generator)
-        discriminator = self.losses.discriminator_loss(latents, predicted.detach(), labels, stated, generator)
-        return error + unet + discriminator, dict(error=error.detach(), discriminator=discriminator.detach(), **parts)
+        return self.losses.joint_loss(latents, timesteps, velocities, labels, stated, generator)
 
     def encode_captions(self, scenes: Scenes, generator: Generator) -> LabelledText:
         """Encode a caption for each scene, and return with it what it states."""
@@ -87,12 +91,3 @@ def sample_late_timesteps(uniform: Float[Tensor, " image"]) -> Timesteps:
     timesteps = (MIN_TIMESTEP + (1000 - MIN_TIMESTEP) * uniform).long().clamp(max=999)
     timesteps[: int(FIRST_STEP_SHARE * len(uniform))] = 999
     return timesteps
-
-
-def make_adversarial_optimisers(stage: Stage, lr: float) -> list[torch.optim.Optimizer]:
-    """Make an optimiser for the network that predicts and a faster one for the discriminator."""
-    predicting, discriminator = stage.parameter_groups()
-    return [
-        make_adamw(predicting, lr, betas=BETAS),
-        make_adamw(discriminator, DISCRIMINATOR_RATE * lr, betas=BETAS),
-    ]

@@ -11,11 +11,11 @@ from torch.func import functional_call
 from training.mini.captions import ATTRIBUTES
 from training.mini.clip import augment
 from training.mini.discriminator import Judgement, LatentDiscriminator
-from training.mini.frozen_models import LatentCodec
 from training.mini.guide import GuideStage, classification_loss
-from training.mini.nested_unet import LatentBatch
+from training.mini.nested_unet import LatentBatch, Timesteps
 from training.mini.precision import autocast_if_faster
 from training.mini.stage import Scalar, load_averaged_module, masked_mean, sum_losses
+from training.mini.unet import UnetStage
 
 DECODED_SHARE = 0.5  # share of images that are decoded for the guide, which takes longer than the UNet
 NOISE = 0.04  # added to latents before the discriminator; with 0.15 it misses that plain grounds are mottled
@@ -35,13 +35,42 @@ class AdversarialLosses:
 
     Args:
         discriminator: Tells true latents from predicted ones.
-        codec: Decodes latents for the guide.
+        unet: The stage whose noise schedule and autoencoder are used.
         folder: Folder of the states, from which the guide is loaded.
     """
 
-    def __init__(self, discriminator: LatentDiscriminator, codec: LatentCodec, folder: Path) -> None:
-        self.discriminator, self.codec = discriminator, codec
+    def __init__(self, discriminator: LatentDiscriminator, unet: UnetStage, folder: Path) -> None:
+        self.discriminator, self.codec, self.diffusion = discriminator, unet.codec, unet.diffusion
         self.guide = load_averaged_module(GuideStage(folder), folder)
+
+    def joint_loss(
+        self,
+        latents: LatentBatch,
+        timesteps: Timesteps,
+        velocities: tuple[LatentBatch, LatentBatch],
+        labels: Labels,
+        stated: Stated,
+        generator: Generator,
+    ) -> tuple[Scalar, dict[str, Scalar]]:
+        """Add up the squared error of a velocity and the losses of both networks.
+
+        Args:
+            latents: True latents of unit variance.
+            timesteps: Timesteps of the noise.
+            velocities: The predicted and the true velocity.
+            labels: Class of each attribute, in the order of `ATTRIBUTES`.
+            stated: Which attributes the conditioning states.
+            generator: Source of random numbers.
+
+        Returns:
+            The loss, and detached values to report.
+        """
+        velocity, target = velocities
+        predicted = self.diffusion.predict_latents(latents, timesteps, velocity, target)
+        error = (velocity - target).pow(2).mean()
+        own, parts = self.generator_loss(predicted, labels, stated, generator)
+        discriminator = self.discriminator_loss(latents, predicted.detach(), labels, stated, generator)
+        return error + own + discriminator, dict(error=error.detach(), discriminator=discriminator.detach(), **parts)
 
     def generator_loss(
         self, predicted: LatentBatch, labels: Labels, stated: Stated, generator: Generator

@@ -88,15 +88,16 @@ def read_states() -> dict[str, list[Leg]]:
     return legs
 
 
-def count_images(stage: str) -> int:
-    """Count the images on which the state of a stage was trained that is not shipped yet."""
-    return sum(leg["images"] for leg in read_states()[stage])
+def count_images(legs: list[Leg]) -> int:
+    """Count the images of the legs of a stage."""
+    return sum(leg["images"] for leg in legs)
 
 
 def render_card() -> str:
     """Render the model card from its template and the results."""
     table, ablations, drawn = map(read_results, ("table", "needed", "progress"))
     probe = study.read_results(study.RESULTS, ["blocks"])["blocks"]
+    states = read_states()
     demo = json.loads(demo_scenes.CHOICE.read_text())
     template = (Path(__file__).parent / "card.md").read_text()
     return template.format(
@@ -119,9 +120,9 @@ def render_card() -> str:
         drawn=drawn["settings"],
         readings=format_readings(drawn["read"]),
         few_steps=format_readings(drawn["few_steps"]),
-        guide_images=count_images("guide"),
-        adversarial_images=count_images("adversarial"),
-        adversarial_minutes=sum(leg["minutes"] for leg in read_states()["adversarial"]),
+        guide_images=count_images(states["guide"]),
+        adversarial_images=count_images(states["adversarial"]),
+        adversarial_minutes=sum(leg["minutes"] for leg in states["adversarial"]),
         steps=CARDS["mini"].defaults["num_inference_steps"],
     )
 

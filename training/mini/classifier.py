@@ -16,6 +16,7 @@ from training.mini.frozen_models import LatentCodec
 from training.mini.precision import autocast_if_faster
 from training.mini.settings import IMAGE_SIZE
 from training.mini.stage import Scalar, Stage, sum_losses
+from training.mini.vae import Images
 
 ATTRIBUTE_WEIGHTS = {"ground": 3, "fill": 3}  # the faintest attributes, and the last to be learned
 IMAGES_PER_DECODED = 4  # one of so many images passes through the autoencoder, as all classified images did
@@ -30,11 +31,7 @@ class ClassifierStage(Stage[SyntheticClassifier]):
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         """Losses of all attributes, the palette and the object's area; accuracies are reported."""
-        # Includes held-out classes: otherwise the classifier learns that they do not occur.
-        scenes = sample_scenes(batch, generator, MINI_SCOPE, held_out=None)
-        count = batch // IMAGES_PER_DECODED
-        images = scenes.render(IMAGE_SIZE, generator)
-        images[:count] = self.codec.decode(self.codec.encode(images[:count]))
+        scenes, images = sample_classified_images(self.codec, batch, generator)
         with autocast_if_faster():
             predictions = self.module(augment(images, generator))
         labels = attribute_labels(scenes)
@@ -46,6 +43,15 @@ class ClassifierStage(Stage[SyntheticClassifier]):
         accuracy = {name: (predictions[name] == classes).float().mean() for name, classes in labels.items()}
         area = F.binary_cross_entropy_with_logits(predictions.inside.float(), object_coverage(scenes))
         return attribute_losses + 20 * palette + 3 * area, dict(palette=palette.detach(), **accuracy)
+
+
+def sample_classified_images(codec: LatentCodec, count: int, generator: Generator) -> tuple[Scenes, Images]:
+    """Sample scenes and render them, some through the autoencoder."""
+    # Includes held-out classes: otherwise the classifier learns that they do not occur.
+    scenes = sample_scenes(count, generator, MINI_SCOPE, held_out=None)
+    images, decoded = scenes.render(IMAGE_SIZE, generator), count // IMAGES_PER_DECODED
+    images[:decoded] = codec.decode(codec.encode(images[:decoded]))
+    return scenes, images
 
 
 def object_coverage(scenes: Scenes) -> Float[Tensor, "scene 16 16"]:

@@ -13,9 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
 from instantstyle.metrics import attribute_labels
-from instantstyle.metrics.classifier import CLASS_COUNTS
-from instantstyle.synthetic import MINI_SCOPE, sample_scenes
-from training.mini.classifier import ATTRIBUTE_WEIGHTS, IMAGES_PER_DECODED, object_coverage
+from instantstyle.metrics.classifier import CLASS_COUNTS, normalize_local_contrast
+from training.mini.classifier import ATTRIBUTE_WEIGHTS, object_coverage, sample_classified_images
 from training.mini.clip import augment
 from training.mini.frozen_models import LatentCodec
 from training.mini.precision import autocast_if_faster
@@ -27,7 +26,7 @@ from training.mini.vae import Images
 WIDTHS, BLOCKS = (32, 64, 128, 192), (2, 2, 2, 1)
 INSIDE_LEVEL = 2  # whose cells are those of `object_coverage`; textures are read from this level and those before
 HIDDEN_WIDTH, PLACE_WIDTH = 512, 48
-CONTRAST_WINDOW = 9  # px
+MIN_VARIANCE = 1e-5  # of local contrast: the guide's gradient is taken with respect to images, which may be flat
 
 Logits = dict[str, Float[Tensor, "image class"]]
 
@@ -51,7 +50,7 @@ class GuideClassifier(nn.Module):
 
     def forward(self, images: Images) -> tuple[Logits, Float[Tensor, "image 16 16"]]:
         """Return the logits of each attribute's classes, and logits of whether a cell is inside an object."""
-        features = self.pyramid(torch.cat([images * 2 - 1, equalise_contrast(images)], 1))
+        features = self.pyramid(torch.cat([images * 2 - 1, normalize_local_contrast(images, MIN_VARIANCE)], 1))
         inside = self.inside(features[INSIDE_LEVEL])
         parts = [self.pyramid.pool(features), F.silu(self.place(features[-1])).flatten(1)]
         for mix, level in zip(self.mixers, features, strict=False):
@@ -71,19 +70,6 @@ def mean_and_deviation(
     return mean[:, :, 0, 0], ((features - mean).abs() * weight).sum((2, 3))
 
 
-def equalise_contrast(images: Images) -> Images:
-    """Divide the difference to the local mean by the local deviation; differentiable where images are flat too."""
-    half = CONTRAST_WINDOW // 2
-
-    def local_mean(planes: Tensor) -> Tensor:
-        return F.avg_pool2d(F.pad(planes, (half,) * 4, mode="reflect"), CONTRAST_WINDOW, stride=1)
-
-    mean = local_mean(images)
-    # The root's derivative is infinite at 0.
-    deviation = (local_mean(images**2) - mean**2).clamp(min=1e-5).sqrt()
-    return (images - mean) / (deviation + 0.02)
-
-
 class GuideStage(Stage[GuideClassifier]):
     """Trains the guide."""
 
@@ -93,10 +79,7 @@ class GuideStage(Stage[GuideClassifier]):
 
     def loss(self, batch: int, generator: Generator, progress: float) -> tuple[Scalar, dict[str, Scalar]]:
         """Losses of all attributes and of the object's area; accuracies are reported."""
-        scenes = sample_scenes(batch, generator, MINI_SCOPE, held_out=None)
-        count = batch // IMAGES_PER_DECODED
-        images = scenes.render(IMAGE_SIZE, generator)
-        images[:count] = self.codec.decode(self.codec.encode(images[:count]))
+        scenes, images = sample_classified_images(self.codec, batch, generator)
         with autocast_if_faster():
             logits, inside = self.module(augment(images, generator))
         labels = attribute_labels(scenes)

@@ -116,14 +116,21 @@ def _extract_features(
     return features
 
 
-def normalize_local_contrast(images: Float[Tensor, "image 3 h w"]) -> Float[Tensor, "image 3 h w"]:
-    """Subtract the mean of the 9 × 9 px around each pixel and divide by their standard deviation."""
+def normalize_local_contrast(
+    images: Float[Tensor, "image 3 h w"], min_variance: float = 0.0
+) -> Float[Tensor, "image 3 h w"]:
+    """Subtract the mean of the 9 × 9 px around each pixel and divide by their standard deviation.
+
+    Args:
+        images: RGB.
+        min_variance: Least variance; above 0, so that the gradient is finite where an image is flat.
+    """
 
     def local_mean(planes: Tensor) -> Tensor:
         return F.avg_pool2d(F.pad(planes, (4, 4, 4, 4), mode="reflect"), 9, stride=1)
 
     mean = local_mean(images)
-    variance = (local_mean(images**2) - mean**2).clamp(min=0)
+    variance = (local_mean(images**2) - mean**2).clamp(min=min_variance)
     return (images - mean) / (variance.sqrt() + 0.02)
 
 
