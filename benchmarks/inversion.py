@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import instantstyle
+from instantstyle.imaging.control_image import START_STEPS
 from instantstyle.synthetic import MINI_SCOPE, describe_thing, sample_scenes, to_pil_image
 
 ITERATIONS = (1, 2, 3, 5)
@@ -37,6 +38,7 @@ def measure(count: int = 8, iterations: Sequence[int] = ITERATIONS) -> dict[str,
     Returns:
         PSNR of each picture in dB by `iterations`, and that of the VAE alone by `"vae"`.
     """
+    steps = START_STEPS["mini"]
     styled = instantstyle.load("mini", plain=True, scheduler="ddim", dtype=torch.float32)
     styled.pipe.set_progress_bar_config(disable=True)
     scenes = sample_scenes(count, torch.Generator().manual_seed(SEED), MINI_SCOPE)
@@ -44,8 +46,8 @@ def measure(count: int = 8, iterations: Sequence[int] = ITERATIONS) -> dict[str,
     for place, picture in enumerate(map(to_pil_image, scenes.render(128))):
         prompt = describe_thing(int(scenes.thing[place]))
         for number in iterations:
-            inversion = styled.invert(picture, prompt, iterations=number)
-            drawn = styled(prompt, inversion=inversion, guidance_scale=1.0).images[0]
+            inversion = styled.invert(picture, prompt, steps=steps, iterations=number)
+            drawn = styled(prompt, inversion=inversion, num_inference_steps=steps, guidance_scale=1.0).images[0]
             table.setdefault(str(number), []).append(psnr(picture, drawn))
         latents = inversion.trajectory[-1:].to(styled.pipe.device)
         pipe: Any = styled.pipe

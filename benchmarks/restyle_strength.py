@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 
 import instantstyle
-from instantstyle.imaging.control_image import control_arguments
+from instantstyle.imaging.control_image import START_STEPS, control_arguments
 from instantstyle.metrics import load_classifier, score_synthetic
 from instantstyle.models import image_to_image_pipeline
 from instantstyle.recipe_types import Control
@@ -56,8 +56,9 @@ def measure(
         restyled.pipe.set_progress_bar_config(disable=True)
         for number, (image, style) in enumerate(zip(images, styles, strict=True)):
             prompt = describe_thing(int(scenes.thing[number]))
+            how: dict[str, Any] = {"strength": strength, "num_inference_steps": START_STEPS["mini"]}
             edges: dict[str, Any] = control_arguments(image, control, "control_image")
-            results += restyled(prompt, style=style, image=image, strength=strength, seed=number, **edges).images
+            results += restyled(prompt, style=style, image=image, seed=number, **how, **edges).images
         pixels, found = to_pixels(results), find_areas(results)
         of_reference = score_synthetic(pixels, scenes.thing, references).means()
         of_image = score_synthetic(pixels, scenes.thing, scenes).means()

@@ -20,6 +20,7 @@ from instantstyle import LoraStyle
 from instantstyle.core.latent_colours import encode_picture
 from instantstyle.evaluation.experiment import Experiment
 from instantstyle.utils.atomic_write import atomic_write
+from instantstyle.utils.scheduler_config import convert_scheduler
 
 RANK, STEPS, BATCH, LR = 8, 150, 4, 2e-3
 """Rank of the layers, steps of training, noisy copies of the picture in each, and AdamW's learning rate. The authors
@@ -65,7 +66,7 @@ def train_b_lora(experiment: Experiment, number: int, path: Path, steps: int) ->
         unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=LAYERS))
     weights = [weight for weight in unet.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(weights, LR)
-    schedule: Any = DDPMScheduler.from_config(pipe.scheduler.config)
+    schedule: Any = convert_scheduler(pipe.scheduler, DDPMScheduler)
     with torch.no_grad():
         states, _, pooled, _ = pipe.encode_prompt(reference.content or "", do_classifier_free_guidance=False)
     px = float(side * pipe.vae_scale_factor)

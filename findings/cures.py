@@ -3,9 +3,11 @@
     python -m findings.cures -o findings/results/cures.json
 
 Every removal and every negative reference, in all blocks and in the style blocks, with the same references,
-prompts and seeds.
+prompts and seeds. Methods that act through guidance, which mini does without, are compared with the same blocks with
+guidance.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from findings.study import (
@@ -34,14 +36,17 @@ REMOVALS: dict[str, dict[str, Any]] = {
 }
 """Arguments of the call; removals without an amount act fully, as in their papers."""
 
+GUIDANCE = {"guidance_scale": 2.0}
+"""Argument of the arms of methods that act through guidance."""
+
 PLACES = {"all": ARMS["all"], "style": ARMS["style"]}
 """Where each method is applied: the arms without a method."""
 
 
 def list_methods(place: str) -> list[Arm]:
-    """List every method in the blocks of one of `PLACES`, named after the arm without a method."""
+    """List the methods that need no guidance, in the blocks of one of `PLACES`, named after the arm without one."""
     plain = PLACES[place]
-    removals = [
+    return [
         Arm(
             f"{plain.name}, {name}",
             {**plain.arguments, **arguments},
@@ -49,13 +54,29 @@ def list_methods(place: str) -> list[Arm]:
         )
         for name, arguments in REMOVALS.items()
     ]
-    precise = [REMOVAL_ARMS["precise-style"]] if place == "style" else []
-    return [*removals, REMOVAL_ARMS[f"{place}-negative"], *precise]
+
+
+def list_guided_methods(place: str) -> list[Arm]:
+    """List the methods that act through guidance, named after the arm of `add_guidance` without a method."""
+    names = [f"{place}-negative", *(["precise-style"] if place == "style" else [])]
+    return [add_guidance(REMOVAL_ARMS[name], PLACES[place]) for name in names]
+
+
+def add_guidance(arm: Arm, plain: Arm) -> Arm:
+    """Return an arm with guidance, which its name states behind the name of the arm without a method."""
+    name = arm.name.replace(plain.name, f"{plain.name} with guidance", 1)
+    return replace(arm, name=name, arguments={**arm.arguments, **GUIDANCE})
+
+
+def list_places() -> list[tuple[Arm, list[Arm]]]:
+    """List the arms without a method, each with those to compare with it."""
+    plain = [(arm, list_methods(place)) for place, arm in PLACES.items()]
+    return [*plain, *((add_guidance(arm, arm), list_guided_methods(place)) for place, arm in PLACES.items())]
 
 
 def list_arms() -> list[Arm]:
     """List no reference, each place without and with each method, and the paper's style and layout blocks."""
-    places = [arm for place, plain in PLACES.items() for arm in (plain, *list_methods(place))]
+    places = [arm for plain, methods in list_places() for arm in (plain, *methods)]
     return [NO_REFERENCE, *places, ARMS["style+layout"]]
 
 
@@ -63,7 +84,7 @@ def collect_results(experiment: Experiment) -> dict[str, Any]:
     """Collect the arms by place and their means."""
     return {
         "plain": NO_REFERENCE.name,
-        "places": {plain.name: [arm.name for arm in list_methods(place)] for place, plain in PLACES.items()},
+        "places": {plain.name: [arm.name for arm in methods] for plain, methods in list_places()},
         "means": measure_means(experiment, list_arms()),
     }
 

@@ -95,7 +95,7 @@ def test_blocks_are_printed_as_json(run):
 def test_models_are_printed_as_json(run):
     models = {entry["name"]: entry for entry in json.loads(run("models", "--json").out)}
     assert models["mini"]["here"] is True
-    assert models["mini"]["defaults"] == {"num_inference_steps": 8, "guidance_scale": 3.0}
+    assert models["mini"]["defaults"] == {"num_inference_steps": 4, "guidance_scale": 1.0}
     assert models["sdxl"]["architecture"] == "sdxl"
 
 

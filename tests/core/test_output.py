@@ -87,7 +87,8 @@ def as_reference(path: Path, weight: float = 1.0) -> Reference:
 
 def test_a_saved_image_carries_its_recipe_and_is_reproduced_bit_by_bit(mini, ink, tmp_path):
     options = {"content": "a cat", "blocks": {"style": 0.5, "layout": 0.25}, "scale": 0.9, "end": 0.8, "crop": "pad"}
-    call = {"negative_prompt": "a dog", "num_inference_steps": 2, "guidance_interval": (0.2, 0.8)}
+    call = {"negative_prompt": "a dog", "num_inference_steps": 2, "guidance_scale": 2.0}
+    call["guidance_interval"] = (0.2, 0.8)
     output = mini("a rocket", style=ink, seed=5, **options, **call)
     path = output.save(tmp_path / "rocket.png")
     recipe = read_recipe(path)
@@ -122,8 +123,8 @@ def test_every_kind_of_source_is_reproduced_bit_by_bit(mini, ink, teal, tmp_path
         "a style file": {"style": files[0]},
         "a style file with another scale": {"style": Style.load(files[0]).with_removal(0.2)},
         "a mix": {"style": Style.mix({files[0]: 0.7, files[1]: 0.3})},
-        "a mask and a negative style": {"style": ink, "mask": mask, "negative_style": teal},
-        "a mode": {"style": ink, "blocks": "precise-style"},
+        "a mask and a negative style": {"style": ink, "mask": mask, "negative_style": teal, "guidance_scale": 2.0},
+        "a mode": {"style": ink, "blocks": "precise-style", "guidance_scale": 2.0},
     }
     differing = []
     for name, given in arguments.items():

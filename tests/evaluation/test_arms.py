@@ -54,6 +54,26 @@ def test_an_arm_of_a_missing_role_is_refused():
         arm_names("style", architecture=Architecture("bare", "Bare", None, SDXL.blocks))
 
 
+def test_arms_that_act_through_guidance_need_it():
+    guided = {
+        "all blocks, away from the next",
+        "style blocks, away from the next",
+        "style blocks, away from the layout",
+    }
+    names = {
+        scale: {arm.name for arm in select_arms(["cures"], SDXL, ["a cat", None], scale)} for scale in (None, 1, 2)
+    }
+    assert names[None] == names[2]
+    assert names[None] - names[1] == guided
+    [line] = describe_left_out(["cures"], SDXL, ["a cat", None], 1.0)
+    assert line == (
+        "without the arms all-negative, style-negative, precise-style: it acts through guidance, and guidance_scale "
+        "is 1; give one above 1 (--guidance 2)."
+    )
+    with pytest.raises(JobError, match="no arm 'precise-style': it acts through guidance"):
+        select_arms(["precise-style"], SDXL, ["a cat", None], 0.0)
+
+
 def test_cures_are_every_removal_in_all_and_style_blocks_with_the_plain_arms():
     arms = select_arms(["cures"], SDXL, ["a cat", None])
     assert [arm.name for arm in arms[:3]] == ["no reference", "all blocks", "style blocks"]

@@ -13,7 +13,7 @@ from torch import nn
 from instantstyle import InstantStyle, Inversion, JobError, StyleConditioning
 from instantstyle.batch.rows import BatchRow
 from instantstyle.generation.generate import generate, prepare
-from instantstyle.generation.keep_content import fill_in, fill_in_strength
+from instantstyle.generation.keep_content import fill_in, fill_in_start
 from instantstyle.generation.load import load_for
 from instantstyle.generation.request_checks import check_request
 from instantstyle.imaging.control_image import default_strength
@@ -76,7 +76,7 @@ def test_the_recipe_of_an_image_records_the_strength_that_the_request_leaves_ope
     assert recipe.strength == default_strength("sdxl") == 0.6
     assert image == draw(model, asked.replace(strength=0.6))[0]
     assert BatchRow(asked).key_of_image(recipe) == BatchRow(asked).key
-    assert fill_in_strength(asked.replace(inversion=1)).strength is None
+    assert fill_in_start(asked.replace(inversion=1)).strength is None
 
 
 def test_what_an_inversion_cannot_have_is_refused():

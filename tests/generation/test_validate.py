@@ -102,7 +102,7 @@ def test_a_strength_of_less_than_one_step_is_refused_before_loading():
     restyled = PLAIN.replace(image={"name": "ink.png"})
     for fields, message in (
         ({"strength": 0.2, "num_inference_steps": 4}, "strength 0.2 of 4 steps is less than one step.* at least 0.25"),
-        # mini's own steps are 8, and its default strength is 0.95.
+        # mini takes 8 steps from an image, and its default strength is 0.95.
         ({"strength": 0.05}, "strength 0.05 of 8 steps"),
         ({"num_inference_steps": 1}, "strength 0.95 of 1 step is less"),
         ({"strength": 0.03, "model": "sdxl"}, "strength 0.03 of 30 steps"),

@@ -65,7 +65,7 @@ def test_set_scores_need_several_images_and_the_pixel_subject_a_plain_one():
 
 def test_every_score_names_its_model():
     scores = compute_scores([SyntheticScorer(SCENES), PixelScorer()], images_of(1), case(0, describe_thing(3)))
-    assert {"look (judge)", "look (pixels)", "leak (judge)", "drawing (pixels)"} <= scores.keys()
+    assert {"look (classifier)", "look (pixels)", "leak (classifier)", "drawing (pixels)"} <= scores.keys()
 
 
 def test_no_reference_shows_a_requested_thing():

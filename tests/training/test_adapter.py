@@ -98,7 +98,7 @@ def test_a_share_of_the_scenes_is_named_as_another_object_and_otherwise_unchange
         ({"thing"}, False, False, False, {"thing"}),
         ({"thing"}, True, False, False, set()),
         ({"thing"}, False, True, False, {*ATTRIBUTES}),
-        ({"thing"}, True, True, False, {*ATTRIBUTES} - {"thing"}),
+        ({"thing"}, True, True, False, {*ATTRIBUTES}),
         (set(), True, True, False, {*ATTRIBUTES}),
         ({"thing", "layout"}, False, False, True, {"thing", "layout", "body", "behind"}),
         (set(), False, False, False, set()),

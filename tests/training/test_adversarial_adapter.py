@@ -11,6 +11,7 @@ from training.mini.adversarial_adapter import AdversarialAdapterStage
 from training.mini.export import load_latest_adapter
 from training.mini.settings import CPU
 from training.mini.stage import Run
+from training.mini.unet import ADVERSARIAL_SHARE
 
 from ..helpers import seeded_generator
 from .test_every_stage import untrained_states
@@ -37,7 +38,7 @@ def test_it_trains_adapter_and_discriminator_and_no_other_network(folder):
     assert all(weight.grad is None for weight in stage.losses.guide.parameters())
 
 
-def test_its_adapter_is_the_one_that_is_exported(folder):
+def test_the_mean_with_its_adapter_is_exported(folder):
     run = Run(AdversarialAdapterStage(folder), folder, CPU["adversarial-adapter"])
     before = to_standard_state_dict(load_latest_adapter(folder))
     with torch.no_grad():
@@ -48,4 +49,4 @@ def test_its_adapter_is_the_one_that_is_exported(folder):
         after = to_standard_state_dict(load_latest_adapter(folder))
     finally:
         run.file.unlink()
-    assert all(torch.allclose(after[name], weight + 1) for name, weight in before.items())
+    assert all(torch.allclose(after[name], weight + ADVERSARIAL_SHARE) for name, weight in before.items())

@@ -153,8 +153,8 @@ def test_the_exported_controlnet_acts(model, images):
 
 
 def test_the_exported_classifier_can_be_loaded(folder, tmp_path):
-    export_classifier(folder, tmp_path / "judge.safetensors")
-    weights = load_file(tmp_path / "judge.safetensors")
+    export_classifier(folder, tmp_path / "classifier.safetensors")
+    weights = load_file(tmp_path / "classifier.safetensors")
     SyntheticClassifier().load_state_dict({name: weight.float() for name, weight in weights.items()})
 
 

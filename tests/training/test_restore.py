@@ -42,7 +42,7 @@ def _few_statistics_images(monkeypatch) -> None:
     monkeypatch.setattr(frozen_models, "STATISTICS_IMAGES", 16)
 
 
-@pytest.mark.parametrize("name", ["vae", "clip", "vision", "text", "unet", "adapter", "controlnet", "judge"])
+@pytest.mark.parametrize("name", ["vae", "clip", "vision", "text", "unet", "adapter", "controlnet", "classifier"])
 def test_a_restored_stage_has_the_published_counts(folder, name):
     run = Run(build_stage(name, folder), folder, CPU[name])
     assert run.images > 0
@@ -53,19 +53,19 @@ def test_networks_of_another_architecture_are_not_restored(tmp_path, monkeypatch
     widths = settings.VAE["block_out_channels"]
     monkeypatch.setitem(settings.VAE, "block_out_channels", (8,) * len(widths))
     restore.main(["--folder", str(tmp_path), "--states", str(tmp_path)])
-    assert {file.stem for file in tmp_path.iterdir()} == {"clip", "vision", "text", "judge"}
+    assert {file.stem for file in tmp_path.iterdir()} == {"clip", "vision", "text", "classifier"}
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["vae", "unet", "adapter", "controlnet"]
 
 
 def test_a_stage_that_was_trained_further_goes_on_from_its_state(tmp_path):
-    weights = load_shipped_weights(PACKAGE)["judge"]
+    weights = load_shipped_weights(PACKAGE)["classifier"]
     state = {"averaged": {name: weight + 1 for name, weight in weights.items()}}
     leg = {"machine": "2 CPU cores", "images": 7, "minutes": 1.0, "lr": 0.001}
-    file = tmp_path / "states" / "judge.safetensors"
-    write_checkpoint(state, {"judge": [leg]}, file, eight_bits=False)
+    file = tmp_path / "states" / "classifier.safetensors"
+    write_checkpoint(state, {"classifier": [leg]}, file, eight_bits=False)
     restore.main(["--folder", str(tmp_path), "--states", str(file.parent)])
-    restored = load_state(tmp_path / "judge.pt")
+    restored = load_state(tmp_path / "classifier.pt")
     assert restored["images"] == 7
     name = min(weights)
     assert restored["averaged"][name].equal((weights[name] + 1).half().float())
@@ -102,7 +102,7 @@ def test_known_words_and_classes_keep_their_weights_when_the_dataset_has_grown(f
 def test_a_grown_classifier_reads_what_the_shipped_one_reads():
     """It has more classes, and levels for fine textures that at first add nothing."""
     grown = SyntheticClassifier()
-    grown.load_state_dict(extend_weights(load_float32(PACKAGE / "metrics/judge.safetensors"), grown))
+    grown.load_state_dict(extend_weights(load_float32(PACKAGE / "metrics/classifier.safetensors"), grown))
     images = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     found, shipped = grown(images), load_classifier()(images)
     for name, logits in shipped.logits.items():

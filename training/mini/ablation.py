@@ -24,7 +24,7 @@ from training.mini.device import seeded_generator
 from training.mini.frozen_models import size_conditioning
 from training.mini.nested_unet import DEEPEST, NestedLevel
 from training.mini.stage import load_averaged_module
-from training.mini.unet import LEVELS, NOISE_BIAS, UnetStage
+from training.mini.unet import LEVELS, NOISE_BIAS, UnetStage, load_latest_unet
 
 BATCH = 64  # images at once
 PARTS = ("down_blocks.1", "down_blocks.2", "mid_block", "up_blocks.0", "up_blocks.1")
@@ -122,7 +122,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
     stage = UnetStage(args.folder, args.stage)
-    load_averaged_module(stage, args.folder)
+    if args.stage == "unet":
+        load_latest_unet(stage, args.folder)
+    else:
+        load_averaged_module(stage, args.folder)
     result = {
         "settings": dict(stage=args.stage, pictures=args.pictures, seed=args.seed),
         "handed on": measure_activations(stage, args.pictures, args.seed),

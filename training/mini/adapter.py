@@ -133,9 +133,9 @@ def stated_attributes(
     has_reference: Bool[Tensor, " image"],
     has_colours: Bool[Tensor, " image"],
 ) -> Bool[Tensor, "image attribute"]:
-    """Return which attributes of each image its caption and its reference state.
+    """Return which attributes of each image to be drawn follow from its caption and its reference.
 
-    A reference states everything that it shows, but for an object in whose place the caption names another one.
+    A reference is the image to be drawn itself: all of its attributes do, even where the caption names another object.
 
     Args:
         caption_states: Which attributes the caption states.
@@ -143,10 +143,10 @@ def stated_attributes(
         has_reference: Whether the image itself is the reference.
         has_colours: Whether the reference is an abstract image, which states colours only.
     """
-    stated = caption_states | has_reference[:, None]
+    stated = caption_states.clone()
+    stated[:, THING] &= ~is_misnamed
     stated[:, COLOURS] |= has_colours[:, None]
-    stated[:, THING] &= ~(caption_states[:, THING] & is_misnamed)
-    return stated
+    return stated | has_reference[:, None]
 
 
 def misname(scenes: Scenes, generator: Generator) -> Scenes:

@@ -30,29 +30,36 @@ FIRST_STEP_SHARE = 0.125  # share of images predicted from noise alone, as in th
 BOX_SHARE = 0.3  # share of images with the box in the size conditioning
 USES = 1  # of each image, so that the discriminator does not know them by heart
 BETAS = (0.5, 0.99)
-DISCRIMINATOR_RATE = 5.0  # relative to the learning rate of the network that predicts
 
 LabelledText = tuple[Float[Tensor, "image token cross"], Float[Tensor, "image width"], Tensor, Tensor]
 
 
 class AdversarialTraining(Stage[nn.ModuleDict]):
-    """A stage whose module has two parts: a network that predicts latents, and the discriminator."""
+    """A stage whose module has two parts: a network that predicts latents, and the discriminator.
+
+    Attributes:
+        discriminator_rate: Learning rate of the discriminator, relative to that of the network that predicts.
+    """
+
+    discriminator_rate: float
 
     def parameter_groups(self) -> list[list[nn.Parameter]]:
         """Return the weights of each part, whose gradients are limited apart."""
         return [[*part.parameters()] for part in self.module.values()]
 
     def make_optimisers(self, lr: float) -> list[torch.optim.Optimizer]:
-        """Make an optimiser for the network that predicts, and a faster one for the discriminator."""
+        """Make an optimiser for the network that predicts, and one for the discriminator."""
         predicting, discriminator = self.parameter_groups()
         return [
             make_adamw(predicting, lr, betas=BETAS),
-            make_adamw(discriminator, DISCRIMINATOR_RATE * lr, betas=BETAS),
+            make_adamw(discriminator, self.discriminator_rate * lr, betas=BETAS),
         ]
 
 
 class AdversarialStage(AdversarialTraining):
     """Trains UNet and discriminator in one step; each receives gradients from its own losses only."""
+
+    discriminator_rate = 5.0
 
     def __init__(self, folder: Path, name: str = "adversarial") -> None:
         self.name = name

@@ -1,5 +1,6 @@
 """Losses of a network that predicts latents against a discriminator and a classifier of decoded images."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -37,9 +38,17 @@ class AdversarialLosses:
         discriminator: Tells true latents from predicted ones.
         unet: The stage whose noise schedule and autoencoder are used.
         folder: Folder of the states, from which the guide is loaded.
+        guide_weights: Weights of the attributes that the guide reads.
     """
 
-    def __init__(self, discriminator: LatentDiscriminator, unet: UnetStage, folder: Path) -> None:
+    def __init__(
+        self,
+        discriminator: LatentDiscriminator,
+        unet: UnetStage,
+        folder: Path,
+        guide_weights: Mapping[str, float] = GUIDE_WEIGHTS,
+    ) -> None:
+        self.guide_weights = guide_weights
         self.discriminator, self.codec, self.diffusion = discriminator, unet.codec, unet.diffusion
         self.guide = load_averaged_module(GuideStage(folder), folder)
 
@@ -97,7 +106,7 @@ class AdversarialLosses:
         by_name, stated_by_name = name_columns(labels), name_columns(stated)
         classes = classification_loss(judged.logits, by_name, stated_by_name, CLASS_WEIGHTS)
         decoded, stated_decoded = name_columns(labels[:count]), name_columns(stated[:count])
-        guided = classification_loss(read, decoded, stated_decoded, GUIDE_WEIGHTS)
+        guided = classification_loss(read, decoded, stated_decoded, self.guide_weights)
         parts = {
             f"read_{name}": masked_mean(stated_decoded[name], (logits.argmax(1) == decoded[name]).float())
             for name, logits in read.items()

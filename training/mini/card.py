@@ -14,7 +14,6 @@ from findings import study, tables
 from instantstyle.metrics.classifier import ATTRIBUTES
 from instantstyle.models.registry import CARDS
 from instantstyle.synthetic import FILLS, GROUNDS, LAYOUTS, MINI_SCOPE, OUTLINES, Scope, demo_scenes
-from training.mini.checkpoint import STATES, read_record
 from training.mini.stage import Leg
 from training.mini.table import format_table
 
@@ -48,9 +47,9 @@ def format_ablations(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def format_readings(results: dict[str, dict[str, float]]) -> str:
-    """Format a row for each sampler, and one for the rendered scenes: what the classifier reads."""
-    lines = [f"| drawn by | {' | '.join(TITLES.values())} |", "|---" * (1 + len(TITLES)) + "|"]
+def format_readings(results: dict[str, dict[str, float]], title: str = "drawn by") -> str:
+    """Format a row for each sampler, or for what `title` names: what the classifier reads."""
+    lines = [f"| {title} | {' | '.join(TITLES.values())} |", "|---" * (1 + len(TITLES)) + "|"]
     lines += [
         f"| {name} | {' | '.join(f'{shares[each]:.0%}' for each in TITLES)} |" for name, shares in results.items()
     ]
@@ -80,24 +79,10 @@ def read_results(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
-def read_states() -> dict[str, list[Leg]]:
-    """Read the legs of training, by stage, of the states that are not shipped yet."""
-    legs: dict[str, list[Leg]] = {}
-    for file in STATES.glob("*.safetensors"):
-        legs |= read_record(file)
-    return legs
-
-
-def count_images(legs: list[Leg]) -> int:
-    """Count the images of the legs of a stage."""
-    return sum(leg["images"] for leg in legs)
-
-
 def render_card() -> str:
     """Render the model card from its template and the results."""
     table, ablations, drawn = map(read_results, ("table", "needed", "progress"))
     probe = study.read_results(study.RESULTS, ["blocks"])["blocks"]
-    states = read_states()
     demo = json.loads(demo_scenes.CHOICE.read_text())
     template = (Path(__file__).parent / "card.md").read_text()
     return template.format(
@@ -106,7 +91,7 @@ def render_card() -> str:
         demo=demo,
         demo_chosen=len(demo["chosen"]),
         training=format_training(read_results("training")),
-        accuracy=", ".join(f"{TITLES[name]} {share:.0%}" for name, share in table["judge"].items()),
+        accuracy=", ".join(f"{TITLES[name]} {share:.0%}" for name, share in table["classifier"].items()),
         arms=format_table(table["arms"]),
         table=table["settings"],
         pairs=table["settings"]["references"] * table["settings"]["asked"],
@@ -120,9 +105,7 @@ def render_card() -> str:
         drawn=drawn["settings"],
         readings=format_readings(drawn["read"]),
         few_steps=format_readings(drawn["few_steps"]),
-        guide_images=count_images(states["guide"]),
-        adversarial_images=count_images(states["adversarial"]),
-        adversarial_minutes=sum(leg["minutes"] for leg in states["adversarial"]),
+        shares=format_readings(drawn["shares"], "share of stage `adversarial`"),
         steps=CARDS["mini"].defaults["num_inference_steps"],
     )
 

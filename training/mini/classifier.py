@@ -1,4 +1,4 @@
-"""Stage `judge`: the classifier that reads object, layout and look from images, decoded ones included."""
+"""Stage `classifier`: the network that reads object, layout and look from images, decoded ones included."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ IMAGES_PER_DECODED = 4  # one of so many images passes through the autoencoder, 
 class ClassifierStage(Stage[SyntheticClassifier]):
     """Trains the classifier."""
 
-    def __init__(self, folder: Path, name: str = "judge") -> None:
+    def __init__(self, folder: Path, name: str = "classifier") -> None:
         self.name, self.module = name, SyntheticClassifier()
         self.codec = LatentCodec(folder)
 

@@ -29,7 +29,7 @@ from training.mini.controlnet import ControlNetStage
 from training.mini.frozen_models import FrozenClip, LatentCodec
 from training.mini.settings import CPU, FEW_STEP_SAMPLER, SAMPLER, TEXT_ENCODER_1, UNET
 from training.mini.stage import Leg, list_legs, load_averaged_module, load_averaged_part, load_state
-from training.mini.unet import find_latest_unet
+from training.mini.unet import average_weights, find_latest_unet, latest_unet_weights
 from training.mini.vae import fold_latent_statistics
 
 
@@ -39,7 +39,7 @@ def export_model(folder: Path, target: Path, unet_stage: str | None = None) -> N
     Args:
         folder: Folder of the training states.
         target: Folder to write.
-        unet_stage: Stage whose UNet is exported; None for the last one that is trained.
+        unet_stage: Stage whose UNet is exported; None for the one that the last stages make.
     """
     pipe = build_pipeline(folder, unet_stage)
     pipe.to(torch.float16).save_pretrained(target, safe_serialization=True)
@@ -58,10 +58,11 @@ def export_classifier(folder: Path, target: Path) -> None:
 
 
 def load_latest_adapter(folder: Path) -> nn.ModuleDict:
-    """Load the averaged adapter of stage `adversarial-adapter`, or of `adapter` if it is not trained."""
+    """Load the adapter of stage `adapter`, or its mean with that of `adversarial-adapter` once that is trained."""
     module = load_averaged_module(AdapterStage(folder), folder)
     if (folder / "adversarial-adapter.pt").exists():
-        module.load_state_dict(load_averaged_part("adversarial-adapter", "adapter", folder))
+        trained = load_averaged_part("adversarial-adapter", "adapter", folder)
+        module.load_state_dict(average_weights(module.state_dict(), trained))
     return module
 
 
@@ -74,9 +75,8 @@ def build_pipeline(folder: Path, unet_stage: str | None = None) -> StableDiffusi
     """Build an SDXL pipeline in float32 from the training states."""
     models, codec = FrozenClip(folder).models, LatentCodec(folder)
     unet = UNet2DConditionModel(**UNET)
-    unet_stage = unet_stage or find_latest_unet(folder)
-    unet.load_state_dict(load_averaged_part(unet_stage, "unet", folder))
-    few_steps = unet_stage == "adversarial"
+    unet.load_state_dict(load_averaged_part(unet_stage, "unet", folder) if unet_stage else latest_unet_weights(folder))
+    few_steps = (unet_stage or find_latest_unet(folder)) == "adversarial"
     scheduler: Any = LCMScheduler(**FEW_STEP_SAMPLER) if few_steps else DPMSolverMultistepScheduler(**SAMPLER)
     return StableDiffusionXLPipeline(
         vae=fold_latent_statistics(codec.vae, codec.mean.flatten(), codec.std.flatten()),
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--package", type=Path, default=Path("src/instantstyle"))
     args = parser.parse_args()
     export_model(args.folder, args.package / "models" / "mini")
-    export_classifier(args.folder, args.package / "metrics" / "judge.safetensors")
+    export_classifier(args.folder, args.package / "metrics" / "classifier.safetensors")
     record = Path(__file__).parent / "results" / "training.json"
     record.parent.mkdir(exist_ok=True)
     before = json.loads(record.read_text()) if record.exists() else {}

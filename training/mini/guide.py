@@ -1,6 +1,6 @@
 """Stage `guide`: a classifier of images that guides the training of the UNet.
 
-It reads what the classifier of stage `judge` reads, but shares neither weights nor architecture with it: that one
+It reads what the classifier of stage `classifier` reads, but shares neither weights nor architecture with it: that one
 measures the bundled model, and may not take part in its training.
 """
 

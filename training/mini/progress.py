@@ -3,8 +3,9 @@
     python -m training.mini.restore      # if there are no training states
     python -m training.mini.progress -o training/mini/results/progress.json
 
-Samplers and numbers of steps are compared, with guidance for the UNet of stage `unet`, and without for that of stage
-`adversarial` if there is one. The same scenes, rendered, show how often the classifier is right.
+Samplers and numbers of steps are compared, with guidance for the UNet of stage `unet`, and without for the shipped one
+if stage `adversarial` is trained, of whose share in its weights several are compared. The same scenes, rendered, show
+how often the classifier is right.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from training.mini.settings import (
     SCHEDULE,
 )
 from training.mini.stage import load_averaged_module
-from training.mini.unet import UnetStage, find_latest_unet, load_latest_unet
+from training.mini.unet import UnetStage, find_latest_unet, latest_unet_weights, load_latest_unet
 from training.mini.vae import Images
 
 GUIDANCE = 3.0
@@ -45,7 +46,11 @@ SAMPLERS: Samplers = {
 """Of stage `unet`."""
 
 FEW_STEP_SAMPLERS: Samplers = {"LCM": (LCMScheduler(**FEW_STEP_SAMPLER), [1, 2, 4, 8])}
-"""Of stage `adversarial`."""
+"""Of the mean of the stages `unet` and `adversarial`."""
+
+SHARES: Sequence[float] = (0.0, 0.5, 0.8, 0.9, 1.0)
+SHARE_SAMPLERS: Samplers = {"LCM": (LCMScheduler(**FEW_STEP_SAMPLER), [4])}
+"""Of stage `adversarial` in that mean."""
 
 
 @torch.no_grad()
@@ -112,8 +117,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         read=measure_progress(stage, scenes, args.seed, SAMPLERS, GUIDANCE) | rendered,
     )
     if find_latest_unet(args.folder) == "adversarial":
-        load_latest_unet(stage, args.folder)
+        unet = load_latest_unet(stage, args.folder)
         results["few_steps"] = measure_progress(stage, scenes, args.seed, FEW_STEP_SAMPLERS, guidance=1.0)
+        results["shares"] = {}
+        for share in SHARES:
+            unet.load_state_dict(latest_unet_weights(args.folder, share))
+            [found] = measure_progress(stage, scenes, args.seed, SHARE_SAMPLERS, guidance=1.0).values()
+            results["shares"][f"{share:.0%}"] = found
     args.output.write_text(json.dumps(results, indent=1) + "\n")
 
 

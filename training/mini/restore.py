@@ -61,7 +61,9 @@ def load_shipped_weights(package: Path) -> dict[str, Weights]:
         "clip": encoder_weights,
         "vision": encoder_weights,
         "text": build_text_module(models).state_dict(),
-        "judge": extend_weights(load_float32(package / "metrics" / "judge.safetensors"), SyntheticClassifier()),
+        "classifier": extend_weights(
+            load_float32(package / "metrics" / "classifier.safetensors"), SyntheticClassifier()
+        ),
     }
     if has_same_shapes(vae, VaeStage().module):
         shipped["vae"] = vae.state_dict()

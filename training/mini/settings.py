@@ -67,9 +67,9 @@ CPU = {
     "adversarial": Budget(minutes=75.0, batch=32, lr=1.2e-4, ema=0.998),
     "decoder": Budget(minutes=32.0, batch=16, lr=5e-4),
     "adapter": Budget(minutes=72.0, batch=32, lr=3e-3),
-    "adversarial-adapter": Budget(minutes=30.0, batch=32, lr=3e-4, ema=0.998),
+    "adversarial-adapter": Budget(minutes=65.0, batch=32, lr=1.5e-3, ema=0.998),
     "controlnet": Budget(minutes=30.0, batch=32, lr=1e-3),
-    "judge": Budget(minutes=50.0, batch=32, lr=1e-3),
+    "classifier": Budget(minutes=50.0, batch=32, lr=1e-3),
 }
 CUDA = {
     "vae": Budget(minutes=3.0, batch=64, lr=1.5e-3),
@@ -85,7 +85,7 @@ CUDA = {
     "adapter": Budget(minutes=5.3, batch=256, lr=3e-3),
     "adversarial-adapter": Budget(minutes=3.0, batch=256, lr=5e-4, ema=0.998),
     "controlnet": Budget(minutes=2.5, batch=256, lr=1e-3),
-    "judge": Budget(minutes=2.1, batch=512, lr=1e-3),
+    "classifier": Budget(minutes=2.1, batch=512, lr=1e-3),
 }
 
 VAE: dict[str, Any] = dict(
@@ -176,9 +176,9 @@ SAMPLER: dict[str, Any] = SCHEDULE | dict(algorithm_type="sde-dpmsolver++")
 """The scheduler that `export` ships, diffusers' `DPMSolverMultistepScheduler`. The noise that it adds in each step
 corrects errors of the steps before; `training/mini/results/progress.json` has its figures."""
 
-FEW_STEP_SAMPLER: dict[str, Any] = SCHEDULE | dict(clip_sample=False)
+FEW_STEP_SAMPLER: dict[str, Any] = SCHEDULE | dict(clip_sample=False, original_inference_steps=1000)
 """The scheduler of the UNet of stage `adversarial`, diffusers' `LCMScheduler`: it draws the predicted latents with new
-noise between the steps, and needs no guidance."""
+noise between the steps, and needs no guidance. `original_inference_steps` is the largest number of steps it takes."""
 
 IMAGE_TOKENS = 4
 """Tokens that the adapter makes of an image embedding."""

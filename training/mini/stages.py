@@ -23,7 +23,7 @@ STAGES = {
     "adapter": "adapter.AdapterStage",
     "adversarial-adapter": "adversarial_adapter.AdversarialAdapterStage",
     "controlnet": "controlnet.ControlNetStage",
-    "judge": "classifier.ClassifierStage",
+    "classifier": "classifier.ClassifierStage",
 }
 """Module and class of each stage, in the order in which they depend on each other; imported when built."""
 

@@ -108,7 +108,7 @@ def main() -> None:
     settings = {name: getattr(args, name) for name in ("references", "asked", "seed")}
     accuracy = measure_classifier_accuracy(1000, args.seed)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps({"settings": settings, "judge": accuracy, "arms": rows}, indent=1) + "\n")
+    args.output.write_text(json.dumps({"settings": settings, "classifier": accuracy, "arms": rows}, indent=1) + "\n")
     print(format_table(rows))
 
 

@@ -1,5 +1,6 @@
 """Stages `unet-8`, `unet-16` and `unet`: generate latents from text; small images first, with the deep blocks only."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -40,6 +41,9 @@ POOLED_SHARE = 0.5  # share of images with the pooled embedding; the others rely
 WORDS_SHARE = {1: 0.3, 0: 0.7}  # by level: share of images whose words the transformers above the deep blocks read too
 WEIGHT_DECAY = 0.1  # ten times that of other stages: activations that grow drown the deep blocks
 COARSE_WEIGHT = 0.25  # of the predictions of inner levels, relative to the one that is used
+ADVERSARIAL_SHARE = 0.8
+"""Share of an adversarial stage in the mean of its weights and those it began with (WiSE-FT, arXiv 2109.01903), which
+draws plainer grounds than either: training/mini/results/progress.json."""
 
 LEVELS = {"unet-8": DEEPEST, "unet-16": 1, "unet": 0}
 """The first level that each stage trains, in the order of the stages; each level halves the latents' side."""
@@ -91,7 +95,7 @@ def make_unet_optimisers(nested: NestedUNet, lr: float) -> list[torch.optim.Opti
 
 
 def load_latest_unet(stage: "UnetStage", folder: Path) -> UNet2DConditionModel:
-    """Load the averaged weights of stage `adversarial`, or of `unet` if it is not trained, frozen.
+    """Load the weights of `latest_unet_weights`, frozen.
 
     Args:
         stage: Stage `unet`, whose network gets the weights.
@@ -101,8 +105,34 @@ def load_latest_unet(stage: "UnetStage", folder: Path) -> UNet2DConditionModel:
         The UNet of the stage.
     """
     unet = load_averaged_module(stage, folder).unet
-    unet.load_state_dict(load_averaged_part(find_latest_unet(folder), "unet", folder))
+    unet.load_state_dict(latest_unet_weights(folder))
     return unet
+
+
+def latest_unet_weights(folder: Path, share: float = ADVERSARIAL_SHARE) -> dict[str, Tensor]:
+    """Return the UNet's weights of stage `unet`, or their mean with those of `adversarial` once that is trained.
+
+    Args:
+        folder: Folder of the states.
+        share: Share of stage `adversarial` in the mean, 0..1.
+    """
+    weights = load_averaged_part("unet", "unet", folder)
+    if find_latest_unet(folder) == "unet":
+        return weights
+    return average_weights(weights, load_averaged_part("adversarial", "unet", folder), share)
+
+
+def average_weights(
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float = ADVERSARIAL_SHARE
+) -> dict[str, Tensor]:
+    """Return the means of the weights that an adversarial stage began with and those that it made.
+
+    Args:
+        before: Weights by name.
+        after: The trained ones.
+        share: Share of the trained ones, 0..1.
+    """
+    return {name: weight.lerp(after[name], share) for name, weight in before.items()}
 
 
 def find_latest_unet(folder: Path) -> str:

@@ -76,8 +76,10 @@ def run(
     if blocks:
         styled.adapter.architecture = apply_probed_roles(styled.architecture, blocks)
     contents = [reference.content for reference in references]
-    chosen = select_arms(arms, styled.architecture, contents)
-    for line in describe_left_out(arms, styled.architecture, contents):
+    fields = recipe_fields(values)
+    guidance = fields.get("guidance_scale", styled.defaults.get("guidance_scale"))
+    chosen = select_arms(arms, styled.architecture, contents, guidance)
+    for line in describe_left_out(arms, styled.architecture, contents, guidance):
         note(line)
     experiment = Experiment(
         styled,
@@ -88,7 +90,7 @@ def run(
         model,
         seed,
         batch,
-        arguments=recipe_fields(values),
+        arguments=fields,
     )
     with progress(unit="images", each=len(parsed_prompts), lines=True) as on_cell:
         evaluate(experiment, chosen, parsed_scales, on_cell)

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from ..utils.scheduler_config import convert_scheduler
 from ..utils.text import one_line, shorten
 
 SMALLEST = 1e-6
@@ -81,7 +82,7 @@ def build_ddim(scheduler: Any) -> Any:
     # The others do not limit what a network predicts of latents, which DDIM does by default.
     changes = {} if type(scheduler).__name__ == DDIM else {"clip_sample": False}
     try:
-        ddim: Any = DDIMScheduler.from_config(scheduler.config, **changes)
+        ddim: Any = convert_scheduler(scheduler, DDIMScheduler, **changes)
     except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
         raise ModelError(
             f"{type(scheduler).__name__} has a noise schedule that DDIM cannot have: {one_line(error)}."

@@ -9,6 +9,7 @@ from ..errors import BlockError, JobError, suggest_nearest
 from ..generation.sweep_axis import SweepAxis
 from ..recipe_types import WORDLESS
 from ..unet.architectures import Architecture
+from ..unet.modes import MODES
 from ..utils.text import shorten
 from .experiment import NO_REFERENCE, Arm
 
@@ -74,7 +75,12 @@ class Setting:
         return replace(self.arm, name=f"{self.arm.name} at {self.scale:g}", arguments=arguments)
 
 
-def select_arms(names: Sequence[str] | None, architecture: Architecture, contents: Sequence[str | None]) -> list[Arm]:
+def select_arms(
+    names: Sequence[str] | None,
+    architecture: Architecture,
+    contents: Sequence[str | None],
+    guidance: float | None = None,
+) -> list[Arm]:
     """Select arms by name.
 
     Args:
@@ -82,6 +88,7 @@ def select_arms(names: Sequence[str] | None, architecture: Architecture, content
             group, too, only the arms that can be generated are selected.
         architecture: Architecture of the network, whose roles the arms use.
         contents: Words for what each reference shows, or None.
+        guidance: Guidance scale of the images; None if it is the pipeline's own, which is taken to be above 1.
 
     Returns:
         The arms, with `NO_REFERENCE` first.
@@ -91,7 +98,7 @@ def select_arms(names: Sequence[str] | None, architecture: Architecture, content
         BlockError: The network lacks a role that a named arm uses.
     """
     if names is None:
-        return [arm for arm in ARMS.values() if _is_possible(arm, architecture, contents)]
+        return [arm for arm in ARMS.values() if _is_possible(arm, architecture, contents, guidance)]
     known = {**ARMS, **REMOVAL_ARMS, **METHOD_ARMS}
     for name in names:
         if name not in known and name not in GROUPS:
@@ -99,15 +106,21 @@ def select_arms(names: Sequence[str] | None, architecture: Architecture, content
             nearest = suggest_nearest(name, legal)
             raise JobError(f"There is no arm {shorten(name)}; there are {', '.join(legal)}.{nearest}")
         if name in known:
-            _check_possible(name, known[name], architecture, contents)
+            _check_possible(name, known[name], architecture, contents, guidance)
     grouped = {
-        name for group in names for name in GROUPS.get(group, ()) if _is_possible(known[name], architecture, contents)
+        name
+        for group in names
+        for name in GROUPS.get(group, ())
+        if _is_possible(known[name], architecture, contents, guidance)
     }
     return [arm for name, arm in known.items() if name in ("none", *names) or name in grouped]
 
 
 def describe_left_out(
-    names: Sequence[str] | None, architecture: Architecture, contents: Sequence[str | None]
+    names: Sequence[str] | None,
+    architecture: Architecture,
+    contents: Sequence[str | None],
+    guidance: float | None = None,
 ) -> list[str]:
     """Describe the arms that `select_arms` leaves out, in a line for each reason.
 
@@ -115,12 +128,13 @@ def describe_left_out(
         names: As in `select_arms`.
         architecture: As in `select_arms`.
         contents: As in `select_arms`.
+        guidance: As in `select_arms`.
     """
     known = {**ARMS, **REMOVAL_ARMS, **METHOD_ARMS}
     meant = ARMS if names is None else [arm for name in names for arm in GROUPS.get(name, ())]
     left_out: dict[str, list[str]] = {}
     for name in dict.fromkeys(meant):
-        if (obstacle := _find_obstacle(known[name], architecture, contents)) is not None:
+        if (obstacle := _find_obstacle(known[name], architecture, contents, guidance)) is not None:
             left_out.setdefault(str(obstacle), []).append(name)
     return [f"without the arm{'s' * (len(arms) > 1)} {', '.join(arms)}: {why}" for why, arms in left_out.items()]
 
@@ -153,17 +167,19 @@ def combine_settings(arms: Sequence[Arm], scales: Sequence[float]) -> list[Setti
     return [Setting(arm, scale) for arm in arms for scale in (scales if arm.styled else [None])]
 
 
-def _check_possible(name: str, arm: Arm, architecture: Architecture, contents: Sequence[str | None]) -> None:
-    if obstacle := _find_obstacle(arm, architecture, contents):
+def _check_possible(
+    name: str, arm: Arm, architecture: Architecture, contents: Sequence[str | None], guidance: float | None
+) -> None:
+    if obstacle := _find_obstacle(arm, architecture, contents, guidance):
         raise type(obstacle)(f"There can be no arm {name!r}: {obstacle}")
 
 
-def _is_possible(arm: Arm, architecture: Architecture, contents: Sequence[str | None]) -> bool:
-    return _find_obstacle(arm, architecture, contents) is None
+def _is_possible(arm: Arm, architecture: Architecture, contents: Sequence[str | None], guidance: float | None) -> bool:
+    return _find_obstacle(arm, architecture, contents, guidance) is None
 
 
 def _find_obstacle(
-    arm: Arm, architecture: Architecture, contents: Sequence[str | None]
+    arm: Arm, architecture: Architecture, contents: Sequence[str | None], guidance: float | None
 ) -> JobError | BlockError | None:
     """Return, as an error, why an arm cannot be generated; None if it can."""
     if arm.content and not any(contents):
@@ -173,6 +189,11 @@ def _find_obstacle(
         )
     if arm.negative and len(contents) < 2:
         return JobError("the next reference would be the negative style, and there is one; give several.")
+    needs_guidance = arm.negative or arm.arguments.get("blocks") in MODES
+    if needs_guidance and guidance is not None and guidance <= 1:
+        return JobError(
+            f"it acts through guidance, and guidance_scale is {guidance:g}; give one above 1 (--guidance 2)."
+        )
     try:
         architecture.select(arm.arguments.get("blocks", "all"))
     except BlockError as error:

@@ -14,7 +14,7 @@ from ..unet.blocks import BlockSpec, find_weight
 from ..unet.probe_file import resolve_block_spec
 from ..utils.text import shorten
 from .adapter_facts import AdapterFacts, Kinds, find_facts
-from .keep_content import fill_in_strength
+from .keep_content import fill_in_start
 from .sources import SourceCache
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _check_steps(bound: "BoundKeyValues", label: str, recipe: Recipe) -> None:
         return
     if recipe.image and timesteps:
         # As diffusers' image-to-image pipelines with a transformer count them.
-        strength = fill_in_strength(recipe).strength or 1.0
+        strength = fill_in_start(recipe).strength or 1.0
         timesteps = timesteps[int(max(len(timesteps) - len(timesteps) * strength, 0)) :]
     bound.check_has_timesteps(timesteps or (), label)
 

@@ -15,7 +15,7 @@ from .call_arguments import colour_arguments, default_size, default_steps, image
 from .callbacks import OnPreview, OnStep, StepCallback, step_callback
 from .hints import warn_of_content
 from .idle_fields import refuse_animation
-from .keep_content import fill_in_strength
+from .keep_content import fill_in_start
 from .recipe_styles import make_conditionings, make_lora_styles, make_redux_styles, name_redux_model
 from .request_checks import check_seeds
 from .sources import SourceCache
@@ -230,7 +230,7 @@ def prepare(
     """
     warn_of_content(styled, recipe)
     sources = SourceCache() if sources is None else sources
-    recipe = name_redux_model(fill_in_strength(resolve_blocks(recipe, styled.architecture)))
+    recipe = name_redux_model(fill_in_start(resolve_blocks(recipe, styled.architecture)))
     if recipe.shared and recipe.first_seed is None:
         recipe = recipe.replace(first_prompt=recipe.prompt, first_seed=recipe.seed)
     style, conditionings = make_conditionings(styled, recipe, sources, keep_grey=keep_grey)

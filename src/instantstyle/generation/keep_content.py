@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..imaging.control_image import default_strength
+from ..imaging.control_image import START_STEPS, default_strength
 from ..recipe import Recipe
 
 KEEP_CONTENT: Mapping[str, object] = {"inversion": 3, "image_scale": 0.2, "scale": 1.2}
@@ -34,11 +34,15 @@ def fill_in(values: Mapping[str, Any], keep_content: bool) -> dict[str, Any]:
     return filled
 
 
-def fill_in_strength(recipe: Recipe) -> Recipe:
-    """Return a recipe with the default strength where it leaves that of its image to start from open."""
-    if recipe.image is None or recipe.inversion or recipe.strength is not None:
+def fill_in_start(recipe: Recipe) -> Recipe:
+    """Return a recipe with the default strength and steps where it leaves those of its image to start from open."""
+    if recipe.image is None:
         return recipe
-    return recipe.replace(strength=default_strength(recipe.model, recipe.control))
+    steps = recipe.num_inference_steps or START_STEPS.get(recipe.model)
+    strength = recipe.strength
+    if strength is None and not recipe.inversion:
+        strength = default_strength(recipe.model, recipe.control)
+    return recipe.replace(num_inference_steps=steps, strength=strength)
 
 
 def _find_control(model: str) -> str:

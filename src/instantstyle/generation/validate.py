@@ -15,7 +15,7 @@ from ..unet.probe_file import resolve_block_spec
 from ..utils.text import shorten
 from .adapter_fit import check_fit
 from .idle_fields import list_unused_fields
-from .keep_content import fill_in_strength
+from .keep_content import fill_in_start
 from .request_checks import check_request
 from .sources import SourceCache
 
@@ -182,11 +182,11 @@ def _check_start(recipe: Recipe) -> None:
     if architecture is None:
         return
     check_control(recipe.control, architecture.name)
-    steps = recipe.num_inference_steps or _find_steps(recipe.model)
-    strength = fill_in_strength(recipe).strength
+    started = fill_in_start(recipe)
+    steps = started.num_inference_steps or _find_steps(recipe.model)
     # diffusers rounds otherwise in pipelines with a transformer.
-    if not architecture.is_transformer and isinstance(steps, int) and strength:
-        check_draws_step(strength, steps)
+    if not architecture.is_transformer and isinstance(steps, int) and started.strength:
+        check_draws_step(started.strength, steps)
 
 
 def _check_lora(lora: Lora, model: str) -> None:

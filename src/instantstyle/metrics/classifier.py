@@ -76,7 +76,7 @@ class SyntheticClassifier(nn.Module):
         self.inside = nn.Conv2d(widths[1], 1, 1)
         averaged = widths[0] + widths[1] + sum(fine_widths)
         self.hidden = nn.Linear(widths[-1] * 17 + 2 * averaged, 256)
-        # The name is part of the keys in judge.safetensors.
+        # The name is part of the keys in classifier.safetensors.
         self.facts = nn.ModuleDict({name: nn.Linear(256, count) for name, count in class_counts.items()})
         self.palette = nn.Linear(256, 15)
 
@@ -127,7 +127,8 @@ def normalize_local_contrast(
     """
 
     def local_mean(planes: Tensor) -> Tensor:
-        return F.avg_pool2d(F.pad(planes, (4, 4, 4, 4), mode="reflect"), 9, stride=1)
+        padded = F.pad(planes, (4, 4, 4, 4), mode="reflect")
+        return F.avg_pool2d(F.avg_pool2d(padded, (9, 1), stride=1), (1, 9), stride=1)  # faster than 9 × 9 at once
 
     mean = local_mean(images)
     variance = (local_mean(images**2) - mean**2).clamp(min=min_variance)
@@ -153,7 +154,7 @@ def _mixer(width: int) -> nn.Sequential:
 @cache
 def load_classifier() -> SyntheticClassifier:
     """Load the trained classifier that is part of this package; cached."""
-    weights = load_file(Path(__file__).with_name("judge.safetensors"))
+    weights = load_file(Path(__file__).with_name("classifier.safetensors"))
     # The dataset's lists grow only at their ends: an earlier classifier predicts the first classes of each.
     counts = {name: len(weights[f"facts.{name}.bias"]) for name in ATTRIBUTES}
     # One trained on images of `COARSE_SIZE` has no levels for fine textures.

@@ -81,7 +81,7 @@ class SyntheticScorer:
         scenes: The scenes that the references show, in the order of their numbers.
     """
 
-    name = "judge"
+    name = "classifier"
     """The classifier's name in result files."""
 
     def __init__(self, scenes: Scenes) -> None:

@@ -12,6 +12,7 @@ from ..recipe_types import RecipeFields, Reference
 from ..synthetic.vocabulary import explain_unknown_prompt
 from ..utils.hub import fetch_file, why_unreachable
 from ..utils.library_logging import hide_progress_bars, hide_warnings
+from ..utils.scheduler_config import convert_scheduler
 from ..utils.text import one_line
 from .adapter_parts import (
     AdapterLike,
@@ -218,7 +219,7 @@ def load_pipeline(card: ModelCard, dtype: torch.dtype) -> "DiffusionPipeline":
         pipe.register_modules(**{IMAGE_ENCODER: None})
     if card.scheduler is not None:
         scheduler = import_diffusers_class(card.scheduler.name)
-        pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **card.scheduler.changes)
+        pipe.scheduler = convert_scheduler(pipe.scheduler, scheduler, **card.scheduler.changes)
     return disable_watermark(pipe)
 
 

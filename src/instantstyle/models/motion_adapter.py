@@ -9,6 +9,7 @@ from ..errors import InstantStyleError, ModelError
 from ..loaders.weight_files import WeightFile, describe_mismatch, find_motion_adapter
 from ..recipe_types import RecipeFields, Reference
 from ..unet.architectures import SD15, SDXL
+from ..utils.scheduler_config import convert_scheduler
 from .network import import_diffusers_class
 from .pipeline_files import read_index
 from .resolve import find_card
@@ -88,7 +89,7 @@ def add_motion_modules(pipe: Any, adapter: Reference, *, keeps_scheduler: bool =
     pipeline_class, network = import_diffusers_class(class_name), _load_network(pipe, adapter)
     scheduler = pipe.scheduler
     if not keeps_scheduler:
-        scheduler = import_diffusers_class("DDIMScheduler").from_config(scheduler.config, **SCHEDULER)
+        scheduler = convert_scheduler(scheduler, import_diffusers_class("DDIMScheduler"), **SCHEDULER)
     known = signature(pipeline_class.__init__).parameters
     settings = {name: value for name, value in pipe.config.items() if name == "force_zeros_for_empty_prompt"}
     parts = {name: part for name, part in pipe.components.items() if name in known} | settings

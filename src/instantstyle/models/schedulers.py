@@ -8,6 +8,7 @@ from typing import Any, cast
 from ..core.pipeline_checks import default_argument
 from ..errors import ModelError, suggest_nearest
 from ..utils.missing_package import missing_package_error
+from ..utils.scheduler_config import convert_scheduler
 from ..utils.text import one_line, shorten
 from ..utils.text_file import parse_json
 from .network import find_config, import_diffusers_class
@@ -170,7 +171,7 @@ def build_scheduler(pipe: Any, name: str) -> Any:
         raise _unknown_error(name, sorted(known))
     scheduler_class = import_diffusers_class(config.name)
     try:
-        return scheduler_class.from_config(pipe.scheduler.config, **config.changes)
+        return convert_scheduler(pipe.scheduler, scheduler_class, **config.changes)
     # A missing library of a scheduler, and settings of the pipeline's own that another cannot have.
     except (ImportError, ValueError, NotImplementedError) as error:
         raise ModelError(f"scheduler {shorten(name)} cannot be used with this model: {one_line(error)}") from error
