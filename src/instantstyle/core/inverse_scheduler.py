@@ -14,7 +14,7 @@ With α = √ᾱ and σ = √(1 − ᾱ) of the scheduler's ᾱ, A and B follow 
 Inversion needs z_t of a known z_s, a fixed point of f(z) = (z_s − B·m(z, t)) / A. z_t ← f(z_s) is the inversion of the
 DDIM paper. Further evaluations repeat z_t ← (z_t + f(z_t)) / 2, the Krasnosel'skii–Mann iteration. ReNoise
 (arXiv 2403.14602, without its averages and its losses on the noise) repeats z_t ← f(z_t), which diverges where f
-expands differences: with mini in 8 steps nothing of the picture was left.
+expands differences: with an earlier mini in 8 steps nothing of the picture was left.
 """
 
 # torch's annotations are incomplete.
