@@ -84,7 +84,7 @@ def test_the_page_has_every_row_and_all_tables():
     assert "from a bound file, SDXL | – | 0.85 MB | ≤ 1.00 MB | met |" in text
     assert "| the plain step | 1.04× | ≤ 1.00× | **missed** |" in text
     assert "100, in 151 s with this package and in\n160 s with diffusers" in text
-    assert "36\nimages each" in text
+    assert "36 images\neach" in text
     assert format_resident(RESIDENT) in text
     assert format_accelerators(ACCELERATORS) in text
     assert format_shares(SHARES) in text

@@ -172,8 +172,7 @@ def test_progress_is_printed_in_a_pipe(run, model, images):
 
 @pytest.mark.slow
 def test_the_probe_of_mini_finds_the_blocks_of_its_table(run, tmp_path):
-    # Two references of the six that are the default, and half of the steps.
-    words = ["probe", "--model", "mini", "--references", 2, "--steps", 4, "--device", "cpu", "-o", "found"]
+    words = ["probe", "--model", "mini", "--references", 4, "--device", "cpu", "-o", "found"]
     assert run(*words).code == 0
     roles = json.loads((tmp_path / "found" / "probe.json").read_text())["roles"]
     found = {role: {*map(Block.parse, proposal["blocks"])} for role, proposal in roles.items()}

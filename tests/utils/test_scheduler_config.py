@@ -1,13 +1,14 @@
 """A scheduler keeps the settings that another class has too, without a warning of diffusers."""
 
 import logging
+from typing import Any
 
 import pytest
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, LCMScheduler
 
 from instantstyle.utils.scheduler_config import convert_scheduler
 
-SETTINGS = dict(beta_start=0.001, prediction_type="v_prediction", rescale_betas_zero_snr=True)
+SETTINGS: dict[str, Any] = dict(beta_start=0.001, prediction_type="v_prediction", rescale_betas_zero_snr=True)
 
 
 @pytest.mark.parametrize("scheduler_class", [DDIMScheduler, DPMSolverMultistepScheduler])
@@ -16,7 +17,7 @@ def test_common_settings_are_kept_and_others_left_out(scheduler_class, caplog, m
     own = LCMScheduler(**SETTINGS, original_inference_steps=1000)
     made = convert_scheduler(own, scheduler_class, timestep_spacing="trailing")
     assert {name: made.config[name] for name in SETTINGS} == SETTINGS
-    assert made.config.timestep_spacing == "trailing"
+    assert made.config["timestep_spacing"] == "trailing"
     assert "original_inference_steps" not in made.config
     assert not caplog.records
     scheduler_class.from_config(own.config)

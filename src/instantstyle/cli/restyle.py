@@ -99,9 +99,9 @@ def run(
     """Restyle an image by a reference, --style or with FLUX.1 --redux, and preserve its structure.
 
     This is image-to-image: --strength says how far the result may depart from the image. It is 0.6 by
-    default, 0.95 of 8 steps with mini, which keeps the image's colours below that, and 1 with --control canny or tile,
-    where a ControlNet preserves the edges or the areas. --prompt helps to preserve what the image shows. The result has the
-    image's proportions and the model's size; --width or --height enlarges it, both give an exact size.
+    default, 0.95 of 8 steps with mini, which keeps the image's colours below that, and 1 with --control canny or
+    tile, where a ControlNet preserves the edges or the areas. --prompt helps to preserve what the image shows. The
+    result has the image's proportions and the model's size; --width or --height enlarges it, both give an exact size.
 
     With --keep-content it begins with the image's DDIM inversion, which has no strength and no seed: the image is a
     reference itself, in all blocks, and --scale is 1.2; a ControlNet joins in where the model's family has one.
