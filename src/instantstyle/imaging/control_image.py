@@ -22,8 +22,8 @@ STRENGTHS = {"mini": 0.95}
 """Default strength by model, where another one is needed.
 
 mini keeps the colours of the image up to 0.85, six of its eight steps from an image. Of 20 images and references of
-the synthetic dataset, with prompts (benchmarks/restyle_strength.py): at 0.6, 0.75, 0.85, 0.95 and 1 the palette is 0.00,
-0.30, 0.30, 0.61 and 0.68 of the reference's; the image's layout remains in 1.00, 0.80, 0.80, 0.75 and 0.75."""
+the synthetic dataset, with prompts (benchmarks/restyle_strength.py): at 0.6, 0.75, 0.85, 0.95 and 1 the palette is
+0.00, 0.30, 0.30, 0.61 and 0.68 of the reference's; the image's layout remains in 1.00, 0.80, 0.80, 0.75 and 0.75."""
 
 START_STEPS = {"mini": 8}
 """Default number of steps from an image, by model, where it is more than from noise.
