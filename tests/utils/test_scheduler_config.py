@@ -25,6 +25,6 @@ def test_common_settings_are_kept_and_others_left_out(scheduler_class, caplog, m
 
 
 def test_defaults_of_the_earlier_class_do_not_replace_those_of_the_new_one():
-    assert DDIMScheduler().config.timestep_spacing == "leading"
+    assert DDIMScheduler().config["timestep_spacing"] == "leading"
     assert convert_scheduler(DDIMScheduler(), DPMSolverMultistepScheduler).config.timestep_spacing == "linspace"
     assert convert_scheduler(LCMScheduler(), LCMScheduler).config.original_inference_steps == 50
