@@ -23,7 +23,7 @@ GUIDE_WEIGHTS = {"thing": 2.0, "layout": 0.3, "ground": 1.5, "fill": 6.0}  # fil
 class AdversarialAdapterStage(AdversarialTraining):
     """Trains adapter and discriminator in one step; each receives gradients from its own losses only."""
 
-    discriminator_rate = 0.4  # ten times as fast, it forgets stage `adversarial` in 2,000 images
+    discriminator_rate = 0.4  # eight times as fast, it forgets stage `adversarial` in 2,600 images
 
     def __init__(self, folder: Path, name: str = "adversarial-adapter") -> None:
         self.name = name

@@ -49,8 +49,10 @@ FEW_STEP_SAMPLERS: Samplers = {"LCM": (LCMScheduler(**FEW_STEP_SAMPLER), [1, 2, 
 """Of the mean of the stages `unet` and `adversarial`."""
 
 SHARES: Sequence[float] = (0.0, 0.5, 0.8, 0.9, 1.0)
-SHARE_SAMPLERS: Samplers = {"LCM": (LCMScheduler(**FEW_STEP_SAMPLER), [4])}
 """Of stage `adversarial` in that mean."""
+
+SHARE_SAMPLERS: Samplers = {"LCM": (LCMScheduler(**FEW_STEP_SAMPLER), [4])}
+"""With which the shares are compared."""
 
 
 @torch.no_grad()
