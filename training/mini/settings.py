@@ -173,8 +173,8 @@ SCHEDULE: dict[str, Any] = dict(
 )
 
 SAMPLER: dict[str, Any] = SCHEDULE | dict(algorithm_type="sde-dpmsolver++")
-"""The scheduler of the UNet of stage `unet`, diffusers' `DPMSolverMultistepScheduler`. The noise that it adds in each step
-corrects errors of the steps before; `training/mini/results/progress.json` has its figures."""
+"""The scheduler of the UNet of stage `unet`, diffusers' `DPMSolverMultistepScheduler`. The noise that it adds in each
+step corrects errors of the steps before; `training/mini/results/progress.json` has its figures."""
 
 FEW_STEP_SAMPLER: dict[str, Any] = SCHEDULE | dict(clip_sample=False, original_inference_steps=1000)
 """The scheduler of the UNet of stage `adversarial`, diffusers' `LCMScheduler`: it draws the predicted latents with new
