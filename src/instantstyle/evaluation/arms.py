@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf, nan
 
 from ..core.content_removal import CONTENT_SCALES
@@ -97,22 +98,18 @@ def select_arms(
         JobError: A name is unknown, or the references lack what a named arm needs.
         BlockError: The network lacks a role that a named arm uses.
     """
+    find_obstacle = partial(_find_obstacle, architecture=architecture, contents=contents, guidance=guidance)
     if names is None:
-        return [arm for arm in ARMS.values() if _is_possible(arm, architecture, contents, guidance)]
+        return [arm for arm in ARMS.values() if find_obstacle(arm) is None]
     known = {**ARMS, **REMOVAL_ARMS, **METHOD_ARMS}
     for name in names:
         if name not in known and name not in GROUPS:
             legal = [*known, *GROUPS]
             nearest = suggest_nearest(name, legal)
             raise JobError(f"There is no arm {shorten(name)}; there are {', '.join(legal)}.{nearest}")
-        if name in known:
-            _check_possible(name, known[name], architecture, contents, guidance)
-    grouped = {
-        name
-        for group in names
-        for name in GROUPS.get(group, ())
-        if _is_possible(known[name], architecture, contents, guidance)
-    }
+        if name in known and (obstacle := find_obstacle(known[name])):
+            raise type(obstacle)(f"There can be no arm {name!r}: {obstacle}")
+    grouped = {name for group in names for name in GROUPS.get(group, ()) if find_obstacle(known[name]) is None}
     return [arm for name, arm in known.items() if name in ("none", *names) or name in grouped]
 
 
@@ -165,17 +162,6 @@ def parse_scales(text: str) -> list[float]:
 def combine_settings(arms: Sequence[Arm], scales: Sequence[float]) -> list[Setting]:
     """Combine each arm with each scale; an arm without a reference appears once."""
     return [Setting(arm, scale) for arm in arms for scale in (scales if arm.styled else [None])]
-
-
-def _check_possible(
-    name: str, arm: Arm, architecture: Architecture, contents: Sequence[str | None], guidance: float | None
-) -> None:
-    if obstacle := _find_obstacle(arm, architecture, contents, guidance):
-        raise type(obstacle)(f"There can be no arm {name!r}: {obstacle}")
-
-
-def _is_possible(arm: Arm, architecture: Architecture, contents: Sequence[str | None], guidance: float | None) -> bool:
-    return _find_obstacle(arm, architecture, contents, guidance) is None
 
 
 def _find_obstacle(
