@@ -15,6 +15,7 @@ from instantstyle.metrics import SyntheticClassifier, load_classifier
 from instantstyle.synthetic import THINGS
 from training.mini import frozen_models, restore, settings
 from training.mini.checkpoint import write_checkpoint
+from training.mini.clip import ClipModels
 from training.mini.discriminator import LatentDiscriminator
 from training.mini.export import build_pipeline
 from training.mini.frozen_models import FrozenClip
@@ -22,6 +23,8 @@ from training.mini.restore import extend_weights, load_float32, load_shipped_wei
 from training.mini.settings import CPU, UNET
 from training.mini.stage import Run, load_state
 from training.mini.stages import build_stage
+
+from ..helpers import seeded_generator
 
 pytestmark = pytest.mark.slow
 
@@ -108,6 +111,22 @@ def test_a_grown_classifier_reads_what_the_shipped_one_reads():
     for name, logits in shipped.logits.items():
         assert torch.allclose(found.logits[name][:, : logits.shape[1]], logits, atol=1e-4), name
     assert found.logits["thing"].shape == (2, len(THINGS))
+
+
+def test_smaller_patches_give_plain_areas_the_same_features(monkeypatch):
+    """And four of them have in the mean the position of the patch that they divide."""
+    images = torch.rand(2, 3, 1, 1, generator=seeded_generator(0)).expand(-1, -1, 128, 128)
+    coarse = ClipModels().vision
+    monkeypatch.setitem(settings.IMAGE_ENCODER, "patch_size", settings.IMAGE_ENCODER["patch_size"] // 2)
+    fine = ClipModels().vision
+    fine.load_state_dict(restore.resize_patches(coarse.state_dict(), fine))
+    before, after = (each.vision_model.embeddings for each in (coarse, fine))
+    assert torch.allclose(before.patch_embedding(images)[..., :1, :1], after.patch_embedding(images), atol=1e-4)
+    positions = [each.position_embedding.weight for each in (before, after)]
+    assert positions[0][0].equal(positions[1][0])
+    smoothest = positions[1][1:, 0].view(16, 2, 16, 2).mean((1, 3))[1:-1, 1:-1]
+    assert torch.allclose(smoothest, positions[0][1:, 0].view(16, 16)[1:-1, 1:-1], atol=0.02)
+    assert restore.resize_patches(weights := fine.state_dict(), fine) is weights
 
 
 def test_the_restored_unet_is_the_shipped_one(folder):

@@ -6,6 +6,7 @@ encoders, so that an object class has the same direction in images and texts: co
 direction.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from instantstyle.synthetic.render import signed_distances
 from instantstyle.synthetic.things import load_shape_fields
 from training.mini.abstract_images import render_abstract_images
 from training.mini.captions import ATTRIBUTES, build_tokenizer, sample_captions, tokenize
+from training.mini.precision import autocast_if_faster
 from training.mini.settings import (
     EMBEDDING_DIM,
     ENCODER_IMAGE_SIZE,
@@ -41,6 +43,7 @@ MEAN, STD = (torch.tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_
 CELLS, SHAPE_LAYER = 2, 3  # a patch predicts its shape at CELLS² points, from the output of this layer
 MEASURES = 15 + 4 + 3  # palette, box, pitch and the doubled angle
 SCENES_PER_ABSTRACT_IMAGE = 4
+ATTRIBUTE_WEIGHTS = {"fill": 3.0}  # of the losses of what images show; 1 for all others
 
 Embeds = Float[Tensor, "row width"]
 
@@ -120,7 +123,8 @@ class ClipStage(Stage[ClipModels]):
         texts = self.encode_captions(captions.texts)
         contrastive = self.contrastive_losses(image, texts, captions.matches())
         all_stated = torch.ones_like(captions.stated)
-        image_attributes = attribute_loss(self.module.facts, image, captions.labels, all_stated)
+        weights = [ATTRIBUTE_WEIGHTS.get(name, 1.0) for name in ATTRIBUTES]
+        image_attributes = attribute_loss(self.module.facts, image, captions.labels, all_stated, weights)
         text_attributes = sum_losses(
             attribute_loss(self.module.facts, text, captions.labels, captions.stated) for text in texts
         )
@@ -138,8 +142,9 @@ class ClipStage(Stage[ClipModels]):
 
     def encode_images(self, images: Images) -> tuple[Embeds, Float[Tensor, "image patch hidden"]]:
         """Return the projected embeddings, and the patch features that the shape head reads."""
-        out = self.module.vision(normalize(images), output_hidden_states=True)
-        return out.image_embeds, out.hidden_states[SHAPE_LAYER][:, 1:]
+        with autocast_if_faster():
+            out = self.module.vision(normalize(images), output_hidden_states=True)
+        return out.image_embeds.float(), out.hidden_states[SHAPE_LAYER][:, 1:].float()
 
     def texture_loss(self, patches: Float[Tensor, "image patch hidden"], scenes: Scenes) -> Scalar:
         """Cross-entropies of the fill, read from patches inside the object, and of the ground."""
@@ -165,7 +170,8 @@ class ClipStage(Stage[ClipModels]):
     def encode_captions(self, texts: list[str]) -> list[Embeds]:
         """Return embeddings by each text encoder, first the one that shares the images' space."""
         ids = tokenize(texts)
-        return [encoder(ids).text_embeds for encoder in (self.module.text_2, self.module.text_1)]
+        with autocast_if_faster():
+            return [encoder(ids).text_embeds.float() for encoder in (self.module.text_2, self.module.text_1)]
 
     def contrastive_losses(self, image: Embeds, texts: list[Embeds], matches: Bool[Tensor, "caption image"]) -> Scalar:
         """Add the losses of both text encoders; the image encoder learns from the first one's only."""
@@ -194,14 +200,15 @@ def attribute_loss(
     embeds: Embeds,
     labels: Int[Tensor, "row attribute"],
     stated: Bool[Tensor, "row attribute"],
+    weights: Sequence[float] = (1.0,) * len(ATTRIBUTES),
 ) -> Scalar:
-    """Add the cross-entropies of all attributes; the target of an attribute that is not stated is uniform."""
+    """Add the weighted cross-entropies of all attributes; the target of one that is not stated is uniform."""
     losses = []
-    for head, label, is_stated in zip(heads.values(), labels.T, stated.T, strict=True):
+    for head, label, is_stated, weight in zip(heads.values(), labels.T, stated.T, weights, strict=True):
         logits = head(embeds)
         one_hot = F.one_hot(label, logits.shape[1]).float()
         target = torch.where(is_stated[:, None], one_hot, torch.full_like(logits, 1 / logits.shape[1]))
-        losses.append(F.cross_entropy(logits, target))
+        losses.append(weight * F.cross_entropy(logits, target))
     return torch.stack(losses).sum()
 
 

@@ -13,6 +13,7 @@ ones are kept. A network of another architecture than that of `settings.py` is n
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from math import isqrt
 from pathlib import Path
 
 import torch
@@ -81,6 +82,8 @@ def load_shipped_weights(package: Path) -> dict[str, Weights]:
         shipped |= {
             "adversarial": join_weights(unet=unet_weights, discriminator=new),
             "adversarial-adapter": join_weights(adapter=shipped["adapter"], discriminator=new),
+            "distilled": join_weights(unet=unet_weights),
+            "distilled-adapter": shipped["adapter"],
         }
     return shipped
 
@@ -102,12 +105,40 @@ def load_encoders(model: Path) -> ClipModels:
     image = CLIPVisionModelWithProjection.from_pretrained(model / "image_encoder", torch_dtype=torch.float32)
     first = CLIPTextModel.from_pretrained(model / "text_encoder", torch_dtype=torch.float32)
     second = CLIPTextModelWithProjection.from_pretrained(model / "text_encoder_2", torch_dtype=torch.float32)
-    models.vision.load_state_dict(image.state_dict())
+    models.vision.load_state_dict(resize_patches(image.state_dict(), models.vision))
     tokens = match_tokens(CLIPTokenizer.from_pretrained(model / "tokenizer"), build_tokenizer())
     text_model = models.text_1.text_model
     text_model.load_state_dict(extend_weights(first.state_dict(), text_model, tokens))
     models.text_2.load_state_dict(extend_weights(second.state_dict(), models.text_2, tokens))
     return models
+
+
+def resize_patches(weights: Weights, vision: nn.Module) -> Weights:
+    """Adapt weights of an image encoder to patches of another size.
+
+    What the encoder reads of plain areas stays the same; it has to learn what is in the patches.
+
+    Args:
+        weights: Weights of the encoder before.
+        vision: The encoder with patches of the new size, for images of the same size.
+
+    Returns:
+        Weights in the shapes of `vision`.
+    """
+    patches, positions = (f"vision_model.embeddings.{kind}_embedding.weight" for kind in ("patch", "position"))
+    kernels, side = weights[patches], vision.get_parameter(patches).shape[-1]
+    if kernels.shape[-1] == side:
+        return weights
+    area = (kernels.shape[-1] / side) ** 2
+    first, grid = weights[positions].split([1, len(weights[positions]) - 1])
+    maps = grid.T.unflatten(1, (isqrt(len(grid)),) * 2)[None]
+    new_side = isqrt(len(vision.get_parameter(positions)) - 1)
+    resized = F.interpolate(maps, new_side, mode="bilinear")[0].flatten(1).T
+    return {
+        **weights,
+        patches: F.interpolate(kernels, side, mode="area") * area,
+        positions: torch.cat([first, resized]),
+    }
 
 
 def match_tokens(old: CLIPTokenizer, new: CLIPTokenizer) -> RowPairs:

@@ -68,6 +68,8 @@ CPU = {
     "decoder": Budget(minutes=32.0, batch=16, lr=5e-4),
     "adapter": Budget(minutes=72.0, batch=32, lr=3e-3),
     "adversarial-adapter": Budget(minutes=65.0, batch=32, lr=1.5e-3, ema=0.998),
+    "distilled": Budget(minutes=70.0, batch=32, lr=6e-4, ema=0.998),
+    "distilled-adapter": Budget(minutes=70.0, batch=32, lr=2e-3, ema=0.998),
     "controlnet": Budget(minutes=30.0, batch=32, lr=1e-3),
     "classifier": Budget(minutes=50.0, batch=32, lr=1e-3),
 }
@@ -84,6 +86,8 @@ CUDA = {
     "decoder": Budget(minutes=2.5, batch=64, lr=5e-4),
     "adapter": Budget(minutes=5.3, batch=256, lr=3e-3),
     "adversarial-adapter": Budget(minutes=3.0, batch=256, lr=5e-4, ema=0.998),
+    "distilled": Budget(minutes=4.0, batch=256, lr=8e-4, ema=0.998),
+    "distilled-adapter": Budget(minutes=4.0, batch=256, lr=1.5e-3, ema=0.998),
     "controlnet": Budget(minutes=2.5, batch=256, lr=1e-3),
     "classifier": Budget(minutes=2.1, batch=512, lr=1e-3),
 }
@@ -113,7 +117,7 @@ IMAGE_ENCODER: dict[str, Any] = dict(
     num_hidden_layers=5,
     num_attention_heads=5,
     image_size=ENCODER_IMAGE_SIZE,
-    patch_size=16,
+    patch_size=8,  # 16 × 16 patches, as many as CLIP ViT-H/14 has; of 16 px they hide fine patterns
     projection_dim=EMBEDDING_DIM,
     hidden_act="gelu",
 )
@@ -177,8 +181,9 @@ SAMPLER: dict[str, Any] = SCHEDULE | dict(algorithm_type="sde-dpmsolver++")
 step corrects errors of the steps before; `training/mini/results/progress.json` has its figures."""
 
 FEW_STEP_SAMPLER: dict[str, Any] = SCHEDULE | dict(clip_sample=False, original_inference_steps=1000)
-"""The scheduler of the UNet of stage `adversarial`, diffusers' `LCMScheduler`: it draws the predicted latents with new
-noise between the steps, and needs no guidance. `original_inference_steps` is the largest number of steps it takes."""
+"""The scheduler of the UNets of stages `adversarial` and `distilled`, diffusers' `LCMScheduler`: it draws the
+predicted latents with new noise between the steps, and needs no guidance. `original_inference_steps` is the
+largest number of steps it takes."""
 
 IMAGE_TOKENS = 4
 """Tokens that the adapter makes of an image embedding."""
