@@ -1,5 +1,6 @@
 """What the UNet in training draws, as the classifier reads it."""
 
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from training.mini.progress import (
     FEW_STEP_SAMPLERS,
     RENDERED,
     SAMPLERS,
+    main,
     measure_progress,
     measure_rendered,
 )
@@ -70,3 +72,12 @@ def test_rendered_scenes_are_read_and_wrong_images_are_not():
     stage: Any = KnowingStage()
     found = measure_rendered(stage, sample_scenes(4, seeded_generator(7), MINI_SCOPE), 7)
     assert found[RENDERED]["thing"] >= 0.75 > found[DECODED]["thing"]
+
+
+def test_results_of_other_scenes_are_not_mixed(tmp_path, capsys):
+    file = tmp_path / "progress.json"
+    file.write_text(before := json.dumps({"settings": {"images": 5, "seed": 7, "guidance": 3.0}}))
+    with pytest.raises(SystemExit):
+        main(["steps", "-o", str(file), "--folder", str(tmp_path)])
+    assert "was measured with {'images': 5" in capsys.readouterr().err
+    assert file.read_text() == before

@@ -26,8 +26,8 @@ from training.mini.frozen_models import TextConditioning, size_conditioning, zer
 from training.mini.nested_unet import LatentBatch, SizeConditioning, Timesteps
 from training.mini.scene_cache import SceneCache
 from training.mini.settings import CROSS_DIM, EMBEDDING_DIM, IMAGE_SIZE, IMAGE_TOKENS
-from training.mini.stage import Scalar, Stage, masked_mean
-from training.mini.unet import UnetStage, load_latest_unet
+from training.mini.stage import Scalar, Stage, load_averaged_part, load_averaged_weights, masked_mean
+from training.mini.unet import UnetStage, average_weights, load_latest_unet
 
 IMAGE_DROPOUT, CAPTION_DROPOUT = 0.1, 0.5
 MISNAMED_SHARE = 0.5  # share of captions that name another object, as captions of the web are often wrong
@@ -201,6 +201,21 @@ def _without_fused_attention(processor: Any) -> AttnProcessor | IPAdapterAttnPro
     plain = IPAdapterAttnProcessor(fused.hidden_size, fused.cross_attention_dim, fused.num_tokens, fused.scale)
     plain.to_k_ip, plain.to_v_ip = fused.to_k_ip, fused.to_v_ip
     return plain
+
+
+def latest_adapter_weights(folder: Path) -> dict[str, Tensor]:
+    """Return the weights of stage `distilled-adapter`, or before that is trained those of the stages before."""
+    if (folder / "distilled-adapter.pt").exists():
+        return load_averaged_weights("distilled-adapter", folder)
+    return adversarial_adapter_weights(folder)
+
+
+def adversarial_adapter_weights(folder: Path) -> dict[str, Tensor]:
+    """Return the weights of stage `adapter`, or their mean with those of `adversarial-adapter` if that is trained."""
+    weights = load_averaged_weights("adapter", folder)
+    if not (folder / "adversarial-adapter.pt").exists():
+        return weights
+    return average_weights(weights, load_averaged_part("adversarial-adapter", "adapter", folder))
 
 
 def to_standard_state_dict(module: nn.ModuleDict) -> dict[str, Tensor]:

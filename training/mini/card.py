@@ -103,8 +103,9 @@ def render_card() -> str:
         ablation_rows=format_ablations(ablations),
         deep_share=ablations["without"]["deep"]["transformers"] / ablations["whole"] - 1,
         drawn=drawn["settings"],
-        readings=format_readings(drawn["read"]),
-        few_steps=format_readings(drawn["few_steps"]),
+        readings=format_readings(drawn["stages"]),
+        few_steps=format_readings(drawn["steps"]),
+        reading=format_readings(drawn["reading"], "blocks that read the look"),
         shares=format_readings(drawn["shares"], "share of stage `adversarial`"),
         steps=CARDS["mini"].defaults["num_inference_steps"],
     )

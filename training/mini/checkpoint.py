@@ -27,7 +27,7 @@ from training.mini.unet import LEVELS
 STATES = Path(__file__).parent / "states"
 """Folder of the files."""
 
-EIGHT_BITS = {*LEVELS, "guide", "adversarial"}
+EIGHT_BITS = {*LEVELS, "guide", "adversarial", "distilled"}
 """Stages whose weights have eight bits."""
 
 SCALE = ".scale"

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-from training.mini.adapter import AdapterStage, to_standard_state_dict
+from training.mini.adapter import AdapterStage, latest_adapter_weights, to_standard_state_dict
 from training.mini.captions import build_tokenizer, save_tokenizer
 from training.mini.classifier import ClassifierStage
 from training.mini.clip import make_text_config
@@ -29,7 +29,7 @@ from training.mini.controlnet import ControlNetStage
 from training.mini.frozen_models import FrozenClip, LatentCodec
 from training.mini.settings import CPU, FEW_STEP_SAMPLER, SAMPLER, TEXT_ENCODER_1, UNET
 from training.mini.stage import Leg, list_legs, load_averaged_module, load_averaged_part, load_state
-from training.mini.unet import average_weights, find_latest_unet, latest_unet_weights
+from training.mini.unet import find_latest_unet, latest_unet_weights
 from training.mini.vae import fold_latent_statistics
 
 
@@ -58,11 +58,9 @@ def export_classifier(folder: Path, target: Path) -> None:
 
 
 def load_latest_adapter(folder: Path) -> nn.ModuleDict:
-    """Load the adapter of stage `adapter`, or its mean with that of `adversarial-adapter` once that is trained."""
-    module = load_averaged_module(AdapterStage(folder), folder)
-    if (folder / "adversarial-adapter.pt").exists():
-        trained = load_averaged_part("adversarial-adapter", "adapter", folder)
-        module.load_state_dict(average_weights(module.state_dict(), trained))
+    """Load the adapter that the last stages make."""
+    module = AdapterStage(folder).module
+    module.load_state_dict(latest_adapter_weights(folder))
     return module
 
 
@@ -76,7 +74,7 @@ def build_pipeline(folder: Path, unet_stage: str | None = None) -> StableDiffusi
     models, codec = FrozenClip(folder).models, LatentCodec(folder)
     unet = UNet2DConditionModel(**UNET)
     unet.load_state_dict(load_averaged_part(unet_stage, "unet", folder) if unet_stage else latest_unet_weights(folder))
-    few_steps = (unet_stage or find_latest_unet(folder)) == "adversarial"
+    few_steps = (unet_stage or find_latest_unet(folder)) != "unet"
     scheduler: Any = LCMScheduler(**FEW_STEP_SAMPLER) if few_steps else DPMSolverMultistepScheduler(**SAMPLER)
     return StableDiffusionXLPipeline(
         vae=fold_latent_statistics(codec.vae, codec.mean.flatten(), codec.std.flatten()),

@@ -1,16 +1,19 @@
 """Measure what the UNet in training draws: how often the shipped classifier reads what the caption says.
 
     python -m training.mini.restore      # if there are no training states
-    python -m training.mini.progress -o training/mini/results/progress.json
+    python -m training.mini.progress steps reading -o training/mini/results/progress.json
 
-Samplers and numbers of steps are compared, with guidance for the UNet of stage `unet`, and without for the shipped one
-if stage `adversarial` is trained, of whose share in its weights several are compared. The same scenes, rendered, show
-how often the classifier is right.
+The named parts of the results are measured anew, and others stay as they are in the file: `stages`, the UNet of
+stage `unet` with several samplers and guidance, and the same scenes rendered, which show how often the classifier
+is right; `shares`, several shares of stage `adversarial` in the mean with the UNet before; `steps`, numbers of
+steps of the latest UNet; `reading`, that UNet where only one block reads the words of the look. After `restore`,
+all stages of the UNet are the shipped one, and only `steps` and `reading` can be measured.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, LCMScheduler
 from instantstyle.metrics import attribute_labels, load_classifier
 from instantstyle.synthetic import MINI_SCOPE, Scenes, describe_scene, sample_scenes
 from training.mini.device import seeded_generator
+from training.mini.distilled import STYLE_BLOCK, ReadingInOneBlock
 from training.mini.frozen_models import size_conditioning
 from training.mini.settings import (
     FEW_STEP_SAMPLER,
@@ -30,10 +34,11 @@ from training.mini.settings import (
     SCHEDULE,
 )
 from training.mini.stage import load_averaged_module
-from training.mini.unet import UnetStage, find_latest_unet, latest_unet_weights, load_latest_unet
+from training.mini.unet import UnetStage, adversarial_unet_weights, load_latest_unet
 from training.mini.vae import Images
 
 GUIDANCE = 3.0
+PARTS = ("stages", "shares", "steps", "reading")
 RENDERED, DECODED = "rendered scenes", "rendered scenes, encoded and decoded"
 Samplers = dict[str, tuple[Any, Sequence[int]]]
 """Schedulers of diffusers by name, and the numbers of steps with which each one is measured."""
@@ -46,7 +51,7 @@ SAMPLERS: Samplers = {
 """Of stage `unet`."""
 
 FEW_STEP_SAMPLERS: Samplers = {"LCM": (LCMScheduler(**FEW_STEP_SAMPLER), [1, 2, 4, 8])}
-"""Of the mean of the stages `unet` and `adversarial`."""
+"""Of the UNets that need no guidance."""
 
 SHARES: Sequence[float] = (0.0, 0.5, 0.8, 0.9, 1.0)
 """Of stage `adversarial` in that mean."""
@@ -56,11 +61,18 @@ SHARE_SAMPLERS: Samplers = {"LCM": (LCMScheduler(**FEW_STEP_SAMPLER), [4])}
 
 
 @torch.no_grad()
-def draw(stage: UnetStage, scenes: Scenes, seed: int, scheduler: Any, steps: int, guidance: float) -> Images:
-    """Draw scenes from their full captions, with classifier-free guidance if `guidance` is not 1."""
+def draw(
+    stage: UnetStage,
+    scenes: Scenes,
+    seed: int,
+    scheduler: Any,
+    steps: int,
+    guidance: float = 1.0,
+    with_look: bool = True,
+) -> Images:
+    """Draw scenes from their captions, with classifier-free guidance if `guidance` is not 1."""
     count, latent_size = len(scenes), IMAGE_SIZE // LATENT_SCALE
-    captions = [describe_scene(scenes, row, look=True) for row in range(count)]
-    text = stage.clip.encode_text(captions)
+    text = stage.clip.encode_text(caption_scenes(scenes, look=with_look))
     no_text = [torch.zeros_like(part) for part in text]
     sizes = size_conditioning(scenes, IMAGE_SIZE, torch.zeros(count, dtype=torch.bool))
     generator = seeded_generator(seed)
@@ -74,6 +86,11 @@ def draw(stage: UnetStage, scenes: Scenes, seed: int, scheduler: Any, steps: int
             velocity = without + guidance * (velocity - without)
         latents = scheduler.step(velocity, timestep, latents, generator=generator).prev_sample
     return stage.codec.decode(latents)
+
+
+def caption_scenes(scenes: Scenes, *, look: bool) -> list[str]:
+    """Return the caption of each scene, with or without the words of its look."""
+    return [describe_scene(scenes, row, look=look) for row in range(len(scenes))]
 
 
 def read_accuracy(images: Images, scenes: Scenes) -> dict[str, float]:
@@ -96,6 +113,34 @@ def measure_progress(
     }
 
 
+def measure_reading(stage: UnetStage, scenes: Scenes, seed: int) -> dict[str, dict[str, float]]:
+    """Measure the images of the default sampler by the blocks that read the words of the look."""
+    [(scheduler, [steps])] = SHARE_SAMPLERS.values()
+    in_style_block = ReadingInOneBlock(stage.module.unet, STYLE_BLOCK)
+    plain, _ = stage.clip.encode_text(caption_scenes(scenes, look=False))
+    everywhere = torch.ones(len(scenes), dtype=torch.bool)
+    arms: dict[str, tuple[bool, AbstractContextManager[None]]] = {
+        "none": (False, nullcontext()),
+        f"only `{STYLE_BLOCK}`": (True, in_style_block(plain, everywhere)),
+        "all": (True, nullcontext()),
+    }
+    readings = {}
+    for name, (with_look, reading) in arms.items():
+        with reading:
+            images = draw(stage, scenes, seed, scheduler, steps, with_look=with_look)
+        readings[name] = read_accuracy(images, scenes)
+    return readings
+
+
+def measure_shares(stage: UnetStage, scenes: Scenes, seed: int, folder: Path) -> dict[str, dict[str, float]]:
+    """Measure the means of the stages `unet` and `adversarial`."""
+    readings = {}
+    for share in SHARES:
+        stage.module.unet.load_state_dict(adversarial_unet_weights(folder, share))
+        [readings[f"{share:.0%}"]] = measure_progress(stage, scenes, seed, SHARE_SAMPLERS, guidance=1.0).values()
+    return readings
+
+
 def measure_rendered(stage: UnetStage, scenes: Scenes, seed: int) -> dict[str, dict[str, float]]:
     """Measure the rendered images of the scenes, also after the autoencoder: no UNet draws better ones."""
     images = scenes.render(IMAGE_SIZE, seeded_generator(seed))
@@ -103,30 +148,40 @@ def measure_rendered(stage: UnetStage, scenes: Scenes, seed: int) -> dict[str, d
     return {RENDERED: read_accuracy(images, scenes), DECODED: read_accuracy(decoded, scenes)}
 
 
+def measure_parts(parts: Sequence[str], folder: Path, images: int, seed: int) -> dict[str, Any]:
+    """Measure the named parts of the results with the states of a folder."""
+    stage, scenes = UnetStage(folder), sample_scenes(images, seeded_generator(seed), MINI_SCOPE)
+    measured = {}
+    if "stages" in parts:
+        load_averaged_module(stage, folder)
+        measured["stages"] = measure_progress(stage, scenes, seed, SAMPLERS, GUIDANCE)
+        measured["stages"] |= measure_rendered(stage, scenes, seed)
+    if "shares" in parts:
+        load_averaged_module(stage, folder)
+        measured["shares"] = measure_shares(stage, scenes, seed, folder)
+    load_latest_unet(stage, folder)
+    if "steps" in parts:
+        measured["steps"] = measure_progress(stage, scenes, seed, FEW_STEP_SAMPLERS, guidance=1.0)
+    if "reading" in parts:
+        measured["reading"] = measure_reading(stage, scenes, seed)
+    return measured
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the states of a folder and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("parts", nargs="+", choices=PARTS, metavar="part", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="results, of which the parts are replaced")
     parser.add_argument("--folder", type=Path, default=Path("build/mini"))
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args(arguments)
-    stage, scenes = UnetStage(args.folder), sample_scenes(args.images, seeded_generator(args.seed), MINI_SCOPE)
-    load_averaged_module(stage, args.folder)
-    rendered = measure_rendered(stage, scenes, args.seed)
-    results: dict[str, Any] = dict(
-        settings=dict(images=args.images, seed=args.seed, guidance=GUIDANCE),
-        read=measure_progress(stage, scenes, args.seed, SAMPLERS, GUIDANCE) | rendered,
-    )
-    if find_latest_unet(args.folder) == "adversarial":
-        unet = load_latest_unet(stage, args.folder)
-        results["few_steps"] = measure_progress(stage, scenes, args.seed, FEW_STEP_SAMPLERS, guidance=1.0)
-        results["shares"] = {}
-        for share in SHARES:
-            unet.load_state_dict(latest_unet_weights(args.folder, share))
-            [found] = measure_progress(stage, scenes, args.seed, SHARE_SAMPLERS, guidance=1.0).values()
-            results["shares"][f"{share:.0%}"] = found
-    args.output.write_text(json.dumps(results, indent=1) + "\n")
+    settings = dict(images=args.images, seed=args.seed, guidance=GUIDANCE)
+    before = json.loads(args.output.read_text()) if args.output.exists() else {}
+    if before and before["settings"] != settings:
+        parser.error(f"{args.output} was measured with {before['settings']}; choose another file")
+    measured = measure_parts(args.parts, args.folder, args.images, args.seed)
+    args.output.write_text(json.dumps(before | {"settings": settings} | measured, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ STAGES = {
     "decoder": "decoder.DecoderStage",
     "adapter": "adapter.AdapterStage",
     "adversarial-adapter": "adversarial_adapter.AdversarialAdapterStage",
+    "distilled": "distilled.DistilledStage",
+    "distilled-adapter": "distilled_adapter.DistilledAdapterStage",
     "controlnet": "controlnet.ControlNetStage",
     "classifier": "classifier.ClassifierStage",
 }

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from instantstyle.synthetic import MINI_SCOPE, Scenes, Scope
 from training.mini.captions import sample_captions
@@ -85,17 +85,19 @@ class Diffusion:
         return latents - self.noise[timesteps][:, None, None, None] * (predicted - target)
 
 
-def make_unet_optimisers(nested: NestedUNet, lr: float) -> list[torch.optim.Optimizer]:
+def make_unet_optimisers(
+    unet: nn.Module, lr: float, weight_decay: float = WEIGHT_DECAY
+) -> list[torch.optim.Optimizer]:
     """Make the optimisers of a UNet: Muon for the matrices within its blocks, AdamW for all other weights."""
-    weights = dict(nested.named_parameters())
+    weights = dict(unet.named_parameters())
     matrices = [name for name, weight in weights.items() if "_block" in name and weight.dim() > 1]
     others = [weight for name, weight in weights.items() if name not in set(matrices)]
-    muon = Muon([weights[name] for name in matrices], lr, WEIGHT_DECAY)
-    return [muon, make_adamw(others, lr, WEIGHT_DECAY)]
+    muon = Muon([weights[name] for name in matrices], lr, weight_decay)
+    return [muon, make_adamw(others, lr, weight_decay)]
 
 
 def load_latest_unet(stage: "UnetStage", folder: Path) -> UNet2DConditionModel:
-    """Load the weights of `latest_unet_weights`, frozen.
+    """Load the weights of the last stage that has trained the whole UNet, frozen, into the network of stage `unet`.
 
     Args:
         stage: Stage `unet`, whose network gets the weights.
@@ -104,12 +106,26 @@ def load_latest_unet(stage: "UnetStage", folder: Path) -> UNet2DConditionModel:
     Returns:
         The UNet of the stage.
     """
-    unet = load_averaged_module(stage, folder).unet
+    unet = load_adversarial_unet(stage, folder)
     unet.load_state_dict(latest_unet_weights(folder))
     return unet
 
 
-def latest_unet_weights(folder: Path, share: float = ADVERSARIAL_SHARE) -> dict[str, Tensor]:
+def load_adversarial_unet(stage: "UnetStage", folder: Path) -> UNet2DConditionModel:
+    """Load the weights of `adversarial_unet_weights` as `load_latest_unet` loads the latest ones."""
+    unet = load_averaged_module(stage, folder).unet
+    unet.load_state_dict(adversarial_unet_weights(folder))
+    return unet
+
+
+def latest_unet_weights(folder: Path) -> dict[str, Tensor]:
+    """Return the UNet's weights of stage `distilled`, or before that is trained those of the stages before."""
+    if find_latest_unet(folder) == "distilled":
+        return load_averaged_part("distilled", "unet", folder)
+    return adversarial_unet_weights(folder)
+
+
+def adversarial_unet_weights(folder: Path, share: float = ADVERSARIAL_SHARE) -> dict[str, Tensor]:
     """Return the UNet's weights of stage `unet`, or their mean with those of `adversarial` once that is trained.
 
     Args:
@@ -117,7 +133,7 @@ def latest_unet_weights(folder: Path, share: float = ADVERSARIAL_SHARE) -> dict[
         share: Share of stage `adversarial` in the mean, 0..1.
     """
     weights = load_averaged_part("unet", "unet", folder)
-    if find_latest_unet(folder) == "unet":
+    if not (folder / "adversarial.pt").exists():
         return weights
     return average_weights(weights, load_averaged_part("adversarial", "unet", folder), share)
 
@@ -137,7 +153,7 @@ def average_weights(
 
 def find_latest_unet(folder: Path) -> str:
     """Return the name of the last stage that has trained the whole UNet."""
-    return "adversarial" if (folder / "adversarial.pt").exists() else "unet"
+    return next((name for name in ("distilled", "adversarial") if (folder / f"{name}.pt").exists()), "unet")
 
 
 class UnetStage(Stage[NestedUNet]):
