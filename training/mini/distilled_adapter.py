@@ -125,7 +125,7 @@ class DistilledAdapterStage(Stage[nn.ModuleDict]):
         if torch.rand((), generator=generator) >= SAMPLED_SHARE:
             timesteps = diffusion.sample_timesteps(batch, generator, bias=NOISE_BIAS)
             return diffusion.add_noise(latents, timesteps, generator)[0], timesteps
-        scheduler = LCMScheduler(**FEW_STEP_SAMPLER)
+        scheduler: Any = LCMScheduler(**FEW_STEP_SAMPLER)
         scheduler.set_timesteps(STEPS)
         drawn = torch.randn(latents.shape, generator=generator)
         count = int(torch.randint(STEPS, (), generator=generator))
