@@ -17,7 +17,7 @@ from training.mini import frozen_models, restore, settings
 from training.mini.checkpoint import write_checkpoint
 from training.mini.clip import ClipModels
 from training.mini.discriminator import LatentDiscriminator
-from training.mini.export import build_pipeline
+from training.mini.export import build_pipeline, export_heads
 from training.mini.frozen_models import FrozenClip
 from training.mini.restore import extend_weights, load_float32, load_shipped_weights
 from training.mini.settings import CPU, UNET
@@ -127,6 +127,21 @@ def test_smaller_patches_give_plain_areas_the_same_features(monkeypatch):
     smoothest = positions[1][1:, 0].view(16, 2, 16, 2).mean((1, 3))[1:-1, 1:-1]
     assert torch.allclose(smoothest, positions[0][1:, 0].view(16, 16)[1:-1, 1:-1], atol=0.02)
     assert restore.resize_patches(weights := fine.state_dict(), fine) is weights
+
+
+def test_the_heads_of_the_encoders_are_restored_from_where_export_wrote_them(tmp_path, monkeypatch):
+    trained, file = ClipModels(), tmp_path / "heads.safetensors"
+    monkeypatch.setattr(restore, "HEADS", file)
+    new = restore.load_encoders(PACKAGE / "models/mini")
+    weights = trained.state_dict()
+    torch.save({"averaged": weights}, tmp_path / "vision.pt")
+    export_heads(tmp_path, file)
+    restored = restore.load_encoders(PACKAGE / "models/mini")
+    for name, weight in restored.state_dict().items():
+        is_encoder = name.startswith(("vision.", "text_1.text_model.", "text_2."))
+        expected = new.state_dict()[name] if is_encoder else weights[name].half().float()
+        assert weight.equal(expected), name
+    assert file.stat().st_size < 200_000
 
 
 def test_the_restored_unet_is_the_shipped_one(folder):

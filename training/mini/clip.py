@@ -47,6 +47,15 @@ ATTRIBUTE_WEIGHTS = {"fill": 3.0}  # of the losses of what images show; 1 for al
 
 Embeds = Float[Tensor, "row width"]
 
+HEADS = Path(__file__).parent / "heads.safetensors"
+"""What reads the embeddings in training: `training.mini.export` writes it, as the bundled model has no heads."""
+
+
+def select_heads(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of `ClipModels` that the bundled model has not: all but the encoders as SDXL uses them."""
+    encoders = ("vision.", "text_1.text_model.", "text_2.")
+    return {name: weight for name, weight in weights.items() if not name.startswith(encoders)}
+
 
 def make_text_config(encoder: dict[str, Any]) -> CLIPTextConfig:
     """Make the configuration of a text encoder from its sizes."""

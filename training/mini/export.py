@@ -24,11 +24,18 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 from training.mini.adapter import AdapterStage, latest_adapter_weights, to_standard_state_dict
 from training.mini.captions import build_tokenizer, save_tokenizer
 from training.mini.classifier import ClassifierStage
-from training.mini.clip import make_text_config
+from training.mini.clip import HEADS, make_text_config, select_heads
 from training.mini.controlnet import ControlNetStage
 from training.mini.frozen_models import FrozenClip, LatentCodec
 from training.mini.settings import CPU, FEW_STEP_SAMPLER, SAMPLER, TEXT_ENCODER_1, UNET
-from training.mini.stage import Leg, list_legs, load_averaged_module, load_averaged_part, load_state
+from training.mini.stage import (
+    Leg,
+    list_legs,
+    load_averaged_module,
+    load_averaged_part,
+    load_averaged_weights,
+    load_state,
+)
 from training.mini.unet import find_latest_unet, latest_unet_weights
 from training.mini.vae import fold_latent_statistics
 
@@ -55,6 +62,11 @@ def export_model(folder: Path, target: Path, unet_stage: str | None = None) -> N
 def export_classifier(folder: Path, target: Path) -> None:
     """Write the classifier's weights to the file that `instantstyle.metrics` reads."""
     save_file(to_half(load_averaged_module(ClassifierStage(folder), folder).state_dict()), target)
+
+
+def export_heads(folder: Path, target: Path) -> None:
+    """Write the heads of the encoders, without which stage `vision` would forget what the encoder knows."""
+    save_file(to_half(select_heads(load_averaged_weights("vision", folder))), target)
 
 
 def load_latest_adapter(folder: Path) -> nn.ModuleDict:
@@ -119,6 +131,7 @@ def main() -> None:
     args = parser.parse_args()
     export_model(args.folder, args.package / "models" / "mini")
     export_classifier(args.folder, args.package / "metrics" / "classifier.safetensors")
+    export_heads(args.folder, HEADS)
     record = Path(__file__).parent / "results" / "training.json"
     record.parent.mkdir(exist_ok=True)
     before = json.loads(record.read_text()) if record.exists() else {}

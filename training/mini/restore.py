@@ -3,10 +3,10 @@
     python -m training.mini.restore
 
 Writes states without the optimiser's moments, with the counts of `results/training.json` and with no minutes
-spent. The auxiliary heads of the encoders and of the UNet are not shipped: `vision`, `text` and `unet` learn them
-anew, as do the stages `adversarial` their discriminators. Where these stages were trained, `unet` and `adapter` have
-their weights. The state of `vae` has the decoder of stage `decoder`; training it further changes the latents, so that
-`unet` must be trained again. Where the synthetic dataset has new words and classes, weights of the known
+spent. The auxiliary heads of the UNet and of the first text encoder's shapes are not shipped: `text` and `unet` learn
+them anew, as do the stages `adversarial` their discriminators. Where these stages were trained, `unet` and `adapter`
+have their weights. The state of `vae` has the decoder of stage `decoder`; training it further changes the latents, so
+that `unet` must be trained again. Where the synthetic dataset has new words and classes, weights of the known
 ones are kept. A network of another architecture than that of `settings.py` is not restored, which is printed.
 """
 
@@ -32,7 +32,7 @@ from instantstyle.metrics import SyntheticClassifier
 from training.mini.adapter import AdapterWeights, install_adapter
 from training.mini.captions import build_tokenizer
 from training.mini.checkpoint import STATES, read_checkpoint
-from training.mini.clip import ClipModels
+from training.mini.clip import HEADS, ClipModels
 from training.mini.discriminator import LatentDiscriminator
 from training.mini.nested_unet import NestedUNet
 from training.mini.text import build_text_module
@@ -100,7 +100,7 @@ def has_same_shapes(one: nn.Module, other: nn.Module) -> bool:
 
 
 def load_encoders(model: Path) -> ClipModels:
-    """Load the shipped image and text encoders; the auxiliary heads are new."""
+    """Load the shipped image and text encoders, and the auxiliary heads where `training.mini.export` wrote them."""
     models = ClipModels()
     image = CLIPVisionModelWithProjection.from_pretrained(model / "image_encoder", torch_dtype=torch.float32)
     first = CLIPTextModel.from_pretrained(model / "text_encoder", torch_dtype=torch.float32)
@@ -110,6 +110,8 @@ def load_encoders(model: Path) -> ClipModels:
     text_model = models.text_1.text_model
     text_model.load_state_dict(extend_weights(first.state_dict(), text_model, tokens))
     models.text_2.load_state_dict(extend_weights(second.state_dict(), models.text_2, tokens))
+    if HEADS.exists():
+        models.load_state_dict(extend_weights(load_float32(HEADS), models))
     return models
 
 
