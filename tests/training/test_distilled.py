@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,10 @@ from torch import Tensor
 
 from training.mini import progress
 from training.mini.adapter import latest_adapter_weights
-from training.mini.distilled import STYLE_BLOCK, DistilledStage, ReadingInOneBlock
-from training.mini.distilled_adapter import STEPS, DistilledAdapterStage
+from training.mini.distilled import STYLE_BLOCK, DistilledStage, OutsideBlocks, exchange_words
+from training.mini.distilled_adapter import STEPS, DistilledAdapterStage, remove_image
 from training.mini.settings import CPU, CROSS_DIM, EMBEDDING_DIM, FEW_STEP_SAMPLER, LATENT_CHANNELS
-from training.mini.stage import Run
+from training.mini.stage import Run, Stage
 from training.mini.unet import UnetStage, adversarial_unet_weights, find_latest_unet, load_latest_unet
 
 from ..helpers import seeded_generator
@@ -46,10 +48,25 @@ def predict(stage: DistilledStage, states: Tensor) -> Tensor:
         return stage.student(noisy, torch.tensor([999, 500]), states, pooled, sizes)
 
 
+@contextmanager
+def saved_with_greater_weights(stage: Stage, folder: Path) -> Iterator[None]:
+    """Save a state of a stage, whose averaged weights are greater by one, within the `with` block."""
+    run = Run(stage, folder, CPU[stage.name])
+    with torch.no_grad():
+        for weight in run.averaged.parameters():
+            weight.add_(1)
+    run.save()
+    try:
+        yield
+    finally:
+        run.file.unlink()
+
+
 def test_only_the_style_block_reads_the_words_of_the_call(stage):
     words, others, plain = torch.randn(3, 2, 24, CROSS_DIM, generator=seeded_generator(1))
-    reading, rows = ReadingInOneBlock(stage.module["unet"], STYLE_BLOCK), torch.tensor([True, False])
-    with reading(plain, rows):
+    outside = OutsideBlocks(stage.module["unet"], [STYLE_BLOCK])
+    exchange = partial(exchange_words, states=plain, rows=torch.tensor([True, False]))
+    with outside(exchange):
         first, second = predict(stage, words), predict(stage, others)
     assert not first[0].allclose(second[0])
     values = [layer.attn2.to_v for layer in stage.module["unet"].get_submodule(STYLE_BLOCK).transformer_blocks]
@@ -57,7 +74,7 @@ def test_only_the_style_block_reads_the_words_of_the_call(stage):
     try:
         for value in values:
             value.weight.data.zero_()
-        with reading(plain, rows):
+        with outside(exchange):
             first, second = predict(stage, words), predict(stage, others)
         assert first[0].equal(second[0]), "another block has read the words"
         assert not first[1].allclose(second[1]), "the words of an image outside the rows were exchanged"
@@ -113,12 +130,7 @@ def test_plain_captions_have_no_look(stage, monkeypatch):
 
 
 def test_later_stages_use_the_student_and_the_teacher_is_the_unet_before(folder, stage):
-    run = Run(stage, folder, CPU["distilled"])
-    with torch.no_grad():
-        for weight in run.averaged.parameters():
-            weight.add_(1)
-    try:
-        run.save()
+    with saved_with_greater_weights(stage, folder):
         assert find_latest_unet(folder) == "distilled"
         before = adversarial_unet_weights(folder)
         latest = load_latest_unet(UnetStage(folder), folder).state_dict()
@@ -128,8 +140,6 @@ def test_later_stages_use_the_student_and_the_teacher_is_the_unet_before(folder,
         adapter_stage = DistilledAdapterStage(folder)
         assert adapter_stage.teacher.unet.conv_in.weight.equal(before["conv_in.weight"])
         assert adapter_stage.student.unet.conv_in.weight.equal(latest["conv_in.weight"])
-    finally:
-        run.file.unlink()
 
 
 def test_the_adapter_alone_is_trained_and_without_an_image_it_changes_nothing(folder, monkeypatch):
@@ -157,7 +167,7 @@ def test_the_image_acts_in_the_given_blocks_alone(folder):
     def predict() -> Tensor:
         words, noisy = torch.ones(2, 24, CROSS_DIM), torch.ones(2, LATENT_CHANNELS, 32, 32)
         inputs = words, torch.ones(2, EMBEDDING_DIM), torch.full((2, 6), 128.0), torch.ones(2, 1, EMBEDDING_DIM)
-        with torch.no_grad(), stage.student_blocks(is_alone):
+        with torch.no_grad(), stage.outside_student(partial(remove_image, rows=is_alone)):
             return stage.student(noisy, torch.tensor([500, 500]), *inputs)
 
     before = predict()
@@ -222,13 +232,7 @@ def test_the_teacher_alone_is_told_the_look(folder, monkeypatch):
 
 def test_the_distilled_adapter_is_exported(folder):
     stage = DistilledAdapterStage(folder)
-    run, before = Run(stage, folder, CPU["distilled-adapter"]), stage.module.state_dict()
-    with torch.no_grad():
-        for weight in run.averaged.parameters():
-            weight.add_(1)
-    try:
-        run.save()
+    before = stage.module.state_dict()
+    with saved_with_greater_weights(stage, folder):
         after = latest_adapter_weights(folder)
-    finally:
-        run.file.unlink()
     assert all(torch.allclose(after[name], weight + 1) for name, weight in before.items())

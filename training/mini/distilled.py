@@ -8,9 +8,10 @@ other blocks read the caption without them. It is SDXL's style block: that a pro
 the probe, not a finding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ NOISE_BIAS = 1.7  # preference for high noise, at which most is decided
 FIRST_STEP_SHARE = 0.17  # share of images at the noisiest timestep, where a sampler begins
 
 States = Float[Tensor, "image token cross"]
+Change = Callable[[Any], Any]
+"""Of what a layer's cross-attention reads: the words, or with an adapter the words and a list of images' tokens."""
 
 
 class DistilledStage(Stage[nn.ModuleDict]):
@@ -48,7 +51,7 @@ class DistilledStage(Stage[nn.ModuleDict]):
         student = deepcopy(teacher).requires_grad_(True)
         self.teacher, self.student = TensorUNet(teacher), TensorUNet(student)
         self.module = nn.ModuleDict({"unet": student})
-        self.look_reading = ReadingInOneBlock(student, STYLE_BLOCK)
+        self.outside = OutsideBlocks(student, [STYLE_BLOCK])
         self.cache = SceneCache(MINI_SCOPE, [self.before.codec.encode], self.encode_captions)
 
     def make_optimisers(self, lr: float) -> list[torch.optim.Optimizer]:
@@ -68,7 +71,7 @@ class DistilledStage(Stage[nn.ModuleDict]):
         noisy, _ = self.before.diffusion.add_noise(latents, timesteps, generator)
         with torch.no_grad():
             target = self.teacher(noisy, timesteps, states, pooled, sizes)
-        with self.look_reading(plain_states, apart):
+        with self.outside(partial(exchange_words, states=plain_states, rows=apart)):
             pooled = torch.where(apart[:, None], plain_pooled, pooled)
             predicted = self.student(noisy, timesteps, states, pooled, sizes)
         error = (predicted - target).pow(2).mean((1, 2, 3))
@@ -82,32 +85,36 @@ class DistilledStage(Stage[nn.ModuleDict]):
         return *self.before.clip.encode_text(captions.texts), *self.before.clip.encode_text(plain)
 
 
-class ReadingInOneBlock:
-    """Gives all blocks of a UNet but one other words than those of the call.
+class OutsideBlocks:
+    """Changes what the cross-attention of a UNet reads outside some blocks, within a `with` block.
 
     Args:
         unet: The UNet.
-        block: The block that reads the words of the call.
+        blocks: The blocks that read what the call gives them.
     """
 
-    def __init__(self, unet: nn.Module, block: str) -> None:
-        self.states: States | None = None
-        self.rows: Bool[Tensor, " image"] | None = None
+    def __init__(self, unet: nn.Module, blocks: Sequence[str]) -> None:
+        self.change: Change | None = None
+        inside = tuple(f"{block}." for block in blocks)
         for name, layer in unet.named_modules():
-            if name.endswith("attn2") and not name.startswith(f"{block}."):
-                layer.register_forward_pre_hook(self._exchange_words, with_kwargs=True)
+            if name.endswith("attn2") and not name.startswith(inside):
+                layer.register_forward_pre_hook(self._change_states, with_kwargs=True)
 
     @contextmanager
-    def __call__(self, states: States, rows: Bool[Tensor, " image"]) -> Iterator[None]:
-        """Give these states to the other blocks within the `with` block, for the images of `rows`."""
-        self.states, self.rows = states, rows
+    def __call__(self, change: Change) -> Iterator[None]:
+        """Replace `encoder_hidden_states` of the other layers by what `change` returns for them."""
+        self.change = change
         try:
             yield
         finally:
-            self.states = self.rows = None
+            self.change = None
 
-    def _exchange_words(self, layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        if self.states is not None and self.rows is not None:
-            own = kwargs["encoder_hidden_states"]
-            kwargs["encoder_hidden_states"] = torch.where(self.rows[:, None, None], self.states, own)
+    def _change_states(self, layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if self.change is not None:
+            kwargs["encoder_hidden_states"] = self.change(kwargs["encoder_hidden_states"])
         return args, kwargs
+
+
+def exchange_words(own: States, states: States, rows: Bool[Tensor, " image"]) -> States:
+    """Return the words of a call, and `states` for the images of `rows`."""
+    return torch.where(rows[:, None, None], states, own)

@@ -8,14 +8,13 @@ In a share of the images it acts in the style block alone, and its teacher in th
 look. So mini's adapter is trained for the use that InstantStyle makes of it, which SDXL's is not.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import LCMScheduler, UNet2DConditionModel
+from diffusers import LCMScheduler
 from diffusers.models.attention_processor import AttnProcessor
 from jaxtyping import Bool
 from torch import Generator, Tensor, nn
@@ -31,7 +30,7 @@ from training.mini.adapter import (
     misname,
 )
 from training.mini.captions import sample_captions
-from training.mini.distilled import NOISE_BIAS, STYLE_BLOCK
+from training.mini.distilled import NOISE_BIAS, STYLE_BLOCK, OutsideBlocks
 from training.mini.frozen_models import size_conditioning, zero_dropped
 from training.mini.graphed_unet import TensorUNet
 from training.mini.muon import Muon
@@ -66,8 +65,8 @@ class DistilledAdapterStage(Stage[nn.ModuleDict]):
         self.module = adapters[0]
         adapters[1].requires_grad_(False)
         self.plain, self.student, self.teacher = TensorUNet(plain), TensorUNet(student), TensorUNet(teacher)
-        self.student_blocks = ImageInBlocks(student, (STYLE_BLOCK,))
-        self.teacher_blocks = ImageInBlocks(teacher, TAUGHT_BLOCKS)
+        self.outside_student = OutsideBlocks(student, [STYLE_BLOCK])
+        self.outside_teacher = OutsideBlocks(teacher, TAUGHT_BLOCKS)
         encoders = [self.before.codec.encode, self.before.clip.encode_image]
         self.cache = SceneCache(MINI_SCOPE, encoders, self.encode_scenes)
 
@@ -95,12 +94,12 @@ class DistilledAdapterStage(Stage[nn.ModuleDict]):
         with torch.no_grad():
             full_states = torch.where(has_look[:, None, None], full_states, states)
             full_pooled = torch.where(has_look[:, None], full_pooled, pooled)
-            with self.teacher_blocks(is_alone):
+            with self.outside_teacher(partial(remove_image, rows=is_alone)):
                 target = self.teacher(noisy, timesteps, full_states, full_pooled, sizes, images)
             if len(rows := (~has_image).nonzero().flatten()):
                 plain_inputs = (part[rows] for part in (noisy, timesteps, states, pooled, sizes))
                 target[rows] = self.plain(*plain_inputs)
-        with self.student_blocks(is_alone):
+        with self.outside_student(partial(remove_image, rows=is_alone)):
             predicted = self.student(noisy, timesteps, states, pooled, sizes, images)
         error = (predicted - target).pow(2).mean((1, 2, 3))
         kinds = dict(
@@ -130,7 +129,7 @@ class DistilledAdapterStage(Stage[nn.ModuleDict]):
         drawn = torch.randn(latents.shape, generator=generator)
         count = int(torch.randint(STEPS, (), generator=generator))
         for timestep in scheduler.timesteps[:count]:
-            with self.student_blocks(is_alone):
+            with self.outside_student(partial(remove_image, rows=is_alone)):
                 velocity = self.student(drawn, timestep.repeat(batch), *inputs)
             drawn = scheduler.step(velocity, timestep, drawn, generator=generator).prev_sample
         return drawn, scheduler.timesteps[count].repeat(batch)
@@ -153,34 +152,10 @@ class DistilledAdapterStage(Stage[nn.ModuleDict]):
         )
 
 
-class ImageInBlocks:
-    """Lets an image act in some blocks of a UNet with an adapter only.
+def remove_image(own: tuple[Tensor, list[Tensor]], rows: Bool[Tensor, " image"]) -> tuple[Tensor, list[Tensor]]:
+    """Return the words of a call, and the tokens of its images, which for `rows` are zeros.
 
-    In the other layers its tokens are zeros, whose keys and values, which have no bias, are zeros too.
-
-    Args:
-        unet: The UNet.
-        blocks: The blocks in which the image acts.
+    Their keys and values, which have no bias, are zeros too.
     """
-
-    def __init__(self, unet: UNet2DConditionModel, blocks: tuple[str, ...]) -> None:
-        self.rows: Bool[Tensor, " image"] | None = None
-        for name, layer in unet.named_modules():
-            if name.endswith("attn2") and not name.startswith(tuple(f"{block}." for block in blocks)):
-                layer.register_forward_pre_hook(self._remove_image, with_kwargs=True)
-
-    @contextmanager
-    def __call__(self, rows: Bool[Tensor, " image"]) -> Iterator[None]:
-        """Restrict the images of `rows` to the blocks within the `with` block."""
-        self.rows = rows
-        try:
-            yield
-        finally:
-            self.rows = None
-
-    def _remove_image(self, layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        if self.rows is not None:
-            states, tokens = kwargs["encoder_hidden_states"]
-            kept = ~self.rows[:, None, None, None]
-            kwargs["encoder_hidden_states"] = states, [each * kept for each in tokens]
-        return args, kwargs
+    states, tokens = own
+    return states, [each * ~rows[:, None, None, None] for each in tokens]

@@ -14,6 +14,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, LCMScheduler
 from instantstyle.metrics import attribute_labels, load_classifier
 from instantstyle.synthetic import MINI_SCOPE, Scenes, describe_scene, sample_scenes
 from training.mini.device import seeded_generator
-from training.mini.distilled import STYLE_BLOCK, ReadingInOneBlock
+from training.mini.distilled import STYLE_BLOCK, OutsideBlocks, exchange_words
 from training.mini.frozen_models import size_conditioning
 from training.mini.settings import (
     FEW_STEP_SAMPLER,
@@ -116,12 +117,12 @@ def measure_progress(
 def measure_reading(stage: UnetStage, scenes: Scenes, seed: int) -> dict[str, dict[str, float]]:
     """Measure the images of the default sampler by the blocks that read the words of the look."""
     [(scheduler, [steps])] = SHARE_SAMPLERS.values()
-    in_style_block = ReadingInOneBlock(stage.module.unet, STYLE_BLOCK)
+    outside = OutsideBlocks(stage.module.unet, [STYLE_BLOCK])
     plain, _ = stage.clip.encode_text(caption_scenes(scenes, look=False))
     everywhere = torch.ones(len(scenes), dtype=torch.bool)
     arms: dict[str, tuple[bool, AbstractContextManager[None]]] = {
         "none": (False, nullcontext()),
-        f"only `{STYLE_BLOCK}`": (True, in_style_block(plain, everywhere)),
+        f"only `{STYLE_BLOCK}`": (True, outside(partial(exchange_words, states=plain, rows=everywhere))),
         "all": (True, nullcontext()),
     }
     readings = {}
