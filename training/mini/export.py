@@ -2,7 +2,8 @@
 
     python -m training.mini.export
 
-Writes the package's model and classifier, and how long each stage was trained.
+Writes the package's model and classifier, and beside this module how long each stage was trained and the heads that
+training the encoders further needs.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from training.mini.captions import build_tokenizer, save_tokenizer
 from training.mini.classifier import ClassifierStage
 from training.mini.clip import HEADS, make_text_config, select_heads
 from training.mini.controlnet import ControlNetStage
-from training.mini.frozen_models import FrozenClip, LatentCodec
+from training.mini.frozen_models import FrozenClip, LatentCodec, find_latest_encoders
 from training.mini.settings import CPU, FEW_STEP_SAMPLER, SAMPLER, TEXT_ENCODER_1, UNET
 from training.mini.stage import (
     Leg,
@@ -66,7 +67,7 @@ def export_classifier(folder: Path, target: Path) -> None:
 
 def export_heads(folder: Path, target: Path) -> None:
     """Write the heads of the encoders, without which stage `vision` would forget what the encoder knows."""
-    save_file(to_half(select_heads(load_averaged_weights("vision", folder))), target)
+    save_file(to_half(select_heads(load_averaged_weights(find_latest_encoders(folder), folder))), target)
 
 
 def load_latest_adapter(folder: Path) -> nn.ModuleDict:

@@ -59,8 +59,7 @@ class FrozenClip:
     """The encoders of stage `clip` as SDXL uses them; the first text encoder is that of `text` if trained."""
 
     def __init__(self, folder: Path) -> None:
-        latest = "vision" if (folder / "vision.pt").exists() else "clip"
-        self.models: ClipModels = load_averaged_module(ClipStage(folder, latest), folder)
+        self.models: ClipModels = load_averaged_module(ClipStage(folder, find_latest_encoders(folder)), folder)
         if (folder / "text.pt").exists():
             self.models.text_1.load_state_dict(load_averaged_part("text", "tower", folder))
 
@@ -77,6 +76,11 @@ class FrozenClip:
     def encode_image(self, images: Images) -> Float[Tensor, "image width"]:
         """Return the projected embeddings of images in 0..1 of any size from `ENCODER_IMAGE_SIZE`."""
         return self.models.vision(normalize(resize_for_encoder(images))).image_embeds
+
+
+def find_latest_encoders(folder: Path) -> str:
+    """Return the name of the last stage that has trained the image encoder."""
+    return "vision" if (folder / "vision.pt").exists() else "clip"
 
 
 def zero_dropped(

@@ -106,15 +106,17 @@ def load_latest_unet(stage: "UnetStage", folder: Path) -> UNet2DConditionModel:
     Returns:
         The UNet of the stage.
     """
-    unet = load_adversarial_unet(stage, folder)
-    unet.load_state_dict(latest_unet_weights(folder))
-    return unet
+    return _load_unet(stage, folder, latest_unet_weights(folder))
 
 
 def load_adversarial_unet(stage: "UnetStage", folder: Path) -> UNet2DConditionModel:
     """Load the weights of `adversarial_unet_weights` as `load_latest_unet` loads the latest ones."""
+    return _load_unet(stage, folder, adversarial_unet_weights(folder))
+
+
+def _load_unet(stage: "UnetStage", folder: Path, weights: dict[str, Tensor]) -> UNet2DConditionModel:
     unet = load_averaged_module(stage, folder).unet
-    unet.load_state_dict(adversarial_unet_weights(folder))
+    unet.load_state_dict(weights)
     return unet
 
 
